@@ -1,0 +1,53 @@
+//! The seams between the desired state and whoever keeps it: alone, or a Raft cluster.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::{Change, Config};
+
+/// A future as the control plane returns it: boxed, because the seam is dynamic.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Number of a version of the desired state; grows by one per accepted batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Version(pub u64);
+
+/// Changes that are accepted or refused together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// The version that the changes were made against.
+    pub base_version: Version,
+    /// The edits, in order.
+    pub changes: Vec<Change>,
+    /// Who asked.
+    pub who: String,
+    /// Why, in the asker's words.
+    pub why: String,
+}
+
+/// Why a proposal was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// A change does not fit the desired state.
+    #[error("{0}")]
+    Refused(String),
+    /// The state could not be made durable; nothing changed.
+    #[error("the change could not be stored ({0}); nothing was changed")]
+    Storage(String),
+    /// Somebody else changed the state first.
+    #[error("the configuration is at version {now:?} by now; look at the difference and try again")]
+    Stale {
+        /// The version in force.
+        now: Version,
+    },
+    /// Neither accepted nor refused in time.
+    #[error("it is unknown whether the change was accepted; look before trying again")]
+    Unknown,
+}
+
+/// Holds the desired state, versions and stores it.
+pub trait ControlPlane: Send + Sync {
+    /// The state in force with its version.
+    fn current(&self) -> (Version, Arc<Config>);
+    /// Asks for a batch of changes to be made durable and put in force.
+    fn propose(&self, batch: Batch) -> BoxFuture<'_, Result<Version, ProposeError>>;
+}

@@ -1,0 +1,1 @@
+//! highgate-core.

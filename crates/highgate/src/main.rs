@@ -1,0 +1,3 @@
+//! The Highgate program.
+
+fn main() {}
