@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use crate::{Change, Config};
+use crate::{BackendName, Change, Config, NodeName, Override, ServerName};
 
 /// A future as the control plane returns it: boxed, because the seam is dynamic.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -50,4 +50,33 @@ pub trait ControlPlane: Send + Sync {
     fn current(&self) -> (Version, Arc<Config>);
     /// Asks for a batch of changes to be made durable and put in force.
     fn propose(&self, batch: Batch) -> BoxFuture<'_, Result<Version, ProposeError>>;
+}
+
+/// Why something could not be stored durably.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("could not be stored: {0}")]
+pub struct StoreError(pub String);
+
+/// What is kept beside the desired state: the files as they were last applied, and the overrides.
+///
+/// A file's last applied form is the base of the three-way merge (`merge::three_way`).
+pub trait Layers: Send + Sync {
+    /// What `file` said when this node last applied it; `None` = never applied.
+    fn applied(&self, node: &NodeName, file: &str) -> Option<Arc<Config>>;
+    /// Remembers what `file` says, durably, after its changes were accepted.
+    fn record_applied(
+        &self,
+        node: &NodeName,
+        file: &str,
+        config: Arc<Config>,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// The marks in force, at most one per server, ordered by server.
+    fn overrides(&self) -> Arc<Vec<Override>>;
+    /// Sets the mark of a server in place of the one it may have.
+    fn set_override(&self, mark: Override) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Takes the mark of a server away; answers whether there was one.
+    fn clear_override(
+        &self,
+        server: (BackendName, ServerName),
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
 }

@@ -6,6 +6,7 @@ mod change;
 mod config;
 mod control;
 mod names;
+mod overrides;
 mod secret;
 pub mod table;
 
@@ -15,6 +16,9 @@ pub use config::{
     Monitor, Node, ReadsOnPrimary, Rule, RuleRole, SendProxy, Server, Shared, Tls, TlsMode,
     Topology, User,
 };
-pub use control::{Batch, BoxFuture, ControlPlane, ProposeError, Version};
+pub use control::{
+    Batch, BoxFuture, ControlPlane, Layers, ProposeError, StoreError, Version,
+};
 pub use names::{BackendName, ListenerName, NodeName, ServerName, UserName};
+pub use overrides::{Override, OverrideKind};
 pub use secret::Secret;
