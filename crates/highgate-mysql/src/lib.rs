@@ -1,1 +1,2 @@
 //! highgate-mysql.
+pub mod sql;

@@ -1,0 +1,25 @@
+//! SQL texts: what a statement is, what it does, and what its digest is.
+//!
+//! [`analyze`] reads a text once for two machines. One reproduces ProxySQL's digest text byte by
+//! byte, quirks included, so that rules and dashboards written for it keep their meaning. The other
+//! lexes the text as the server will, under the session's [`LexMode`], and says which
+//! [`StatementKind`] it is and which [`Effects`] it has. What it is not sure of is
+//! [`Effects::DOUBTFUL`], and nothing doubtful is ever [`Effects::READ_ONLY_PROVED`].
+//!
+//! [`set_statement`] has the whole grammar of `SET`; [`quote_identifier`] and [`quote_string`] write
+//! names and values into statements of our own.
+
+mod analysis;
+mod effects;
+mod hint;
+mod kind;
+mod mode;
+mod quote;
+pub mod set_statement;
+
+pub use analysis::{Analysis, Scratch, Span, analyze};
+pub use effects::Effects;
+pub use hint::Hint;
+pub use kind::{KillScope, LockingClause, StatementKind};
+pub use mode::{Flavor, LexMode};
+pub use quote::{quote_identifier, quote_string};

@@ -1,0 +1,128 @@
+//! The kinds of statements.
+
+/// What a statement is, by its leading words; `WITH`, `EXPLAIN`-free and parenthesised texts
+/// are of the kind of their main statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum StatementKind {
+    /// Administration of one server: `FLUSH LOGS`-like, `CHANGE MASTER`, `INSTALL PLUGIN`, `SHUTDOWN`.
+    Admin,
+    /// `ANALYZE`, `OPTIMIZE`, `CHECK`, `CHECKSUM`, `REPAIR TABLE`, `CACHE INDEX`.
+    TableMaintenance,
+    /// `BEGIN [WORK]`.
+    Begin,
+    /// `CALL`.
+    Call,
+    /// `COMMIT`.
+    Commit {
+        /// `AND CHAIN`: a new transaction is open afterwards.
+        chain: bool,
+        /// `RELEASE`: the server closes the connection afterwards.
+        release: bool,
+    },
+    /// `CREATE TEMPORARY TABLE`.
+    CreateTemporary,
+    /// `CREATE`, `ALTER`, `DROP`, `RENAME`, `TRUNCATE` of lasting objects.
+    Ddl,
+    /// `DEALLOCATE PREPARE`, `DROP PREPARE`.
+    Deallocate,
+    /// `DELETE`.
+    Delete,
+    /// `DESCRIBE`, `EXPLAIN`, `HELP`: shown, not run. (`EXPLAIN ANALYZE` of MySQL runs a read.)
+    Describe,
+    /// `DO`.
+    Do,
+    /// `DROP TEMPORARY TABLE`.
+    DropTemporary,
+    /// Nothing but blanks and comments.
+    #[default]
+    Empty,
+    /// `EXECUTE`, `EXECUTE IMMEDIATE`.
+    Execute,
+    /// `FLUSH`, `RESET`, `PURGE`.
+    Flush,
+    /// `GET DIAGNOSTICS`, `SIGNAL`, `RESIGNAL`.
+    Diagnostics,
+    /// `GRANT`, `REVOKE`, account and role statements.
+    Grant,
+    /// `HANDLER`.
+    Handler,
+    /// `INSERT`.
+    Insert,
+    /// `KILL`.
+    Kill {
+        /// What is to end.
+        scope: KillScope,
+        /// The id, when one was written as a number.
+        id: Option<u64>,
+    },
+    /// `LOAD DATA`, `LOAD XML`, `LOAD INDEX`.
+    Load,
+    /// `LOCK TABLES` and its kin.
+    LockTables,
+    /// `PREPARE`.
+    Prepare,
+    /// `RELEASE SAVEPOINT`.
+    ReleaseSavepoint,
+    /// `REPLACE`.
+    Replace,
+    /// `CHANGE MASTER`, `START REPLICA`, `STOP REPLICA`.
+    Replication,
+    /// `ROLLBACK`.
+    Rollback {
+        /// `TO [SAVEPOINT] name`: the transaction stays open.
+        to_savepoint: bool,
+        /// `AND CHAIN`.
+        chain: bool,
+        /// `RELEASE`.
+        release: bool,
+    },
+    /// `SAVEPOINT`.
+    Savepoint,
+    /// `SELECT`.
+    Select,
+    /// `SET`, other than `SET STATEMENT … FOR`, which is of the kind of what follows.
+    Set,
+    /// `SHOW`.
+    Show,
+    /// `START TRANSACTION`.
+    StartTransaction {
+        /// `READ ONLY`.
+        read_only: bool,
+    },
+    /// `TABLE t` of MySQL 8.
+    Table,
+    /// Not known: goes to the primary.
+    Unknown,
+    /// `UNLOCK TABLES` and its kin.
+    UnlockTables,
+    /// `UPDATE`.
+    Update,
+    /// `USE`.
+    Use,
+    /// `VALUES ROW(…)`, `VALUES (…)` as a statement.
+    Values,
+    /// `XA`.
+    Xa,
+}
+
+/// What a `KILL` ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KillScope {
+    /// The connection (also when nothing is said).
+    Connection,
+    /// The statement that runs.
+    Query,
+    /// MariaDB's `KILL QUERY ID`: one statement by its own id.
+    QueryId,
+    /// MariaDB's `KILL … USER name`.
+    User,
+}
+
+/// The locking clause of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LockingClause {
+    /// `FOR SHARE`, `LOCK IN SHARE MODE`.
+    Share,
+    /// `FOR UPDATE`.
+    Update,
+}
