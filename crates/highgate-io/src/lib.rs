@@ -1,1 +1,14 @@
-//! highgate-io.
+//! The edge: everything that touches the clock, entropy, tasks, sockets and TLS.
+//!
+//! Refuses to know what the bytes mean or where they should go: it makes no decision. Start
+//! reading at [`transport::Transport`] for the data path, [`tasks::Tasks`] for everything else.
+
+pub mod clock;
+pub mod connect;
+pub mod entropy;
+pub mod handover;
+pub mod listen;
+pub mod proxy_protocol;
+pub mod tasks;
+pub mod tls;
+pub mod transport;

@@ -1,0 +1,77 @@
+//! Opening connections to servers.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::{clock, listen, transport::Transport};
+
+/// How long sent bytes may stay unacknowledged before the kernel gives a connection up.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a server is, resolved as far as it can be.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A host name and port, looked up at each connect.
+    Host(String, u16),
+    /// A numeric address.
+    Ip(SocketAddr),
+    /// A Unix socket's path.
+    Unix(PathBuf),
+}
+
+/// Opens a connection by `deadline`.
+///
+/// # Errors
+/// `TimedOut` at the deadline, else as the system says.
+///
+/// Cancel safe: yes; a dropped call closes what it opened.
+pub async fn connect(target: &Target, deadline: Instant) -> io::Result<Transport> {
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
+    clock::before(deadline, open(target))
+        .await
+        .unwrap_or_else(|| Err(late()))
+}
+
+async fn open(target: &Target) -> io::Result<Transport> {
+    match target {
+        Target::Host(host, port) => {
+            let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            for address in tokio::net::lookup_host((host.as_str(), *port)).await? {
+                match open_tcp(address).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        }
+        Target::Ip(address) => open_tcp(*address).await,
+        Target::Unix(path) => Ok(Transport::Unix(UnixStream::connect(path).await?)),
+    }
+}
+
+async fn open_tcp(address: SocketAddr) -> io::Result<Transport> {
+    let stream = TcpStream::connect(address).await?;
+    let socket = socket2::SockRef::from(&stream);
+    listen::tune(&socket)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(Transport::Tcp(stream))
+}
+
+/// Looks a name up.
+///
+/// # Errors
+/// As the resolver says.
+///
+/// Cancel safe: yes; a dropped call has consumed nothing.
+pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
+    Ok(tokio::net::lookup_host((host, 0))
+        .await?
+        .map(|address| address.ip())
+        .collect())
+}

@@ -1,0 +1,77 @@
+//! Listening sockets.
+
+use std::{io, net::SocketAddr, os::fd::OwnedFd, path::Path};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that the kernel keeps for us until we accept them.
+const BACKLOG: i32 = 8192;
+
+/// Binds a TCP listener, also on an address that this machine does not have yet (a vip).
+///
+/// # Errors
+/// As the system says; the text names what to look at.
+pub fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    if !address.ip().is_unspecified() {
+        let freebind = if address.is_ipv6() {
+            socket.set_freebind_v6(true)
+        } else {
+            socket.set_freebind_v4(true)
+        };
+        // Without it, binding works for addresses that are there.
+        let _ = freebind;
+    }
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds a Unix socket, replacing one that nobody listens on any more.
+///
+/// # Errors
+/// `AddrInUse` where somebody still answers there, else as the system says.
+pub fn unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    if path.exists() {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("another process listens on {}", path.display()),
+            ));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Takes over a listening socket that another process handed to us.
+#[must_use]
+pub fn adopt(descriptor: OwnedFd) -> Socket {
+    Socket::from(descriptor)
+}
+
+/// Socket options of every connection: no delay, and a keepalive that finds a peer whose cable
+/// was pulled within about a minute.
+///
+/// # Errors
+/// As the system says.
+pub fn tune(socket: &socket2::SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(std::time::Duration::from_secs(30))
+        .with_interval(std::time::Duration::from_secs(10))
+        .with_retries(3);
+    socket.set_tcp_keepalive(&keepalive)
+}

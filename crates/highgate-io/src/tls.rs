@@ -1,0 +1,242 @@
+//! TLS settings for both sides, from PEM files.
+
+use std::{io, path::Path, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+
+/// Why TLS can't be set up. Says which file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file could not be read or holds no PEM of the expected kind.
+    #[error("{what} `{path}`: {cause}")]
+    File {
+        /// What was expected in it.
+        what: &'static str,
+        /// Its path.
+        path: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// The library refuses the combination.
+    #[error("certificate and key don't work together: {0}")]
+    Refused(#[from] rustls::Error),
+    /// The trusted authorities are unusable.
+    #[error("authorities for client certificates: {0}")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+fn file_error(what: &'static str, path: &Path, cause: impl std::fmt::Display) -> TlsError {
+    TlsError::File {
+        what,
+        path: path.display().to_string(),
+        cause: cause.to_string(),
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(path).map_err(|e| file_error(what, path, e))?;
+    let list: Result<Vec<_>, _> = read.collect();
+    match list {
+        Ok(list) if list.is_empty() => Err(file_error(what, path, "no certificate in it")),
+        Ok(list) => Ok(list),
+        Err(error) => Err(file_error(what, path, error)),
+    }
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|e| file_error("private key", path, e))
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates("trusted authorities", path)? {
+        store
+            .add(certificate)
+            .map_err(|e| file_error("trusted authorities", path, e))?;
+    }
+    Ok(store)
+}
+
+/// Settings towards clients. With `ca`, clients must show a certificate of one of its authorities.
+///
+/// # Errors
+/// [`TlsError`] names the file and what is wrong with it.
+pub fn towards_clients(
+    cert: &Path,
+    key_file: &Path,
+    ca: Option<&Path>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match ca {
+        Some(path) => {
+            let roots = Arc::new(roots(path)?);
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?;
+            builder.with_client_cert_verifier(verifier)
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let mut config =
+        builder.with_single_cert(certificates("certificate", cert)?, key(key_file)?)?;
+    // A session may be handed to a new process by its keys.
+    config.enable_secret_extraction = true;
+    // Databases speak first or wait: early data has no use here and can be replayed.
+    config.max_early_data_size = 0;
+    Ok(Arc::new(config))
+}
+
+/// How much of a server's certificate is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// A trusted authority signed it.
+    Ca,
+    /// A trusted authority signed it for this server's name.
+    Identity,
+    /// Nothing.
+    Nothing,
+}
+
+/// Settings towards servers.
+///
+/// # Errors
+/// [`TlsError`] names the file and what is wrong with it.
+pub fn towards_servers(
+    verify: Verify,
+    ca: Option<&Path>,
+    own: Option<(&Path, &Path)>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let store = Arc::new(
+        ca.map(roots)
+            .transpose()?
+            .unwrap_or_else(RootCertStore::empty),
+    );
+    let builder = match verify {
+        Verify::Identity => builder.with_root_certificates(store),
+        Verify::Ca | Verify::Nothing => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Lenient::new(verify, store)?)),
+    };
+    let config = match own {
+        Some((cert, key_file)) => builder
+            .with_client_auth_cert(certificates("client certificate", cert)?, key(key_file)?)?,
+        None => builder.with_no_client_auth(),
+    };
+    Ok(Arc::new(config))
+}
+
+/// Verifies less than the whole, as the modes `required` and `verify-ca` ask for.
+#[derive(Debug)]
+struct Lenient {
+    chain: Option<Arc<rustls::client::WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Lenient {
+    fn new(verify: Verify, store: Arc<RootCertStore>) -> Result<Self, TlsError> {
+        let chain = match verify {
+            Verify::Ca => Some(
+                rustls::client::WebPkiServerVerifier::builder_with_provider(store, provider())
+                    .build()?,
+            ),
+            Verify::Identity | Verify::Nothing => None,
+        };
+        Ok(Self {
+            chain,
+            provider: provider(),
+        })
+    }
+}
+
+impl ServerCertVerifier for Lenient {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        use rustls::{CertificateError as Wrong, Error::InvalidCertificate};
+        let Some(chain) = &self.chain else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // The name is looked at last, so the chain was right.
+            Err(InvalidCertificate(
+                Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// Speaks TLS as the server on an accepted socket. The caller has made sure that no plain bytes
+/// follow the client's request for TLS: those could have been injected.
+///
+/// # Errors
+/// As TLS says.
+///
+/// Cancel safe: no; the handshake may be half done. The caller closes the connection.
+pub async fn accept(
+    config: Arc<ServerConfig>,
+    stream: tokio::net::TcpStream,
+) -> io::Result<tokio_rustls::server::TlsStream<tokio::net::TcpStream>> {
+    tokio_rustls::TlsAcceptor::from(config).accept(stream).await
+}
+
+/// Speaks TLS as the client of a server named `host` (a name or a numeric address).
+///
+/// # Errors
+/// As TLS says; a certificate that does not verify is `InvalidData`.
+///
+/// Cancel safe: no; the handshake may be half done. The caller closes the connection.
+pub async fn connect(
+    config: Arc<ClientConfig>,
+    host: &str,
+    stream: tokio::net::TcpStream,
+) -> io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a server name"))?;
+    tokio_rustls::TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+}

@@ -1,0 +1,195 @@
+//! A peer's connection: TCP, Unix or TLS, behind one enum instead of a trait object.
+//!
+//! Reading and writing are `poll_` functions for the relay, which is the one hot loop. Nothing here
+//! frames packets or keeps bytes back.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+/// A connection to a client or a server.
+#[derive(Debug)]
+pub enum Transport {
+    /// Plain TCP.
+    Tcp(TcpStream),
+    /// TLS towards a server, on TCP.
+    TlsClient(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// TLS towards a client, on TCP.
+    TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+/// What can be moved to another thread or process: a plain socket without buffered bytes.
+#[derive(Debug)]
+pub enum Detached {
+    /// Plain TCP.
+    Tcp(std::net::TcpStream),
+    /// A Unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+macro_rules! each {
+    ($self:expr, $stream:ident => $body:expr) => {
+        match $self {
+            Transport::Tcp($stream) => $body,
+            Transport::TlsClient($stream) => $body,
+            Transport::TlsServer($stream) => $body,
+            Transport::Unix($stream) => $body,
+        }
+    };
+}
+
+impl Transport {
+    /// Reads what is there into `buffer`; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// As the system or TLS says; the connection is of no use afterwards.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(buffer);
+        each!(self, stream => Pin::new(stream).poll_read(cx, &mut read))
+            .map_ok(|()| read.filled().len())
+    }
+
+    /// Writes as much of `bytes` as the kernel takes.
+    ///
+    /// # Errors
+    /// As the system or TLS says; the connection is of no use afterwards.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    /// Writes as much of `slices` as the kernel takes, in one call where it can.
+    ///
+    /// # Errors
+    /// As the system or TLS says; the connection is of no use afterwards.
+    pub fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+    }
+
+    /// Pushes out what TLS still holds; nothing to do for plain sockets.
+    ///
+    /// # Errors
+    /// As the system or TLS says.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::TlsClient(stream) => Pin::new(stream).poll_flush(cx),
+            Self::TlsServer(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    ///
+    /// # Errors
+    /// As the system or TLS says.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::TlsClient(stream) => Some(stream.get_ref().0),
+            Self::TlsServer(stream) => Some(stream.get_ref().0),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Waits until something can be read: bytes, the end, or an error. Makes no system call.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Self::TlsServer(stream) = self
+            && has_plaintext(stream.get_ref().1)
+        {
+            return Poll::Ready(Ok(()));
+        }
+        match self {
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+            other => other
+                .tcp()
+                .map_or(Poll::Ready(Ok(())), |stream| stream.poll_read_ready(cx)),
+        }
+    }
+
+    /// Whether anything has arrived, by what epoll has already told. Makes no system call and
+    /// keeps no waker: on an idle server connection it means that the server closed or misbehaves.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.poll_readable(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
+    }
+
+    /// The peer's address, where it has one.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.tcp().and_then(|stream| stream.peer_addr().ok())
+    }
+
+    /// Our address, where the socket has one.
+    #[must_use]
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.tcp().and_then(|stream| stream.local_addr().ok())
+    }
+
+    /// Whether the bytes are encrypted.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::TlsClient(_) | Self::TlsServer(_))
+    }
+
+    /// Whether passwords may cross it in the clear: encrypted, or never leaving the machine.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.is_tls() || matches!(self, Self::Unix(_))
+    }
+
+    /// Takes a plain socket off this thread's runtime; TLS can't be moved and comes back.
+    ///
+    /// # Errors
+    /// The transport itself, where it can't be detached or the runtime refuses.
+    pub fn detach(self) -> Result<Detached, Option<Self>> {
+        match self {
+            Self::Tcp(stream) => stream.into_std().map(Detached::Tcp).map_err(|_| None),
+            Self::Unix(stream) => stream.into_std().map(Detached::Unix).map_err(|_| None),
+            tls => Err(Some(tls)),
+        }
+    }
+}
+
+fn has_plaintext(connection: &rustls::ServerConnection) -> bool {
+    // rustls decrypts whole records: what did not fit the last buffer waits inside it, and the
+    // socket does not become readable again for it.
+    !connection.wants_read()
+}
+
+impl Detached {
+    /// Registers the socket with this thread's runtime.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn attach(self) -> io::Result<Transport> {
+        Ok(match self {
+            Self::Tcp(stream) => Transport::Tcp(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Transport::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+}
