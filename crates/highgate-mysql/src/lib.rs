@@ -16,8 +16,11 @@
 
 mod bytes;
 pub mod capability;
+pub mod error_code;
 pub mod packet;
+pub mod reply;
 pub mod scan;
 pub mod sql;
 
 pub use capability::{Capabilities, ServerFlavor, StatusFlags};
+pub use error_code::{Answer, ErrorCode};

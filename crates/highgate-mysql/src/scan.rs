@@ -276,8 +276,9 @@ impl ReplyScanner {
                     continue;
                 }
             }
-            at = self.head(chunk, at).map_err(|why| (at, why))?;
-            if !self.in_body {
+            let begun;
+            (at, begun) = self.head(chunk, at).map_err(|why| (at, why))?;
+            if !begun {
                 return Ok(at);
             }
         }
@@ -308,8 +309,8 @@ impl ReplyScanner {
     }
 
     /// Collects a header and, unless the packet is empty, its first byte; then decides what to
-    /// do with the body. The first byte is only looked at, it stays part of the body.
-    fn head(&mut self, chunk: &[u8], mut at: usize) -> Result<usize, ScanError> {
+    /// do with the body. Also says whether a packet began, or the chunk ended before.
+    fn head(&mut self, chunk: &[u8], mut at: usize) -> Result<(usize, bool), ScanError> {
         loop {
             let have = usize::from(self.head_len);
             if have >= HEADER_LEN {
@@ -335,7 +336,7 @@ impl ReplyScanner {
             at = at.saturating_add(1);
         }
         self.begin()?;
-        Ok(at)
+        Ok((at, true))
     }
 
     fn header(&self) -> Header {
