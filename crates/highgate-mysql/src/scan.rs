@@ -327,7 +327,7 @@ impl ReplyScanner {
                 }
             }
             let Some(byte) = chunk.get(at) else {
-                return Ok(at);
+                return Ok((at, false));
             };
             if let Some(place) = self.head.get_mut(have) {
                 *place = *byte;
