@@ -1,1 +1,31 @@
-//! highgate-testkit.
+//! What tests of Highgate stand on: real databases, namespaces and scripted peers.
+//!
+//! Every fixture is a value: starting it returns once it is ready, dropping it leaves nothing behind,
+//! and a test process that is killed takes its fixtures with it (see [`reaper`]). Fixtures share nothing
+//! but the installed template of a data directory, use ports that no other fixture on the machine
+//! holds, and need no network.
+//!
+//! Start reading at [`MariaDb`] for a database, [`ReplicationCluster`] and [`GaleraCluster`] for several,
+//! [`ScriptedServer`] for a server that misbehaves on purpose, and [`HighgateProcess`] for the program.
+
+pub mod galera;
+pub mod highgate;
+pub mod mariadb;
+pub mod netns;
+pub mod port;
+pub mod reaper;
+pub mod replication;
+pub mod scratch;
+pub mod scripted;
+pub mod wait;
+
+pub use galera::GaleraCluster;
+pub use highgate::HighgateProcess;
+pub use mariadb::{MariaDb, MariaDbOptions, Rows};
+pub use mysql_async;
+pub use netns::{Lab, Netns};
+pub use port::PortLease;
+pub use replication::{ReplicationCluster, ReplicationOptions};
+pub use scratch::Scratch;
+pub use scripted::{Reply, Script, ScriptedServer};
+pub use wait::{Deadline, eventually, wait_until};

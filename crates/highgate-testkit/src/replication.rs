@@ -1,0 +1,376 @@
+//! One primary and its GTID replicas.
+//!
+//! All nodes start from the same template and the primary's binary log reaches back to its birth, so any node
+//! can be rebuilt by replaying from the start. With [`ReplicationOptions::semi_sync`] a write is
+//! acknowledged only after a replica holds it (wait point AFTER_SYNC, practically no time-out), so kill -9 of
+//! the primary and [`ReplicationCluster::promote`] lose no acknowledged write.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use parking_lot::Mutex;
+
+use crate::mariadb::{MariaDb, MariaDbOptions};
+use crate::wait::{Deadline, eventually};
+
+/// How long catching up and connecting may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a cluster is started.
+#[derive(Debug, Clone)]
+pub struct ReplicationOptions {
+    /// How many nodes there are, the primary included.
+    pub nodes: usize,
+    /// Whether a write waits for a replica before it is acknowledged.
+    pub semi_sync: bool,
+    /// Further arguments of every `mariadbd`.
+    pub args: Vec<String>,
+}
+
+impl Default for ReplicationOptions {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            semi_sync: false,
+            args: Vec::new(),
+        }
+    }
+}
+
+/// A replication cluster with the accounts `app`, `monitor` and `repl`, each with its name as password.
+///
+/// Node 0 is the first primary. `app` has all rights on all schemas but no SUPER, and the schema `shop` exists.
+#[derive(Debug)]
+pub struct ReplicationCluster {
+    nodes: Vec<MariaDb>,
+    primary: Mutex<usize>,
+    semi_sync: bool,
+}
+
+impl ReplicationCluster {
+    /// Starts `nodes` nodes with asynchronous replication.
+    ///
+    /// # Errors
+    /// As [`MariaDb::start`], or replication does not start.
+    pub fn start(nodes: usize) -> anyhow::Result<Self> {
+        Self::start_with(ReplicationOptions {
+            nodes,
+            ..ReplicationOptions::default()
+        })
+    }
+
+    /// Starts `nodes` nodes of which the primary waits for one replica per write.
+    ///
+    /// # Errors
+    /// As [`ReplicationCluster::start`].
+    pub fn start_semi_sync(nodes: usize) -> anyhow::Result<Self> {
+        let options = ReplicationOptions {
+            nodes,
+            semi_sync: true,
+            ..ReplicationOptions::default()
+        };
+        Self::start_with(options)
+    }
+
+    /// Starts a cluster as told.
+    ///
+    /// # Errors
+    /// As [`ReplicationCluster::start`].
+    pub fn start_with(options: ReplicationOptions) -> anyhow::Result<Self> {
+        anyhow::ensure!(options.nodes > 0, "a cluster has at least one node");
+        let mut nodes = Vec::with_capacity(options.nodes);
+        for index in 0..options.nodes {
+            let mut args = node_args(index);
+            args.extend(options.args.iter().cloned());
+            let node = MariaDb::prepare(MariaDbOptions {
+                args,
+                ..MariaDbOptions::default()
+            })?;
+            // All are launched before the first is waited for, so they start side by side.
+            node.launch(&[])?;
+            nodes.push(node);
+        }
+        let cluster = Self {
+            nodes,
+            primary: Mutex::new(0),
+            semi_sync: options.semi_sync,
+        };
+        for node in &cluster.nodes {
+            node.wait_ready()?;
+        }
+        let primary = cluster.node(0)?;
+        primary.sql("SET GLOBAL read_only = 0; CREATE DATABASE shop")?;
+        make_users(primary)?;
+        for replica in cluster.nodes.iter().skip(1) {
+            cluster.follow(replica, primary)?;
+        }
+        cluster.wait_for_acknowledger(primary)?;
+        cluster.wait_caught_up()?;
+        Ok(cluster)
+    }
+
+    /// All nodes, in the order of their server ids.
+    pub fn nodes(&self) -> &[MariaDb] {
+        &self.nodes
+    }
+
+    /// The node of an index.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn node(&self, index: usize) -> anyhow::Result<&MariaDb> {
+        self.nodes
+            .get(index)
+            .with_context(|| format!("the cluster has no node {index}"))
+    }
+
+    /// The index of the node that was promoted last.
+    pub fn primary_index(&self) -> usize {
+        *self.primary.lock()
+    }
+
+    /// The node that was promoted last.
+    ///
+    /// # Errors
+    /// Never in a cluster that started.
+    pub fn primary(&self) -> anyhow::Result<&MariaDb> {
+        self.node(self.primary_index())
+    }
+
+    /// Makes `to` the primary in order: the old one refuses writes first, so nothing is lost.
+    ///
+    /// # Errors
+    /// The new primary doesn't catch up in time, or a statement fails.
+    pub fn switchover(&self, to: usize) -> anyhow::Result<()> {
+        let (old, new) = (self.primary()?, self.node(to)?);
+        anyhow::ensure!(
+            to != self.primary_index(),
+            "node {to} is the primary already"
+        );
+        old.sql("SET GLOBAL read_only = 1")?;
+        let position = old.value("SELECT @@gtid_binlog_pos")?;
+        wait_position(new, &position)?;
+        self.make_primary(to)?;
+        self.repoint()
+    }
+
+    /// Makes `index` the primary after the old one was killed, with all that any running replica received.
+    ///
+    /// # Errors
+    /// It doesn't run, doesn't catch up in time, or a statement fails.
+    pub fn promote(&self, index: usize) -> anyhow::Result<()> {
+        let new = self.node(index)?;
+        drain_relay_log(new)?;
+        for other in self.running_but(index) {
+            drain_relay_log(other)?;
+            // One replica's acknowledgement is enough for a write, so the other may hold more.
+            if sequence(other)? > sequence(new)? {
+                let position = other.value("SELECT @@gtid_slave_pos")?;
+                self.follow(new, other)?;
+                wait_position(new, &position)?;
+            }
+        }
+        self.make_primary(index)?;
+        self.repoint()
+    }
+
+    /// Brings a node back as a replica of the present primary; starts it if it doesn't run.
+    ///
+    /// A node that holds transactions which the primary never received is rebuilt from nothing.
+    ///
+    /// # Errors
+    /// It doesn't start, or replication does not.
+    pub fn rejoin_as_replica(&self, index: usize) -> anyhow::Result<()> {
+        let (node, primary) = (self.node(index)?, self.primary()?);
+        anyhow::ensure!(index != self.primary_index(), "node {index} is the primary");
+        if !node.is_running() {
+            node.restart()?;
+        }
+        node.sql("SET GLOBAL read_only = 1")?;
+        if self.try_follow(node, primary)? == Followed::Diverged {
+            node.rebuild()?;
+            self.follow(node, primary)?;
+        }
+        Ok(())
+    }
+
+    /// Seconds a replica is behind by its own account; `None` while it does not replicate.
+    ///
+    /// # Errors
+    /// The node doesn't answer.
+    pub fn lag(&self, index: usize) -> anyhow::Result<Option<u64>> {
+        let status = self.node(index)?.record("SHOW SLAVE STATUS")?;
+        Ok(status
+            .get("Seconds_Behind_Master")
+            .and_then(|text| text.parse().ok()))
+    }
+
+    /// Waits until every running replica has applied what the primary has committed by now.
+    ///
+    /// # Errors
+    /// One doesn't in time.
+    pub fn wait_caught_up(&self) -> anyhow::Result<()> {
+        let position = self.primary()?.value("SELECT @@gtid_binlog_pos")?;
+        for replica in self.running_but(self.primary_index()) {
+            wait_position(replica, &position)?;
+        }
+        Ok(())
+    }
+
+    fn running_but(&self, index: usize) -> impl Iterator<Item = &MariaDb> {
+        let others = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(move |(i, _)| *i != index);
+        others
+            .map(|(_, node)| node)
+            .filter(|node| node.is_running())
+    }
+
+    fn make_primary(&self, index: usize) -> anyhow::Result<()> {
+        self.node(index)?.sql(
+            "STOP SLAVE; RESET SLAVE ALL; SET GLOBAL rpl_semi_sync_slave_enabled = 0; \
+             SET GLOBAL read_only = 0",
+        )?;
+        *self.primary.lock() = index;
+        Ok(())
+    }
+
+    fn repoint(&self) -> anyhow::Result<()> {
+        let primary = self.primary()?;
+        for replica in self.running_but(self.primary_index()) {
+            self.follow(replica, primary)?;
+        }
+        self.wait_for_acknowledger(primary)
+    }
+
+    fn follow(&self, replica: &MariaDb, primary: &MariaDb) -> anyhow::Result<()> {
+        let followed = self.try_follow(replica, primary)?;
+        anyhow::ensure!(
+            followed == Followed::Running,
+            "the replica's history is not the primary's"
+        );
+        Ok(())
+    }
+
+    fn try_follow(&self, replica: &MariaDb, primary: &MariaDb) -> anyhow::Result<Followed> {
+        let semi_sync = u8::from(self.semi_sync);
+        replica.sql(&format!(
+            "STOP SLAVE; SET GLOBAL rpl_semi_sync_master_enabled = 0; \
+             SET GLOBAL rpl_semi_sync_slave_enabled = {semi_sync}; \
+             SET GLOBAL gtid_slave_pos = @@gtid_current_pos; \
+             CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'repl', \
+             MASTER_PASSWORD = 'repl', MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1; \
+             START SLAVE",
+            primary.port()
+        ))?;
+        eventually(Deadline::after(PATIENCE), "replication to run", || {
+            let status = replica.record("SHOW SLAVE STATUS")?;
+            let is = |name: &str, value: &str| status.get(name).is_some_and(|is| is == value);
+            if is("Last_IO_Errno", POSITION_UNKNOWN) {
+                return Ok(Followed::Diverged);
+            }
+            let running = is("Slave_IO_Running", "Yes") && is("Slave_SQL_Running", "Yes");
+            anyhow::ensure!(running, "replication does not run: {status:?}");
+            Ok(Followed::Running)
+        })
+    }
+
+    /// Turns on waiting for replicas once one is there that can acknowledge; a lone primary never waits.
+    fn wait_for_acknowledger(&self, primary: &MariaDb) -> anyhow::Result<()> {
+        if !self.semi_sync || self.running_but(self.primary_index()).next().is_none() {
+            return Ok(());
+        }
+        primary.sql("SET GLOBAL rpl_semi_sync_master_enabled = 1")?;
+        eventually(
+            Deadline::after(PATIENCE),
+            "a replica that acknowledges",
+            || {
+                let status = primary.record("SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'")?;
+                let clients = status
+                    .get("Value")
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or(0);
+                anyhow::ensure!(clients > 0, "no replica acknowledges");
+                Ok(())
+            },
+        )
+    }
+}
+
+/// How an attempt to follow a primary ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Followed {
+    Running,
+    /// The primary's binary log doesn't contain the replica's position.
+    Diverged,
+}
+
+/// ER_MASTER_FATAL_ERROR_READING_BINLOG: what a replica reports whose position the primary never had.
+const POSITION_UNKNOWN: &str = "1236";
+
+fn node_args(index: usize) -> Vec<String> {
+    let mut args: Vec<String> = [
+        "--log-bin=binlog",
+        "--log-slave-updates=1",
+        "--gtid-strict-mode=1",
+        "--binlog-format=ROW",
+        // A crashed primary must not come back writable by itself.
+        "--read-only=1",
+        "--slave-net-timeout=5",
+        "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
+        "--rpl-semi-sync-master-timeout=3600000",
+        "--rpl-semi-sync-master-wait-no-slave=ON",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    args.push(format!("--server-id={}", index + 1));
+    args
+}
+
+fn make_users(primary: &MariaDb) -> anyhow::Result<()> {
+    let app = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, INDEX, ALTER, LOCK TABLES, \
+               CREATE TEMPORARY TABLES, EXECUTE, CREATE ROUTINE, CREATE VIEW, TRIGGER ON *.*";
+    primary.create_user("app", "app", app)?;
+    let monitor = "SLAVE MONITOR, REPLICATION CLIENT, BINLOG MONITOR, SELECT ON *.*";
+    primary.create_user("monitor", "monitor", monitor)?;
+    primary.create_user("repl", "repl", "REPLICATION SLAVE ON *.*")
+}
+
+fn wait_position(node: &MariaDb, position: &str) -> anyhow::Result<()> {
+    let seconds = PATIENCE.as_secs();
+    let answer = node.value(&format!("SELECT MASTER_GTID_WAIT('{position}', {seconds})"))?;
+    anyhow::ensure!(
+        answer == "0",
+        "no arrival at {position} in {seconds} s: {}",
+        node.log()
+    );
+    Ok(())
+}
+
+/// Stops receiving and waits until all that was received is applied.
+fn drain_relay_log(replica: &MariaDb) -> anyhow::Result<()> {
+    replica.sql("STOP SLAVE IO_THREAD")?;
+    let status = replica.record("SHOW SLAVE STATUS")?;
+    match status.get("Gtid_IO_Pos") {
+        Some(received) if !received.is_empty() => wait_position(replica, received),
+        _ => Ok(()),
+    }
+}
+
+/// The sequence number of the last transaction applied; the cluster has one domain.
+fn sequence(node: &MariaDb) -> anyhow::Result<u64> {
+    Ok(last_sequence(&node.value("SELECT @@gtid_current_pos")?))
+}
+
+fn last_sequence(position: &str) -> u64 {
+    position
+        .rsplit('-')
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;
