@@ -1,0 +1,21 @@
+//! SQL over the tables: any SELECT, a few SHOWs, and `CALL table.action(…)`.
+//!
+//! [`Engine`] answers statements; [`port`] speaks the MySQL protocol and knows no table. SELECT runs on
+//! an in-memory SQLite in which every table is virtual. It is read only: an authorizer refuses
+//! whatever isn't reading, and limits bound what one statement may cost.
+
+mod answer;
+mod authorizer;
+mod describe;
+mod engine;
+mod functions;
+mod rows;
+mod statement;
+mod variables;
+mod vtab_unsafe;
+
+pub use answer::{Answer, ResultColumn, Rows, SqlError};
+pub use engine::{Caller, Engine, Limits, StartError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! Which statement a text is; everything that reads tables is left to SQLite.
+//!
+//! Pure. Knows words and quotes only: a `SELECT` is passed on as it was written.
+
+use super::answer::SqlError;
+
+/// A statement, recognized.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Statement<'a> {
+    /// `CALL table.action(arguments)`.
+    Call {
+        table: &'a str,
+        action: &'a str,
+        arguments: Vec<String>,
+    },
+    /// `DESCRIBE table`, `SHOW COLUMNS FROM table`; with `FULL`, the documentation too.
+    Columns { table: &'a str },
+    /// `SHOW CREATE TABLE`.
+    CreateTable { table: &'a str },
+    /// `SHOW DATABASES`.
+    Databases,
+    /// A SHOW that has nothing to show here: `WARNINGS`, `STATUS`, `COLLATION` …
+    Empty { columns: &'static [&'static str] },
+    /// `HELP`.
+    Help,
+    /// `SHOW PROCESSLIST`.
+    Processlist,
+    /// Something that clients send and that means nothing here: `SET`, `USE`.
+    Quiet,
+    /// Anything that SQLite answers.
+    Select,
+    /// `SHOW TABLES`; full has a second column.
+    Tables { like: Option<String>, is_full: bool },
+    /// `SHOW VARIABLES`.
+    Variables { like: Option<String> },
+}
+
+/// A word, a quoted text or a sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token<'a> {
+    Sign(char),
+    Text(String),
+    Word(&'a str),
+}
+
+impl Token<'_> {
+    fn is(&self, word: &str) -> bool {
+        matches!(self, Self::Word(w) if w.eq_ignore_ascii_case(word))
+    }
+}
+
+/// Recognizes one statement.
+///
+/// # Errors
+/// A syntax error for what is neither, and for more than one statement in a text.
+pub(super) fn recognize(text: &str) -> Result<Statement<'_>, SqlError> {
+    let tokens = tokens(text);
+    let end = tokens
+        .iter()
+        .position(|t| *t == Token::Sign(';'))
+        .unwrap_or(tokens.len());
+    let (tokens, after) = tokens.split_at(end);
+    if after.iter().any(|token| *token != Token::Sign(';')) {
+        return Err(SqlError::syntax("send one statement at a time"));
+    }
+    let Some((Token::Word(first), rest)) = tokens.split_first() else {
+        return match tokens.first() {
+            // Clients send empty statements and comments alone.
+            None => Ok(Statement::Quiet),
+            Some(_) => Err(unknown(text)),
+        };
+    };
+    match first.to_ascii_uppercase().as_str() {
+        "CALL" => call(rest),
+        "DESC" | "DESCRIBE" => columns_of(rest),
+        "EXPLAIN" if matches!(rest, [Token::Word(_)]) => columns_of(rest),
+        "HELP" => Ok(Statement::Help),
+        "SET" | "USE" => Ok(Statement::Quiet),
+        "SHOW" => show(rest),
+        "BEGIN" | "COMMIT" | "ROLLBACK" | "START" | "LOCK" | "UNLOCK" | "KILL" => {
+            Err(unknown(text))
+        }
+        _ => Ok(Statement::Select),
+    }
+}
+
+fn show<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
+    const SKIPPED: [&str; 4] = ["FULL", "GLOBAL", "SESSION", "EXTENDED"];
+    let is_full = tokens.iter().take(2).any(|token| token.is("FULL"));
+    let skipped = tokens
+        .iter()
+        .take_while(|t| SKIPPED.iter().any(|s| t.is(s)))
+        .count();
+    let Some((Token::Word(what), rest)) = tokens.get(skipped..).and_then(<[_]>::split_first) else {
+        return Err(SqlError::syntax("SHOW what? Try SHOW TABLES or HELP"));
+    };
+    let empty = |columns| Ok(Statement::Empty { columns });
+    match what.to_ascii_uppercase().as_str() {
+        "COLUMNS" | "FIELDS" => columns_of(rest.get(1..).unwrap_or_default()),
+        "CREATE" => match rest {
+            [table, name @ ..] if table.is("TABLE") => {
+                table_name(name).map(|table| Statement::CreateTable { table })
+            }
+            _ => Err(SqlError::syntax(
+                "SHOW CREATE what? Try SHOW CREATE TABLE name",
+            )),
+        },
+        "DATABASES" | "SCHEMAS" => Ok(Statement::Databases),
+        "PROCESSLIST" => Ok(Statement::Processlist),
+        "TABLES" => Ok(Statement::Tables {
+            like: like(rest),
+            is_full,
+        }),
+        "VARIABLES" => Ok(Statement::Variables { like: like(rest) }),
+        "WARNINGS" | "ERRORS" => empty(&["Level", "Code", "Message"]),
+        "STATUS" => empty(&["Variable_name", "Value"]),
+        "COLLATION" => empty(&[
+            "Collation",
+            "Charset",
+            "Id",
+            "Default",
+            "Compiled",
+            "Sortlen",
+        ]),
+        "CHARSET" | "CHARACTER" => {
+            empty(&["Charset", "Description", "Default collation", "Maxlen"])
+        }
+        "ENGINES" => empty(&["Engine", "Support", "Comment"]),
+        "INDEX" | "INDEXES" | "KEYS" => empty(&["Table", "Non_unique", "Key_name"]),
+        "TRIGGERS" | "EVENTS" | "PLUGINS" => empty(&["Name"]),
+        _ => Err(SqlError::syntax(format!(
+            "SHOW {what} is not known here; try SHOW TABLES or HELP"
+        ))),
+    }
+}
+
+/// `CALL table.action('a', 2)` or without parentheses.
+fn call<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
+    const USAGE: &str = "an action is called as CALL table.action('argument', …); HELP lists them";
+    let usage = || SqlError::syntax(USAGE);
+    let [
+        Token::Word(table),
+        Token::Sign('.'),
+        Token::Word(action),
+        rest @ ..,
+    ] = tokens
+    else {
+        return Err(usage());
+    };
+    let inner = match rest {
+        [] => rest,
+        [Token::Sign('('), inner @ .., Token::Sign(')')] => inner,
+        _ => return Err(usage()),
+    };
+    let mut arguments = Vec::new();
+    for (position, token) in inner.iter().enumerate() {
+        match (position % 2, token) {
+            (0, Token::Text(text)) => arguments.push(text.clone()),
+            (0, Token::Word(word)) => arguments.push((*word).to_owned()),
+            (1, Token::Sign(',')) => {}
+            _ => return Err(usage()),
+        }
+    }
+    if !inner.is_empty() && inner.len() % 2 == 0 {
+        return Err(usage());
+    }
+    Ok(Statement::Call {
+        table,
+        action,
+        arguments,
+    })
+}
+
+fn columns_of<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
+    table_name(tokens).map(|table| Statement::Columns { table })
+}
+
+/// The table of `name` or `schema.name`.
+fn table_name<'a>(tokens: &[Token<'a>]) -> Result<&'a str, SqlError> {
+    match tokens {
+        [Token::Word(_), Token::Sign('.'), Token::Word(name), ..] | [Token::Word(name), ..] => {
+            Ok(name)
+        }
+        _ => Err(SqlError::syntax(
+            "the name of a table is missing; SHOW TABLES lists them",
+        )),
+    }
+}
+
+/// The pattern of a `LIKE`, or of `WHERE Variable_name = '…'`.
+fn like(tokens: &[Token<'_>]) -> Option<String> {
+    let mut tokens = tokens
+        .iter()
+        .skip_while(|token| !token.is("LIKE") && **token != Token::Sign('='));
+    tokens.next()?;
+    match tokens.next() {
+        Some(Token::Text(pattern)) => Some(pattern.clone()),
+        _ => None,
+    }
+}
+
+fn unknown(text: &str) -> SqlError {
+    let near: String = text.trim().chars().take(40).collect();
+    SqlError::syntax(format!(
+        "'{near}' is not known here; try SELECT, SHOW TABLES or HELP"
+    ))
+}
+
+fn tokens(text: &str) -> Vec<Token<'_>> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        rest = match next {
+            _ if next.is_whitespace() => rest.trim_start(),
+            '#' => after(rest, "\n"),
+            '-' if rest.starts_with("--") => after(rest, "\n"),
+            '/' if rest.starts_with("/*") => after(rest, "*/"),
+            '\'' | '"' => {
+                let (text, after) = quoted(rest, next);
+                tokens.push(Token::Text(text));
+                after
+            }
+            '`' => {
+                let body = rest.get(1..).unwrap_or_default();
+                let (word, after) = body.split_once('`').unwrap_or((body, ""));
+                tokens.push(Token::Word(word));
+                after
+            }
+            _ if is_word(next) => {
+                let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+                let (word, after) = rest.split_at(end);
+                tokens.push(Token::Word(word));
+                after
+            }
+            _ => {
+                tokens.push(Token::Sign(next));
+                rest.get(next.len_utf8()..).unwrap_or_default()
+            }
+        };
+    }
+    tokens
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '$' | '@' | '-')
+}
+
+fn after<'a>(text: &'a str, end: &str) -> &'a str {
+    text.split_once(end).map_or("", |(_, after)| after)
+}
+
+/// A quoted text with its quotes undone (doubled, or after a backslash), and what follows.
+fn quoted(text: &str, quote: char) -> (String, &str) {
+    let mut out = String::new();
+    let mut chars = text.char_indices().skip(1).peekable();
+    while let Some((place, c)) = chars.next() {
+        let follower = chars.peek().map(|(_, c)| *c);
+        if c == '\\' || (c == quote && follower == Some(quote)) {
+            out.extend(follower);
+            chars.next();
+        } else if c == quote {
+            return (
+                out,
+                text.get(place + quote.len_utf8()..).unwrap_or_default(),
+            );
+        } else {
+            out.push(c);
+        }
+    }
+    (out, "")
+}
+
+/// Whether a name matches a `LIKE` pattern of `%` and `_`, without regard to case.
+pub(super) fn is_like(name: &str, pattern: &str) -> bool {
+    let name: Vec<char> = name.to_lowercase().chars().collect();
+    let pattern: Vec<char> = pattern.to_lowercase().replace('\\', "").chars().collect();
+    // Cells say whether the pattern so far matches each prefix of the name.
+    let mut matched = vec![false; name.len() + 1];
+    if let Some(first) = matched.first_mut() {
+        *first = true;
+    }
+    for sign in pattern {
+        let mut so_far = false;
+        let mut diagonal = false;
+        for (place, cell) in matched.iter_mut().enumerate() {
+            let above = *cell;
+            let here = place.checked_sub(1).and_then(|place| name.get(place));
+            *cell = match sign {
+                '%' => {
+                    so_far |= above;
+                    so_far
+                }
+                '_' => here.is_some() && diagonal,
+                _ => here == Some(&sign) && diagonal,
+            };
+            diagonal = above;
+        }
+    }
+    matched.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

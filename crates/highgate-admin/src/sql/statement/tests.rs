@@ -1,0 +1,116 @@
+use super::*;
+
+fn ok(text: &str) -> Statement<'_> {
+    recognize(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+#[test]
+fn what_clients_send_at_connect_is_recognized() {
+    for (text, statement) in [
+        ("select @@version_comment limit 1", Statement::Select),
+        ("SELECT DATABASE()", Statement::Select),
+        ("show databases", Statement::Databases),
+        (
+            "show tables",
+            Statement::Tables {
+                like: None,
+                is_full: false,
+            },
+        ),
+        (
+            "SHOW FULL TABLES FROM `main`",
+            Statement::Tables {
+                like: None,
+                is_full: true,
+            },
+        ),
+        ("SET NAMES utf8mb4", Statement::Quiet),
+        ("/* driver */ SET autocommit=1;", Statement::Quiet),
+        (
+            "SHOW WARNINGS",
+            Statement::Empty {
+                columns: &["Level", "Code", "Message"],
+            },
+        ),
+        ("-- nothing\n", Statement::Quiet),
+        ("show full processlist", Statement::Processlist),
+        ("desc `servers`;", Statement::Columns { table: "servers" }),
+        (
+            "show columns from main.servers",
+            Statement::Columns { table: "servers" },
+        ),
+        (
+            "SHOW GLOBAL VARIABLES LIKE 'ver%'",
+            Statement::Variables {
+                like: Some("ver%".into()),
+            },
+        ),
+    ] {
+        assert_eq!(ok(text), statement, "{text}");
+    }
+}
+
+#[test]
+fn a_call_carries_its_arguments_with_quotes_undone() {
+    let call = |arguments: &[&str]| Statement::Call {
+        table: "servers",
+        action: "drain",
+        arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+    };
+    assert_eq!(ok("CALL servers.drain"), call(&[]));
+    assert_eq!(ok("call servers.drain()"), call(&[]));
+    assert_eq!(
+        ok("CALL servers.drain('it''s', \"b\\\"c\", 30, db-2)"),
+        call(&["it's", "b\"c", "30", "db-2"])
+    );
+    for text in [
+        "CALL",
+        "CALL servers",
+        "CALL servers.drain('a'",
+        "CALL servers.drain('a',)",
+        "CALL servers.drain('a' 'b')",
+    ] {
+        assert!(recognize(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn two_statements_in_one_text_are_refused() {
+    assert!(recognize("select 1; select 2").is_err());
+    assert_eq!(ok("select ';';;"), Statement::Select);
+}
+
+#[test]
+fn like_knows_its_two_wildcards() {
+    for (name, pattern, matches) in [
+        ("servers", "serv%", true),
+        ("servers", "%ER%", true),
+        ("servers", "server_", true),
+        ("servers", "server", false),
+        ("servers", "%", true),
+        ("", "%", true),
+        ("", "_", false),
+        ("gtid_mode", "gtid\\_mode", true),
+    ] {
+        assert_eq!(is_like(name, pattern), matches, "{name} LIKE {pattern}");
+    }
+}
+
+#[test]
+fn any_text_is_recognized_or_refused() {
+    for text in [
+        "'",
+        "`",
+        "\"\\",
+        "/*",
+        "CALL `",
+        "é",
+        "SHOW",
+        "SHOW CREATE",
+        "\u{0}",
+        "(",
+        "-",
+    ] {
+        let _ = recognize(text);
+    }
+}

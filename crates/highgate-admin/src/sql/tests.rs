@@ -1,0 +1,237 @@
+use highgate_config::table::{Kind, Value};
+
+use super::*;
+use crate::{Tables, fake};
+
+fn engine(tables: Tables) -> Engine {
+    Engine::start(tables, "8.0.0-test", Limits::default()).expect("the engine starts")
+}
+
+async fn run(engine: &Engine, text: &str) -> Result<Answer, SqlError> {
+    engine
+        .answer(
+            &Caller {
+                user: "admin".into(),
+                connection: 7,
+            },
+            text,
+        )
+        .await
+}
+
+async fn rows(engine: &Engine, text: &str) -> Rows {
+    match run(engine, text).await {
+        Ok(Answer::Rows(rows)) => rows,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+async fn error(engine: &Engine, text: &str) -> SqlError {
+    match run(engine, text).await {
+        Err(error) => error,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+async fn one(engine: &Engine, text: &str) -> Value {
+    rows(engine, text).await.rows.remove(0).remove(0)
+}
+
+#[tokio::test]
+async fn tables_are_read_by_any_select() {
+    let engine = engine(fake::tables(9));
+    let found = rows(
+        &engine,
+        "SELECT name, lag_ms FROM servers WHERE role = 'replica' ORDER BY 1",
+    )
+    .await;
+    let kinds: Vec<_> = found
+        .columns
+        .iter()
+        .map(|c| (c.name.as_str(), c.kind))
+        .collect();
+    assert_eq!(kinds, [("name", Kind::Text), ("lag_ms", Kind::Real)]);
+    assert_eq!(
+        found.rows,
+        [
+            ["db2".into(), Value::Real(1.5)],
+            ["db3".into(), Value::Real(0.0)]
+        ]
+    );
+    let joined =
+        "SELECT v.name, count(*) FROM servers v JOIN sessions s ON s.server = v.name GROUP BY 1";
+    let joined = rows(&engine, joined).await;
+    assert_eq!(joined.rows[0], ["db1".into(), Value::Integer(3)]);
+    assert_eq!(
+        one(&engine, "select sum(commands) from MAIN.`Servers`").await,
+        Value::Integer(60)
+    );
+}
+
+#[tokio::test]
+async fn rows_are_fetched_once_per_statement() {
+    let servers = fake::servers();
+    let engine = engine(Tables::new(vec![servers.clone()]));
+    rows(&engine, "SELECT * FROM servers a, servers b, servers c").await;
+    assert_eq!(*servers.fetched.lock(), 1);
+    rows(&engine, "SELECT * FROM servers").await;
+    assert_eq!(*servers.fetched.lock(), 2);
+}
+
+#[tokio::test]
+async fn whatever_does_not_read_is_refused() {
+    let engine = engine(fake::tables(1));
+    for text in [
+        "INSERT INTO servers (name) VALUES ('x')",
+        "UPDATE servers SET name = 'x'",
+        "DELETE FROM servers",
+        "DROP TABLE servers",
+        "CREATE TABLE t (a)",
+        "CREATE TEMP TABLE t (a)",
+        "CREATE VIEW v AS SELECT 1",
+        "ATTACH '/etc/passwd' AS p",
+        "PRAGMA writable_schema = 1",
+        "SELECT * FROM pragma_database_list",
+        "SELECT load_extension('x')",
+        "VACUUM INTO '/tmp/x'",
+        "SAVEPOINT a",
+        "ANALYZE",
+    ] {
+        let error = error(&engine, text).await;
+        assert!(matches!(error.code, 1290 | 1064), "{text}: {error}");
+    }
+    assert!(
+        error(&engine, "delete from servers")
+            .await
+            .text
+            .contains("CALL table.action")
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_name_is_answered_with_the_right_one() {
+    let engine = engine(fake::tables(1));
+    let missing = error(&engine, "SELECT * FROM server").await;
+    assert_eq!(
+        missing.to_string(),
+        "ERROR 1146 (42S02): Table 'server' doesn't exist; did you mean 'servers'?"
+    );
+    assert_eq!(error(&engine, "SELECT nam FROM servers").await.code, 1054);
+    assert_eq!(error(&engine, "DESCRIBE nothing").await.code, 1146);
+    let syntax = error(&engine, "SELECT * FORM servers").await;
+    assert_eq!(
+        (syntax.code, syntax.text.contains("near")),
+        (1064, true),
+        "{syntax}"
+    );
+    assert_eq!(error(&engine, "FLUSH everything").await.code, 1064);
+    assert_eq!(error(&engine, "select $$").await.code, 1054);
+}
+
+#[tokio::test]
+async fn an_endless_statement_ends_and_the_engine_goes_on() {
+    let limits = Limits {
+        steps: 1_000_000,
+        ..Limits::default()
+    };
+    let engine = Engine::start(fake::tables(2000), "v", limits).expect("starts");
+    for text in [
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n",
+        "SELECT count(*) FROM sessions a, sessions b, sessions c",
+    ] {
+        assert_eq!(error(&engine, text).await.code, 3024, "{text}");
+    }
+    assert_eq!(
+        one(&engine, "SELECT count(*) FROM sessions").await,
+        Value::Integer(2000)
+    );
+}
+
+#[tokio::test]
+async fn a_large_answer_is_refused_rather_than_held() {
+    let limits = Limits {
+        rows: 100,
+        bytes: 10_000,
+        ..Limits::default()
+    };
+    let engine = Engine::start(fake::tables(1000), "v", limits).expect("starts");
+    assert_eq!(error(&engine, "SELECT * FROM sessions").await.code, 3024);
+    assert_eq!(
+        error(&engine, "SELECT hex(zeroblob(9999))").await.code,
+        3024
+    );
+    assert_eq!(
+        rows(&engine, "SELECT * FROM sessions LIMIT 10")
+            .await
+            .rows
+            .len(),
+        10
+    );
+    assert!(
+        run(&engine, "SELECT hex(zeroblob(900000000))")
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn what_clients_ask_at_connect_is_answered() {
+    let engine = engine(fake::tables(1));
+    for (text, value) in [
+        ("select @@version_comment limit 1", "Highgate admin".into()),
+        ("SELECT DATABASE()", "main".into()),
+        ("SELECT USER()", "admin".into()),
+        ("select current_user()", "admin".into()),
+        ("SELECT VERSION()", "8.0.0-test".into()),
+        ("SELECT CONNECTION_ID()", Value::Integer(7)),
+        (
+            "select concat(@@version, ' ', @@version_comment)",
+            "8.0.0-test Highgate admin".into(),
+        ),
+        (
+            "SELECT @@session.auto_increment_increment AS a",
+            Value::Integer(1),
+        ),
+        ("show databases", "main".into()),
+        ("show tables like 'serv%'", "servers".into()),
+        ("SHOW VARIABLES LIKE 'version'", "version".into()),
+        ("describe servers", "name".into()),
+        ("show full columns from servers", "name".into()),
+        ("SHOW CREATE TABLE servers", "servers".into()),
+        ("show processlist", Value::Integer(0)),
+        ("HELP", "SELECT * FROM servers".into()),
+    ] {
+        assert_eq!(one(&engine, text).await, value, "{text}");
+    }
+    let found = rows(&engine, "select @@version_comment limit 1").await;
+    assert_eq!(found.columns[0].name, "@@version_comment");
+    for text in ["SET NAMES utf8mb4", "USE main", "", "/*!40101 SET x=1 */"] {
+        assert_eq!(
+            run(&engine, text).await,
+            Ok(Answer::Done(String::new())),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_action_is_called_and_says_what_it_did() {
+    let servers = fake::servers();
+    let engine = engine(Tables::new(vec![servers.clone()]));
+    let done = run(&engine, "CALL servers.drain('db2')").await;
+    assert_eq!(done, Ok(Answer::Done("draining db2".into())));
+    assert_eq!(*servers.acted.lock(), ["drain db2"]);
+    for (text, says) in [
+        ("CALL servers.drain('nobody')", "no server 'nobody'"),
+        ("CALL servers.drian('db2')", "it has drain"),
+        ("CALL server.drain('db2')", "did you mean 'servers'"),
+        (
+            "CALL servers.drain()",
+            "takes 1 argument (server) and got 0",
+        ),
+    ] {
+        let error = error(&engine, text).await;
+        assert!(error.text.contains(says), "{text}: {error}");
+    }
+    assert_eq!(servers.acted.lock().len(), 1);
+}

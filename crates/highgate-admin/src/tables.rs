@@ -1,0 +1,157 @@
+//! The list of tables that every rendering works on.
+
+use std::sync::Arc;
+
+use highgate_config::table::{Action, Table};
+
+/// The tables of this process, looked up by name without regard to case.
+#[derive(Clone)]
+pub struct Tables(Arc<[Arc<dyn Table>]>);
+
+impl Tables {
+    /// Takes the tables in the order in which they are listed to operators.
+    #[must_use]
+    pub fn new(tables: Vec<Arc<dyn Table>>) -> Self {
+        Self(tables.into())
+    }
+
+    /// The table of this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Arc<dyn Table>> {
+        self.iter()
+            .find(|table| table.name().eq_ignore_ascii_case(name))
+    }
+
+    /// All tables, in listing order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Table>> {
+        self.0.iter()
+    }
+
+    /// The table whose name is closest to a name that does not exist.
+    #[must_use]
+    pub fn nearest(&self, name: &str) -> Option<&'static str> {
+        nearest(name, self.iter().map(|table| table.name()))
+    }
+
+    /// Carries out `action` of `table` after checking its name and the number of arguments.
+    ///
+    /// # Errors
+    /// A sentence for the operator that says what is wrong and what exists instead.
+    pub fn act(&self, table: &str, action: &str, arguments: &[&str]) -> Result<String, String> {
+        let Some(found) = self.find(table) else {
+            return Err(self.no_such_table(table));
+        };
+        let declared = found
+            .actions()
+            .iter()
+            .find(|a| a.name.eq_ignore_ascii_case(action));
+        let Some(declared) = declared else {
+            return Err(no_such_action(&**found, action));
+        };
+        if declared.arguments.len() != arguments.len() {
+            return Err(format!(
+                "`{}.{}` takes {} and got {}",
+                found.name(),
+                declared.name,
+                usage(declared),
+                arguments.len()
+            ));
+        }
+        found.act(declared.name, arguments)
+    }
+
+    /// The sentence for a table that does not exist.
+    #[must_use]
+    pub fn no_such_table(&self, name: &str) -> String {
+        let name: String = name.chars().take(64).collect();
+        match self.nearest(&name) {
+            Some(near) => format!("Table '{name}' doesn't exist; did you mean '{near}'?"),
+            None => format!("Table '{name}' doesn't exist; SHOW TABLES lists them"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(|table| table.name()))
+            .finish()
+    }
+}
+
+fn usage(action: &Action) -> String {
+    match action.arguments {
+        [] => "no argument".into(),
+        [one] => format!("1 argument ({one})"),
+        many => format!("{} arguments ({})", many.len(), many.join(", ")),
+    }
+}
+
+fn no_such_action(table: &dyn Table, action: &str) -> String {
+    let names: Vec<_> = table.actions().iter().map(|a| a.name).collect();
+    let action: String = action.chars().take(64).collect();
+    if names.is_empty() {
+        return format!("table '{}' has no actions", table.name());
+    }
+    format!(
+        "table '{}' has no action '{action}'; it has {}",
+        table.name(),
+        names.join(", ")
+    )
+}
+
+/// The closest of `names`, if it is close enough to be a slip of the fingers.
+fn nearest(wanted: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let wanted = wanted.to_ascii_lowercase();
+    names
+        .map(|name| (distance(wanted.as_bytes(), name.as_bytes()), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein distance; callers bound the lengths.
+fn distance(left: &[u8], right: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (above_left, a) in left.iter().enumerate() {
+        let mut diagonal = above_left;
+        let mut beside = above_left + 1;
+        for (b, cell) in right.iter().zip(row.iter_mut().skip(1)) {
+            let here = (diagonal + usize::from(a != b))
+                .min(beside + 1)
+                .min(*cell + 1);
+            diagonal = *cell;
+            *cell = here;
+            beside = here;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = above_left + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_fingers_finds_the_table_that_was_meant() {
+        let names = ["servers", "sessions", "events"];
+        for (typed, meant) in [
+            ("server", Some("servers")),
+            ("SESSION", Some("sessions")),
+            ("evnets", Some("events")),
+            ("mysql_users", None),
+        ] {
+            assert_eq!(nearest(typed, names.into_iter()), meant, "{typed}");
+        }
+    }
+
+    #[test]
+    fn distance_counts_single_edits() {
+        assert_eq!(distance(b"kitten", b"sitting"), 3);
+        assert_eq!(distance(b"", b"abc"), 3);
+        assert_eq!(distance(b"abc", b""), 3);
+    }
+}
