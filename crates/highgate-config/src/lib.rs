@@ -6,9 +6,13 @@ mod change;
 mod config;
 mod control;
 mod names;
+mod nearest;
 mod overrides;
 mod secret;
+pub mod settings;
 pub mod table;
+pub mod units;
+mod words;
 
 pub use change::Change;
 pub use config::{
@@ -16,9 +20,7 @@ pub use config::{
     Monitor, Node, ReadsOnPrimary, Rule, RuleRole, SendProxy, Server, Shared, Tls, TlsMode,
     Topology, User,
 };
-pub use control::{
-    Batch, BoxFuture, ControlPlane, Layers, ProposeError, StoreError, Version,
-};
+pub use control::{Batch, BoxFuture, ControlPlane, Layers, ProposeError, StoreError, Version};
 pub use names::{BackendName, ListenerName, NodeName, ServerName, UserName};
 pub use overrides::{Override, OverrideKind};
 pub use secret::Secret;

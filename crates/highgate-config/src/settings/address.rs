@@ -1,0 +1,150 @@
+//! Addresses as operators write them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use super::{Kind, Mistake, kind::short};
+use crate::Address;
+
+/// Reads an address to connect to.
+pub(super) fn parse(text: &str) -> Result<Address, Mistake> {
+    let kind = Kind::Address;
+    let address = parse_any(text, &kind)?;
+    match &address {
+        Address::Ip(ip) if ip.ip().is_unspecified() => {
+            Err(kind.mistake(format!("`{}` can't be connected to", short(text))))
+        }
+        Address::Host(_, 0) => Err(kind.mistake("port 0 can't be connected to".to_owned())),
+        Address::Ip(ip) if ip.port() == 0 => {
+            Err(kind.mistake("port 0 can't be connected to".to_owned()))
+        }
+        _ => Ok(address),
+    }
+}
+
+/// Reads an address to bind, where the host may be left out or be `*`.
+pub(super) fn parse_bind(text: &str) -> Result<Address, Mistake> {
+    let port = text.strip_prefix("*:").or_else(|| text.strip_prefix(':'));
+    match port {
+        Some(port) => {
+            let port = parse_port(port, &Kind::Binds)?;
+            Ok(Address::Ip(SocketAddr::new(
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                port,
+            )))
+        }
+        None => parse_any(text, &Kind::Binds),
+    }
+}
+
+fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        if !path.starts_with('/') || path.contains('\0') || path.len() > 107 {
+            let what = "a socket's path is absolute and at most 107 bytes long".to_owned();
+            return Err(kind.mistake(what));
+        }
+        return Ok(Address::Unix(PathBuf::from(path)));
+    }
+    if let Ok(address) = text.parse() {
+        return Ok(Address::Ip(address));
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        let hint = Some(format!("write \"[{text}]:3306\""));
+        return Err(Mistake {
+            hint,
+            ..kind.mistake(format!("`{text}` has no port"))
+        });
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        let hint = Some(format!("write \"{}:3306\"", short(text)));
+        return Err(Mistake {
+            hint,
+            ..kind.mistake(format!("`{}` has no port", short(text)))
+        });
+    };
+    let is_name = !host.is_empty()
+        && host.len() <= 253
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    // Four numbers that are no address are a mistyped address, not a host's name.
+    let is_number = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if !is_name || is_number {
+        return Err(kind.mistake(format!(
+            "`{}` is neither an address nor a host's name",
+            short(host)
+        )));
+    }
+    Ok(Address::Host(host.to_owned(), parse_port(port, kind)?))
+}
+
+fn parse_port(text: &str, kind: &Kind) -> Result<u16, Mistake> {
+    text.parse().map_err(|_| Mistake {
+        expected: "a port, 0 to 65535".to_owned(),
+        ..kind.mistake(format!("`{}` is not a port", short(text)))
+    })
+}
+
+/// Whether two binds can't both be held on one machine.
+pub(crate) fn clash(left: &Address, right: &Address) -> bool {
+    match (left, right) {
+        (Address::Ip(a), Address::Ip(b)) => {
+            let same_family = a.is_ipv4() == b.is_ipv4();
+            let covers = a.ip() == b.ip()
+                || (same_family && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+            a.port() != 0 && a.port() == b.port() && covers
+        }
+        _ => left == right,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_a_bind_is_read() {
+        for (text, shown) in [
+            ("127.0.0.1:6033", "127.0.0.1:6033"),
+            ("*:6033", "0.0.0.0:6033"),
+            (":6033", "0.0.0.0:6033"),
+            ("[::1]:6033", "[::1]:6033"),
+            ("localhost:6033", "localhost:6033"),
+            ("unix:/run/highgate.sock", "unix:/run/highgate.sock"),
+        ] {
+            assert_eq!(
+                parse_bind(text).map(|a| a.to_string()),
+                Ok(shown.to_owned()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_half_written_address_is_refused() {
+        for text in [
+            "db1",
+            "10.0.0.300:3306",
+            "db1:x",
+            "db1:70000",
+            "::1",
+            "unix:x",
+            "0.0.0.0:3306",
+            "a b:1",
+            "db:0",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_clashes_with_each_address_of_its_port() {
+        let bind = |text: &str| parse_bind(text).unwrap();
+        assert!(clash(&bind("*:6033"), &bind("127.0.0.1:6033")));
+        assert!(!clash(&bind("*:6033"), &bind("127.0.0.1:6034")));
+        assert!(!clash(&bind("127.0.0.1:0"), &bind("127.0.0.1:0")));
+        assert!(clash(&bind("unix:/a"), &bind("unix:/a")));
+    }
+}

@@ -1,0 +1,85 @@
+//! The admin endpoints of a node and their accounts.
+
+use super::{
+    KeyOf, Kind, Setting, TableOf, TakesEffect, Value,
+    WhenLeftOut::{Is, Required},
+    drafts::only,
+};
+use crate::{Node, Secret};
+
+pub(super) const USER: TableOf<Secret> = TableOf {
+    name: "admin user",
+    heading: "[[admin.user]]",
+    key: Some(KeyOf {
+        name: "name",
+        kind: Kind::Name,
+        summary: "The account's name.",
+    }),
+    summary: "An account of the admin SQL port and the web page. Where none is given, the first start makes one and shows its password once.",
+    groups: &[USER_SETTINGS],
+    children: &[],
+    refused: &[],
+    blank: || Secret::new(""),
+};
+
+pub(super) const SETTINGS: &[Setting<Node>] = &[
+    Setting::<Node> {
+        name: "admin.sql",
+        kind: Kind::BindOrOff,
+        unit: "",
+        default: Is("127.0.0.1:6032"),
+        takes_effect: TakesEffect::NextStart,
+        summary: "Where the admin SQL port listens, or `off`.",
+        detail: "It speaks the MySQL protocol: `mysql -h 127.0.0.1 -P 6032 -u admin -p`. Bind it beyond loopback only where the network is trusted.",
+        example: "admin = { sql = \"127.0.0.1:6032\" }",
+        also_known_as: &[
+            ("haproxy", "stats socket"),
+            ("proxysql", "admin-mysql_ifaces"),
+        ],
+        put: |draft, value| draft.admin.sql = value.addresses().into_iter().next(),
+        get: |draft| {
+            draft
+                .admin
+                .sql
+                .clone()
+                .map_or(Value::Absent, |one| Value::Addresses(vec![one]))
+        },
+    },
+    Setting::<Node> {
+        name: "admin.web",
+        kind: Kind::BindOrOff,
+        unit: "",
+        default: Is("127.0.0.1:6080"),
+        takes_effect: TakesEffect::NextStart,
+        summary: "Where the web pages, REST and `/metrics` are served, or `off`.",
+        detail: "ProxySQL has them apart, on 6080 and 6070.",
+        example: "admin = { web = \"127.0.0.1:6080\" }",
+        also_known_as: &[
+            ("haproxy", "listen with stats enable"),
+            ("maxscale", "admin_host and admin_port"),
+            ("proxysql", "admin-web_port and admin-restapi_port"),
+        ],
+        put: |draft, value| draft.admin.web = value.addresses().into_iter().next(),
+        get: |draft| {
+            draft
+                .admin
+                .web
+                .clone()
+                .map_or(Value::Absent, |one| Value::Addresses(vec![one]))
+        },
+    },
+];
+
+pub(super) const USER_SETTINGS: &[Setting<Secret>] = &[Setting::<Secret> {
+    name: "password",
+    kind: Kind::Secret,
+    unit: "",
+    default: Required,
+    takes_effect: TakesEffect::NextConnection,
+    summary: "The password, in clear or in a stored form.",
+    detail: "Accepted on the SQL port and on the web page.",
+    example: "password = \"secret\"",
+    also_known_as: &[("proxysql", "admin-admin_credentials")],
+    put: |draft, value| *draft = only(value.secrets()),
+    get: |draft| Value::Secrets(vec![draft.clone()]),
+}];

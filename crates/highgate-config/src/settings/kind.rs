@@ -1,0 +1,315 @@
+//! Kinds of settings: how a text becomes a value, and within which range.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::{Value, address};
+use crate::{Secret, nearest::nearest, units};
+
+/// What may be written for a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `host:port`, `[v6]:port` or `unix:/path` to connect to.
+    Address,
+    /// One or several addresses to bind.
+    Binds,
+    /// An address to bind, or `off`.
+    BindOrOff,
+    /// A size with its unit.
+    Bytes {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// A check: one of its words, or a statement to run.
+    Check,
+    /// A whole number.
+    Count {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// A digest, `0x` and up to 16 hexadecimal digits.
+    Digest,
+    /// A time with its unit.
+    Duration {
+        /// Shortest.
+        min: Duration,
+        /// Longest.
+        max: Duration,
+    },
+    /// `true` or `false`.
+    Flag,
+    /// The name of a thing or of an account.
+    Name,
+    /// One network or address.
+    Network,
+    /// One or several networks.
+    Networks,
+    /// A path of a file.
+    Path,
+    /// A regular expression.
+    Regex,
+    /// One secret.
+    Secret,
+    /// One or several secrets, any of which holds.
+    Secrets,
+    /// Any text.
+    Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// What is wrong with a value, before its place is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mistake {
+    /// What is wrong.
+    pub what: String,
+    /// What may be written instead.
+    pub expected: String,
+    /// The known word that was probably meant.
+    pub nearest: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// How a hidden secret is printed; it is refused as a secret, so that it is never applied.
+pub(crate) const HIDDEN: &str = "(hidden)";
+
+const CHECKS: &[&str] = &["connect", "handshake", "off", "ping"];
+const LONGEST_NAME: usize = 128;
+
+impl Kind {
+    /// Reads one text; a list has one element then.
+    ///
+    /// # Errors
+    /// What is wrong and what may be written instead.
+    pub fn read(&self, text: &str) -> Result<Value, Mistake> {
+        match self {
+            Self::Address => address::parse(text).map(|one| Value::Addresses(vec![one])),
+            Self::BindOrOff if text == "off" => Ok(Value::Absent),
+            Self::Binds | Self::BindOrOff => {
+                address::parse_bind(text).map(|one| Value::Addresses(vec![one]))
+            }
+            Self::Bytes { .. } => units::parse_size(text)
+                .map(Value::Bytes)
+                .ok_or_else(|| self.bad_unit(text))
+                .and_then(|value| self.in_range(value)),
+            Self::Check => self.read_check(text),
+            Self::Count { .. } => text
+                .parse()
+                .map(Value::Count)
+                .map_err(|_| self.mistake(format!("`{}` is not a whole number", short(text))))
+                .and_then(|value| self.in_range(value)),
+            Self::Digest => self.read_digest(text),
+            Self::Duration { .. } => units::parse_duration(text)
+                .map(Value::Duration)
+                .ok_or_else(|| self.bad_unit(text))
+                .and_then(|value| self.in_range(value)),
+            Self::Flag => match text {
+                "true" => Ok(Value::Flag(true)),
+                "false" => Ok(Value::Flag(false)),
+                _ => Err(self.mistake(format!("`{}` is neither true nor false", short(text)))),
+            },
+            Self::Name => self.read_name(text),
+            Self::Network | Self::Networks => self.read_network(text),
+            Self::Path if text.is_empty() => Err(self.mistake("the path is empty".to_owned())),
+            Self::Regex => self.read_regex(text),
+            Self::Secret | Self::Secrets => self.read_secret(text),
+            Self::Path | Self::Text => self.without_nul(text),
+            Self::Word(words) => read_word(text, words),
+        }
+    }
+
+    /// Looks whether a value lies within the range.
+    ///
+    /// # Errors
+    /// The range, and the value that lies outside of it.
+    pub fn in_range(&self, value: Value) -> Result<Value, Mistake> {
+        let outside = match (self, &value) {
+            (Self::Bytes { min, max }, Value::Bytes(it))
+            | (Self::Count { min, max }, Value::Count(it)) => it < min || it > max,
+            (Self::Duration { min, max }, Value::Duration(it)) => it < min || it > max,
+            _ => false,
+        };
+        if outside {
+            Err(self.mistake(format!("{value} is out of range")))
+        } else {
+            Ok(value)
+        }
+    }
+
+    /// Whether several values may be given as an array.
+    #[must_use]
+    pub const fn is_list(&self) -> bool {
+        matches!(self, Self::Binds | Self::Networks | Self::Secrets)
+    }
+
+    /// What may be written, in words.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Address => "\"host:port\", \"[v6]:port\" or \"unix:/path\"".to_owned(),
+            Self::Binds => {
+                "\"host:port\", \"*:port\", \"[v6]:port\", \"unix:/path\" or a list of them"
+                    .to_owned()
+            }
+            Self::BindOrOff => "\"host:port\", \"[v6]:port\", \"unix:/path\" or \"off\"".to_owned(),
+            Self::Bytes { min, max } => {
+                let (min, max) = (units::size_text(*min), units::size_text(*max));
+                format!("a size with its unit, \"{min}\" to \"{max}\"")
+            }
+            Self::Check => format!("{} or a statement", quoted(CHECKS)),
+            Self::Count { min, max } => format!("a whole number, {min} to {max}"),
+            Self::Digest => "\"0x\" and up to 16 hexadecimal digits".to_owned(),
+            Self::Duration { min, max } => {
+                let (min, max) = (units::duration_text(*min), units::duration_text(*max));
+                format!("a time with its unit, \"{min}\" to \"{max}\"")
+            }
+            Self::Flag => "true or false".to_owned(),
+            Self::Name => "a name".to_owned(),
+            Self::Network => "a network such as \"10.0.0.0/8\"".to_owned(),
+            Self::Networks => "a network such as \"10.0.0.0/8\" or a list of them".to_owned(),
+            Self::Path => "a path".to_owned(),
+            Self::Regex => "a regular expression".to_owned(),
+            Self::Secret => "a secret as text".to_owned(),
+            Self::Secrets => "a secret as text, or a list of them".to_owned(),
+            Self::Text => "a text".to_owned(),
+            Self::Word(words) => quoted(words),
+        }
+    }
+
+    pub(crate) fn mistake(&self, what: String) -> Mistake {
+        Mistake {
+            what,
+            expected: self.expected(),
+            ..Mistake::default()
+        }
+    }
+
+    fn bad_unit(&self, text: &str) -> Mistake {
+        let (unit, units) = match self {
+            Self::Bytes { .. } => ("KiB", "B, KiB, MiB, GiB, TiB"),
+            _ => ("s", "ms, s, m, h, d"),
+        };
+        let bare = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let what = if bare {
+            format!("`{}` has no unit", short(text))
+        } else {
+            format!("`{}` is not a whole number with a unit", short(text))
+        };
+        let hint = if bare {
+            format!("write \"{}{unit}\"", short(text))
+        } else {
+            format!("the units are {units}")
+        };
+        Mistake {
+            hint: Some(hint),
+            ..self.mistake(what)
+        }
+    }
+
+    fn read_check(&self, text: &str) -> Result<Value, Mistake> {
+        if CHECKS.contains(&text) || text.trim().contains(char::is_whitespace) {
+            return self.without_nul(text);
+        }
+        read_word(text, CHECKS).map_err(|mistake| Mistake {
+            expected: self.expected(),
+            ..mistake
+        })
+    }
+
+    fn read_digest(&self, text: &str) -> Result<Value, Mistake> {
+        text.strip_prefix("0x")
+            .or_else(|| text.strip_prefix("0X"))
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            .map(Value::Digest)
+            .ok_or_else(|| self.mistake(format!("`{}` is not a digest", short(text))))
+    }
+
+    fn read_name(&self, text: &str) -> Result<Value, Mistake> {
+        if text.is_empty() {
+            return Err(self.mistake("the name is empty".to_owned()));
+        }
+        if text.len() > LONGEST_NAME {
+            return Err(self.mistake(format!("the name is longer than {LONGEST_NAME} bytes")));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(self.mistake("the name has a control character".to_owned()));
+        }
+        Ok(Value::Text(text.to_owned()))
+    }
+
+    fn read_network(&self, text: &str) -> Result<Value, Mistake> {
+        let network = text
+            .parse::<IpNet>()
+            .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+            .map_err(|_| self.mistake(format!("`{}` is not a network", short(text))))?;
+        Ok(Value::Networks(vec![network.trunc()]))
+    }
+
+    fn read_regex(&self, text: &str) -> Result<Value, Mistake> {
+        match regex::Regex::new(text) {
+            Ok(_) => Ok(Value::Text(text.to_owned())),
+            Err(error) => {
+                let reason = error.to_string();
+                let last = reason.lines().last().unwrap_or_default().trim();
+                let last = last.strip_prefix("error: ").unwrap_or(last);
+                Err(self.mistake(format!("the regular expression is not valid: {last}")))
+            }
+        }
+    }
+
+    fn read_secret(&self, text: &str) -> Result<Value, Mistake> {
+        if text == HIDDEN {
+            let hint =
+                "this text was printed with its secrets hidden; put the secret in".to_owned();
+            return Err(Mistake {
+                hint: Some(hint),
+                ..self.mistake("the secret is missing".to_owned())
+            });
+        }
+        Ok(Value::Secrets(vec![Secret::new(text)]))
+    }
+
+    fn without_nul(&self, text: &str) -> Result<Value, Mistake> {
+        if text.contains('\0') {
+            return Err(self.mistake("the text has a NUL byte".to_owned()));
+        }
+        Ok(Value::Text(text.to_owned()))
+    }
+}
+
+fn read_word(text: &str, words: &[&str]) -> Result<Value, Mistake> {
+    if words.contains(&text) {
+        return Ok(Value::Text(text.to_owned()));
+    }
+    Err(Mistake {
+        what: format!("`{}` is not known here", short(text)),
+        expected: quoted(words),
+        nearest: nearest(text, words.iter().copied()).map(str::to_owned),
+        hint: None,
+    })
+}
+
+fn quoted(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    quoted.join(", ")
+}
+
+/// A foreign text as far as an error may quote it.
+pub(crate) fn short(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(40)
+        .map(|c| if c.is_control() { '·' } else { c })
+        .collect();
+    if text.chars().nth(40).is_some() {
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,348 @@
+//! Listeners: what clients connect to.
+
+use std::time::Duration;
+
+use super::{
+    KeyOf, Kind, ListenerDraft, Setting, TableOf, TakesEffect, Value,
+    WhenLeftOut::{Is, Nothing, Required},
+    tls::tls_settings,
+};
+use crate::{AuthSource, BackendName, Listener, Mode, Tls, TlsMode};
+
+pub(super) const TABLE: TableOf<ListenerDraft> = TableOf {
+    name: "listener",
+    heading: "[[listener]]",
+    key: Some(KeyOf {
+        name: "name",
+        kind: Kind::Name,
+        summary: "The listener's name.",
+    }),
+    summary: "An address that clients connect to, with what holds for them.",
+    groups: &[SETTINGS, TLS],
+    children: &[],
+    refused: &[],
+    blank,
+};
+
+const TLS: &[Setting<ListenerDraft>] = tls_settings!(
+    ListenerDraft,
+    listener.tls,
+    TakesEffect::NextConnection,
+    &[
+        ("haproxy", "bind ssl"),
+        ("maxscale", "ssl"),
+        ("proxysql", "mysql-have_ssl")
+    ],
+    "With a certificate and no mode it is `preferred`: clients choose. The modes that verify ask for a client certificate.",
+    "clients"
+);
+
+fn blank() -> ListenerDraft {
+    let listener = Listener {
+        mode: Mode::Mysql,
+        backend: BackendName::from(""),
+        auth: AuthSource::Local,
+        read_write_split: true,
+        causal_reads: false,
+        causal_reads_timeout: Duration::ZERO,
+        tls: Tls::default(),
+        allow: Vec::new(),
+        proxy_protocol_from: Vec::new(),
+        max_connections: 0,
+        max_connections_per_address: 0,
+        handshake_timeout: Duration::ZERO,
+        client_timeout: Duration::ZERO,
+        idle_in_transaction_timeout: Duration::ZERO,
+        query_timeout: Duration::ZERO,
+        server_version: String::new(),
+        max_allowed_packet: 0,
+    };
+    ListenerDraft {
+        listener,
+        binds: Vec::new(),
+    }
+}
+
+pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
+    Setting::<ListenerDraft> {
+        name: "bind",
+        kind: Kind::Binds,
+        unit: "",
+        default: Required,
+        takes_effect: TakesEffect::AtOnce,
+        summary: "The address that clients connect to, or a list of addresses.",
+        detail: "`*` stands for every IPv4 address, `[::]` for every address. An address that stays open in a change keeps its connections.",
+        example: "bind = [\"127.0.0.1:6033\", \"unix:/run/highgate/shop.sock\"]",
+        also_known_as: &[
+            ("haproxy", "bind"),
+            ("maxscale", "address and port of a listener"),
+            ("proxysql", "mysql-interfaces"),
+        ],
+        put: |draft, value| draft.binds = value.addresses(),
+        get: |draft| Value::Addresses(draft.binds.clone()),
+    },
+    Setting::<ListenerDraft> {
+        name: "mode",
+        kind: Kind::Word(Mode::WORDS),
+        unit: "",
+        default: Is("mysql"),
+        takes_effect: TakesEffect::NextConnection,
+        summary: "What the clients speak.",
+        detail: "`tcp` passes bytes on without looking at them; `http` is not available yet.",
+        example: "mode = \"mysql\"",
+        also_known_as: &[("haproxy", "mode"), ("maxscale", "protocol")],
+        put: |draft, value| {
+            if let Some(word) = Mode::from_word(&value.text()) {
+                draft.listener.mode = word;
+            }
+        },
+        get: |draft| Value::of_word(draft.listener.mode.word()),
+    },
+    Setting::<ListenerDraft> {
+        name: "backend",
+        kind: Kind::Name,
+        unit: "",
+        default: Required,
+        takes_effect: TakesEffect::NextCommand,
+        summary: "Where commands go unless the user or a rule says otherwise.",
+        detail: "It may name a backend that does not exist yet; until then commands are refused with an error that says so.",
+        example: "backend = \"shop\"",
+        also_known_as: &[("haproxy", "default_backend"), ("maxscale", "service")],
+        put: |draft, value| draft.listener.backend = BackendName::from(&*value.text()),
+        get: |draft| Value::Text(draft.listener.backend.to_string()),
+    },
+    Setting::<ListenerDraft> {
+        name: "auth",
+        kind: Kind::Word(AuthSource::WORDS),
+        unit: "",
+        default: Is("local"),
+        takes_effect: TakesEffect::NextConnection,
+        summary: "Who verifies a login.",
+        detail: "`local`: the `[[user]]` tables. `cluster`: the grant tables of the backend. `passthrough`: the server itself; such sessions can't share server connections or move to another server.",
+        example: "auth = \"local\"",
+        also_known_as: &[("maxscale", "authenticator")],
+        put: |draft, value| {
+            if let Some(word) = AuthSource::from_word(&value.text()) {
+                draft.listener.auth = word;
+            }
+        },
+        get: |draft| Value::of_word(draft.listener.auth.word()),
+    },
+    Setting::<ListenerDraft> {
+        name: "read_write_split",
+        kind: Kind::Flag,
+        unit: "",
+        default: Is("true"),
+        takes_effect: TakesEffect::NextCommand,
+        summary: "Whether commands that only read go to replicas.",
+        detail: "Whatever is not provably a read goes to the primary. ProxySQL needs rules for this, HAProxy two ports.",
+        example: "read_write_split = true",
+        also_known_as: &[
+            ("maxscale", "router=readwritesplit"),
+            ("proxysql", "mysql_query_rules"),
+        ],
+        put: |draft, value| draft.listener.read_write_split = value.flag(),
+        get: |draft| Value::Flag(draft.listener.read_write_split),
+    },
+    Setting::<ListenerDraft> {
+        name: "causal_reads",
+        kind: Kind::Flag,
+        unit: "",
+        default: Is("false"),
+        takes_effect: TakesEffect::NextCommand,
+        summary: "Whether reads see what this session has written before.",
+        detail: "A replica is waited for up to `causal_reads_timeout`; then the primary answers.",
+        example: "causal_reads = true",
+        also_known_as: &[
+            ("maxscale", "causal_reads"),
+            ("proxysql", "mysql_query_rules.gtid_from_hostgroup"),
+        ],
+        put: |draft, value| draft.listener.causal_reads = value.flag(),
+        get: |draft| Value::Flag(draft.listener.causal_reads),
+    },
+    Setting::<ListenerDraft> {
+        name: "causal_reads_timeout",
+        kind: Kind::Duration {
+            min: Duration::from_millis(1),
+            max: Duration::from_secs(3600),
+        },
+        unit: "",
+        default: Is("1s"),
+        takes_effect: TakesEffect::NextCommand,
+        summary: "How long a causal read waits for a replica before it goes to the primary.",
+        detail: "MaxScale's default is 10s, in which a page is long gone.",
+        example: "causal_reads_timeout = \"500ms\"",
+        also_known_as: &[("maxscale", "causal_reads_timeout")],
+        put: |draft, value| draft.listener.causal_reads_timeout = value.duration(),
+        get: |draft| Value::Duration(draft.listener.causal_reads_timeout),
+    },
+    Setting::<ListenerDraft> {
+        name: "allow",
+        kind: Kind::Networks,
+        unit: "",
+        default: Nothing,
+        takes_effect: TakesEffect::NextConnection,
+        summary: "Client networks that may connect; everyone where it is left out.",
+        detail: "A client from elsewhere is closed before it is greeted.",
+        example: "allow = [\"10.0.0.0/8\", \"::1\"]",
+        also_known_as: &[
+            ("haproxy", "tcp-request connection reject"),
+            ("proxysql", "mysql_firewall_whitelist_users.client_address"),
+        ],
+        put: |draft, value| draft.listener.allow = value.networks(),
+        get: |draft| Value::Networks(draft.listener.allow.clone()),
+    },
+    Setting::<ListenerDraft> {
+        name: "proxy_protocol_from",
+        kind: Kind::Networks,
+        unit: "",
+        default: Nothing,
+        takes_effect: TakesEffect::NextConnection,
+        summary: "Networks whose connections begin with a PROXY protocol header.",
+        detail: "From these the header is required, from others it is an error, so that nobody can claim a foreign address.",
+        example: "proxy_protocol_from = \"10.0.0.0/24\"",
+        also_known_as: &[
+            ("haproxy", "bind accept-proxy"),
+            ("maxscale", "proxy_protocol_networks"),
+            ("proxysql", "mysql-proxy_protocol_networks"),
+        ],
+        put: |draft, value| draft.listener.proxy_protocol_from = value.networks(),
+        get: |draft| Value::Networks(draft.listener.proxy_protocol_from.clone()),
+    },
+    Setting::<ListenerDraft> {
+        name: "max_connections",
+        kind: Kind::Count {
+            min: 0,
+            max: 10_000_000,
+        },
+        unit: "connections",
+        default: Is("0"),
+        takes_effect: TakesEffect::NextConnection,
+        summary: "Upper bound of client connections of this listener.",
+        detail: "0 stands for the node's own bound.",
+        example: "max_connections = 5000",
+        also_known_as: &[("haproxy", "maxconn"), ("maxscale", "max_connections")],
+        put: |draft, value| draft.listener.max_connections = value.count(),
+        get: |draft| Value::Count(draft.listener.max_connections.into()),
+    },
+    Setting::<ListenerDraft> {
+        name: "max_connections_per_address",
+        kind: Kind::Count {
+            min: 0,
+            max: 10_000_000,
+        },
+        unit: "connections",
+        default: Is("0"),
+        takes_effect: TakesEffect::NextConnection,
+        summary: "Upper bound of client connections from one address.",
+        detail: "0 stands for none. It keeps one runaway application from taking the place of all others.",
+        example: "max_connections_per_address = 200",
+        also_known_as: &[("haproxy", "src_conn_cur in a stick-table")],
+        put: |draft, value| draft.listener.max_connections_per_address = value.count(),
+        get: |draft| Value::Count(draft.listener.max_connections_per_address.into()),
+    },
+    Setting::<ListenerDraft> {
+        name: "handshake_timeout",
+        kind: Kind::Duration {
+            min: Duration::from_millis(100),
+            max: Duration::from_secs(600),
+        },
+        unit: "",
+        default: Is("10s"),
+        takes_effect: TakesEffect::NextConnection,
+        summary: "Time for TLS and login together.",
+        detail: "Clients that only connect and say nothing are closed after it.",
+        example: "handshake_timeout = \"10s\"",
+        also_known_as: &[("proxysql", "mysql-connect_timeout_client")],
+        put: |draft, value| draft.listener.handshake_timeout = value.duration(),
+        get: |draft| Value::Duration(draft.listener.handshake_timeout),
+    },
+    Setting::<ListenerDraft> {
+        name: "client_timeout",
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+            max: Duration::from_secs(31536000),
+        },
+        unit: "",
+        default: Is("8h"),
+        takes_effect: TakesEffect::NextCommand,
+        summary: "Idle time outside of a transaction after which a client is closed.",
+        detail: "`0s` stands for never. 8h is the servers' own `wait_timeout`, which clients expect.",
+        example: "client_timeout = \"1h\"",
+        also_known_as: &[
+            ("haproxy", "timeout client"),
+            ("maxscale", "wait_timeout"),
+            ("proxysql", "mysql-wait_timeout"),
+        ],
+        put: |draft, value| draft.listener.client_timeout = value.duration(),
+        get: |draft| Value::Duration(draft.listener.client_timeout),
+    },
+    Setting::<ListenerDraft> {
+        name: "idle_in_transaction_timeout",
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+            max: Duration::from_secs(31536000),
+        },
+        unit: "",
+        default: Is("10m"),
+        takes_effect: TakesEffect::NextCommand,
+        summary: "Idle time inside of a transaction after which it is rolled back and the client closed.",
+        detail: "`0s` stands for never. A forgotten transaction holds locks, a server connection and the server's undo log.",
+        example: "idle_in_transaction_timeout = \"5m\"",
+        also_known_as: &[("proxysql", "mysql-max_transaction_idle_time")],
+        put: |draft, value| draft.listener.idle_in_transaction_timeout = value.duration(),
+        get: |draft| Value::Duration(draft.listener.idle_in_transaction_timeout),
+    },
+    Setting::<ListenerDraft> {
+        name: "query_timeout",
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+            max: Duration::from_secs(31536000),
+        },
+        unit: "",
+        default: Is("0s"),
+        takes_effect: TakesEffect::NextCommand,
+        summary: "Time a command may take before it is killed on its server.",
+        detail: "`0s` stands for no bound; a rule's `timeout` goes first.",
+        example: "query_timeout = \"30s\"",
+        also_known_as: &[
+            ("haproxy", "timeout server"),
+            ("maxscale", "max_statement_time"),
+            ("proxysql", "mysql-default_query_timeout"),
+        ],
+        put: |draft, value| draft.listener.query_timeout = value.duration(),
+        get: |draft| Value::Duration(draft.listener.query_timeout),
+    },
+    Setting::<ListenerDraft> {
+        name: "server_version",
+        kind: Kind::Text,
+        unit: "",
+        default: Is(""),
+        takes_effect: TakesEffect::NextConnection,
+        summary: "The version that clients are greeted with.",
+        detail: "Left empty it is that of the primary, so that clients see what they really use.",
+        example: "server_version = \"10.11.6-MariaDB\"",
+        also_known_as: &[
+            ("maxscale", "version_string"),
+            ("proxysql", "mysql-server_version"),
+        ],
+        put: |draft, value| draft.listener.server_version = value.text(),
+        get: |draft| Value::Text(draft.listener.server_version.clone()),
+    },
+    Setting::<ListenerDraft> {
+        name: "max_allowed_packet",
+        kind: Kind::Bytes {
+            min: 1024,
+            max: 1 << 30,
+        },
+        unit: "",
+        default: Is("64MiB"),
+        takes_effect: TakesEffect::NextCommand,
+        summary: "The largest command that is accepted.",
+        detail: "It bounds what one client can make Highgate hold; results are not held and have no bound.",
+        example: "max_allowed_packet = \"64MiB\"",
+        also_known_as: &[("proxysql", "mysql-max_allowed_packet")],
+        put: |draft, value| draft.listener.max_allowed_packet = value.bytes(),
+        get: |draft| Value::Bytes(draft.listener.max_allowed_packet),
+    },
+];

@@ -1,0 +1,124 @@
+//! A node: what is at the top of a file and belongs to one process.
+
+use std::time::Duration;
+
+use super::{Kind, Setting, TableOf, TakesEffect, Value, WhenLeftOut::Is, admin};
+use crate::{Admin, Node};
+
+pub(super) const TABLE: TableOf<Node> = TableOf {
+    name: "node",
+    heading: "",
+    key: None,
+    summary: "One Highgate process. These settings are at the top of the file, before its first table.",
+    groups: &[SETTINGS, admin::SETTINGS],
+    children: &["admin.user"],
+    refused: &[
+        (
+            "cluster",
+            "a cluster of Highgate nodes is not available yet",
+        ),
+        (
+            "log",
+            "logging is set on the command line until this table is available",
+        ),
+        (
+            "tls",
+            "TLS is set in the table `tls` of a listener or a backend",
+        ),
+        (
+            "topology",
+            "a topology is set by `topology` of a backend until this table is available",
+        ),
+        (
+            "vip",
+            "addresses that move between nodes are not available yet",
+        ),
+    ],
+    blank,
+};
+
+fn blank() -> Node {
+    Node {
+        workers: 0,
+        binds: Default::default(),
+        admin: Admin {
+            sql: None,
+            web: None,
+            users: Default::default(),
+        },
+        memory_limit: 0,
+        max_connections: 0,
+        drain_timeout: Duration::ZERO,
+    }
+}
+
+pub(super) const SETTINGS: &[Setting<Node>] = &[
+    Setting::<Node> {
+        name: "workers",
+        kind: Kind::Count { min: 0, max: 1_024 },
+        unit: "threads",
+        default: Is("0"),
+        takes_effect: TakesEffect::NextStart,
+        summary: "Threads that serve clients.",
+        detail: "0 stands for one per core. More than the cores that the process may use costs more than it gives.",
+        example: "workers = 4",
+        also_known_as: &[
+            ("haproxy", "global nbthread"),
+            ("maxscale", "threads"),
+            ("proxysql", "mysql-threads"),
+        ],
+        put: |draft, value| draft.workers = value.count(),
+        get: |draft| Value::Count(draft.workers.into()),
+    },
+    Setting::<Node> {
+        name: "memory_limit",
+        kind: Kind::Bytes {
+            min: 0,
+            max: 1 << 50,
+        },
+        unit: "",
+        default: Is("0B"),
+        takes_effect: TakesEffect::AtOnce,
+        summary: "Upper bound of memory for buffers and queued work.",
+        detail: "`0B` stands for no bound. Near the bound new clients are refused with an error that says so; sessions that are open go on.",
+        example: "memory_limit = \"2GiB\"",
+        also_known_as: &[],
+        put: |draft, value| draft.memory_limit = value.bytes(),
+        get: |draft| Value::Bytes(draft.memory_limit),
+    },
+    Setting::<Node> {
+        name: "max_connections",
+        kind: Kind::Count {
+            min: 0,
+            max: 10_000_000,
+        },
+        unit: "connections",
+        default: Is("0"),
+        takes_effect: TakesEffect::NextConnection,
+        summary: "Upper bound of client connections of this node, over all listeners.",
+        detail: "0 stands for as many as the limit of file descriptors allows. Beyond it clients wait in the kernel's queue; ProxySQL answers error 1040 instead.",
+        example: "max_connections = 20000",
+        also_known_as: &[
+            ("haproxy", "global maxconn"),
+            ("proxysql", "mysql-max_connections"),
+        ],
+        put: |draft, value| draft.max_connections = value.count(),
+        get: |draft| Value::Count(draft.max_connections.into()),
+    },
+    Setting::<Node> {
+        name: "drain_timeout",
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+            max: Duration::from_secs(86400),
+        },
+        unit: "",
+        default: Is("30s"),
+        takes_effect: TakesEffect::AtOnce,
+        summary: "How long a stop or a hand-over to a new process waits for sessions to end by themselves.",
+        detail: "Sessions outside of a transaction end at once, others at their next safe point; what is left after this time is closed.",
+        example: "drain_timeout = \"1m\"",
+        also_known_as: &[("haproxy", "hard-stop-after")],
+        put: |draft, value| draft.drain_timeout = value.duration(),
+        get: |draft| Value::Duration(draft.drain_timeout),
+    },
+];
