@@ -10,12 +10,15 @@
 //! names and values into statements of our own.
 
 mod analysis;
+mod bytes;
+mod digest;
 mod effects;
 mod hint;
 mod kind;
 mod mode;
 mod quote;
 pub mod set_statement;
+mod spooky;
 
 pub use analysis::{Analysis, Scratch, Span, analyze};
 pub use effects::Effects;

@@ -1,6 +1,7 @@
 //! One reading of one text.
 
 use super::{Effects, Hint, LexMode, LockingClause, StatementKind};
+use super::{digest, spooky};
 
 /// A part of a text, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -69,11 +70,11 @@ pub struct Analysis<'s> {
 /// buffers of `scratch` still grow.
 pub fn analyze<'s>(text: &[u8], mode: LexMode, scratch: &'s mut Scratch) -> Analysis<'s> {
     let _ = (text, mode);
-    scratch.digest.clear();
+    digest::write(text, &mut scratch.digest);
     Analysis {
         kind: StatementKind::Unknown,
         effects: Effects::DOUBTFUL,
-        digest: 0,
+        digest: spooky::hash64(&scratch.digest),
         digest_text: &scratch.digest,
         statements: 0,
         hint: None,

@@ -1,0 +1,64 @@
+//! What a byte is to a lexer.
+
+/// Letters, digits, `_`, `$`.
+const WORD: u8 = 1;
+/// Blank, tab, line feed, carriage return, and the two rarer ones.
+const SPACE: u8 = 2;
+const DIGIT: u8 = 4;
+/// Bytes that belong to a name: [`WORD`] and everything from 0x80 on.
+const NAME: u8 = 8;
+
+const CLASS: [u8; 256] = classes();
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+#[expect(clippy::cast_possible_truncation, reason = "i is below 256")]
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        table[i] = match i as u8 {
+            b'0'..=b'9' => WORD | DIGIT | NAME,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'$' => WORD | NAME,
+            b' ' | b'\t' | b'\n' | b'\r' => SPACE,
+            0x80.. => NAME,
+            _ => 0,
+        };
+        i += 1;
+    }
+    table
+}
+
+#[inline]
+fn class(byte: u8) -> u8 {
+    CLASS.get(usize::from(byte)).copied().unwrap_or(0)
+}
+
+/// An ASCII letter, digit, `_` or `$`.
+#[inline]
+pub(super) fn is_word(byte: u8) -> bool {
+    class(byte) & WORD != 0
+}
+
+/// A byte of an unquoted name.
+#[inline]
+pub(super) fn is_name(byte: u8) -> bool {
+    class(byte) & NAME != 0
+}
+
+/// Blank, tab, line feed or carriage return.
+#[inline]
+pub(super) fn is_space(byte: u8) -> bool {
+    class(byte) & SPACE != 0
+}
+
+/// An ASCII digit.
+#[inline]
+pub(super) fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_digit()
+}
+
+/// The byte at `i`, 0 past the end.
+#[inline]
+pub(super) fn at(text: &[u8], i: usize) -> u8 {
+    text.get(i).copied().unwrap_or(0)
+}
