@@ -5,22 +5,30 @@
 mod change;
 mod config;
 mod control;
+mod describe;
+mod faults;
 mod names;
 mod nearest;
 mod overrides;
+mod place;
+mod render;
 mod secret;
 pub mod settings;
 pub mod table;
 pub mod units;
 mod words;
 
-pub use change::Change;
+pub use change::{Change, ChangeRefused, apply, apply_all, diff};
 pub use config::{
     Address, Admin, AdminState, AuthSource, Backend, Balance, Check, Config, Listener, Mode,
     Monitor, Node, ReadsOnPrimary, Rule, RuleRole, SendProxy, Server, Shared, Tls, TlsMode,
     Topology, User,
 };
 pub use control::{Batch, BoxFuture, ControlPlane, Layers, ProposeError, StoreError, Version};
+pub use describe::describe;
+pub use faults::Severity;
 pub use names::{BackendName, ListenerName, NodeName, ServerName, UserName};
 pub use overrides::{Override, OverrideKind};
+pub use place::Place;
+pub use render::{Secrets, render};
 pub use secret::Secret;

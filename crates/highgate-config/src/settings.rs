@@ -109,16 +109,8 @@ impl<T> Setting<T> {
     pub fn default_value(&self) -> Value {
         match self.default {
             WhenLeftOut::Is(text) => self.kind.read(text).unwrap_or(Value::Absent),
-            WhenLeftOut::Nothing if self.kind.is_list() => self.empty_list(),
+            WhenLeftOut::Nothing if self.kind.is_list() => self.kind.empty_list(),
             WhenLeftOut::Nothing | WhenLeftOut::Required => Value::Absent,
-        }
-    }
-
-    fn empty_list(&self) -> Value {
-        match self.kind {
-            Kind::Binds => Value::Addresses(Vec::new()),
-            Kind::Networks => Value::Networks(Vec::new()),
-            _ => Value::Secrets(Vec::new()),
         }
     }
 }

@@ -142,10 +142,24 @@ impl Kind {
         }
     }
 
+    /// Whether `off` may be written for "not set".
+    pub(crate) const fn has_off(&self) -> bool {
+        matches!(self, Self::BindOrOff)
+    }
+
     /// Whether several values may be given as an array.
     #[must_use]
     pub const fn is_list(&self) -> bool {
         matches!(self, Self::Binds | Self::Networks | Self::Secrets)
+    }
+
+    /// No value at all, of a kind that `is_list`.
+    pub(crate) const fn empty_list(&self) -> Value {
+        match self {
+            Self::Binds => Value::Addresses(Vec::new()),
+            Self::Networks => Value::Networks(Vec::new()),
+            _ => Value::Secrets(Vec::new()),
+        }
     }
 
     /// What may be written, in words.
@@ -190,7 +204,7 @@ impl Kind {
         }
     }
 
-    fn bad_unit(&self, text: &str) -> Mistake {
+    pub(crate) fn bad_unit(&self, text: &str) -> Mistake {
         let (unit, units) = match self {
             Self::Bytes { .. } => ("KiB", "B, KiB, MiB, GiB, TiB"),
             _ => ("s", "ms, s, m, h, d"),

@@ -11,7 +11,7 @@ pub(super) const TABLE: TableOf<Node> = TableOf {
     key: None,
     summary: "One Highgate process. These settings are at the top of the file, before its first table.",
     groups: &[SETTINGS, admin::SETTINGS],
-    children: &["admin.user"],
+    children: &["admin.user", "backend", "listener", "rule", "user"],
     refused: &[
         (
             "cluster",

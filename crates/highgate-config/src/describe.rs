@@ -1,0 +1,136 @@
+//! Changes in the words of operators, without secrets.
+
+use crate::{
+    Backend, Change, Config, Listener, Node, Rule, Server, User,
+    change::{pairs, without_servers},
+    settings::{BACKEND, LISTENER, ListenerDraft, NODE, RULE, SERVER, TableOf, USER, Value},
+};
+
+/// One line: what `change` does to `config`, e.g. `server shop/db2: weight 1 → 5`.
+#[must_use]
+pub fn describe(change: &Change, config: &Config) -> String {
+    let shared = &config.shared;
+    let what = match change {
+        Change::Backend(name, new) => backend(shared.backends.get(name), new.as_ref()),
+        Change::Listener(name, new) => listener(shared.listeners.get(name), new.as_ref()),
+        Change::Node(name, new) => node(config.node.get(name), new.as_ref()),
+        Change::Rule(id, new) => rule(shared.rules.get(id), new.as_ref()),
+        Change::Server(backend, name, new) => {
+            let old = shared
+                .backends
+                .get(backend)
+                .and_then(|backend| backend.servers.get(name));
+            server(old, new.as_ref())
+        }
+        Change::User(name, new) => user(shared.users.get(name), new.as_ref()),
+    };
+    format!("{}: {what}", change.place())
+}
+
+fn backend(old: Option<&Backend>, new: Option<&Backend>) -> String {
+    if let (Some(old), None) = (old, new) {
+        return format!("removed with {} servers", old.servers.len());
+    }
+    let (old, new) = (old.map(without_servers), new.map(without_servers));
+    fields(&BACKEND, old.as_ref(), new.as_ref())
+}
+
+fn listener(old: Option<&Listener>, new: Option<&Listener>) -> String {
+    let draft = |listener: &Listener| ListenerDraft {
+        listener: listener.clone(),
+        binds: vec![],
+    };
+    fields(&LISTENER, old.map(draft).as_ref(), new.map(draft).as_ref())
+}
+
+fn node(old: Option<&Node>, new: Option<&Node>) -> String {
+    let mut parts = match (old, new) {
+        (Some(_), Some(_)) | (None, Some(_)) => vec![fields(&NODE, old, new)],
+        _ => return fields(&NODE, old, new),
+    };
+    let nothing = Node::default();
+    let (before, after) = (old.unwrap_or(&nothing), new.unwrap_or(&nothing));
+    for (name, was, is) in pairs(&before.binds, &after.binds).filter(|(_, was, is)| was != is) {
+        let shown = |binds: Option<&Vec<_>>| {
+            Value::Addresses(binds.cloned().unwrap_or_default()).to_string()
+        };
+        parts.push(format!(
+            "bind of listener {name} {} → {}",
+            shown(was),
+            shown(is)
+        ));
+    }
+    for (name, was, is) in pairs(&before.admin.users, &after.admin.users) {
+        match (was, is) {
+            (None, Some(_)) => parts.push(format!("admin user {name} added")),
+            (Some(_), None) => parts.push(format!("admin user {name} removed")),
+            _ if was != is => parts.push(format!("admin user {name} has another password")),
+            _ => {}
+        }
+    }
+    if parts.len() > 1 {
+        parts.retain(|part| part != UNCHANGED);
+    }
+    parts.join(", ")
+}
+
+fn rule(old: Option<&Rule>, new: Option<&Rule>) -> String {
+    fields(&RULE, old, new)
+}
+
+fn server(old: Option<&Server>, new: Option<&Server>) -> String {
+    fields(&SERVER, old, new)
+}
+
+fn user(old: Option<&User>, new: Option<&User>) -> String {
+    fields(&USER, old, new)
+}
+
+const UNCHANGED: &str = "unchanged";
+
+fn fields<T>(table: &TableOf<T>, old: Option<&T>, new: Option<&T>) -> String {
+    let Some(new) = new else {
+        return "removed".to_owned();
+    };
+    let Some(old) = old else {
+        return added(table, new);
+    };
+    let changed: Vec<String> = table
+        .settings()
+        .map(|setting| (setting.name, (setting.get)(old), (setting.get)(new)))
+        .filter(|(_, before, after)| before != after)
+        .map(|(name, before, after)| match (&before, &after) {
+            (Value::Secrets(_), _) | (_, Value::Secrets(_)) => format!("{name} changed"),
+            _ => format!("{name} {before} → {after}"),
+        })
+        .collect();
+    if changed.is_empty() {
+        UNCHANGED.to_owned()
+    } else {
+        changed.join(", ")
+    }
+}
+
+fn added<T>(table: &TableOf<T>, new: &T) -> String {
+    let set: Vec<String> = table
+        .settings()
+        .map(|setting| (setting, (setting.get)(new)))
+        .filter(|(setting, value)| *value != setting.default_value() && !is_empty(value))
+        .map(|(setting, value)| format!("{} {value}", setting.name))
+        .collect();
+    if set.is_empty() {
+        "added".to_owned()
+    } else {
+        format!("added ({})", set.join(", "))
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Absent => true,
+        Value::Addresses(list) => list.is_empty(),
+        Value::Networks(list) => list.is_empty(),
+        Value::Secrets(list) => list.is_empty(),
+        _ => false,
+    }
+}

@@ -1,0 +1,152 @@
+//! The native form, written: its text reads as the same desired state again.
+
+use std::fmt::Write as _;
+
+use crate::{
+    Config, Node, NodeName, Secret,
+    settings::{
+        ADMIN_USER, BACKEND, HIDDEN, LISTENER, ListenerDraft, NODE, RULE, SERVER, Setting, TableOf,
+        USER, Value,
+    },
+};
+
+/// Whether secrets are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// As a mark that is refused when it is read again.
+    Hide,
+    /// As they are stored.
+    Show,
+}
+
+/// The shared state and the part of `node` in the native form. Settings that are as when left out
+/// are left out.
+#[must_use]
+pub fn render(config: &Config, node: &NodeName, secrets: Secrets) -> String {
+    let nothing = Node::default();
+    let own = config.node.get(node).unwrap_or(&nothing);
+    let mut page = Page {
+        text: String::new(),
+        secrets,
+    };
+    page.thing(&NODE, None, own);
+    for (name, listener) in &config.shared.listeners {
+        let binds = own.binds.get(name).cloned().unwrap_or_default();
+        let draft = ListenerDraft {
+            listener: listener.clone(),
+            binds,
+        };
+        page.thing(&LISTENER, Some(&quote(name.as_str())), &draft);
+    }
+    for (name, backend) in &config.shared.backends {
+        page.thing(&BACKEND, Some(&quote(name.as_str())), backend);
+        for (server_name, server) in &backend.servers {
+            page.thing(&SERVER, Some(&quote(server_name.as_str())), server);
+        }
+    }
+    for (name, user) in &config.shared.users {
+        page.thing(&USER, Some(&quote(name.as_str())), user);
+    }
+    for (id, rule) in &config.shared.rules {
+        page.thing(&RULE, Some(&id.to_string()), rule);
+    }
+    for (name, secret) in &own.admin.users {
+        page.thing(&ADMIN_USER, Some(&quote(name.as_str())), secret);
+    }
+    page.text
+}
+
+struct Page {
+    text: String,
+    secrets: Secrets,
+}
+
+impl Page {
+    fn thing<T>(&mut self, table: &TableOf<T>, key: Option<&str>, thing: &T) {
+        if let (Some(key), Some(declared)) = (key, table.key) {
+            let _ = write!(
+                self.text,
+                "\n{}\n{} = {key}\n",
+                table.heading, declared.name
+            );
+        }
+        let mut groups: Vec<&str> = Vec::new();
+        for setting in table.settings() {
+            match setting.name.split_once('.') {
+                None if is_written(setting, thing) => {
+                    let value = self.value(&(setting.get)(thing));
+                    let _ = writeln!(self.text, "{} = {value}", setting.name);
+                }
+                Some((group, _)) if !groups.contains(&group) => groups.push(group),
+                _ => {}
+            }
+        }
+        for group in groups {
+            self.group(table, group, thing);
+        }
+    }
+
+    /// A table within a thing, whole as soon as one of its settings is not as when left out: some
+    /// of them, left out, are derived from the others.
+    fn group<T>(&mut self, table: &TableOf<T>, group: &str, thing: &T) {
+        let inside = || {
+            table.settings().filter_map(|setting| {
+                let (prefix, name) = setting.name.split_once('.')?;
+                (prefix == group).then_some((name, setting))
+            })
+        };
+        if !inside().any(|(_, setting)| is_written(setting, thing)) {
+            return;
+        }
+        let parts: Vec<String> = inside()
+            .map(|(name, setting)| (name, (setting.get)(thing), setting))
+            .filter(|(_, value, setting)| is_known(value) || setting.kind.has_off())
+            .map(|(name, value, _)| format!("{name} = {}", self.value(&value)))
+            .collect();
+        let _ = writeln!(self.text, "{group} = {{ {} }}", parts.join(", "));
+    }
+
+    fn value(&self, value: &Value) -> String {
+        match value {
+            Value::Absent => quote("off"),
+            Value::Addresses(list) => several(list.iter().map(|it| quote(&it.to_string()))),
+            Value::Bytes(_) | Value::Duration(_) | Value::Digest(_) => quote(&value.to_string()),
+            Value::Count(_) | Value::Flag(_) => value.to_string(),
+            Value::Networks(list) => several(list.iter().map(|it| quote(&it.to_string()))),
+            Value::Secrets(list) => several(list.iter().map(|it| quote(self.secret(it)))),
+            Value::Text(text) => quote(text),
+        }
+    }
+
+    fn secret<'a>(&self, secret: &'a Secret) -> &'a str {
+        match self.secrets {
+            Secrets::Hide => HIDDEN,
+            Secrets::Show => secret.expose(),
+        }
+    }
+}
+
+fn is_written<T>(setting: &Setting<T>, thing: &T) -> bool {
+    let value = (setting.get)(thing);
+    value != setting.default_value() || setting.default == crate::settings::WhenLeftOut::Required
+}
+
+fn is_known(value: &Value) -> bool {
+    match value {
+        Value::Absent => false,
+        Value::Secrets(list) => !list.is_empty(),
+        _ => true,
+    }
+}
+
+fn several(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<String> = items.collect();
+    match items.as_slice() {
+        [one] => one.clone(),
+        _ => format!("[{}]", items.join(", ")),
+    }
+}
+
+fn quote(text: &str) -> String {
+    toml_edit::Value::from(text).to_string()
+}
