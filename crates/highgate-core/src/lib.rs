@@ -1,1 +1,15 @@
-//! highgate-core.
+//! Deciding: which server, whether it is alive, who is primary, what may be sent again.
+//!
+//! Pure: no sockets, no clocks, no runtime. Start reading at [`snapshot::Snapshot`].
+
+pub mod choose;
+pub mod events;
+pub mod health;
+pub mod limits;
+pub mod plan;
+pub mod ramp;
+pub mod server;
+pub mod snapshot;
+#[cfg(test)]
+mod testing;
+pub mod topology;

@@ -1,0 +1,255 @@
+//! Which of several servers takes the next command.
+//!
+//! [`choose`] allocates nothing and draws no randomness of its own; [`explain`] says for every server
+//! why it was taken or passed over, by the same predicate.
+
+mod pick;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::atomic::Ordering, time::Instant};
+
+use highgate_config::Balance;
+
+pub use self::pick::Turn;
+use crate::{
+    server::ServerId,
+    snapshot::{Member, Status},
+};
+
+/// Among whom, and how, to choose.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The group's members.
+    pub members: &'a [Member],
+    /// Indices of those that may take the command by role (`Group::readers`, `Group::writers`).
+    pub candidates: &'a [usize],
+    /// How to choose.
+    pub balance: Balance,
+    /// Hash of the client's address, for [`Balance::Source`].
+    pub key: Option<u64>,
+    /// Servers that were tried already.
+    pub exclude: &'a [ServerId],
+    /// Lag that this command tolerates, in milliseconds, where it asks for less than the servers' caps.
+    pub max_lag_ms: Option<u64>,
+    /// Whether a server at its connection cap may be taken (the caller waits there, or has a lease).
+    pub full_ok: bool,
+    /// The time.
+    pub now: Instant,
+}
+
+/// Why a server was passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Passed {
+    /// Its role does not fit.
+    NotCandidate,
+    /// Its status does not allow it.
+    Status(Status),
+    /// It was tried already.
+    Excluded,
+    /// Its weight is 0.
+    Weightless,
+    /// A connect was refused a moment ago.
+    Shunned,
+    /// As many connections as allowed are open.
+    Full,
+    /// Further behind than the command tolerates, or nobody knows how far.
+    Behind,
+    /// A backup, and another can serve.
+    Backup,
+    /// It can serve; another was chosen.
+    NotChosen,
+}
+
+impl fmt::Display for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotCandidate => "its role does not fit",
+            Self::Status(status) => return write!(f, "it is {status}"),
+            Self::Excluded => "it was tried already",
+            Self::Weightless => "its weight is 0",
+            Self::Shunned => "a connection was refused a moment ago",
+            Self::Full => "its connection limit is reached",
+            Self::Behind => "it is too far behind",
+            Self::Backup => "it is a backup and others can serve",
+            Self::NotChosen => "another was chosen",
+        })
+    }
+}
+
+/// No server can take it: how many were passed over, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NoServer {
+    /// Candidates by role.
+    pub candidates: u32,
+    /// Not serving by status.
+    pub status: u32,
+    /// Tried already.
+    pub excluded: u32,
+    /// Of weight 0.
+    pub weightless: u32,
+    /// Shunned a moment ago.
+    pub shunned: u32,
+    /// At their connection limit.
+    pub full: u32,
+    /// Too far behind.
+    pub behind: u32,
+}
+
+impl NoServer {
+    fn count(&mut self, passed: Passed) {
+        let counter = match passed {
+            Passed::Status(_) => &mut self.status,
+            Passed::Excluded => &mut self.excluded,
+            Passed::Weightless => &mut self.weightless,
+            Passed::Shunned => &mut self.shunned,
+            Passed::Full => &mut self.full,
+            Passed::Behind => &mut self.behind,
+            Passed::NotCandidate | Passed::Backup | Passed::NotChosen => return,
+        };
+        *counter += 1;
+    }
+
+    /// Whether waiting for a connection can help: somebody serves but is full.
+    #[must_use]
+    pub const fn may_queue(&self) -> bool {
+        self.full > 0
+    }
+}
+
+impl std::error::Error for NoServer {}
+
+impl fmt::Display for NoServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.candidates == 0 {
+            return f.write_str("no server can serve: none has the role");
+        }
+        write!(f, "no server of {} can serve", self.candidates)?;
+        let counts = [
+            (self.status, "not up"),
+            (self.excluded, "tried already"),
+            (self.weightless, "of weight 0"),
+            (self.shunned, "refused connections"),
+            (self.full, "at the connection limit"),
+            (self.behind, "too far behind"),
+        ];
+        let mut separator = ": ";
+        for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{separator}{count} {what}")?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
+/// The index of the member that takes the next command.
+///
+/// `turn` is the caller's memory for [`Balance::RoundRobin`] in this group; `rng` yields random bits.
+/// Shunned servers are taken when nobody else is left: a command that waits for nobody is lost for sure.
+///
+/// # Errors
+/// Nobody can; with the reasons counted.
+pub fn choose(
+    request: &Request<'_>,
+    turn: &mut Turn,
+    rng: &mut impl FnMut() -> u64,
+) -> Result<usize, NoServer> {
+    for tier in [Tier::Regular, Tier::Backup, Tier::Shunned] {
+        if let Some(index) = pick::pick(request, tier, turn, rng) {
+            return Ok(index);
+        }
+    }
+    let mut none = NoServer::default();
+    for member in request
+        .candidates
+        .iter()
+        .filter_map(|index| request.members.get(*index))
+    {
+        none.candidates += 1;
+        if let Some(passed) = passed_over(request, member) {
+            none.count(passed);
+        }
+    }
+    Err(none)
+}
+
+/// Whom one round of choosing looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tier {
+    /// Those that are no backups.
+    Regular,
+    /// Backups.
+    Backup,
+    /// Those that refused a connection a moment ago.
+    Shunned,
+}
+
+impl Tier {
+    fn takes(self, request: &Request<'_>, member: &Member) -> bool {
+        match passed_over(request, member) {
+            None => match self {
+                Self::Regular => !member.server.backup,
+                Self::Backup => member.server.backup,
+                Self::Shunned => false,
+            },
+            Some(Passed::Shunned) => self == Self::Shunned,
+            Some(_) => false,
+        }
+    }
+}
+
+/// Why that candidate can't take the command whoever else is there; `None` = it can.
+fn passed_over(request: &Request<'_>, member: &Member) -> Option<Passed> {
+    if !member.status.serves() && member.status != Status::Held {
+        return Some(Passed::Status(member.status));
+    }
+    if member.weight == 0 {
+        return Some(Passed::Weightless);
+    }
+    if request.exclude.contains(&member.state.id) {
+        return Some(Passed::Excluded);
+    }
+    if let Some(cap) = request.max_lag_ms
+        && member.role == crate::snapshot::Role::Replica
+        && member.lag_ms.is_none_or(|lag| lag > cap)
+    {
+        return Some(Passed::Behind);
+    }
+    let max = member.server.max_connections;
+    if !request.full_ok && max > 0 && member.state.opened.load(Ordering::Relaxed) >= max
+        // A full server with an idle connection can still be leased from; only the pool knows.
+        && member.state.hot.leased.load(Ordering::Relaxed) >= max
+    {
+        return Some(Passed::Full);
+    }
+    // Last, so that a shunned server is one that could serve otherwise.
+    member
+        .state
+        .is_shunned(request.now)
+        .then_some(Passed::Shunned)
+}
+
+/// For every member of the group: its index and why it was passed over; `None` = chosen.
+#[must_use]
+pub fn explain(request: &Request<'_>, chosen: Option<usize>) -> Vec<(usize, Option<Passed>)> {
+    (request.members.iter().enumerate())
+        .map(|(index, member)| {
+            let passed = if Some(index) == chosen {
+                None
+            } else if !request.candidates.contains(&index) {
+                // An unfit server is told why it is unfit rather than that it is no candidate.
+                let status = (!member.status.serves()).then_some(Passed::Status(member.status));
+                Some(status.unwrap_or(Passed::NotCandidate))
+            } else {
+                Some(
+                    passed_over(request, member).unwrap_or(if member.server.backup {
+                        Passed::Backup
+                    } else {
+                        Passed::NotChosen
+                    }),
+                )
+            };
+            (index, passed)
+        })
+        .collect()
+}

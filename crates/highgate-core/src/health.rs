@@ -1,0 +1,203 @@
+//! Is a server alive? One machine per server, fed by checks and by traffic.
+//!
+//! Start reading at [`ServerHealth`].
+
+mod damping;
+mod machine;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use highgate_config::{AdminState, Check, Monitor};
+
+pub use self::machine::ServerHealth;
+use crate::{
+    events::{Kind, Severity},
+    server::{ServerState, TrafficFailure},
+    topology::Observation,
+};
+
+/// Why a check failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CheckFailure {
+    /// Nobody listens.
+    Refused,
+    /// No route, no such host.
+    Unreachable,
+    /// The connection ended.
+    Lost,
+    /// No answer in time.
+    Timeout,
+    /// The check's account was not let in.
+    Denied,
+    /// The server answered with an error.
+    Error,
+    /// The server answered what the protocol does not allow.
+    Garbage,
+}
+
+impl CheckFailure {
+    /// Whether it proves that the server can't be used, other than slowness or loss of packets.
+    const fn is_hard(self) -> bool {
+        matches!(self, Self::Refused | Self::Unreachable | Self::Lost)
+    }
+}
+
+impl fmt::Display for CheckFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "connection refused",
+            Self::Unreachable => "unreachable",
+            Self::Lost => "connection lost",
+            Self::Timeout => "no answer in time",
+            Self::Denied => "access denied",
+            Self::Error => "error",
+            Self::Garbage => "protocol violated",
+        })
+    }
+}
+
+/// What a server's machine is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A deadline came ([`ServerHealth::next_deadline`]).
+    Tick,
+    /// A check succeeded.
+    CheckOk {
+        /// How long it took.
+        latency: Duration,
+        /// What was read, where the topology asks for it.
+        facts: Option<Box<Observation>>,
+    },
+    /// A check failed.
+    CheckFailed {
+        /// Why.
+        kind: CheckFailure,
+        /// The server's or the system's words.
+        text: String,
+    },
+    /// Traffic failed.
+    TrafficFailed {
+        /// How.
+        kind: TrafficFailure,
+    },
+    /// A login or a first answer succeeded after failures (not every command needs to say so).
+    TrafficOk,
+    /// What the operator wants, overrides applied.
+    Admin(AdminState),
+    /// Other settings are in force.
+    Settings(HealthSettings),
+}
+
+/// What the shell does for a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Start a check now, with this time-out.
+    CheckNow {
+        /// Time it may take.
+        timeout: Duration,
+    },
+    /// The server is up from now on.
+    DeclareUp,
+    /// The server is down from now on; its connections are of an old generation.
+    DeclareDown {
+        /// Why.
+        reason: String,
+    },
+    /// Keep new work away until then.
+    Shun {
+        /// When it ends by itself.
+        until: Instant,
+    },
+    /// A check succeeded: no reason to shun any more.
+    Unshun,
+    /// Something that the plan or the topology looks at has changed: judge and plan again.
+    Replan,
+    /// Tell operators.
+    Event {
+        /// How much it matters.
+        severity: Severity,
+        /// What.
+        kind: Kind,
+        /// A sentence.
+        text: String,
+    },
+}
+
+/// Few, in the order in which they are to be done.
+pub type Actions = Vec<Action>;
+
+/// Carries out those actions that concern the server's shared state.
+pub fn apply(actions: &[Action], state: &ServerState) {
+    for action in actions {
+        match action {
+            Action::DeclareDown { .. } => state.next_generation(),
+            Action::Shun { until } => state.shun(*until),
+            Action::DeclareUp | Action::Unshun => state.unshun(),
+            Action::CheckNow { .. } | Action::Replan | Action::Event { .. } => {}
+        }
+    }
+}
+
+/// Settings that a machine runs under; a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// Time between two checks of a healthy server.
+    pub interval: Duration,
+    /// Time a check may take.
+    pub timeout: Duration,
+    /// Successes in a row after which a server is up.
+    pub rise: u32,
+    /// Failures in a row after which it is down.
+    pub fall: u32,
+    /// Whether there are checks; without them traffic alone decides.
+    pub active: bool,
+}
+
+impl From<&Monitor> for HealthSettings {
+    fn from(monitor: &Monitor) -> Self {
+        Self {
+            interval: monitor.interval,
+            timeout: monitor.timeout,
+            rise: monitor.rise.max(1),
+            fall: monitor.fall.max(1),
+            active: monitor.check != Check::Off,
+        }
+    }
+}
+
+/// What the machine concluded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// No check has spoken yet.
+    Unknown,
+    /// It serves.
+    Up {
+        /// Since when.
+        since: Instant,
+    },
+    /// It answers, but was down too often lately.
+    Held {
+        /// When it is let in if it goes on answering.
+        until: Instant,
+    },
+    /// It does not answer.
+    Down {
+        /// Since when.
+        since: Instant,
+    },
+    /// Taken out by an operator; not checked.
+    Maintenance,
+}
+
+impl Condition {
+    /// Whether it answers (up or held).
+    #[must_use]
+    pub const fn is_alive(self) -> bool {
+        matches!(self, Self::Up { .. } | Self::Held { .. })
+    }
+}

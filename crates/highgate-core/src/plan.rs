@@ -1,0 +1,242 @@
+//! From desired state and observations to a snapshot: pure, stable, with reasons.
+
+mod group;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use highgate_config::{Address, AdminState, Backend, BackendName, Config, NodeName, ServerName};
+
+use crate::{
+    events::{Event, Kind, Severity},
+    health::{Condition, ServerHealth},
+    server::{ServerId, ServerKey, ServerRegistry, ServerState},
+    snapshot::{Group, Placement, Policy, Snapshot},
+    topology,
+};
+
+/// An operator's mark on a server that is no desired state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// Drain, maintenance, or enabled against the configuration.
+    pub state: Option<AdminState>,
+    /// Weight at run time.
+    pub weight: Option<u32>,
+    /// Who set it.
+    pub who: String,
+    /// Since when, in milliseconds of Unix time.
+    pub since_ms: u64,
+    /// Until when, in milliseconds of Unix time; `None` = until taken back. The shell removes it then.
+    pub until_ms: Option<u64>,
+}
+
+/// Marks by backend and server.
+pub type Overrides = BTreeMap<(BackendName, ServerName), Override>;
+
+/// All that was observed.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// Every checked server's machine.
+    pub healths: &'a BTreeMap<ServerId, ServerHealth>,
+    /// What the topologies' machines said last.
+    pub topologies: &'a BTreeMap<BackendName, topology::Outcome>,
+    /// Operators' marks.
+    pub overrides: &'a Overrides,
+}
+
+/// Derives the snapshot.
+///
+/// Parts that would come out equal are taken over from `previous` as they are: a health flip makes
+/// one new group, a plan without news returns the same `Arc`s and the same version. `events` are
+/// about the configuration only; health and topology tell their own.
+#[must_use]
+pub fn plan(
+    config: &Config,
+    node: &NodeName,
+    observed: Observed<'_>,
+    registry: &mut ServerRegistry,
+    previous: Option<&Snapshot>,
+    now: Instant,
+) -> (Snapshot, Vec<Event>) {
+    let mut events = Vec::new();
+    let policy = policy(config, previous, &mut events);
+    let mut groups = BTreeMap::new();
+    for (name, backend) in &policy.backends {
+        let old = previous.and_then(|previous| previous.placement.groups.get(name));
+        let states: Vec<Arc<ServerState>> = (backend.servers.iter())
+            .map(|(server, settings)| state(name, server, &settings.address, registry, now))
+            .collect();
+        let new = group::group(name, backend, &states, observed, old);
+        let kept = old.filter(|old| ***old == new).map(Arc::clone);
+        groups.insert(name.clone(), kept.unwrap_or_else(|| Arc::new(new)));
+    }
+    let placement = placement(groups, previous);
+    if previous.is_none() && !config.node.contains_key(node) {
+        let text = format!("nothing is configured for node `{node}`: it listens nowhere");
+        events.push(Event::new(Severity::Warning, Kind::Config, text));
+    }
+    let unchanged = previous.filter(|previous| {
+        Arc::ptr_eq(&previous.policy, &policy) && Arc::ptr_eq(&previous.placement, &placement)
+    });
+    let version = match (previous, unchanged) {
+        (_, Some(same)) => same.version,
+        (Some(previous), None) => previous.version + 1,
+        (None, None) => 1,
+    };
+    (
+        Snapshot {
+            version,
+            policy,
+            placement,
+        },
+        events,
+    )
+}
+
+/// Every server of a configuration with its state: what the shell runs checks for.
+pub fn states(
+    config: &Config,
+    registry: &mut ServerRegistry,
+    now: Instant,
+) -> Vec<Arc<ServerState>> {
+    (config.shared.backends.iter())
+        .flat_map(|(backend, group)| group.servers.iter().map(move |pair| (backend, pair)))
+        .map(|(backend, (name, server))| state(backend, name, &server.address, registry, now))
+        .collect()
+}
+
+/// What a topology's machine is told about a backend, in the order of names.
+#[must_use]
+pub fn inputs<'a>(
+    backend: &'a Backend,
+    name: &BackendName,
+    registry: &ServerRegistry,
+    healths: &'a BTreeMap<ServerId, ServerHealth>,
+) -> Vec<topology::Input<'a>> {
+    let cap = (!backend.max_lag.is_zero()).then_some(backend.max_lag);
+    (backend.servers.iter())
+        .map(|(server, settings)| {
+            let key = ServerKey {
+                backend: name.clone(),
+                name: server.clone(),
+                address: settings.address.clone(),
+            };
+            let health = registry.get(&key).and_then(|state| healths.get(&state.id));
+            topology::Input {
+                name: server,
+                address: &settings.address,
+                admin: health.map_or(settings.state, ServerHealth::admin),
+                checked: health.is_some_and(|h| h.condition() != Condition::Unknown),
+                alive: health.is_some_and(|health| health.condition().is_alive()),
+                seen: health.and_then(ServerHealth::facts),
+                max_lag: settings.max_lag.or(cap).filter(|lag| !lag.is_zero()),
+            }
+        })
+        .collect()
+}
+
+fn state(
+    backend: &BackendName,
+    name: &ServerName,
+    address: &Address,
+    registry: &mut ServerRegistry,
+    now: Instant,
+) -> Arc<ServerState> {
+    let key = ServerKey {
+        backend: backend.clone(),
+        name: name.clone(),
+        address: address.clone(),
+    };
+    registry.get_or_create(&key, now)
+}
+
+fn policy(config: &Config, previous: Option<&Snapshot>, events: &mut Vec<Event>) -> Arc<Policy> {
+    let shared = &config.shared;
+    let old = previous.map(|previous| &previous.policy);
+    let same = old.filter(|old| {
+        equal(&old.listeners, &shared.listeners)
+            && equal(&old.users, &shared.users)
+            && equal(&old.backends, &shared.backends)
+    });
+    if let Some(same) = same {
+        return Arc::clone(same);
+    }
+    let new = Policy {
+        listeners: carry(&shared.listeners, old.map(|old| &old.listeners)),
+        users: carry(&shared.users, old.map(|old| &old.users)),
+        backends: carry(&shared.backends, old.map(|old| &old.backends)),
+    };
+    dangling(config, events);
+    if old.is_some() {
+        let text = "another configuration is in force".to_owned();
+        events.push(Event::new(Severity::Info, Kind::Config, text));
+    }
+    Arc::new(new)
+}
+
+fn equal<K: Ord, V: PartialEq>(old: &BTreeMap<K, Arc<V>>, new: &BTreeMap<K, V>) -> bool {
+    old.len() == new.len()
+        && old
+            .iter()
+            .zip(new)
+            .all(|((k, v), (key, value))| k == key && **v == *value)
+}
+
+/// The new map, with the old `Arc`s of all that did not change.
+fn carry<K: Ord + Clone, V: Clone + PartialEq>(
+    new: &BTreeMap<K, V>,
+    old: Option<&BTreeMap<K, Arc<V>>>,
+) -> BTreeMap<K, Arc<V>> {
+    (new.iter())
+        .map(|(key, value)| {
+            let kept = old
+                .and_then(|old| old.get(key))
+                .filter(|old| ***old == *value);
+            (
+                key.clone(),
+                kept.map_or_else(|| Arc::new(value.clone()), Arc::clone),
+            )
+        })
+        .collect()
+}
+
+/// Says which references lead nowhere: commands routed there will be refused.
+fn dangling(config: &Config, events: &mut Vec<Event>) {
+    let shared = &config.shared;
+    let missing = |name: &BackendName| !shared.backends.contains_key(name);
+    for (name, listener) in shared.listeners.iter().filter(|(_, l)| missing(&l.backend)) {
+        let text = format!(
+            "listener `{name}` names backend `{}`, which does not exist",
+            listener.backend
+        );
+        events.push(Event::new(Severity::Warning, Kind::Config, text).backend(&listener.backend));
+    }
+    for (name, user) in &shared.users {
+        if let Some(backend) = user.backend.as_ref().filter(|backend| missing(backend)) {
+            let text = format!("user `{name}` names backend `{backend}`, which does not exist");
+            events.push(Event::new(Severity::Warning, Kind::Config, text).backend(backend));
+        }
+    }
+    for (id, rule) in &shared.rules {
+        if let Some(backend) = rule.backend.as_ref().filter(|backend| missing(backend)) {
+            let text = format!("rule {id} names backend `{backend}`, which does not exist");
+            events.push(Event::new(Severity::Warning, Kind::Config, text).backend(backend));
+        }
+    }
+}
+
+fn placement(
+    groups: BTreeMap<BackendName, Arc<Group>>,
+    previous: Option<&Snapshot>,
+) -> Arc<Placement> {
+    let same = previous.map(|previous| &previous.placement).filter(|old| {
+        old.groups.len() == groups.len()
+            && old
+                .groups
+                .values()
+                .zip(groups.values())
+                .all(|(old, new)| Arc::ptr_eq(old, new))
+    });
+    same.map_or_else(|| Arc::new(Placement { groups }), Arc::clone)
+}

@@ -1,0 +1,347 @@
+//! What outlives configurations: a server's identity, counters and what traffic saw of it.
+//!
+//! Workers only touch atomics here. Start reading at [`ServerState`].
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_utils::CachePadded;
+use highgate_config::{Address, BackendName, ServerName};
+
+/// Number of a server's identity; never given to another one while the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerId(pub u32);
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What went wrong between this node and a server, as seen by a command or a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrafficFailure {
+    /// Nobody listens at the address.
+    Refused,
+    /// The address can't be reached.
+    Unreachable,
+    /// An open connection was reset or ended within a command.
+    Lost,
+    /// No answer in time.
+    Timeout,
+    /// The server answered what the protocol does not allow.
+    Garbage,
+}
+
+impl TrafficFailure {
+    /// All of them, in the order of the pending counters.
+    pub const ALL: [Self; 5] = [
+        Self::Refused,
+        Self::Unreachable,
+        Self::Lost,
+        Self::Timeout,
+        Self::Garbage,
+    ];
+
+    /// Whether it proves that something is broken now, other than slowness or loss of packets.
+    #[must_use]
+    pub const fn is_hard(self) -> bool {
+        matches!(self, Self::Refused | Self::Unreachable | Self::Lost)
+    }
+}
+
+impl fmt::Display for TrafficFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "connection refused",
+            Self::Unreachable => "unreachable",
+            Self::Lost => "connection lost",
+            Self::Timeout => "no answer in time",
+            Self::Garbage => "protocol violated",
+        })
+    }
+}
+
+/// Which kind of error [`ServerState::count_error`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// A connection could not be opened or logged in.
+    Connect,
+    /// An open connection was lost.
+    Lost,
+    /// The server answered a command with an error.
+    Query,
+}
+
+/// How long one refused connection keeps traffic away until a check has spoken.
+const SHUN: Duration = Duration::from_secs(1);
+
+/// Counters that every command touches, on cache lines of their own.
+#[derive(Debug, Default)]
+pub struct Hot {
+    /// Connections leased to sessions now.
+    pub leased: AtomicU32,
+    /// Commands waiting for a connection now.
+    pub queued: AtomicU32,
+    /// Commands sent, ever.
+    pub commands: AtomicU64,
+    /// Bytes received from the server, ever.
+    pub bytes_in: AtomicU64,
+    /// Bytes sent to the server, ever.
+    pub bytes_out: AtomicU64,
+    /// Moving average of the time to the first byte of an answer, in µs; 0 = none yet.
+    pub latency_us: AtomicU64,
+}
+
+/// Counters that only failures and connects touch.
+#[derive(Debug, Default)]
+struct Cold {
+    errors: [AtomicU64; 3],
+    retries: AtomicU64,
+    pending: [AtomicU32; TrafficFailure::ALL.len()],
+    shunned_until_us: AtomicU64,
+    generation: AtomicU64,
+}
+
+/// A server's identity with its counters: shared by `Arc`, outlives every snapshot.
+#[derive(Debug)]
+pub struct ServerState {
+    /// Its number.
+    pub id: ServerId,
+    /// The backend it belongs to.
+    pub backend: BackendName,
+    /// Its name there.
+    pub name: ServerName,
+    /// Where it is.
+    pub address: Address,
+    /// Counters of the data path.
+    pub hot: CachePadded<Hot>,
+    /// Connections opened by this node and not closed yet.
+    pub opened: CachePadded<AtomicU32>,
+    cold: CachePadded<Cold>,
+    born: Instant,
+}
+
+impl ServerState {
+    /// A state outside any registry, for tests and tools.
+    #[must_use]
+    pub fn new(id: ServerId, key: ServerKey, now: Instant) -> Self {
+        Self {
+            id,
+            backend: key.backend,
+            name: key.name,
+            address: key.address,
+            hot: CachePadded::default(),
+            opened: CachePadded::default(),
+            cold: CachePadded::default(),
+            born: now,
+        }
+    }
+
+    /// Commands in flight or waiting: what the balancing by load compares.
+    #[must_use]
+    pub fn load(&self) -> u32 {
+        let hot = &self.hot;
+        hot.leased
+            .load(Ordering::Relaxed)
+            .saturating_add(hot.queued.load(Ordering::Relaxed))
+    }
+
+    /// Takes a new latency sample into the moving average (weight 1/8). Lost updates are harmless.
+    pub fn record_latency(&self, sample: Duration) {
+        let sample = u64::try_from(sample.as_micros()).unwrap_or(u64::MAX).max(1);
+        let old = self.hot.latency_us.load(Ordering::Relaxed);
+        let new = if old == 0 {
+            sample
+        } else {
+            old - old / 8 + sample / 8
+        };
+        self.hot.latency_us.store(new.max(1), Ordering::Relaxed);
+    }
+
+    /// Counts an error.
+    pub fn count_error(&self, kind: ErrorKind) {
+        self.cold.errors[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Errors of one kind, ever.
+    #[must_use]
+    pub fn errors(&self, kind: ErrorKind) -> u64 {
+        self.cold.errors[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a command that is sent again.
+    pub fn count_retry(&self) {
+        self.cold.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Commands sent again, ever.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.cold.retries.load(Ordering::Relaxed)
+    }
+
+    /// Tells what a command or a login saw. True if nothing was pending: the caller then wakes the
+    /// monitor, which reads [`take_traffic`](Self::take_traffic). A refused connect shuns at once.
+    pub fn report_traffic_failure(&self, kind: TrafficFailure, now: Instant) -> bool {
+        if matches!(kind, TrafficFailure::Refused | TrafficFailure::Unreachable) {
+            self.shun(now + SHUN);
+        }
+        let mut quiet = true;
+        for pending in &self.cold.pending {
+            quiet &= pending.load(Ordering::Relaxed) == 0;
+        }
+        self.cold.pending[kind as usize].fetch_add(1, Ordering::AcqRel);
+        quiet
+    }
+
+    /// Takes what was reported since the last call.
+    #[must_use]
+    pub fn take_traffic(&self) -> TrafficReport {
+        let mut counts = [0; TrafficFailure::ALL.len()];
+        for (count, pending) in counts.iter_mut().zip(&self.cold.pending) {
+            *count = pending.swap(0, Ordering::AcqRel);
+        }
+        TrafficReport { counts }
+    }
+
+    /// Keeps new work away until then.
+    pub fn shun(&self, until: Instant) {
+        self.cold
+            .shunned_until_us
+            .fetch_max(self.micros(until), Ordering::Relaxed);
+    }
+
+    /// Ends a shun: a check has succeeded since.
+    pub fn unshun(&self) {
+        self.cold.shunned_until_us.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether new work stays away now.
+    #[must_use]
+    pub fn is_shunned(&self, now: Instant) -> bool {
+        let until = self.cold.shunned_until_us.load(Ordering::Relaxed);
+        until != 0 && self.micros(now) < until
+    }
+
+    /// Generation of connections; those opened under an older one are closed when idle.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.cold.generation.load(Ordering::Acquire)
+    }
+
+    /// Ends the current generation: the server was declared down, or its role changed hands.
+    pub fn next_generation(&self) {
+        self.cold.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Counts one opened connection unless `max` (0 = no bound) of them are open.
+    #[must_use]
+    pub fn try_open(&self, max: u32) -> bool {
+        self.opened
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |open| {
+                (max == 0 || open < max).then(|| open.saturating_add(1))
+            })
+            .is_ok()
+    }
+
+    /// Gives back what [`try_open`](Self::try_open) counted.
+    pub fn closed(&self) {
+        // A saturating decrement: one close too many must not turn into four billion connections.
+        let _ = self
+            .opened
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |open| {
+                Some(open.saturating_sub(1))
+            });
+    }
+
+    fn micros(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.born).as_micros();
+        u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1)
+    }
+}
+
+/// What traffic reported since the monitor last looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TrafficReport {
+    counts: [u32; TrafficFailure::ALL.len()],
+}
+
+impl TrafficReport {
+    /// Each kind that occurred, with how often.
+    pub fn iter(&self) -> impl Iterator<Item = (TrafficFailure, u32)> {
+        TrafficFailure::ALL
+            .into_iter()
+            .zip(self.counts)
+            .filter(|(_, count)| *count > 0)
+    }
+
+    /// Whether nothing was reported.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts.iter().all(|count| *count == 0)
+    }
+}
+
+/// What makes a server the same one across configurations.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerKey {
+    /// The backend it belongs to.
+    pub backend: BackendName,
+    /// Its name there.
+    pub name: ServerName,
+    /// Where it is; another address is another server.
+    pub address: Address,
+}
+
+/// Keeps a server's identity by backend, name and address across configurations.
+#[derive(Debug, Default)]
+pub struct ServerRegistry {
+    known: BTreeMap<ServerKey, Weak<ServerState>>,
+    next: u32,
+}
+
+impl ServerRegistry {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The state of that server: the living one, or a new one with a new number.
+    pub fn get_or_create(&mut self, key: &ServerKey, now: Instant) -> Arc<ServerState> {
+        if let Some(state) = self.known.get(key).and_then(Weak::upgrade) {
+            return state;
+        }
+        let state = Arc::new(ServerState::new(ServerId(self.next), key.clone(), now));
+        self.next += 1;
+        self.known.insert(key.clone(), Arc::downgrade(&state));
+        state
+    }
+
+    /// The state of that server if anything still holds it.
+    #[must_use]
+    pub fn get(&self, key: &ServerKey) -> Option<Arc<ServerState>> {
+        self.known.get(key).and_then(Weak::upgrade)
+    }
+
+    /// Every living server, by key.
+    pub fn iter(&self) -> impl Iterator<Item = Arc<ServerState>> {
+        self.known.values().filter_map(Weak::upgrade)
+    }
+
+    /// Forgets servers that nothing holds any more. Their numbers are not used again.
+    pub fn forget_dead(&mut self) {
+        self.known.retain(|_, state| state.strong_count() > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

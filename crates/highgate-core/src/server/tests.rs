@@ -1,0 +1,99 @@
+use super::*;
+
+fn key(name: &str) -> ServerKey {
+    ServerKey {
+        backend: "shop".into(),
+        name: name.into(),
+        address: Address::Host("db".into(), 3306),
+    }
+}
+
+#[test]
+fn a_server_keeps_its_identity_while_anything_holds_it_and_numbers_are_never_reused() {
+    let now = test_now();
+    let mut registry = ServerRegistry::new();
+    let first = registry.get_or_create(&key("db1"), now);
+    assert!(Arc::ptr_eq(
+        &first,
+        &registry.get_or_create(&key("db1"), now)
+    ));
+    let old = first.id;
+    drop(first);
+    registry.forget_dead();
+    assert!(registry.get(&key("db1")).is_none());
+    assert_ne!(registry.get_or_create(&key("db1"), now).id, old);
+}
+
+#[test]
+fn another_address_is_another_server() {
+    let now = test_now();
+    let mut registry = ServerRegistry::new();
+    let first = registry.get_or_create(&key("db1"), now);
+    let moved = ServerKey {
+        address: Address::Host("other".into(), 3306),
+        ..key("db1")
+    };
+    assert_ne!(registry.get_or_create(&moved, now).id, first.id);
+}
+
+#[test]
+fn a_refused_connect_shuns_at_once_and_for_a_moment() {
+    let now = test_now();
+    let state = ServerState::new(ServerId(1), key("db1"), now);
+    assert!(!state.is_shunned(now));
+    assert!(state.report_traffic_failure(TrafficFailure::Refused, now));
+    assert!(state.is_shunned(now));
+    assert!(!state.is_shunned(now + SHUN));
+    state.unshun();
+    assert!(!state.is_shunned(now));
+}
+
+#[test]
+fn only_the_first_pending_failure_wakes_the_monitor() {
+    let now = test_now();
+    let state = ServerState::new(ServerId(1), key("db1"), now);
+    assert!(state.report_traffic_failure(TrafficFailure::Lost, now));
+    assert!(!state.report_traffic_failure(TrafficFailure::Lost, now));
+    let report = state.take_traffic();
+    assert_eq!(
+        report.iter().collect::<Vec<_>>(),
+        [(TrafficFailure::Lost, 2)]
+    );
+    assert!(state.take_traffic().is_empty());
+    assert!(state.report_traffic_failure(TrafficFailure::Timeout, now));
+}
+
+#[test]
+fn the_connection_limit_holds_under_contention() {
+    let state = Arc::new(ServerState::new(ServerId(1), key("db1"), test_now()));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..1000 {
+                    if state.try_open(3) {
+                        assert!(state.opened.load(Ordering::Relaxed) <= 3);
+                        state.closed();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(state.opened.load(Ordering::Relaxed), 0);
+    state.closed();
+    assert_eq!(state.opened.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn latency_follows_its_samples() {
+    let state = ServerState::new(ServerId(1), key("db1"), test_now());
+    state.record_latency(Duration::from_micros(800));
+    assert_eq!(state.hot.latency_us.load(Ordering::Relaxed), 800);
+    for _ in 0..100 {
+        state.record_latency(Duration::from_micros(80));
+    }
+    assert!(state.hot.latency_us.load(Ordering::Relaxed) < 100);
+}
+
+fn test_now() -> Instant {
+    crate::testing::origin()
+}

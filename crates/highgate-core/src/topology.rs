@@ -1,0 +1,280 @@
+//! Who is primary and who is replica: machines over what monitors observed.
+//!
+//! A machine remembers the primary; what it says is a function of that memory and of the servers'
+//! latest observations. Start reading at [`Machine`].
+
+pub mod galera;
+mod links;
+pub mod mariadb;
+mod notes;
+pub mod static_;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use highgate_config::{Address, AdminState, BackendName, ServerName, Topology};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    events::Event,
+    snapshot::{Role, Status, Writes},
+};
+
+/// What a monitor read from a server, whatever its flavour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// When it was read.
+    pub at: Instant,
+    /// `@@read_only` or `@@super_read_only` is on.
+    pub read_only: bool,
+    /// `@@server_id`; 0 = not read.
+    pub server_id: u32,
+    /// `@@server_uuid` where there is one.
+    pub uuid: Option<String>,
+    /// `@@gtid_current_pos`, or `@@gtid_executed` on MySQL.
+    pub gtid: String,
+    /// Connections of this server to those it replicates from.
+    pub sources: Vec<Source>,
+    /// wsrep status of a Galera member.
+    pub galera: Option<Galera>,
+}
+
+/// One replication connection, as `SHOW ALL SLAVES STATUS` or `SHOW REPLICA STATUS` lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Name of the connection; empty for the default one.
+    pub name: String,
+    /// Host it replicates from.
+    pub host: String,
+    /// Port it replicates from.
+    pub port: u16,
+    /// `server_id` it replicates from; 0 = never connected.
+    pub server_id: u32,
+    /// State of the thread that fetches.
+    pub io: IoThread,
+    /// Whether the thread that applies runs.
+    pub sql_running: bool,
+    /// Seconds behind; `None` where the server says NULL.
+    pub seconds_behind: Option<u64>,
+    /// Last error of either thread.
+    pub error: Option<String>,
+}
+
+/// State of a replica's fetching thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IoThread {
+    /// `Yes`.
+    Running,
+    /// `Connecting`, `Preparing`: it tries.
+    Connecting,
+    /// `No`.
+    Stopped,
+}
+
+/// wsrep status of a Galera member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Galera {
+    /// `wsrep_cluster_status` is `Primary`.
+    pub primary_component: bool,
+    /// `wsrep_local_state`: 4 = synced, 2 = donor.
+    pub local_state: u32,
+    /// `wsrep_ready` is `ON`.
+    pub ready: bool,
+    /// `wsrep_reject_queries` is not `NONE`.
+    pub rejects_queries: bool,
+    /// `wsrep_desync` is `ON`.
+    pub desynced: bool,
+    /// `wsrep_sst_donor_rejects_queries` is `ON`.
+    pub donor_rejects_queries: bool,
+    /// `wsrep_cluster_state_uuid`.
+    pub cluster_uuid: String,
+    /// `wsrep_cluster_size`.
+    pub cluster_size: u32,
+    /// `wsrep_local_index`.
+    pub local_index: u32,
+    /// `wsrep_local_recv_queue`.
+    pub recv_queue: u32,
+}
+
+/// Who was the primary: kept across restarts, so that a returner is known for what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrimaryRecord {
+    /// Its name in the backend.
+    pub server: ServerName,
+    /// Its `server_id`.
+    pub server_id: u32,
+    /// Its uuid where it has one.
+    pub uuid: Option<String>,
+    /// Its GTID position when last seen.
+    pub gtid: String,
+    /// Servers that were seen read-only or replicating from it while it was the primary: only these
+    /// may take its place.
+    #[serde(default)]
+    pub followers: BTreeSet<ServerName>,
+    /// Grows with every change of primary.
+    pub term: u64,
+}
+
+impl PrimaryRecord {
+    /// Whether that observation is of the very server that was recorded.
+    #[must_use]
+    pub fn is(&self, name: &ServerName, seen: &Observation) -> bool {
+        self.server == *name
+            && match (&self.uuid, &seen.uuid) {
+                (Some(recorded), Some(uuid)) => recorded == uuid,
+                _ => self.server_id == 0 || seen.server_id == 0 || self.server_id == seen.server_id,
+            }
+    }
+}
+
+/// What a machine is told about one server.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// Its name.
+    pub name: &'a ServerName,
+    /// Its configured address: replicas name their source by it.
+    pub address: &'a Address,
+    /// What the operator wants of it, overrides applied.
+    pub admin: AdminState,
+    /// Whether any check has spoken yet.
+    pub checked: bool,
+    /// Whether checks say that it answers.
+    pub alive: bool,
+    /// What was read from it last; kept while it is down.
+    pub seen: Option<&'a Observation>,
+    /// Its lag cap; `None` = none.
+    pub max_lag: Option<Duration>,
+}
+
+/// Age at which an observation says nothing about now: many check intervals, and far less than
+/// anybody takes to reuse an address.
+const STALE: Duration = Duration::from_secs(10);
+
+impl<'a> Input<'a> {
+    /// What is known about it now: it answers, is not in maintenance, and was read lately.
+    #[must_use]
+    pub fn live(&self, now: Instant) -> Option<&'a Observation> {
+        if !self.alive || self.admin == AdminState::Maintenance {
+            return None;
+        }
+        self.seen
+            .filter(|seen| now.saturating_duration_since(seen.at) <= STALE)
+    }
+
+    /// Why nothing is known about it now.
+    fn absence(&self) -> &'static str {
+        match (self.admin, self.checked, self.alive) {
+            (AdminState::Maintenance, ..) => "in maintenance",
+            (_, false, _) => "not checked yet",
+            (_, _, false) => "down",
+            (_, _, true) => "answers, but its status could not be read",
+        }
+    }
+}
+
+/// What a machine says about one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned {
+    /// What it is.
+    pub role: Role,
+    /// `Some` = may not serve, and this is how; `None` = health alone decides.
+    pub unfit: Option<Status>,
+    /// Last known lag in milliseconds.
+    pub lag_ms: Option<u64>,
+    /// Why.
+    pub reason: Arc<str>,
+}
+
+/// What a machine says about a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Every server's role.
+    pub roles: BTreeMap<ServerName, Assigned>,
+    /// Who takes writes.
+    pub primary: Option<ServerName>,
+    /// Whether writes can be sent.
+    pub writes: Writes,
+}
+
+/// What an operator set about a topology.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// A Galera donor (state 2) that does not reject queries may read.
+    pub donor_reads: bool,
+    /// Galera receive queue from which a member is too far behind; 0 = no bound.
+    pub max_recv_queue: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            donor_reads: false,
+            max_recv_queue: 0,
+        }
+    }
+}
+
+/// The machine of a backend's topology.
+#[derive(Debug, Clone)]
+pub enum Machine {
+    /// No roles.
+    Static(BackendName),
+    /// Replication with `read_only`.
+    Mariadb(mariadb::Machine),
+    /// wsrep.
+    Galera(galera::Machine),
+}
+
+impl Machine {
+    /// The machine for a topology, with what was remembered of its primary.
+    #[must_use]
+    pub fn new(
+        topology: Topology,
+        backend: &BackendName,
+        settings: Settings,
+        record: Option<PrimaryRecord>,
+    ) -> Self {
+        match topology {
+            Topology::Static => Self::Static(backend.clone()),
+            Topology::MariadbReplication => {
+                Self::Mariadb(mariadb::Machine::new(backend.clone(), record))
+            }
+            Topology::Galera => {
+                Self::Galera(galera::Machine::new(backend.clone(), settings, record))
+            }
+        }
+    }
+
+    /// Judges all servers of the backend, in the order of their names. Events are appended.
+    pub fn step(&mut self, inputs: &[Input<'_>], now: Instant, events: &mut Vec<Event>) -> Outcome {
+        match self {
+            Self::Static(_) => static_::judge(inputs),
+            Self::Mariadb(machine) => machine.step(inputs, now, events),
+            Self::Galera(machine) => machine.step(inputs, now, events),
+        }
+    }
+
+    /// The primary to remember across restarts; store it whenever it changed.
+    #[must_use]
+    pub fn record(&self) -> Option<&PrimaryRecord> {
+        match self {
+            Self::Static(_) => None,
+            Self::Mariadb(machine) => machine.record(),
+            Self::Galera(machine) => machine.record(),
+        }
+    }
+}
+
+impl fmt::Display for IoThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Connecting => "connecting",
+            Self::Stopped => "stopped",
+        })
+    }
+}

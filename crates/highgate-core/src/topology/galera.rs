@@ -1,0 +1,244 @@
+//! Roles in a Galera cluster: the Primary component's synced members, one of them the writer.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use highgate_config::{BackendName, ServerName};
+
+use super::{Assigned, Galera, Input, Observation, Outcome, PrimaryRecord, Settings, notes};
+use crate::{
+    events::{Event, Kind, Severity},
+    snapshot::{Role, Status, Writes},
+};
+
+/// `wsrep_local_state` of a synced member.
+const SYNCED: u32 = 4;
+/// `wsrep_local_state` of a donor.
+const DONOR: u32 = 2;
+
+/// The machine of one backend.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    backend: BackendName,
+    settings: Settings,
+    record: Option<PrimaryRecord>,
+    before: Option<Outcome>,
+}
+
+impl Machine {
+    /// A machine that remembers that writer.
+    #[must_use]
+    pub const fn new(
+        backend: BackendName,
+        settings: Settings,
+        record: Option<PrimaryRecord>,
+    ) -> Self {
+        Self {
+            backend,
+            settings,
+            record,
+            before: None,
+        }
+    }
+
+    /// The writer to remember.
+    #[must_use]
+    pub fn record(&self) -> Option<&PrimaryRecord> {
+        self.record.as_ref()
+    }
+
+    /// Judges all servers, in the order of their names.
+    pub fn step(&mut self, inputs: &[Input<'_>], now: Instant, events: &mut Vec<Event>) -> Outcome {
+        let cluster = majority(inputs, now);
+        let mut roles = BTreeMap::new();
+        let mut able: Vec<(&Input<'_>, u32)> = Vec::new();
+        for input in inputs {
+            let assigned = match self.judge(input, cluster, now) {
+                Ok((index, reason)) => {
+                    if let Some(index) = index {
+                        able.push((input, index));
+                    }
+                    Assigned {
+                        role: Role::Replica,
+                        unfit: None,
+                        lag_ms: Some(0),
+                        reason: reason.into(),
+                    }
+                }
+                Err((status, reason)) => Assigned {
+                    role: Role::None,
+                    unfit: Some(status),
+                    lag_ms: None,
+                    reason: reason.into(),
+                },
+            };
+            roles.insert(input.name.clone(), assigned);
+        }
+        let writer = self.elect(inputs, &able);
+        if let Some(input) = writer {
+            if let Some(assigned) = roles.get_mut(input.name) {
+                assigned.role = Role::Primary;
+                assigned.reason = "synced; the writer".into();
+            }
+            if let Some(seen) = input.seen {
+                self.remember(input.name, seen, events);
+            }
+        }
+        let writes = if writer.is_some() {
+            Writes::Open
+        } else if inputs.iter().any(|input| !input.checked) {
+            Writes::Waiting {
+                reason: "not every member is checked yet".into(),
+            }
+        } else {
+            Writes::Waiting {
+                reason: "no writable synced member of a Primary component".into(),
+            }
+        };
+        let outcome = Outcome {
+            roles,
+            primary: writer.map(|input| input.name.clone()),
+            writes,
+        };
+        notes::tell(&self.backend, self.before.as_ref(), &outcome, events);
+        self.before = Some(outcome.clone());
+        outcome
+    }
+
+    /// Its index if it could write, and a reason; or how it is unfit.
+    fn judge(
+        &self,
+        input: &Input<'_>,
+        cluster: Option<&str>,
+        now: Instant,
+    ) -> Result<(Option<u32>, &'static str), (Status, String)> {
+        let broken = |reason: &str| Err((Status::Broken, reason.to_owned()));
+        let Some(seen) = input.live(now) else {
+            let status = match (input.checked, input.alive) {
+                (false, _) => Status::Unknown,
+                (_, true) => Status::Broken,
+                _ => Status::Down,
+            };
+            return Err((status, input.absence().to_owned()));
+        };
+        let Some(wsrep) = &seen.galera else {
+            return broken("shows no wsrep status");
+        };
+        if !wsrep.primary_component {
+            return broken("not in a Primary component (no quorum)");
+        }
+        if cluster != Some(wsrep.cluster_uuid.as_str()) {
+            let reason = format!("member of another cluster ({})", wsrep.cluster_uuid);
+            return Err((Status::Quarantined, reason));
+        }
+        if !wsrep.ready {
+            return broken("wsrep_ready is OFF");
+        }
+        if wsrep.rejects_queries {
+            return broken("wsrep_reject_queries is on");
+        }
+        let donor =
+            wsrep.local_state == DONOR && self.settings.donor_reads && !wsrep.donor_rejects_queries;
+        if wsrep.local_state != SYNCED && !donor {
+            return Err((
+                Status::Broken,
+                format!("not synced: {}", state_name(wsrep.local_state)),
+            ));
+        }
+        if wsrep.desynced && !donor {
+            return broken("desynced");
+        }
+        if self.settings.max_recv_queue > 0 && wsrep.recv_queue > self.settings.max_recv_queue {
+            return Err((
+                Status::Lagging,
+                format!("{} write sets wait to be applied", wsrep.recv_queue),
+            ));
+        }
+        Ok(match (donor, seen.read_only) {
+            (true, _) => (None, "donor"),
+            (_, true) => (None, "synced, read-only"),
+            _ => (Some(wsrep.local_index), "synced"),
+        })
+    }
+
+    fn elect<'a>(
+        &self,
+        inputs: &[Input<'_>],
+        able: &[(&'a Input<'a>, u32)],
+    ) -> Option<&'a Input<'a>> {
+        let current = self
+            .record
+            .as_ref()
+            .and_then(|record| able.iter().find(|(i, _)| *i.name == record.server));
+        if let Some((input, _)) = current {
+            return Some(input);
+        }
+        // Before everybody was looked at, the lowest index of those seen would be a guess that sticks.
+        if self.record.is_none() && inputs.iter().any(|input| !input.checked) {
+            return None;
+        }
+        able.iter()
+            .min_by_key(|(input, index)| (*index, input.name))
+            .map(|(input, _)| *input)
+    }
+
+    fn remember(&mut self, name: &ServerName, seen: &Observation, events: &mut Vec<Event>) {
+        if let Some(record) = self.record.as_mut().filter(|record| record.server == *name) {
+            if record.gtid != seen.gtid {
+                record.gtid.clone_from(&seen.gtid);
+            }
+            return;
+        }
+        let (severity, kind, text) = match &self.record {
+            None => (Severity::Info, Kind::Role, format!("{name} is the writer")),
+            Some(old) => {
+                let text = format!("{name} is the writer now, in place of {}", old.server);
+                (Severity::Warning, Kind::Failover, text)
+            }
+        };
+        events.push(
+            Event::new(severity, kind, text)
+                .backend(&self.backend)
+                .server(name),
+        );
+        self.record = Some(PrimaryRecord {
+            server: name.clone(),
+            server_id: seen.server_id,
+            uuid: seen.uuid.clone(),
+            gtid: seen.gtid.clone(),
+            followers: BTreeSet::new(),
+            term: self.record.as_ref().map_or(1, |old| old.term + 1),
+        });
+    }
+}
+
+/// The cluster that most members in a Primary component belong to; among equals the larger uuid.
+fn majority<'a>(inputs: &[Input<'a>], now: Instant) -> Option<&'a str> {
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    let wsrep = |input: &Input<'a>| -> Option<&'a Galera> { input.live(now)?.galera.as_ref() };
+    for wsrep in inputs
+        .iter()
+        .filter_map(wsrep)
+        .filter(|wsrep| wsrep.primary_component)
+    {
+        *counts.entry(wsrep.cluster_uuid.as_str()).or_default() += 1;
+    }
+    counts
+        .into_iter()
+        .max_by_key(|(uuid, count)| (*count, *uuid))
+        .map(|(uuid, _)| uuid)
+}
+
+const fn state_name(state: u32) -> &'static str {
+    match state {
+        1 => "joining",
+        2 => "donor",
+        3 => "joined",
+        _ => "not initialised",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! Who replicates from whom, and how well.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use highgate_config::{Address, ServerName};
+
+use super::{Input, IoThread, Outcome, Source};
+use crate::snapshot::Status;
+
+/// How long a replica that lost sight of a living primary is read from where no lag cap is set.
+const BLIND: Duration = Duration::from_secs(10);
+
+/// When a replica's link was last fine, and how far behind it was.
+pub(super) type LastFine = BTreeMap<ServerName, (Instant, u64)>;
+
+/// Fitness of one replica: its lag in milliseconds, or the status that keeps it out; and a reason.
+#[derive(Debug)]
+pub(super) struct Fitness {
+    pub(super) verdict: Result<u64, Status>,
+    pub(super) lag_ms: Option<u64>,
+    pub(super) reason: String,
+}
+
+impl Fitness {
+    fn unfit(status: Status, lag_ms: Option<u64>, reason: String) -> Self {
+        Self {
+            verdict: Err(status),
+            lag_ms,
+            reason,
+        }
+    }
+}
+
+/// The servers of a backend as a graph.
+#[derive(Debug)]
+pub(super) struct Links<'a> {
+    pub(super) inputs: &'a [Input<'a>],
+    /// The primary, or the one there was last.
+    pub(super) primary: Option<&'a ServerName>,
+    /// Whether it takes writes now: if not, a lost link to it says nothing against a replica.
+    pub(super) primary_lives: bool,
+    pub(super) fine: &'a LastFine,
+    /// What was said last: who lags has a lower bar to come back under.
+    pub(super) before: Option<&'a Outcome>,
+    pub(super) now: Instant,
+}
+
+/// The member that a replication connection leads to.
+pub(super) fn target<'a>(inputs: &'a [Input<'a>], source: &Source) -> Option<&'a Input<'a>> {
+    let by_id = inputs.iter().find(|input| {
+        source.server_id != 0
+            && input
+                .seen
+                .is_some_and(|seen| seen.server_id == source.server_id)
+    });
+    by_id.or_else(|| {
+        inputs
+            .iter()
+            .find(|input| names(input.address, &source.host, source.port))
+    })
+}
+
+fn names(address: &Address, host: &str, port: u16) -> bool {
+    match address {
+        Address::Host(name, at) => *at == port && name.eq_ignore_ascii_case(host),
+        Address::Ip(at) => at.port() == port && host.parse().is_ok_and(|ip: IpAddr| at.ip() == ip),
+        Address::Unix(_) => false,
+    }
+}
+
+impl<'a> Links<'a> {
+    /// Whether it is connected, or tries to be, to another member.
+    pub(super) fn replicates_inside(&self, input: &Input<'_>) -> bool {
+        input.live(self.now).is_some_and(|seen| {
+            seen.sources.iter().any(|source| {
+                (source.io != IoThread::Stopped || source.sql_running)
+                    && target(self.inputs, source).is_some_and(|to| to.name != input.name)
+            })
+        })
+    }
+
+    /// Judges a replica by its link and those behind it, up to the primary.
+    pub(super) fn fitness(&self, input: &Input<'_>) -> Fitness {
+        let Some(primary) = self.primary else {
+            return self
+                .hop(input, None)
+                .map_or_else(|unfit| *unfit, |(_, fit)| fit);
+        };
+        let (mut at, mut lag, mut path) = (*input, 0_u64, String::new());
+        // A chain can't be longer than there are servers; a longer walk goes in a circle.
+        for _ in self.inputs {
+            let (next, fit) = match self.hop(&at, Some(primary)) {
+                Ok(hop) => hop,
+                Err(unfit) if path.is_empty() => return *unfit,
+                Err(unfit) => {
+                    let reason = format!("replicates through {}, which {}", at.name, unfit.reason);
+                    return Fitness { reason, ..*unfit };
+                }
+            };
+            lag = lag.saturating_add(fit.lag_ms.unwrap_or(0));
+            if next.name == primary {
+                let reason = if path.is_empty() {
+                    fit.reason
+                } else {
+                    format!("replicates from {primary} through{path}")
+                };
+                return Fitness {
+                    verdict: Ok(lag),
+                    lag_ms: Some(lag),
+                    reason,
+                };
+            }
+            path.push(' ');
+            path.push_str(next.name.as_str());
+            at = *next;
+        }
+        let reason = format!("replicates in a circle that {primary} is not part of");
+        Fitness::unfit(Status::Quarantined, None, reason)
+    }
+
+    /// One step towards the primary: the next server, and how good the link is.
+    fn hop(
+        &self,
+        input: &Input<'_>,
+        primary: Option<&ServerName>,
+    ) -> Result<(&'a Input<'a>, Fitness), Box<Fitness>> {
+        let Some(seen) = input.live(self.now) else {
+            return Err(Box::new(Fitness::unfit(
+                Status::Broken,
+                None,
+                format!("is {}", input.absence()),
+            )));
+        };
+        let mut inside = seen
+            .sources
+            .iter()
+            .filter_map(|source| Some((source, target(self.inputs, source)?)));
+        // With several connections the one to the primary counts, else the first to any member.
+        let direct = inside.clone().find(|(_, to)| Some(to.name) == primary);
+        let Some((source, to)) = direct.or_else(|| inside.next()) else {
+            return Err(Box::new(self.stranger(input, primary)));
+        };
+        self.link(input, source, to)
+            .map(|fit| (to, fit))
+            .map_err(Box::new)
+    }
+
+    fn stranger(&self, input: &Input<'_>, primary: Option<&ServerName>) -> Fitness {
+        let seen = input.seen;
+        let writable = seen.is_some_and(|seen| !seen.read_only);
+        let instead = primary.map_or_else(
+            || "any server of this backend".to_owned(),
+            ToString::to_string,
+        );
+        match seen.and_then(|seen| seen.sources.first()) {
+            Some(source) => Fitness::unfit(
+                Status::Quarantined,
+                None,
+                format!(
+                    "replicates from {}:{}, not from {instead}",
+                    source.host, source.port
+                ),
+            ),
+            None if writable => Fitness::unfit(
+                Status::Quarantined,
+                None,
+                format!("is writable, but does not replicate from {instead}"),
+            ),
+            None => Fitness::unfit(
+                Status::Broken,
+                None,
+                "is read-only and replicates from nobody".into(),
+            ),
+        }
+    }
+
+    fn link(&self, input: &Input<'_>, source: &Source, to: &Input<'_>) -> Result<Fitness, Fitness> {
+        let fine = self.fine.get(input.name);
+        let to_primary = Some(to.name) == self.primary;
+        let error = source
+            .error
+            .as_deref()
+            .map_or_else(String::new, |error| format!(": {error}"));
+        if !self.primary_lives
+            && let Some((_, lag)) = fine
+            && (to_primary || self.primary.is_none())
+        {
+            let reason = format!(
+                "replicated well from {} until that stopped being the primary",
+                to.name
+            );
+            return Ok(Fitness {
+                verdict: Ok(*lag),
+                lag_ms: Some(*lag),
+                reason,
+            });
+        }
+        if !source.sql_running {
+            let reason = format!("replication is stopped (SQL thread){error}");
+            return Err(Fitness::unfit(Status::Broken, None, reason));
+        }
+        let blind = source.io != IoThread::Running || source.seconds_behind.is_none();
+        if blind && self.primary_lives {
+            let Some((since, lag)) = fine else {
+                let reason = format!("replication thread is {}, lag unknown{error}", source.io);
+                return Err(Fitness::unfit(Status::Broken, None, reason));
+            };
+            let blind_for = self.now.saturating_duration_since(*since);
+            let lag = lag.saturating_add(millis(blind_for));
+            if lag > millis(input.max_lag.unwrap_or(BLIND)) {
+                let reason = format!(
+                    "has not fetched from {} for {} s{error}",
+                    to.name,
+                    blind_for.as_secs()
+                );
+                return Err(Fitness::unfit(Status::Broken, Some(lag), reason));
+            }
+            let reason = format!("replicates from {}, reconnecting", to.name);
+            return Ok(Fitness {
+                verdict: Ok(lag),
+                lag_ms: Some(lag),
+                reason,
+            });
+        }
+        let lag = source.seconds_behind.unwrap_or(0).saturating_mul(1000);
+        if let Some(cap) = input.max_lag {
+            // One that is out comes back a fifth below the cap: no flutter at the edge.
+            let lagged = self.before.and_then(|before| before.roles.get(input.name));
+            let lagged = lagged.is_some_and(|before| before.unfit == Some(Status::Lagging));
+            let limit = if lagged { cap - cap / 5 } else { cap };
+            if lag > millis(limit) {
+                let reason = format!(
+                    "is {} s behind, more than {} s",
+                    lag / 1000,
+                    limit.as_secs_f64()
+                );
+                return Err(Fitness::unfit(Status::Lagging, Some(lag), reason));
+            }
+        }
+        let reason = format!("replicates from {}", to.name);
+        Ok(Fitness {
+            verdict: Ok(lag),
+            lag_ms: Some(lag),
+            reason,
+        })
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

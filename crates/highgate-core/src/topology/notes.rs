@@ -1,0 +1,77 @@
+//! Events from the difference between two outcomes.
+
+use highgate_config::{BackendName, ServerName};
+
+use super::{Assigned, Outcome};
+use crate::{
+    events::{Event, Kind, Severity},
+    snapshot::{Status, Writes},
+};
+
+/// Tells what is different now.
+pub(super) fn tell(
+    backend: &BackendName,
+    before: Option<&Outcome>,
+    after: &Outcome,
+    events: &mut Vec<Event>,
+) {
+    for (name, assigned) in &after.roles {
+        let old = before.and_then(|before| before.roles.get(name));
+        server(backend, name, old, assigned, events);
+    }
+    let old = before.map(|before| &before.writes);
+    match &after.writes {
+        _ if old.is_some_and(|old| kind(old) == kind(&after.writes)) => {}
+        Writes::Open => {}
+        Writes::Waiting { reason } | Writes::Refused { reason } => {
+            let verb = if matches!(after.writes, Writes::Waiting { .. }) {
+                "wait"
+            } else {
+                "are refused"
+            };
+            let text = format!("writes {verb}: {reason}");
+            events.push(Event::new(Severity::Error, Kind::NoPrimary, text).backend(backend));
+        }
+    }
+}
+
+fn kind(writes: &Writes) -> u8 {
+    match writes {
+        Writes::Open => 0,
+        Writes::Waiting { .. } => 1,
+        Writes::Refused { .. } => 2,
+    }
+}
+
+fn server(
+    backend: &BackendName,
+    name: &ServerName,
+    before: Option<&Assigned>,
+    after: &Assigned,
+    events: &mut Vec<Event>,
+) {
+    let old = before.and_then(|before| before.unfit);
+    let roles_differ = before.is_none_or(|before| before.role != after.role);
+    if old == after.unfit && (!roles_differ || after.unfit.is_some()) {
+        return;
+    }
+    let (severity, kind) = match after.unfit.or(old) {
+        // That it is down or not checked yet is told by its health.
+        Some(Status::Down | Status::Unknown | Status::Maintenance) if after.unfit.is_some() => {
+            return;
+        }
+        Some(Status::Lagging) => (Severity::Warning, Kind::Lag),
+        Some(Status::Quarantined) => (Severity::Error, Kind::Quarantine),
+        Some(Status::Broken) => (Severity::Warning, Kind::Role),
+        _ => (Severity::Info, Kind::Role),
+    };
+    let (severity, text) = match after.unfit {
+        Some(status) => (severity, format!("{status}: {}", after.reason)),
+        None => (Severity::Info, format!("{}: {}", after.role, after.reason)),
+    };
+    events.push(
+        Event::new(severity, kind, text)
+            .backend(backend)
+            .server(name),
+    );
+}
