@@ -14,9 +14,12 @@
     clippy::cast_sign_loss
 )]
 
+pub mod auth;
 mod bytes;
 pub mod capability;
+pub mod command;
 pub mod error_code;
+pub mod greeting;
 pub mod packet;
 pub mod reply;
 pub mod scan;
