@@ -103,7 +103,11 @@ impl Page {
             .filter(|(_, value, setting)| is_known(value) || setting.kind.has_off())
             .map(|(name, value, _)| format!("{name} = {}", self.value(&value)))
             .collect();
-        let _ = writeln!(self.text, "{group} = {{ {} }}", parts.join(", "));
+        // `[[admin.user]]` may extend a table, but not an inline one.
+        let _ = match table.key {
+            Some(_) => writeln!(self.text, "{group} = {{ {} }}", parts.join(", ")),
+            None => writeln!(self.text, "\n[{group}]\n{}", parts.join("\n")),
+        };
     }
 
     fn value(&self, value: &Value) -> String {

@@ -1,0 +1,192 @@
+//! The three-way merge: what changed in a file since it was last applied, onto what is in force.
+//!
+//! Changes made elsewhere stay. Where both changed one field, the file wins; where one side
+//! deleted what the other edited, the edit wins. Each such case is a [`Conflict`], to be told as
+//! an event. Fields are those of the settings' declarations.
+
+mod fields;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use self::fields::Merge;
+use crate::{
+    Admin, Backend, Change, Config, Listener, Node, Place, Rule, Server, User,
+    change::{diff, pairs, without_servers},
+    settings::{ADMIN_USER, BACKEND, LISTENER, ListenerDraft, NODE, RULE, SERVER, USER},
+};
+
+/// What a merge asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// The edits of what is in force, to be proposed together.
+    pub changes: Vec<Change>,
+    /// Where two sides did not agree, with how it was decided.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Where the file and what is in force were both changed, differently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The thing.
+    pub place: Place,
+    /// The field, where one was changed by both.
+    pub field: Option<&'static str>,
+    /// How it was decided.
+    pub decided: Decided,
+}
+
+/// How a conflict was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Decided {
+    /// Deleted elsewhere, edited in the file: it is there again.
+    EditInFileWins,
+    /// Deleted in the file, edited elsewhere: it stays.
+    EditInForceWins,
+    /// One field changed by both: the file's value.
+    FileWins,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.place)?;
+        if let Some(field) = self.field {
+            write!(f, ", `{field}`")?;
+        }
+        f.write_str(match self.decided {
+            Decided::EditInFileWins => ": deleted elsewhere but edited in the file; it is back",
+            Decided::EditInForceWins => ": deleted in the file but edited elsewhere; it stays",
+            Decided::FileWins => ": changed elsewhere and in the file; the file's value holds",
+        })
+    }
+}
+
+/// Merges `file`, which was `base` when it was last applied, into `current`.
+///
+/// Nodes that neither `base` nor `file` mentions are left alone.
+#[must_use]
+pub fn three_way(base: &Config, file: &Config, current: &Config) -> Merged {
+    let mut merge = Merge {
+        conflicts: Vec::new(),
+    };
+    let mut merged = current.clone();
+    let (b, f, c) = (&base.shared, &file.shared, &current.shared);
+    merged.shared.backends = merge.map(
+        (&b.backends, &f.backends, &c.backends),
+        |name| Place::Backend(name.clone()),
+        backend,
+    );
+    merged.shared.listeners = merge.map(
+        (&b.listeners, &f.listeners, &c.listeners),
+        |name| Place::Listener(name.clone()),
+        listener,
+    );
+    merged.shared.users = merge.map(
+        (&b.users, &f.users, &c.users),
+        |name| Place::User(name.clone()),
+        |merge, place, base, file, current: &User| merge.fields(&USER, place, base, file, current),
+    );
+    merged.shared.rules = merge.map(
+        (&b.rules, &f.rules, &c.rules),
+        |id| Place::Rule(*id),
+        |merge, place, base, file, current: &Rule| merge.fields(&RULE, place, base, file, current),
+    );
+    merged.node = merge.map(
+        (&base.node, &file.node, &current.node),
+        |name| Place::Node(name.clone()),
+        node,
+    );
+    Merged {
+        changes: diff(current, &merged),
+        conflicts: merge.conflicts,
+    }
+}
+
+fn backend(
+    merge: &mut Merge,
+    place: &Place,
+    base: Option<&Backend>,
+    file: &Backend,
+    current: &Backend,
+) -> Backend {
+    let base_own = base.map(without_servers);
+    let (file_own, current_own) = (without_servers(file), without_servers(current));
+    let own = merge.fields(&BACKEND, place, base_own.as_ref(), &file_own, &current_own);
+    let nothing = BTreeMap::new();
+    let Place::Backend(name) = place else {
+        return own;
+    };
+    let servers = merge.map(
+        (
+            base.map_or(&nothing, |base| &base.servers),
+            &file.servers,
+            &current.servers,
+        ),
+        |server| Place::Server(name.clone(), server.clone()),
+        |merge, place, base, file, current: &Server| {
+            merge.fields(&SERVER, place, base, file, current)
+        },
+    );
+    Backend { servers, ..own }
+}
+
+fn listener(
+    merge: &mut Merge,
+    place: &Place,
+    base: Option<&Listener>,
+    file: &Listener,
+    current: &Listener,
+) -> Listener {
+    let draft = |it: &Listener| ListenerDraft {
+        listener: it.clone(),
+        binds: Vec::new(),
+    };
+    let base = base.map(draft);
+    merge
+        .fields(
+            &LISTENER,
+            place,
+            base.as_ref(),
+            &draft(file),
+            &draft(current),
+        )
+        .listener
+}
+
+fn node(
+    merge: &mut Merge,
+    place: &Place,
+    base: Option<&Node>,
+    file: &Node,
+    current: &Node,
+) -> Node {
+    let own = merge.fields(&NODE, place, base, file, current);
+    let Place::Node(name) = place else { return own };
+    let nothing = BTreeMap::new();
+    let base_binds = base.map_or(&nothing, |base| &base.binds);
+    let mut binds = BTreeMap::new();
+    for (listener, in_file, in_force) in pairs(&file.binds, &current.binds) {
+        let place = Place::Listener(listener.clone());
+        let before = base_binds.get(listener);
+        if let Some(list) = merge.whole(&place, "bind", before, in_file, in_force) {
+            binds.insert(listener.clone(), list);
+        }
+    }
+    let nobody = BTreeMap::new();
+    let users = merge.map(
+        (
+            base.map_or(&nobody, |base| &base.admin.users),
+            &file.admin.users,
+            &current.admin.users,
+        ),
+        |user| Place::AdminUser(name.clone(), user.clone()),
+        |merge, place, base, file, current| merge.fields(&ADMIN_USER, place, base, file, current),
+    );
+    Node {
+        binds,
+        admin: Admin { users, ..own.admin },
+        ..own
+    }
+}
