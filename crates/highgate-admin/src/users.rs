@@ -33,4 +33,14 @@ impl Users {
     pub fn secret(&self, name: &str) -> Option<Secret> {
         self.0.borrow().get(name).cloned()
     }
+
+    /// Whether this is the account's password. Takes as long for an account that doesn't exist.
+    #[must_use]
+    pub fn verify(&self, name: &str, password: &str) -> bool {
+        let stored = self.secret(name);
+        let exists = stored.is_some();
+        let stored = stored.unwrap_or_else(|| Secret::new("?"));
+        let given = Secret::new(password);
+        (stored == given) & exists
+    }
 }

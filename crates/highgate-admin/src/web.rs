@@ -1,1 +1,109 @@
+//! The web surface: a live page, REST over the tables, `/metrics` and `/health`.
+//!
+//! One router for three [`Door`]s, which differ in who is trusted. [`serve`] bounds connections, time
+//! and sizes. The page itself is three static files that ask the same REST as everybody else.
 
+mod api;
+mod guard;
+mod page;
+mod serve;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    http::{StatusCode, header},
+    middleware,
+    response::IntoResponse,
+    routing::{get, post},
+};
+use tokio::sync::watch;
+
+use crate::{Tables, Users, render::metrics};
+
+pub use serve::{owner_socket, serve};
+
+/// Bytes of a request's body.
+const MOST_BODY: usize = 64 * 1024;
+
+/// What the surface shows, and to whom.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The tables.
+    pub tables: Tables,
+    /// Who may log in.
+    pub users: Users,
+    /// Whether this node serves its clients, for `/health`.
+    pub serving: watch::Receiver<bool>,
+}
+
+/// How a request came in, which decides whom it is trusted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// A TCP listener on a loopback address: anybody on this machine may look. Actions need a login
+    /// as soon as there are users. Only loopback names are accepted as `Host`.
+    Loopback,
+    /// A TCP listener that others reach: all but `/health` needs a login.
+    Network,
+    /// The Unix socket that only this process's account (and root) can open: everything is allowed.
+    Owner,
+}
+
+impl Door {
+    /// The door of a TCP listener on this address.
+    #[must_use]
+    pub fn of(address: std::net::IpAddr) -> Self {
+        if address.to_canonical().is_loopback() {
+            Self::Loopback
+        } else {
+            Self::Network
+        }
+    }
+}
+
+/// All routes, behind the door's checks.
+pub fn router(site: &Site, door: Door) -> Router {
+    let site = Arc::new(site.clone());
+    let guard = guard::Guard {
+        site: Arc::clone(&site),
+        door,
+    };
+    Router::new()
+        .route("/", get(page::page))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
+        .route("/topology.js", get(page::topology))
+        .route("/health", get(health))
+        .route("/metrics", get(render_metrics))
+        .route("/api/v1/tables", get(api::tables))
+        .route("/api/v1/tables/{table}", get(api::table))
+        .route("/api/v1/tables/{table}/{action}", post(api::act))
+        .fallback(nothing_here)
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .with_state(site)
+}
+
+async fn health(State(site): State<Arc<Site>>) -> impl IntoResponse {
+    if *site.serving.borrow() {
+        (StatusCode::OK, "serving\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not serving\n")
+    }
+}
+
+async fn render_metrics(State(site): State<Arc<Site>>) -> impl IntoResponse {
+    let text = metrics::render_metrics(&site.tables);
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
+}
+
+async fn nothing_here() -> impl IntoResponse {
+    (
+        StatusCode::NOT_FOUND,
+        "nothing here; try /, /api/v1/tables, /metrics or /health\n",
+    )
+}
+
+#[cfg(test)]
+mod tests;

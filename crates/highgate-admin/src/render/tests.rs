@@ -124,7 +124,7 @@ fn wide_text_gives_way_to_the_terminal() {
         text.lines().all(|line| line.chars().count() <= 41),
         "{text}"
     );
-    assert!(text.contains("no answ…"), "{text}");
+    assert!(text.contains("no answe…"), "{text}");
 }
 
 #[test]

@@ -1,0 +1,206 @@
+//! REST over the tables: list, read, act.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use highgate_config::table::{Action, Kind, Metric, Row, Table};
+use serde_json::{Value as Json_, json};
+
+use super::Site;
+use crate::render;
+
+/// Rows of an answer unless asked otherwise.
+const ROWS: usize = 1000;
+/// Rows of an answer whatever is asked; the rest is counted, not shown.
+const MOST_ROWS: usize = 100_000;
+
+/// How a table is wanted.
+#[derive(Debug, Default)]
+struct View {
+    format: Format,
+    filter: String,
+    limit: usize,
+    is_tail: bool,
+    width: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Csv,
+    #[default]
+    Json,
+    Text,
+}
+
+/// `GET /api/v1/tables`.
+pub(super) async fn tables(State(site): State<Arc<Site>>) -> Json<Json_> {
+    Json(site.tables.iter().map(|table| describe(&**table)).collect())
+}
+
+/// `GET /api/v1/tables/{table}?format=json|csv|text&filter=text&limit=n&tail=n&width=n`.
+pub(super) async fn table(
+    State(site): State<Arc<Site>>,
+    Path(name): Path<String>,
+    Query(wishes): Query<Vec<(String, String)>>,
+) -> Response {
+    let Some(table) = site.tables.find(&name) else {
+        return refuse(StatusCode::NOT_FOUND, &site.tables.no_such_table(&name));
+    };
+    match View::parse(&wishes) {
+        Ok(view) => view.render(&**table),
+        Err(why) => refuse(StatusCode::BAD_REQUEST, &why),
+    }
+}
+
+/// `POST /api/v1/tables/{table}/{action}` with `{"arguments": ["…"]}`.
+pub(super) async fn act(
+    State(site): State<Arc<Site>>,
+    Path((table, action)): Path<(String, String)>,
+    Json(body): Json<Json_>,
+) -> Response {
+    let Some(arguments) = arguments(&body) else {
+        let says = r#"the body has the form {"arguments": ["text", …]}"#;
+        return refuse(StatusCode::BAD_REQUEST, says);
+    };
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match site.tables.act(&table, &action, &arguments) {
+        Ok(done) => Json(json!({ "done": done })).into_response(),
+        Err(why) if site.tables.find(&table).is_none() => refuse(StatusCode::NOT_FOUND, &why),
+        Err(why) => refuse(StatusCode::CONFLICT, &why),
+    }
+}
+
+/// An error as JSON.
+pub(super) fn refuse(status: StatusCode, why: &str) -> Response {
+    (status, Json(json!({ "error": why }))).into_response()
+}
+
+impl View {
+    fn parse(wishes: &[(String, String)]) -> Result<Self, String> {
+        let mut view = Self {
+            limit: ROWS,
+            ..Self::default()
+        };
+        for (name, value) in wishes {
+            match name.as_str() {
+                "filter" => view.filter = value.trim().to_lowercase(),
+                "format" => view.format = Format::parse(value)?,
+                "limit" | "tail" => {
+                    view.limit = number(name, value)?.min(MOST_ROWS);
+                    view.is_tail = name == "tail";
+                }
+                "width" => view.width = number(name, value)?,
+                other => {
+                    let other: String = other.chars().take(32).collect();
+                    let known = "format, filter, limit, tail and width";
+                    return Err(format!("'{other}' is not known; there are {known}"));
+                }
+            }
+        }
+        Ok(view)
+    }
+
+    fn render(&self, table: &dyn Table) -> Response {
+        let mut rows = table.rows();
+        let total = rows.len();
+        if !self.filter.is_empty() {
+            rows.retain(|row| render::row_contains(row, &self.filter));
+        }
+        let matched = rows.len();
+        if self.is_tail {
+            rows.drain(..rows.len().saturating_sub(self.limit));
+        }
+        rows.truncate(self.limit);
+        let columns = table.columns();
+        match self.format {
+            Format::Csv => {
+                let kind = [(header::CONTENT_TYPE, "text/csv; charset=utf-8")];
+                (kind, render::render_csv(columns, &rows)).into_response()
+            }
+            Format::Text => {
+                let mut text = render::render_table(columns, &rows, self.width);
+                if rows.len() < matched {
+                    text += &format!("({} of {matched} rows; see --limit)\n", rows.len());
+                }
+                text.into_response()
+            }
+            Format::Json => Json(as_json(table, &rows, total, matched)).into_response(),
+        }
+    }
+}
+
+impl Format {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "csv" => Ok(Self::Csv),
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            _ => Err("format is one of json, csv and text".into()),
+        }
+    }
+}
+
+fn number(name: &str, text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| format!("{name} is a number of 0 or more"))
+}
+
+fn as_json(table: &dyn Table, rows: &[Row], total: usize, matched: usize) -> Json_ {
+    let columns = table.columns();
+    json!({
+        "table": table.name(),
+        "columns": columns.iter().map(|column| column.name).collect::<Vec<_>>(),
+        "rows": rows.iter().map(|row| render::row_to_json(columns, row)).collect::<Vec<_>>(),
+        "total": total,
+        "matched": matched,
+        "truncated": rows.len() < matched,
+    })
+}
+
+fn describe(table: &dyn Table) -> Json_ {
+    let column = |column: &highgate_config::table::Column| {
+        json!({
+            "name": column.name,
+            "doc": column.doc,
+            "type": match column.kind {
+                Kind::Integer => "integer",
+                Kind::Real => "real",
+                Kind::Text => "text",
+            },
+            "metric": match column.metric {
+                Metric::Counter | Metric::Gauge | Metric::State => {
+                    render::metrics::metric_name(table.name(), column)
+                }
+                Metric::Label | Metric::None => None,
+            },
+        })
+    };
+    let action = |action: &Action| json!({ "name": action.name, "arguments": action.arguments, "doc": action.doc });
+    json!({
+        "name": table.name(),
+        "doc": table.doc(),
+        "columns": table.columns().iter().map(column).collect::<Vec<_>>(),
+        "actions": table.actions().iter().map(action).collect::<Vec<_>>(),
+    })
+}
+
+/// The arguments of an action; numbers are taken as they are written.
+fn arguments(body: &Json_) -> Option<Vec<String>> {
+    let Some(given) = body.get("arguments") else {
+        return body
+            .as_object()
+            .filter(|body| body.is_empty())
+            .map(|_| Vec::new());
+    };
+    let texts = given.as_array()?.iter().map(|argument| match argument {
+        Json_::String(text) => Some(text.clone()),
+        Json_::Number(number) => Some(number.to_string()),
+        _ => None,
+    });
+    texts.collect()
+}

@@ -1,0 +1,78 @@
+//! Connections of the web surface: counted, timed, ended when asked.
+
+use std::{io, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+
+use axum::{Router, serve::Listener};
+use highgate_io::{clock, tasks::Stop};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{net::UnixListener, task::JoinSet};
+
+/// Connections at once; further ones wait in the kernel.
+const MOST_CONNECTIONS: usize = 256;
+/// Longest for a request's head, and for a connection without a request.
+const HEAD: Duration = Duration::from_secs(15);
+/// Longest life of a connection; whoever doesn't read its answer is gone after it.
+const LIFE: Duration = Duration::from_mins(5);
+/// What a connection may still take once it was told to end.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+
+/// Serves `router` until `stop`; then answers what was asked and ends.
+///
+/// Cancel safe: yes; dropping it closes the connections.
+pub async fn serve<L: Listener>(mut listener: L, router: Router, stop: Stop)
+where
+    L::Io: 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.len() >= MOST_CONNECTIONS || connections.try_join_next().is_some() {
+            if connections.len() >= MOST_CONNECTIONS {
+                connections.join_next().await;
+            }
+        }
+        let (io, _) = tokio::select! {
+            biased;
+            () = stop.stopped() => break,
+            accepted = listener.accept() => accepted,
+        };
+        connections.spawn(connection(TokioIo::new(io), router.clone(), stop.clone()));
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection<T>(io: TokioIo<T>, router: Router, stop: Stop)
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(64 * 1024);
+    let mut served = std::pin::pin!(http.serve_connection(io, TowerToHyperService::new(router)));
+    let end_of_life = clock::now() + LIFE;
+    let ended = tokio::select! {
+        biased;
+        () = stop.stopped() => None,
+        ended = clock::before(end_of_life, served.as_mut()) => ended,
+    };
+    if ended.is_none() {
+        served.as_mut().graceful_shutdown();
+        clock::before(clock::now() + LAST_ANSWER, served).await;
+    }
+}
+
+/// Binds the socket that only this process's account can open, for `ctl`.
+///
+/// # Errors
+/// `AddrInUse` where another process still answers there, else as the system says.
+pub fn owner_socket(path: &Path) -> io::Result<UnixListener> {
+    let listener = highgate_io::listen::unix(path)?;
+    // The directory is ours alone; this closes the socket too where somebody opened the directory.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    UnixListener::from_std(listener)
+}

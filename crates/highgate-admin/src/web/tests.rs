@@ -1,0 +1,265 @@
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use highgate_config::Secret;
+use highgate_io::tasks::{Stop, Stopper};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+use super::*;
+use crate::{ctl, fake};
+
+struct Served {
+    address: SocketAddr,
+    serving: watch::Sender<bool>,
+    servers: Arc<fake::Fake>,
+    _stopper: Stopper,
+}
+
+async fn served(door: Door, users: &[(&str, &str)]) -> Served {
+    let servers = fake::servers();
+    let (serving, is_serving) = watch::channel(true);
+    let (stopper, stop) = Stopper::new();
+    let router = router(&site(&servers, users, is_serving), door);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    run(serve(listener, router, stop));
+    Served {
+        address,
+        serving,
+        servers,
+        _stopper: stopper,
+    }
+}
+
+fn site(servers: &Arc<fake::Fake>, users: &[(&str, &str)], serving: watch::Receiver<bool>) -> Site {
+    let tables = Tables::new(vec![servers.clone(), fake::sessions(5000)]);
+    let users: BTreeMap<_, _> = users
+        .iter()
+        .map(|(name, secret)| ((*name).into(), Secret::new(*secret)))
+        .collect();
+    Site {
+        tables,
+        users: Users::fixed(users),
+        serving,
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's server ends with its runtime"
+)]
+fn run(server: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(server);
+}
+
+impl Served {
+    async fn get(&self, path: &str) -> (u16, String) {
+        self.send(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+            .await
+    }
+
+    async fn post(&self, path: &str, headers: &str, body: &str) -> (u16, String) {
+        self.send(&format!(
+            "POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n{headers}\r\n{body}",
+            body.len()
+        ))
+        .await
+    }
+
+    async fn send(&self, request: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer)
+    }
+}
+
+const DRAIN: &str = "/api/v1/tables/servers/drain";
+const DB2: &str = r#"{"arguments": ["db2"]}"#;
+
+#[tokio::test]
+async fn a_table_is_read_as_json_csv_and_text() {
+    let served = served(Door::Loopback, &[]).await;
+    let (status, json) = served
+        .get("/api/v1/tables/servers?filter=replica&limit=1")
+        .await;
+    assert_eq!(status, 200);
+    assert!(
+        json.contains(r#""matched":2"#) && json.contains(r#""truncated":true"#),
+        "{json}"
+    );
+    assert!(
+        json.contains(r#"{"commands":20,"lag_ms":1.5,"name":"db2","role":"replica"}"#),
+        "{json}"
+    );
+    let (_, csv) = served.get("/api/v1/tables/servers?format=csv&tail=1").await;
+    assert!(
+        csv.ends_with("\r\n\r\nname,role,lag_ms,commands\r\ndb3,replica,0,30\r\n"),
+        "{csv}"
+    );
+    let (_, text) = served.get("/api/v1/tables/servers?format=text").await;
+    assert!(text.contains("db1   primary       -        10\n"), "{text}");
+    let (_, list) = served.get("/api/v1/tables").await;
+    assert!(
+        list.contains(r#""metric":"highgate_servers_commands_total""#),
+        "{list}"
+    );
+}
+
+#[tokio::test]
+async fn a_large_table_is_answered_in_part_and_says_so() {
+    let served = served(Door::Loopback, &[]).await;
+    let (_, json) = served.get("/api/v1/tables/sessions").await;
+    assert!(json.contains(r#""total":5000"#) && json.contains(r#""truncated":true"#));
+    assert_eq!(json.matches(r#""user":"app""#).count(), 1000);
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_said_with_what_does() {
+    let served = served(Door::Loopback, &[]).await;
+    let (status, text) = served.get("/api/v1/tables/server").await;
+    assert!(
+        status == 404 && text.contains("did you mean 'servers'"),
+        "{text}"
+    );
+    let (status, text) = served.get("/api/v1/tables/servers?sort=1").await;
+    assert!(status == 400 && text.contains("there are format"), "{text}");
+    assert_eq!(served.get("/nowhere").await.0, 404);
+}
+
+#[tokio::test]
+async fn health_follows_whether_the_node_serves() {
+    let served = served(Door::Network, &[]).await;
+    assert_eq!(served.get("/health").await.0, 200);
+    served.serving.send_replace(false);
+    assert_eq!(served.get("/health").await.0, 503);
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers() {
+    let served = served(Door::Loopback, &[]).await;
+    for path in ["/", "/page.js", "/nowhere", "/metrics"] {
+        let (_, answer) = served.get(path).await;
+        for header in [
+            "content-security-policy: default-src 'none'",
+            "nosniff",
+            "x-frame-options: DENY",
+        ] {
+            assert!(answer.contains(header), "{path}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_page_can_neither_read_nor_act() {
+    let served = served(Door::Loopback, &[]).await;
+    let rebound = served
+        .send("GET / HTTP/1.0\r\nHost: evil.example:6080\r\n\r\n")
+        .await;
+    assert_eq!(rebound.0, 403);
+    assert_eq!(served.send("GET / HTTP/1.0\r\n\r\n").await.0, 403);
+    for headers in [
+        "",
+        "X-Highgate: 1\r\nOrigin: http://evil.example\r\n",
+        "X-Highgate: 1\r\nOrigin: null\r\n",
+        "X-Highgate: 1\r\nSec-Fetch-Site: cross-site\r\n",
+        "Origin: http://localhost\r\n",
+    ] {
+        assert_eq!(served.post(DRAIN, headers, DB2).await.0, 403, "{headers}");
+    }
+    assert!(served.servers.acted.lock().is_empty());
+}
+
+#[tokio::test]
+async fn our_own_page_can_act_on_loopback() {
+    let served = served(Door::Loopback, &[]).await;
+    let ours = "X-Highgate: 1\r\nOrigin: http://localhost\r\nSec-Fetch-Site: same-origin\r\n";
+    let (status, text) = served.post(DRAIN, ours, DB2).await;
+    assert!(
+        status == 200 && text.ends_with(r#"{"done":"draining db2"}"#),
+        "{text}"
+    );
+    assert_eq!(*served.servers.acted.lock(), ["drain db2"]);
+    for (path, body, code) in [
+        (DRAIN, r#"{"arguments": ["nobody"]}"#, 409),
+        (DRAIN, r#"{"arguments": "db2"}"#, 400),
+        (DRAIN, "{}", 409),
+        (DRAIN, "[", 400),
+        ("/api/v1/tables/nothing/drain", DB2, 404),
+    ] {
+        assert_eq!(served.post(path, ours, body).await.0, code, "{path} {body}");
+    }
+    let large = format!(r#"{{"arguments": ["{}"]}}"#, "x".repeat(100_000));
+    assert_eq!(served.post(DRAIN, ours, &large).await.0, 413);
+}
+
+#[tokio::test]
+async fn users_must_log_in_to_act_and_on_a_network_also_to_look() {
+    let users = [("admin", "s3cret")];
+    let right = "Authorization: Basic YWRtaW46czNjcmV0\r\n";
+    let wrong = "Authorization: Basic YWRtaW46d3Jvbmc=\r\n";
+    let local = served(Door::Loopback, &users).await;
+    assert_eq!(local.get("/metrics").await.0, 200);
+    assert_eq!(local.post(DRAIN, "X-Highgate: 1\r\n", DB2).await.0, 401);
+    assert_eq!(
+        local
+            .post(DRAIN, &format!("X-Highgate: 1\r\n{wrong}"), DB2)
+            .await
+            .0,
+        401
+    );
+    assert_eq!(
+        local
+            .post(DRAIN, &format!("X-Highgate: 1\r\n{right}"), DB2)
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        local.post(DRAIN, right, DB2).await.0,
+        403,
+        "a login does not replace the header"
+    );
+    let network = served(Door::Network, &users).await;
+    assert_eq!(network.get("/metrics").await.0, 401);
+    let request = format!("GET /metrics HTTP/1.0\r\nHost: db.example\r\n{right}\r\n");
+    assert_eq!(network.send(&request).await.0, 200);
+    let open = served(Door::Network, &[]).await;
+    assert_eq!(open.get("/metrics").await.0, 403, "nobody can log in");
+}
+
+#[tokio::test]
+async fn the_owners_socket_needs_no_login() {
+    let folder = std::env::temp_dir().join(format!("highgate-ctl-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("highgate.sock");
+    let servers = fake::servers();
+    let site = site(&servers, &[("admin", "x")], watch::channel(true).1);
+    let listener = owner_socket(&path).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let (stopper, stop): (Stopper, Stop) = Stopper::new();
+    run(serve(listener, router(&site, Door::Owner), stop));
+    let socket = path.clone();
+    let done = highgate_io::tasks::blocking(move || {
+        let text = ctl::get(&socket, "/api/v1/tables/servers?format=text").unwrap();
+        assert!(text.starts_with("NAME"), "{text}");
+        assert_eq!(
+            ctl::act(&socket, "servers", "drain", &["db3"]).unwrap(),
+            "draining db3"
+        );
+        let refused = ctl::act(&socket, "servers", "drain", &["nobody"]).unwrap_err();
+        assert_eq!(refused.to_string(), "there is no server 'nobody'");
+        let missing = ctl::get(&socket.with_extension("gone"), "/health").unwrap_err();
+        assert!(missing.to_string().contains("is it running"), "{missing}");
+    });
+    done.await.unwrap();
+    stopper.stop();
+    std::fs::remove_dir_all(&folder).unwrap();
+}
