@@ -7,6 +7,9 @@ mod config;
 mod control;
 mod describe;
 mod faults;
+#[cfg(test)]
+mod laws;
+pub mod manual;
 pub mod merge;
 mod names;
 pub mod native;

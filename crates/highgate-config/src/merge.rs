@@ -98,6 +98,7 @@ pub fn three_way(base: &Config, file: &Config, current: &Config) -> Merged {
         |name| Place::Node(name.clone()),
         node,
     );
+    keep_listeners_whole(&merge.conflicts, file, current, &mut merged);
     Merged {
         changes: diff(current, &merged),
         conflicts: merge.conflicts,
@@ -153,6 +154,42 @@ fn listener(
             &draft(current),
         )
         .listener
+}
+
+/// A listener and its binds are one thing to an operator: where an edit kept one of them, the
+/// other is kept as well.
+fn keep_listeners_whole(
+    conflicts: &[Conflict],
+    file: &Config,
+    current: &Config,
+    merged: &mut Config,
+) {
+    for conflict in conflicts {
+        let Place::Listener(name) = &conflict.place else {
+            continue;
+        };
+        let kept = match conflict.decided {
+            Decided::EditInFileWins => file,
+            Decided::EditInForceWins => current,
+            Decided::FileWins => continue,
+        };
+        if let Some(listener) = kept.shared.listeners.get(name) {
+            merged
+                .shared
+                .listeners
+                .entry(name.clone())
+                .or_insert_with(|| listener.clone());
+        }
+        for (node_name, node) in &kept.node {
+            if let (Some(binds), Some(into)) =
+                (node.binds.get(name), merged.node.get_mut(node_name))
+            {
+                into.binds
+                    .entry(name.clone())
+                    .or_insert_with(|| binds.clone());
+            }
+        }
+    }
 }
 
 fn node(

@@ -109,7 +109,9 @@ impl<T> Setting<T> {
     pub fn default_value(&self) -> Value {
         match self.default {
             WhenLeftOut::Is(text) => self.kind.read(text).unwrap_or(Value::Absent),
-            WhenLeftOut::Nothing if self.kind.is_list() => self.kind.empty_list(),
+            WhenLeftOut::Nothing if self.kind.is_list() || self.kind == Kind::Secret => {
+                self.kind.empty_list()
+            }
             WhenLeftOut::Nothing | WhenLeftOut::Required => Value::Absent,
         }
     }

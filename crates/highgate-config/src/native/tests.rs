@@ -40,3 +40,196 @@ fn the_form_of_the_design_is_read() {
     assert_eq!(backend.monitor.password.expose(), "secret");
     assert_eq!(parsed.config.node["here"].binds["shop"].len(), 1);
 }
+
+#[test]
+fn every_mistake_of_a_file_is_told_at_once() {
+    let text = include_str!("../../tests/golden/mistakes.toml");
+    let problems = parse("mistakes.toml", text, &NodeName::from("here")).unwrap_err();
+    golden("mistakes", &problems.to_string());
+}
+
+#[test]
+fn no_report_shows_a_secret() {
+    let text = include_str!("../../tests/golden/mistakes.toml");
+    let problems = parse("mistakes.toml", text, &NodeName::from("here")).unwrap_err();
+    assert!(!problems.to_string().contains("hunter2"));
+    for text in [
+        "[[user]]\nname = 'a'\npassword = \"hunter2\n",
+        "[[user]]\npassword = [\n  'hunter2'\n  'hunter2',\n]",
+        "[[user]]\nname = 'a' password = 'hunter2'\n",
+        "monitor = { password = 'hunter2', }}",
+        "[[user]]\nname='a'\npassword = 'hunter2'\npassword = 'hunter2'\n",
+        "[[backend]]\nname = 'b'\nmonitor = { passwort = 'hunter2' }",
+        "[[backend]]\nname = 'b'\nmonitor = { password = 'hunter2', x = 1 }",
+        "[[users]]\npassword = 'hunter2'",
+        "password = ['hunter2']",
+    ] {
+        let report = read(text).unwrap_err().to_string();
+        assert!(!report.contains("hunter2"), "{report}");
+    }
+}
+
+#[test]
+fn what_is_not_toml_is_told_in_the_same_shape() {
+    let report = read("workers = 1\n[[listener]\nname = 'x'\n").unwrap_err();
+    assert_eq!((report.0[0].line, report.errors()), (2, 1), "{report}");
+    golden("not_toml", &report.to_string());
+}
+
+#[test]
+fn an_empty_file_asks_for_nothing() {
+    let parsed = read("").unwrap();
+    assert_eq!(parsed.config.shared, crate::Shared::default());
+    assert_eq!(parsed.warnings, []);
+}
+
+#[test]
+fn a_dangling_backend_and_an_empty_one_are_warnings() {
+    let parsed = read(
+        "[[backend]]\nname = 'shop'\n[[listener]]\nname = 'l'\nbind = ':1'\nbackend = 'shp'\nmode = 'tcp'\n",
+    )
+    .unwrap();
+    let whats: Vec<&str> = parsed.warnings.iter().map(|it| it.what.as_str()).collect();
+    assert_eq!(whats.len(), 2, "{whats:?}");
+    assert!(whats[1].contains("no backend `shp`") && parsed.warnings[1].hint.is_some());
+}
+
+#[test]
+fn dotted_keys_inline_tables_and_tables_are_the_same() {
+    let head = "[[backend]]\nname = 'b'\n";
+    let inline = read(&format!("{head}monitor = {{ user = 'm', fall = 5 }}")).unwrap();
+    let dotted = read(&format!("{head}monitor.user = 'm'\nmonitor.fall = 5")).unwrap();
+    let table = read(&format!("{head}[backend.monitor]\nuser = 'm'\nfall = 5")).unwrap();
+    assert_eq!(inline.config, dotted.config);
+    assert_eq!(inline.config, table.config);
+    assert_eq!(inline.config.shared.backends["b"].monitor.fall, 5);
+}
+
+#[test]
+fn a_certificate_without_a_mode_lets_clients_choose() {
+    let file = "[[listener]]\nname='l'\nbind=':1'\nbackend='b'\ntls = { cert = '/c', key = '/k' }";
+    let listener = &read(file).unwrap().config.shared.listeners["l"];
+    assert_eq!(listener.tls.mode, crate::TlsMode::Preferred);
+}
+
+#[test]
+fn a_hidden_secret_is_never_applied() {
+    let config = read(DESIGN).unwrap().config;
+    let hidden = crate::render(&config, &NodeName::from("here"), crate::Secrets::Hide);
+    assert!(!hidden.contains("\"secret\""), "{hidden}");
+    let problems = read(&hidden).unwrap_err();
+    assert_eq!(problems.errors(), 2, "{problems}");
+}
+
+/// Pieces of files that are put together at random: nearly right is what finds mistakes.
+const PIECES: [&str; 40] = [
+    "[[listener]]",
+    "[[backend]]",
+    "[[backend.server]]",
+    "[[user]]",
+    "[[rule]]",
+    "[admin]",
+    "[[admin.user]]",
+    "name",
+    "bind",
+    "mode",
+    "backend",
+    "tls",
+    "monitor",
+    "address",
+    "weight",
+    "password",
+    "rule_id",
+    "match_digest",
+    " = ",
+    " = ",
+    " = ",
+    "\n",
+    "\n",
+    "\n",
+    "\"x\"",
+    "'é'",
+    "5",
+    "-1",
+    "99999999999999999999",
+    "\"5s\"",
+    "\"127.0.0.1:1\"",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ".",
+    "\"(hidden)\"",
+    "true",
+    "\u{0}",
+];
+
+#[test]
+fn no_text_makes_the_parser_panic() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).unwrap()
+    };
+    let good = include_str!("../../tests/golden/mistakes.toml");
+    for round in 0..600 {
+        let mut text = String::new();
+        if round % 2 == 0 {
+            for _ in 0..next() % 30 {
+                text.push_str(PIECES[next() % PIECES.len()]);
+            }
+        } else {
+            let mut bytes = good.as_bytes().to_vec();
+            for _ in 0..=next() % 4 {
+                let at = next() % bytes.len().max(1);
+                match next() % 3 {
+                    0 => bytes[at] = b"\"[]{}=\n.,'5"[next() % 11],
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.truncate(at.max(8)),
+                }
+            }
+            text = String::from_utf8_lossy(&bytes).into_owned();
+        }
+        if let Err(problems) = read(&text) {
+            assert!(problems.errors() > 0);
+            assert!(!problems.to_string().is_empty());
+        }
+    }
+}
+
+fn golden(name: &str, text: &str) {
+    let mut settings = insta::Settings::new();
+    settings.set_snapshot_path("../../tests/golden");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+#[test]
+fn the_manual_of_settings_is_as_it_was() {
+    golden("manual", &crate::manual::settings());
+}
+
+#[test]
+fn changes_are_told_in_one_line_without_secrets() {
+    let old = read(DESIGN).unwrap().config;
+    let new = DESIGN
+        .replace("\"db1\"\n", "\"db1\"\nweight = 5\nmax_lag = \"5s\"\n")
+        .replace("password = \"secret\" ", "password = \"other\" ")
+        .replace("127.0.0.1:6033", "127.0.0.1:6034")
+        + "[[rule]]\nrule_id = 1\nmatch_digest = '^SELECT'\nbackend = 'shop'\n";
+    let new = read(&new).unwrap().config;
+    let mut told: Vec<String> = crate::diff(&old, &new)
+        .iter()
+        .map(|it| crate::describe(it, &old))
+        .collect();
+    told.extend(
+        crate::diff(&new, &crate::Config::default())
+            .iter()
+            .map(|it| crate::describe(it, &new)),
+    );
+    golden("changes", &told.join("\n"));
+}

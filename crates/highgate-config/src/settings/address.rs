@@ -47,18 +47,19 @@ fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
         }
         return Ok(Address::Unix(PathBuf::from(path)));
     }
+    let port = if *kind == Kind::Address { 3306 } else { 6033 };
     if let Ok(address) = text.parse() {
         return Ok(Address::Ip(address));
     }
     if text.parse::<Ipv6Addr>().is_ok() {
-        let hint = Some(format!("write \"[{text}]:3306\""));
+        let hint = Some(format!("write \"[{text}]:{port}\""));
         return Err(Mistake {
             hint,
             ..kind.mistake(format!("`{text}` has no port"))
         });
     }
     let Some((host, port)) = text.rsplit_once(':') else {
-        let hint = Some(format!("write \"{}:3306\"", short(text)));
+        let hint = Some(format!("write \"{}:{port}\"", short(text)));
         return Err(Mistake {
             hint,
             ..kind.mistake(format!("`{}` has no port", short(text)))

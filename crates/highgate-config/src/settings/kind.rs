@@ -205,20 +205,22 @@ impl Kind {
     }
 
     pub(crate) fn bad_unit(&self, text: &str) -> Mistake {
-        let (unit, units) = match self {
-            Self::Bytes { .. } => ("KiB", "B, KiB, MiB, GiB, TiB"),
-            _ => ("s", "ms, s, m, h, d"),
-        };
         let bare = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let what = if bare {
             format!("`{}` has no unit", short(text))
         } else {
             format!("`{}` is not a whole number with a unit", short(text))
         };
-        let hint = if bare {
-            format!("write \"{}{unit}\"", short(text))
-        } else {
-            format!("the units are {units}")
+        let hint = match (bare, self) {
+            (true, Self::Bytes { .. }) => {
+                let exact = text
+                    .parse()
+                    .map_or_else(|_| "1MiB".to_owned(), units::size_text);
+                format!("write \"{exact}\"")
+            }
+            (true, _) => format!("write \"{}s\"", short(text)),
+            (false, Self::Bytes { .. }) => "the units are B, KiB, MiB, GiB, TiB".to_owned(),
+            (false, _) => "the units are ms, s, m, h, d".to_owned(),
         };
         Mistake {
             hint: Some(hint),
