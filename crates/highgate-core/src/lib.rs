@@ -9,7 +9,16 @@ pub mod limits;
 pub mod plan;
 pub mod ramp;
 pub mod server;
+#[cfg(test)]
+mod simulation;
 pub mod snapshot;
 #[cfg(test)]
 mod testing;
 pub mod topology;
+pub mod answer;
+pub mod pins;
+pub mod prepare;
+pub mod retry;
+pub mod settle;
+pub mod state;
+pub mod track;

@@ -1,0 +1,59 @@
+//! What Highgate says to clients in its own name, and to whom a failure is charged.
+
+use std::fmt;
+
+pub use highgate_mysql::Answer;
+use highgate_mysql::ErrorCode;
+
+/// Whose failure something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The client's.
+    Client,
+    /// Highgate's own, or its configuration's.
+    Highgate,
+    /// A database server's.
+    Server,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Highgate => "highgate",
+            Self::Server => "server",
+        })
+    }
+}
+
+/// For a command whose delivery is not known: it may have been carried out.
+///
+/// 2013 is what drivers know as a connection lost during a query, with the same meaning; SQLSTATE
+/// 08007 is "transaction resolution unknown", and no driver repeats a statement for it.
+#[must_use]
+pub fn outcome_unknown() -> Answer {
+    ErrorCode::new(2013, b"08007").answer(
+        "Lost connection to the database server during the statement; \
+         whether it was carried out is not known",
+    )
+}
+
+/// What Highgate answers by itself, without a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnAnswer {
+    /// A row with a number.
+    Number {
+        /// The column's name as the server would write it.
+        column: &'static str,
+        /// The value, signed.
+        value: i64,
+        /// Whether the column is unsigned.
+        unsigned: bool,
+    },
+    /// OK (COM_PING).
+    Ok,
+    /// Nothing at all (COM_STMT_CLOSE has no answer).
+    Silence,
+    /// The text of COM_STATISTICS.
+    Statistics,
+}

@@ -1,0 +1,251 @@
+//! The difference between a session and a server connection, as steps that bring the one to the other.
+//!
+//! [`difference`] is pure; the driver runs each [`Step`] to its end, calls [`applied`] after the
+//! server's OK, and only then sends the client's command: a command never runs in a state that is not
+//! proved. Nothing differs for most commands: that is one comparison of pointers, or of two small
+//! values. What cannot be bridged by statements is [`Unfit`]: another connection is needed.
+
+mod render;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    pins::PinCause,
+    state::{ConnState, LastInsertId, Profile, SessionState},
+};
+
+/// What a command needs beside the session's profile.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Needs<'a> {
+    /// It executes this prepared statement of the session.
+    pub statement: Option<u32>,
+    /// It reads LAST_INSERT_ID().
+    pub last_insert_id: bool,
+    /// It must see this position first.
+    pub causal: Option<CausalNeed<'a>>,
+}
+
+/// A position that a read must see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CausalNeed<'a> {
+    /// GTID set of the session's last write; empty for Galera, which needs none.
+    pub position: &'a str,
+    /// How the server waits.
+    pub wait: CausalWait,
+    /// How long, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// How a server waits for a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CausalWait {
+    /// MariaDB's `MASTER_GTID_WAIT()`.
+    MasterGtidWait,
+    /// MySQL's `WAIT_FOR_EXECUTED_GTID_SET()`.
+    WaitForExecutedGtidSet,
+    /// Galera: any read under `wsrep_sync_wait = 1`.
+    WsrepSyncWait,
+}
+
+/// One thing to be done on a server connection before the client's command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// COM_QUERY of this text: one row, whose first column must be `0` (or `1` for Galera). Anything
+    /// else means that the server is not that far: the command goes to the primary.
+    CausalWait {
+        /// The statement.
+        text: Vec<u8>,
+        /// What the first column must be.
+        expect: &'static [u8],
+    },
+    /// COM_STMT_CLOSE of the server's statement; has no answer.
+    CloseStatement(u32),
+    /// COM_INIT_DB. An ERR 1049 is the client's own: its schema was dropped.
+    InitDb {
+        /// The schema.
+        schema: Box<str>,
+        /// What holds afterwards.
+        becomes: Arc<Profile>,
+    },
+    /// COM_STMT_PREPARE; tell [`prepared`] what the server answered.
+    Prepare {
+        /// The text.
+        text: Arc<[u8]>,
+        /// The profile it is prepared under, in force by the steps before.
+        under: Arc<Profile>,
+    },
+    /// COM_RESET_CONNECTION.
+    ResetConnection,
+    /// COM_QUERY of one SET. Where it fails, the connection is reset and the difference taken anew.
+    Set {
+        /// The statement.
+        text: Vec<u8>,
+        /// What holds afterwards.
+        becomes: Arc<Profile>,
+    },
+    /// COM_QUERY `SET LAST_INSERT_ID = n`.
+    SetLastInsertId(u64),
+    /// COM_QUERY of a `SET TRANSACTION …`.
+    SetTransaction(Box<str>),
+    /// COM_QUERY of the SET that makes the server report changes of session state.
+    Track,
+}
+
+/// The statement of [`Step::Track`].
+pub const TRACK: &str = "SET SESSION session_track_schema=1,session_track_system_variables='*',\
+     session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS'";
+
+/// Why a connection can't be brought to a session's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// The server has no way to wait for a position.
+    Causal,
+    /// The login's collation id is not known here: only a connection opened with it will do.
+    Charset,
+    /// Variables would be reset to defaults, which are not what a login gives (`init_connect`).
+    Defaults,
+    /// The session holds its connection: nothing else will do.
+    Pinned,
+    /// The session has no current schema; the connection has one, and it can't be taken away.
+    Schema,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Causal => "its server has no statement that waits for a position",
+            Self::Charset => "it was opened with another collation, which has no name here",
+            Self::Defaults => {
+                "the server's init_connect makes defaults differ from a login's state"
+            }
+            Self::Pinned => "the session is bound to another connection",
+            Self::Schema => "it has a current schema, and the session has none",
+        })
+    }
+}
+
+/// Writes into `steps` what brings `conn` to the session's state; nothing if it is there already.
+///
+/// `own` says that the connection is the one that the session holds.
+///
+/// # Errors
+/// [`Unfit`]: no statements lead from the one to the other.
+pub fn difference(
+    state: &SessionState,
+    conn: &mut ConnState,
+    needs: &Needs<'_>,
+    own: bool,
+    steps: &mut Vec<Step>,
+) -> Result<(), Unfit> {
+    steps.clear();
+    if !own && !state.pins.may_change_server() {
+        return Err(Unfit::Pinned);
+    }
+    if !own && (!conn.dirt.is_empty() || render::is_far(&conn.profile, &state.profile)) {
+        let mut after = conn.clone();
+        after.was_reset();
+        steps.push(Step::ResetConnection);
+        return rest(state, &mut after, needs, own, steps);
+    }
+    rest(state, conn, needs, own, steps)
+}
+
+fn rest(
+    state: &SessionState,
+    conn: &mut ConnState,
+    needs: &Needs<'_>,
+    own: bool,
+    steps: &mut Vec<Step>,
+) -> Result<(), Unfit> {
+    if !Arc::ptr_eq(&conn.profile, &state.profile) || conn.schema_unknown {
+        let before = steps.len();
+        render::profile(conn, &conn.profile, &state.profile, steps)?;
+        if steps.len() == before {
+            // Alike in content: alike by pointer from now on.
+            conn.profile = Arc::clone(&state.profile);
+        }
+    }
+    if let Some(statement) = needs.statement.and_then(|id| state.statements.get(&id)) {
+        render::statement(state, conn, statement, steps)?;
+    }
+    if let Some(causal) = &needs.causal {
+        steps.push(render::causal(causal, conn.flavor).ok_or(Unfit::Causal)?);
+    }
+    if let (true, LastInsertId::Known(id)) = (needs.last_insert_id, state.last_insert_id)
+        && conn.last_insert_id != Some(id)
+    {
+        steps.push(Step::SetLastInsertId(id));
+    }
+    if let (false, Some(text)) = (own, &state.next_transaction) {
+        steps.push(Step::SetTransaction(text.clone()));
+    }
+    Ok(())
+}
+
+/// Records that a step was carried out; [`Step::Prepare`] is told by [`ConnState::prepared`].
+pub fn applied(conn: &mut ConnState, step: &Step) {
+    match step {
+        Step::CausalWait { .. } | Step::Prepare { .. } => {}
+        Step::CloseStatement(id) => conn.statements.retain(|statement| statement.id != *id),
+        Step::InitDb { becomes, .. } => {
+            conn.profile = Arc::clone(becomes);
+            conn.schema_unknown = false;
+        }
+        Step::ResetConnection => conn.was_reset(),
+        Step::Set { becomes, .. } => conn.profile = Arc::clone(becomes),
+        Step::SetLastInsertId(id) => conn.last_insert_id = Some(*id),
+        Step::SetTransaction(_) => conn.dirt.insert(PinCause::NextTransaction),
+        Step::Track => conn.tracks = true,
+    }
+}
+
+/// Records that a step failed: the connection must be washed before anybody uses it.
+pub fn failed(conn: &mut ConnState, step: &Step) {
+    match step {
+        Step::InitDb { .. } => conn.schema_unknown = true,
+        Step::CausalWait { .. }
+        | Step::CloseStatement(_)
+        | Step::Prepare { .. }
+        | Step::ResetConnection
+        | Step::Set { .. }
+        | Step::SetLastInsertId(_)
+        | Step::SetTransaction(_)
+        | Step::Track => conn.dirt.insert(PinCause::SessionUnknown),
+    }
+}
+
+/// How a prepared statement of the session is executed on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExecuteAs {
+    /// The server's id.
+    pub id: u32,
+    /// The client sent no types this time, and the connection does not have this session's: they must be
+    /// written into the packet ([`crate::state::Statement::types`], new-params-bound set).
+    pub add_types: bool,
+}
+
+/// How the session's statement `id` is executed on `conn`; `None` if it is not prepared there.
+///
+/// `sent` are the types that the client's packet carries (empty if it has none). Records them.
+pub fn execute_as(
+    state: &mut SessionState,
+    conn: &mut ConnState,
+    id: u32,
+    sent: &[u8],
+) -> Option<ExecuteAs> {
+    let statement = state.statements.get_mut(&id)?;
+    if !sent.is_empty() && *statement.types != *sent {
+        statement.types = sent.into();
+    }
+    let there = conn.touch(&statement.text, &statement.under)?;
+    let add_types = sent.is_empty() && there.types != statement.types;
+    if there.types != statement.types {
+        there.types.clone_from(&statement.types);
+    }
+    Some(ExecuteAs {
+        id: there.id,
+        add_types,
+    })
+}

@@ -1,0 +1,233 @@
+//! Steps and the texts of their statements.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use highgate_mysql::sql::{Flavor, LexMode, quote_identifier, quote_string};
+
+use super::{CausalNeed, CausalWait, Step, Unfit};
+use crate::state::{
+    Charset, ConnState, ConnectionCharset, Profile, SessionState, Statement, VarValue,
+};
+
+/// Variables to be undone beyond which a reset is cheaper than a long SET.
+// One round trip each; a reset also drops the prepared statements, so it should be rare.
+const FAR: usize = 8;
+
+type Variables = BTreeMap<Box<str>, VarValue>;
+
+/// Whether a reset is the shorter way.
+pub(super) fn is_far(from: &Arc<Profile>, to: &Arc<Profile>) -> bool {
+    from.variables.len() + from.user_variables.len() > FAR
+        && !Arc::ptr_eq(from, to)
+        && foreign(&from.variables, &to.variables) > FAR
+}
+
+fn foreign(from: &Variables, to: &Variables) -> usize {
+    from.keys().filter(|name| !to.contains_key(*name)).count()
+}
+
+/// Steps from one profile to another.
+pub(super) fn profile(
+    conn: &ConnState,
+    from: &Arc<Profile>,
+    to: &Arc<Profile>,
+    steps: &mut Vec<Step>,
+) -> Result<(), Unfit> {
+    if from == to && !conn.schema_unknown {
+        return Ok(());
+    }
+    if !conn.default_is_login && foreign(&from.variables, &to.variables) > 0 {
+        return Err(Unfit::Defaults);
+    }
+    if to.schema.is_none() && (from.schema.is_some() || conn.schema_unknown) {
+        return Err(Unfit::Schema);
+    }
+    let moves = from.schema != to.schema || conn.schema_unknown;
+    let mut charset = Vec::new();
+    set_charset(&mut charset, conn.flavor, &from.charset, &to.charset)?;
+    let mut variables = Vec::new();
+    set_variables(&mut variables, from, to);
+    // A statement is read in the charset in force before it, so other texts come after the change.
+    let split = !charset.is_empty() && !variables.is_ascii();
+    let held = |charset: &Charset, whole: bool| -> Arc<Profile> {
+        if whole && !moves {
+            return Arc::clone(to);
+        }
+        let rest = if whole { to } else { from };
+        Arc::new(Profile {
+            schema: from.schema.clone(),
+            charset: charset.clone(),
+            ..Profile::clone(rest)
+        })
+    };
+    if split {
+        steps.push(Step::Set {
+            text: statement_of(charset),
+            becomes: held(&to.charset, false),
+        });
+        charset = Vec::new();
+    }
+    charset.extend_from_slice(&variables);
+    if !charset.is_empty() {
+        steps.push(Step::Set {
+            text: statement_of(charset),
+            becomes: held(&to.charset, true),
+        });
+    }
+    if let (true, Some(schema)) = (moves, &to.schema) {
+        steps.push(Step::InitDb {
+            schema: schema.clone(),
+            becomes: Arc::clone(to),
+        });
+    }
+    Ok(())
+}
+
+/// `SET` and the assignments, which all start with a comma.
+fn statement_of(mut assignments: Vec<u8>) -> Vec<u8> {
+    assignments.splice(..1, *b"SET ");
+    assignments
+}
+
+fn assign(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.push(b',');
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'=');
+    out.extend_from_slice(value);
+}
+
+fn set_charset(
+    out: &mut Vec<u8>,
+    flavor: Flavor,
+    from: &Charset,
+    to: &Charset,
+) -> Result<(), Unfit> {
+    if from == to {
+        return Ok(());
+    }
+    let there = to.spelt(flavor).ok_or(Unfit::Charset)?;
+    if from.spelt(flavor).as_ref() == Some(&there) {
+        return Ok(());
+    }
+    let Charset::Set {
+        client,
+        results,
+        connection,
+    } = &there
+    else {
+        return Err(Unfit::Charset);
+    };
+    assign(out, "character_set_client", client.as_bytes());
+    assign(out, "character_set_results", results.as_bytes());
+    match connection {
+        ConnectionCharset::Charset(charset) => {
+            assign(out, "character_set_connection", charset.as_bytes());
+            if *charset == VarValue::Default {
+                assign(out, "collation_connection", b"DEFAULT");
+            }
+        }
+        ConnectionCharset::Collation(collation) => {
+            assign(out, "collation_connection", collation.as_bytes());
+        }
+    }
+    Ok(())
+}
+
+fn set_variables(out: &mut Vec<u8>, from: &Profile, to: &Profile) {
+    const LAST: &str = "sql_mode";
+    let mut put = |name: &str| match (from.variables.get(name), to.variables.get(name)) {
+        (Some(_), None) => assign(out, name, b"DEFAULT"),
+        (old, Some(new)) if old != Some(new) => assign(out, name, new.as_bytes()),
+        _ => {}
+    };
+    for name in from
+        .variables
+        .keys()
+        .filter(|name| !to.variables.contains_key(*name))
+    {
+        if **name != *LAST {
+            put(name);
+        }
+    }
+    to.variables
+        .keys()
+        .filter(|name| ***name != *LAST)
+        .for_each(|name| put(name));
+    put(LAST);
+    let mut put_user = |name: &str, value: &[u8]| {
+        out.extend_from_slice(b",@");
+        quote_identifier(out, name.as_bytes());
+        out.push(b'=');
+        out.extend_from_slice(value);
+    };
+    for name in from
+        .user_variables
+        .keys()
+        .filter(|name| !to.user_variables.contains_key(*name))
+    {
+        put_user(name, b"NULL");
+    }
+    for (name, value) in &to.user_variables {
+        if from.user_variables.get(name) != Some(value) {
+            put_user(name, value.as_bytes());
+        }
+    }
+}
+
+/// Steps that prepare a statement of the session on the connection.
+pub(super) fn statement(
+    state: &SessionState,
+    conn: &ConnState,
+    statement: &Statement,
+    steps: &mut Vec<Step>,
+) -> Result<(), Unfit> {
+    if conn.statement(&statement.text, &statement.under).is_some()
+        && !steps.contains(&Step::ResetConnection)
+    {
+        return Ok(());
+    }
+    let prepare = Step::Prepare {
+        text: Arc::clone(&statement.text),
+        under: Arc::clone(&statement.under),
+    };
+    if statement.under.prepares_alike(&state.profile) {
+        steps.push(prepare);
+        return Ok(());
+    }
+    let mut under = Arc::clone(&statement.under);
+    if under.schema.is_none() && state.profile.schema.is_some() {
+        // Prepared without a schema, all its names have one: any schema will do.
+        Arc::make_mut(&mut under)
+            .schema
+            .clone_from(&state.profile.schema);
+    }
+    if under.schema.is_some() && state.profile.schema.is_none() {
+        return Err(Unfit::Schema);
+    }
+    // The schema is known once the steps before these were carried out.
+    let known = ConnState {
+        schema_unknown: false,
+        ..conn.clone()
+    };
+    profile(&known, &state.profile, &under, steps)?;
+    steps.push(prepare);
+    profile(&known, &under, &state.profile, steps)
+}
+
+/// The wait for a position; `None` where the server can't.
+pub(super) fn causal(need: &CausalNeed<'_>, flavor: Flavor) -> Option<Step> {
+    let function = match (need.wait, flavor) {
+        (CausalWait::MasterGtidWait, Flavor::MariaDb) => "MASTER_GTID_WAIT",
+        (CausalWait::WaitForExecutedGtidSet, Flavor::MySql) => "WAIT_FOR_EXECUTED_GTID_SET",
+        (CausalWait::WsrepSyncWait, Flavor::MariaDb) => {
+            let text = b"SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1".to_vec();
+            return Some(Step::CausalWait { text, expect: b"1" });
+        }
+        _ => return None,
+    };
+    let mut text = format!("SELECT {function}(").into_bytes();
+    quote_string(&mut text, need.position.as_bytes(), LexMode::default());
+    let (seconds, millis) = (need.timeout_ms / 1000, need.timeout_ms % 1000);
+    text.extend_from_slice(format!(",{seconds}.{millis:03})").as_bytes());
+    Some(Step::CausalWait { text, expect: b"0" })
+}

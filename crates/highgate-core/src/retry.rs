@@ -1,0 +1,282 @@
+//! Whether a command may be sent again: one pure function.
+//!
+//! Yes only if no byte of its answer reached the client, and it is certain that it was not carried
+//! out, or that carrying it out twice changes nothing. "The pooled connection was stale" proves nothing:
+//! what counts is whether the command's last byte was handed to the kernel, since half a command
+//! can't run. A server's ERR proves that it did not run only if it is the first packet of the answer to a
+//! single statement, outside a transaction, and its code can't follow a partial execution.
+
+use std::fmt;
+
+use highgate_mysql::sql::{Effects, Flavor, StatementKind};
+
+use crate::track::{CommandFacts, CommandKind};
+
+#[cfg(test)]
+mod tests;
+
+/// How far the exchange came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What was handed to the kernel of the command.
+    pub delivery: Delivery,
+    /// Bytes of the answer that were passed to the client.
+    pub answered: bool,
+    /// What the server sent before it failed.
+    pub server: ServerSaid,
+}
+
+/// How much of a command was handed to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// All of it.
+    Complete,
+    /// Less than all of it: it cannot have run.
+    Partial,
+}
+
+/// What the server answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerSaid {
+    /// An ERR packet, the first of its answer.
+    Error {
+        /// Its code.
+        code: u16,
+        /// Its SQLSTATE.
+        sqlstate: [u8; 5],
+    },
+    /// Nothing: the connection ended, or its time was up.
+    Nothing,
+    /// Some of an answer.
+    Something,
+}
+
+/// What of the session matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionFacts {
+    /// A transaction was open, or may have been.
+    pub in_transaction: bool,
+    /// Autocommit is on.
+    pub autocommit: bool,
+    /// The session may use another connection (its pins allow it, and its client's login does).
+    pub may_move: bool,
+    /// Whose dialect the server speaks.
+    pub flavor: Flavor,
+}
+
+/// Why a command may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Its last byte was never handed to the kernel.
+    NotDelivered,
+    /// It only reads, and nothing of the session is in its answer.
+    Read,
+    /// The server said that it does not carry it out, with this code.
+    Refused(u16),
+}
+
+/// Why a command may not be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum No {
+    /// The client has part of the answer.
+    Answered,
+    /// The server's answer stands.
+    Final,
+    /// It was in a transaction, which is lost; the command itself did not run.
+    InTransaction,
+    /// The session is bound to the connection that was lost; the command itself did not run.
+    Pinned,
+}
+
+/// Whether a command may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Retry {
+    /// Yes.
+    Again(Again),
+    /// No.
+    No(No),
+    /// No: it may have been carried out, and the client is told so.
+    UnknownOutcome,
+}
+
+impl fmt::Display for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Again(Again::NotDelivered) => "again: its last byte had not left",
+            Self::Again(Again::Read) => {
+                "again: a read outside a transaction, independent of the session"
+            }
+            Self::Again(Again::Refused(code)) => {
+                return write!(f, "again: error {code} proves that it was not carried out");
+            }
+            Self::No(No::Answered) => "not again: the client has part of the answer",
+            Self::No(No::Final) => "not again: the server's answer stands",
+            Self::No(No::InTransaction) => "not again: its transaction is lost",
+            Self::No(No::Pinned) => "not again: the session was bound to the lost connection",
+            Self::UnknownOutcome => "not again: whether it was carried out is not known",
+        })
+    }
+}
+
+/// Whether a command may be sent again.
+pub fn may_retry(progress: &Progress, facts: &CommandFacts<'_>, session: &SessionFacts) -> Retry {
+    if progress.answered {
+        return match progress.server {
+            ServerSaid::Error { .. } => Retry::No(No::Final),
+            ServerSaid::Nothing | ServerSaid::Something => Retry::No(No::Answered),
+        };
+    }
+    if let ServerSaid::Error { code, sqlstate } = progress.server {
+        return after_error(code, sqlstate, facts, session);
+    }
+    let not_run = progress.delivery == Delivery::Partial && progress.server == ServerSaid::Nothing;
+    if not_run {
+        return if session.in_transaction {
+            Retry::No(No::InTransaction)
+        } else if !session.may_move {
+            Retry::No(No::Pinned)
+        } else {
+            Retry::Again(Again::NotDelivered)
+        };
+    }
+    if session.in_transaction {
+        return in_transaction(facts);
+    }
+    if !is_harmless(facts) {
+        Retry::UnknownOutcome
+    } else if session.may_move {
+        Retry::Again(Again::Read)
+    } else {
+        Retry::No(No::Pinned)
+    }
+}
+
+/// In a transaction a lost connection means a rollback, unless the command ended the transaction.
+///
+/// Then nobody knows whether it was committed, neither does anybody if it may commit by itself.
+fn in_transaction(facts: &CommandFacts<'_>) -> Retry {
+    let effects = facts.shape.effects;
+    let commits = facts.command.runs()
+        && (effects.intersects(
+            Effects::ENDS_TRANSACTION
+                | Effects::IMPLICIT_COMMIT
+                | Effects::BEGINS_TRANSACTION
+                | Effects::CAN_CHANGE_SESSION
+                | Effects::SESSION_STATE
+                | Effects::MULTI
+                | Effects::DOUBTFUL
+                | Effects::ADMINISTRATION,
+        ) || matches!(facts.shape.kind, StatementKind::Unknown | StatementKind::Xa));
+    let rolls_back = matches!(facts.shape.kind, StatementKind::Rollback { .. })
+        && !effects.contains(Effects::MULTI);
+    if commits && !rolls_back {
+        Retry::UnknownOutcome
+    } else {
+        Retry::No(No::InTransaction)
+    }
+}
+
+/// Whether it may run twice: it only reads, or is a request for information.
+fn is_harmless(facts: &CommandFacts<'_>) -> bool {
+    match facts.command {
+        CommandKind::FieldList
+        | CommandKind::InitDb
+        | CommandKind::Ping
+        | CommandKind::Statistics
+        | CommandKind::StmtPrepare => true,
+        CommandKind::Query | CommandKind::StmtExecute => {
+            let effects = facts.shape.effects;
+            facts.shape.is_read() && !effects.intersects(DEPENDS_ON_SESSION)
+        }
+        CommandKind::BinlogDump
+        | CommandKind::ChangeUser
+        | CommandKind::Other(_)
+        | CommandKind::ProcessKill(_)
+        | CommandKind::Quit
+        | CommandKind::RegisterReplica
+        | CommandKind::ResetConnection
+        | CommandKind::SetOption { .. }
+        | CommandKind::StmtBulkExecute
+        | CommandKind::StmtClose
+        | CommandKind::StmtFetch
+        | CommandKind::StmtReset
+        | CommandKind::StmtSendLongData => false,
+    }
+}
+
+/// What makes a read's answer or effect depend on what its session did before.
+const DEPENDS_ON_SESSION: Effects = Effects::DOUBTFUL
+    .union(Effects::WRITES)
+    .union(Effects::LOCKING_READ)
+    .union(Effects::SELECT_INTO)
+    .union(Effects::USER_VARIABLE_WRITE)
+    .union(Effects::SIDE_EFFECT_FUNCTION)
+    .union(Effects::SEQUENCE)
+    .union(Effects::CAN_CHANGE_SESSION)
+    .union(Effects::SESSION_STATE)
+    .union(Effects::READS_DIAGNOSTICS)
+    .union(Effects::READS_FOUND_ROWS)
+    .union(Effects::READS_ROW_COUNT)
+    .union(Effects::CONNECTION_ID)
+    .union(Effects::NAMED_LOCK)
+    .union(Effects::WRITES_LAST_INSERT_ID)
+    .union(Effects::BEGINS_TRANSACTION)
+    .union(Effects::ENDS_TRANSACTION);
+
+fn after_error(
+    code: u16,
+    sqlstate: [u8; 5],
+    facts: &CommandFacts<'_>,
+    session: &SessionFacts,
+) -> Retry {
+    let single = !facts
+        .shape
+        .effects
+        .intersects(Effects::MULTI | Effects::CAN_CHANGE_SESSION | Effects::DOUBTFUL);
+    let proves = match proof(code, sqlstate, session.flavor) {
+        Proof::Always => true,
+        Proof::Never => false,
+        // A routine or a second statement may have done its work before the error came.
+        Proof::SingleStatement => single && !facts.does(Effects::SIDE_EFFECT_FUNCTION),
+    };
+    if !proves || !session.autocommit || session.in_transaction {
+        Retry::No(No::Final)
+    } else if session.may_move {
+        Retry::Again(Again::Refused(code))
+    } else {
+        Retry::No(No::Final)
+    }
+}
+
+/// What an error code proves.
+enum Proof {
+    /// The command was refused before any of it ran.
+    Always,
+    /// Nothing.
+    Never,
+    /// It was not carried out, if it is a single statement without routines.
+    SingleStatement,
+}
+
+/// The codes that prove something, per server.
+///
+/// * 1047: a Galera node that is not synced refuses every command at dispatch ("WSREP has not yet prepared
+///   node for application use", SQLSTATE 08S01). On other servers it is "unknown command".
+/// * 1053: the server shuts down. MySQL and MariaDB also raise it from within a running statement, which is
+///   then rolled back as any failed statement is; but tables without transactions keep half of it, so it
+///   proves nothing about a write. (A read is repeated by its own right, see `may_retry`.)
+/// * 1290: "running with the --read-only option", or another option (`--secure-file-priv` …): only the
+///   read-only texts are meant, and they cannot be told from the code, but neither of them executes.
+/// * 1836: MySQL "running in read-only mode" (innodb_read_only, read_only for DDL and GRANT).
+/// * 3100-range and 1792 ("cannot execute statement in a READ ONLY transaction") are answers about the
+///   session's own transaction: they are final.
+/// * 1205 and 1213 are the client's to repeat: drivers know them.
+fn proof(code: u16, sqlstate: [u8; 5], flavor: Flavor) -> Proof {
+    match (code, flavor) {
+        (1047, Flavor::MariaDb | Flavor::MySql) if sqlstate == *b"08S01" => Proof::Always,
+        (1290, Flavor::MariaDb | Flavor::MySql | Flavor::Unknown) => Proof::SingleStatement,
+        (1836, Flavor::MariaDb | Flavor::MySql) => Proof::SingleStatement,
+        _ => Proof::Never,
+    }
+}

@@ -1,0 +1,278 @@
+//! What a command's outcome makes of the session and of its lease.
+//!
+//! [`settle`] is the only place that calls a connection clean. It never invents cleanliness: a
+//! connection may be kept only if every byte of the answer was seen and nothing on it differs from
+//! what [`crate::state::ConnState`] says. What a session left behind that cannot be undone by
+//! `SET` is washed off by COM_RESET_CONNECTION; what that does not undo closes the connection.
+
+mod insert_id;
+#[cfg(test)]
+mod tests;
+mod transaction;
+
+use std::{fmt, sync::Arc};
+
+use highgate_mysql::StatusFlags;
+
+use crate::{
+    pins::{PinCause, PinSet},
+    state::{ConnState, LastInsertId, SessionState},
+    track::{self, CommandFacts},
+};
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The protocol broke: what follows on the connection can't be told.
+    Broken,
+    /// The client left before the answer was complete.
+    ClientGone,
+    /// The whole answer was read.
+    Complete,
+    /// The server's connection ended.
+    ServerGone {
+        /// The command's last byte had been handed to the kernel.
+        sent: bool,
+    },
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome<'a> {
+    /// How it ended.
+    pub ended: Ended,
+    /// Status flags of the last OK or EOF; `None` if there was none (an ERR has none).
+    pub status: Option<StatusFlags>,
+    /// The error of the last result, if it was one.
+    pub error: Option<u16>,
+    /// Results before the last one.
+    pub results: u32,
+    /// Affected rows of the last OK.
+    pub affected_rows: u64,
+    /// Insert id of the last OK that was not zero.
+    pub insert_id: u64,
+    /// Warnings of the last result.
+    pub warnings: u16,
+    /// Rows of the last result set; `None` if there was none.
+    pub rows: Option<u64>,
+    /// Session state information of all OK packets, one after the other (see
+    /// [`highgate_mysql::reply::StateChanges`]).
+    pub changes: &'a [u8],
+}
+
+impl Default for Outcome<'_> {
+    fn default() -> Self {
+        Self {
+            ended: Ended::Complete,
+            status: None,
+            error: None,
+            results: 0,
+            affected_rows: 0,
+            insert_id: 0,
+            warnings: 0,
+            rows: None,
+            changes: &[],
+        }
+    }
+}
+
+/// Why a connection is washed before another session may have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WashReason(pub PinSet);
+
+impl fmt::Display for WashReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the session left {} behind", self.0)
+    }
+}
+
+/// Why a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The protocol broke.
+    Broken,
+    /// The client left within an answer.
+    ClientGone,
+    /// The server said so (COMMIT RELEASE, shutdown, a killed connection).
+    ServerCloses,
+    /// The server's connection ended.
+    ServerGone,
+    /// It holds what a reset does not undo.
+    Unwashable(PinSet),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken => f.write_str("the server's answer broke the protocol"),
+            Self::ClientGone => f.write_str("the client left within an answer"),
+            Self::ServerCloses => f.write_str("the server ends this connection"),
+            Self::ServerGone => f.write_str("the server closed the connection"),
+            Self::Unwashable(pins) => write!(f, "a reset does not undo {pins}"),
+        }
+    }
+}
+
+/// What is to be done with the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// Close the connection.
+    Close(CloseReason),
+    /// The session keeps it.
+    Hold(PinSet),
+    /// Any session may have it: it looks as its `ConnState` says.
+    Keep,
+    /// Any session may have it after COM_RESET_CONNECTION.
+    Wash(WashReason),
+}
+
+/// Decides what a command's outcome makes of session and connection.
+///
+/// Call it once per command that used a lease, [`track::before`] having been called before.
+pub fn settle(
+    state: &mut SessionState,
+    conn: &mut ConnState,
+    facts: &CommandFacts<'_>,
+    outcome: &Outcome<'_>,
+) -> Verdict {
+    let closed = match outcome.ended {
+        Ended::Broken => Some(CloseReason::Broken),
+        Ended::ClientGone => Some(CloseReason::ClientGone),
+        Ended::ServerGone { .. } => Some(CloseReason::ServerGone),
+        Ended::Complete if outcome.error.is_some_and(ends_connection) => {
+            Some(CloseReason::ServerCloses)
+        }
+        Ended::Complete => None,
+    };
+    if let Some(reason) = closed {
+        return Verdict::Close(reason);
+    }
+    let releases = transaction::follow(state, conn, facts, outcome);
+    if outcome.error.is_none() {
+        track::succeeded(state, conn, facts, outcome);
+        insert_id::follow(state, conn, facts, outcome);
+    } else {
+        track::failed(state, facts, outcome);
+    }
+    // The connection went through the same commands, so it looks as the session does.
+    if !Arc::ptr_eq(&conn.profile, &state.profile) {
+        conn.profile = Arc::clone(&state.profile);
+    }
+    conn.dirt = state.pins;
+    state.check_invariants();
+    if releases {
+        return Verdict::Close(CloseReason::ServerCloses);
+    }
+    if state.pins.is_empty() {
+        Verdict::Keep
+    } else {
+        Verdict::Hold(state.pins)
+    }
+}
+
+/// A session that says nothing is open on its connection leaves it: what becomes of the connection?
+///
+/// To be called when the client left between two commands, or its connection is taken for good.
+pub fn left(state: &SessionState, conn: &ConnState) -> Verdict {
+    let pins = state.pins.union(conn.dirt);
+    if pins.is_empty() {
+        return Verdict::Keep;
+    }
+    let stays: PinSet = pins.iter().filter(|cause| survives_reset(*cause)).collect();
+    if stays.is_empty() {
+        Verdict::Wash(WashReason(pins))
+    } else {
+        Verdict::Close(CloseReason::Unwashable(stays))
+    }
+}
+
+/// What COM_RESET_CONNECTION does not surely undo.
+const fn survives_reset(cause: PinCause) -> bool {
+    matches!(
+        cause,
+        PinCause::BackupLock
+            | PinCause::BinlogDump
+            | PinCause::GlobalReadLock
+            | PinCause::LocalInfile
+            | PinCause::Passthrough
+            | PinCause::Xa
+    )
+}
+
+/// What a session lost with its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Lost {
+    /// Nothing: it goes on elsewhere, unnoticed.
+    Nothing,
+    /// State without which later statements would mean something else: the session must end, as it
+    /// would without a proxy.
+    State(PinSet),
+    /// A transaction: one error tells, and the session goes on.
+    Transaction,
+}
+
+/// The connection that the session held is gone; the session goes on without what only that knew.
+pub fn server_lost(state: &mut SessionState) -> Lost {
+    let pins = state.pins;
+    let silent: PinSet = pins
+        .iter()
+        .filter(|cause| cause.is_lost_silently())
+        .collect();
+    if !silent.is_empty() {
+        return Lost::State(silent);
+    }
+    let was_in_transaction = state.in_transaction();
+    state.transaction = crate::state::Transaction::default();
+    for statement in state.statements.values_mut() {
+        statement.cursor = false;
+    }
+    for cause in pins.iter().filter(|cause| !survives_loss(*cause)) {
+        state.pins.remove(cause);
+    }
+    if was_in_transaction && state.next_transaction.take().is_some() {
+        state.pins.remove(PinCause::NextTransaction);
+    }
+    state.check_invariants();
+    if was_in_transaction || pins.contains(PinCause::OpenCursor) {
+        Lost::Transaction
+    } else {
+        Lost::Nothing
+    }
+}
+
+/// What is the session's own, not the connection's.
+const fn survives_loss(cause: PinCause) -> bool {
+    matches!(cause, PinCause::MultiplexOff | PinCause::NextTransaction)
+}
+
+/// The driver asked the held connection for LAST_INSERT_ID(): this is its answer.
+pub fn captured(state: &mut SessionState, conn: &mut ConnState, value: u64) {
+    state.last_insert_id = match state.last_insert_id {
+        LastInsertId::Doubtful {
+            candidate,
+            previous,
+        } => LastInsertId::Known(if value == candidate {
+            candidate
+        } else {
+            previous
+        }),
+        LastInsertId::Known(known) => LastInsertId::Known(known),
+        LastInsertId::OnConnection => LastInsertId::Known(value),
+    };
+    state.pins.remove(PinCause::LastInsertIdUnknown);
+    conn.last_insert_id = Some(value);
+    conn.dirt.remove(PinCause::LastInsertIdUnknown);
+    state.check_invariants();
+}
+
+/// Errors after which the server closes the connection.
+const fn ends_connection(code: u16) -> bool {
+    // 1053 shutdown, 1927 killed (MariaDB), 3169 killed (MySQL), 4031 idle too long (MySQL),
+    // 1152..1161 and 1184 broken packets.
+    matches!(
+        code,
+        1053 | 1152 | 1153 | 1155..=1161 | 1184 | 1927 | 3169 | 4031
+    )
+}

@@ -1,0 +1,291 @@
+//! Charsets of a session: as logged in, as reset, or as set.
+
+use highgate_mysql::sql::Flavor;
+use serde::{Deserialize, Serialize};
+
+use super::VarValue;
+
+/// The charsets of a session or a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Charset {
+    /// As the login's collation id made it.
+    Login(u16),
+    /// The server's own defaults, as after COM_RESET_CONNECTION.
+    #[default]
+    ServerDefault,
+    /// As set.
+    Set {
+        /// `character_set_client`.
+        client: VarValue,
+        /// `character_set_results`; may be the word NULL.
+        results: VarValue,
+        /// `character_set_connection` and `collation_connection`.
+        connection: ConnectionCharset,
+    },
+}
+
+/// How the connection charset was given; either one implies the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConnectionCharset {
+    /// By its charset, with that charset's default collation.
+    Charset(VarValue),
+    /// By its collation.
+    Collation(VarValue),
+}
+
+impl Charset {
+    /// `SET NAMES charset [COLLATE collation]`.
+    #[must_use]
+    pub fn names(charset: VarValue, collation: Option<VarValue>) -> Self {
+        Self::Set {
+            client: charset.clone(),
+            results: charset.clone(),
+            connection: collation.map_or(
+                ConnectionCharset::Charset(charset),
+                ConnectionCharset::Collation,
+            ),
+        }
+    }
+
+    /// The same, with every part spelt out; `None` if the login's collation id is not known here.
+    #[must_use]
+    pub fn spelt(&self, flavor: Flavor) -> Option<Self> {
+        match self {
+            Self::Login(id) => {
+                let Some((charset, collation)) = collation_names(*id, flavor)? else {
+                    return Some(Self::names(VarValue::Default, None));
+                };
+                let charset = VarValue::text(charset.as_bytes());
+                Some(Self::names(
+                    charset,
+                    Some(VarValue::text(collation.as_bytes())),
+                ))
+            }
+            Self::ServerDefault => Some(Self::names(VarValue::Default, None)),
+            Self::Set { .. } => Some(self.clone()),
+        }
+    }
+
+    /// Whether characters of the client's charset may end in ASCII bytes (big5, cp932, gb18030, gbk, sjis).
+    #[must_use]
+    pub fn is_unsafe(&self) -> bool {
+        let name = match self {
+            Self::Login(id) => match collation_names(*id, Flavor::Unknown).flatten() {
+                Some((charset, _)) => charset.as_bytes(),
+                None => return false,
+            },
+            Self::ServerDefault => return false,
+            Self::Set { client, .. } => client.as_bytes(),
+        };
+        let bare: &[u8] = match name {
+            [b'\'', inner @ .., b'\''] => inner,
+            other => other,
+        };
+        [&b"big5"[..], b"cp932", b"gb18030", b"gbk", b"sjis"]
+            .iter()
+            .any(|charset| bare.eq_ignore_ascii_case(charset))
+    }
+}
+
+/// Charset and collation of a collation id of the login.
+///
+/// `None`: the id is not in this table. `Some(None)`: a server of that flavour does not know the id
+/// and takes its own defaults. Quirk: MariaDB has none of MySQL's `_0900_` collations by that id.
+#[must_use]
+pub fn collation_names(id: u16, flavor: Flavor) -> Option<Option<(&'static str, &'static str)>> {
+    if flavor == Flavor::MariaDb && (255..=323).contains(&id) {
+        return Some(None);
+    }
+    let at = COLLATIONS
+        .binary_search_by_key(&id, |(known, _)| *known)
+        .ok()?;
+    let (_, collation) = COLLATIONS.get(at)?;
+    let charset = collation
+        .split_once('_')
+        .map_or(*collation, |(charset, _)| charset);
+    Some(Some((charset, collation)))
+}
+
+/// Ids that clients log in with; those of one Unicode language follow in the servers' order.
+const COLLATIONS: &[(u16, &str)] = &[
+    (1, "big5_chinese_ci"),
+    (2, "latin2_czech_cs"),
+    (3, "dec8_swedish_ci"),
+    (4, "cp850_general_ci"),
+    (5, "latin1_german1_ci"),
+    (6, "hp8_english_ci"),
+    (7, "koi8r_general_ci"),
+    (8, "latin1_swedish_ci"),
+    (9, "latin2_general_ci"),
+    (10, "swe7_swedish_ci"),
+    (11, "ascii_general_ci"),
+    (12, "ujis_japanese_ci"),
+    (13, "sjis_japanese_ci"),
+    (14, "cp1251_bulgarian_ci"),
+    (15, "latin1_danish_ci"),
+    (16, "hebrew_general_ci"),
+    (18, "tis620_thai_ci"),
+    (19, "euckr_korean_ci"),
+    (20, "latin7_estonian_cs"),
+    (21, "latin2_hungarian_ci"),
+    (22, "koi8u_general_ci"),
+    (23, "cp1251_ukrainian_ci"),
+    (24, "gb2312_chinese_ci"),
+    (25, "greek_general_ci"),
+    (26, "cp1250_general_ci"),
+    (27, "latin2_croatian_ci"),
+    (28, "gbk_chinese_ci"),
+    (29, "cp1257_lithuanian_ci"),
+    (30, "latin5_turkish_ci"),
+    (31, "latin1_german2_ci"),
+    (32, "armscii8_general_ci"),
+    (33, "utf8_general_ci"),
+    (36, "cp866_general_ci"),
+    (37, "keybcs2_general_ci"),
+    (38, "macce_general_ci"),
+    (39, "macroman_general_ci"),
+    (40, "cp852_general_ci"),
+    (41, "latin7_general_ci"),
+    (42, "latin7_general_cs"),
+    (43, "macce_bin"),
+    (44, "cp1250_croatian_ci"),
+    (45, "utf8mb4_general_ci"),
+    (46, "utf8mb4_bin"),
+    (47, "latin1_bin"),
+    (48, "latin1_general_ci"),
+    (49, "latin1_general_cs"),
+    (50, "cp1251_bin"),
+    (51, "cp1251_general_ci"),
+    (52, "cp1251_general_cs"),
+    (53, "macroman_bin"),
+    (57, "cp1256_general_ci"),
+    (58, "cp1257_bin"),
+    (59, "cp1257_general_ci"),
+    (63, "binary"),
+    (64, "armscii8_bin"),
+    (65, "ascii_bin"),
+    (66, "cp1250_bin"),
+    (67, "cp1256_bin"),
+    (68, "cp866_bin"),
+    (69, "dec8_bin"),
+    (70, "greek_bin"),
+    (71, "hebrew_bin"),
+    (72, "hp8_bin"),
+    (73, "keybcs2_bin"),
+    (74, "koi8r_bin"),
+    (75, "koi8u_bin"),
+    (77, "latin2_bin"),
+    (78, "latin5_bin"),
+    (79, "latin7_bin"),
+    (80, "cp850_bin"),
+    (81, "cp852_bin"),
+    (82, "swe7_bin"),
+    (83, "utf8_bin"),
+    (84, "big5_bin"),
+    (85, "euckr_bin"),
+    (86, "gb2312_bin"),
+    (87, "gbk_bin"),
+    (88, "sjis_bin"),
+    (89, "tis620_bin"),
+    (91, "ujis_bin"),
+    (92, "geostd8_general_ci"),
+    (93, "geostd8_bin"),
+    (94, "latin1_spanish_ci"),
+    (95, "cp932_japanese_ci"),
+    (96, "cp932_bin"),
+    (97, "eucjpms_japanese_ci"),
+    (98, "eucjpms_bin"),
+    (99, "cp1250_polish_ci"),
+    (192, "utf8_unicode_ci"),
+    (193, "utf8_icelandic_ci"),
+    (194, "utf8_latvian_ci"),
+    (195, "utf8_romanian_ci"),
+    (196, "utf8_slovenian_ci"),
+    (197, "utf8_polish_ci"),
+    (198, "utf8_estonian_ci"),
+    (199, "utf8_spanish_ci"),
+    (200, "utf8_swedish_ci"),
+    (201, "utf8_turkish_ci"),
+    (202, "utf8_czech_ci"),
+    (203, "utf8_danish_ci"),
+    (204, "utf8_lithuanian_ci"),
+    (205, "utf8_slovak_ci"),
+    (206, "utf8_spanish2_ci"),
+    (207, "utf8_roman_ci"),
+    (208, "utf8_persian_ci"),
+    (209, "utf8_esperanto_ci"),
+    (210, "utf8_hungarian_ci"),
+    (211, "utf8_sinhala_ci"),
+    (214, "utf8_unicode_520_ci"),
+    (215, "utf8_vietnamese_ci"),
+    (224, "utf8mb4_unicode_ci"),
+    (225, "utf8mb4_icelandic_ci"),
+    (226, "utf8mb4_latvian_ci"),
+    (227, "utf8mb4_romanian_ci"),
+    (228, "utf8mb4_slovenian_ci"),
+    (229, "utf8mb4_polish_ci"),
+    (230, "utf8mb4_estonian_ci"),
+    (231, "utf8mb4_spanish_ci"),
+    (232, "utf8mb4_swedish_ci"),
+    (233, "utf8mb4_turkish_ci"),
+    (234, "utf8mb4_czech_ci"),
+    (235, "utf8mb4_danish_ci"),
+    (236, "utf8mb4_lithuanian_ci"),
+    (237, "utf8mb4_slovak_ci"),
+    (238, "utf8mb4_spanish2_ci"),
+    (239, "utf8mb4_roman_ci"),
+    (240, "utf8mb4_persian_ci"),
+    (241, "utf8mb4_esperanto_ci"),
+    (242, "utf8mb4_hungarian_ci"),
+    (243, "utf8mb4_sinhala_ci"),
+    (244, "utf8mb4_german2_ci"),
+    (246, "utf8mb4_unicode_520_ci"),
+    (247, "utf8mb4_vietnamese_ci"),
+    (248, "gb18030_chinese_ci"),
+    (249, "gb18030_bin"),
+    (250, "gb18030_unicode_520_ci"),
+    (255, "utf8mb4_0900_ai_ci"),
+    (278, "utf8mb4_0900_as_cs"),
+    (305, "utf8mb4_0900_as_ci"),
+    (309, "utf8mb4_0900_bin"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order() {
+        assert!(COLLATIONS.is_sorted_by_key(|(id, _)| *id));
+    }
+
+    #[test]
+    fn a_collation_knows_its_charset() {
+        assert_eq!(
+            collation_names(45, Flavor::MariaDb),
+            Some(Some(("utf8mb4", "utf8mb4_general_ci")))
+        );
+        assert_eq!(
+            collation_names(63, Flavor::MySql),
+            Some(Some(("binary", "binary")))
+        );
+        assert_eq!(collation_names(7777, Flavor::MySql), None);
+    }
+
+    #[test]
+    fn a_mysql_8_collation_is_the_default_charset_on_mariadb() {
+        assert_eq!(collation_names(255, Flavor::MariaDb), Some(None));
+        assert_eq!(
+            Charset::Login(255).spelt(Flavor::MariaDb),
+            Charset::ServerDefault.spelt(Flavor::MariaDb)
+        );
+    }
+
+    #[test]
+    fn charsets_with_ascii_trail_bytes_are_unsafe() {
+        assert!(Charset::Login(28).is_unsafe());
+        assert!(Charset::names(VarValue::text(b"'SJIS'"), None).is_unsafe());
+        assert!(!Charset::Login(45).is_unsafe());
+        assert!(!Charset::names(VarValue::Default, None).is_unsafe());
+    }
+}

@@ -1,0 +1,154 @@
+//! What is known of a server connection.
+
+use std::sync::Arc;
+
+use highgate_mysql::sql::Flavor;
+
+use super::Profile;
+use crate::pins::PinSet;
+
+/// Prepared statements kept on one server connection.
+// Not a setting: servers count statements globally (`max_prepared_stmt_count`, 16,382 by default),
+// and beyond some dozens a connection rarely sees the same text again.
+pub const MAX_STATEMENTS: usize = 64;
+
+/// What is known of a server connection between two commands.
+#[derive(Debug, Clone)]
+pub struct ConnState {
+    /// Whose dialect the server speaks.
+    pub flavor: Flavor,
+    /// Status flags of its answers mean something (StarRocks sends none).
+    pub trusts_status: bool,
+    /// Its OK packets report changes of session state.
+    pub tracks: bool,
+    /// `SET x = DEFAULT` gives what a fresh login would have: no `init_connect`.
+    pub default_is_login: bool,
+    /// What was applied to it.
+    pub profile: Arc<Profile>,
+    /// What LAST_INSERT_ID() says there; `None` = not known.
+    pub last_insert_id: Option<u64>,
+    /// Prepared statements.
+    pub statements: Vec<ConnStatement>,
+    /// State on it that binds a session; not empty for a connection that lies in a pool = must be washed.
+    pub dirt: PinSet,
+    /// The current schema is not known (dropped, or changed unseen).
+    pub schema_unknown: bool,
+    pub(crate) uses: u64,
+}
+
+/// A statement prepared on a server connection.
+#[derive(Debug, Clone)]
+pub struct ConnStatement {
+    /// The server's id.
+    pub id: u32,
+    /// Its text.
+    pub text: Arc<[u8]>,
+    /// Profile it was prepared under.
+    pub under: Arc<Profile>,
+    /// Parameter types last sent; empty if none.
+    pub types: Box<[u8]>,
+    pub(crate) hash: u64,
+    pub(crate) used: u64,
+}
+
+impl ConnState {
+    /// A connection that just logged in with that collation and schema.
+    #[must_use]
+    pub fn new(flavor: Flavor, collation: u16, schema: Option<&str>) -> Self {
+        Self {
+            flavor,
+            trusts_status: !matches!(flavor, Flavor::StarRocks | Flavor::Unknown),
+            tracks: false,
+            default_is_login: true,
+            profile: Arc::new(Profile::new(collation, schema)),
+            last_insert_id: Some(0),
+            statements: Vec::new(),
+            dirt: PinSet::EMPTY,
+            schema_unknown: false,
+            uses: 0,
+        }
+    }
+
+    /// After COM_RESET_CONNECTION: server defaults, the schema kept, nothing prepared.
+    pub fn was_reset(&mut self) {
+        let schema = self.profile.schema.clone();
+        self.profile = Arc::new(Profile {
+            schema,
+            ..Profile::default()
+        });
+        self.last_insert_id = Some(0);
+        self.statements.clear();
+        self.dirt = PinSet::EMPTY;
+        self.tracks = false;
+    }
+
+    /// After COM_CHANGE_USER with that collation and schema.
+    pub fn was_changed(&mut self, collation: u16, schema: Option<&str>) {
+        self.was_reset();
+        self.profile = Arc::new(Profile::new(collation, schema));
+        self.schema_unknown = false;
+    }
+
+    /// The statement of that text prepared under a like profile.
+    #[must_use]
+    pub fn statement(&self, text: &[u8], under: &Profile) -> Option<&ConnStatement> {
+        let at = self.position(text, under)?;
+        self.statements.get(at)
+    }
+
+    /// Notes that it is about to be executed with those parameter types.
+    pub fn touch(&mut self, text: &[u8], under: &Profile) -> Option<&mut ConnStatement> {
+        let at = self.position(text, under)?;
+        self.uses += 1;
+        let used = self.uses;
+        let statement = self.statements.get_mut(at)?;
+        statement.used = used;
+        Some(statement)
+    }
+
+    /// Records a statement the server prepared; gives the server's id of one to be closed, if any.
+    ///
+    /// A second statement of the same text takes the place of the first, which is to be closed.
+    #[must_use]
+    pub fn prepared(&mut self, id: u32, text: Arc<[u8]>, under: Arc<Profile>) -> Option<u32> {
+        let gone = self.position(&text, &under).or_else(|| {
+            (self.statements.len() >= MAX_STATEMENTS).then(|| {
+                let oldest = self
+                    .statements
+                    .iter()
+                    .enumerate()
+                    .min_by_key(|(_, s)| s.used);
+                oldest.map_or(0, |(at, _)| at)
+            })
+        });
+        let gone = gone.map(|at| self.statements.swap_remove(at).id);
+        self.uses += 1;
+        self.statements.push(ConnStatement {
+            id,
+            hash: text_hash(&text),
+            text,
+            under,
+            types: Box::default(),
+            used: self.uses,
+        });
+        gone
+    }
+
+    fn position(&self, text: &[u8], under: &Profile) -> Option<usize> {
+        let hash = text_hash(text);
+        self.statements.iter().position(|statement| {
+            statement.hash == hash
+                && *statement.text == *text
+                && (std::ptr::eq(&raw const *statement.under, under)
+                    || statement.under.prepares_alike(under))
+        })
+    }
+}
+
+/// A hash that only narrows the search: the full text is compared as well.
+fn text_hash(text: &[u8]) -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    let mut hasher = foldhash::fast::FixedState::default().build_hasher();
+    hasher.write(text);
+    hasher.finish()
+}

@@ -1,0 +1,101 @@
+//! What a connection must look like for a session.
+
+use std::collections::BTreeMap;
+
+use highgate_mysql::sql::LexMode;
+use serde::{Deserialize, Serialize};
+
+use super::Charset;
+
+/// What a variable is set to, as it is written into a `SET`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VarValue {
+    /// DEFAULT, without quotes.
+    Default,
+    /// A literal as emitted: it reads the same under any sql_mode.
+    Text(Box<[u8]>),
+}
+
+impl VarValue {
+    /// The literal.
+    #[must_use]
+    pub fn text(text: &[u8]) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// What is written after `=`.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Default => b"DEFAULT",
+            Self::Text(text) => text,
+        }
+    }
+}
+
+/// The replayable part of a session: everything that `SET` and `USE` can bring to another connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Profile {
+    /// The current schema.
+    pub schema: Option<Box<str>>,
+    /// Charsets and collation.
+    pub charset: Charset,
+    /// System variables that differ from the server's defaults, by lower-case name.
+    pub variables: BTreeMap<Box<str>, VarValue>,
+    /// User variables set to literals, by lower-case name.
+    pub user_variables: BTreeMap<Box<str>, VarValue>,
+}
+
+impl Profile {
+    /// A fresh session's.
+    #[must_use]
+    pub fn new(collation: u16, schema: Option<&str>) -> Self {
+        Self {
+            schema: schema.map(Into::into),
+            charset: Charset::Login(collation),
+            ..Self::default()
+        }
+    }
+
+    /// The value of a system variable, if the session changed it.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&VarValue> {
+        self.variables.get(name)
+    }
+
+    /// Whether a statement prepared under `other` means the same when prepared under this one.
+    #[must_use]
+    pub fn prepares_alike(&self, other: &Self) -> bool {
+        self.schema == other.schema
+            && self.charset == other.charset
+            && self.variable("sql_mode") == other.variable("sql_mode")
+    }
+}
+
+/// Reads what a value of `sql_mode` says about how texts are read.
+pub(super) fn read_sql_mode(value: &[u8], mode: &mut LexMode) {
+    let bare = match value {
+        [b'\'', inner @ .., b'\''] => inner,
+        other => other,
+    };
+    let bits = std::str::from_utf8(bare)
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    let has = |bit: u64, names: &[&str]| match bits {
+        Some(bits) => bits & bit != 0,
+        None => bare.split(|byte| *byte == b',').any(|word| {
+            let word = word.trim_ascii();
+            names
+                .iter()
+                .any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+        }),
+    };
+    let combined = has(0, &COMBINED);
+    mode.pipes_as_concat = combined || has(1 << 1, &["PIPES_AS_CONCAT"]);
+    mode.ansi_quotes = combined || has(1 << 2, &["ANSI_QUOTES"]);
+    mode.ignore_space = combined || has(1 << 3, &["IGNORE_SPACE"]);
+    mode.no_backslash_escapes = has(1 << 20, &["NO_BACKSLASH_ESCAPES"]);
+}
+
+/// Modes that contain PIPES_AS_CONCAT, ANSI_QUOTES and IGNORE_SPACE.
+const COMBINED: [&str; 6] = ["ANSI", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"];

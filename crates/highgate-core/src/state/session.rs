@@ -1,0 +1,204 @@
+//! What a client's session is.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use highgate_mysql::sql::LexMode;
+use serde::{Deserialize, Serialize};
+
+use super::{Profile, Shape, Statement, VarValue};
+use crate::pins::{PinCause, PinSet};
+
+/// Version of the serialised form.
+pub const STATE_VERSION: u16 = 1;
+
+/// Everything that makes a session differ from a fresh one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionState {
+    /// Version of this form ([`STATE_VERSION`]).
+    pub version: u16,
+    /// The client's capabilities (standard bits below, MariaDB's above).
+    pub capabilities: u64,
+    /// The account that logged in.
+    pub user: Box<str>,
+    /// Schema, charset and variables to be brought to any connection it uses.
+    pub profile: Arc<Profile>,
+    /// Whether autocommit is on, as far as known.
+    pub autocommit: bool,
+    /// The transaction.
+    pub transaction: Transaction,
+    /// `SET TRANSACTION …` for the next transaction, as a statement.
+    pub next_transaction: Option<Box<str>>,
+    /// Prepared statements by the id the client knows.
+    pub statements: BTreeMap<u32, Statement>,
+    /// The id for the next prepared statement.
+    pub next_statement: u32,
+    /// What LAST_INSERT_ID() says.
+    pub last_insert_id: LastInsertId,
+    /// What ROW_COUNT() says, if known.
+    pub row_count: Option<i64>,
+    /// What FOUND_ROWS() says, if known.
+    pub found_rows: Option<u64>,
+    /// Position of the last write, for causal reads.
+    pub last_write: Option<Box<str>>,
+    /// Warnings of the last command.
+    pub warnings: u16,
+    /// What binds it to its connection.
+    pub pins: PinSet,
+}
+
+/// What LAST_INSERT_ID() says in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LastInsertId {
+    /// One of two: the server's answer named an id, which may have been generated or written in the
+    /// statement. The connection says the first, or anything else for the second.
+    Doubtful {
+        /// The id of the answer.
+        candidate: u64,
+        /// What it was before.
+        previous: u64,
+    },
+    /// This.
+    Known(u64),
+    /// What the connection says.
+    OnConnection,
+}
+
+/// The transaction of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Transaction {
+    /// Whether one is open.
+    pub open: Open,
+    /// It was begun READ ONLY.
+    pub read_only: bool,
+    /// It may have written.
+    pub wrote: bool,
+}
+
+/// Whether a transaction is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Open {
+    /// A statement ran while autocommit was off: a commit is due, whatever the status bit says.
+    Implicit,
+    /// None.
+    #[default]
+    No,
+    /// Begun, or the server says so.
+    Yes,
+}
+
+impl SessionState {
+    /// A session that just logged in.
+    #[must_use]
+    pub fn new(capabilities: u64, user: &str, schema: Option<&str>, collation: u16) -> Self {
+        Self {
+            version: STATE_VERSION,
+            capabilities,
+            user: user.into(),
+            profile: Arc::new(Profile::new(collation, schema)),
+            autocommit: true,
+            transaction: Transaction::default(),
+            next_transaction: None,
+            statements: BTreeMap::new(),
+            next_statement: 1,
+            last_insert_id: LastInsertId::Known(0),
+            row_count: Some(0),
+            found_rows: Some(0),
+            last_write: None,
+            warnings: 0,
+            pins: PinSet::EMPTY,
+        }
+    }
+
+    /// The current schema.
+    #[must_use]
+    pub fn schema(&self) -> Option<&str> {
+        self.profile.schema.as_deref()
+    }
+
+    /// Whether a transaction is open, or would be for all we know.
+    #[must_use]
+    pub fn in_transaction(&self) -> bool {
+        self.transaction.open != Open::No
+    }
+
+    /// How the session's texts are read, on a server whose defaults are `default`.
+    #[must_use]
+    pub fn lex_mode(&self, default: LexMode) -> LexMode {
+        let mut mode = default;
+        if let Some(VarValue::Text(text)) = self.profile.variable("sql_mode") {
+            super::profile::read_sql_mode(text, &mut mode);
+        }
+        mode.ignore_space |= self.capabilities & IGNORE_SPACE != 0;
+        mode.unsafe_charset = self.profile.charset.is_unsafe();
+        mode
+    }
+
+    /// A profile to write to; copies it if a connection shares it.
+    pub fn profile_mut(&mut self) -> &mut Profile {
+        Arc::make_mut(&mut self.profile)
+    }
+
+    /// Records a statement that the server prepared, and gives the id for the client.
+    pub fn prepared(&mut self, text: &[u8], shape: Shape, params: u16) -> u32 {
+        let id = self.next_statement;
+        // An id still in use after a wrap-around is skipped.
+        self.next_statement = (1..=u32::MAX)
+            .map(|step| id.wrapping_add(step))
+            .find(|next| *next != 0 && *next != u32::MAX && !self.statements.contains_key(next))
+            .unwrap_or(1);
+        let statement = Statement {
+            text: text.into(),
+            under: Arc::clone(&self.profile),
+            params,
+            types: Box::default(),
+            shape,
+            long_data: false,
+            cursor: false,
+        };
+        self.statements.insert(id, statement);
+        id
+    }
+
+    /// Panics in debug builds if the parts contradict each other.
+    pub fn check_invariants(&self) {
+        debug_assert_eq!(
+            self.version, STATE_VERSION,
+            "a state of another version must be converted"
+        );
+        debug_assert_eq!(
+            self.pins.contains(PinCause::Transaction),
+            self.transaction.open == Open::Yes,
+            "an open transaction pins, and nothing else does under that name"
+        );
+        debug_assert_eq!(
+            self.pins.contains(PinCause::AutocommitOff),
+            self.transaction.open == Open::Implicit,
+            "an implicit transaction pins, and nothing else does under that name"
+        );
+        debug_assert_eq!(
+            self.pins.contains(PinCause::LastInsertIdUnknown),
+            !matches!(self.last_insert_id, LastInsertId::Known(_)),
+            "an id that only the connection knows binds to it"
+        );
+        debug_assert_eq!(
+            self.pins.contains(PinCause::LongData),
+            self.statements
+                .values()
+                .any(|statement| statement.long_data),
+            "parameters sent ahead bind"
+        );
+        debug_assert_eq!(
+            self.pins.contains(PinCause::OpenCursor),
+            self.statements.values().any(|statement| statement.cursor),
+            "open cursors bind"
+        );
+        debug_assert_eq!(
+            self.pins.contains(PinCause::NextTransaction),
+            self.next_transaction.is_some(),
+            "characteristics of the next transaction bind"
+        );
+    }
+}
+
+/// CLIENT_IGNORE_SPACE.
+const IGNORE_SPACE: u64 = 1 << 8;

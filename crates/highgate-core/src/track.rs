@@ -1,0 +1,199 @@
+//! What a command does to a session: before it is routed, and once the server said OK.
+//!
+//! [`before`] ends the causes that hold for one command only (warnings, found rows). [`succeeded`] is
+//! called by [`crate::settle`] with what the server accepted: `SET` and `USE` are taken apart, values are
+//! recorded as literals, and what cannot be repeated elsewhere becomes a pin. Errors come from the real
+//! server: nothing is recorded before its OK.
+
+mod effects;
+mod set;
+#[cfg(test)]
+mod tests;
+
+use highgate_mysql::sql::{Analysis, Effects, LexMode, StatementKind};
+
+use crate::{
+    pins::PinCause,
+    state::{SessionState, Shape},
+};
+
+pub use effects::{changed_user, reset, unanswered};
+pub(crate) use effects::{failed, succeeded};
+
+/// Which command a client sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CommandKind {
+    /// COM_BINLOG_DUMP and COM_BINLOG_DUMP_GTID.
+    BinlogDump,
+    /// COM_CHANGE_USER.
+    ChangeUser,
+    /// COM_FIELD_LIST.
+    FieldList,
+    /// COM_INIT_DB.
+    InitDb,
+    /// Any other command code.
+    Other(u8),
+    /// COM_PING.
+    Ping,
+    /// COM_PROCESS_KILL of that id.
+    ProcessKill(u32),
+    /// COM_QUERY.
+    Query,
+    /// COM_QUIT.
+    Quit,
+    /// COM_REGISTER_SLAVE.
+    RegisterReplica,
+    /// COM_RESET_CONNECTION.
+    ResetConnection,
+    /// COM_SET_OPTION: multi-statements on or off.
+    SetOption {
+        /// On.
+        multi_statements: bool,
+    },
+    /// COM_STATISTICS.
+    Statistics,
+    /// COM_STMT_BULK_EXECUTE.
+    StmtBulkExecute,
+    /// COM_STMT_CLOSE.
+    StmtClose,
+    /// COM_STMT_EXECUTE.
+    StmtExecute,
+    /// COM_STMT_FETCH.
+    StmtFetch,
+    /// COM_STMT_PREPARE.
+    StmtPrepare,
+    /// COM_STMT_RESET.
+    StmtReset,
+    /// COM_STMT_SEND_LONG_DATA.
+    StmtSendLongData,
+}
+
+impl CommandKind {
+    /// Whether its text or prepared text runs.
+    #[must_use]
+    pub const fn runs(self) -> bool {
+        matches!(
+            self,
+            Self::Query | Self::StmtBulkExecute | Self::StmtExecute
+        )
+    }
+
+    /// Whether it speaks of a prepared statement by id.
+    #[must_use]
+    pub const fn names_statement(self) -> bool {
+        matches!(
+            self,
+            Self::StmtBulkExecute
+                | Self::StmtClose
+                | Self::StmtExecute
+                | Self::StmtFetch
+                | Self::StmtReset
+                | Self::StmtSendLongData
+        )
+    }
+}
+
+/// A command, as far as deciding needs it.
+#[derive(Debug, Clone, Copy)]
+pub struct CommandFacts<'a> {
+    /// Which command.
+    pub command: CommandKind,
+    /// What its text does; of the prepared text for commands on a prepared statement.
+    pub shape: Shape,
+    /// Its text (the schema's name for COM_INIT_DB), if still held. `settle` needs it where
+    /// [`Self::keep_text`] says so; without it the session is bound in doubt.
+    pub text: Option<&'a [u8]>,
+    /// Values of a prepared execution: the packet from its NULL bitmap on, if held.
+    pub values: Option<&'a [u8]>,
+    /// The prepared statement's id.
+    pub statement: Option<u32>,
+    /// The schema of a `USE`.
+    pub schema_used: Option<&'a [u8]>,
+    /// How its text was read.
+    pub mode: LexMode,
+}
+
+impl<'a> CommandFacts<'a> {
+    /// A command without a text.
+    #[must_use]
+    pub fn bare(command: CommandKind) -> Self {
+        Self {
+            command,
+            shape: Shape::default(),
+            text: None,
+            values: None,
+            statement: None,
+            schema_used: None,
+            mode: LexMode::default(),
+        }
+    }
+
+    /// COM_QUERY or COM_STMT_PREPARE of a text.
+    #[must_use]
+    pub fn text(
+        command: CommandKind,
+        text: &'a [u8],
+        analysis: &Analysis<'a>,
+        mode: LexMode,
+    ) -> Self {
+        Self {
+            shape: Shape::of(analysis),
+            text: Some(text),
+            schema_used: analysis.schema_used,
+            mode,
+            ..Self::bare(command)
+        }
+    }
+
+    /// A command on a prepared statement of the session.
+    #[must_use]
+    pub fn prepared(command: CommandKind, id: u32, state: &'a SessionState) -> Self {
+        let statement = state.statements.get(&id);
+        Self {
+            shape: statement.map_or(Shape::UNKNOWN, |statement| statement.shape),
+            text: statement.map(|statement| &*statement.text),
+            statement: Some(id),
+            ..Self::bare(command)
+        }
+    }
+
+    /// Whether the text must be held until the command is settled.
+    #[must_use]
+    pub fn keep_text(&self) -> bool {
+        self.shape.effects.contains(Effects::SESSION_STATE)
+            || matches!(
+                self.shape.kind,
+                StatementKind::Insert | StatementKind::Replace | StatementKind::Set
+            )
+    }
+
+    /// Whether it does something that those effects name, and really runs.
+    #[must_use]
+    pub(crate) fn does(&self, effects: Effects) -> bool {
+        self.command.runs() && self.shape.effects.intersects(effects)
+    }
+
+    /// Whether it reads what the command before left behind (warnings, counts).
+    #[must_use]
+    pub fn reads_leftovers(&self) -> bool {
+        self.does(Effects::READS_DIAGNOSTICS | Effects::READS_FOUND_ROWS | Effects::READS_ROW_COUNT)
+            || matches!(
+                self.command,
+                CommandKind::Ping
+                    | CommandKind::Statistics
+                    | CommandKind::StmtClose
+                    | CommandKind::StmtSendLongData
+                    | CommandKind::StmtFetch
+                    | CommandKind::SetOption { .. }
+            )
+    }
+}
+
+/// To be called before a command is routed: ends what holds only until the next command.
+pub fn before(state: &mut SessionState, facts: &CommandFacts<'_>) {
+    if facts.reads_leftovers() {
+        return;
+    }
+    state.pins.remove(PinCause::Warnings);
+    state.pins.remove(PinCause::FoundRows);
+}

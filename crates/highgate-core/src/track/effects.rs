@@ -1,0 +1,403 @@
+//! What an accepted command did to its session.
+
+use highgate_mysql::{
+    StatusFlags,
+    reply::{StateChange, StateChanges},
+    sql::{Effects, StatementKind},
+};
+
+use super::{CommandFacts, CommandKind, set};
+use crate::{
+    pins::{PinCause, PinSet},
+    settle::Outcome,
+    state::{ConnState, Profile, SessionState},
+};
+
+/// Records what the server accepted.
+pub(crate) fn succeeded(
+    state: &mut SessionState,
+    conn: &mut ConnState,
+    facts: &CommandFacts<'_>,
+    outcome: &Outcome<'_>,
+) {
+    match facts.command {
+        CommandKind::BinlogDump | CommandKind::RegisterReplica => {
+            state.pins.insert(PinCause::BinlogDump);
+        }
+        CommandKind::InitDb => use_schema(state, facts.text),
+        CommandKind::Query | CommandKind::StmtBulkExecute | CommandKind::StmtExecute => {
+            statement_ran(state, facts, outcome);
+            ran(state, conn, facts, outcome);
+        }
+        CommandKind::ResetConnection => {
+            reset(state);
+            conn.was_reset();
+        }
+        CommandKind::SetOption { multi_statements } => set_option(state, multi_statements),
+        CommandKind::StmtFetch => {
+            let read = outcome
+                .status
+                .is_some_and(|s| s.contains(StatusFlags::LAST_ROW_SENT));
+            statement(state, facts, |statement| statement.cursor &= !read);
+        }
+        CommandKind::StmtReset => statement(state, facts, |statement| {
+            statement.long_data = false;
+            statement.cursor = false;
+        }),
+        CommandKind::Other(_) => state.pins.insert(PinCause::SessionUnknown),
+        CommandKind::ChangeUser
+        | CommandKind::FieldList
+        | CommandKind::Ping
+        | CommandKind::ProcessKill(_)
+        | CommandKind::Quit
+        | CommandKind::Statistics
+        | CommandKind::StmtClose
+        | CommandKind::StmtPrepare
+        | CommandKind::StmtSendLongData => {}
+    }
+}
+
+/// Records a command that has no answer (COM_STMT_CLOSE, COM_STMT_SEND_LONG_DATA).
+pub fn unanswered(state: &mut SessionState, facts: &CommandFacts<'_>) {
+    match (facts.command, facts.statement) {
+        (CommandKind::StmtClose, Some(id)) => {
+            state.statements.remove(&id);
+            statement(state, facts, |_| {});
+        }
+        (CommandKind::StmtSendLongData, Some(_)) => {
+            statement(state, facts, |statement| statement.long_data = true);
+        }
+        _ => {}
+    }
+}
+
+/// Records a command that the server answered with an error.
+pub(crate) fn failed(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<'_>) {
+    if !facts.command.runs() {
+        return;
+    }
+    state.row_count = Some(-1);
+    if facts.command != CommandKind::Query {
+        statement(state, facts, |statement| statement.long_data = false);
+    }
+    let effects = facts.shape.effects;
+    let code = outcome.error.unwrap_or_default();
+    if effects.contains(Effects::MULTI) {
+        // Statements before the one that failed have run.
+        state.pins = state.pins.union(lasting(state, facts));
+        if effects.intersects(Effects::SESSION_STATE | Effects::USER_VARIABLE_WRITE) {
+            state.pins.insert(PinCause::SessionUnknown);
+        }
+    } else if effects.contains(Effects::CAN_CHANGE_SESSION) {
+        state.pins.insert(PinCause::RoutineChangedState);
+    } else if !is_early(code) {
+        let partial = lasting(state, facts).without(only_if_done());
+        state.pins = state.pins.union(partial);
+        if facts.shape.kind == StatementKind::Set {
+            state.pins.insert(PinCause::UnreplayableSet);
+        }
+    }
+}
+
+/// Errors that come before a statement does anything: syntax, names, privileges, values of a SET.
+const fn is_early(code: u16) -> bool {
+    matches!(
+        code,
+        1044 | 1046
+            | 1049
+            | 1054
+            | 1064
+            | 1115
+            | 1142
+            | 1143
+            | 1146
+            | 1193
+            | 1227
+            | 1228
+            | 1229
+            | 1230
+            | 1231
+            | 1232
+            | 1238
+            | 1273
+            | 1290
+            | 1298
+            | 1305
+    )
+}
+
+/// Causes that a single failed statement leaves no trace of.
+fn only_if_done() -> PinSet {
+    [
+        PinCause::TemporaryTable,
+        PinCause::LockedTables,
+        PinCause::GlobalReadLock,
+    ]
+    .into_iter()
+    .collect()
+}
+
+/// COM_CHANGE_USER was accepted: another login on the same connection.
+pub fn changed_user(state: &mut SessionState, user: &str, schema: Option<&str>, collation: u16) {
+    reset(state);
+    state.user = user.into();
+    state.profile = std::sync::Arc::new(Profile::new(collation, schema));
+}
+
+/// COM_RESET_CONNECTION was accepted: what is left is what a reset does not touch.
+pub fn reset(state: &mut SessionState) {
+    let schema = state.profile.schema.clone();
+    let kept: PinSet = [
+        PinCause::Passthrough,
+        PinCause::MultiplexOff,
+        PinCause::BinlogDump,
+    ]
+    .into_iter()
+    .filter(|cause| state.pins.contains(*cause))
+    .collect();
+    let fresh = SessionState::new(state.capabilities, &state.user, None, 0);
+    *state = SessionState {
+        profile: std::sync::Arc::new(Profile {
+            schema,
+            ..Profile::default()
+        }),
+        pins: kept,
+        next_statement: state.next_statement,
+        last_write: state.last_write.take(),
+        ..fresh
+    };
+}
+
+fn set_option(state: &mut SessionState, multi_statements: bool) {
+    const MULTI_STATEMENTS: u64 = 1 << 16;
+    if multi_statements {
+        state.capabilities |= MULTI_STATEMENTS;
+    } else {
+        state.capabilities &= !MULTI_STATEMENTS;
+    }
+}
+
+pub(super) fn use_schema(state: &mut SessionState, name: Option<&[u8]>) {
+    match name.and_then(|name| std::str::from_utf8(name).ok()) {
+        Some(name) if state.schema() == Some(name) => {}
+        Some(name) => state.profile_mut().schema = Some(name.into()),
+        None => state.pins.insert(PinCause::SessionUnknown),
+    }
+}
+
+fn statement(
+    state: &mut SessionState,
+    facts: &CommandFacts<'_>,
+    change: impl FnOnce(&mut crate::state::Statement),
+) {
+    if let Some(statement) = facts.statement.and_then(|id| state.statements.get_mut(&id)) {
+        change(statement);
+    }
+    let any = |test: fn(&crate::state::Statement) -> bool| state.statements.values().any(test);
+    let (long_data, cursor) = (any(|s| s.long_data), any(|s| s.cursor));
+    state.pins.set(PinCause::LongData, long_data);
+    state.pins.set(PinCause::OpenCursor, cursor);
+}
+
+/// An execution takes the long data and may open a cursor.
+fn statement_ran(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<'_>) {
+    if facts.statement.is_none() {
+        return;
+    }
+    let cursor = outcome.status.is_some_and(|status| {
+        status.contains(StatusFlags::CURSOR_EXISTS) && !status.contains(StatusFlags::LAST_ROW_SENT)
+    });
+    let bound =
+        state.pins.contains(PinCause::LongData) || state.pins.contains(PinCause::OpenCursor);
+    if cursor || bound {
+        statement(state, facts, |statement| {
+            statement.long_data = false;
+            statement.cursor = cursor;
+        });
+    }
+}
+
+fn ran(
+    state: &mut SessionState,
+    conn: &mut ConnState,
+    facts: &CommandFacts<'_>,
+    outcome: &Outcome<'_>,
+) {
+    counts(state, facts, outcome);
+    let effects = facts.shape.effects;
+    // The common case: nothing but data was read or written.
+    if !effects.intersects(NOTEWORTHY)
+        && outcome.changes.is_empty()
+        && !matches!(facts.shape.kind, StatementKind::Unknown | StatementKind::Xa)
+        && !outcome
+            .status
+            .is_some_and(|status| status.contains(StatusFlags::DB_DROPPED))
+    {
+        return;
+    }
+    if effects.contains(Effects::UNLOCKS_TABLES) && unlocks_tables(facts) {
+        state.pins.remove(PinCause::LockedTables);
+        state.pins.remove(PinCause::GlobalReadLock);
+    }
+    if effects.contains(Effects::BEGINS_TRANSACTION) {
+        state.pins.remove(PinCause::LockedTables);
+    }
+    state.pins = state.pins.union(lasting(state, facts));
+    if outcome
+        .status
+        .is_some_and(|status| status.contains(StatusFlags::DB_DROPPED))
+    {
+        state.profile_mut().schema = None;
+    }
+    match facts.shape.kind {
+        _ if effects.contains(Effects::MULTI) => {
+            if effects.contains(Effects::SESSION_STATE) && !conn.tracks {
+                state.pins.insert(PinCause::SessionUnknown);
+            }
+        }
+        StatementKind::Set => set::apply(state, conn, facts, outcome),
+        StatementKind::Use => use_schema(state, facts.schema_used),
+        _ => {}
+    }
+    if !outcome.changes.is_empty() {
+        reported(state, facts, outcome);
+    }
+}
+
+/// Rows, counts and warnings, which statements like SHOW WARNINGS leave as they are.
+fn counts(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<'_>) {
+    let calculates = facts.does(Effects::CALC_FOUND_ROWS);
+    state.found_rows = outcome
+        .rows
+        .filter(|_| !calculates && !facts.does(Effects::MULTI));
+    state.pins.set(PinCause::FoundRows, calculates);
+    state.row_count = match outcome.rows {
+        Some(_) => Some(-1),
+        None => i64::try_from(outcome.affected_rows).ok(),
+    };
+    if !facts.does(Effects::READS_DIAGNOSTICS) {
+        state.warnings = outcome.warnings;
+        state.pins.set(PinCause::Warnings, outcome.warnings > 0);
+    }
+}
+
+/// `UNLOCK TABLES`, not `UNLOCK INSTANCE` or `BACKUP UNLOCK`.
+fn unlocks_tables(facts: &CommandFacts<'_>) -> bool {
+    facts.text.is_some_and(|text| {
+        text.windows(5)
+            .any(|word| word.eq_ignore_ascii_case(b"TABLE"))
+            && !text
+                .windows(6)
+                .any(|word| word.eq_ignore_ascii_case(b"BACKUP"))
+    })
+}
+
+/// Effects that need a second look.
+const NOTEWORTHY: Effects = Effects::TEMP_TABLE
+    .union(Effects::NAMED_LOCK)
+    .union(Effects::LOCK_TABLES)
+    .union(Effects::UNLOCKS_TABLES)
+    .union(Effects::USER_VARIABLE_WRITE)
+    .union(Effects::SIDE_EFFECT_FUNCTION)
+    .union(Effects::SEQUENCE)
+    .union(Effects::SESSION_STATE)
+    .union(Effects::CAN_CHANGE_SESSION)
+    .union(Effects::BEGINS_TRANSACTION)
+    .union(Effects::DOUBTFUL)
+    .union(Effects::NAMED_PREPARED)
+    .union(Effects::HANDLER)
+    .union(Effects::MULTI);
+
+/// What the words of a statement leave on its connection for good.
+fn lasting(state: &SessionState, facts: &CommandFacts<'_>) -> PinSet {
+    let effects = facts.shape.effects;
+    let kind = facts.shape.kind;
+    let multi = effects.contains(Effects::MULTI);
+    let mut pins = PinSet::EMPTY;
+    for (effect, cause) in [
+        (Effects::TEMP_TABLE, PinCause::TemporaryTable),
+        (Effects::NAMED_LOCK, PinCause::NamedLock),
+        (Effects::CAN_CHANGE_SESSION, PinCause::RoutineChangedState),
+        (Effects::SEQUENCE, PinCause::Sequence),
+        (Effects::NAMED_PREPARED, PinCause::TextPrepared),
+        (Effects::HANDLER, PinCause::Handler),
+    ] {
+        if effects.contains(effect) {
+            pins.insert(cause);
+        }
+    }
+    // Functions that are known to take or release locks have their own cause.
+    if effects.contains(Effects::SIDE_EFFECT_FUNCTION)
+        && !effects.intersects(Effects::NAMED_LOCK | Effects::RELEASES_NAMED_LOCK)
+    {
+        pins.insert(PinCause::RoutineChangedState);
+    }
+    if effects.contains(Effects::USER_VARIABLE_WRITE) && (multi || kind != StatementKind::Set) {
+        pins.insert(PinCause::UserVariables);
+    }
+    if effects.contains(Effects::LOCK_TABLES) {
+        pins = pins.union(locks(kind, facts));
+    }
+    let one_only = state.capabilities & (1 << 16) == 0 && facts.command == CommandKind::Query;
+    let unread = effects.contains(Effects::DOUBTFUL) || kind == StatementKind::Unknown;
+    if unread && !(kind == StatementKind::Ddl && one_only) {
+        pins.insert(PinCause::SessionUnknown);
+    }
+    if kind == StatementKind::Xa {
+        pins.insert(PinCause::Xa);
+    }
+    pins
+}
+
+fn locks(kind: StatementKind, facts: &CommandFacts<'_>) -> PinSet {
+    let names = |word: &[u8]| {
+        facts.text.is_none_or(|text| {
+            text.windows(word.len())
+                .any(|w| w.eq_ignore_ascii_case(word))
+        })
+    };
+    let cause = match kind {
+        StatementKind::Flush => PinCause::GlobalReadLock,
+        StatementKind::LockTables if !names(b"INSTANCE") && !names(b"BACKUP") => {
+            PinCause::LockedTables
+        }
+        _ => PinCause::BackupLock,
+    };
+    std::iter::once(cause).collect()
+}
+
+/// What the server reports beside what the text says.
+fn reported(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<'_>) {
+    let explained = facts.shape.effects.intersects(EXPLAINS_CHANGE);
+    for change in StateChanges::new(outcome.changes) {
+        match change {
+            Ok(StateChange::Schema(name)) => {
+                if name.is_empty() {
+                    state.profile_mut().schema = None;
+                } else {
+                    use_schema(state, Some(name));
+                }
+            }
+            Ok(StateChange::AnyState(b"1")) if !explained => {
+                state.pins.insert(PinCause::RoutineChangedState);
+            }
+            Ok(StateChange::SystemVariable { name, value })
+                if facts.shape.kind != StatementKind::Set || facts.does(Effects::MULTI) =>
+            {
+                set::learn(state, name, value);
+            }
+            Ok(StateChange::Gtids(gtids)) => {
+                state.last_write = std::str::from_utf8(gtids).ok().map(Into::into);
+            }
+            Ok(_) => {}
+            Err(_) => state.pins.insert(PinCause::SessionUnknown),
+        }
+    }
+}
+
+const EXPLAINS_CHANGE: Effects = Effects::SESSION_STATE
+    .union(Effects::TEMP_TABLE)
+    .union(Effects::DROPS_TEMP_TABLE)
+    .union(Effects::USER_VARIABLE_WRITE)
+    .union(Effects::NAMED_PREPARED)
+    .union(Effects::CAN_CHANGE_SESSION);

@@ -1,0 +1,421 @@
+//! `SET`, once the server accepted it.
+
+use highgate_mysql::{
+    reply::{StateChange, StateChanges},
+    sql::{
+        LexMode,
+        set_statement::{Assignment, Isolation, Item, Scope, Value, parse},
+    },
+};
+
+use super::CommandFacts;
+use crate::{
+    pins::PinCause,
+    settle::Outcome,
+    state::{Charset, ConnState, ConnectionCharset, LastInsertId, SessionState, VarValue},
+};
+
+/// Records an accepted `SET`.
+pub(super) fn apply(
+    state: &mut SessionState,
+    conn: &mut ConnState,
+    facts: &CommandFacts<'_>,
+    outcome: &Outcome<'_>,
+) {
+    let Some(set) = facts.text.and_then(|text| parse(text, facts.mode).ok()) else {
+        state.pins.insert(PinCause::UnreplayableSet);
+        return;
+    };
+    for item in &set.items {
+        match item {
+            Item::Assignment(assignment) => assigned(state, conn, assignment, facts, outcome),
+            Item::CharacterSet(charset) => character_set(state, charset.as_deref(), facts.mode),
+            Item::Names { charset, collation } => {
+                names(state, charset.as_deref(), collation.as_deref(), facts.mode);
+            }
+            Item::Password | Item::DefaultRole => {}
+            Item::ResourceGroup | Item::Role(_) => state.pins.insert(PinCause::UnreplayableSet),
+            Item::Transaction {
+                scope,
+                isolation,
+                read_only,
+            } => {
+                transaction(state, *scope, *isolation, *read_only);
+            }
+        }
+    }
+}
+
+/// Records a value that the server reported.
+pub(super) fn learn(state: &mut SessionState, name: &[u8], value: &[u8]) {
+    let Ok(name) = std::str::from_utf8(name) else {
+        state.pins.insert(PinCause::SessionUnknown);
+        return;
+    };
+    let name = name.to_ascii_lowercase();
+    let Some(literal) = literal_of(value) else {
+        state.pins.insert(PinCause::UnreplayableSet);
+        return;
+    };
+    if name == "autocommit" && value.eq_ignore_ascii_case(b"ON") != state.autocommit {
+        state.autocommit = value.eq_ignore_ascii_case(b"ON");
+    }
+    variable(state, &name, literal);
+}
+
+fn assigned(
+    state: &mut SessionState,
+    conn: &mut ConnState,
+    assignment: &Assignment<'_>,
+    facts: &CommandFacts<'_>,
+    outcome: &Outcome<'_>,
+) {
+    let name = &*assignment.name;
+    match assignment.scope {
+        Scope::Global | Scope::Persist | Scope::PersistOnly => return,
+        Scope::User => return user_variable(state, name, assignment.value, facts.mode),
+        Scope::Next => return next(state, name, assignment.value, facts.mode),
+        Scope::Session => {}
+    }
+    if matches!(name, "last_insert_id" | "identity") {
+        return last_insert_id(state, conn, assignment.value);
+    }
+    if is_fleeting(name) {
+        state.pins.insert(PinCause::UnreplayableSet);
+        return;
+    }
+    let value = match assignment.value {
+        Value::Default => Some(VarValue::Default),
+        Value::Literal(text) => normal(text, facts.mode),
+        Value::Expression(_) => {
+            // Several reports of one name: the last counts.
+            let reported = StateChanges::new(outcome.changes)
+                .flatten()
+                .filter_map(|change| match change {
+                    StateChange::SystemVariable {
+                        name: reported,
+                        value,
+                    } if reported.eq_ignore_ascii_case(name.as_bytes()) => Some(value),
+                    _ => None,
+                });
+            reported.last().and_then(literal_of)
+        }
+    };
+    let Some(value) = value else {
+        state.pins.insert(PinCause::UnreplayableSet);
+        return;
+    };
+    if name == "autocommit" && !conn.trusts_status {
+        state.autocommit = !is_off(&value);
+    }
+    variable(state, name, value);
+}
+
+fn is_off(value: &VarValue) -> bool {
+    let text = value.as_bytes();
+    [&b"0"[..], b"OFF", b"FALSE", b"'OFF'", b"'0'"]
+        .iter()
+        .any(|off| text.eq_ignore_ascii_case(off))
+}
+
+fn variable(state: &mut SessionState, name: &str, value: VarValue) {
+    if is_charset(name) {
+        return charset_variable(state, name, value);
+    }
+    if value == VarValue::Default && !LOGIN_DERIVED.contains(&name) {
+        if state.profile.variables.contains_key(name) {
+            state.profile_mut().variables.remove(name);
+        }
+    } else if state.profile.variables.get(name) != Some(&value) {
+        state.profile_mut().variables.insert(name.into(), value);
+    }
+}
+
+/// Variables that a login sets by itself, so that DEFAULT is a value of its own.
+const LOGIN_DERIVED: [&str; 1] = ["wait_timeout"];
+
+/// Variables that act once, change by themselves or exist for one connection only.
+fn is_fleeting(name: &str) -> bool {
+    const FLEETING: [&str; 22] = [
+        "character_set_database",
+        "character_set_filesystem",
+        "collation_database",
+        "debug",
+        "debug_dbug",
+        "debug_sync",
+        "error_count",
+        "external_user",
+        "gtid_next",
+        "gtid_seq_no",
+        "insert_id",
+        "profiling",
+        "profiling_history_size",
+        "proxy_user",
+        "pseudo_replica_mode",
+        "pseudo_slave_mode",
+        "pseudo_thread_id",
+        "rand_seed1",
+        "rand_seed2",
+        "resultset_metadata",
+        "skip_replication",
+        "sql_log_bin",
+    ];
+    FLEETING.binary_search(&name).is_ok() || name.starts_with("session_track_")
+}
+
+fn is_charset(name: &str) -> bool {
+    matches!(
+        name,
+        "character_set_client"
+            | "character_set_connection"
+            | "character_set_results"
+            | "collation_connection"
+    )
+}
+
+fn last_insert_id(state: &mut SessionState, conn: &mut ConnState, value: Value<'_>) {
+    let id = match value {
+        Value::Literal(text) => std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok()),
+        Value::Default | Value::Expression(_) => None,
+    };
+    conn.last_insert_id = id;
+    state.last_insert_id = id.map_or(LastInsertId::OnConnection, LastInsertId::Known);
+    state.pins.set(PinCause::LastInsertIdUnknown, id.is_none());
+}
+
+fn user_variable(state: &mut SessionState, name: &str, value: Value<'_>, mode: LexMode) {
+    let literal = match value {
+        Value::Literal(text) => normal(text, mode),
+        Value::Default | Value::Expression(_) => None,
+    };
+    // A string takes the connection's charset with it: only ASCII means the same in all of them.
+    let Some(literal) = literal.filter(|literal| literal.as_bytes().is_ascii()) else {
+        state.pins.insert(PinCause::UserVariables);
+        return;
+    };
+    if state.profile.user_variables.len() >= MAX_USER_VARIABLES {
+        state.pins.insert(PinCause::UserVariables);
+    }
+    if state.profile.user_variables.get(name) != Some(&literal) {
+        state
+            .profile_mut()
+            .user_variables
+            .insert(name.to_ascii_lowercase().into(), literal);
+    }
+}
+
+/// Beyond this replaying costs more than sharing gains.
+const MAX_USER_VARIABLES: usize = 32;
+
+fn next(state: &mut SessionState, name: &str, value: Value<'_>, mode: LexMode) {
+    let literal = match value {
+        Value::Literal(text) => normal(text, mode),
+        Value::Default | Value::Expression(_) => None,
+    };
+    let text = literal
+        .as_ref()
+        .and_then(|literal| std::str::from_utf8(literal.as_bytes()).ok());
+    match text {
+        Some(text) => next_transaction(state, &format!("SET @@{name}={text}")),
+        None => state.pins.insert(PinCause::UnreplayableSet),
+    }
+}
+
+fn transaction(
+    state: &mut SessionState,
+    scope: Scope,
+    isolation: Option<Isolation>,
+    read_only: Option<bool>,
+) {
+    let level = isolation.map(|isolation| match isolation {
+        Isolation::ReadCommitted => "READ COMMITTED",
+        Isolation::ReadUncommitted => "READ UNCOMMITTED",
+        Isolation::RepeatableRead => "REPEATABLE READ",
+        Isolation::Serializable => "SERIALIZABLE",
+    });
+    match scope {
+        Scope::Global | Scope::Persist | Scope::PersistOnly | Scope::User => {}
+        Scope::Session => {
+            // These names are understood by every version that matters: MariaDB keeps `tx_` beside the
+            // new names only from 11.1 on, MySQL dropped `tx_` in 8.0; the statement form is common.
+            session_transaction(state, level, read_only);
+        }
+        Scope::Next => {
+            let mut parts = Vec::new();
+            parts.extend(level.map(|level| format!("ISOLATION LEVEL {level}")));
+            parts.extend(
+                read_only.map(|ro| String::from(if ro { "READ ONLY" } else { "READ WRITE" })),
+            );
+            next_transaction(state, &format!("SET TRANSACTION {}", parts.join(", ")));
+        }
+    }
+}
+
+/// `SET SESSION TRANSACTION` is kept under names of its own, which [`crate::prepare`] writes as variables.
+fn session_transaction(state: &mut SessionState, level: Option<&str>, read_only: Option<bool>) {
+    if let Some(level) = level {
+        let literal = format!("'{}'", level.replace(' ', "-"));
+        variable(state, ISOLATION, VarValue::text(literal.as_bytes()));
+    }
+    if let Some(read_only) = read_only {
+        variable(
+            state,
+            READ_ONLY,
+            VarValue::text(if read_only { b"1" } else { b"0" }),
+        );
+    }
+}
+
+/// The names under which transaction characteristics are kept.
+pub(crate) const ISOLATION: &str = "transaction_isolation";
+pub(crate) const READ_ONLY: &str = "transaction_read_only";
+
+fn next_transaction(state: &mut SessionState, text: &str) {
+    state.next_transaction = Some(text.into());
+    state.pins.insert(PinCause::NextTransaction);
+}
+
+fn character_set(state: &mut SessionState, charset: Option<&[u8]>, mode: LexMode) {
+    // `SET CHARACTER SET x` takes the connection charset from the database, which is not known here.
+    let _ = (charset, mode);
+    state.pins.insert(PinCause::UnreplayableSet);
+}
+
+fn names(
+    state: &mut SessionState,
+    charset: Option<&[u8]>,
+    collation: Option<&[u8]>,
+    mode: LexMode,
+) {
+    let word = |word: &[u8]| {
+        if is_word(word) {
+            Some(VarValue::text(word))
+        } else {
+            normal(word, mode)
+        }
+    };
+    let charset = charset.map_or(Some(VarValue::Default), word);
+    let collation = collation.map(word);
+    match (charset, collation) {
+        (Some(charset), None) => put_charset(state, Charset::names(charset, None)),
+        (Some(charset), Some(Some(collation))) => {
+            put_charset(state, Charset::names(charset, Some(collation)));
+        }
+        _ => state.pins.insert(PinCause::UnreplayableSet),
+    }
+}
+
+fn put_charset(state: &mut SessionState, charset: Charset) {
+    if state.profile.charset == charset {
+        return;
+    }
+    // A string variable keeps the charset it was set under: it would be replayed under the new one.
+    let strings = state
+        .profile
+        .user_variables
+        .values()
+        .any(|value| value.as_bytes().starts_with(b"'"));
+    if strings {
+        state.pins.insert(PinCause::UserVariables);
+    }
+    state.profile_mut().charset = charset;
+}
+
+fn charset_variable(state: &mut SessionState, name: &str, value: VarValue) {
+    let Some(Charset::Set {
+        mut client,
+        mut results,
+        mut connection,
+    }) = state
+        .profile
+        .charset
+        .spelt(highgate_mysql::sql::Flavor::Unknown)
+    else {
+        state.pins.insert(PinCause::UnreplayableSet);
+        return;
+    };
+    match name {
+        "character_set_client" => client = value,
+        "character_set_results" => results = value,
+        "collation_connection" => connection = ConnectionCharset::Collation(value),
+        _ => connection = ConnectionCharset::Charset(value),
+    }
+    put_charset(
+        state,
+        Charset::Set {
+            client,
+            results,
+            connection,
+        },
+    );
+}
+
+fn is_word(text: &[u8]) -> bool {
+    !text.is_empty()
+        && text
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
+fn is_number(text: &[u8]) -> bool {
+    let digits = text
+        .strip_prefix(b"-")
+        .or_else(|| text.strip_prefix(b"+"))
+        .unwrap_or(text);
+    !digits.is_empty()
+        && digits
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || *byte == b'.')
+        && digits.iter().any(u8::is_ascii_digit)
+        && digits.iter().filter(|byte| **byte == b'.').count() <= 1
+}
+
+/// A reported value as a literal.
+fn literal_of(value: &[u8]) -> Option<VarValue> {
+    if is_number(value) {
+        Some(VarValue::text(value))
+    } else {
+        quoted(value)
+    }
+}
+
+/// In single quotes, in a way that reads the same under every sql_mode; `None` if there is none.
+fn quoted(inside: &[u8]) -> Option<VarValue> {
+    if inside.contains(&b'\\') || inside.contains(&0) {
+        return None;
+    }
+    let mut out = vec![b'\''];
+    for &byte in inside {
+        if byte == b'\'' {
+            out.push(byte);
+        }
+        out.push(byte);
+    }
+    out.push(b'\'');
+    Some(VarValue::Text(out.into()))
+}
+
+/// A literal or bare word of a client's SET, written so that it reads the same under every sql_mode.
+fn normal(text: &[u8], mode: LexMode) -> Option<VarValue> {
+    let text = text.trim_ascii();
+    match text {
+        [quote @ (b'\'' | b'"'), inner @ .., last] if quote == last && !mode.unsafe_charset => {
+            let doubled = [*quote, *quote];
+            let mut plain = Vec::with_capacity(inner.len());
+            let mut rest = inner;
+            while let Some((&byte, tail)) = rest.split_first() {
+                plain.push(byte);
+                rest = if rest.starts_with(&doubled) {
+                    tail.get(1..).unwrap_or_default()
+                } else {
+                    tail
+                };
+            }
+            quoted(&plain)
+        }
+        _ if is_number(text) || is_word(text) => Some(VarValue::text(text)),
+        _ => None,
+    }
+}
