@@ -6,7 +6,7 @@ use crate::{
     Backend, BackendName, Config, Listener, ListenerName, Node, NodeName, Place, Rule, Server,
     ServerName, User, UserName,
     faults::{Severity, faults},
-    settings::{BACKEND, LISTENER, ListenerDraft, NODE, RULE, SERVER, USER},
+    settings::{BACKEND, Kind, LISTENER, ListenerDraft, NODE, RULE, SERVER, USER},
 };
 
 /// One atomic edit of `Config`. `None` removes.
@@ -83,7 +83,7 @@ pub enum ChangeRefused {
 /// `NoBackend`, `NotThere` and `OutOfRange`; the state is as it was then.
 pub fn apply(config: &mut Config, change: &Change) -> Result<(), ChangeRefused> {
     let place = change.place();
-    if let Some(what) = out_of_range(change) {
+    if let Some(what) = bad_name(change).or_else(|| out_of_range(change)) {
         return Err(ChangeRefused::OutOfRange { place, what });
     }
     let shared = &mut config.shared;
@@ -238,6 +238,19 @@ fn put<K: Ord + Clone, V: Clone>(map: &mut Map<K, V>, key: &K, value: Option<&V>
     }
 }
 
+/// What is wrong with the name of something that is set.
+fn bad_name(change: &Change) -> Option<String> {
+    let name = match change {
+        Change::Backend(name, Some(_)) => name.as_str(),
+        Change::Listener(name, Some(_)) => name.as_str(),
+        Change::Node(name, Some(_)) => name.as_str(),
+        Change::Server(_, name, Some(_)) => name.as_str(),
+        Change::User(name, Some(_)) => name.as_str(),
+        _ => return None,
+    };
+    Kind::Name.read(name).err().map(|mistake| mistake.what)
+}
+
 fn out_of_range(change: &Change) -> Option<String> {
     match change {
         Change::Backend(_, Some(backend)) => BACKEND.out_of_range(backend),
@@ -252,3 +265,6 @@ fn out_of_range(change: &Change) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

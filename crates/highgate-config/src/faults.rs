@@ -80,6 +80,12 @@ pub(crate) fn faults(config: &Config) -> Vec<Fault> {
     }
     for (name, node) in &config.node {
         of_node(name, node, &mut found);
+        for listener in node.binds.keys() {
+            if !config.shared.listeners.contains_key(listener) {
+                let what = format!("there is no listener `{listener}` to bind for");
+                found.push(Fault::warning(Place::Node(name.clone()), "", what));
+            }
+        }
     }
     found
 }

@@ -11,7 +11,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use self::fields::Merge;
+use self::fields::{Merge, Three};
 use crate::{
     Admin, Backend, Change, Config, Listener, Node, Place, Rule, Server, User,
     change::{diff, pairs, without_servers},
@@ -74,27 +74,47 @@ pub fn three_way(base: &Config, file: &Config, current: &Config) -> Merged {
     let mut merged = current.clone();
     let (b, f, c) = (&base.shared, &file.shared, &current.shared);
     merged.shared.backends = merge.map(
-        (&b.backends, &f.backends, &c.backends),
+        Three {
+            base: &b.backends,
+            file: &f.backends,
+            current: &c.backends,
+        },
         |name| Place::Backend(name.clone()),
         backend,
     );
     merged.shared.listeners = merge.map(
-        (&b.listeners, &f.listeners, &c.listeners),
+        Three {
+            base: &b.listeners,
+            file: &f.listeners,
+            current: &c.listeners,
+        },
         |name| Place::Listener(name.clone()),
         listener,
     );
     merged.shared.users = merge.map(
-        (&b.users, &f.users, &c.users),
+        Three {
+            base: &b.users,
+            file: &f.users,
+            current: &c.users,
+        },
         |name| Place::User(name.clone()),
         |merge, place, base, file, current: &User| merge.fields(&USER, place, base, file, current),
     );
     merged.shared.rules = merge.map(
-        (&b.rules, &f.rules, &c.rules),
+        Three {
+            base: &b.rules,
+            file: &f.rules,
+            current: &c.rules,
+        },
         |id| Place::Rule(*id),
         |merge, place, base, file, current: &Rule| merge.fields(&RULE, place, base, file, current),
     );
     merged.node = merge.map(
-        (&base.node, &file.node, &current.node),
+        Three {
+            base: &base.node,
+            file: &file.node,
+            current: &current.node,
+        },
         |name| Place::Node(name.clone()),
         node,
     );
@@ -120,11 +140,11 @@ fn backend(
         return own;
     };
     let servers = merge.map(
-        (
-            base.map_or(&nothing, |base| &base.servers),
-            &file.servers,
-            &current.servers,
-        ),
+        Three {
+            base: base.map_or(&nothing, |base| &base.servers),
+            file: &file.servers,
+            current: &current.servers,
+        },
         |server| Place::Server(name.clone(), server.clone()),
         |merge, place, base, file, current: &Server| {
             merge.fields(&SERVER, place, base, file, current)
@@ -213,11 +233,11 @@ fn node(
     }
     let nobody = BTreeMap::new();
     let users = merge.map(
-        (
-            base.map_or(&nobody, |base| &base.admin.users),
-            &file.admin.users,
-            &current.admin.users,
-        ),
+        Three {
+            base: base.map_or(&nobody, |base| &base.admin.users),
+            file: &file.admin.users,
+            current: &current.admin.users,
+        },
         |user| Place::AdminUser(name.clone(), user.clone()),
         |merge, place, base, file, current| merge.fields(&ADMIN_USER, place, base, file, current),
     );

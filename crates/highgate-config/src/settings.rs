@@ -173,13 +173,14 @@ impl<T> TableOf<T> {
         thing
     }
 
-    /// What lies outside of its range, as sentences.
+    /// The first setting whose value may not be written, as a sentence.
     pub(crate) fn out_of_range(&self, thing: &T) -> Option<String> {
         self.settings().find_map(|setting| {
-            let mistake = setting.kind.in_range((setting.get)(thing)).err()?;
+            let mistake = setting.kind.check((setting.get)(thing)).err()?;
+            let expected = mistake.expected;
             Some(format!(
-                "`{}`: {}; expected {}",
-                setting.name, mistake.what, mistake.expected
+                "`{}`: {}; expected {expected}",
+                setting.name, mistake.what
             ))
         })
     }

@@ -5,6 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Conflict, Decided};
 use crate::{Place, settings::TableOf};
 
+/// The three sides of a merge.
+pub(super) struct Three<'a, T> {
+    pub(super) base: &'a T,
+    pub(super) file: &'a T,
+    pub(super) current: &'a T,
+}
+
 pub(super) struct Merge {
     pub(super) conflicts: Vec<Conflict>,
 }
@@ -13,7 +20,11 @@ impl Merge {
     /// Merges things by name; what `both` sides have is merged by it.
     pub(super) fn map<K: Ord + Clone, V: Clone + PartialEq>(
         &mut self,
-        (base, file, current): (&BTreeMap<K, V>, &BTreeMap<K, V>, &BTreeMap<K, V>),
+        Three {
+            base,
+            file,
+            current,
+        }: Three<'_, BTreeMap<K, V>>,
         place: impl Fn(&K) -> Place,
         both: impl Fn(&mut Self, &Place, Option<&V>, &V, &V) -> V,
     ) -> BTreeMap<K, V> {

@@ -227,7 +227,7 @@ fn changes_are_told_in_one_line_without_secrets() {
         .map(|it| crate::describe(it, &old))
         .collect();
     told.extend(
-        crate::diff(&new, &crate::Config::default())
+        crate::diff(&new, &Config::default())
             .iter()
             .map(|it| crate::describe(it, &new)),
     );

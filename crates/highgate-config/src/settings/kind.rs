@@ -142,6 +142,14 @@ impl Kind {
         }
     }
 
+    /// Looks whether a value that was not read from a text could have been.
+    pub(crate) fn check(&self, value: Value) -> Result<(), Mistake> {
+        match value {
+            Value::Text(text) => self.read(&text).map(|_| ()),
+            value => self.in_range(value).map(|_| ()),
+        }
+    }
+
     /// Whether `off` may be written for "not set".
     pub(crate) const fn has_off(&self) -> bool {
         matches!(self, Self::BindOrOff)
