@@ -11,14 +11,18 @@
 
 mod analysis;
 mod bytes;
+mod classify;
 mod digest;
 mod effects;
+mod head;
 mod hint;
 mod kind;
 mod mode;
 mod quote;
 pub mod set_statement;
 mod spooky;
+mod token;
+mod words;
 
 pub use analysis::{Analysis, Scratch, Span, analyze};
 pub use effects::Effects;

@@ -1,7 +1,7 @@
 //! One reading of one text.
 
 use super::{Effects, Hint, LexMode, LockingClause, StatementKind};
-use super::{digest, spooky};
+use super::{classify, digest, spooky};
 
 /// A part of a text, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -27,6 +27,8 @@ impl Span {
 #[derive(Debug, Default)]
 pub struct Scratch {
     digest: Vec<u8>,
+    schema: Vec<u8>,
+    file: Vec<u8>,
 }
 
 impl Scratch {
@@ -69,19 +71,72 @@ pub struct Analysis<'s> {
 /// Never fails: what cannot be read for sure is [`Effects::DOUBTFUL`]. Allocates only while the
 /// buffers of `scratch` still grow.
 pub fn analyze<'s>(text: &[u8], mode: LexMode, scratch: &'s mut Scratch) -> Analysis<'s> {
-    let _ = (text, mode);
-    digest::write(text, &mut scratch.digest);
+    let Scratch {
+        digest: digest_text,
+        schema,
+        file,
+    } = scratch;
+    digest::write(text, digest_text);
+    let found = classify::classify(text, mode);
+    let schema_used = found
+        .schema
+        .map(|span| unquote(span.of(text), mode, schema));
+    let local_file = found
+        .local_file
+        .map(|span| unquote(span.of(text), mode, file));
+    let proved = found.effects.contains(Effects::READ_ONLY_PROVED);
+    let hint_ignored = found.hint == Some(Hint::Replica) && !proved;
     Analysis {
-        kind: StatementKind::Unknown,
-        effects: Effects::DOUBTFUL,
-        digest: spooky::hash64(&scratch.digest),
-        digest_text: &scratch.digest,
-        statements: 0,
-        hint: None,
-        hint_ignored: false,
-        locking: None,
-        schema_used: None,
-        local_file: None,
-        name: None,
+        kind: found.kind,
+        effects: found.effects,
+        digest: spooky::hash64(digest_text),
+        digest_text,
+        statements: found.statements,
+        hint: if hint_ignored { None } else { found.hint },
+        hint_ignored,
+        locking: found.locking,
+        schema_used,
+        local_file,
+        name: found.name,
     }
+}
+
+/// What a name or literal stands for: without its quotes, doublings and escapes.
+fn unquote<'b>(written: &[u8], mode: LexMode, out: &'b mut Vec<u8>) -> &'b [u8] {
+    out.clear();
+    let (quote, inner) = match written {
+        [quote @ (b'`' | b'\'' | b'"'), inner @ .., _] => (*quote, inner),
+        _ => (0, written),
+    };
+    let escapes = quote == b'\'' || (quote == b'"' && !mode.ansi_quotes);
+    let mut bytes = inner.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte == quote && quote != 0 {
+            bytes.next();
+            out.push(byte);
+        } else if byte == b'\\' && escapes && !mode.no_backslash_escapes {
+            unescape(bytes.next(), out);
+        } else {
+            out.push(byte);
+        }
+    }
+    out
+}
+
+fn unescape(escaped: Option<u8>, out: &mut Vec<u8>) {
+    let byte = match escaped {
+        Some(b'0') => 0,
+        Some(b'b') => 8,
+        Some(b'n') => b'\n',
+        Some(b'r') => b'\r',
+        Some(b't') => b'\t',
+        Some(b'Z') => 26,
+        Some(byte @ (b'%' | b'_')) => {
+            out.push(b'\\');
+            byte
+        }
+        Some(byte) => byte,
+        None => return,
+    };
+    out.push(byte);
 }

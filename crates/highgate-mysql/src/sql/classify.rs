@@ -1,0 +1,512 @@
+//! Says what a text's statements are and do, token by token.
+
+use super::head::{self, Head};
+use super::token::{Lexer, Token};
+use super::words::{Call, Kw};
+use super::{Effects, LexMode, LockingClause, Span, StatementKind};
+
+/// What the classifier found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) kind: StatementKind,
+    pub(super) effects: Effects,
+    pub(super) statements: u32,
+    pub(super) locking: Option<LockingClause>,
+    pub(super) schema: Option<Span>,
+    pub(super) local_file: Option<Span>,
+    pub(super) name: Option<Span>,
+    pub(super) hint: Option<super::Hint>,
+}
+
+/// Effects that forbid a replica.
+const NOT_FOR_REPLICAS: Effects = Effects::WRITES
+    .union(Effects::LOCKING_READ)
+    .union(Effects::SELECT_INTO)
+    .union(Effects::USER_VARIABLE_WRITE)
+    .union(Effects::TEMP_TABLE)
+    .union(Effects::NAMED_LOCK)
+    .union(Effects::RELEASES_NAMED_LOCK)
+    .union(Effects::LOCK_TABLES)
+    .union(Effects::READS_LAST_INSERT_ID)
+    .union(Effects::WRITES_LAST_INSERT_ID)
+    .union(Effects::READS_FOUND_ROWS)
+    .union(Effects::CALC_FOUND_ROWS)
+    .union(Effects::READS_ROW_COUNT)
+    .union(Effects::READS_DIAGNOSTICS)
+    .union(Effects::SIDE_EFFECT_FUNCTION)
+    .union(Effects::SEQUENCE)
+    .union(Effects::CONNECTION_ID)
+    .union(Effects::GLOBAL_VARIABLE_READ)
+    .union(Effects::SERVER_SPECIFIC)
+    .union(Effects::CAN_CHANGE_SESSION)
+    .union(Effects::DOUBTFUL);
+
+/// Reads all of `text`.
+pub(super) fn classify(text: &[u8], mode: LexMode) -> Found {
+    let mut lexer = Lexer::new(text, mode);
+    let mut found = Found::default();
+    let mut all_read = true;
+    let mut statement = Statement::new(text, mode);
+    loop {
+        let token = lexer.next();
+        let ends = match token {
+            Token::End => true,
+            Token::Punct(b';') => !statement.head.has_body(),
+            _ => false,
+        };
+        if !ends {
+            statement.step(token, lexer.spaced);
+            continue;
+        }
+        if statement.head.is_some() {
+            all_read &= statement.finish(&mut found);
+            statement = Statement::new(text, mode);
+        }
+        if token == Token::End {
+            break;
+        }
+    }
+    found.effects |= lexer.effects;
+    found.hint = lexer.hint;
+    if found.statements > 1 {
+        found.effects |= Effects::MULTI;
+    }
+    if all_read && found.statements > 0 && !found.effects.intersects(NOT_FOR_REPLICAS) {
+        found.effects |= Effects::READ_ONLY_PROVED;
+    }
+    found
+}
+
+/// How far the leading words are understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// After ANALYZE: a statement, or TABLE.
+    Analyze,
+    Body,
+    /// In `SET STATEMENT …`, before its FOR.
+    BeforeFor,
+    Start,
+    /// In the definitions of `WITH`.
+    With,
+}
+
+/// What the next token decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    LastInsertId,
+    Nothing,
+    /// After `@@`: a scope or a name.
+    SystemVariable,
+    /// After `@@scope`: a dot, then the name.
+    Scoped(bool),
+    /// After INSERT or REPLACE within a read: a parenthesis, or it writes.
+    WriteVerb,
+}
+
+/// The word read last, as a parenthesis after it sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Callee {
+    None,
+    /// After a dot, quoted, or a name that starts with a digit.
+    Stored,
+    Word(Call),
+}
+
+/// One statement while it is read.
+struct Statement<'t> {
+    text: &'t [u8],
+    ignore_space: bool,
+    phase: Phase,
+    head: Head,
+    effects: Effects,
+    locking: Option<LockingClause>,
+    depth: u32,
+    previous: Token,
+    previous_kw: Kw,
+    callee: Callee,
+    callee_span: Span,
+    pending: Pending,
+    /// Names before a parenthesis are tables or columns for now.
+    names_only: bool,
+    into_list: bool,
+    schema: Option<Span>,
+    local_file: Option<Span>,
+    name: Option<Span>,
+    wants_name: bool,
+}
+
+impl<'t> Statement<'t> {
+    fn new(text: &'t [u8], mode: LexMode) -> Self {
+        Statement {
+            text,
+            ignore_space: mode.ignore_space,
+            phase: Phase::Start,
+            head: Head::default(),
+            effects: Effects::empty(),
+            locking: None,
+            depth: 0,
+            previous: Token::End,
+            previous_kw: Kw::Other,
+            callee: Callee::None,
+            callee_span: Span::default(),
+            pending: Pending::Nothing,
+            names_only: false,
+            into_list: false,
+            schema: None,
+            local_file: None,
+            name: None,
+            wants_name: false,
+        }
+    }
+
+    fn step(&mut self, token: Token, spaced: bool) {
+        self.resolve_pending(token);
+        match token {
+            Token::Word(span, kw, call) => self.word(span, kw, call),
+            Token::Quoted(span) => self.quoted(span),
+            Token::Punct(mark) => self.punct(mark, spaced),
+            Token::Variable(_) => self.variable(),
+            Token::SystemVariable => self.pending = Pending::SystemVariable,
+            Token::Placeholder => self.effects |= Effects::HAS_PLACEHOLDER,
+            Token::Assign => {
+                if matches!(self.previous, Token::Variable(_)) {
+                    self.effects |= Effects::USER_VARIABLE_WRITE;
+                }
+            }
+            Token::Text(span) => self.literal(span),
+            Token::Number(span) => self.head.number(span.of(self.text)),
+            Token::End => {}
+        }
+        self.callee = match token {
+            Token::Word(_, _, call) if !self.after_dot() => Callee::Word(call),
+            Token::Word(..) | Token::Quoted(_) | Token::Number(_) => Callee::Stored,
+            _ => Callee::None,
+        };
+        if let Token::Word(span, ..) = token {
+            self.callee_span = span;
+        }
+        self.previous_kw = if let Token::Word(_, kw, _) = token {
+            kw
+        } else {
+            Kw::Other
+        };
+        self.previous = token;
+    }
+
+    fn after_dot(&self) -> bool {
+        self.previous == Token::Punct(b'.')
+    }
+
+    fn resolve_pending(&mut self, token: Token) {
+        let pending = std::mem::replace(&mut self.pending, Pending::Nothing);
+        match pending {
+            Pending::Nothing => {}
+            Pending::LastInsertId => {
+                self.effects |= Effects::READS_LAST_INSERT_ID;
+                if token != Token::Punct(b')') {
+                    self.effects |= Effects::WRITES_LAST_INSERT_ID | Effects::SIDE_EFFECT_FUNCTION;
+                }
+            }
+            Pending::WriteVerb => {
+                if token != Token::Punct(b'(') {
+                    self.effects |= Effects::WRITES;
+                }
+            }
+            Pending::SystemVariable => self.system_variable(token),
+            Pending::Scoped(global) => {
+                if token == Token::Punct(b'.') {
+                    self.pending = Pending::Scoped(global);
+                } else {
+                    self.system_variable_name(token, global);
+                }
+            }
+        }
+    }
+
+    fn system_variable(&mut self, token: Token) {
+        match token {
+            Token::Word(_, Kw::Global | Kw::Persist, _) => self.pending = Pending::Scoped(true),
+            Token::Word(_, Kw::Session | Kw::Local, _) => self.pending = Pending::Scoped(false),
+            _ => self.system_variable_name(token, false),
+        }
+    }
+
+    fn system_variable_name(&mut self, token: Token, global: bool) {
+        let (Token::Word(span, ..) | Token::Quoted(span)) = token else {
+            self.effects |= Effects::DOUBTFUL;
+            return;
+        };
+        self.effects |= Effects::SYSTEM_VARIABLE_READ | head::variable_effects(span.of(self.text));
+        if global {
+            self.effects |= Effects::GLOBAL_VARIABLE_READ;
+        }
+    }
+
+    fn word(&mut self, span: Span, kw: Kw, call: Call) {
+        let after_dot = self.after_dot();
+        match self.phase {
+            Phase::Body => self.body_word(span, if after_dot { Kw::Other } else { kw }),
+            Phase::Start => self.start(kw),
+            Phase::Analyze => self.analyze(kw),
+            Phase::With => self.with(span, if after_dot { Kw::Other } else { kw }),
+            Phase::BeforeFor => {
+                if kw == Kw::For && self.depth == 0 {
+                    self.phase = Phase::Start;
+                } else if kw == Kw::LexVariable {
+                    self.effects |= Effects::DOUBTFUL;
+                }
+            }
+        }
+        if !after_dot && call == Call::Varying && kw == Kw::CurrentTime {
+            self.effects |= Effects::NON_REPEATABLE;
+        }
+    }
+
+    fn start(&mut self, kw: Kw) {
+        match kw {
+            Kw::With => self.phase = Phase::With,
+            Kw::Analyze => {
+                self.phase = Phase::Analyze;
+                self.head.push(Kw::Analyze);
+            }
+            _ => {
+                self.phase = Phase::Body;
+                self.head.lead(kw);
+                self.names_only = head::starts_with_names(kw);
+                self.wants_name = matches!(
+                    kw,
+                    Kw::Prepare | Kw::Execute | Kw::Deallocate | Kw::Savepoint
+                );
+            }
+        }
+    }
+
+    /// MariaDB's `ANALYZE [FORMAT=JSON] statement` runs the statement; `ANALYZE TABLE` is another thing.
+    fn analyze(&mut self, kw: Kw) {
+        match kw {
+            Kw::Select
+            | Kw::Update
+            | Kw::Delete
+            | Kw::Insert
+            | Kw::Replace
+            | Kw::With
+            | Kw::Values => {
+                self.head = Head::default();
+                self.start(kw);
+            }
+            Kw::Format | Kw::Other => {}
+            _ => {
+                self.head.push(kw);
+                self.phase = Phase::Body;
+                self.names_only = true;
+            }
+        }
+    }
+
+    /// The definitions are within parentheses; the main statement's verb is the first one outside.
+    fn with(&mut self, span: Span, kw: Kw) {
+        let main = matches!(
+            kw,
+            Kw::Select
+                | Kw::Update
+                | Kw::Delete
+                | Kw::Insert
+                | Kw::Replace
+                | Kw::Values
+                | Kw::Table
+        );
+        if self.depth == 0 && main {
+            self.phase = Phase::Start;
+            self.start(kw);
+        } else {
+            self.common_word(span, kw);
+        }
+    }
+
+    fn body_word(&mut self, span: Span, kw: Kw) {
+        self.head.push(kw);
+        if self.names_only && matches!(kw, Kw::Values | Kw::Value | Kw::Select | Kw::Set) {
+            self.names_only = self.head.is_definition();
+        }
+        self.capture(span, kw);
+        // `SET STATEMENT x = y FOR …` is of the kind of what follows.
+        if kw == Kw::Statement && self.head.is(&[Kw::Set, Kw::Statement]) {
+            self.head = Head::default();
+            self.phase = Phase::BeforeFor;
+            return;
+        }
+        self.common_word(span, kw);
+    }
+
+    fn capture(&mut self, span: Span, kw: Kw) {
+        if self.head.is_lead(Kw::Use) && self.schema.is_none() {
+            self.schema = Some(span);
+        }
+        if matches!(kw, Kw::To | Kw::Savepoint | Kw::Prepare) && self.head.takes_name_after(kw) {
+            self.wants_name = true;
+        } else if self.wants_name && kw != Kw::Immediate {
+            self.wants_name = false;
+            self.name = Some(span);
+        }
+    }
+
+    fn common_word(&mut self, span: Span, kw: Kw) {
+        match kw {
+            Kw::Update if self.previous_kw == Kw::For => self.lock(LockingClause::Update),
+            Kw::Share if self.previous_kw == Kw::For => self.lock(LockingClause::Share),
+            Kw::In if self.previous_kw == Kw::Lock => self.lock(LockingClause::Share),
+            Kw::Value if matches!(self.previous_kw, Kw::Next | Kw::Previous) => {
+                self.effects |= Effects::SEQUENCE | Effects::SIDE_EFFECT_FUNCTION;
+            }
+            Kw::CalcFoundRows => self.effects |= Effects::CALC_FOUND_ROWS,
+            Kw::ServerSchema => self.effects |= Effects::SERVER_SPECIFIC,
+            Kw::Into => {
+                self.into_list = true;
+                if self.reads() {
+                    self.effects |= Effects::SELECT_INTO;
+                }
+            }
+            Kw::Insert | Kw::Replace if self.reads() => self.pending = Pending::WriteVerb,
+            Kw::Set if self.previous_kw == Kw::Charset => {}
+            _ if head::is_write_verb(kw) && self.reads() => self.effects |= Effects::WRITES,
+            Kw::From | Kw::Where => self.into_list = false,
+            _ => {}
+        }
+        // The name before a common table's column list is no call.
+        let _ = span;
+    }
+
+    /// A read so far: a word that writes does not belong here.
+    fn reads(&self) -> bool {
+        self.phase == Phase::With || self.head.is_read()
+    }
+
+    fn lock(&mut self, clause: LockingClause) {
+        self.effects |= Effects::LOCKING_READ;
+        if self.locking != Some(LockingClause::Update) {
+            self.locking = Some(clause);
+        }
+    }
+
+    fn quoted(&mut self, span: Span) {
+        if self.phase == Phase::Start {
+            self.phase = Phase::Body;
+            self.head.lead(Kw::Other);
+        } else if self.phase == Phase::Body {
+            self.capture(span, Kw::Other);
+            self.head.push(Kw::Other);
+        }
+    }
+
+    fn literal(&mut self, span: Span) {
+        if self.previous_kw == Kw::Infile && self.head.has(Kw::Local) {
+            self.local_file = Some(span);
+        }
+        self.head.push_mark();
+    }
+
+    fn variable(&mut self) {
+        let target = self.head.is(&[Kw::Set])
+            || (self.head.is_lead(Kw::Set)
+                && self.depth == 0
+                && self.previous == Token::Punct(b','));
+        if target || self.into_list || self.head.is_lead(Kw::Load) {
+            self.effects |= Effects::USER_VARIABLE_WRITE;
+        } else if self.head.is_lead(Kw::Call) {
+            self.effects |= Effects::USER_VARIABLE_WRITE | Effects::USER_VARIABLE_READ;
+        } else {
+            self.effects |= Effects::USER_VARIABLE_READ;
+        }
+        self.head.push_mark();
+    }
+
+    fn punct(&mut self, mark: u8, spaced: bool) {
+        match mark {
+            b'(' => {
+                self.open(spaced);
+                self.depth += 1;
+            }
+            b')' => self.depth = self.depth.saturating_sub(1),
+            b'=' | b',' | b'*' | b'.' => {}
+            b'\\' => {}
+            _ if self.phase == Phase::Start => self.effects |= Effects::DOUBTFUL,
+            _ => {}
+        }
+        if self.phase == Phase::Start && mark != b'(' {
+            self.phase = Phase::Body;
+            self.head.lead(Kw::Other);
+        }
+    }
+
+    fn open(&mut self, spaced: bool) {
+        if self.phase == Phase::With && self.depth == 0 {
+            // `WITH name (columns) AS (…)`; after a closed one, the main statement in parentheses.
+            if self.previous == Token::Punct(b')') {
+                self.phase = Phase::Start;
+            }
+            return;
+        }
+        if self.names_only || self.previous_kw == Kw::As {
+            return;
+        }
+        let call = match self.callee {
+            Callee::None => return,
+            Callee::Stored => Call::Unknown,
+            Callee::Word(Call::Pure | Call::Varying) if spaced && !self.ignore_space => {
+                if head::needs_no_space(self.callee_span.of(self.text)) {
+                    Call::Unknown
+                } else {
+                    Call::Pure
+                }
+            }
+            Callee::Word(call) => call,
+        };
+        self.effects |= match call {
+            Call::ConnectionId => Effects::CONNECTION_ID,
+            Call::FoundRows => Effects::READS_FOUND_ROWS,
+            Call::LastInsertId => {
+                self.pending = Pending::LastInsertId;
+                Effects::READS_LAST_INSERT_ID
+            }
+            Call::NamedLock => Effects::NAMED_LOCK | Effects::SIDE_EFFECT_FUNCTION,
+            Call::Pure | Call::Syntax => Effects::empty(),
+            Call::ReleaseLock => Effects::RELEASES_NAMED_LOCK | Effects::SIDE_EFFECT_FUNCTION,
+            Call::RowCount => Effects::READS_ROW_COUNT,
+            Call::Sequence => Effects::SEQUENCE | Effects::SIDE_EFFECT_FUNCTION,
+            Call::SideEffect | Call::Unknown => Effects::SIDE_EFFECT_FUNCTION,
+            Call::Varying => Effects::NON_REPEATABLE,
+        };
+    }
+
+    /// Joins the statement to `found`; whether it is of a kind that may read from a replica.
+    fn finish(&mut self, found: &mut Found) -> bool {
+        if self.pending != Pending::Nothing || matches!(self.phase, Phase::With | Phase::BeforeFor)
+        {
+            self.effects |= Effects::DOUBTFUL;
+        }
+        let (kind, effects) = self.head.kind();
+        self.effects |= effects;
+        if found.statements == 0 {
+            found.kind = kind;
+            found.name = self.name;
+        }
+        found.statements = found.statements.saturating_add(1);
+        found.effects |= self.effects;
+        found.schema = self.schema.or(found.schema);
+        found.local_file = found.local_file.or(self.local_file);
+        found.locking = match (found.locking, self.locking) {
+            (Some(LockingClause::Update), _) | (_, Some(LockingClause::Update)) => {
+                Some(LockingClause::Update)
+            }
+            (one, other) => one.or(other),
+        };
+        matches!(
+            kind,
+            StatementKind::Select
+                | StatementKind::Values
+                | StatementKind::Table
+                | StatementKind::Show
+                | StatementKind::Describe
+        )
+    }
+}
