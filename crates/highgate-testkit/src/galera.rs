@@ -164,7 +164,7 @@ impl GaleraCluster {
             format!("--wsrep-sst-receive-address={}", own.sst.addr()),
             format!(
                 "--wsrep-provider-options=gmcast.listen_addr=tcp://{};ist.recv_addr={};\
-                 gcache.size=32M;evs.suspect_timeout=PT2S;evs.inactive_timeout=PT4S",
+                 gcache.size=32M;evs.keepalive_period=PT0.5S;evs.suspect_timeout=PT2S;evs.inactive_timeout=PT4S",
                 own.gmcast.addr(),
                 own.ist.addr()
             ),

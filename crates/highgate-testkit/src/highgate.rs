@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -26,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct HighgateProcess {
     child: Child,
     log: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
     scratch: Scratch,
     _reaper: Reaper,
 }
@@ -107,10 +109,13 @@ impl HighgateProcess {
         let pid = self.child.id();
         let mut ended = false;
         let found = wait_until(Deadline::after(PATIENCE), || {
-            // Asked before the log, so that the last lines of a process that ended count.
             ended = !is_alive(pid);
             self.log.lock().contains(text) || ended
         });
+        if ended {
+            // Its last words may still be in the pipe; a child of its own may also hold the pipe open.
+            let _ = wait_until(Deadline::seconds(1), || self.reader.is_finished());
+        }
         let log = self.log();
         anyhow::ensure!(
             found && log.contains(text),
@@ -162,19 +167,19 @@ impl HighgateProcess {
         let stderr = child.stderr.take().context("no standard error")?;
         let log = Arc::new(Mutex::new(String::new()));
         let sink = Arc::clone(&log);
-        std::thread::Builder::new()
-            .name("highgate-log".to_owned())
-            .spawn(move || {
-                for line in BufReader::new(stderr).lines() {
-                    let Ok(line) = line else { return };
-                    let mut log = sink.lock();
-                    log.push_str(&line);
-                    log.push('\n');
-                }
-            })?;
+        let thread = std::thread::Builder::new().name("highgate-log".to_owned());
+        let reader = thread.spawn(move || {
+            for line in BufReader::new(stderr).lines() {
+                let Ok(line) = line else { return };
+                let mut log = sink.lock();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        })?;
         Ok(Self {
             child,
             log,
+            reader,
             scratch,
             _reaper: reaper,
         })

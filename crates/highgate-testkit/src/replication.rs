@@ -5,6 +5,7 @@
 //! acknowledged only after a replica holds it (wait point AFTER_SYNC, practically no time-out), so kill -9 of
 //! the primary and [`ReplicationCluster::promote`] lose no acknowledged write.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -45,6 +46,7 @@ pub struct ReplicationCluster {
     nodes: Vec<MariaDb>,
     primary: Mutex<usize>,
     semi_sync: bool,
+    rebuilt: AtomicUsize,
 }
 
 impl ReplicationCluster {
@@ -94,6 +96,7 @@ impl ReplicationCluster {
             nodes,
             primary: Mutex::new(0),
             semi_sync: options.semi_sync,
+            rebuilt: AtomicUsize::new(0),
         };
         for node in &cluster.nodes {
             node.wait_ready()?;
@@ -189,6 +192,12 @@ impl ReplicationCluster {
         node.sql("SET GLOBAL read_only = 1")?;
         if self.try_follow(node, primary)? == Followed::Diverged {
             node.rebuild()?;
+            // A server skips events of its own id, and here it has to replay those of its former life.
+            let life = self.rebuilt.fetch_add(1, Ordering::Relaxed) + 1;
+            node.sql(&format!(
+                "SET GLOBAL server_id = {}",
+                100 * life + index + 1
+            ))?;
             self.follow(node, primary)?;
         }
         Ok(())

@@ -378,7 +378,7 @@ impl Peer<'_> {
             Reply::LocalInfile(file) => vec![[&[0xfb], file.as_bytes()].concat()],
             Reply::ColumnCount(count) => vec![wire::lenenc(*count)],
             Reply::Bytes(bytes) => return bytes.clone(),
-            Reply::Garbage => return vec![0xa5; 64],
+            Reply::Garbage => return garbage(),
             Reply::CloseAfter(_, inner) | Reply::HangAfter(_, inner) | Reply::ByteByByte(inner) => {
                 return self.encode(sequence, inner);
             }
@@ -427,6 +427,14 @@ impl Peer<'_> {
             }
         }
     }
+}
+
+/// A short frame with a wrong sequence number and a payload that means nothing. Its length is honest: a
+/// peer that believed a huge one would wait instead of seeing the garbage.
+fn garbage() -> Vec<u8> {
+    let mut bytes = vec![0x20, 0, 0, 0xa5];
+    bytes.extend_from_slice(&[0xa5; 32]);
+    bytes
 }
 
 #[cfg(test)]
