@@ -17,12 +17,15 @@
 pub mod auth;
 mod bytes;
 pub mod capability;
+pub mod client_login;
 pub mod command;
 pub mod error_code;
 pub mod greeting;
+pub mod login;
 pub mod packet;
 pub mod reply;
 pub mod scan;
+pub mod server_login;
 pub mod sql;
 
 pub use capability::{Capabilities, ServerFlavor, StatusFlags};

@@ -1,0 +1,224 @@
+use super::*;
+use crate::auth::{CACHING_SHA2, CLEAR, ED25519, NATIVE, native, sha2, with_nul};
+use crate::login::AuthSwitch;
+use crate::packet::split_packet;
+
+fn settings(plugin: &'static str) -> ClientLoginSettings {
+    ClientLoginSettings {
+        version: "8.0.36-highgate".into(),
+        connection_id: 1,
+        nonce: Nonce::from_random([200; 32]),
+        capabilities: Capabilities::from_halves(0x81bf_ffff, 0),
+        collation: 45,
+        status: StatusFlags::AUTOCOMMIT,
+        plugin,
+        is_private: false,
+        requires_tls: false,
+        rsa_public_key: Some(b"PEM".to_vec()),
+    }
+}
+
+fn request(plugin: &str, answer: Vec<u8>) -> Vec<u8> {
+    let request = LoginRequest {
+        capabilities: must_have() | Capabilities::PLUGIN_AUTH_LENENC | Capabilities::DEPRECATE_EOF,
+        max_packet: 0,
+        collation: 45,
+        user: "app".into(),
+        answer: Secret::new(answer),
+        schema: None,
+        plugin: plugin.into(),
+        attributes: Vec::new(),
+        zstd_level: None,
+    };
+    let mut out = Vec::new();
+    request.encode(&mut out);
+    out
+}
+
+fn greeted(settings: ClientLoginSettings) -> (ClientLogin, [u8; 20]) {
+    let mut machine = ClientLogin::new(settings);
+    let mut out = Vec::new();
+    machine.greeting(&mut out);
+    let (_, payload, _) = split_packet(&out).unwrap();
+    (machine, Greeting::parse(payload).unwrap().nonce)
+}
+
+fn account(stored: StoredPassword) -> Option<Account> {
+    Some(Account {
+        passwords: vec![stored],
+        ..Account::default()
+    })
+}
+
+fn sha2_form(password: &str) -> StoredPassword {
+    let salt = [b'x'; 20];
+    StoredPassword::Sha2 {
+        rounds: 5000,
+        salt,
+        hash: sha2::crypt(password.as_bytes(), &salt, 5000),
+    }
+}
+
+/// What one more packet, or the check that it asks for, leads to.
+fn settle(machine: &mut ClientLogin, action: ClientAction) -> ClientAction {
+    match action {
+        ClientAction::Verify(check) => machine.checked(check.run()),
+        other => other,
+    }
+}
+
+fn is_denied(action: &ClientAction) -> bool {
+    matches!(action, ClientAction::Refused { answer, .. } if answer.code == 1045)
+}
+
+#[test]
+fn a_hashed_native_account_gives_a_proof_for_other_servers() {
+    let (mut machine, nonce) = greeted(settings(NATIVE));
+    let action = machine.packet(1, &request(NATIVE, native::answer(b"pw", &nonce)));
+    assert!(matches!(action, ClientAction::LookUp { .. }));
+    let stored = StoredPassword::Native(native::double_hash(b"pw"));
+    let ClientAction::Done(login) = machine.account(account(stored)) else {
+        panic!("done")
+    };
+    assert_eq!(
+        login.proof,
+        Proof::Sha1(Secret::new(native::stage1(b"pw").to_vec()))
+    );
+    assert_eq!((login.seq, login.before_ok.len()), (2, 0));
+    assert!(login.capabilities.contains(Capabilities::DEPRECATE_EOF));
+}
+
+#[test]
+fn unknown_users_see_what_wrong_passwords_see() {
+    for plugin in [NATIVE, CACHING_SHA2] {
+        let known = if plugin == NATIVE {
+            StoredPassword::Native(native::double_hash(b"pw"))
+        } else {
+            sha2_form("pw")
+        };
+        let mut seen = Vec::new();
+        for found in [account(known), None] {
+            let (mut machine, _) = greeted(settings(plugin));
+            let answer = vec![7; if plugin == NATIVE { 20 } else { 32 }];
+            machine.packet(1, &request(plugin, answer));
+            let mut trail = vec![machine.account(found)];
+            if plugin == CACHING_SHA2 {
+                trail.push(machine.packet(3, &[sha2::ASK_KEY]));
+                trail.push(machine.packet(5, &[0; 256]));
+                let ClientAction::Verify(check) = machine.decrypted(None) else {
+                    panic!("check")
+                };
+                trail.push(machine.checked(check.run()));
+            }
+            seen.push(trail);
+        }
+        assert_eq!(seen[0], seen[1]);
+        assert!(is_denied(seen[0].last().unwrap()));
+    }
+}
+
+#[test]
+fn an_ed25519_account_is_switched_to_its_plugin() {
+    let (mut machine, _) = greeted(settings(NATIVE));
+    machine.packet(1, &request(NATIVE, vec![1; 20]));
+    let stored = StoredPassword::Ed25519(ed25519::public_key(b"pw"));
+    let ClientAction::Send(bytes) = machine.account(account(stored)) else {
+        panic!("switch")
+    };
+    let (header, payload, _) = split_packet(&bytes).unwrap();
+    let switch = AuthSwitch::parse(payload).unwrap();
+    assert_eq!(
+        (header.seq, switch.plugin, switch.challenge.len()),
+        (2, ED25519, 32)
+    );
+    let answer = ed25519::answer(b"pw", switch.challenge);
+    let ClientAction::Done(login) = machine.packet(3, &answer) else {
+        panic!("done")
+    };
+    assert_eq!((login.proof, login.seq), (Proof::None, 4));
+}
+
+#[test]
+fn a_dollar_form_needs_one_full_exchange_and_then_none() {
+    let (mut machine, nonce) = greeted(settings(CACHING_SHA2));
+    machine.packet(1, &request(CACHING_SHA2, sha2::answer(b"pw", &nonce)));
+    let action = machine.account(account(sha2_form("pw")));
+    assert_eq!(action, ClientAction::Send(vec![2, 0, 0, 2, 1, 4]));
+    let action = machine.packet(3, &[sha2::ASK_KEY]);
+    assert_eq!(action, ClientAction::Send(b"\x04\0\0\x04\x01PEM".to_vec()));
+    let masked = sha2::xor_nonce(with_nul(b"pw").expose(), &nonce);
+    assert!(matches!(
+        machine.packet(5, &[1; 256]),
+        ClientAction::RsaDecrypt { .. }
+    ));
+    let action = machine.decrypted(Some(masked));
+    let ClientAction::Done(login) = settle(&mut machine, action) else {
+        panic!("done")
+    };
+    assert_eq!(login.proof, Proof::Clear(Secret::new("pw")));
+    assert_eq!((login.seq, login.before_ok.len()), (6, 0));
+
+    let (mut machine, nonce) = greeted(settings(CACHING_SHA2));
+    machine.packet(1, &request(CACHING_SHA2, sha2::answer(b"pw", &nonce)));
+    let found = Account {
+        passwords: vec![sha2_form("pw")],
+        cached_sha2: login.learned_sha2,
+        ..Account::default()
+    };
+    let ClientAction::Done(login) = machine.account(Some(found)) else {
+        panic!("done")
+    };
+    assert_eq!((login.before_ok, login.seq), (vec![2, 0, 0, 2, 1, 3], 3));
+}
+
+#[test]
+fn either_of_two_passwords_is_right_while_one_is_rotated() {
+    for password in [b"new", b"old"] {
+        let (mut machine, nonce) = greeted(settings(NATIVE));
+        machine.packet(1, &request(NATIVE, native::answer(password, &nonce)));
+        let passwords = vec![StoredPassword::clear("new"), StoredPassword::clear("old")];
+        let action = machine.account(Some(Account {
+            passwords,
+            ..Account::default()
+        }));
+        assert!(matches!(action, ClientAction::Done(_)));
+    }
+}
+
+#[test]
+fn a_clear_password_is_not_taken_where_others_can_listen() {
+    let (mut machine, _) = greeted(settings(NATIVE));
+    machine.packet(1, &request(CLEAR, b"pw\0".to_vec()));
+    let action = machine.account(account(StoredPassword::clear("pw")));
+    assert!(
+        matches!(action, ClientAction::Send(_)),
+        "a switch to another plugin"
+    );
+
+    let mut private = settings(NATIVE);
+    private.is_private = true;
+    let (mut machine, _) = greeted(private);
+    machine.packet(1, &request(CLEAR, b"pw\0".to_vec()));
+    let action = machine.account(account(StoredPassword::clear("pw")));
+    assert!(matches!(
+        settle(&mut machine, action),
+        ClientAction::Done(_)
+    ));
+}
+
+#[test]
+fn an_empty_answer_is_right_for_an_empty_password_only() {
+    for (password, is_right) in [("", true), ("pw", false)] {
+        let (mut machine, _) = greeted(settings(NATIVE));
+        machine.packet(1, &request(NATIVE, Vec::new()));
+        let action = machine.account(account(StoredPassword::clear(password)));
+        assert_eq!(matches!(action, ClientAction::Done(_)), is_right);
+    }
+}
+
+#[test]
+fn packets_out_of_order_are_refused() {
+    let (mut machine, _) = greeted(settings(NATIVE));
+    let action = machine.packet(2, &request(NATIVE, Vec::new()));
+    assert!(matches!(action, ClientAction::Refused { answer, .. } if answer.code == 1156));
+}

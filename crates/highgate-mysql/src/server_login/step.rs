@@ -1,0 +1,290 @@
+//! The steps: a packet or a result in, one action out.
+
+use super::{Credential, Opened, ServerAction, ServerLogin, ServerLoginError, State, TlsWish};
+use crate::auth::{CACHING_SHA2, CLEAR, ED25519, NATIVE, Secret, sha2};
+use crate::capability::Capabilities;
+use crate::greeting::Greeting;
+use crate::login::{AuthSwitch, LoginRequest, parse_auth_more};
+use crate::packet::{Malformed, PacketWriter};
+use crate::reply::{ErrPacket, OkPacket};
+
+/// The longest packet that we say we take.
+const MAX_PACKET: u32 = 1 << 30;
+
+type Step = Result<ServerAction, ServerLoginError>;
+
+impl ServerLogin {
+    /// Takes the server's next packet.
+    pub fn packet(&mut self, seq: u8, payload: &[u8]) -> ServerAction {
+        let step = self.take(seq, payload);
+        self.settle(step)
+    }
+
+    /// TLS is on.
+    pub fn tls_started(&mut self) -> ServerAction {
+        let step = if self.state == State::StartingTls {
+            self.is_tls = true;
+            self.log_in()
+        } else {
+            Err(ServerLoginError::Unexpected)
+        };
+        self.settle(step)
+    }
+
+    /// What RSA made of the masked password.
+    pub fn encrypted(&mut self, bytes: &[u8]) -> ServerAction {
+        let step = if self.state == State::Encrypting {
+            self.state = State::Authenticating;
+            Ok(self.send(bytes))
+        } else {
+            Err(ServerLoginError::Unexpected)
+        };
+        self.settle(step)
+    }
+
+    /// What the client answered.
+    pub fn client_answer(&mut self, answer: &[u8]) -> ServerAction {
+        let step = match self.state {
+            State::AskingFirst => {
+                self.state = State::Authenticating;
+                Ok(self.send_login(Secret::new(answer)))
+            }
+            State::Asking => {
+                self.state = State::Authenticating;
+                Ok(self.send(answer))
+            }
+            _ => Err(ServerLoginError::Unexpected),
+        };
+        self.settle(step)
+    }
+
+    fn settle(&mut self, step: Step) -> ServerAction {
+        step.unwrap_or_else(|error| {
+            self.state = State::Ended;
+            ServerAction::Failed(error)
+        })
+    }
+
+    fn take(&mut self, seq: u8, payload: &[u8]) -> Step {
+        // Too many connections: some servers say so before they greet, with any sequence id.
+        if payload.first() == Some(&0xff) && self.state != State::Ended {
+            return Err(refused(payload)?);
+        }
+        if seq != self.seq {
+            return Err(ServerLoginError::Sequence {
+                expected: self.seq,
+                found: seq,
+            });
+        }
+        self.seq = seq.wrapping_add(1);
+        match (self.state, payload.first()) {
+            (State::Fresh, _) => self.greeted(Greeting::parse(payload)?),
+            (State::Authenticating, Some(0)) => self.opened(payload),
+            (State::Authenticating, Some(0xfe)) => self.switched(AuthSwitch::parse(payload)?),
+            (State::Authenticating, Some(1)) => self.more(payload),
+            (State::WaitingForKey, Some(1)) => self.key(payload),
+            (State::Authenticating | State::WaitingForKey, _) => {
+                Err(Malformed::new("OK, ERR or a step of authentication").into())
+            }
+            _ => Err(ServerLoginError::Unexpected),
+        }
+    }
+
+    fn greeted(&mut self, greeting: Greeting) -> Step {
+        let offers_tls = greeting.capabilities.contains(Capabilities::SSL);
+        let uses_tls = match self.settings.tls {
+            TlsWish::Disabled => false,
+            TlsWish::Preferred => offers_tls,
+            TlsWish::Required if !offers_tls => return Err(ServerLoginError::TlsNotOffered),
+            TlsWish::Required => true,
+        };
+        self.capabilities = self.choose(&greeting, uses_tls);
+        self.plugin.clone_from(&greeting.plugin);
+        self.challenge = greeting.nonce.to_vec();
+        self.greeting = Some(greeting);
+        if !uses_tls {
+            return self.log_in();
+        }
+        self.state = State::StartingTls;
+        let request = self.request(Secret::default());
+        let mut out = Vec::new();
+        let mut writer = PacketWriter::new(&mut out, self.seq);
+        writer.packet(|body| request.encode_ssl_request(body));
+        self.seq = writer.next_seq();
+        Ok(ServerAction::StartTls(out))
+    }
+
+    /// What both sides can, and what every login by plugins needs.
+    fn choose(&self, greeting: &Greeting, uses_tls: bool) -> Capabilities {
+        let needed = Capabilities::PROTOCOL_41
+            | Capabilities::SECURE_CONNECTION
+            | Capabilities::PLUGIN_AUTH
+            | Capabilities::PLUGIN_AUTH_LENENC;
+        let mut chosen = (self.settings.capabilities | needed) & greeting.capabilities;
+        chosen.insert(Capabilities::PROTOCOL_41);
+        // MariaDB reads our extended bits only where this one is as clear as in its greeting.
+        let is_extended = !greeting.capabilities.contains(Capabilities::LONG_PASSWORD);
+        chosen.set(Capabilities::LONG_PASSWORD, !is_extended);
+        chosen.set(Capabilities::SSL, uses_tls);
+        chosen.set(
+            Capabilities::CONNECT_WITH_DB,
+            self.settings.schema.is_some()
+                && greeting
+                    .capabilities
+                    .contains(Capabilities::CONNECT_WITH_DB),
+        );
+        chosen
+    }
+
+    fn log_in(&mut self) -> Step {
+        let Credential::Own(proof) = self.settings.credential.clone() else {
+            self.state = State::AskingFirst;
+            return Ok(self.ask_client());
+        };
+        // The greeting's plugin need not be the account's. One that can't be answered is met with
+        // an empty answer of the native plugin, so that the server names the account's by a switch.
+        let challenge = self.challenge.clone();
+        let is_answerable = matches!(self.plugin.as_str(), NATIVE | CACHING_SHA2);
+        let answer = match self.own_answer(&proof, &self.plugin, &challenge) {
+            Ok(answer) if is_answerable => answer,
+            _ => {
+                NATIVE.clone_into(&mut self.plugin);
+                self.own_answer(&proof, NATIVE, &challenge)
+                    .unwrap_or_default()
+            }
+        };
+        self.state = State::Authenticating;
+        Ok(self.send_login(answer))
+    }
+
+    fn send_login(&mut self, answer: Secret) -> ServerAction {
+        let request = self.request(answer);
+        let mut out = Vec::new();
+        let mut writer = PacketWriter::new(&mut out, self.seq);
+        writer.packet(|body| request.encode(body));
+        self.seq = writer.next_seq();
+        ServerAction::Send(out)
+    }
+
+    fn request(&self, answer: Secret) -> LoginRequest {
+        LoginRequest {
+            capabilities: self.capabilities,
+            max_packet: MAX_PACKET,
+            collation: self.settings.collation,
+            user: self.settings.user.clone(),
+            answer,
+            schema: self.settings.schema.clone(),
+            plugin: self.plugin.clone(),
+            attributes: self.settings.attributes.clone(),
+            zstd_level: self.settings.zstd_level,
+        }
+    }
+
+    fn send(&mut self, payload: &[u8]) -> ServerAction {
+        let mut out = Vec::new();
+        let mut writer = PacketWriter::new(&mut out, self.seq);
+        writer.payload(payload);
+        self.seq = writer.next_seq();
+        ServerAction::Send(out)
+    }
+
+    fn ask_client(&self) -> ServerAction {
+        ServerAction::AskClient {
+            plugin: self.plugin.clone(),
+            challenge: self.challenge.clone(),
+        }
+    }
+
+    fn switched(&mut self, switch: AuthSwitch<'_>) -> Step {
+        switch.plugin.clone_into(&mut self.plugin);
+        self.challenge = switch.challenge.to_vec();
+        match self.settings.credential.clone() {
+            Credential::Client => {
+                // A hostile server could have the client's password so.
+                if switch.plugin == CLEAR && !(self.settings.allows_clear && self.is_private()) {
+                    return Err(ServerLoginError::ClearRefused {
+                        plugin: CLEAR.to_owned(),
+                    });
+                }
+                self.state = State::Asking;
+                Ok(self.ask_client())
+            }
+            Credential::Own(proof) => {
+                let answer = self.own_answer(&proof, switch.plugin, switch.challenge)?;
+                let payload = match switch.plugin {
+                    // An empty password has a signature, too.
+                    ED25519 if answer.expose().is_empty() => {
+                        Secret::new(crate::auth::ed25519::answer(b"", switch.challenge))
+                    }
+                    CACHING_SHA2 if answer.expose().is_empty() => Secret::new([0]),
+                    _ => answer,
+                };
+                Ok(self.send(payload.expose()))
+            }
+        }
+    }
+
+    fn more(&mut self, payload: &[u8]) -> Step {
+        let data = parse_auth_more(payload).unwrap_or_default();
+        match self.settings.credential.clone() {
+            Credential::Client if data == [sha2::FAST_OK] => {
+                Ok(ServerAction::TellClientMore(data.to_vec()))
+            }
+            Credential::Client => {
+                self.state = State::Asking;
+                Ok(ServerAction::AskClientMore(data.to_vec()))
+            }
+            Credential::Own(_) if self.plugin != CACHING_SHA2 => {
+                Err(Malformed::new("more data of caching_sha2_password").into())
+            }
+            Credential::Own(proof) => match data {
+                [sha2::FAST_OK] => Ok(ServerAction::Wait),
+                [sha2::FULL_NEEDED] => {
+                    let password = self.own_password(&proof)?;
+                    if self.is_private() {
+                        return Ok(self.send(password.expose()));
+                    }
+                    self.state = State::WaitingForKey;
+                    Ok(self.send(&[sha2::ASK_KEY]))
+                }
+                _ => Err(Malformed::new("a step of caching_sha2_password").into()),
+            },
+        }
+    }
+
+    fn key(&mut self, payload: &[u8]) -> Step {
+        let Credential::Own(proof) = self.settings.credential.clone() else {
+            return Err(ServerLoginError::Unexpected);
+        };
+        let password = self.own_password(&proof)?;
+        self.state = State::Encrypting;
+        Ok(ServerAction::RsaEncrypt {
+            public_key_pem: parse_auth_more(payload).unwrap_or_default().to_vec(),
+            bytes: sha2::xor_nonce(password.expose(), &self.challenge),
+        })
+    }
+
+    fn opened(&mut self, payload: &[u8]) -> Step {
+        let ok = OkPacket::parse(payload, self.capabilities)?;
+        let greeting = self.greeting.take().ok_or(ServerLoginError::Unexpected)?;
+        self.state = State::Ended;
+        Ok(ServerAction::Done(Box::new(Opened {
+            greeting,
+            capabilities: self.capabilities,
+            plugin: std::mem::take(&mut self.plugin),
+            status: ok.status,
+            warnings: ok.warnings,
+            session_track: ok.session_track.to_vec(),
+            is_tls: self.is_tls,
+        })))
+    }
+}
+
+fn refused(payload: &[u8]) -> Result<ServerLoginError, Malformed> {
+    let err = ErrPacket::parse(payload)?;
+    Ok(ServerLoginError::Refused {
+        code: err.code,
+        sqlstate: err.sqlstate,
+        message: err.text(),
+    })
+}

@@ -1,0 +1,224 @@
+use super::*;
+use crate::auth::{CACHING_SHA2, CLEAR, ED25519, NATIVE, StoredPassword, native, sha2};
+use crate::client_login::{Account, ClientAction, ClientLogin, ClientLoginSettings, Nonce};
+use crate::packet::{PacketWriter, split_packet};
+
+fn settings(credential: Credential) -> ServerLoginSettings {
+    ServerLoginSettings {
+        user: "app".into(),
+        credential,
+        schema: Some("shop".into()),
+        capabilities: Capabilities::DEPRECATE_EOF
+            | Capabilities::SESSION_TRACK
+            | Capabilities::CONNECT_ATTRS,
+        collation: 45,
+        attributes: vec![("program_name".into(), "highgate".into())],
+        tls: TlsWish::Disabled,
+        is_private: false,
+        allows_clear: false,
+        zstd_level: None,
+    }
+}
+
+fn clear(password: &str) -> Credential {
+    Credential::Own(Proof::Clear(Secret::new(password)))
+}
+
+fn peer(plugin: &'static str, is_private: bool) -> ClientLogin {
+    ClientLogin::new(ClientLoginSettings {
+        version: "11.4.2-MariaDB".into(),
+        connection_id: 9,
+        nonce: Nonce::from_random([77; 32]),
+        capabilities: Capabilities::from_halves(0x81bf_f7ff, 0x1d),
+        collation: 45,
+        status: StatusFlags::AUTOCOMMIT,
+        plugin,
+        is_private,
+        requires_tls: false,
+        rsa_public_key: Some(b"PEM".to_vec()),
+    })
+}
+
+/// Plays both machines against each other, with an RSA that changes nothing.
+fn play(mut ours: ServerLogin, mut theirs: ClientLogin, stored: StoredPassword) -> ServerAction {
+    let mut bytes = Vec::new();
+    theirs.greeting(&mut bytes);
+    loop {
+        let mut action = ServerAction::Wait;
+        let mut rest = bytes.as_slice();
+        while let Some((header, payload, tail)) = split_packet(rest) {
+            action = ours.packet(header.seq, payload);
+            rest = tail;
+        }
+        let sent = match action {
+            ServerAction::Send(sent) => sent,
+            ServerAction::RsaEncrypt { bytes, .. } => match ours.encrypted(bytes.expose()) {
+                ServerAction::Send(sent) => sent,
+                other => return other,
+            },
+            other => return other,
+        };
+        let (header, payload, _) = split_packet(&sent).unwrap();
+        let mut action = theirs.packet(header.seq, payload);
+        bytes = loop {
+            action = match action {
+                ClientAction::LookUp { .. } => theirs.account(Some(Account {
+                    passwords: vec![stored.clone()],
+                    ..Account::default()
+                })),
+                ClientAction::Verify(check) => theirs.checked(check.run()),
+                ClientAction::RsaDecrypt { bytes } => theirs.decrypted(Some(Secret::new(bytes))),
+                ClientAction::Send(bytes) => break bytes,
+                ClientAction::Done(login) => {
+                    let mut out = login.before_ok.clone();
+                    PacketWriter::new(&mut out, login.seq).payload(&[0, 0, 0, 2, 0, 0, 0]);
+                    break out;
+                }
+                ClientAction::Refused { answer, seq } => {
+                    let mut out = Vec::new();
+                    answer.encode(&mut out, seq);
+                    break out;
+                }
+                ClientAction::StartTls => panic!("no TLS was asked for"),
+            };
+        };
+    }
+}
+
+fn stored(plugin: &str, password: &str) -> StoredPassword {
+    let bytes = password.as_bytes();
+    match plugin {
+        NATIVE => StoredPassword::Native(native::double_hash(bytes)),
+        ED25519 => StoredPassword::Ed25519(crate::auth::ed25519::public_key(bytes)),
+        _ => {
+            let salt = [b'q'; 20];
+            StoredPassword::Sha2 {
+                rounds: 5000,
+                salt,
+                hash: sha2::crypt(bytes, &salt, 5000),
+            }
+        }
+    }
+}
+
+#[test]
+fn both_machines_agree_for_every_plugin_and_greeting() {
+    for greeted in [NATIVE, CACHING_SHA2] {
+        for account in [NATIVE, CACHING_SHA2, ED25519] {
+            for is_private in [false, true] {
+                let mut ours = settings(clear("pw"));
+                ours.is_private = is_private;
+                let action = play(
+                    ServerLogin::new(ours),
+                    peer(greeted, is_private),
+                    stored(account, "pw"),
+                );
+                let ServerAction::Done(opened) = action else {
+                    panic!("{greeted} {account}")
+                };
+                assert_eq!(opened.plugin, account);
+                assert_eq!(opened.status, StatusFlags::AUTOCOMMIT);
+                assert!(opened.capabilities.contains(Capabilities::DEPRECATE_EOF));
+                let wrong = ServerLogin::new(settings(clear("no")));
+                let action = play(wrong, peer(greeted, false), stored(account, "pw"));
+                assert!(matches!(
+                    action,
+                    ServerAction::Failed(ServerLoginError::Refused { code: 1045, .. })
+                ));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hashed_account_is_opened_by_its_first_hash() {
+    let proof = Proof::Sha1(Secret::new(native::stage1(b"pw").to_vec()));
+    let ours = ServerLogin::new(settings(Credential::Own(proof.clone())));
+    let action = play(ours, peer(CACHING_SHA2, false), stored(NATIVE, "pw"));
+    assert!(matches!(action, ServerAction::Done(_)));
+    let ours = ServerLogin::new(settings(Credential::Own(proof)));
+    let action = play(ours, peer(CACHING_SHA2, false), stored(ED25519, "pw"));
+    assert!(matches!(
+        action,
+        ServerAction::Failed(ServerLoginError::ProofMissing { .. })
+    ));
+}
+
+#[test]
+fn a_server_does_not_get_the_password_where_others_can_listen() {
+    let mut ours = ServerLogin::new(settings(clear("pw")));
+    let mut bytes = Vec::new();
+    peer(NATIVE, false).greeting(&mut bytes);
+    ours.packet(0, &bytes[4..]);
+    let mut switch = Vec::new();
+    crate::login::AuthSwitch {
+        plugin: CLEAR,
+        challenge: &[],
+    }
+    .encode(&mut switch);
+    let action = ours.packet(2, &switch);
+    assert!(matches!(
+        action,
+        ServerAction::Failed(ServerLoginError::ClearRefused { .. })
+    ));
+}
+
+#[test]
+fn a_challenge_is_handed_to_the_client_and_its_answer_on() {
+    let mut ours = ServerLogin::new(settings(Credential::Client));
+    let mut bytes = Vec::new();
+    peer(NATIVE, false).greeting(&mut bytes);
+    let ServerAction::AskClient { plugin, challenge } = ours.packet(0, &bytes[4..]) else {
+        panic!("the client is asked")
+    };
+    assert_eq!((plugin.as_str(), challenge.len()), (NATIVE, 20));
+    let ServerAction::Send(sent) = ours.client_answer(&[5; 20]) else {
+        panic!("login")
+    };
+    let (_, payload, _) = split_packet(&sent).unwrap();
+    let first = crate::login::LoginRequest::parse_first(payload).unwrap();
+    let crate::login::FirstPacket::Login(login) = first else {
+        panic!("login")
+    };
+    assert_eq!(login.answer, Secret::new([5; 20]));
+    let action = ours.packet(2, &[0, 0, 0, 2, 0, 0, 0]);
+    assert!(matches!(action, ServerAction::Done(_)));
+}
+
+#[test]
+fn tls_that_is_required_and_not_offered_is_an_error() {
+    let mut wish = settings(clear("pw"));
+    wish.tls = TlsWish::Required;
+    let mut bytes = Vec::new();
+    let mut theirs = peer(NATIVE, false);
+    theirs.greeting(&mut bytes);
+    let mut greeting = Greeting::parse(&bytes[4..]).unwrap();
+    greeting.capabilities.insert(Capabilities::SSL);
+    let mut with_tls = Vec::new();
+    greeting.encode(&mut with_tls);
+    let mut ours = ServerLogin::new(wish.clone());
+    assert!(matches!(ours.packet(0, &with_tls), ServerAction::StartTls(out) if out.len() == 36));
+    assert!(matches!(ours.tls_started(), ServerAction::Send(_)));
+    greeting.capabilities.remove(Capabilities::SSL);
+    let mut without = Vec::new();
+    greeting.encode(&mut without);
+    let action = ServerLogin::new(wish).packet(0, &without);
+    assert_eq!(
+        action,
+        ServerAction::Failed(ServerLoginError::TlsNotOffered)
+    );
+}
+
+#[test]
+fn an_error_in_place_of_the_greeting_is_the_servers_refusal() {
+    let action =
+        ServerLogin::new(settings(clear("pw"))).packet(0, b"\xff\x10\x04Too many connections");
+    assert!(matches!(
+        action,
+        ServerAction::Failed(ServerLoginError::Refused {
+            code: 1040,
+            sqlstate: None,
+            ..
+        })
+    ));
+}
