@@ -1,6 +1,6 @@
 //! A whole file: its things, their names, and what does not fit together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml_edit::{Document, Item, TableLike};
 
@@ -26,7 +26,7 @@ pub(super) fn parse(file_name: &str, text: &str, node: &NodeName) -> Result<Pars
             found: Vec::new(),
         },
         places: BTreeMap::new(),
-        failed: Vec::new(),
+        failed: BTreeSet::new(),
         config: Config::default(),
         node: node.clone(),
     };
@@ -54,7 +54,7 @@ struct File<'a> {
     /// Where each thing and each of its settings is written; the thing itself under "".
     places: BTreeMap<(Place, &'static str), Span>,
     /// Settings that are missing or could not be read; nothing is said about them twice.
-    failed: Vec<(Place, &'static str)>,
+    failed: BTreeSet<(Place, &'static str)>,
     config: Config,
     node: NodeName,
 }
@@ -217,6 +217,7 @@ impl File<'_> {
         let wrong = |at: Span, reader: &mut Reader<'_>| {
             let what = format!("`{name}` is not a list of tables");
             let expected = heading.to_owned();
+            reader.source.hide_line_at(at.start);
             reader.error(
                 at,
                 Mistake {

@@ -124,6 +124,7 @@ impl Reader<'_> {
     /// The value of an item; what is wrong with it is noted.
     fn value(&mut self, kind: &Kind, item: &Item, at: &Span) -> Option<Value> {
         let Some(toml) = item.as_value() else {
+            self.source.hide_line_at(at.start);
             self.error(at.clone(), kind.mistake("this is a table".to_owned()));
             return None;
         };
@@ -142,6 +143,9 @@ impl Reader<'_> {
         match scalar(kind, toml) {
             Ok(value) => Some(value),
             Err(mistake) => {
+                if toml.is_inline_table() || toml.is_array() {
+                    self.source.hide_line_at(at.start);
+                }
                 self.error(toml.span().unwrap_or_else(|| at.clone()), mistake);
                 None
             }
@@ -150,8 +154,9 @@ impl Reader<'_> {
 
     fn unknown<T>(&mut self, table: &TableOf<T>, prefix: &str, name: &str, item: &Item, at: Span) {
         // What an unknown key holds may be a secret whose key is mistyped.
-        if let Some(span) = item.as_value().and_then(Toml::span) {
-            self.source.hide(span);
+        match item.as_value().and_then(Toml::span) {
+            Some(span) => self.source.hide(span),
+            None => self.source.hide_line_at(at.start),
         }
         let full = format!("{prefix}{name}");
         if let Some((_, reason)) = table.refused.iter().find(|(known, _)| *known == full) {
@@ -202,6 +207,7 @@ impl Reader<'_> {
     }
 
     fn not_a_table(&mut self, name: &str, item: &Item, at: Span) {
+        self.source.hide_line_at(at.start);
         let at = item.span().unwrap_or(at);
         let expected = format!("a table such as {name} = {{ … }}");
         let what = format!("`{}` is not a table", short(name));

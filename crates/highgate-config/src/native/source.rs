@@ -1,6 +1,6 @@
 //! A file's text: offsets to lines and columns, and lines that may be shown.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 /// The longest part of a line that is shown.
 const WIDEST: usize = 160;
@@ -9,8 +9,8 @@ pub(super) struct Source<'a> {
     text: &'a str,
     /// Offset of each line's first byte.
     starts: Vec<usize>,
-    /// What must not be shown.
-    hidden: Vec<Range<usize>>,
+    /// What must not be shown: ends by starts, none touching another.
+    hidden: BTreeMap<usize, usize>,
 }
 
 pub(super) struct Spot {
@@ -30,27 +30,62 @@ impl<'a> Source<'a> {
         Self {
             text,
             starts: std::iter::once(0).chain(after).collect(),
-            hidden: Vec::new(),
+            hidden: BTreeMap::new(),
         }
     }
 
     /// Nothing of this range will be shown.
     pub(super) fn hide(&mut self, range: Range<usize>) {
-        self.hidden.push(range);
+        let Range { mut start, mut end } = range;
+        let before = self
+            .hidden
+            .range(..=start)
+            .next_back()
+            .filter(|(_, last)| **last >= start);
+        if let Some((first, last)) = before {
+            (start, end) = (*first, end.max(*last));
+        }
+        while let Some((first, last)) = self.hidden.range(start..=end).next() {
+            end = end.max(*last);
+            let first = *first;
+            self.hidden.remove(&first);
+        }
+        self.hidden.insert(start, end);
     }
 
     /// No value will be shown: where the text is not TOML, nobody knows what is a secret.
     pub(super) fn hide_all_values(&mut self) {
-        for start in &self.starts {
-            let rest = self.text.get(*start..).unwrap_or_default();
-            let line = rest.lines().next().unwrap_or_default();
-            let is_heading = line.trim_start().starts_with('[') && !line.contains(['"', '\'']);
-            match line.find('=') {
-                Some(at) => self.hidden.push(start + at + 1..start + line.len()),
-                None if is_heading => {}
-                None => self.hidden.push(*start..start + line.len()),
-            }
+        for line in 1..=self.starts.len() {
+            self.hide_line(line);
         }
+    }
+
+    /// No value of the line at `offset` will be shown: it is of another shape than declared.
+    pub(super) fn hide_line_at(&mut self, offset: usize) {
+        self.hide_line(self.line_of(offset));
+    }
+
+    fn hide_line(&mut self, line: usize) {
+        let start = self.start_of(line);
+        let text = self.line_from(start);
+        let is_heading = text.trim_start().starts_with('[') && !text.contains(['"', '\'']);
+        let from = text.find('=').map(|at| at + 1);
+        let end = start + text.len();
+        if let Some(from) = from.or((!is_heading).then_some(0)) {
+            self.hide(start + from..end);
+        }
+    }
+
+    fn start_of(&self, line: usize) -> usize {
+        self.starts
+            .get(line.saturating_sub(1))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    fn line_from(&self, start: usize) -> &'a str {
+        let rest = self.text.get(start..).unwrap_or_default();
+        rest.split('\n').next().unwrap_or_default()
     }
 
     pub(super) fn line_of(&self, offset: usize) -> usize {
@@ -97,7 +132,8 @@ impl<'a> Source<'a> {
     }
 
     fn is_hidden(&self, at: usize, c: char) -> bool {
-        !matches!(c, '"' | '\'' | ' ') && self.hidden.iter().any(|range| range.contains(&at))
+        let before = self.hidden.range(..=at).next_back();
+        !matches!(c, '"' | '\'' | ' ') && before.is_some_and(|(_, end)| at < *end)
     }
 }
 
@@ -107,5 +143,20 @@ fn printable(c: char) -> char {
         '\t' => ' ',
         c if c.is_control() => '·',
         c => c,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_ranges_that_overlap_become_one() {
+        let mut source = Source::new("0123456789");
+        for range in [4..5, 6..8, 2..3, 1..7, 1..2] {
+            source.hide(range);
+        }
+        assert_eq!(source.hidden, BTreeMap::from([(1, 8)]));
+        assert_eq!(source.spot(&(0..1)).shown, "0·······89");
     }
 }

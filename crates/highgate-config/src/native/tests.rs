@@ -63,6 +63,15 @@ fn no_report_shows_a_secret() {
         "[[backend]]\nname = 'b'\nmonitor = { password = 'hunter2', x = 1 }",
         "[[users]]\npassword = 'hunter2'",
         "password = ['hunter2']",
+        "[[user]]\nname = 'a'\npassword.x = 'hunter2'",
+        "[[user]]\nname = 'a'\npasword.x = 'hunter2'",
+        "[[user]]\nname = 'a'\npassword = { x = 'hunter2' }",
+        "user = { name = 'a', password = 'hunter2' }",
+        "user = [{ name = 'a', password = 'hunter2' }, 'hunter2']",
+        "user.password = 'hunter2'",
+        "[[backend]]\nname = 'b'\nmonitor = ['hunter2']",
+        "[[backend]]\nname = { password = 'hunter2' }",
+        "workers = { password = 'hunter2' }",
     ] {
         let report = read(text).unwrap_err().to_string();
         assert!(!report.contains("hunter2"), "{report}");
