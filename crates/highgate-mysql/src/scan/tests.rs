@@ -1,1 +1,389 @@
+use super::*;
+use crate::packet::PacketWriter;
 
+/// A reply as packets from sequence id 1 on.
+fn reply(payloads: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = PacketWriter::new(&mut out, 1);
+    for payload in payloads {
+        writer.payload(payload);
+    }
+    out
+}
+
+const COLUMN: &[u8] = b"\x03def\0\0\0\x011\0\x0c\x3f\0\x01\0\0\0\x08\x81\0\0\0\0";
+const OLD: Capabilities = Capabilities::PROTOCOL_41;
+const NEW: Capabilities = Capabilities::PROTOCOL_41.union(Capabilities::DEPRECATE_EOF);
+const ERR: &[u8] = b"\xff\x15\x04#28000no";
+
+fn eof(status: u16) -> Vec<u8> {
+    let [a, b] = status.to_le_bytes();
+    vec![0xfe, 0, 0, a, b]
+}
+
+fn ok(header: u8, status: u16) -> Vec<u8> {
+    let [a, b] = status.to_le_bytes();
+    vec![header, 3, 7, a, b, 1, 0]
+}
+
+/// The end in the form of `caps`.
+fn end(caps: Capabilities, status: u16) -> Vec<u8> {
+    if caps.contains(Capabilities::DEPRECATE_EOF) {
+        ok(0xfe, status)
+    } else {
+        eof(status)
+    }
+}
+
+/// Scans whole, cut at every byte, and byte by byte; all must agree.
+fn scan(kind: CommandKind, caps: Capabilities, bytes: &[u8]) -> ReplyScanner {
+    let mut whole = ReplyScanner::new(kind, caps);
+    let found = whole.feed(bytes);
+    assert_eq!(
+        (found.consumed, found.state),
+        (bytes.len(), ScanState::Done)
+    );
+    for cut in 1..bytes.len() {
+        let mut scanner = ReplyScanner::new(kind, caps);
+        let (head, tail) = bytes.split_at(cut);
+        assert_eq!(
+            scanner.feed(head),
+            Scan {
+                consumed: cut,
+                state: ScanState::More
+            },
+            "{cut}"
+        );
+        assert_eq!(
+            scanner.feed(tail),
+            Scan {
+                consumed: tail.len(),
+                state: ScanState::Done
+            },
+            "{cut}"
+        );
+        assert_eq!(format!("{scanner:?}"), format!("{whole:?}"), "{cut}");
+        assert_eq!(scanner.last_packet(), whole.last_packet());
+    }
+    let mut single = ReplyScanner::new(kind, caps);
+    for (at, byte) in bytes.iter().enumerate() {
+        let is_last = at + 1 == bytes.len();
+        let state = if is_last {
+            ScanState::Done
+        } else {
+            ScanState::More
+        };
+        assert_eq!(single.feed(&[*byte]), Scan { consumed: 1, state });
+    }
+    assert_eq!(format!("{single:?}"), format!("{whole:?}"));
+    let mut longer = bytes.to_vec();
+    longer.extend_from_slice(b"next");
+    let mut scanner = ReplyScanner::new(kind, caps);
+    assert_eq!(
+        scanner.feed(&longer),
+        Scan {
+            consumed: bytes.len(),
+            state: ScanState::Done
+        }
+    );
+    whole
+}
+
+fn text_set(caps: Capabilities, rows: usize, status: u16) -> Vec<Vec<u8>> {
+    let mut packets = vec![vec![2], COLUMN.to_vec(), COLUMN.to_vec()];
+    if !caps.contains(Capabilities::DEPRECATE_EOF) {
+        packets.push(eof(2));
+    }
+    for _ in 0..rows {
+        packets.push(b"\x01a\xfb".to_vec());
+    }
+    packets.push(end(caps, status));
+    packets
+}
+
+fn joined(packets: &[Vec<u8>]) -> Vec<u8> {
+    reply(&packets.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+#[test]
+fn an_ok_is_a_whole_reply() {
+    for kind in [
+        CommandKind::Query,
+        CommandKind::Execute,
+        CommandKind::Simple,
+    ] {
+        let scanner = scan(kind, NEW, &reply(&[&ok(0, 2)]));
+        assert_eq!((scanner.affected_rows(), scanner.last_insert_id()), (3, 7));
+        assert_eq!(scanner.status(), Some(StatusFlags::AUTOCOMMIT));
+        assert_eq!((scanner.warnings(), scanner.results()), (1, 1));
+        assert!(scanner.bytes_passed() && !scanner.first_packet_is_error());
+    }
+}
+
+#[test]
+fn an_err_first_is_known_as_such() {
+    for kind in [
+        CommandKind::Query,
+        CommandKind::Execute,
+        CommandKind::Prepare,
+        CommandKind::Fetch,
+        CommandKind::FieldList,
+        CommandKind::Statistics,
+        CommandKind::Simple,
+        CommandKind::BinlogDump,
+    ] {
+        let scanner = scan(kind, OLD, &reply(&[ERR]));
+        assert!(scanner.first_packet_is_error(), "{kind:?}");
+        assert_eq!(
+            scanner.error(),
+            Some(ServerError {
+                code: 1045,
+                sqlstate: *b"28000"
+            })
+        );
+        assert_eq!(scanner.status(), None);
+    }
+}
+
+#[test]
+fn rows_are_counted_to_the_end() {
+    for caps in [OLD, NEW] {
+        for kind in [CommandKind::Query, CommandKind::Execute] {
+            for rows in [0, 1, 5] {
+                let scanner = scan(kind, caps, &joined(&text_set(caps, rows, 0x22)));
+                assert_eq!((scanner.rows(), scanner.columns()), (rows as u64, 2));
+                assert_eq!(scanner.status(), Some(StatusFlags::from_bits_retain(0x22)));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_in_the_middle_of_rows_ends_the_reply() {
+    let mut packets = text_set(NEW, 2, 2);
+    packets.pop();
+    packets.push(ERR.to_vec());
+    let scanner = scan(CommandKind::Query, NEW, &joined(&packets));
+    assert!(scanner.error().is_some() && !scanner.first_packet_is_error());
+    assert_eq!(scanner.rows(), 2);
+}
+
+#[test]
+fn several_results_are_one_reply() {
+    for caps in [OLD, NEW] {
+        let mut packets = text_set(caps, 2, 2 | 8);
+        packets.push(ok(0, 2 | 8));
+        packets.extend(text_set(caps, 1, 2 | 8));
+        packets.push(ok(0, 2));
+        let scanner = scan(CommandKind::Query, caps, &joined(&packets));
+        assert_eq!((scanner.results(), scanner.rows()), (4, 1));
+    }
+}
+
+#[test]
+fn a_cursor_sends_definitions_and_no_rows() {
+    let packets = [vec![1], COLUMN.to_vec(), end(OLD, 0x42)];
+    let scanner = scan(CommandKind::Execute, OLD, &joined(&packets));
+    assert!(
+        scanner
+            .status()
+            .unwrap()
+            .contains(StatusFlags::CURSOR_EXISTS)
+    );
+    let packets = [vec![1], COLUMN.to_vec(), end(NEW, 0x42)];
+    let scanner = scan(CommandKind::Execute, NEW, &joined(&packets));
+    assert!(
+        scanner
+            .status()
+            .unwrap()
+            .contains(StatusFlags::CURSOR_EXISTS)
+    );
+    for caps in [OLD, NEW] {
+        let packets = [b"\0\0\x01".to_vec(), b"\0\0\x02".to_vec(), end(caps, 0x82)];
+        assert_eq!(scan(CommandKind::Fetch, caps, &joined(&packets)).rows(), 2);
+    }
+}
+
+#[test]
+fn a_prepared_statement_tells_its_id_params_and_columns() {
+    for (caps, columns, params) in [
+        (OLD, 0, 0),
+        (OLD, 1, 2),
+        (OLD, 0, 1),
+        (OLD, 2, 0),
+        (NEW, 1, 2),
+        (NEW, 0, 1),
+        (NEW, 2, 0),
+    ] {
+        let mut packets = vec![vec![0, 9, 0, 0, 0, columns, 0, params, 0, 0, 4, 0]];
+        for count in [params, columns] {
+            packets.extend((0..count).map(|_| COLUMN.to_vec()));
+            if count > 0 && caps == OLD {
+                packets.push(eof(2));
+            }
+        }
+        let scanner = scan(CommandKind::Prepare, caps, &joined(&packets));
+        let (columns, params) = (u16::from(columns), u16::from(params));
+        assert_eq!(
+            scanner.prepared(),
+            Some(Prepared {
+                statement_id: 9,
+                columns,
+                params
+            })
+        );
+        assert_eq!(scanner.warnings(), 4);
+    }
+}
+
+#[test]
+fn single_packets_and_lists_end_where_they_should() {
+    scan(CommandKind::Statistics, NEW, &reply(&[b"Uptime: 5"]));
+    scan(CommandKind::Simple, OLD, &reply(&[&eof(2)]));
+    for caps in [OLD, NEW] {
+        let packets = [COLUMN.to_vec(), COLUMN.to_vec(), end(caps, 2)];
+        assert_eq!(
+            scan(CommandKind::FieldList, caps, &joined(&packets)).rows(),
+            2
+        );
+        scan(
+            CommandKind::BinlogDump,
+            caps,
+            &reply(&[b"\0event", b"\0another", &eof(0)]),
+        );
+    }
+}
+
+#[test]
+fn commands_without_a_reply_have_none() {
+    let mut scanner = ReplyScanner::new(CommandKind::NoReply, NEW);
+    assert_eq!(
+        scanner.feed(&[]),
+        Scan {
+            consumed: 0,
+            state: ScanState::Done
+        }
+    );
+    assert_eq!(
+        scanner.feed(&[1]).state,
+        ScanState::Broken(ScanError::Unexpected)
+    );
+}
+
+#[test]
+fn a_row_that_begins_like_an_eof_is_a_row() {
+    // 0xfe and eight bytes of length: a first value of 16 MiB or more, so the packet is long.
+    let mut row = vec![0xfe];
+    row.extend_from_slice(&(MAX_PAYLOAD as u64).to_le_bytes());
+    row.resize(9 + MAX_PAYLOAD, 0xff);
+    for caps in [OLD, NEW] {
+        let mut packets = text_set(caps, 1, 2);
+        let last = packets.len() - 1;
+        packets.insert(last, row.clone());
+        let bytes = joined(&packets);
+        for chunk in [bytes.len(), 65_536, 1_000_003] {
+            let mut scanner = ReplyScanner::new(CommandKind::Query, caps);
+            let mut state = ScanState::More;
+            for part in bytes.chunks(chunk) {
+                assert_eq!(state, ScanState::More);
+                let found = scanner.feed(part);
+                assert_eq!(found.consumed, part.len());
+                state = found.state;
+            }
+            assert_eq!((state, scanner.rows()), (ScanState::Done, 2));
+        }
+    }
+}
+
+#[test]
+fn the_continuation_of_a_long_row_is_not_a_packet_of_its_own() {
+    let mut packets = text_set(NEW, 0, 2);
+    packets.insert(3, [vec![1], vec![0xff; MAX_PAYLOAD - 1]].concat());
+    let bytes = joined(&packets);
+    let mut scanner = ReplyScanner::new(CommandKind::Query, NEW);
+    assert_eq!(scanner.feed(&bytes).state, ScanState::Done);
+    assert_eq!((scanner.rows(), scanner.error()), (1, None));
+}
+
+#[test]
+fn progress_reports_are_not_the_end() {
+    let progress: &[u8] = b"\xff\xff\xff\x01\x01\x02\0\0\x05stage";
+    let bytes = reply(&[progress, progress, &ok(0, 2)]);
+    let scanner = scan(CommandKind::Query, NEW, &bytes);
+    assert_eq!(scanner.error(), None);
+}
+
+#[test]
+fn cached_metadata_is_left_out() {
+    let caps = NEW | Capabilities::MARIADB_CACHE_METADATA;
+    let packets = [vec![2, 0], b"\0\0a".to_vec(), end(caps, 2)];
+    assert_eq!(
+        scan(CommandKind::Execute, caps, &joined(&packets)).rows(),
+        1
+    );
+    let packets = [vec![1, 1], COLUMN.to_vec(), b"\0\0a".to_vec(), end(caps, 2)];
+    assert_eq!(
+        scan(CommandKind::Execute, caps, &joined(&packets)).rows(),
+        1
+    );
+    let caps = OLD | Capabilities::MARIADB_CACHE_METADATA;
+    let packets = [vec![2, 0], eof(2), b"\0\0a".to_vec(), eof(2)];
+    assert_eq!(
+        scan(CommandKind::Execute, caps, &joined(&packets)).rows(),
+        1
+    );
+}
+
+#[test]
+fn a_local_file_is_asked_for_by_name_and_waited_for() {
+    let mut scanner = ReplyScanner::new(CommandKind::Query, NEW);
+    let bytes = reply(&[b"\xfb/tmp/data.csv"]);
+    let found = scanner.feed(&bytes);
+    assert_eq!(
+        (found.consumed, found.state),
+        (bytes.len(), ScanState::NeedsLocalInfile)
+    );
+    assert_eq!(scanner.local_infile(), Some(b"/tmp/data.csv".as_slice()));
+    scanner.local_infile_sent(4);
+    let mut out = Vec::new();
+    PacketWriter::new(&mut out, 4).payload(&ok(0, 2));
+    assert_eq!(scanner.feed(&out).state, ScanState::Done);
+    assert_eq!(scanner.affected_rows(), 3);
+}
+
+#[test]
+fn a_wrong_sequence_id_breaks_the_reply() {
+    let mut bytes = joined(&text_set(NEW, 3, 2));
+    let third_row = bytes.len() - (4 + 7) - 7;
+    bytes[third_row + 3] = 99;
+    let mut scanner = ReplyScanner::new(CommandKind::Query, NEW);
+    let found = scanner.feed(&bytes);
+    assert_eq!(
+        found.state,
+        ScanState::Broken(ScanError::Sequence {
+            expected: 6,
+            found: 99
+        })
+    );
+    assert!(found.consumed <= bytes.len());
+}
+
+#[test]
+fn a_long_ok_is_kept_in_part_and_says_so() {
+    let mut long = ok(0, 2 | 0x4000);
+    long.resize(2000, 0);
+    let caps = NEW | Capabilities::SESSION_TRACK;
+    let scanner = scan(CommandKind::Query, caps, &reply(&[&long]));
+    assert_eq!(scanner.last_packet().len(), KEPT);
+    assert!(!scanner.last_packet_is_whole() && scanner.session_track_present());
+}
+
+#[test]
+fn a_scanner_is_as_new_after_reset() {
+    let mut scanner = ReplyScanner::new(CommandKind::Query, NEW);
+    scanner.feed(&joined(&text_set(NEW, 3, 2))[..20]);
+    scanner.reset(CommandKind::Simple, OLD);
+    let fresh = ReplyScanner::new(CommandKind::Simple, OLD);
+    assert_eq!(format!("{scanner:?}"), format!("{fresh:?}"));
+    assert!(!scanner.bytes_passed() && scanner.last_packet().is_empty());
+}
