@@ -9,6 +9,7 @@ mod authorizer;
 mod describe;
 mod engine;
 mod functions;
+pub mod port;
 mod rows;
 mod statement;
 mod variables;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use highgate_config::{Secret, UserName};
+use highgate_mysql::{auth::StoredPassword, client_login::Account};
 use tokio::sync::watch;
 
 /// A view of the admin accounts that follows configuration.
@@ -28,19 +29,28 @@ impl Users {
         self.0.borrow().is_empty()
     }
 
-    /// The stored password of an account.
+    /// The account as the MySQL login wants it; none if the stored form makes no sense.
     #[must_use]
-    pub fn secret(&self, name: &str) -> Option<Secret> {
-        self.0.borrow().get(name).cloned()
+    pub fn account(&self, name: &str) -> Option<Account> {
+        let stored = self.stored(name)?;
+        Some(Account {
+            passwords: vec![stored],
+            ..Account::default()
+        })
     }
 
-    /// Whether this is the account's password. Takes as long for an account that doesn't exist.
+    /// Whether this is the account's password. Takes milliseconds where a slow hash is stored.
     #[must_use]
     pub fn verify(&self, name: &str, password: &str) -> bool {
-        let stored = self.secret(name);
+        // An account that doesn't exist is compared as well, with what nobody can type.
+        let stored = self.stored(name);
         let exists = stored.is_some();
-        let stored = stored.unwrap_or_else(|| Secret::new("?"));
-        let given = Secret::new(password);
-        (stored == given) & exists
+        let stored = stored.unwrap_or_else(|| StoredPassword::clear("\0"));
+        stored.verify_password(password.as_bytes()) & exists
+    }
+
+    fn stored(&self, name: &str) -> Option<StoredPassword> {
+        let accounts = self.0.borrow();
+        StoredPassword::parse(accounts.get(name)?.expose()).ok()
     }
 }

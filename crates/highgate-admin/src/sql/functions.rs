@@ -18,23 +18,20 @@ pub(super) fn register(
     connection: &Connection,
     session: &Arc<Mutex<Session>>,
 ) -> rusqlite::Result<()> {
-    let text: [(&str, fn(&Session) -> SqlValue); 8] = [
-        ("connection_id", |s| {
-            SqlValue::Integer(s.caller.connection.into())
-        }),
-        ("current_user", |s| SqlValue::Text(s.caller.user.clone())),
-        ("database", |_| SqlValue::Text(super::engine::SCHEMA.into())),
-        ("schema", |_| SqlValue::Text(super::engine::SCHEMA.into())),
-        ("session_user", |s| SqlValue::Text(s.caller.user.clone())),
-        ("system_user", |s| SqlValue::Text(s.caller.user.clone())),
-        ("user", |s| SqlValue::Text(s.caller.user.clone())),
-        ("version", |s| SqlValue::Text(s.version.clone())),
-    ];
-    for (name, value) in text {
+    let add = |name: &'static str, value: fn(&Session) -> SqlValue| {
         let session = Arc::clone(session);
-        connection.create_scalar_function(name, 0, FunctionFlags::SQLITE_UTF8, move |_| {
-            Ok(value(&session.lock()))
-        })?;
+        let flags = FunctionFlags::SQLITE_UTF8;
+        connection.create_scalar_function(name, 0, flags, move |_| Ok(value(&session.lock())))
+    };
+    add("connection_id", |session| {
+        SqlValue::Integer(session.caller.connection.into())
+    })?;
+    add("version", |session| SqlValue::Text(session.version.clone()))?;
+    for name in ["database", "schema"] {
+        add(name, |_| SqlValue::Text(super::engine::SCHEMA.into()))?;
+    }
+    for name in ["current_user", "session_user", "system_user", "user"] {
+        add(name, |session| SqlValue::Text(session.caller.user.clone()))?;
     }
     let session = Arc::clone(session);
     let flags = FunctionFlags::SQLITE_UTF8;

@@ -23,10 +23,7 @@ impl From<rusqlite::Error> for FetchError {
 
 /// Runs a prepared SELECT to its end.
 pub(super) fn fetch(statement: &mut Statement<'_>, limits: &Limits) -> Result<Rows, FetchError> {
-    let names = statement
-        .column_names()
-        .into_iter()
-        .map(variables::column_name);
+    let names = statement.column_names().map(variables::column_name);
     let mut columns: Vec<_> = names
         .map(|name| ResultColumn {
             name,

@@ -129,7 +129,7 @@ unsafe impl VTabCursor for Cursor {
             Some(Value::Integer(number)) => context.set_result(number),
             Some(Value::Real(number)) => context.set_result(number),
             Some(Value::Text(text)) => context.set_result(text.as_ref()),
-            Some(Value::Null) | None => context.set_result(&Null),
+            Some(Value::Null) | None => context.set_result(Null),
         }
     }
 

@@ -24,6 +24,8 @@ const MOST_ROWS: usize = 100_000;
 struct View {
     format: Format,
     filter: String,
+    /// Only rows where this column has a value.
+    present: Option<String>,
     limit: usize,
     is_tail: bool,
     width: usize,
@@ -42,7 +44,7 @@ pub(super) async fn tables(State(site): State<Arc<Site>>) -> Json<Json_> {
     Json(site.tables.iter().map(|table| describe(&**table)).collect())
 }
 
-/// `GET /api/v1/tables/{table}?format=json|csv|text&filter=text&limit=n&tail=n&width=n`.
+/// `GET /api/v1/tables/{table}?format=json|csv|text&filter=text&present=column&limit=n&tail=n&width=n`.
 pub(super) async fn table(
     State(site): State<Arc<Site>>,
     Path(name): Path<String>,
@@ -94,10 +96,11 @@ impl View {
                     view.limit = number(name, value)?.min(MOST_ROWS);
                     view.is_tail = name == "tail";
                 }
+                "present" => view.present = Some(value.clone()),
                 "width" => view.width = number(name, value)?,
                 other => {
                     let other: String = other.chars().take(32).collect();
-                    let known = "format, filter, limit, tail and width";
+                    let known = "format, filter, limit, present, tail and width";
                     return Err(format!("'{other}' is not known; there are {known}"));
                 }
             }
@@ -110,6 +113,10 @@ impl View {
         let total = rows.len();
         if !self.filter.is_empty() {
             rows.retain(|row| render::row_contains(row, &self.filter));
+        }
+        if let Some(column) = &self.present {
+            let place = table.columns().iter().position(|c| c.name == column);
+            rows.retain(|row| place.is_some_and(|place| has_value(row, place)));
         }
         let matched = rows.len();
         if self.is_tail {
@@ -143,6 +150,11 @@ impl Format {
             _ => Err("format is one of json, csv and text".into()),
         }
     }
+}
+
+fn has_value(row: &Row, place: usize) -> bool {
+    let text = row.get(place).and_then(render::plain);
+    text.is_some_and(|text| !text.is_empty())
 }
 
 fn number(name: &str, text: &str) -> Result<usize, String> {

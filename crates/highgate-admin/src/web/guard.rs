@@ -12,7 +12,8 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use highgate_io::clock;
+use highgate_config::Secret;
+use highgate_io::{clock, tasks};
 
 use super::{Door, Site, api::refuse};
 
@@ -37,74 +38,87 @@ pub(super) struct Guard {
 
 /// Lets a request through to its route, or answers it.
 pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let mut response = match guard.verdict(&request) {
-        Verdict::Pass => {
+    let demand = guard.demand(&request);
+    let mut response = match guard.settle(demand).await {
+        Ok(()) => {
             let answered = clock::before(clock::now() + PATIENCE, next.run(request)).await;
             answered
                 .unwrap_or_else(|| refuse(StatusCode::GATEWAY_TIMEOUT, "the answer took too long"))
         }
-        Verdict::Login { is_wrong } => {
-            if is_wrong {
-                clock::pause(PENALTY).await;
-            }
-            ask_for_login()
-        }
-        Verdict::Refuse(why) => refuse(StatusCode::FORBIDDEN, why),
+        Err(answer) => *answer,
     };
     add_headers(response.headers_mut());
     response
 }
 
+/// What a request has to show before it passes.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Login { is_wrong: bool },
-    Pass,
+enum Demand {
+    /// A login; this is what came with the request.
+    Login(Option<(String, Secret)>),
+    /// Nothing.
+    Nothing,
+    /// It can't pass, and why.
     Refuse(&'static str),
 }
 
 impl Guard {
-    fn verdict(&self, request: &Request) -> Verdict {
+    async fn settle(&self, demand: Demand) -> Result<(), Box<Response>> {
+        match demand {
+            Demand::Nothing => Ok(()),
+            Demand::Refuse(why) => Err(Box::new(refuse(StatusCode::FORBIDDEN, why))),
+            Demand::Login(None) => Err(Box::new(ask_for_login())),
+            Demand::Login(Some((name, password))) => {
+                let users = self.site.users.clone();
+                // A slow hash takes milliseconds, which the other connections shall not wait for.
+                let check = move || users.verify(&name, password.expose());
+                if tasks::blocking(check).await == Some(true) {
+                    return Ok(());
+                }
+                clock::pause(PENALTY).await;
+                Err(Box::new(ask_for_login()))
+            }
+        }
+    }
+
+    fn demand(&self, request: &Request) -> Demand {
         let headers = request.headers();
         if self.door == Door::Owner {
-            return Verdict::Pass;
+            return Demand::Nothing;
         }
         if self.door == Door::Loopback && !has_loopback_host(request) {
-            return Verdict::Refuse(
+            return Demand::Refuse(
                 "this name is not ours: the page is served on loopback; ask for localhost",
             );
         }
         if request.method() == Method::GET || request.method() == Method::HEAD {
             let is_open = self.door == Door::Loopback || request.uri().path() == "/health";
             return if is_open {
-                Verdict::Pass
+                Demand::Nothing
             } else {
                 self.login(headers)
             };
         }
         if !is_same_origin(headers) {
-            return Verdict::Refuse(
+            return Demand::Refuse(
                 "an action needs the header X-Highgate and must come from our own page, not from \
                  another site",
             );
         }
         if self.door == Door::Loopback && self.site.users.is_empty() {
-            return Verdict::Pass;
+            return Demand::Nothing;
         }
         self.login(headers)
     }
 
-    fn login(&self, headers: &HeaderMap) -> Verdict {
+    fn login(&self, headers: &HeaderMap) -> Demand {
         if self.site.users.is_empty() {
-            return Verdict::Refuse(
+            return Demand::Refuse(
                 "this address is open to the network and there are no admin users; configure them, \
                  or bind to 127.0.0.1",
             );
         }
-        match basic_credentials(headers) {
-            Some((name, password)) if self.site.users.verify(&name, &password) => Verdict::Pass,
-            Some(_) => Verdict::Login { is_wrong: true },
-            None => Verdict::Login { is_wrong: false },
-        }
+        Demand::Login(basic_credentials(headers))
     }
 }
 
@@ -145,7 +159,7 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
         && text("sec-fetch-site").is_none_or(|site| site == "same-origin")
 }
 
-fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
+fn basic_credentials(headers: &HeaderMap) -> Option<(String, Secret)> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -153,7 +167,7 @@ fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     }
     let text = String::from_utf8(decode_base64(encoded.trim())?).ok()?;
     let (name, password) = text.split_once(':')?;
-    Some((name.to_owned(), password.to_owned()))
+    Some((name.to_owned(), Secret::new(password)))
 }
 
 /// RFC 4648, standard alphabet; padding may be missing.

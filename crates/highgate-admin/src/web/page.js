@@ -1,0 +1,346 @@
+// The live page: asks the REST surface once a second and patches what changed, so that focus,
+// selection and scroll positions stay. All text goes in by textContent: names come from clients.
+import { drawTopology, stateOf } from "/topology.js";
+
+const PERIOD = 1000;
+const PATIENCE = 5000;
+const SHOWN_SESSIONS = 200;
+const SHOWN_EVENTS = 60;
+
+// Columns a person wants first; a table without one of them is shown without it.
+const FIRST = {
+  servers: ["name", "status", "role", "backend", "reason", "address", "lag_ms", "per_second", "leased", "idle", "queued", "errors", "latency_us"],
+  sessions: ["id", "user", "listener", "client", "backend", "server", "state", "command", "seconds", "pinned_by"],
+  events: ["time", "severity", "kind", "backend", "server", "session", "text"],
+};
+const SHOWN_ELSEWHERE = ["servers", "sessions", "events"];
+const LONG = new Set(["text", "reason", "doc", "detail"]);
+const IDS = new Set(["id", "session", "example", "time"]);
+const SHORT = new Set(["name", "backend", "server", "role", "kind", "severity", "time", "user", "listener", "address", "client", "state"]);
+
+const at = (id) => document.getElementById(id);
+let catalogue = new Map();
+let before = { at: 0, commands: new Map() };
+let paused = false;
+let lastGood = 0;
+let other = "";
+
+async function fetchJson(path) {
+  const answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE), headers: { "X-Highgate": "1" } });
+  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error || `HTTP ${answer.status}`);
+  return answer.json();
+}
+
+// A table that this version doesn't have is an empty one.
+async function rowsOf(name, query = "") {
+  if (!catalogue.has(name)) return { columns: [], rows: [], total: 0, matched: 0 };
+  return fetchJson(`/api/v1/tables/${name}${query}`);
+}
+
+async function loadCatalogue() {
+  catalogue = new Map((await fetchJson("/api/v1/tables")).map((table) => [table.name, table]));
+  const more = at("more");
+  more.replaceChildren();
+  for (const table of catalogue.values()) {
+    if (SHOWN_ELSEWHERE.includes(table.name)) continue;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = table.name;
+    button.title = table.doc;
+    button.setAttribute("aria-pressed", "false");
+    button.onclick = () => {
+      other = other === table.name ? "" : table.name;
+      for (const one of more.children) one.setAttribute("aria-pressed", String(one.textContent === other));
+      refresh();
+    };
+    more.append(button);
+  }
+}
+
+async function refresh() {
+  if (catalogue.size === 0) await loadCatalogue();
+  const filter = encodeURIComponent(at("filter").value);
+  const [node, listeners, backends, servers, sessions, pinned, events, chosen] = await Promise.all([
+    rowsOf("node"), rowsOf("listeners"), rowsOf("backends"), rowsOf("servers"),
+    rowsOf("sessions", `?limit=${SHOWN_SESSIONS}&filter=${filter}`),
+    rowsOf("sessions", "?present=pinned_by&limit=5000"),
+    rowsOf("events", `?tail=${SHOWN_EVENTS}`),
+    other ? rowsOf(other) : null,
+  ]);
+  addRates(servers.rows);
+  showNode(node.rows[0] || {});
+  showBanner(servers.rows, listeners.rows);
+  drawTopology(at("topology"), listeners.rows, backends.rows, servers.rows);
+  showTable("servers", servers.rows, columnsOf("servers", servers), (row) => `${row.backend}/${row.name}`);
+  showTable("sessions", sessions.rows, columnsOf("sessions", sessions), (row) => row.id);
+  const part = sessions.rows.length < sessions.matched ? `${sessions.rows.length} shown of ` : "";
+  at("session-count").textContent = `${part}${sessions.matched}${filter ? ` that match, ${sessions.total} in all` : ""}`;
+  const pins = countPins(pinned.rows);
+  showTable("pins", pins, ["cause", "sessions", "may_release", "may_move", "example"], (row) => row.cause);
+  showTable("events", events.rows.reverse(), columnsOf("events", events), (row) => row.id);
+  if (chosen) showTable("other", chosen.rows, chosen.columns, (row, place) => place);
+  else show(document.querySelector("[data-table=other]"), null);
+}
+
+// Commands per second since the last look, by the server's counter.
+function addRates(servers) {
+  const now = performance.now();
+  const elapsed = (now - before.at) / 1000;
+  const commands = new Map();
+  for (const server of servers) {
+    if (typeof server.commands !== "number") continue;
+    const key = `${server.backend}/${server.name}`;
+    const last = before.commands.get(key);
+    server.per_second = last === undefined ? null : Math.max(0, Math.round((server.commands - last) / elapsed));
+    commands.set(key, server.commands);
+  }
+  before = { at: now, commands };
+}
+
+function showNode(node) {
+  const up = node.uptime ?? node.uptime_seconds ?? node.uptime_s;
+  const parts = [node.name, node.version && `version ${node.version}`, up !== undefined && up !== null && `up ${duration(up)}`,
+    node.config_version !== undefined && `configuration ${node.config_version}`];
+  setText(at("node"), parts.filter(Boolean).join(" · "));
+}
+
+function showBanner(servers, listeners) {
+  const states = servers.map(stateOf);
+  const count = (kind) => states.filter((state) => state.kind === kind).length;
+  const names = (kind) => servers.filter((_, i) => states[i].kind === kind).map((s) => s.name).slice(0, 6).join(", ");
+  const writable = servers.filter((server, i) => server.role === "primary" && states[i].kind === "ok");
+  const roles = servers.some((server) => server.role === "primary" || server.role === "replica");
+  let kind = "ok";
+  let text = servers.length ? `● ${servers.length === 1 ? "The server is" : `All ${servers.length} servers are`} in service` : "";
+  if (count("bad")) [kind, text] = ["bad", `✕ ${count("bad")} of ${servers.length} servers out of service: ${names("bad")}`];
+  else if (count("warn")) [kind, text] = ["warn", `▲ ${count("warn")} of ${servers.length} servers need attention: ${names("warn")}`];
+  else if (count("off")) [kind, text] = ["warn", `■ ${count("off")} of ${servers.length} servers taken out by an operator: ${names("off")}`];
+  if (roles && writable.length === 0) [kind, text] = ["bad", `${text}. No primary in service: writes wait or fail`];
+  const banner = at("banner");
+  banner.className = `banner ${kind}`;
+  setText(banner, text);
+  const clients = listeners.reduce((sum, listener) => sum + (listener.clients || 0), 0);
+  document.title = `${kind === "ok" ? "" : kind === "bad" ? "✕ " : "▲ "}Highgate${listeners.length ? ` · ${clients} clients` : ""}`;
+}
+
+function countPins(sessions) {
+  const causes = new Map();
+  for (const session of sessions) {
+    for (const cause of String(session.pinned_by ?? "").split(",").map((c) => c.trim()).filter((c) => c && c !== "-")) {
+      const row = causes.get(cause) || { cause, sessions: 0, may_release: session.may_release, may_move: session.may_move, example: session.id };
+      row.sessions += 1;
+      causes.set(cause, row);
+    }
+  }
+  return [...causes.values()].sort((a, b) => b.sessions - a.sessions);
+}
+
+function columnsOf(name, answer) {
+  const first = FIRST[name].filter((column) => column === "per_second" || answer.columns.includes(column));
+  return first.length > 2 ? first : answer.columns;
+}
+
+// Patches a table: rows by key, cells by column; nothing is rebuilt while its columns stay.
+function showTable(name, rows, columns, keyOf) {
+  const holder = document.querySelector(`[data-table=${name}]`);
+  const source = name === "other" ? other : name;
+  const actions = catalogue.get(source)?.actions || [];
+  const shape = `${source}:${columns.join()}:${actions.length}`;
+  if (rows.length === 0) return show(holder, name === "pins" ? "No session is pinned." : "Nothing to show.");
+  let table = holder.querySelector("table");
+  if (!table || holder.dataset.shape !== shape) {
+    table = newTable(source, columns, actions);
+    holder.replaceChildren(table);
+    holder.dataset.shape = shape;
+  }
+  const body = table.tBodies[0];
+  const numbers = new Set((catalogue.get(source)?.columns || []).filter(isNumber).map((column) => column.name).concat("per_second", "sessions"));
+  const known = new Map([...body.rows].map((row) => [row.dataset.key, row]));
+  rows.forEach((row, place) => {
+    const key = String(keyOf(row, place));
+    let line = known.get(key);
+    known.delete(key);
+    if (!line) line = newRow(key, source, columns, actions);
+    line.record = row;
+    columns.forEach((column, i) => fillCell(line.cells[i], column, row, numbers.has(column)));
+    if (body.rows[place] !== line) body.insertBefore(line, body.rows[place] || null);
+  });
+  for (const gone of known.values()) gone.remove();
+}
+
+function show(holder, text) {
+  holder.dataset.shape = "";
+  const note = document.createElement("p");
+  note.className = "empty";
+  note.textContent = text;
+  if (text === null) holder.replaceChildren();
+  else if (holder.textContent !== text) holder.replaceChildren(note);
+}
+
+function newTable(source, columns, actions) {
+  const table = document.createElement("table");
+  const head = table.createTHead().insertRow();
+  const docs = new Map((catalogue.get(source)?.columns || []).map((column) => [column.name, column]));
+  for (const column of columns) {
+    const cell = document.createElement("th");
+    cell.scope = "col";
+    cell.textContent = label(column);
+    cell.title = docs.get(column)?.doc || "";
+    if (isNumber(docs.get(column)) || column === "per_second" || (source === "pins" && column === "sessions")) cell.className = "number";
+    head.append(cell);
+  }
+  if (actions.length) {
+    const cell = document.createElement("th");
+    cell.scope = "col";
+    cell.textContent = "actions";
+    head.append(cell);
+  }
+  table.createTBody();
+  return table;
+}
+
+function newRow(key, source, columns, actions) {
+  const line = document.createElement("tr");
+  line.dataset.key = key;
+  for (const column of columns) line.insertCell().dataset.label = label(column);
+  if (actions.length) {
+    const cell = line.insertCell();
+    cell.className = "actions";
+    for (const action of actions) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = `${action.name} …`;
+      button.title = action.doc;
+      button.onclick = () => askFor(source, action, line.record);
+      cell.append(button);
+    }
+  }
+  return line;
+}
+
+function fillCell(cell, column, row, inNumbers) {
+  const value = row[column];
+  let text = format(column, value);
+  let style = inNumbers ? "number" : LONG.has(column) ? "long" : SHORT.has(column) ? "short" : "";
+  if (column === "status" || column === "severity") {
+    const state = stateOf(row);
+    style = `state ${state.kind}`;
+    text = `${state.sign} ${state.text}`;
+  }
+  if (value === null || value === undefined || value === "") style += " none";
+  if (cell.className !== style) cell.className = style;
+  setText(cell, text);
+}
+
+function format(column, value) {
+  if (value === null || value === undefined) return "–";
+  if (column === "time" && typeof value === "number") {
+    const date = new Date(value > 1e14 ? value / 1000 : value > 1e11 ? value : value * 1000);
+    const day = date.toDateString() === new Date().toDateString() ? "" : `${date.toLocaleDateString()} `;
+    return day + date.toLocaleTimeString([], { hour12: false });
+  }
+  if (typeof value === "number" && !IDS.has(column)) return value.toLocaleString("en").replaceAll(",", "\u202f");
+  return String(value);
+}
+
+function label(column) {
+  return { per_second: "commands/s", lag_ms: "lag ms", latency_us: "latency µs", pinned_by: "pinned by" }[column] || column.replaceAll("_", " ");
+}
+
+const isNumber = (column) => column && column.type !== "text" && !IDS.has(column.name);
+
+function duration(seconds) {
+  if (typeof seconds !== "number") return seconds;
+  if (seconds < 120) return `${Math.floor(seconds)} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  return seconds < 172800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86400)} d`;
+}
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+// What an argument most likely is, from the row that was pointed at.
+function guess(name, source, row) {
+  if (row[name] !== undefined && row[name] !== null) return row[name];
+  if (name === source.replace(/s$/, "")) return row.backend !== undefined && source === "servers" ? row.name : row.name ?? row.id ?? "";
+  return "";
+}
+
+function askFor(source, action, row) {
+  const fields = action.arguments.map((name) => {
+    const wrapper = document.createElement("label");
+    const input = document.createElement("input");
+    input.value = guess(name, source, row);
+    wrapper.append(name, input);
+    return wrapper;
+  });
+  setText(at("act-title"), `${action.name} (${source})`);
+  setText(at("act-doc"), action.doc);
+  at("act-arguments").replaceChildren(...fields);
+  setText(at("act-answer"), "");
+  at("act-go").textContent = action.name;
+  at("act-go").onclick = async () => {
+    const values = fields.map((field) => field.querySelector("input").value);
+    setText(at("act-answer"), "…");
+    setText(at("act-answer"), await carryOut(source, action.name, values));
+  };
+  at("act").showModal();
+}
+
+async function carryOut(source, action, values) {
+  try {
+    const answer = await fetch(`/api/v1/tables/${source}/${action}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-Highgate": "1" },
+      body: JSON.stringify({ arguments: values }),
+      signal: AbortSignal.timeout(20000),
+    });
+    const body = await answer.json();
+    return answer.ok ? `Done: ${body.done}` : `Not done: ${body.error}`;
+  } catch (error) {
+    return `Unknown whether it was done: ${error.message}`;
+  }
+}
+
+function showFreshness(problem) {
+  const fresh = at("fresh");
+  const age = Math.round((Date.now() - lastGood) / 1000);
+  const isStale = !paused && (problem || age > 4);
+  fresh.className = isStale ? "stale" : "";
+  if (paused) setText(fresh, "paused");
+  else if (isStale) setText(fresh, lastGood ? `✕ no answer for ${age} s: what you see is old` : `✕ no answer: ${problem}`);
+  else setText(fresh, "live");
+}
+
+let running = false;
+async function tick() {
+  if (paused || running || document.hidden) return showFreshness("");
+  running = true;
+  try {
+    await refresh();
+    lastGood = Date.now();
+    showFreshness("");
+  } catch (error) {
+    catalogue = new Map(); // another version may answer next
+    showFreshness(error.message || "no answer");
+  }
+  running = false;
+}
+
+at("pause").onclick = () => {
+  paused = !paused;
+  at("pause").setAttribute("aria-pressed", String(paused));
+  setText(at("pause"), paused ? "Resume" : "Pause");
+  tick();
+};
+at("filter").oninput = () => tick();
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest("input, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "/") { event.preventDefault(); at("filter").focus(); }
+  if (event.key === "p") at("pause").click();
+});
+document.addEventListener("visibilitychange", tick);
+addEventListener("resize", tick);
+setInterval(tick, PERIOD);
+tick();
