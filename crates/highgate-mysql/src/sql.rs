@@ -14,6 +14,7 @@ mod bytes;
 mod classify;
 mod digest;
 mod effects;
+pub(crate) mod fuzz;
 mod head;
 mod hint;
 mod kind;
@@ -30,3 +31,6 @@ pub use hint::Hint;
 pub use kind::{KillScope, LockingClause, StatementKind};
 pub use mode::{Flavor, LexMode};
 pub use quote::{quote_identifier, quote_string};
+
+#[cfg(test)]
+mod tests;

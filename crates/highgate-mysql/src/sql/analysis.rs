@@ -1,5 +1,7 @@
 //! One reading of one text.
 
+use std::borrow::Cow;
+
 use super::{Effects, Hint, LexMode, LockingClause, StatementKind};
 use super::{classify, digest, spooky};
 
@@ -121,6 +123,20 @@ fn unquote<'b>(written: &[u8], mode: LexMode, out: &'b mut Vec<u8>) -> &'b [u8] 
         }
     }
     out
+}
+
+/// Like [`unquote`], borrowing where nothing was quoted.
+pub(super) fn unquoted(written: &[u8], mode: LexMode) -> Cow<'_, [u8]> {
+    if written
+        .first()
+        .is_some_and(|byte| matches!(byte, b'`' | b'\'' | b'"'))
+    {
+        let mut out = Vec::with_capacity(written.len());
+        unquote(written, mode, &mut out);
+        Cow::Owned(out)
+    } else {
+        Cow::Borrowed(written)
+    }
 }
 
 fn unescape(escaped: Option<u8>, out: &mut Vec<u8>) {

@@ -244,11 +244,17 @@ impl<'t> Statement<'t> {
 
     fn word(&mut self, span: Span, kw: Kw, call: Call) {
         let after_dot = self.after_dot();
+        // After a dot even a reserved word is a name.
+        let plain = if after_dot && kw != Kw::ServerSchema {
+            Kw::Other
+        } else {
+            kw
+        };
         match self.phase {
-            Phase::Body => self.body_word(span, if after_dot { Kw::Other } else { kw }),
+            Phase::Body => self.body_word(span, plain),
             Phase::Start => self.start(kw),
             Phase::Analyze => self.analyze(kw),
-            Phase::With => self.with(span, if after_dot { Kw::Other } else { kw }),
+            Phase::With => self.with(plain),
             Phase::BeforeFor => {
                 if kw == Kw::For && self.depth == 0 {
                     self.phase = Phase::Start;
@@ -304,7 +310,7 @@ impl<'t> Statement<'t> {
     }
 
     /// The definitions are within parentheses; the main statement's verb is the first one outside.
-    fn with(&mut self, span: Span, kw: Kw) {
+    fn with(&mut self, kw: Kw) {
         let main = matches!(
             kw,
             Kw::Select
@@ -319,7 +325,7 @@ impl<'t> Statement<'t> {
             self.phase = Phase::Start;
             self.start(kw);
         } else {
-            self.common_word(span, kw);
+            self.common_word(kw);
         }
     }
 
@@ -335,7 +341,7 @@ impl<'t> Statement<'t> {
             self.phase = Phase::BeforeFor;
             return;
         }
-        self.common_word(span, kw);
+        self.common_word(kw);
     }
 
     fn capture(&mut self, span: Span, kw: Kw) {
@@ -350,7 +356,7 @@ impl<'t> Statement<'t> {
         }
     }
 
-    fn common_word(&mut self, span: Span, kw: Kw) {
+    fn common_word(&mut self, kw: Kw) {
         match kw {
             Kw::Update if self.previous_kw == Kw::For => self.lock(LockingClause::Update),
             Kw::Share if self.previous_kw == Kw::For => self.lock(LockingClause::Share),
@@ -372,8 +378,6 @@ impl<'t> Statement<'t> {
             Kw::From | Kw::Where => self.into_list = false,
             _ => {}
         }
-        // The name before a common table's column list is no call.
-        let _ = span;
     }
 
     /// A read so far: a word that writes does not belong here.

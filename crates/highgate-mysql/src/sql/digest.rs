@@ -106,8 +106,11 @@ fn literal_end(text: &[u8], start: usize, quote: u8) -> Option<usize> {
             i += 2;
         } else if byte != quote {
             i += 1;
-        } else if at(text, i + 1) == quote {
+        } else if at(text, i + 1) == quote && i + 2 < text.len() {
             i += 2;
+        } else if at(text, i + 1) == quote {
+            // A doubled quote at the very end closes the literal.
+            return Some(i + 2);
         } else {
             return Some(i + 1);
         }
@@ -278,10 +281,11 @@ fn shorten(list: &mut List, buffer: &mut [u8], to: &mut usize, read: usize) {
         }
         b')' => *list = List::default(),
         b',' => {
-            if (*to)
+            let before = (*to)
                 .checked_sub(2)
-                .is_none_or(|position| at(buffer, position) != b'?')
-            {
+                .map_or(0, |position| at(buffer, position));
+            let goes_on = before == b'?' || (before == b'.' && list.values > LIST_LIMIT);
+            if !goes_on {
                 list.values = 0;
             }
         }
