@@ -22,3 +22,5 @@ pub mod retry;
 pub mod settle;
 pub mod state;
 pub mod track;
+pub mod route;
+pub mod rules;

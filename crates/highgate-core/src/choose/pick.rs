@@ -104,18 +104,12 @@ fn random_two(request: &Request<'_>, tier: Tier, rng: &mut impl FnMut() -> u64) 
     let Some(second) = weighted(request, tier, below(rng(), rest), Some(first)) else {
         return Some(first);
     };
-    // Weight has spoken in the draw; between the two, load alone decides.
-    let load = |index: usize| {
-        request
-            .members
-            .get(index)
-            .map_or(u32::MAX, |m| m.state.load())
+    let cost = |index: usize| {
+        let member = request.members.get(index)?;
+        Some(by_load(member, member.weight_permille(request.now)))
     };
-    Some(if load(second) < load(first) {
-        second
-    } else {
-        first
-    })
+    let second_is_less = cost(second)?.compare(cost(first)?) == Order::Less;
+    Some(if second_is_less { second } else { first })
 }
 
 fn weights(request: &Request<'_>, tier: Tier, without: Option<usize>) -> impl Iterator<Item = u64> {

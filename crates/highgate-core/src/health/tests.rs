@@ -1,1 +1,339 @@
+use super::*;
+use crate::testing::{Dice, ms, origin};
 
+const SETTINGS: HealthSettings = HealthSettings {
+    interval: ms(500),
+    timeout: ms(500),
+    rise: 2,
+    fall: 2,
+    active: true,
+};
+
+struct Rig {
+    health: ServerHealth,
+    now: Instant,
+    start: Instant,
+}
+
+impl Rig {
+    fn new(settings: HealthSettings) -> Self {
+        let start = origin();
+        let health = ServerHealth::new(settings, AdminState::Enabled, start);
+        Self {
+            health,
+            now: start,
+            start,
+        }
+    }
+
+    /// One that is up since its first check.
+    fn up() -> Self {
+        let mut rig = Self::new(SETTINGS);
+        assert_eq!(
+            rig.step(Event::Tick),
+            [Action::CheckNow { timeout: ms(500) }]
+        );
+        assert!(rig.ok().contains(&Action::DeclareUp));
+        rig
+    }
+
+    fn step(&mut self, event: Event) -> Actions {
+        self.health.step(event, self.now)
+    }
+
+    fn ok(&mut self) -> Actions {
+        self.step(Event::CheckOk {
+            latency: ms(1),
+            facts: None,
+        })
+    }
+
+    fn fails(&mut self, kind: CheckFailure) -> Actions {
+        self.step(Event::CheckFailed {
+            kind,
+            text: String::new(),
+        })
+    }
+
+    fn traffic(&mut self, kind: TrafficFailure) -> Actions {
+        self.step(Event::TrafficFailed { kind })
+    }
+
+    /// Jumps to the next deadline and lets it pass.
+    fn next(&mut self) -> Actions {
+        self.now = self.health.next_deadline().unwrap().max(self.now);
+        self.step(Event::Tick)
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(self.health.condition(), Condition::Up { .. })
+    }
+}
+
+fn down(actions: &[Action]) -> bool {
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::DeclareDown { .. }))
+}
+
+fn checks(actions: &[Action]) -> bool {
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::CheckNow { .. }))
+}
+
+#[test]
+fn one_success_is_enough_at_first_and_one_failure_too() {
+    assert!(Rig::up().is_up());
+    let mut rig = Rig::new(SETTINGS);
+    rig.step(Event::Tick);
+    assert!(down(&rig.fails(CheckFailure::Refused)));
+}
+
+#[test]
+fn a_server_is_down_after_as_many_failures_as_fall_says_and_not_before() {
+    let mut rig = Rig::up();
+    rig.next();
+    assert!(!down(&rig.fails(CheckFailure::Error)));
+    assert!(rig.is_up());
+    rig.next();
+    assert!(down(&rig.fails(CheckFailure::Error)));
+}
+
+#[test]
+fn a_success_in_between_forgives() {
+    let mut rig = Rig::up();
+    for _ in 0..10 {
+        rig.next();
+        assert!(!down(&rig.fails(CheckFailure::Timeout)));
+        rig.next();
+        rig.ok();
+    }
+    assert!(rig.is_up());
+}
+
+#[test]
+fn a_server_is_up_again_after_as_many_successes_as_rise_says() {
+    let mut rig = Rig::new(SETTINGS);
+    rig.step(Event::Tick);
+    rig.fails(CheckFailure::Refused);
+    rig.next();
+    assert!(!rig.ok().contains(&Action::DeclareUp));
+    rig.next();
+    assert!(rig.ok().contains(&Action::DeclareUp));
+}
+
+#[test]
+fn a_lost_connection_is_followed_by_a_check_at_once() {
+    let mut rig = Rig::up();
+    rig.now += ms(300);
+    assert_eq!(
+        rig.traffic(TrafficFailure::Lost),
+        [Action::CheckNow { timeout: ms(500) }]
+    );
+}
+
+#[test]
+fn traffic_and_a_check_that_agree_end_it_at_once() {
+    let mut rig = Rig::up();
+    rig.now += ms(300);
+    rig.traffic(TrafficFailure::Lost);
+    rig.now += ms(1);
+    assert!(down(&rig.fails(CheckFailure::Refused)));
+}
+
+#[test]
+fn one_killed_connection_does_not_make_a_slow_check_a_verdict() {
+    let settings = HealthSettings {
+        fall: 3,
+        ..SETTINGS
+    };
+    let mut rig = Rig::new(settings);
+    rig.step(Event::Tick);
+    rig.ok();
+    rig.now += ms(300);
+    rig.traffic(TrafficFailure::Lost);
+    assert!(!down(&rig.fails(CheckFailure::Timeout)));
+    assert!(rig.is_up());
+}
+
+#[test]
+fn a_refused_connect_shuns_at_once_and_one_good_check_ends_that() {
+    let mut rig = Rig::up();
+    rig.now += ms(300);
+    let actions = rig.traffic(TrafficFailure::Refused);
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Shun { .. }))
+    );
+    assert!(checks(&actions));
+    let again = rig.traffic(TrafficFailure::Refused);
+    assert_eq!(again, [], "one shun, one event");
+    // The check had begun before the second failure: another one is made.
+    assert!(checks(&rig.ok()));
+    assert!(rig.ok().contains(&Action::Unshun));
+    assert!(rig.is_up());
+}
+
+#[test]
+fn a_storm_of_failures_asks_for_few_checks() {
+    let mut rig = Rig::up();
+    let mut asked = 0;
+    for _ in 0..1000 {
+        rig.now += ms(1);
+        asked += usize::from(checks(&rig.traffic(TrafficFailure::Lost)));
+        if rig.health.next_deadline().is_some_and(|at| at <= rig.now) {
+            asked += usize::from(checks(&rig.step(Event::Tick)));
+        }
+        asked += usize::from(checks(&rig.ok()));
+    }
+    assert!(asked <= 22, "{asked}");
+}
+
+#[test]
+fn a_server_that_hangs_is_found_within_two_seconds_even_by_silence_alone() {
+    assert!(Rig::up().health.detection_bound() <= ms(2000));
+    // The worst moment: right after a check succeeded, and no check ever reports.
+    let mut rig = Rig::up();
+    while rig.is_up() {
+        rig.next();
+    }
+    let took = rig.now - rig.start;
+    assert!(took <= rig.health.detection_bound(), "{took:?}");
+}
+
+#[test]
+fn a_check_that_reports_after_its_verdict_counts_once() {
+    let mut rig = Rig::new(HealthSettings {
+        fall: 3,
+        ..SETTINGS
+    });
+    rig.step(Event::Tick);
+    rig.ok();
+    rig.next();
+    rig.next();
+    rig.fails(CheckFailure::Timeout);
+    rig.fails(CheckFailure::Timeout);
+    assert!(rig.is_up());
+}
+
+#[test]
+fn while_down_checks_stay_frequent_whatever_the_interval() {
+    let mut rig = Rig::new(HealthSettings {
+        interval: ms(60_000),
+        ..SETTINGS
+    });
+    rig.step(Event::Tick);
+    rig.fails(CheckFailure::Refused);
+    for _ in 0..5 {
+        let before = rig.now;
+        assert!(checks(&rig.next()));
+        assert!(rig.now - before <= ms(500));
+        rig.fails(CheckFailure::Refused);
+    }
+}
+
+/// Answers for `up`, refuses for `down`, in turn.
+fn flap(rig: &mut Rig, up: Duration, down: Duration, total: Duration) -> Vec<Instant> {
+    let mut changes = Vec::new();
+    let end = rig.now + total;
+    let cycle = up + down;
+    while rig.now < end {
+        let in_cycle = (rig.now - rig.start).as_millis() % cycle.as_millis();
+        let mut actions = rig.next();
+        if checks(&actions) {
+            let good = in_cycle < up.as_millis();
+            actions.extend(if good {
+                rig.ok()
+            } else {
+                rig.fails(CheckFailure::Refused)
+            });
+        }
+        let declared =
+            |action: &&Action| matches!(action, Action::DeclareUp | Action::DeclareDown { .. });
+        changes.extend(actions.iter().filter(declared).map(|_| rig.now));
+    }
+    changes
+}
+
+#[test]
+fn a_server_that_flaps_every_five_seconds_is_soon_kept_out() {
+    let mut rig = Rig::up();
+    let changes = flap(&mut rig, ms(5000), ms(5000), ms(600_000));
+    assert!(changes.len() <= 40, "{}", changes.len());
+    // One that has been well for long enough is in again.
+    flap(&mut rig, ms(120_000), ms(0), ms(120_000));
+    assert!(rig.is_up());
+}
+
+#[test]
+fn no_flapping_makes_more_than_sixteen_transitions_in_any_minute() {
+    for seed in 0..200 {
+        let mut dice = Dice::new(seed);
+        let mut rig = Rig::up();
+        let up = ms(200 + dice.below(8000));
+        let down = ms(200 + dice.below(8000));
+        let changes = flap(&mut rig, up, down, ms(300_000));
+        for (index, at) in changes.iter().enumerate() {
+            let within = changes[index..]
+                .iter()
+                .take_while(|other| **other - *at < ms(60_000));
+            assert!(within.count() <= 16, "{up:?} {down:?}");
+        }
+    }
+}
+
+#[test]
+fn an_isolated_restart_costs_no_penalty() {
+    let mut rig = Rig::up();
+    for _ in 0..3 {
+        rig.now += ms(120_000);
+        rig.step(Event::Tick);
+        rig.fails(CheckFailure::Refused);
+        rig.next();
+        assert!(down(&rig.fails(CheckFailure::Refused)));
+        rig.next();
+        rig.ok();
+        rig.next();
+        assert!(rig.ok().contains(&Action::DeclareUp));
+    }
+}
+
+#[test]
+fn maintenance_stops_checks_and_its_end_begins_with_one() {
+    let mut rig = Rig::up();
+    assert!(down(&rig.step(Event::Admin(AdminState::Maintenance))));
+    assert_eq!(rig.health.next_deadline(), None);
+    assert_eq!(rig.ok(), []);
+    assert!(checks(&rig.step(Event::Admin(AdminState::Enabled))));
+    assert_eq!(rig.health.condition(), Condition::Unknown);
+}
+
+#[test]
+fn without_checks_traffic_alone_takes_a_server_out_and_time_brings_it_back() {
+    let mut rig = Rig::new(HealthSettings {
+        active: false,
+        ..SETTINGS
+    });
+    assert!(rig.is_up());
+    assert!(!down(&rig.traffic(TrafficFailure::Refused)));
+    rig.step(Event::TrafficOk);
+    assert!(!down(&rig.traffic(TrafficFailure::Refused)));
+    assert!(down(&rig.traffic(TrafficFailure::Refused)));
+    assert!(rig.next().contains(&Action::DeclareUp));
+}
+
+#[test]
+fn a_longer_interval_in_force_does_not_forget_a_check_in_flight() {
+    let mut rig = Rig::up();
+    rig.next();
+    rig.step(Event::Settings(HealthSettings {
+        interval: ms(9000),
+        ..SETTINGS
+    }));
+    rig.ok();
+    assert_eq!(rig.health.next_deadline(), Some(rig.now + ms(9000)));
+    rig.step(Event::Settings(SETTINGS));
+    assert_eq!(rig.health.next_deadline(), Some(rig.now + ms(500)));
+}

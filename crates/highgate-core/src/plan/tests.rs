@@ -1,1 +1,312 @@
+use highgate_config::{Topology, User};
 
+use super::*;
+use crate::{
+    health::{CheckFailure, Event as HealthEvent, HealthSettings},
+    snapshot::{Role, Status, Writes},
+    testing::{backend, config, ms, origin},
+    topology::{Assigned, Outcome},
+};
+
+struct Rig {
+    config: Config,
+    registry: ServerRegistry,
+    healths: BTreeMap<ServerId, ServerHealth>,
+    topologies: BTreeMap<BackendName, Outcome>,
+    overrides: Overrides,
+    now: Instant,
+    states: Vec<Arc<ServerState>>,
+}
+
+impl Rig {
+    /// Backends `pair` (static) and `shop` (replication), every server up.
+    fn new() -> Self {
+        let now = origin();
+        let config = config(&[
+            ("pair", backend(Topology::Static, &["a", "b"])),
+            (
+                "shop",
+                backend(Topology::MariadbReplication, &["db1", "db2", "db3"]),
+            ),
+        ]);
+        let mut registry = ServerRegistry::new();
+        let states = states(&config, &mut registry, now);
+        let mut rig = Self {
+            config,
+            registry,
+            healths: BTreeMap::new(),
+            topologies: BTreeMap::new(),
+            overrides: Overrides::new(),
+            now,
+            states,
+        };
+        let settings = HealthSettings::from(&rig.config.shared.backends["pair"].monitor);
+        for state in &rig.states {
+            let health = ServerHealth::new(settings, AdminState::Enabled, now);
+            rig.healths.insert(state.id, health);
+        }
+        for server in ["a", "b", "db1", "db2", "db3"] {
+            rig.ok(server);
+        }
+        rig.roles("db1");
+        rig
+    }
+
+    fn id(&self, server: &str) -> ServerId {
+        self.states
+            .iter()
+            .find(|state| state.name.as_str() == server)
+            .unwrap()
+            .id
+    }
+
+    fn step(&mut self, server: &str, event: HealthEvent) {
+        let (id, now) = (self.id(server), self.now);
+        let health = self.healths.get_mut(&id).unwrap();
+        health.step(HealthEvent::Tick, now);
+        health.step(event, now);
+        self.now += ms(1000);
+    }
+
+    fn ok(&mut self, server: &str) {
+        self.step(
+            server,
+            HealthEvent::CheckOk {
+                latency: ms(1),
+                facts: None,
+            },
+        );
+    }
+
+    fn kill(&mut self, server: &str) {
+        for _ in 0..2 {
+            let kind = CheckFailure::Refused;
+            self.step(
+                server,
+                HealthEvent::CheckFailed {
+                    kind,
+                    text: kind.to_string(),
+                },
+            );
+        }
+    }
+
+    fn roles(&mut self, primary: &str) {
+        let assigned = |name: &ServerName| Assigned {
+            role: if name.as_str() == primary {
+                Role::Primary
+            } else {
+                Role::Replica
+            },
+            unfit: None,
+            lag_ms: Some(0),
+            reason: "test".into(),
+        };
+        let names = self.config.shared.backends["shop"].servers.keys();
+        let outcome = Outcome {
+            roles: names.map(|name| (name.clone(), assigned(name))).collect(),
+            primary: Some(primary.into()),
+            writes: Writes::Open,
+        };
+        self.topologies.insert("shop".into(), outcome);
+    }
+
+    fn plan(&mut self, previous: Option<&Snapshot>) -> Snapshot {
+        let observed = Observed {
+            healths: &self.healths,
+            topologies: &self.topologies,
+            overrides: &self.overrides,
+        };
+        let node = "n1".into();
+        plan(
+            &self.config,
+            &node,
+            observed,
+            &mut self.registry,
+            previous,
+            self.now,
+        )
+        .0
+    }
+}
+
+fn group<'a>(snapshot: &'a Snapshot, name: &str) -> &'a Arc<Group> {
+    &snapshot.placement.groups[name]
+}
+
+fn status(snapshot: &Snapshot, backend: &str, server: &str) -> Status {
+    group(snapshot, backend)
+        .member(&server.into())
+        .unwrap()
+        .status
+}
+
+#[test]
+fn a_plan_without_news_is_the_old_one() {
+    let mut rig = Rig::new();
+    let first = rig.plan(None);
+    rig.ok("a");
+    let second = rig.plan(Some(&first));
+    assert_eq!(first.version, second.version);
+    assert!(Arc::ptr_eq(&first.policy, &second.policy));
+    assert!(Arc::ptr_eq(&first.placement, &second.placement));
+}
+
+#[test]
+fn a_health_flip_rebuilds_one_group_and_leaves_the_policy_alone() {
+    let mut rig = Rig::new();
+    let before = rig.plan(None);
+    rig.kill("db2");
+    let after = rig.plan(Some(&before));
+    assert_eq!(after.version, before.version + 1);
+    assert!(Arc::ptr_eq(&before.policy, &after.policy));
+    assert!(Arc::ptr_eq(group(&before, "pair"), group(&after, "pair")));
+    assert_eq!(status(&after, "shop", "db2"), Status::Down);
+    assert_eq!(group(&after, "shop").readers, [2]);
+}
+
+#[test]
+fn a_changed_user_leaves_placement_and_all_else_alone() {
+    let mut rig = Rig::new();
+    let before = rig.plan(None);
+    let user = User {
+        passwords: Vec::new(),
+        server_user: None,
+        server_password: None,
+        backend: None,
+        default_schema: None,
+        max_connections: 0,
+        allow: Vec::new(),
+        require_tls: false,
+        local_infile: false,
+        active: true,
+    };
+    rig.config.shared.users.insert("app".into(), user);
+    let after = rig.plan(Some(&before));
+    assert!(!Arc::ptr_eq(&before.policy, &after.policy));
+    assert!(Arc::ptr_eq(&before.placement, &after.placement));
+    assert!(Arc::ptr_eq(
+        &before.policy.backends["shop"],
+        &after.policy.backends["shop"]
+    ));
+}
+
+#[test]
+fn a_server_that_is_not_mentioned_by_a_change_keeps_its_state() {
+    let mut rig = Rig::new();
+    let before = rig.plan(None);
+    rig.config
+        .shared
+        .backends
+        .get_mut("shop")
+        .unwrap()
+        .failover_wait = ms(1);
+    let after = rig.plan(Some(&before));
+    for (old, new) in group(&before, "shop")
+        .members
+        .iter()
+        .zip(&group(&after, "shop").members)
+    {
+        assert!(Arc::ptr_eq(&old.state, &new.state));
+    }
+}
+
+#[test]
+fn reads_use_the_primary_only_as_configured() {
+    use highgate_config::ReadsOnPrimary::{Always, Fallback, Never};
+    for (mode, healthy, alone) in [
+        (Always, vec![0, 1, 2], vec![0]),
+        (Fallback, vec![1, 2], vec![0]),
+        (Never, vec![1, 2], vec![]),
+    ] {
+        let mut rig = Rig::new();
+        rig.config
+            .shared
+            .backends
+            .get_mut("shop")
+            .unwrap()
+            .reads_on_primary = mode;
+        assert_eq!(group(&rig.plan(None), "shop").readers, healthy);
+        rig.kill("db2");
+        rig.kill("db3");
+        assert_eq!(group(&rig.plan(None), "shop").readers, alone);
+    }
+}
+
+#[test]
+fn writes_wait_as_soon_as_the_primary_is_down_even_before_the_topology_says_so() {
+    let mut rig = Rig::new();
+    rig.kill("db1");
+    let snapshot = rig.plan(None);
+    assert!(matches!(
+        group(&snapshot, "shop").writes,
+        Writes::Waiting { .. }
+    ));
+    assert!(group(&snapshot, "shop").writers.is_empty());
+}
+
+#[test]
+fn an_operators_mark_overrides_configuration_and_names_its_author() {
+    let mut rig = Rig::new();
+    let mark = Override {
+        state: Some(AdminState::Drain),
+        weight: Some(7),
+        who: "ada".into(),
+        since_ms: 1,
+        until_ms: None,
+    };
+    rig.overrides.insert(("shop".into(), "db2".into()), mark);
+    let snapshot = rig.plan(None);
+    let member = group(&snapshot, "shop").member(&"db2".into()).unwrap();
+    assert_eq!((member.status, member.weight), (Status::Draining, 7));
+    assert_eq!(&*member.reason, "draining by ada");
+    assert_eq!(group(&snapshot, "shop").readers, [2]);
+}
+
+#[test]
+fn a_server_that_came_back_starts_slowly_and_one_that_never_left_does_not() {
+    let mut rig = Rig::new();
+    let first = rig.plan(None);
+    assert!(
+        group(&first, "pair")
+            .members
+            .iter()
+            .all(|member| member.ramp.is_none())
+    );
+    rig.kill("a");
+    let second = rig.plan(Some(&first));
+    rig.ok("a");
+    rig.ok("a");
+    let third = rig.plan(Some(&second));
+    let member = group(&third, "pair").member(&"a".into()).unwrap();
+    let ramp = member.ramp.expect("no slow start");
+    assert!(member.weight_permille(ramp.since) < 10_000);
+    assert_eq!(member.weight_permille(ramp.end()), 100_000);
+    let fourth = rig.plan(Some(&third));
+    assert!(Arc::ptr_eq(&third.placement, &fourth.placement));
+}
+
+#[test]
+fn a_dangling_reference_is_a_warning() {
+    let mut rig = Rig::new();
+    rig.config.shared.rules.entry(12).or_default().backend = Some("gone".into());
+    let observed = Observed {
+        healths: &rig.healths,
+        topologies: &rig.topologies,
+        overrides: &rig.overrides,
+    };
+    let node = "n1".into();
+    let (_, events) = plan(
+        &rig.config,
+        &node,
+        observed,
+        &mut rig.registry,
+        None,
+        rig.now,
+    );
+    assert!(
+        events
+            .iter()
+            .any(|event| event.text.contains("rule 12") && event.severity == Severity::Warning)
+    );
+}

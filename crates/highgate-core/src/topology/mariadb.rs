@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use highgate_config::{BackendName, ServerName};
 
 use super::{
-    Assigned, Input, Observation, Outcome, PrimaryRecord,
-    links::{LastFine, Links},
+    Assigned, Input, IoThread, Observation, Outcome, PrimaryRecord,
+    links::{LastFine, Links, target},
     notes,
 };
 use crate::{
@@ -89,6 +89,8 @@ impl Machine {
     fn notice_flips(&mut self, inputs: &[Input<'_>], now: Instant) {
         for input in inputs {
             let Some(seen) = input.live(now) else {
+                // What comes back writable may have restarted without its read_only: no promotion.
+                self.was_read_only.remove(input.name);
                 continue;
             };
             if self
@@ -158,6 +160,13 @@ impl Machine {
         if let Some(index) = current {
             return Verdict::Primary(index);
         }
+        // After a restart the primary may well be fine: no heir before it was looked at.
+        if let Some(input) = inputs
+            .iter()
+            .find(|i| *i.name == record.server && !i.checked)
+        {
+            return Verdict::Waiting(format!("the primary {} is not checked yet", input.name));
+        }
         let state = inputs
             .iter()
             .find(|i| *i.name == record.server)
@@ -167,9 +176,14 @@ impl Machine {
                 Some(seen) if seen.read_only => "read-only",
                 Some(_) => "replicating from another server",
             });
+        let old = inputs.iter().find(|input| *input.name == record.server);
+        let old = old.and_then(|input| input.live(now));
         let may = |index: &&usize| {
             inputs.get(**index).is_some_and(|input| {
-                record.followers.contains(input.name) || self.promoted.contains_key(input.name)
+                record.followers.contains(input.name)
+                    || self.promoted.contains_key(input.name)
+                    // The old primary itself follows it: nothing could be plainer.
+                    || old.is_some_and(|old| follows(inputs, old, input.name))
             })
         };
         let heirs: Vec<usize> = candidates.iter().filter(may).copied().collect();
@@ -230,6 +244,8 @@ impl Machine {
                 .backend(&self.backend)
                 .server(name),
         );
+        // A promotion counts once: who was the primary before must follow the new one first.
+        self.promoted.retain(|promoted, ()| promoted == name);
         self.record = Some(PrimaryRecord {
             server: name.clone(),
             server_id: seen.server_id,
@@ -371,6 +387,13 @@ impl Machine {
             }
         }
     }
+}
+
+/// Whether a server replicates from that one.
+fn follows(inputs: &[Input<'_>], seen: &Observation, name: &ServerName) -> bool {
+    (seen.sources.iter())
+        .filter(|source| source.io != IoThread::Stopped)
+        .any(|source| target(inputs, source).is_some_and(|to| to.name == name))
 }
 
 /// The primary of record while it may not take writes: it has the newest data, so reads are safe there.

@@ -1,1 +1,191 @@
+use highgate_config::{Address, AdminState};
 
+use super::*;
+use crate::testing::{ms, origin};
+
+struct Rig {
+    machine: Machine,
+    nodes: Vec<(ServerName, bool, Observation)>,
+    address: Address,
+    now: Instant,
+    events: Vec<Event>,
+}
+
+impl Rig {
+    fn new(settings: Settings) -> Self {
+        let now = origin();
+        let node = |index: u32| {
+            let seen = Observation {
+                at: now,
+                read_only: false,
+                server_id: index + 1,
+                uuid: None,
+                gtid: String::new(),
+                sources: Vec::new(),
+                galera: Some(wsrep(index)),
+            };
+            (
+                ServerName::from(format!("g{}", index + 1).as_str()),
+                true,
+                seen,
+            )
+        };
+        Self {
+            machine: Machine::new("shop".into(), settings, None),
+            nodes: (0..3).map(node).collect(),
+            address: Address::Host("g".into(), 3306),
+            now,
+            events: Vec::new(),
+        }
+    }
+
+    fn wsrep(&mut self, index: usize) -> &mut Galera {
+        self.nodes[index].2.galera.as_mut().unwrap()
+    }
+
+    fn step(&mut self) -> Outcome {
+        self.now += ms(500);
+        self.nodes
+            .iter_mut()
+            .for_each(|(.., seen)| seen.at = self.now);
+        let inputs: Vec<_> = (self.nodes.iter())
+            .map(|(name, alive, seen)| Input {
+                name,
+                address: &self.address,
+                admin: AdminState::Enabled,
+                checked: true,
+                alive: *alive,
+                seen: Some(seen),
+                max_lag: None,
+            })
+            .collect();
+        self.events.clear();
+        self.machine.step(&inputs, self.now, &mut self.events)
+    }
+}
+
+fn wsrep(index: u32) -> Galera {
+    Galera {
+        primary_component: true,
+        local_state: SYNCED,
+        ready: true,
+        rejects_queries: false,
+        desynced: false,
+        donor_rejects_queries: false,
+        cluster_uuid: "aaaa".into(),
+        cluster_size: 3,
+        local_index: index,
+        recv_queue: 0,
+    }
+}
+
+fn writer(outcome: &Outcome) -> Option<&str> {
+    outcome.primary.as_ref().map(ServerName::as_str)
+}
+
+fn unfit(outcome: &Outcome, name: &str) -> Option<Status> {
+    outcome.roles[name].unfit
+}
+
+#[test]
+fn the_lowest_index_writes_the_others_read() {
+    let mut rig = Rig::new(Settings::default());
+    rig.wsrep(0).local_index = 2;
+    rig.wsrep(2).local_index = 0;
+    let outcome = rig.step();
+    assert_eq!(writer(&outcome), Some("g3"));
+    assert!(
+        ["g1", "g2"]
+            .iter()
+            .all(|name| outcome.roles[*name].role == Role::Replica)
+    );
+}
+
+#[test]
+fn the_writer_stays_when_indices_change_and_when_an_old_one_returns() {
+    let mut rig = Rig::new(Settings::default());
+    rig.step();
+    rig.nodes[0].1 = false;
+    assert_eq!(writer(&rig.step()), Some("g2"));
+    assert!(rig.events.iter().any(|event| event.kind == Kind::Failover));
+    rig.nodes[0].1 = true;
+    assert_eq!(writer(&rig.step()), Some("g2"));
+    rig.wsrep(1).local_index = 9;
+    assert_eq!(writer(&rig.step()), Some("g2"));
+}
+
+#[test]
+fn a_member_without_quorum_or_sync_gets_nothing() {
+    let spoil: [fn(&mut Galera); 5] = [
+        |wsrep| wsrep.primary_component = false,
+        |wsrep| wsrep.ready = false,
+        |wsrep| wsrep.rejects_queries = true,
+        |wsrep| wsrep.desynced = true,
+        |wsrep| wsrep.local_state = 3,
+    ];
+    for spoil in spoil {
+        let mut rig = Rig::new(Settings::default());
+        rig.step();
+        spoil(rig.wsrep(0));
+        let outcome = rig.step();
+        assert_eq!(unfit(&outcome, "g1"), Some(Status::Broken));
+        assert_eq!(writer(&outcome), Some("g2"));
+    }
+}
+
+#[test]
+fn when_all_lose_quorum_writes_wait() {
+    let mut rig = Rig::new(Settings::default());
+    rig.step();
+    (0..3).for_each(|index| rig.wsrep(index).primary_component = false);
+    let outcome = rig.step();
+    assert!(matches!(outcome.writes, Writes::Waiting { .. }));
+    (0..3).for_each(|index| rig.wsrep(index).primary_component = true);
+    assert_eq!(writer(&rig.step()), Some("g1"));
+}
+
+#[test]
+fn members_of_the_smaller_cluster_are_quarantined() {
+    let mut rig = Rig::new(Settings::default());
+    rig.wsrep(0).cluster_uuid = "zzzz".into();
+    let outcome = rig.step();
+    assert_eq!(unfit(&outcome, "g1"), Some(Status::Quarantined));
+    assert_eq!(writer(&outcome), Some("g2"));
+}
+
+#[test]
+fn a_donor_reads_where_that_is_allowed_and_never_writes() {
+    for allowed in [false, true] {
+        let mut rig = Rig::new(Settings {
+            donor_reads: allowed,
+            max_recv_queue: 0,
+        });
+        rig.step();
+        rig.wsrep(0).local_state = DONOR;
+        rig.wsrep(0).desynced = true;
+        let outcome = rig.step();
+        assert_eq!(unfit(&outcome, "g1").is_none(), allowed);
+        assert_eq!(writer(&outcome), Some("g2"));
+        rig.wsrep(0).donor_rejects_queries = true;
+        assert!(unfit(&rig.step(), "g1").is_some());
+    }
+}
+
+#[test]
+fn a_long_receive_queue_is_lag() {
+    let mut rig = Rig::new(Settings {
+        donor_reads: false,
+        max_recv_queue: 100,
+    });
+    rig.wsrep(1).recv_queue = 101;
+    assert_eq!(unfit(&rig.step(), "g2"), Some(Status::Lagging));
+}
+
+#[test]
+fn a_read_only_member_never_writes() {
+    let mut rig = Rig::new(Settings::default());
+    rig.nodes[0].2.read_only = true;
+    let outcome = rig.step();
+    assert_eq!(writer(&outcome), Some("g2"));
+    assert_eq!(unfit(&outcome, "g1"), None);
+}

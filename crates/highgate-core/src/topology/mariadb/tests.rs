@@ -1,1 +1,376 @@
+use std::time::Duration;
 
+use highgate_config::{Address, AdminState};
+
+use super::*;
+use crate::{
+    testing::{ms, origin},
+    topology::{IoThread, Source},
+};
+
+/// Three servers, db1 writable, the others its replicas.
+struct Rig {
+    machine: Machine,
+    names: Vec<ServerName>,
+    addresses: Vec<Address>,
+    alive: Vec<bool>,
+    checked: Vec<bool>,
+    seen: Vec<Observation>,
+    now: Instant,
+    events: Vec<Event>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let now = origin();
+        let names: Vec<ServerName> = ["db1", "db2", "db3"].into_iter().map(Into::into).collect();
+        let address = |name: &ServerName| Address::Host(name.to_string(), 3306);
+        let mut rig = Self {
+            machine: Machine::new("shop".into(), None),
+            addresses: names.iter().map(address).collect(),
+            names,
+            alive: vec![true; 3],
+            checked: vec![true; 3],
+            seen: (1..=3).map(|id| observation(id, now)).collect(),
+            now,
+            events: Vec::new(),
+        };
+        rig.seen[0].read_only = false;
+        rig.follow(1, 0);
+        rig.follow(2, 0);
+        rig
+    }
+
+    fn follow(&mut self, index: usize, source: usize) {
+        self.seen[index].read_only = true;
+        self.seen[index].sources = vec![Source {
+            name: String::new(),
+            host: self.names[source].to_string(),
+            port: 3306,
+            server_id: self.seen[source].server_id,
+            io: IoThread::Running,
+            sql_running: true,
+            seconds_behind: Some(0),
+            error: None,
+        }];
+    }
+
+    fn promote(&mut self, index: usize) {
+        self.seen[index].read_only = false;
+        self.seen[index].sources.clear();
+    }
+
+    fn source(&mut self, index: usize) -> &mut Source {
+        &mut self.seen[index].sources[0]
+    }
+
+    fn step(&mut self) -> Outcome {
+        self.now += ms(500);
+        for (seen, alive) in self.seen.iter_mut().zip(&self.alive) {
+            if *alive {
+                seen.at = self.now;
+            }
+        }
+        let inputs: Vec<_> = (0..self.names.len())
+            .map(|index| Input {
+                name: &self.names[index],
+                address: &self.addresses[index],
+                admin: AdminState::Enabled,
+                checked: self.checked[index],
+                alive: self.alive[index],
+                seen: self.checked[index].then_some(&self.seen[index]),
+                max_lag: Some(Duration::from_secs(10)),
+            })
+            .collect();
+        self.events.clear();
+        self.machine.step(&inputs, self.now, &mut self.events)
+    }
+
+    fn told(&self, kind: Kind) -> bool {
+        self.events.iter().any(|event| event.kind == kind)
+    }
+}
+
+fn observation(id: u32, at: Instant) -> Observation {
+    Observation {
+        at,
+        read_only: true,
+        server_id: id,
+        uuid: None,
+        gtid: format!("0-{id}-1"),
+        sources: Vec::new(),
+        galera: None,
+    }
+}
+
+fn is(outcome: &Outcome, name: &str, role: Role, unfit: Option<Status>) {
+    let assigned = &outcome.roles[name];
+    assert_eq!(
+        (assigned.role, assigned.unfit),
+        (role, unfit),
+        "{name}: {}",
+        assigned.reason
+    );
+}
+
+fn primary(outcome: &Outcome) -> Option<&str> {
+    assert_eq!(outcome.primary.is_some(), outcome.writes == Writes::Open);
+    outcome.primary.as_ref().map(ServerName::as_str)
+}
+
+#[test]
+fn the_writable_server_is_primary_and_those_that_follow_it_are_replicas() {
+    let outcome = Rig::new().step();
+    assert_eq!(primary(&outcome), Some("db1"));
+    is(&outcome, "db1", Role::Primary, None);
+    is(&outcome, "db2", Role::Replica, None);
+    is(&outcome, "db3", Role::Replica, None);
+}
+
+#[test]
+fn while_the_primary_is_down_writes_wait_and_replicas_go_on_serving() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.alive[0] = false;
+    for index in [1, 2] {
+        rig.source(index).io = IoThread::Connecting;
+        rig.source(index).seconds_behind = None;
+    }
+    let outcome = rig.step();
+    assert!(matches!(outcome.writes, Writes::Waiting { .. }));
+    assert!(rig.told(Kind::NoPrimary));
+    is(&outcome, "db1", Role::None, Some(Status::Down));
+    is(&outcome, "db2", Role::Replica, None);
+    assert!(outcome.roles["db2"].reason.contains("until that stopped"));
+    rig.step();
+    assert!(rig.events.is_empty(), "told once: {:?}", rig.events);
+}
+
+#[test]
+fn a_promoted_replica_is_primary_at_once_and_those_left_behind_are_not_read_from() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.alive[0] = false;
+    rig.step();
+    rig.promote(1);
+    let outcome = rig.step();
+    assert_eq!(primary(&outcome), Some("db2"));
+    assert!(rig.told(Kind::Failover));
+    assert_eq!(rig.machine.record().unwrap().term, 2);
+    assert!(
+        outcome.roles["db3"].unfit.is_some(),
+        "follows a dead server"
+    );
+    rig.follow(2, 1);
+    is(&rig.step(), "db3", Role::Replica, None);
+}
+
+#[test]
+fn a_promotion_that_leaves_the_replication_threads_on_counts_as_well() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.alive[0] = false;
+    rig.source(1).io = IoThread::Connecting;
+    rig.step();
+    rig.seen[1].read_only = false;
+    assert_eq!(primary(&rig.step()), Some("db2"));
+}
+
+#[test]
+fn a_careless_writable_replica_is_never_promoted_by_a_death() {
+    let mut rig = Rig::new();
+    rig.seen[1].read_only = false;
+    assert_eq!(primary(&rig.step()), Some("db1"));
+    rig.alive[0] = false;
+    rig.source(1).io = IoThread::Connecting;
+    assert_eq!(primary(&rig.step()), None);
+}
+
+#[test]
+fn an_old_primary_that_returns_writable_serves_nothing_until_it_follows() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.alive[0] = false;
+    rig.promote(1);
+    rig.step();
+    rig.alive[0] = true;
+    let outcome = rig.step();
+    assert_eq!(primary(&outcome), Some("db2"));
+    is(&outcome, "db1", Role::Replica, Some(Status::Quarantined));
+    assert!(rig.told(Kind::SplitBrain) && rig.told(Kind::Quarantine));
+    rig.follow(0, 1);
+    is(&rig.step(), "db1", Role::Replica, None);
+}
+
+#[test]
+fn a_returner_is_not_made_primary_even_when_the_current_one_dies() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.alive[0] = false;
+    rig.promote(1);
+    rig.step();
+    (rig.alive[0], rig.alive[1]) = (true, false);
+    let outcome = rig.step();
+    assert!(
+        matches!(&outcome.writes, Writes::Refused { reason } if reason.contains("may lack writes"))
+    );
+    // An operator who says so, says so by read_only.
+    rig.seen[0].read_only = true;
+    rig.step();
+    rig.seen[0].read_only = false;
+    assert_eq!(primary(&rig.step()), Some("db1"));
+}
+
+#[test]
+fn with_no_record_and_two_writable_writes_are_refused_and_it_is_told() {
+    let mut rig = Rig::new();
+    rig.promote(1);
+    let outcome = rig.step();
+    assert!(matches!(&outcome.writes, Writes::Refused { reason } if reason.contains("db1, db2")));
+    assert!(rig.told(Kind::SplitBrain));
+    rig.follow(1, 0);
+    assert_eq!(primary(&rig.step()), Some("db1"));
+}
+
+#[test]
+fn a_record_survives_a_restart_and_waits_for_its_primary_to_be_checked() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.machine = Machine::new("shop".into(), rig.machine.record().cloned());
+    rig.promote(1);
+    rig.checked[0] = false;
+    assert!(matches!(rig.step().writes, Writes::Waiting { .. }));
+    rig.checked[0] = true;
+    assert_eq!(primary(&rig.step()), Some("db1"));
+}
+
+#[test]
+fn without_a_record_nobody_is_primary_before_all_were_checked() {
+    let mut rig = Rig::new();
+    rig.checked[2] = false;
+    assert_eq!(primary(&rig.step()), None);
+    rig.checked[2] = true;
+    rig.alive[2] = false;
+    assert_eq!(primary(&rig.step()), Some("db1"));
+}
+
+#[test]
+fn a_switchover_in_either_order_has_at_most_one_primary_at_each_moment() {
+    for open_first in [false, true] {
+        let mut rig = Rig::new();
+        rig.step();
+        if open_first {
+            rig.promote(1);
+            assert_eq!(primary(&rig.step()), Some("db1"));
+            rig.seen[0].read_only = true;
+        } else {
+            rig.seen[0].read_only = true;
+            let outcome = rig.step();
+            assert!(matches!(outcome.writes, Writes::Waiting { .. }));
+            is(&outcome, "db1", Role::Replica, None);
+            is(&outcome, "db2", Role::Replica, None);
+            rig.promote(1);
+        }
+        assert_eq!(primary(&rig.step()), Some("db2"));
+        assert!(rig.told(Kind::Switchover));
+    }
+}
+
+#[test]
+fn a_replica_too_far_behind_leaves_and_comes_back_below_the_cap() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.source(1).seconds_behind = Some(60);
+    let outcome = rig.step();
+    is(&outcome, "db2", Role::Replica, Some(Status::Lagging));
+    assert!(rig.told(Kind::Lag));
+    assert_eq!(outcome.roles["db2"].lag_ms, Some(60_000));
+    rig.source(1).seconds_behind = Some(9);
+    is(&rig.step(), "db2", Role::Replica, Some(Status::Lagging));
+    rig.source(1).seconds_behind = Some(7);
+    is(&rig.step(), "db2", Role::Replica, None);
+    assert!(rig.told(Kind::Lag));
+}
+
+#[test]
+fn a_replica_whose_applier_stopped_is_out_and_the_reason_names_its_error() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.source(1).sql_running = false;
+    rig.source(1).seconds_behind = None;
+    rig.source(1).error = Some("Duplicate entry '7'".to_owned());
+    let outcome = rig.step();
+    is(&outcome, "db2", Role::Replica, Some(Status::Broken));
+    assert!(outcome.roles["db2"].reason.contains("Duplicate entry"));
+}
+
+#[test]
+fn a_replica_that_lost_a_living_primary_is_read_from_only_as_long_as_its_cap_allows() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.source(1).io = IoThread::Connecting;
+    rig.source(1).seconds_behind = None;
+    for _ in 0..20 {
+        is(&rig.step(), "db2", Role::Replica, None);
+    }
+    is(&rig.step(), "db2", Role::Replica, Some(Status::Broken));
+}
+
+#[test]
+fn a_chain_counts_with_the_lag_of_all_its_links() {
+    let mut rig = Rig::new();
+    rig.follow(2, 1);
+    rig.source(1).seconds_behind = Some(3);
+    rig.source(2).seconds_behind = Some(2);
+    let outcome = rig.step();
+    is(&outcome, "db3", Role::Replica, None);
+    assert_eq!(outcome.roles["db3"].lag_ms, Some(5000));
+    rig.source(1).sql_running = false;
+    is(&rig.step(), "db3", Role::Replica, Some(Status::Broken));
+}
+
+#[test]
+fn a_replica_of_a_stranger_and_a_circle_are_quarantined() {
+    let mut rig = Rig::new();
+    rig.source(1).host = "elsewhere".to_owned();
+    rig.source(1).server_id = 99;
+    is(&rig.step(), "db2", Role::Replica, Some(Status::Quarantined));
+    rig.follow(1, 2);
+    rig.follow(2, 1);
+    is(&rig.step(), "db3", Role::Replica, Some(Status::Quarantined));
+}
+
+#[test]
+fn a_server_that_took_the_primarys_name_and_address_is_not_the_primary() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.seen[0].server_id = 77;
+    let outcome = rig.step();
+    assert!(matches!(&outcome.writes, Writes::Refused { .. }));
+}
+
+#[test]
+fn a_status_that_was_not_read_for_long_is_no_status() {
+    let mut rig = Rig::new();
+    rig.step();
+    let read_at = rig.now;
+    rig.now += ms(15_000);
+    let inputs = [Input {
+        name: &rig.names[0],
+        address: &rig.addresses[0],
+        admin: AdminState::Enabled,
+        checked: true,
+        alive: true,
+        seen: Some(&rig.seen[0]),
+        max_lag: None,
+    }];
+    assert_eq!(rig.seen[0].at, read_at);
+    let outcome = rig.machine.step(&inputs, rig.now, &mut Vec::new());
+    assert_eq!(primary(&outcome), None);
+}
+
+#[test]
+fn a_record_can_be_stored_and_read_back() {
+    fn storable<T: serde::Serialize + serde::de::DeserializeOwned>() {}
+    storable::<PrimaryRecord>();
+}

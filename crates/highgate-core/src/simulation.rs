@@ -1,0 +1,366 @@
+//! Health, topology and plan together in a world with faults: one seed decides all.
+//!
+//! The oracle knows what the servers really are and who was really promoted; the machines only see
+//! checks and traffic. Invariants are in [`Sim::check`].
+
+mod world;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use highgate_config::{AdminState, BackendName, Config, NodeName, Topology};
+
+use self::world::{Life, World};
+use crate::{
+    health::{self, Action, CheckFailure, Event as HealthEvent, HealthSettings, ServerHealth},
+    plan::{self, Observed, Overrides},
+    server::{ServerId, ServerRegistry, ServerState, TrafficFailure},
+    snapshot::{Role, Snapshot, Writes},
+    testing::{Dice, backend, config, ms, origin},
+    topology::{Machine, Outcome, Settings},
+};
+
+const NAMES: [&str; 4] = ["db1", "db2", "db3", "db4"];
+/// What a verdict may lag behind the worst case of the checks alone.
+const SLACK: Duration = ms(100);
+
+struct Sim {
+    seed: u64,
+    dice: Dice,
+    start: Instant,
+    now: Instant,
+    config: Config,
+    world: World,
+    registry: ServerRegistry,
+    states: Vec<Arc<ServerState>>,
+    healths: BTreeMap<ServerId, ServerHealth>,
+    machine: Machine,
+    topologies: BTreeMap<BackendName, Outcome>,
+    snapshot: Option<Snapshot>,
+    /// Checks on their way: when each answers, and which server's it is.
+    checks: Vec<(Instant, usize, bool)>,
+    transitions: Vec<VecDeque<Instant>>,
+    /// Whether the snapshot ever showed the primary that the oracle holds for legitimate.
+    crowned: bool,
+    bug: bool,
+}
+
+type Found = Result<(), String>;
+
+impl Sim {
+    fn new(seed: u64, bug: bool) -> Self {
+        let start = origin();
+        let config = config(&[("shop", backend(Topology::MariadbReplication, &NAMES))]);
+        let mut registry = ServerRegistry::new();
+        let states = plan::states(&config, &mut registry, start);
+        let mut sim = Self {
+            seed,
+            dice: Dice::new(seed),
+            start,
+            now: start,
+            config,
+            world: World::new(NAMES.len(), start),
+            registry,
+            states,
+            healths: BTreeMap::new(),
+            machine: Machine::new(Topology::Static, &"shop".into(), Settings::default(), None),
+            topologies: BTreeMap::new(),
+            snapshot: None,
+            checks: Vec::new(),
+            transitions: vec![VecDeque::new(); NAMES.len()],
+            crowned: false,
+            bug,
+        };
+        sim.restart();
+        sim
+    }
+
+    /// The process starts anew with nothing but the record.
+    fn restart(&mut self) {
+        let record = self.machine.record().cloned();
+        let name = BackendName::from("shop");
+        self.machine = Machine::new(
+            Topology::MariadbReplication,
+            &name,
+            Settings::default(),
+            record,
+        );
+        if let Machine::Mariadb(machine) = &mut self.machine {
+            machine.ignore_record = self.bug;
+        }
+        let settings = HealthSettings::from(&self.config.shared.backends[&name].monitor);
+        for state in &self.states {
+            let health = ServerHealth::new(settings, AdminState::Enabled, self.now);
+            self.healths.insert(state.id, health);
+        }
+        self.checks.clear();
+        self.transitions.iter_mut().for_each(VecDeque::clear);
+        self.topologies.clear();
+        self.snapshot = None;
+        self.replan();
+    }
+
+    fn step_health(&mut self, index: usize, event: HealthEvent) {
+        let state = Arc::clone(&self.states[index]);
+        let actions = self
+            .healths
+            .get_mut(&state.id)
+            .unwrap()
+            .step(event, self.now);
+        health::apply(&actions, &state);
+        let mut replan = false;
+        for action in actions {
+            match action {
+                Action::CheckNow { timeout } => {
+                    let hangs = self.world.servers[index].life == Life::Hangs;
+                    let takes = if hangs {
+                        timeout
+                    } else {
+                        ms(1 + self.dice.below(20))
+                    };
+                    self.checks.push((self.now + takes, index, hangs));
+                }
+                Action::DeclareUp | Action::DeclareDown { .. } => {
+                    self.transitions[index].push_back(self.now);
+                }
+                Action::Replan => replan = true,
+                _ => {}
+            }
+        }
+        if replan {
+            self.replan();
+        }
+    }
+
+    fn replan(&mut self) {
+        let name = BackendName::from("shop");
+        let backend = &self.config.shared.backends[&name];
+        let inputs = plan::inputs(backend, &name, &self.registry, &self.healths);
+        let outcome = self.machine.step(&inputs, self.now, &mut Vec::new());
+        self.topologies.insert(name, outcome);
+        let overrides = Overrides::new();
+        let observed = Observed {
+            healths: &self.healths,
+            topologies: &self.topologies,
+            overrides: &overrides,
+        };
+        let node = NodeName::from("n1");
+        let plan = |registry: &mut ServerRegistry, old: Option<&Snapshot>| {
+            plan::plan(&self.config, &node, observed, registry, old, self.now).0
+        };
+        let new = plan(&mut self.registry, self.snapshot.as_ref());
+        let again = plan(&mut self.registry, Some(&new));
+        assert!(
+            Arc::ptr_eq(&new.placement, &again.placement),
+            "seed {}: unstable plan",
+            self.seed
+        );
+        assert!(
+            Arc::ptr_eq(&new.policy, &again.policy),
+            "seed {}: unstable policy",
+            self.seed
+        );
+        assert_eq!(new.version, again.version);
+        self.snapshot = Some(new);
+    }
+
+    /// Runs until then; faults happen or not.
+    fn run(&mut self, until: Duration, faults: bool) -> Found {
+        let end = self.start + until;
+        while self.now < end {
+            let deadlines = self
+                .healths
+                .values()
+                .filter_map(ServerHealth::next_deadline);
+            let answers = self.checks.iter().map(|(at, ..)| *at);
+            let next = deadlines
+                .chain(answers)
+                .chain([self.world.next_at(), end])
+                .min()
+                .unwrap();
+            self.now = next.max(self.now);
+            self.answer_checks();
+            for index in 0..self.states.len() {
+                let deadline = self.healths[&self.states[index].id].next_deadline();
+                if deadline.is_some_and(|deadline| deadline <= self.now) {
+                    self.step_health(index, HealthEvent::Tick);
+                }
+            }
+            if self.world.next_at() <= self.now {
+                let (hit, restart) = self.world.act(&mut self.dice, self.now, faults);
+                self.crowned &= !self.world.promoted_now(self.now);
+                self.report_traffic(hit);
+                if restart {
+                    self.restart();
+                }
+            }
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    fn answer_checks(&mut self) {
+        let now = self.now;
+        let due: Vec<_> = self.checks.extract_if(.., |(at, ..)| *at <= now).collect();
+        for (_, index, hung) in due {
+            let event = match self.world.servers[index].life {
+                _ if hung => failed(CheckFailure::Timeout),
+                Life::Dead => failed(CheckFailure::Refused),
+                Life::Hangs => failed(CheckFailure::Timeout),
+                Life::Lives => HealthEvent::CheckOk {
+                    latency: ms(1),
+                    facts: Some(Box::new(self.world.observe(index, self.now))),
+                },
+            };
+            self.step_health(index, event);
+        }
+    }
+
+    /// Sometimes traffic notices first.
+    fn report_traffic(&mut self, hit: Option<usize>) {
+        let Some(index) = hit.filter(|_| self.dice.below(2) == 0) else {
+            return;
+        };
+        let kind = match self.world.servers[index].life {
+            Life::Dead => TrafficFailure::Refused,
+            Life::Hangs => TrafficFailure::Timeout,
+            Life::Lives => TrafficFailure::Lost,
+        };
+        self.step_health(index, HealthEvent::TrafficFailed { kind });
+    }
+
+    fn check(&mut self) -> Found {
+        let now = self.now;
+        let fail = |what: String| {
+            Err(format!(
+                "seed {} at {:?}: {what}",
+                self.seed,
+                now - self.start
+            ))
+        };
+        let Some(snapshot) = &self.snapshot else {
+            return Ok(());
+        };
+        let group = snapshot.placement.groups.values().next().unwrap();
+        let primaries = group
+            .members
+            .iter()
+            .filter(|m| m.role == Role::Primary)
+            .count();
+        if primaries > 1 {
+            return fail("two primaries".into());
+        }
+        for (index, times) in self.transitions.iter_mut().enumerate() {
+            while times.front().is_some_and(|at| now - *at > ms(60_000)) {
+                times.pop_front();
+            }
+            if times.len() > 16 {
+                return fail(format!(
+                    "{} went up and down {} times",
+                    NAMES[index],
+                    times.len()
+                ));
+            }
+        }
+        let Some(primary) = group.primary.filter(|_| group.writes == Writes::Open) else {
+            return Ok(());
+        };
+        let health = &self.healths[&group.members[primary].state.id];
+        let server = &self.world.servers[primary];
+        let bound = health.detection_bound() + SLACK;
+        if server.life != Life::Lives && now > server.changed_at + bound {
+            return fail(format!("writes go to {}, dead for long", NAMES[primary]));
+        }
+        if server.life == Life::Lives && server.read_only && now > server.changed_at + bound {
+            return fail(format!(
+                "writes go to {}, read-only for long",
+                NAMES[primary]
+            ));
+        }
+        if primary == self.world.legit {
+            // Only once everybody was looked at since: two switchovers within one check interval
+            // look like none.
+            self.crowned |= self.world.promoted_before(now - bound);
+        } else if self.crowned && self.world.opened_first() != Some(primary) {
+            let record = self.machine.record();
+            return fail(format!(
+                "{} took the place of {}; the record: {record:?}; the world: {:#?}",
+                NAMES[primary], NAMES[self.world.legit], self.world.servers
+            ));
+        }
+        Ok(())
+    }
+
+    fn healed(&self, whole: bool) -> Found {
+        let group = self
+            .snapshot
+            .as_ref()
+            .unwrap()
+            .placement
+            .groups
+            .values()
+            .next()
+            .unwrap();
+        let fail = |what: &str| Err(format!("seed {}: {what}: {}", self.seed, group.reason));
+        if group.primary != Some(self.world.legit) || group.writes != Writes::Open {
+            return fail("no writes although all is well");
+        }
+        if whole && group.readers.len() != NAMES.len() - 1 {
+            let why: Vec<_> = group
+                .members
+                .iter()
+                .map(|m| format!("{}: {}", m.state.name, m.reason))
+                .collect();
+            return fail(&format!(
+                "not all replicas serve although all is well ({})",
+                why.join(", ")
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn failed(kind: CheckFailure) -> HealthEvent {
+    HealthEvent::CheckFailed {
+        kind,
+        text: kind.to_string(),
+    }
+}
+
+fn life(seed: u64, bug: bool) -> Found {
+    let mut sim = Sim::new(seed, bug);
+    sim.run(ms(2000), false)?;
+    sim.healed(true)?;
+    sim.run(ms(42_000), true)?;
+    sim.world.stop_faults();
+    // The operators' own repairs take up to 6 s, a flapping primary is used while it is held.
+    sim.run(ms(52_000), false)?;
+    sim.healed(false)?;
+    // A long calm shows nothing new most of the time: every eighth world has one.
+    if !seed.is_multiple_of(8) {
+        return Ok(());
+    }
+    // Nobody is held for longer than a minute.
+    sim.run(ms(115_000), false)?;
+    sim.healed(true)
+}
+
+#[test]
+fn whatever_dies_hangs_returns_or_is_promoted_there_is_one_rightful_primary_and_all_heals() {
+    for seed in 0..1200 {
+        life(seed, false).unwrap();
+    }
+}
+
+#[test]
+fn the_simulation_finds_a_machine_that_forgets_its_primary() {
+    let found = (0..1200).filter_map(|seed| life(seed, true).err()).next();
+    let found = found.expect("the bug stayed hidden");
+    assert!(
+        found.contains("took the place of") || found.contains("no writes"),
+        "{found}"
+    );
+}
