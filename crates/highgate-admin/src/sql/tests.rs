@@ -1,4 +1,6 @@
-use highgate_config::table::{Kind, Value};
+use std::sync::Arc;
+
+use highgate_config::table::{Action, Column, Kind, Metric, Row, Table, Value};
 
 use super::*;
 use crate::{Tables, fake};
@@ -234,4 +236,48 @@ async fn an_action_is_called_and_says_what_it_did() {
         assert!(error.text.contains(says), "{text}: {error}");
     }
     assert_eq!(servers.acted.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn a_bug_in_one_table_leaves_the_others_readable() {
+    let engine = engine(Tables::new(vec![Arc::new(Broken), fake::servers()]));
+    let read = error(&engine, "SELECT * FROM broken").await;
+    assert!(read.text.contains("'broken' could not be read"), "{read}");
+    assert_eq!(error(&engine, "CALL broken.break()").await.code, 1105);
+    assert_eq!(
+        one(&engine, "SELECT count(*) FROM servers").await,
+        Value::Integer(3)
+    );
+}
+
+struct Broken;
+
+impl Table for Broken {
+    fn name(&self) -> &'static str {
+        "broken"
+    }
+    fn doc(&self) -> &'static str {
+        "Panics."
+    }
+    fn columns(&self) -> &'static [Column] {
+        &[Column {
+            name: "a",
+            kind: Kind::Integer,
+            metric: Metric::None,
+            doc: "Nothing.",
+        }]
+    }
+    fn rows(&self) -> Vec<Row> {
+        panic!("reading")
+    }
+    fn actions(&self) -> &'static [Action] {
+        &[Action {
+            name: "break",
+            arguments: &[],
+            doc: "Panics.",
+        }]
+    }
+    fn act(&self, _: &str, _: &[&str]) -> Result<String, String> {
+        panic!("acting")
+    }
 }

@@ -9,7 +9,14 @@
     reason = "rusqlite's virtual table traits are unsafe to implement"
 )]
 
-use std::{borrow::Cow, ffi::CStr, ffi::CString, ffi::c_int, sync::Arc};
+use std::{
+    borrow::Cow,
+    ffi::CStr,
+    ffi::CString,
+    ffi::c_int,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use highgate_config::table::{Kind, Row, Table, Value};
 use parking_lot::Mutex;
@@ -38,9 +45,17 @@ impl Source {
         self.rows.lock().take();
     }
 
-    fn rows(&self) -> Arc<Vec<Row>> {
-        let mut rows = self.rows.lock();
-        Arc::clone(rows.get_or_insert_with(|| Arc::new(self.table.rows())))
+    fn rows(&self) -> rusqlite::Result<Arc<Vec<Row>>> {
+        let mut fetched = self.rows.lock();
+        if let Some(rows) = &*fetched {
+            return Ok(Arc::clone(rows));
+        }
+        // SQLite calls us from C, where a panic would end the process.
+        let rows = catch_unwind(AssertUnwindSafe(|| self.table.rows())).map_err(|_| {
+            let name = self.table.name();
+            Error::ModuleError(format!("table '{name}' could not be read; that is a bug"))
+        })?;
+        Ok(Arc::clone(fetched.insert(Arc::new(rows))))
     }
 }
 
@@ -108,7 +123,7 @@ struct Cursor {
 // SAFETY: `Cursor` is `repr(C)` and begins with `sqlite3_vtab_cursor`, as the trait asks for.
 unsafe impl VTabCursor for Cursor {
     fn filter(&mut self, _: c_int, _: Option<&str>, _: &Filters<'_>) -> rusqlite::Result<()> {
-        self.rows = self.source.rows();
+        self.rows = self.source.rows()?;
         self.place = 0;
         Ok(())
     }

@@ -6,6 +6,7 @@ const PERIOD = 1000;
 const PATIENCE = 5000;
 const SHOWN_SESSIONS = 200;
 const SHOWN_EVENTS = 60;
+const PINS_EVERY = 5; // counting them takes all sessions, and nobody waits for them
 
 // Columns a person wants first; a table without one of them is shown without it.
 const FIRST = {
@@ -24,6 +25,8 @@ let before = { at: 0, commands: new Map() };
 let paused = false;
 let lastGood = 0;
 let other = "";
+let ticks = 0;
+let pinned = { rows: [] };
 
 async function fetchJson(path) {
   const answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE), headers: { "X-Highgate": "1" } });
@@ -60,10 +63,9 @@ async function loadCatalogue() {
 async function refresh() {
   if (catalogue.size === 0) await loadCatalogue();
   const filter = encodeURIComponent(at("filter").value);
-  const [node, listeners, backends, servers, sessions, pinned, events, chosen] = await Promise.all([
+  const [node, listeners, backends, servers, sessions, events, chosen] = await Promise.all([
     rowsOf("node"), rowsOf("listeners"), rowsOf("backends"), rowsOf("servers"),
     rowsOf("sessions", `?limit=${SHOWN_SESSIONS}&filter=${filter}`),
-    rowsOf("sessions", "?present=pinned_by&limit=5000"),
     rowsOf("events", `?tail=${SHOWN_EVENTS}`),
     other ? rowsOf(other) : null,
   ]);
@@ -75,6 +77,8 @@ async function refresh() {
   showTable("sessions", sessions.rows, columnsOf("sessions", sessions), (row) => row.id);
   const part = sessions.rows.length < sessions.matched ? `${sessions.rows.length} shown of ` : "";
   at("session-count").textContent = `${part}${sessions.matched}${filter ? ` that match, ${sessions.total} in all` : ""}`;
+  if (ticks % PINS_EVERY === 0) pinned = await rowsOf("sessions", "?present=pinned_by&limit=5000");
+  ticks += 1;
   const pins = countPins(pinned.rows);
   showTable("pins", pins, ["cause", "sessions", "may_release", "may_move", "example"], (row) => row.cause);
   showTable("events", events.rows.reverse(), columnsOf("events", events), (row) => row.id);
@@ -115,6 +119,8 @@ function showBanner(servers, listeners) {
   if (count("bad")) [kind, text] = ["bad", `✕ ${count("bad")} of ${servers.length} servers out of service: ${names("bad")}`];
   else if (count("warn")) [kind, text] = ["warn", `▲ ${count("warn")} of ${servers.length} servers need attention: ${names("warn")}`];
   else if (count("off")) [kind, text] = ["warn", `■ ${count("off")} of ${servers.length} servers taken out by an operator: ${names("off")}`];
+  const only = states.findIndex((state) => state.kind === kind);
+  if (kind !== "ok" && count(kind) === 1 && servers[only].reason) text += ` (${servers[only].reason})`;
   if (roles && writable.length === 0) [kind, text] = ["bad", `${text}. No primary in service: writes wait or fail`];
   const banner = at("banner");
   banner.className = `banner ${kind}`;
