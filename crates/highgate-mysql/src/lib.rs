@@ -17,9 +17,13 @@
 pub mod auth;
 mod bytes;
 pub mod capability;
+pub mod charset;
 pub mod client_login;
 pub mod command;
+pub mod compress;
 pub mod error_code;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod greeting;
 pub mod login;
 pub mod packet;

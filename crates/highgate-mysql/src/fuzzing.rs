@@ -1,0 +1,114 @@
+//! The bodies of the fuzz targets, and a short run of each on every `cargo test`.
+//!
+//! A target takes any bytes and must neither panic nor hold more memory than the bytes account for.
+
+use crate::capability::Capabilities;
+use crate::command::{Command, query_text};
+use crate::compress::{Algorithm, decompress};
+use crate::greeting::Greeting;
+use crate::login::{AuthSwitch, ChangeUser, FirstPacket, LoginRequest};
+use crate::reply::{ColumnDefinition, EofPacket, ErrPacket, OkPacket};
+use crate::scan::{CommandKind, ReplyScanner, ScanState};
+
+/// Greetings, logins and auth switches; what parses comes back through its encoder.
+pub fn login(data: &[u8]) {
+    if let Ok(greeting) = Greeting::parse(data) {
+        let mut out = Vec::new();
+        greeting.encode(&mut out);
+        let again = Greeting::parse(&out).map(|again| again.nonce);
+        assert_eq!(again, Ok(greeting.nonce));
+    }
+    if let Ok(FirstPacket::Login(login)) = LoginRequest::parse_first(data) {
+        let mut out = Vec::new();
+        login.encode(&mut out);
+        assert!(LoginRequest::parse_first(&out).is_ok());
+    }
+    let _ = AuthSwitch::parse(data);
+    let _ = ChangeUser::parse(data, Capabilities::all());
+}
+
+/// Commands and their attributes and parameters.
+pub fn command(data: &[u8]) {
+    let Ok(command) = Command::parse(data) else {
+        return;
+    };
+    let _ = (command.kind(), command.statement_id());
+    match command {
+        Command::Query(body) => {
+            let _ = query_text(body, Capabilities::QUERY_ATTRIBUTES);
+        }
+        Command::Execute(execute) => {
+            for num_params in [0, 1, 9, u16::MAX] {
+                let _ = execute.params(num_params);
+            }
+        }
+        Command::ExecuteBulk(execute) => {
+            let _ = execute.types(u16::MAX);
+        }
+        _ => {}
+    }
+}
+
+/// OK, ERR, EOF, column definitions and session state changes.
+pub fn reply(data: &[u8]) {
+    for capabilities in [Capabilities::empty(), Capabilities::all()] {
+        if let Ok(ok) = OkPacket::parse(data, capabilities) {
+            assert!(ok.state_changes().count() <= data.len());
+        }
+        let _ = ColumnDefinition::parse(data, capabilities);
+    }
+    let _ = (ErrPacket::parse(data), EofPacket::parse(data));
+}
+
+/// The scanner: the same bytes whole and cut must give the same.
+pub fn scan(data: &[u8]) {
+    let Some(([choice, cut], bytes)) = data.split_first_chunk::<2>() else {
+        return;
+    };
+    let kind = match choice % 9 {
+        0 => CommandKind::BinlogDump,
+        1 => CommandKind::Execute,
+        2 => CommandKind::Fetch,
+        3 => CommandKind::FieldList,
+        4 => CommandKind::NoReply,
+        5 => CommandKind::Prepare,
+        6 => CommandKind::Query,
+        7 => CommandKind::Simple,
+        _ => CommandKind::Statistics,
+    };
+    let capabilities = match choice / 64 {
+        0 => Capabilities::empty(),
+        1 => Capabilities::DEPRECATE_EOF,
+        2 => Capabilities::MARIADB_CACHE_METADATA,
+        _ => Capabilities::all(),
+    };
+    let mut whole = ReplyScanner::new(kind, capabilities);
+    let end = whole.feed(bytes);
+    let mut cut_up = ReplyScanner::new(kind, capabilities);
+    let mut consumed = 0;
+    for part in bytes.chunks(usize::from(*cut).max(1)) {
+        let found = cut_up.feed(part);
+        consumed = found.consumed.saturating_add(consumed);
+        assert!(found.consumed <= part.len());
+        if found.state != ScanState::More {
+            assert_eq!(found.state, end.state);
+            break;
+        }
+    }
+    if !matches!(end.state, ScanState::Broken(_)) {
+        assert_eq!(consumed, end.consumed);
+        assert_eq!(cut_up.rows(), whole.rows());
+    }
+}
+
+/// The compressed protocol.
+pub fn compress(data: &[u8]) {
+    for algorithm in [Algorithm::Zlib(6), Algorithm::Zstd(3)] {
+        let mut out = Vec::new();
+        let _ = decompress(algorithm, &mut 0, data, &mut out);
+        assert!(out.len() <= crate::packet::MAX_PAYLOAD);
+    }
+}
+
+#[cfg(test)]
+mod tests;
