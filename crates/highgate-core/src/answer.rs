@@ -52,6 +52,8 @@ pub enum OwnAnswer {
     },
     /// OK (COM_PING).
     Ok,
+    /// An EOF packet, or OK in its place (COM_SET_OPTION).
+    Eof,
     /// Nothing at all (COM_STMT_CLOSE has no answer).
     Silence,
     /// The text of COM_STATISTICS.

@@ -1,0 +1,380 @@
+//! Where a command goes, and why.
+//!
+//! [`route`] is what production and `explain` both run. A session that is bound to its connection stays
+//! there. Otherwise rules choose first, then the account's backend, then the listener's; within a
+//! backend with roles, what is proved to read goes to a replica (where the listener splits) and
+//! everything else to the primary: doubt is a write. It reads no clock, no lock and no counter.
+
+mod own;
+mod refused;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, time::Duration};
+
+use highgate_config::{BackendName, Listener, RuleRole, Topology, User};
+use highgate_mysql::sql::{Effects, KillScope, StatementKind};
+
+pub use own::own_answer;
+pub use refused::RouteRefused;
+
+use crate::{
+    answer::OwnAnswer,
+    pins::PinCause,
+    rules::RuleOutcome,
+    snapshot::Placement,
+    state::SessionState,
+    track::{CommandFacts, CommandKind},
+};
+
+/// What is in force for a session.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The listener it came by.
+    pub listener: &'a Listener,
+    /// Its account, where the configuration knows it.
+    pub user: Option<&'a User>,
+    /// The backends.
+    pub placement: &'a Placement,
+    /// What the rules say.
+    pub rules: &'a RuleOutcome,
+    /// Where the client's hint sends it.
+    pub hint: Option<RouteHint<'a>>,
+    /// The backend of the connection it holds.
+    pub holds: Option<&'a BackendName>,
+    /// The id the client knows itself by.
+    pub session_id: u32,
+    /// The node takes no new work.
+    pub draining: bool,
+}
+
+/// A hint in a comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteHint<'a> {
+    /// To the primary.
+    Primary,
+    /// To a replica.
+    Replica,
+    /// To the server of that name.
+    Server(&'a str),
+}
+
+/// Where a command goes, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Route<'a> {
+    /// Where.
+    pub to: To<'a>,
+    /// Why.
+    pub reason: Reason,
+    /// What else is to be done.
+    pub actions: Actions<'a>,
+}
+
+/// Where a command goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum To<'a> {
+    /// Nowhere: Highgate answers.
+    Answer(OwnAnswer),
+    /// The session ends.
+    End,
+    /// Highgate ends another session, or what runs there.
+    Kill {
+        /// What is to end.
+        scope: KillScope,
+        /// The session's id; `None` where the text has no plain number.
+        id: Option<u64>,
+    },
+    /// A new login on this session (COM_CHANGE_USER).
+    Login,
+    /// It can't be sent.
+    Refuse(RouteRefused),
+    /// A rule answers.
+    Say {
+        /// OK, or an error (1148).
+        ok: bool,
+        /// The text.
+        text: &'a str,
+    },
+    /// To a server.
+    Server(Target<'a>),
+}
+
+/// Which servers may take a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The backend.
+    pub backend: &'a BackendName,
+    /// Which of its servers.
+    pub role: Role,
+    /// Only this one.
+    pub server: Option<&'a str>,
+}
+
+/// Which servers of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Any.
+    Any,
+    /// The primary.
+    Primary,
+    /// A replica, or what else reads may use.
+    Replica,
+    /// The server of the connection that the session holds.
+    Same,
+}
+
+/// What else is to be done for a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Actions<'a> {
+    /// The time it may take.
+    pub timeout: Option<Duration>,
+    /// Whether its connection may be shared afterwards, where a rule says so.
+    pub multiplex: Option<bool>,
+    /// The text to be sent in its place.
+    pub rewrite: Option<&'a [u8]>,
+    /// It must see the session's last write.
+    pub causal: bool,
+}
+
+/// Why a command goes where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Autocommit is off: a write may follow in the same transaction.
+    AutocommitOff,
+    /// Highgate knows the answer.
+    Known,
+    /// The client's comment asks for it.
+    Hint,
+    /// A transaction is open.
+    InTransaction,
+    /// It reads nothing and changes only the session.
+    OnlySession,
+    /// The session is bound to its connection.
+    Pinned(PinCause),
+    /// It begins a transaction that only reads.
+    ReadOnlyTransaction,
+    /// It is proved to read.
+    Reads,
+    /// This rule.
+    Rule(u32),
+    /// The backend has no roles.
+    Static,
+    /// The listener does not split reads from writes.
+    Unsplit,
+    /// It writes, or may write.
+    Writes,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AutocommitOff => f.write_str("autocommit is off"),
+            Self::Known => f.write_str("answered by Highgate"),
+            Self::Hint => f.write_str("hint"),
+            Self::InTransaction => f.write_str("in transaction"),
+            Self::OnlySession => f.write_str("changes only the session"),
+            Self::Pinned(cause) => write!(f, "pinned: {cause}"),
+            Self::ReadOnlyTransaction => f.write_str("read-only transaction"),
+            Self::Reads => f.write_str("proved to read"),
+            Self::Rule(rule) => write!(f, "rule {rule}"),
+            Self::Static => f.write_str("backend without roles"),
+            Self::Unsplit => f.write_str("listener does not split"),
+            Self::Writes => f.write_str("writes, or may write"),
+        }
+    }
+}
+
+/// Decides where a command goes.
+///
+/// Call [`crate::track::before`] first: a cause that ends with this command must not bind it.
+pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>) -> Route<'a> {
+    let actions = Actions {
+        timeout: view.rules.timeout,
+        multiplex: view.rules.multiplex,
+        rewrite: view.rules.rewrite.as_deref(),
+        causal: false,
+    };
+    if let Some((to, reason)) = without_server(state, facts, view) {
+        return Route { to, reason, actions };
+    }
+    if let (Some(backend), Some(reason)) = (view.holds, bound(state)) {
+        let to = To::Server(Target { backend, role: Role::Same, server: None });
+        return Route { to, reason, actions };
+    }
+    if let Some(refused) = leftovers_gone(facts, view) {
+        return Route { to: To::Refuse(refused), reason: Reason::Known, actions };
+    }
+    let backend = destination(view);
+    let Some(group) = view.placement.groups.get(backend) else {
+        let refused = RouteRefused::UnknownBackend { backend: backend.clone() };
+        return Route { to: To::Refuse(refused), reason: Reason::Unsplit, actions };
+    };
+    let (role, server, reason) = role(state, facts, view, group.backend.topology);
+    let causal =
+        role == Role::Replica && view.listener.causal_reads && state.last_write.is_some();
+    let to = To::Server(Target { backend, role, server });
+    Route { to, reason, actions: Actions { causal, ..actions } }
+}
+
+/// What needs no server.
+fn without_server<'a>(
+    state: &SessionState,
+    facts: &CommandFacts<'_>,
+    view: &View<'a>,
+) -> Option<(To<'a>, Reason)> {
+    let known = |answer| Some((To::Answer(answer), Reason::Known));
+    let refuse = |refused| Some((To::Refuse(refused), Reason::Known));
+    match facts.command {
+        CommandKind::Quit => return Some((To::End, Reason::Known)),
+        CommandKind::Ping if view.draining => return refuse(RouteRefused::Draining),
+        CommandKind::Ping => return known(OwnAnswer::Ok),
+        CommandKind::Statistics => return known(OwnAnswer::Statistics),
+        CommandKind::StmtClose => return known(OwnAnswer::Silence),
+        CommandKind::ChangeUser => return Some((To::Login, Reason::Known)),
+        CommandKind::ProcessKill(id) => {
+            let to = To::Kill { scope: KillScope::Connection, id: Some(id.into()) };
+            return Some((to, Reason::Known));
+        }
+        CommandKind::ResetConnection | CommandKind::StmtReset if view.holds.is_none() => {
+            return known(OwnAnswer::Ok);
+        }
+        CommandKind::SetOption { .. } => return known(OwnAnswer::Eof),
+        CommandKind::Other(code) => return refuse(RouteRefused::UnknownCommand { code }),
+        _ => {}
+    }
+    let unknown = facts.command.names_statement()
+        && facts.statement.is_none_or(|id| !state.statements.contains_key(&id));
+    if unknown {
+        return refuse(RouteRefused::UnknownStatement { id: facts.statement.unwrap_or_default() });
+    }
+    let rule = Reason::Rule(view.rules.last().unwrap_or_default());
+    if let Some(text) = view.rules.error_msg.as_deref() {
+        return Some((To::Say { ok: false, text }, rule));
+    }
+    if let Some(text) = view.rules.ok_msg.as_deref() {
+        return Some((To::Say { ok: true, text }, rule));
+    }
+    if facts.does(Effects::LOCAL_INFILE) && view.user.is_none_or(|user| !user.local_infile) {
+        return refuse(RouteRefused::LocalInfile);
+    }
+    match facts.shape.kind {
+        StatementKind::Kill { scope: scope @ (KillScope::Connection | KillScope::Query), id }
+            if facts.command.runs() && !facts.does(Effects::MULTI) =>
+        {
+            Some((To::Kill { scope, id }, Reason::Known))
+        }
+        StatementKind::Kill { .. } if facts.command.runs() => refuse(RouteRefused::KillForm),
+        _ => own_answer(state, facts, view.session_id)
+            .map(|answer| (To::Answer(answer), Reason::Known)),
+    }
+}
+
+/// Whether the session must stay on its connection.
+fn bound(state: &SessionState) -> Option<Reason> {
+    if state.in_transaction() {
+        return Some(Reason::InTransaction);
+    }
+    state.pins.iter().next().map(Reason::Pinned)
+}
+
+/// What the command before left on a connection that the session has no more.
+fn leftovers_gone(facts: &CommandFacts<'_>, view: &View<'_>) -> Option<RouteRefused> {
+    let reads = |effects| facts.does(effects) && view.holds.is_none();
+    if reads(Effects::READS_FOUND_ROWS) && !facts.does(Effects::CALC_FOUND_ROWS | Effects::MULTI) {
+        Some(RouteRefused::Leftover { function: "FOUND_ROWS()" })
+    } else if reads(Effects::READS_ROW_COUNT) && !facts.does(Effects::MULTI) {
+        Some(RouteRefused::Leftover { function: "ROW_COUNT()" })
+    } else {
+        None
+    }
+}
+
+fn destination<'a>(view: &View<'a>) -> &'a BackendName {
+    view.rules
+        .backend
+        .as_ref()
+        .or_else(|| view.user.and_then(|user| user.backend.as_ref()))
+        .unwrap_or(&view.listener.backend)
+}
+
+fn role<'a>(
+    state: &SessionState,
+    facts: &CommandFacts<'_>,
+    view: &View<'a>,
+    topology: Topology,
+) -> (Role, Option<&'a str>, Reason) {
+    if let Some(RouteHint::Server(name)) = view.hint {
+        return (Role::Any, Some(name), Reason::Hint);
+    }
+    if let (Some(role), Some(rule)) = (view.rules.role, view.rules.last()) {
+        let role = match role {
+            RuleRole::Any => Role::Any,
+            RuleRole::Primary => Role::Primary,
+            RuleRole::Replica => Role::Replica,
+        };
+        return (role, None, Reason::Rule(rule));
+    }
+    if topology == Topology::Static {
+        return (Role::Any, None, Reason::Static);
+    }
+    match view.hint {
+        Some(RouteHint::Primary) => return (Role::Primary, None, Reason::Hint),
+        // The analysis gives this hint only for a text that is proved to read.
+        Some(RouteHint::Replica) if state.autocommit => return (Role::Replica, None, Reason::Hint),
+        _ => {}
+    }
+    if !view.listener.read_write_split {
+        return (Role::Primary, None, Reason::Unsplit);
+    }
+    let (role, reason) = classify(state, facts);
+    (role, None, reason)
+}
+
+fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
+    let shape = &facts.shape;
+    match facts.command {
+        CommandKind::InitDb => return (Role::Any, Reason::OnlySession),
+        CommandKind::FieldList => return (Role::Replica, Reason::Reads),
+        CommandKind::Query
+        | CommandKind::StmtExecute
+        | CommandKind::StmtFetch
+        | CommandKind::StmtPrepare
+        | CommandKind::StmtReset
+        | CommandKind::StmtSendLongData => {}
+        _ => return (Role::Primary, Reason::Writes),
+    }
+    if !state.autocommit {
+        return (Role::Primary, Reason::AutocommitOff);
+    }
+    if shape.kind == (StatementKind::StartTransaction { read_only: true })
+        && !shape.effects.intersects(Effects::MULTI | Effects::DOUBTFUL)
+    {
+        return (Role::Replica, Reason::ReadOnlyTransaction);
+    }
+    if shape.is_read() && !shape.effects.intersects(TO_PRIMARY) {
+        return (Role::Replica, Reason::Reads);
+    }
+    let only_session = matches!(shape.kind, StatementKind::Set | StatementKind::Use)
+        && ONLY_SESSION.contains(shape.effects);
+    if only_session { (Role::Any, Reason::OnlySession) } else { (Role::Primary, Reason::Writes) }
+}
+
+/// What goes to the primary even if it only reads.
+const TO_PRIMARY: Effects = Effects::WRITES
+    .union(Effects::LOCKING_READ)
+    .union(Effects::SELECT_INTO)
+    .union(Effects::SEQUENCE)
+    .union(Effects::SERVER_SPECIFIC)
+    .union(Effects::SIDE_EFFECT_FUNCTION)
+    .union(Effects::NAMED_LOCK)
+    .union(Effects::DOUBTFUL)
+    .union(Effects::ADMINISTRATION);
+
+/// What a SET or USE may do and still run anywhere.
+const ONLY_SESSION: Effects = Effects::SESSION_STATE
+    .union(Effects::READ_ONLY_PROVED)
+    .union(Effects::USER_VARIABLE_READ)
+    .union(Effects::USER_VARIABLE_WRITE)
+    .union(Effects::SYSTEM_VARIABLE_READ)
+    .union(Effects::VERSION_COMMENT);
