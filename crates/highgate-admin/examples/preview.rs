@@ -1,10 +1,12 @@
 //! Serves the page over made-up tables, to look at it: `cargo run --example preview [port] [calm]`.
+//! The SQL port is the next one, for user and password `admin`.
 
 #![expect(clippy::too_many_lines, reason = "made-up rows are long")]
 
 use std::{net::SocketAddr, sync::Arc};
 
-use highgate_admin::{Tables, Users, web};
+use highgate_admin::{Tables, Users, sql, web};
+use highgate_config::Secret;
 use highgate_config::table::{Action, Column, Kind, Metric, Row, Table, Value};
 use highgate_io::{clock, tasks};
 
@@ -372,12 +374,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         users: Users::fixed(Default::default()),
         serving: tokio::sync::watch::channel(true).1,
     };
+    let sql_port = sql::port::Port {
+        engine: sql::Engine::start(site.tables.clone(), "8.0.0-preview", sql::Limits::default())?,
+        users: Users::fixed([("admin".into(), Secret::new("admin"))].into()),
+        version: "8.0.0-preview".into(),
+        limits: sql::port::PortLimits::default(),
+    };
     let router = web::router(&site, web::Door::Loopback);
     let (_stopper, stop) = tasks::Stopper::new();
     tasks::local_runtime()?.block_on(async {
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let listener = tokio::net::TcpListener::from_std(highgate_io::listen::tcp(address)?)?;
-        web::serve(listener, router, stop).await;
+        let listen = |port| -> std::io::Result<_> {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            tokio::net::TcpListener::from_std(highgate_io::listen::tcp(address)?)
+        };
+        let (pages, statements) = (listen(port)?, listen(port + 1)?);
+        tokio::join!(
+            web::serve(pages, router, stop.clone()),
+            sql::port::serve(statements, sql_port, stop)
+        );
         Ok(())
     })
 }

@@ -6,9 +6,12 @@
 
 mod answer;
 mod authorizer;
+mod bounds;
 mod describe;
 mod engine;
+mod explain;
 mod functions;
+mod like;
 pub mod port;
 mod rows;
 mod statement;
@@ -16,7 +19,8 @@ mod variables;
 mod vtab_unsafe;
 
 pub use answer::{Answer, ResultColumn, Rows, SqlError};
-pub use engine::{Caller, Engine, Limits, StartError};
+pub use bounds::Limits;
+pub use engine::{Caller, Engine, StartError};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use highgate_config::table::{Kind, Row, Table, Value};
 
-use super::{answer::Rows, engine::SCHEMA, statement::is_like, variables};
+use super::{answer::Rows, engine::SCHEMA, like::is_like, variables};
 use crate::Tables;
 
 /// `SHOW TABLES`.

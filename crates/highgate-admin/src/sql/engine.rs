@@ -14,12 +14,13 @@ use std::{
 
 use highgate_io::tasks;
 use parking_lot::Mutex;
-use rusqlite::{Connection, limits::Limit};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     answer::{Answer, Rows, SqlError},
-    authorizer::{READ_ONLY, Refusal},
+    authorizer::Refusal,
+    bounds::{Limits, bound},
     describe,
     functions::{self, Session},
     rows::{self, FetchError},
@@ -34,27 +35,6 @@ pub(super) const SCHEMA: &str = "main";
 
 /// Statements that wait for the owner thread before their askers do.
 const WAITING: usize = 16;
-
-/// What one statement may cost.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Rows of an answer.
-    pub rows: usize,
-    /// Bytes of an answer, about.
-    pub bytes: usize,
-    /// Steps of SQLite's machine; ten million take about half a second.
-    pub steps: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            rows: 100_000,
-            bytes: 32 << 20,
-            steps: 30_000_000,
-        }
-    }
-}
 
 /// Who asks.
 #[derive(Debug, Clone, Default)]
@@ -122,14 +102,14 @@ impl Engine {
 }
 
 /// Lives on its thread.
-struct Owner {
+pub(super) struct Owner {
     connection: Connection,
-    tables: Tables,
+    pub(super) tables: Tables,
     sources: Vec<Arc<Source>>,
     session: Arc<Mutex<Session>>,
-    refusal: Refusal,
-    steps: Arc<AtomicU64>,
-    limits: Limits,
+    pub(super) refusal: Refusal,
+    pub(super) steps: Arc<AtomicU64>,
+    pub(super) limits: Limits,
 }
 
 impl Owner {
@@ -228,93 +208,4 @@ impl Owner {
             .and_then(|mut statement| rows::fetch(&mut statement, &self.limits));
         fetched.map_err(|error| self.explain(error, &text))
     }
-
-    /// SQLite's error as MySQL's, with what to do about it.
-    fn explain(&self, error: FetchError, text: &str) -> SqlError {
-        if let Some(refusal) = self.refusal.take() {
-            return SqlError::refused(refusal);
-        }
-        if self.steps.load(Ordering::Relaxed) > self.limits.steps {
-            return SqlError::too_expensive(
-                "the statement takes too many steps and was ended; join fewer rows, or put the \
-                 larger table into WITH name AS MATERIALIZED (…)",
-            );
-        }
-        let error = match error {
-            FetchError::TooLarge => {
-                return SqlError::too_expensive(format!(
-                    "the answer has more than {} rows or {} MiB; add WHERE or LIMIT",
-                    self.limits.rows,
-                    self.limits.bytes >> 20
-                ));
-            }
-            FetchError::Sqlite(error) => error,
-        };
-        match error {
-            rusqlite::Error::SqlInputError { msg, offset, .. } => {
-                self.input_error(&msg, offset, text)
-            }
-            rusqlite::Error::SqliteFailure(_, Some(message)) => self.input_error(&message, 0, text),
-            other => SqlError::failed(other.to_string()),
-        }
-    }
-
-    /// SQLite has one code for all of these; its text is the only place that says which it is.
-    fn input_error(&self, message: &str, offset: i32, text: &str) -> SqlError {
-        if let Some(name) = message.strip_prefix("no such table: ") {
-            return SqlError::no_such_table(self.tables.no_such_table(name));
-        }
-        if let Some(name) = message.strip_prefix("no such column: ") {
-            return SqlError::no_such_column(format!(
-                "Unknown column '{name}' in 'field list'; DESCRIBE shows a table's columns"
-            ));
-        }
-        if message.ends_with(" may not be modified") {
-            return SqlError::refused(READ_ONLY);
-        }
-        let place = usize::try_from(offset).unwrap_or_default();
-        let near: String = text
-            .get(place..)
-            .unwrap_or_default()
-            .chars()
-            .take(60)
-            .collect();
-        SqlError::syntax(format!("{message}; near '{near}'"))
-    }
-}
-
-/// Sets the connection's limits, and the authorizer last of all.
-fn bound(
-    connection: &mut Connection,
-    refusal: &Refusal,
-    steps: &Arc<AtomicU64>,
-    most: u64,
-) -> rusqlite::Result<()> {
-    /// How many steps pass between two looks at the limit.
-    const STRIDE: i32 = 1000;
-    for (limit, value) in [
-        (Limit::SQLITE_LIMIT_LENGTH, 1 << 20),
-        (Limit::SQLITE_LIMIT_SQL_LENGTH, 1 << 20),
-        (Limit::SQLITE_LIMIT_COLUMN, 500),
-        (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
-        (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 50),
-        (Limit::SQLITE_LIMIT_VDBE_OP, 100_000),
-        (Limit::SQLITE_LIMIT_ATTACHED, 0),
-        (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 200),
-        (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
-    ] {
-        connection.set_limit(limit, value)?;
-    }
-    let steps = Arc::clone(steps);
-    connection.progress_handler(
-        STRIDE,
-        Some(move || {
-            let stride = u64::from(STRIDE.unsigned_abs());
-            steps.fetch_add(stride, Ordering::Relaxed) + stride > most
-        }),
-    )?;
-    let refusal = refusal.clone();
-    connection.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
-        refusal.decide(&context)
-    }))
 }

@@ -5,7 +5,7 @@ use rusqlite::{Statement, types::ValueRef};
 
 use super::{
     answer::{ResultColumn, Rows},
-    engine::Limits,
+    bounds::Limits,
     variables,
 };
 

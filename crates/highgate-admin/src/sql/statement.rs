@@ -2,6 +2,9 @@
 //!
 //! Pure. Knows words and quotes only: a `SELECT` is passed on as it was written.
 
+mod token;
+
+use self::token::{Token, tokens};
 use super::answer::SqlError;
 
 /// A statement, recognized.
@@ -33,20 +36,6 @@ pub(super) enum Statement<'a> {
     Tables { like: Option<String>, is_full: bool },
     /// `SHOW VARIABLES`.
     Variables { like: Option<String> },
-}
-
-/// A word, a quoted text or a sign.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token<'a> {
-    Sign(char),
-    Text(String),
-    Word(&'a str),
-}
-
-impl Token<'_> {
-    fn is(&self, word: &str) -> bool {
-        matches!(self, Self::Word(w) if w.eq_ignore_ascii_case(word))
-    }
 }
 
 /// Recognizes one statement.
@@ -204,99 +193,6 @@ fn unknown(text: &str) -> SqlError {
     SqlError::syntax(format!(
         "'{near}' is not known here; try SELECT, SHOW TABLES or HELP"
     ))
-}
-
-fn tokens(text: &str) -> Vec<Token<'_>> {
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some(next) = rest.chars().next() {
-        rest = match next {
-            _ if next.is_whitespace() => rest.trim_start(),
-            '#' => after(rest, "\n"),
-            '-' if rest.starts_with("--") => after(rest, "\n"),
-            '/' if rest.starts_with("/*") => after(rest, "*/"),
-            '\'' | '"' => {
-                let (text, after) = quoted(rest, next);
-                tokens.push(Token::Text(text));
-                after
-            }
-            '`' => {
-                let body = rest.get(1..).unwrap_or_default();
-                let (word, after) = body.split_once('`').unwrap_or((body, ""));
-                tokens.push(Token::Word(word));
-                after
-            }
-            _ if is_word(next) => {
-                let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-                let (word, after) = rest.split_at(end);
-                tokens.push(Token::Word(word));
-                after
-            }
-            _ => {
-                tokens.push(Token::Sign(next));
-                rest.get(next.len_utf8()..).unwrap_or_default()
-            }
-        };
-    }
-    tokens
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '$' | '@' | '-')
-}
-
-fn after<'a>(text: &'a str, end: &str) -> &'a str {
-    text.split_once(end).map_or("", |(_, after)| after)
-}
-
-/// A quoted text with its quotes undone (doubled, or after a backslash), and what follows.
-fn quoted(text: &str, quote: char) -> (String, &str) {
-    let mut out = String::new();
-    let mut chars = text.char_indices().skip(1).peekable();
-    while let Some((place, c)) = chars.next() {
-        let follower = chars.peek().map(|(_, c)| *c);
-        if c == '\\' || (c == quote && follower == Some(quote)) {
-            out.extend(follower);
-            chars.next();
-        } else if c == quote {
-            return (
-                out,
-                text.get(place + quote.len_utf8()..).unwrap_or_default(),
-            );
-        } else {
-            out.push(c);
-        }
-    }
-    (out, "")
-}
-
-/// Whether a name matches a `LIKE` pattern of `%` and `_`, without regard to case.
-pub(super) fn is_like(name: &str, pattern: &str) -> bool {
-    let name: Vec<char> = name.to_lowercase().chars().collect();
-    let pattern: Vec<char> = pattern.to_lowercase().replace('\\', "").chars().collect();
-    // Cells say whether the pattern so far matches each prefix of the name.
-    let mut matched = vec![false; name.len() + 1];
-    if let Some(first) = matched.first_mut() {
-        *first = true;
-    }
-    for sign in pattern {
-        let mut so_far = false;
-        let mut diagonal = false;
-        for (place, cell) in matched.iter_mut().enumerate() {
-            let above = *cell;
-            let here = place.checked_sub(1).and_then(|place| name.get(place));
-            *cell = match sign {
-                '%' => {
-                    so_far |= above;
-                    so_far
-                }
-                '_' => here.is_some() && diagonal,
-                _ => here == Some(&sign) && diagonal,
-            };
-            diagonal = above;
-        }
-    }
-    matched.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

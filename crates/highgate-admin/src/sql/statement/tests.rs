@@ -81,22 +81,6 @@ fn two_statements_in_one_text_are_refused() {
 }
 
 #[test]
-fn like_knows_its_two_wildcards() {
-    for (name, pattern, matches) in [
-        ("servers", "serv%", true),
-        ("servers", "%ER%", true),
-        ("servers", "server_", true),
-        ("servers", "server", false),
-        ("servers", "%", true),
-        ("", "%", true),
-        ("", "_", false),
-        ("gtid_mode", "gtid\\_mode", true),
-    ] {
-        assert_eq!(is_like(name, pattern), matches, "{name} LIKE {pattern}");
-    }
-}
-
-#[test]
 fn any_text_is_recognized_or_refused() {
     for text in [
         "'",
