@@ -221,9 +221,25 @@ struct List {
 fn tidy(buffer: &mut Vec<u8>) {
     let mut to = 0;
     let mut list = List::default();
-    let (mut left, mut behind, mut kept, mut removed) = (0, 0, 0, 0_usize);
-    for i in 0..buffer.len() {
+    let (mut left, mut behind, mut kept, mut before_run, mut removed) = (0, 0, 0, 0, 0_usize);
+    let mut i = 0;
+    while i < buffer.len() {
         let byte = at(buffer, i);
+        if is_plain(byte) {
+            let end = plain_end(buffer, i);
+            if to != i {
+                buffer.copy_within(i..end, to);
+            }
+            to += end - i;
+            (left, kept) = (at(buffer, to - 1), at(buffer, to - 1));
+            behind = if end - i > 1 {
+                at(buffer, to - 2)
+            } else {
+                before_run
+            };
+            (before_run, i) = (left, end);
+            continue;
+        }
         let drop = match byte {
             b' ' => is_needless_blank(left, at(buffer, i + 1)),
             b'+' | b'-' => is_unary(
@@ -233,7 +249,8 @@ fn tidy(buffer: &mut Vec<u8>) {
             ),
             _ => false,
         };
-        (behind, left) = (left, byte);
+        (behind, left, before_run) = (left, byte, byte);
+        i += 1;
         if drop {
             removed += 1;
             continue;
@@ -244,10 +261,23 @@ fn tidy(buffer: &mut Vec<u8>) {
         }
         to += 1;
         if matches!(byte, b'(' | b')' | b',' | b'?') {
-            shorten(&mut list, buffer, &mut to, i);
+            shorten(&mut list, buffer, &mut to, i - 1);
         }
     }
     buffer.truncate(to);
+}
+
+/// Nothing happens to this byte, whatever stands around it.
+fn is_plain(byte: u8) -> bool {
+    !matches!(byte, b' ' | b'+' | b'-' | b'(' | b')' | b',' | b'?')
+}
+
+fn plain_end(buffer: &[u8], from: usize) -> usize {
+    let rest = buffer.get(from..).unwrap_or_default();
+    from + rest
+        .iter()
+        .position(|&byte| !is_plain(byte))
+        .unwrap_or(rest.len())
 }
 
 fn is_needless_blank(left: u8, right: u8) -> bool {

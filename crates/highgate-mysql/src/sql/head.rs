@@ -437,25 +437,22 @@ pub(super) fn variable_effects(name: &[u8]) -> Effects {
         name.get(..prefix.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     };
+    let of_server = [
+        "hostname",
+        "port",
+        "read_only",
+        "super_read_only",
+        "in_transaction",
+        "last_gtid",
+    ];
+    let families = ["server_", "gtid_", "wsrep_", "innodb_read_only"];
     if is("last_insert_id") || is("identity") {
         Effects::READS_LAST_INSERT_ID
     } else if is("warning_count") || is("error_count") {
         Effects::READS_DIAGNOSTICS
     } else if is("pseudo_thread_id") {
         Effects::CONNECTION_ID
-    } else if is("hostname")
-        || is("port")
-        || is("read_only")
-        || is("super_read_only")
-        || is("in_transaction")
-    {
-        Effects::SERVER_SPECIFIC | Effects::NON_REPEATABLE
-    } else if starts("server_")
-        || starts("gtid_")
-        || starts("wsrep_")
-        || starts("innodb_read_only")
-        || is("last_gtid")
-    {
+    } else if of_server.into_iter().any(is) || families.into_iter().any(starts) {
         Effects::SERVER_SPECIFIC | Effects::NON_REPEATABLE
     } else {
         Effects::empty()

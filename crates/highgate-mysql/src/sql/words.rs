@@ -187,7 +187,6 @@ pub(super) fn lookup(word: &[u8]) -> (Kw, Call) {
     clippy::indexing_slicing,
     reason = "every index is bounded by the loop around it"
 )]
-#[expect(clippy::cast_possible_truncation, reason = "eleven bits are left")]
 #[inline]
 const fn hash(word: &[u8]) -> usize {
     let mut value = word.len() as u64;

@@ -97,7 +97,7 @@ fn a_digest_reads_as_documented() {
 
 #[test]
 fn groups_after_the_tenth_are_left_out() {
-    let ten = vec!["(?,?)"; 10].join(",");
+    let ten = ["(?,?)"; 10].join(",");
     let insert = |rows: usize| format!("INSERT INTO t VALUES {}", vec!["(1,'x')"; rows].join(","));
     assert_eq!(
         digest_of(&insert(10)),
