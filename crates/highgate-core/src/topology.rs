@@ -201,21 +201,12 @@ pub struct Outcome {
 }
 
 /// What an operator set about a topology.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
     /// A Galera donor (state 2) that does not reject queries may read.
     pub donor_reads: bool,
     /// Galera receive queue from which a member is too far behind; 0 = no bound.
     pub max_recv_queue: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            donor_reads: false,
-            max_recv_queue: 0,
-        }
-    }
 }
 
 /// The machine of a backend's topology.

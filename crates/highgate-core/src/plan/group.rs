@@ -156,9 +156,8 @@ impl Seat<'_> {
 
     /// The climb of a server that begins to serve again; the very first appearance needs none.
     fn ramp(&self, status: Status, before: Option<&Member>) -> Option<Ramp> {
-        let since = match self.health?.condition() {
-            Condition::Up { since } => since,
-            _ => return None,
+        let Condition::Up { since } = self.health?.condition() else {
+            return None;
         };
         let before = before?;
         if !status.serves() || self.backend.slow_start.is_zero() {
