@@ -167,7 +167,11 @@ mod tests {
     fn what_is_compressed_comes_back() {
         for algorithm in [Algorithm::Zlib(6), Algorithm::Zstd(3)] {
             for len in [1, 49, 50, 5_000, MAX_PAYLOAD + 100] {
-                let plain: Vec<u8> = (0..len).map(|at| (at / 7) as u8).collect();
+                let plain: Vec<u8> = (0..=255_u8)
+                    .flat_map(|byte| [byte; 7])
+                    .cycle()
+                    .take(len)
+                    .collect();
                 let (mut wire, mut seq) = (Vec::new(), 7);
                 compress(algorithm, &mut seq, &plain, &mut wire);
                 let (mut back, mut seq, mut at) = (Vec::new(), 7, 0);

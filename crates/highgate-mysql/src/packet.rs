@@ -359,7 +359,7 @@ impl<'a> PacketWriter<'a> {
         for piece in payload.chunks(MAX_PAYLOAD) {
             self.piece(piece);
         }
-        if payload.len() % MAX_PAYLOAD == 0 {
+        if payload.len().is_multiple_of(MAX_PAYLOAD) {
             self.piece(&[]);
         }
     }

@@ -18,7 +18,7 @@ impl Random {
     }
 
     fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
+        usize::try_from(self.next() % end.max(1) as u64).unwrap()
     }
 }
 
@@ -30,7 +30,7 @@ fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
         match random.below(5) {
             0 => bytes.truncate(at),
             1 => bytes.insert(at, interesting),
-            2 if !bytes.is_empty() => bytes[at] = random.next() as u8,
+            2 if !bytes.is_empty() => bytes[at] = random.next().to_le_bytes()[3],
             3 if !bytes.is_empty() => bytes[at] = interesting,
             _ => bytes.extend_from_slice(&random.next().to_le_bytes()),
         }

@@ -158,7 +158,8 @@ impl ReplyScanner {
         }
     }
 
-    /// Status flags of the last OK or EOF; `None` before one, and in a reply that is an ERR.
+    /// Status flags of the last OK or EOF; `None` before one. An ERR has none, and leaves those of the
+    /// result before it in place.
     #[must_use]
     pub fn status(&self) -> Option<StatusFlags> {
         self.facts.status
