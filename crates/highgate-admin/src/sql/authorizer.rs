@@ -7,7 +7,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 /// What is said to whoever writes to a table.
 pub(super) const READ_ONLY: &str = "tables can only be read; what can be done with a row is an \
-    action: CALL table.action('argument', …), see HELP";
+    action: CALL table.action('argument', …), see SHOW HELP";
 
 /// The sentence for the last thing that was refused, if anything was.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +47,6 @@ fn refusal(action: &AuthAction<'_>) -> Option<&'static str> {
         AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => {
             Some("there are no transactions here: every statement sees its own moment")
         }
-        _ => Some("nothing can be created, changed or dropped here; see HELP"),
+        _ => Some("nothing can be created, changed or dropped here; see SHOW HELP"),
     }
 }

@@ -24,7 +24,7 @@ pub(super) enum Statement<'a> {
     Databases,
     /// A SHOW that has nothing to show here: `WARNINGS`, `STATUS`, `COLLATION` …
     Empty { columns: &'static [&'static str] },
-    /// `HELP`.
+    /// `HELP`, `SHOW HELP`.
     Help,
     /// `SHOW PROCESSLIST`.
     Processlist,
@@ -81,7 +81,7 @@ fn show<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
         .take_while(|t| SKIPPED.iter().any(|s| t.is(s)))
         .count();
     let Some((Token::Word(what), rest)) = tokens.get(skipped..).and_then(<[_]>::split_first) else {
-        return Err(SqlError::syntax("SHOW what? Try SHOW TABLES or HELP"));
+        return Err(SqlError::syntax("SHOW what? Try SHOW TABLES or SHOW HELP"));
     };
     let empty = |columns| Ok(Statement::Empty { columns });
     match what.to_ascii_uppercase().as_str() {
@@ -94,6 +94,8 @@ fn show<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
                 "SHOW CREATE what? Try SHOW CREATE TABLE name",
             )),
         },
+        // Under this name as well, since the command lines keep a bare HELP for themselves.
+        "HELP" => Ok(Statement::Help),
         "DATABASES" | "SCHEMAS" => Ok(Statement::Databases),
         "PROCESSLIST" => Ok(Statement::Processlist),
         "TABLES" => Ok(Statement::Tables {
@@ -118,14 +120,15 @@ fn show<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
         "INDEX" | "INDEXES" | "KEYS" => empty(&["Table", "Non_unique", "Key_name"]),
         "TRIGGERS" | "EVENTS" | "PLUGINS" => empty(&["Name"]),
         _ => Err(SqlError::syntax(format!(
-            "SHOW {what} is not known here; try SHOW TABLES or HELP"
+            "SHOW {what} is not known here; try SHOW TABLES or SHOW HELP"
         ))),
     }
 }
 
 /// `CALL table.action('a', 2)` or without parentheses.
 fn call<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
-    const USAGE: &str = "an action is called as CALL table.action('argument', …); HELP lists them";
+    const USAGE: &str =
+        "an action is called as CALL table.action('argument', …); SHOW HELP lists them";
     let usage = || SqlError::syntax(USAGE);
     let [
         Token::Word(table),
@@ -191,7 +194,7 @@ fn like(tokens: &[Token<'_>]) -> Option<String> {
 fn unknown(text: &str) -> SqlError {
     let near: String = text.trim().chars().take(40).collect();
     SqlError::syntax(format!(
-        "'{near}' is not known here; try SELECT, SHOW TABLES or HELP"
+        "'{near}' is not known here; try SELECT, SHOW TABLES or SHOW HELP"
     ))
 }
 

@@ -202,6 +202,11 @@ async fn what_clients_ask_at_connect_is_answered() {
         ("SHOW CREATE TABLE servers", "servers".into()),
         ("show processlist", Value::Integer(0)),
         ("HELP", "SELECT * FROM servers".into()),
+        ("show help", "SELECT * FROM servers".into()),
+        (
+            "select name from servers where role = \"primary\" limit 0, 1",
+            "db1".into(),
+        ),
     ] {
         assert_eq!(one(&engine, text).await, value, "{text}");
     }
