@@ -110,5 +110,10 @@ pub fn compress(data: &[u8]) {
     }
 }
 
+/// The classifier and the grammar of SET, over any text in any mode.
+pub fn sql(data: &[u8]) {
+    crate::sql::fuzz::fuzz_analyze(data);
+}
+
 #[cfg(test)]
 mod tests;

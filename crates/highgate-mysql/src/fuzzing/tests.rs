@@ -152,3 +152,16 @@ fn compressed_bytes_of_any_kind_do_not_panic() {
     }
     run(compress, &seeds);
 }
+
+#[test]
+fn texts_of_any_bytes_do_not_panic() {
+    let texts: [&[u8]; 6] = [
+        b"\0SELECT a, 'it''s' FROM t WHERE b IN (1, 2.5e3, 0x1f) /* c */ -- d",
+        b"\x01SET NAMES utf8mb4 COLLATE utf8mb4_bin, @a := 1, SESSION x = DEFAULT",
+        b"\x02/*!50001 INSERT INTO `t` VALUES (1,'\\'') */; COMMIT",
+        b"\x40WITH c AS (SELECT 1) SELECT * FROM c FOR UPDATE",
+        b"\x08SELECT '\x95\\' INTO OUTFILE 'x'",
+        b"\x10KILL QUERY 5; USE shop",
+    ];
+    run(sql, &texts.map(<[u8]>::to_vec));
+}
