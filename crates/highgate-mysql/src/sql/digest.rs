@@ -44,10 +44,10 @@ fn strip(text: &[u8], out: &mut Vec<u8>) {
             return;
         }
         if is_word(byte) {
-            let end = word_end(text, i);
             if is_digit(byte) && !is_word(previous) {
                 i = number(text, i, out);
             } else {
+                let end = word_end(text, i);
                 out.extend_from_slice(text.get(i..end).unwrap_or_default());
                 i = end;
             }
@@ -119,6 +119,19 @@ fn literal_end(text: &[u8], start: usize, quote: u8) -> Option<usize> {
 
 /// Writes the number at `start` as `?`, or as it is if it turns out to be a name; returns its end.
 fn number(text: &[u8], start: usize, out: &mut Vec<u8>) -> usize {
+    // Nearly all are plain integers.
+    let rest = text.get(start..).unwrap_or_default();
+    let digits = rest
+        .iter()
+        .position(|&byte| !is_digit(byte))
+        .unwrap_or(rest.len());
+    if !rest
+        .get(digits)
+        .is_some_and(|&byte| is_word(byte) || byte == b'.')
+    {
+        out.push(b'?');
+        return start + digits;
+    }
     let mut end = start;
     while let Some(&byte) = text.get(end) {
         let in_exponent =
