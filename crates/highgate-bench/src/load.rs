@@ -84,7 +84,7 @@ pub(crate) fn drive(load: &Load, mut mark: impl FnMut()) -> anyhow::Result<Outco
         operations: 0,
         errors: 0,
         elapsed: Duration::ZERO,
-        micros: Histogram::new(3)?,
+        micros: Histogram::new_with_bounds(1, 60_000_000, 3)?,
     };
     let mut run = Run {
         load,
