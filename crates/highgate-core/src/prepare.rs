@@ -11,9 +11,13 @@ mod tests;
 
 use std::{fmt, sync::Arc};
 
+use highgate_mysql::sql::{Effects, StatementKind};
+
 use crate::{
     pins::PinCause,
+    settle::insert_id,
     state::{ConnState, LastInsertId, Profile, SessionState},
+    track::CommandFacts,
 };
 
 /// What a command needs beside the session's profile.
@@ -60,6 +64,8 @@ pub enum Step {
         /// What the first column must be.
         expect: &'static [u8],
     },
+    /// COM_QUERY `SELECT LAST_INSERT_ID()`; tell [`crate::settle::captured`], then take the difference anew.
+    CaptureLastInsertId,
     /// COM_STMT_CLOSE of the server's statement; has no answer.
     CloseStatement(u32),
     /// COM_INIT_DB. An ERR 1049 is the client's own: its schema was dropped.
@@ -126,6 +132,40 @@ impl fmt::Display for Unfit {
     }
 }
 
+/// Whether a command needs LAST_INSERT_ID() of its session on that connection.
+///
+/// It does where it reads it. And where it may write ids itself: if the connection's old value is among them,
+/// nobody could tell afterwards whether the server generated it.
+#[must_use]
+pub fn needs_last_insert_id(
+    state: &SessionState,
+    conn: &ConnState,
+    facts: &CommandFacts<'_>,
+) -> bool {
+    if facts.does(
+        Effects::READS_LAST_INSERT_ID
+            | Effects::WRITES_LAST_INSERT_ID
+            | Effects::CAN_CHANGE_SESSION,
+    ) {
+        return true;
+    }
+    let inserts = matches!(
+        facts.shape.kind,
+        StatementKind::Insert | StatementKind::Load | StatementKind::Replace
+    );
+    if !inserts || !facts.command.runs() {
+        return false;
+    }
+    match (conn.last_insert_id, state.last_insert_id) {
+        (Some(there), LastInsertId::Known(here)) if there == here => false,
+        (Some(0), _) => false,
+        (Some(there), LastInsertId::Known(_)) => insert_id::may_be_written(facts, there),
+        (None, LastInsertId::Known(_)) => true,
+        (_, LastInsertId::Doubtful { .. }) => true,
+        (_, LastInsertId::OnConnection) => false,
+    }
+}
+
 /// Writes into `steps` what brings `conn` to the session's state; nothing if it is there already.
 ///
 /// `own` says that the connection is the one that the session holds.
@@ -173,10 +213,12 @@ fn rest(
     if let Some(causal) = &needs.causal {
         steps.push(render::causal(causal, conn.flavor).ok_or(Unfit::Causal)?);
     }
-    if let (true, LastInsertId::Known(id)) = (needs.last_insert_id, state.last_insert_id)
-        && conn.last_insert_id != Some(id)
-    {
-        steps.push(Step::SetLastInsertId(id));
+    match (needs.last_insert_id, state.last_insert_id) {
+        (true, LastInsertId::Known(id)) if conn.last_insert_id != Some(id) => {
+            steps.push(Step::SetLastInsertId(id));
+        }
+        (true, LastInsertId::Doubtful { .. }) => steps.push(Step::CaptureLastInsertId),
+        _ => {}
     }
     if let (false, Some(text)) = (own, &state.next_transaction) {
         steps.push(Step::SetTransaction(text.clone()));
@@ -187,7 +229,7 @@ fn rest(
 /// Records that a step was carried out; [`Step::Prepare`] is told by [`ConnState::prepared`].
 pub fn applied(conn: &mut ConnState, step: &Step) {
     match step {
-        Step::CausalWait { .. } | Step::Prepare { .. } => {}
+        Step::CaptureLastInsertId | Step::CausalWait { .. } | Step::Prepare { .. } => {}
         Step::CloseStatement(id) => conn.statements.retain(|statement| statement.id != *id),
         Step::InitDb { becomes, .. } => {
             conn.profile = Arc::clone(becomes);
@@ -205,7 +247,8 @@ pub fn applied(conn: &mut ConnState, step: &Step) {
 pub fn failed(conn: &mut ConnState, step: &Step) {
     match step {
         Step::InitDb { .. } => conn.schema_unknown = true,
-        Step::CausalWait { .. }
+        Step::CaptureLastInsertId
+        | Step::CausalWait { .. }
         | Step::CloseStatement(_)
         | Step::Prepare { .. }
         | Step::ResetConnection

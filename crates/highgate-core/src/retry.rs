@@ -240,14 +240,18 @@ fn after_error(
         // A routine or a second statement may have done its work before the error came.
         Proof::SingleStatement => single && !facts.does(Effects::SIDE_EFFECT_FUNCTION),
     };
-    if !proves || !session.autocommit || session.in_transaction {
+    if !session.autocommit || session.in_transaction || !session.may_move {
         Retry::No(No::Final)
-    } else if session.may_move {
+    } else if proves {
         Retry::Again(Again::Refused(code))
+    } else if code == ER_SERVER_SHUTDOWN && is_harmless(facts) {
+        Retry::Again(Again::Read)
     } else {
         Retry::No(No::Final)
     }
 }
+
+const ER_SERVER_SHUTDOWN: u16 = 1053;
 
 /// What an error code proves.
 enum Proof {
@@ -268,6 +272,7 @@ enum Proof {
 ///   proves nothing about a write. (A read is repeated by its own right, see `may_retry`.)
 /// * 1290: "running with the --read-only option", or another option (`--secure-file-priv` …): only the
 ///   read-only texts are meant, and they cannot be told from the code, but neither of them executes.
+/// * 4031: MySQL closed the connection for idleness before it read the command.
 /// * 1836: MySQL "running in read-only mode" (innodb_read_only, read_only for DDL and GRANT).
 /// * 3100-range and 1792 ("cannot execute statement in a READ ONLY transaction") are answers about the
 ///   session's own transaction: they are final.
@@ -277,6 +282,7 @@ fn proof(code: u16, sqlstate: [u8; 5], flavor: Flavor) -> Proof {
         (1047, Flavor::MariaDb | Flavor::MySql) if sqlstate == *b"08S01" => Proof::Always,
         (1290, Flavor::MariaDb | Flavor::MySql | Flavor::Unknown) => Proof::SingleStatement,
         (1836, Flavor::MariaDb | Flavor::MySql) => Proof::SingleStatement,
+        (4031, Flavor::MySql) => Proof::Always,
         _ => Proof::Never,
     }
 }

@@ -196,25 +196,54 @@ pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>
         causal: false,
     };
     if let Some((to, reason)) = without_server(state, facts, view) {
-        return Route { to, reason, actions };
+        return Route {
+            to,
+            reason,
+            actions,
+        };
     }
     if let (Some(backend), Some(reason)) = (view.holds, bound(state)) {
-        let to = To::Server(Target { backend, role: Role::Same, server: None });
-        return Route { to, reason, actions };
+        let to = To::Server(Target {
+            backend,
+            role: Role::Same,
+            server: None,
+        });
+        return Route {
+            to,
+            reason,
+            actions,
+        };
     }
     if let Some(refused) = leftovers_gone(facts, view) {
-        return Route { to: To::Refuse(refused), reason: Reason::Known, actions };
+        return Route {
+            to: To::Refuse(refused),
+            reason: Reason::Known,
+            actions,
+        };
     }
     let backend = destination(view);
     let Some(group) = view.placement.groups.get(backend) else {
-        let refused = RouteRefused::UnknownBackend { backend: backend.clone() };
-        return Route { to: To::Refuse(refused), reason: Reason::Unsplit, actions };
+        let refused = RouteRefused::UnknownBackend {
+            backend: backend.clone(),
+        };
+        return Route {
+            to: To::Refuse(refused),
+            reason: Reason::Unsplit,
+            actions,
+        };
     };
     let (role, server, reason) = role(state, facts, view, group.backend.topology);
-    let causal =
-        role == Role::Replica && view.listener.causal_reads && state.last_write.is_some();
-    let to = To::Server(Target { backend, role, server });
-    Route { to, reason, actions: Actions { causal, ..actions } }
+    let causal = role == Role::Replica && view.listener.causal_reads && state.last_write.is_some();
+    let to = To::Server(Target {
+        backend,
+        role,
+        server,
+    });
+    Route {
+        to,
+        reason,
+        actions: Actions { causal, ..actions },
+    }
 }
 
 /// What needs no server.
@@ -233,7 +262,10 @@ fn without_server<'a>(
         CommandKind::StmtClose => return known(OwnAnswer::Silence),
         CommandKind::ChangeUser => return Some((To::Login, Reason::Known)),
         CommandKind::ProcessKill(id) => {
-            let to = To::Kill { scope: KillScope::Connection, id: Some(id.into()) };
+            let to = To::Kill {
+                scope: KillScope::Connection,
+                id: Some(id.into()),
+            };
             return Some((to, Reason::Known));
         }
         CommandKind::ResetConnection | CommandKind::StmtReset if view.holds.is_none() => {
@@ -244,9 +276,13 @@ fn without_server<'a>(
         _ => {}
     }
     let unknown = facts.command.names_statement()
-        && facts.statement.is_none_or(|id| !state.statements.contains_key(&id));
+        && facts
+            .statement
+            .is_none_or(|id| !state.statements.contains_key(&id));
     if unknown {
-        return refuse(RouteRefused::UnknownStatement { id: facts.statement.unwrap_or_default() });
+        return refuse(RouteRefused::UnknownStatement {
+            id: facts.statement.unwrap_or_default(),
+        });
     }
     let rule = Reason::Rule(view.rules.last().unwrap_or_default());
     if let Some(text) = view.rules.error_msg.as_deref() {
@@ -259,9 +295,10 @@ fn without_server<'a>(
         return refuse(RouteRefused::LocalInfile);
     }
     match facts.shape.kind {
-        StatementKind::Kill { scope: scope @ (KillScope::Connection | KillScope::Query), id }
-            if facts.command.runs() && !facts.does(Effects::MULTI) =>
-        {
+        StatementKind::Kill {
+            scope: scope @ (KillScope::Connection | KillScope::Query),
+            id,
+        } if facts.command.runs() && !facts.does(Effects::MULTI) => {
             Some((To::Kill { scope, id }, Reason::Known))
         }
         StatementKind::Kill { .. } if facts.command.runs() => refuse(RouteRefused::KillForm),
@@ -282,9 +319,13 @@ fn bound(state: &SessionState) -> Option<Reason> {
 fn leftovers_gone(facts: &CommandFacts<'_>, view: &View<'_>) -> Option<RouteRefused> {
     let reads = |effects| facts.does(effects) && view.holds.is_none();
     if reads(Effects::READS_FOUND_ROWS) && !facts.does(Effects::CALC_FOUND_ROWS | Effects::MULTI) {
-        Some(RouteRefused::Leftover { function: "FOUND_ROWS()" })
+        Some(RouteRefused::Leftover {
+            function: "FOUND_ROWS()",
+        })
     } else if reads(Effects::READS_ROW_COUNT) && !facts.does(Effects::MULTI) {
-        Some(RouteRefused::Leftover { function: "ROW_COUNT()" })
+        Some(RouteRefused::Leftover {
+            function: "ROW_COUNT()",
+        })
     } else {
         None
     }
@@ -357,7 +398,11 @@ fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
     }
     let only_session = matches!(shape.kind, StatementKind::Set | StatementKind::Use)
         && ONLY_SESSION.contains(shape.effects);
-    if only_session { (Role::Any, Reason::OnlySession) } else { (Role::Primary, Reason::Writes) }
+    if only_session {
+        (Role::Any, Reason::OnlySession)
+    } else {
+        (Role::Primary, Reason::Writes)
+    }
 }
 
 /// What goes to the primary even if it only reads.

@@ -5,7 +5,7 @@
 //! what [`crate::state::ConnState`] says. What a session left behind that cannot be undone by
 //! `SET` is washed off by COM_RESET_CONNECTION; what that does not undo closes the connection.
 
-mod insert_id;
+pub(crate) mod insert_id;
 #[cfg(test)]
 mod tests;
 mod transaction;

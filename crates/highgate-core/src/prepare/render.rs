@@ -46,7 +46,7 @@ pub(super) fn profile(
     let mut charset = Vec::new();
     set_charset(&mut charset, conn.flavor, &from.charset, &to.charset)?;
     let mut variables = Vec::new();
-    set_variables(&mut variables, from, to);
+    set_variables(&mut variables, conn.flavor, from, to);
     // A statement is read in the charset in force before it, so other texts come after the change.
     let split = !charset.is_empty() && !variables.is_ascii();
     let held = |charset: &Charset, whole: bool| -> Arc<Profile> {
@@ -133,11 +133,22 @@ fn set_charset(
     Ok(())
 }
 
-fn set_variables(out: &mut Vec<u8>, from: &Profile, to: &Profile) {
+/// The name a server knows a variable by.
+///
+/// Quirk: MariaDB has the `transaction_` names from 11.1 on only, and keeps the old ones; MySQL 8 has only the new.
+fn name_on(flavor: Flavor, name: &str) -> &str {
+    match (flavor, name) {
+        (Flavor::MariaDb, "transaction_isolation") => "tx_isolation",
+        (Flavor::MariaDb, "transaction_read_only") => "tx_read_only",
+        _ => name,
+    }
+}
+
+fn set_variables(out: &mut Vec<u8>, flavor: Flavor, from: &Profile, to: &Profile) {
     const LAST: &str = "sql_mode";
     let mut put = |name: &str| match (from.variables.get(name), to.variables.get(name)) {
-        (Some(_), None) => assign(out, name, b"DEFAULT"),
-        (old, Some(new)) if old != Some(new) => assign(out, name, new.as_bytes()),
+        (Some(_), None) => assign(out, name_on(flavor, name), b"DEFAULT"),
+        (old, Some(new)) if old != Some(new) => assign(out, name_on(flavor, name), new.as_bytes()),
         _ => {}
     };
     for name in from

@@ -1,1 +1,275 @@
-//! Claims.
+use std::collections::BTreeMap;
+
+use highgate_mysql::sql::Flavor;
+use proptest::prelude::*;
+
+use super::*;
+use crate::state::{Charset, Shape, VarValue};
+
+fn state(schema: Option<&str>) -> SessionState {
+    SessionState::new(0, "app", schema, 45)
+}
+
+fn conn(schema: Option<&str>) -> ConnState {
+    ConnState::new(Flavor::MariaDb, 45, schema)
+}
+
+fn steps(
+    state: &SessionState,
+    conn: &mut ConnState,
+    needs: &Needs<'_>,
+) -> Result<Vec<Step>, Unfit> {
+    let mut steps = Vec::new();
+    difference(state, conn, needs, false, &mut steps)?;
+    Ok(steps)
+}
+
+fn set(state: &mut SessionState, name: &str, value: &str) {
+    let value = VarValue::text(value.as_bytes());
+    state.profile_mut().variables.insert(name.into(), value);
+}
+
+fn texts(steps: &[Step]) -> Vec<String> {
+    let text = |step: &Step| match step {
+        Step::Set { text, .. } | Step::CausalWait { text, .. } => {
+            String::from_utf8(text.clone()).unwrap()
+        }
+        Step::InitDb { schema, .. } => format!("USE {schema}"),
+        Step::Prepare { text, .. } => format!("PREPARE {}", String::from_utf8_lossy(text)),
+        other => format!("{other:?}"),
+    };
+    steps.iter().map(text).collect()
+}
+
+#[test]
+fn equal_states_need_nothing_and_share_a_profile_afterwards() {
+    let (state, mut conn) = (state(Some("shop")), conn(Some("shop")));
+    assert_eq!(steps(&state, &mut conn, &Needs::default()), Ok(vec![]));
+    assert!(Arc::ptr_eq(&state.profile, &conn.profile));
+}
+
+#[test]
+fn one_set_brings_all_variables_with_sql_mode_last() {
+    let (mut state, mut conn) = (state(Some("shop")), conn(Some("old")));
+    let foreign = VarValue::text(b"1");
+    Arc::make_mut(&mut conn.profile)
+        .variables
+        .insert("big_tables".into(), foreign);
+    set(&mut state, "sql_mode", "'ANSI'");
+    set(&mut state, "time_zone", "'+00:00'");
+    state.profile_mut().charset = Charset::names(VarValue::text(b"latin1"), None);
+    let steps = steps(&state, &mut conn, &Needs::default()).unwrap();
+    assert_eq!(
+        texts(&steps),
+        [
+            "SET character_set_client=latin1,character_set_results=latin1,\
+             character_set_connection=latin1,big_tables=DEFAULT,time_zone='+00:00',sql_mode='ANSI'",
+            "USE shop",
+        ]
+    );
+    steps.iter().for_each(|step| applied(&mut conn, step));
+    assert_eq!(conn.profile, state.profile);
+}
+
+#[test]
+fn a_collation_of_the_login_is_spelt_out() {
+    let (state, mut conn) = (state(None), ConnState::new(Flavor::MariaDb, 8, None));
+    let steps = steps(&state, &mut conn, &Needs::default()).unwrap();
+    assert_eq!(
+        texts(&steps),
+        [
+            "SET character_set_client=utf8mb4,character_set_results=utf8mb4,\
+          collation_connection=utf8mb4_general_ci"
+        ]
+    );
+}
+
+#[test]
+fn a_schema_cannot_be_taken_away() {
+    assert_eq!(
+        steps(&state(None), &mut conn(Some("shop")), &Needs::default()),
+        Err(Unfit::Schema)
+    );
+}
+
+#[test]
+fn a_bound_session_fits_no_other_connection() {
+    let mut state = state(None);
+    state.pins.insert(PinCause::TemporaryTable);
+    assert_eq!(
+        steps(&state, &mut conn(None), &Needs::default()),
+        Err(Unfit::Pinned)
+    );
+}
+
+#[test]
+fn a_dirty_connection_is_reset_first() {
+    let (state, mut conn) = (state(Some("shop")), conn(Some("shop")));
+    conn.dirt.insert(PinCause::SessionUnknown);
+    let steps = steps(&state, &mut conn, &Needs::default()).unwrap();
+    assert_eq!(steps.first(), Some(&Step::ResetConnection));
+    steps.iter().for_each(|step| applied(&mut conn, step));
+    assert_eq!(conn.profile, state.profile);
+    assert!(conn.dirt.is_empty());
+}
+
+#[test]
+fn defaults_that_differ_from_a_login_are_not_used() {
+    let mut conn = conn(None);
+    conn.default_is_login = false;
+    Arc::make_mut(&mut conn.profile)
+        .variables
+        .insert("sql_mode".into(), VarValue::text(b"''"));
+    assert_eq!(
+        steps(&state(None), &mut conn, &Needs::default()),
+        Err(Unfit::Defaults)
+    );
+}
+
+#[test]
+fn a_statement_is_prepared_under_the_schema_it_was_prepared_under() {
+    let mut state = state(Some("a"));
+    let id = state.prepared(b"SELECT * FROM t", Shape::default(), 0);
+    state.profile_mut().schema = Some("b".into());
+    let mut conn = conn(Some("b"));
+    let needs = Needs {
+        statement: Some(id),
+        ..Needs::default()
+    };
+    let steps = steps(&state, &mut conn, &needs).unwrap();
+    assert_eq!(texts(&steps), ["USE a", "PREPARE SELECT * FROM t", "USE b"]);
+    for step in &steps {
+        applied(&mut conn, step);
+        if let Step::Prepare { text, under } = step {
+            assert_eq!(conn.prepared(77, Arc::clone(text), Arc::clone(under)), None);
+        }
+    }
+    assert_eq!(super::tests::steps(&state, &mut conn, &needs), Ok(vec![]));
+    let execute = execute_as(&mut state, &mut conn, id, &[]);
+    assert_eq!(
+        execute,
+        Some(ExecuteAs {
+            id: 77,
+            add_types: false
+        })
+    );
+}
+
+#[test]
+fn types_bound_elsewhere_are_sent_again() {
+    let mut state = state(None);
+    let id = state.prepared(b"SELECT ?", Shape::default(), 1);
+    let mut first = conn(None);
+    let mut second = conn(None);
+    for (conn, server_id) in [(&mut first, 1), (&mut second, 2)] {
+        let under = Arc::clone(&state.profile);
+        let _ = conn.prepared(server_id, b"SELECT ?"[..].into(), under);
+    }
+    let execute = execute_as(&mut state, &mut first, id, &[8, 0]);
+    assert_eq!(
+        execute,
+        Some(ExecuteAs {
+            id: 1,
+            add_types: false
+        })
+    );
+    let execute = execute_as(&mut state, &mut second, id, &[]);
+    assert_eq!(
+        execute,
+        Some(ExecuteAs {
+            id: 2,
+            add_types: true
+        })
+    );
+    let execute = execute_as(&mut state, &mut second, id, &[]);
+    assert_eq!(
+        execute,
+        Some(ExecuteAs {
+            id: 2,
+            add_types: false
+        })
+    );
+}
+
+#[test]
+fn the_oldest_statement_makes_room() {
+    let mut conn = conn(None);
+    let mut closed = Vec::new();
+    for id in 0..70_u32 {
+        let text = Arc::from(format!("SELECT {id}").into_bytes());
+        let under = Arc::clone(&conn.profile);
+        closed.extend(conn.prepared(id, text, under));
+    }
+    assert_eq!(closed, [0, 1, 2, 3, 4, 5]);
+    assert_eq!(conn.statements.len(), crate::state::MAX_STATEMENTS);
+}
+
+#[test]
+fn a_causal_wait_and_the_next_transaction_come_last() {
+    let mut state = state(None);
+    state.last_insert_id = LastInsertId::Known(5);
+    state.next_transaction = Some("SET TRANSACTION READ ONLY".into());
+    state.pins.insert(PinCause::NextTransaction);
+    let causal = CausalNeed {
+        position: "0-1-2",
+        wait: CausalWait::MasterGtidWait,
+        timeout_ms: 250,
+    };
+    let needs = Needs {
+        last_insert_id: true,
+        causal: Some(causal),
+        ..Needs::default()
+    };
+    let steps = steps(&state, &mut conn(None), &needs).unwrap();
+    assert_eq!(
+        texts(&steps),
+        [
+            "SELECT MASTER_GTID_WAIT('0-1-2',0.250)",
+            "SetLastInsertId(5)",
+            "SetTransaction(\"SET TRANSACTION READ ONLY\")",
+        ]
+    );
+}
+
+fn profiles() -> impl Strategy<Value = Profile> {
+    let names = proptest::sample::select(vec!["sql_mode", "time_zone", "autocommit", "x", "y"]);
+    let values = proptest::sample::select(vec!["'a'", "1", "'\u{e4}'"]);
+    let map = || proptest::collection::btree_map(names.clone(), values.clone(), 0..5);
+    let own = |map: BTreeMap<&str, &str>| -> BTreeMap<Box<str>, VarValue> {
+        map.into_iter()
+            .map(|(k, v)| (k.into(), VarValue::text(v.as_bytes())))
+            .collect()
+    };
+    (map(), map(), proptest::option::of("[ab]"), 0_u16..3).prop_map(
+        move |(v, u, schema, charset)| Profile {
+            schema: schema.map(Into::into),
+            charset: match charset {
+                0 => Charset::Login(45),
+                1 => Charset::ServerDefault,
+                _ => Charset::names(VarValue::text(b"latin1"), None),
+            },
+            variables: own(v),
+            user_variables: own(u),
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn the_steps_lead_to_the_session_and_then_nothing_differs(from in profiles(), to in profiles()) {
+        let (mut state, mut conn) = (state(None), conn(None));
+        conn.profile = Arc::new(from);
+        *state.profile_mut() = to;
+        match steps(&state, &mut conn, &Needs::default()) {
+            Err(unfit) => {
+                prop_assert_eq!(unfit, Unfit::Schema);
+                prop_assert!(state.profile.schema.is_none() && conn.profile.schema.is_some());
+            }
+            Ok(found) => {
+                found.iter().for_each(|step| applied(&mut conn, step));
+                prop_assert_eq!(&conn.profile, &state.profile);
+                prop_assert_eq!(steps(&state, &mut conn, &Needs::default()), Ok(vec![]));
+            }
+        }
+    }
+}

@@ -1,1 +1,251 @@
-//! Claims.
+use proptest::prelude::*;
+
+use super::*;
+use crate::state::Shape;
+
+const AUTOCOMMIT: SessionFacts = SessionFacts {
+    in_transaction: false,
+    autocommit: true,
+    may_move: true,
+    flavor: Flavor::MariaDb,
+};
+
+fn facts(kind: StatementKind, effects: Effects) -> CommandFacts<'static> {
+    CommandFacts {
+        shape: Shape {
+            kind,
+            effects,
+            ..Shape::default()
+        },
+        ..CommandFacts::bare(CommandKind::Query)
+    }
+}
+
+fn read() -> CommandFacts<'static> {
+    facts(StatementKind::Select, Effects::READ_ONLY_PROVED)
+}
+
+fn write() -> CommandFacts<'static> {
+    facts(StatementKind::Insert, Effects::WRITES)
+}
+
+fn lost(delivery: Delivery) -> Progress {
+    Progress {
+        delivery,
+        answered: false,
+        server: ServerSaid::Nothing,
+    }
+}
+
+fn error(code: u16) -> Progress {
+    let server = ServerSaid::Error {
+        code,
+        sqlstate: *b"08S01",
+    };
+    Progress {
+        delivery: Delivery::Complete,
+        answered: false,
+        server,
+    }
+}
+
+#[test]
+fn a_read_is_sent_again_and_a_write_is_unknown() {
+    let lost = lost(Delivery::Complete);
+    assert_eq!(
+        may_retry(&lost, &read(), &AUTOCOMMIT),
+        Retry::Again(Again::Read)
+    );
+    assert_eq!(
+        may_retry(&lost, &write(), &AUTOCOMMIT),
+        Retry::UnknownOutcome
+    );
+}
+
+#[test]
+fn half_a_command_cannot_have_run() {
+    let half = lost(Delivery::Partial);
+    assert_eq!(
+        may_retry(&half, &write(), &AUTOCOMMIT),
+        Retry::Again(Again::NotDelivered)
+    );
+    let in_transaction = SessionFacts {
+        in_transaction: true,
+        ..AUTOCOMMIT
+    };
+    assert_eq!(
+        may_retry(&half, &write(), &in_transaction),
+        Retry::No(No::InTransaction)
+    );
+    let bound = SessionFacts {
+        may_move: false,
+        ..AUTOCOMMIT
+    };
+    assert_eq!(may_retry(&half, &write(), &bound), Retry::No(No::Pinned));
+}
+
+#[test]
+fn a_byte_at_the_client_ends_all_chances() {
+    let answered = Progress {
+        answered: true,
+        ..lost(Delivery::Complete)
+    };
+    assert_eq!(
+        may_retry(&answered, &read(), &AUTOCOMMIT),
+        Retry::No(No::Answered)
+    );
+}
+
+#[test]
+fn a_read_that_depends_on_its_session_is_not_repeated() {
+    for effect in [
+        Effects::READS_FOUND_ROWS,
+        Effects::READS_DIAGNOSTICS,
+        Effects::SIDE_EFFECT_FUNCTION,
+        Effects::USER_VARIABLE_WRITE,
+        Effects::LOCKING_READ,
+        Effects::SEQUENCE,
+    ] {
+        let facts = facts(StatementKind::Select, Effects::READ_ONLY_PROVED | effect);
+        let retry = may_retry(&lost(Delivery::Complete), &facts, &AUTOCOMMIT);
+        assert_eq!(retry, Retry::UnknownOutcome, "{effect:?}");
+    }
+}
+
+#[test]
+fn a_lost_transaction_is_rolled_back_unless_it_was_being_committed() {
+    let open = SessionFacts {
+        in_transaction: true,
+        ..AUTOCOMMIT
+    };
+    let lost = lost(Delivery::Complete);
+    assert_eq!(
+        may_retry(&lost, &write(), &open),
+        Retry::No(No::InTransaction)
+    );
+    assert_eq!(
+        may_retry(&lost, &read(), &open),
+        Retry::No(No::InTransaction)
+    );
+    let commit = facts(
+        StatementKind::Commit {
+            chain: false,
+            release: false,
+        },
+        Effects::ENDS_TRANSACTION,
+    );
+    assert_eq!(may_retry(&lost, &commit, &open), Retry::UnknownOutcome);
+    let rollback = facts(
+        StatementKind::Rollback {
+            to_savepoint: false,
+            chain: false,
+            release: false,
+        },
+        Effects::ENDS_TRANSACTION,
+    );
+    assert_eq!(
+        may_retry(&lost, &rollback, &open),
+        Retry::No(No::InTransaction)
+    );
+    let ddl = facts(
+        StatementKind::Ddl,
+        Effects::WRITES | Effects::IMPLICIT_COMMIT,
+    );
+    assert_eq!(may_retry(&lost, &ddl, &open), Retry::UnknownOutcome);
+}
+
+#[test]
+fn errors_that_prove_that_nothing_ran_are_retried_and_no_others() {
+    let table = [
+        (1047, Flavor::MariaDb, true),
+        (1290, Flavor::MariaDb, true),
+        (1290, Flavor::MySql, true),
+        (1836, Flavor::MySql, true),
+        (1047, Flavor::StarRocks, false),
+        (1053, Flavor::MySql, false),
+        (1205, Flavor::MariaDb, false),
+        (1213, Flavor::MariaDb, false),
+        (1062, Flavor::MariaDb, false),
+        (1792, Flavor::MySql, false),
+        (1317, Flavor::MySql, false),
+    ];
+    for (code, flavor, again) in table {
+        let session = SessionFacts {
+            flavor,
+            ..AUTOCOMMIT
+        };
+        let expected = if again {
+            Retry::Again(Again::Refused(code))
+        } else {
+            Retry::No(No::Final)
+        };
+        assert_eq!(
+            may_retry(&error(code), &write(), &session),
+            expected,
+            "{code} {flavor:?}"
+        );
+        for session in [
+            SessionFacts {
+                in_transaction: true,
+                ..session
+            },
+            SessionFacts {
+                autocommit: false,
+                ..session
+            },
+        ] {
+            assert_eq!(
+                may_retry(&error(code), &write(), &session),
+                Retry::No(No::Final)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_read_only_error_of_a_routine_or_of_several_statements_proves_nothing() {
+    for effect in [
+        Effects::CAN_CHANGE_SESSION,
+        Effects::MULTI,
+        Effects::SIDE_EFFECT_FUNCTION,
+    ] {
+        let facts = facts(StatementKind::Call, Effects::WRITES | effect);
+        assert_eq!(
+            may_retry(&error(1290), &facts, &AUTOCOMMIT),
+            Retry::No(No::Final)
+        );
+    }
+}
+
+#[test]
+fn a_read_refused_by_a_server_that_shuts_down_is_sent_elsewhere() {
+    assert_eq!(
+        may_retry(&error(1053), &read(), &AUTOCOMMIT),
+        Retry::Again(Again::Read)
+    );
+}
+
+proptest! {
+    #[test]
+    fn a_write_that_may_have_left_is_never_repeated_without_proof(
+        effects in any::<u64>(), answered: bool, something: bool, in_transaction: bool,
+        autocommit: bool, may_move: bool, code in proptest::option::of(1000_u16..5000),
+    ) {
+        let effects = Effects::from_bits_truncate(effects) | Effects::WRITES;
+        let server = match code {
+            Some(code) => ServerSaid::Error { code, sqlstate: *b"HY000" },
+            None if something => ServerSaid::Something,
+            None => ServerSaid::Nothing,
+        };
+        let progress = Progress { delivery: Delivery::Complete, answered, server };
+        let session = SessionFacts { in_transaction, autocommit, may_move, flavor: Flavor::MySql };
+        match may_retry(&progress, &facts(StatementKind::Update, effects), &session) {
+            Retry::Again(Again::Refused(code)) => {
+                prop_assert!(matches!(code, 1290 | 1836 | 4031));
+                prop_assert!(!answered && !in_transaction && autocommit && may_move);
+            }
+            Retry::Again(again) => prop_assert!(false, "{again:?}"),
+            Retry::No(_) | Retry::UnknownOutcome => {}
+        }
+    }
+}

@@ -15,7 +15,9 @@ pub enum RouteRefused {
     #[error("KILL QUERY ID, KILL USER and KILL within several statements are not carried over")]
     KillForm,
     /// It asks what the statement before left on a connection that the session gave back.
-    #[error("{function} within an expression, after the connection was given back; plain SELECT {function} is answered")]
+    #[error(
+        "{function} within an expression, after the connection was given back; plain SELECT {function} is answered"
+    )]
     Leftover {
         /// The function.
         function: &'static str,
@@ -61,9 +63,7 @@ impl RouteRefused {
     #[must_use]
     pub fn answer(&self) -> Answer {
         match self {
-            Self::Draining => {
-                ErrorCode::new(1053, b"08S01").answer("Server shutdown in progress")
-            }
+            Self::Draining => ErrorCode::new(1053, b"08S01").answer("Server shutdown in progress"),
             Self::KillForm => {
                 ErrorCode::new(1235, b"42000").answer("This form of KILL is not supported here")
             }

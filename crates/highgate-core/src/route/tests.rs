@@ -1,1 +1,130 @@
-//! Claims.
+use super::*;
+use crate::{state::Shape, track::before};
+
+fn facts(kind: StatementKind, effects: Effects) -> CommandFacts<'static> {
+    CommandFacts {
+        shape: Shape {
+            kind,
+            effects,
+            ..Shape::default()
+        },
+        ..CommandFacts::bare(CommandKind::Query)
+    }
+}
+
+#[test]
+fn plain_questions_are_answered_from_the_session() {
+    let mut state = SessionState::new(0, "app", None, 45);
+    state.last_insert_id = crate::state::LastInsertId::Known(9);
+    let ask = |text: &'static str| {
+        let facts = CommandFacts {
+            text: Some(text.as_bytes()),
+            ..facts(StatementKind::Select, Effects::empty())
+        };
+        own_answer(&state, &facts, 77)
+    };
+    let number = |column, value, unsigned| {
+        Some(OwnAnswer::Number {
+            column,
+            value,
+            unsigned,
+        })
+    };
+    assert_eq!(
+        ask("SELECT CONNECTION_ID()"),
+        number("CONNECTION_ID()", 77, true)
+    );
+    assert_eq!(
+        ask(" select  last_insert_id( ) ; "),
+        number("LAST_INSERT_ID()", 9, true)
+    );
+    assert_eq!(ask("SELECT ROW_COUNT()"), number("ROW_COUNT()", 0, false));
+    for text in [
+        "SELECT CONNECTION_ID(), 1",
+        "SELECTCONNECTION_ID()",
+        "SELECT LAST_INSERT_ID(5)",
+    ] {
+        assert_eq!(ask(text), None, "{text}");
+    }
+}
+
+#[test]
+fn reads_go_to_replicas_and_doubt_to_the_primary() {
+    let state = SessionState::new(0, "app", None, 45);
+    let read = Effects::READ_ONLY_PROVED;
+    for (kind, effects, expected) in [
+        (StatementKind::Select, read, Role::Replica),
+        (
+            StatementKind::Select,
+            read | Effects::LOCKING_READ,
+            Role::Primary,
+        ),
+        (
+            StatementKind::Select,
+            read | Effects::SEQUENCE,
+            Role::Primary,
+        ),
+        (StatementKind::Select, Effects::empty(), Role::Primary),
+        (StatementKind::Unknown, Effects::DOUBTFUL, Role::Primary),
+        (StatementKind::Insert, Effects::WRITES, Role::Primary),
+        (
+            StatementKind::Begin,
+            Effects::BEGINS_TRANSACTION,
+            Role::Primary,
+        ),
+        (
+            StatementKind::StartTransaction { read_only: true },
+            Effects::BEGINS_TRANSACTION,
+            Role::Replica,
+        ),
+        (StatementKind::Set, Effects::SESSION_STATE, Role::Any),
+        (
+            StatementKind::Set,
+            Effects::SESSION_STATE | Effects::ADMINISTRATION,
+            Role::Primary,
+        ),
+        (StatementKind::Use, Effects::SESSION_STATE, Role::Any),
+    ] {
+        assert_eq!(
+            classify(&state, &facts(kind, effects)).0,
+            expected,
+            "{kind:?} {effects:?}"
+        );
+    }
+}
+
+#[test]
+fn with_autocommit_off_even_reads_go_to_the_primary() {
+    let mut state = SessionState::new(0, "app", None, 45);
+    state.autocommit = false;
+    let read = facts(StatementKind::Select, Effects::READ_ONLY_PROVED);
+    assert_eq!(
+        classify(&state, &read),
+        (Role::Primary, Reason::AutocommitOff)
+    );
+}
+
+#[test]
+fn warnings_bind_only_the_statement_that_asks_for_them() {
+    let mut state = SessionState::new(0, "app", None, 45);
+    state.pins.insert(PinCause::Warnings);
+    before(
+        &mut state,
+        &facts(StatementKind::Show, Effects::READS_DIAGNOSTICS),
+    );
+    assert_eq!(bound(&state), Some(Reason::Pinned(PinCause::Warnings)));
+    before(
+        &mut state,
+        &facts(StatementKind::Select, Effects::READ_ONLY_PROVED),
+    );
+    assert_eq!(bound(&state), None);
+}
+
+#[test]
+fn no_refusal_tells_a_client_about_backends() {
+    let refused = RouteRefused::UnknownBackend {
+        backend: "secret-name".into(),
+    };
+    assert!(!refused.answer().text.contains("secret"));
+    assert!(refused.to_string().contains("secret-name"));
+}

@@ -30,7 +30,11 @@ pub(super) struct Seen {
 
 impl Patterns {
     /// Adds a pattern, unless it is there, and says where it is.
-    pub(super) fn add(&mut self, pattern: Pattern, previous: Option<&Self>) -> Result<usize, String> {
+    pub(super) fn add(
+        &mut self,
+        pattern: Pattern,
+        previous: Option<&Self>,
+    ) -> Result<usize, String> {
         if let Some(at) = self.known.iter().position(|(known, _)| *known == pattern) {
             return Ok(at);
         }
@@ -55,7 +59,10 @@ impl Patterns {
                     let flags = if pattern.case_sensitive { "" } else { "(?i)" };
                     format!("{flags}(?:{})", pattern.text)
                 });
-                RegexSetBuilder::new(patterns).dfa_size_limit(8 << 20).build().ok()
+                RegexSetBuilder::new(patterns)
+                    .dfa_size_limit(8 << 20)
+                    .build()
+                    .ok()
             })
             .collect();
     }
@@ -88,7 +95,11 @@ fn compile(pattern: &Pattern) -> Result<Regex, String> {
         .build()
         .map_err(|error| {
             let why = error.to_string();
-            why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+            why.lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned()
         })
 }
 

@@ -203,6 +203,9 @@ fn reads_as(literal: &[u8], id: u64) -> bool {
     let text = text.strip_prefix(b"+").unwrap_or(text);
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (whole, rest) = text.split_at(digits);
+    if digits == 0 && !rest.starts_with(b".") {
+        return false;
+    }
     let plain = !matches!(
         rest.first(),
         Some(b'.' | b'e' | b'E' | b'x' | b'X' | b'b' | b'B')

@@ -1,1 +1,307 @@
-//! Claims.
+use highgate_mysql::sql::{Effects, Flavor, StatementKind};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    state::{Open, Shape},
+    track::{CommandKind, before},
+};
+
+const AUTOCOMMIT: StatusFlags = StatusFlags::AUTOCOMMIT;
+
+struct Twin {
+    state: SessionState,
+    conn: ConnState,
+}
+
+impl Twin {
+    fn new(flavor: Flavor) -> Self {
+        Self {
+            state: SessionState::new(0, "app", Some("shop"), 45),
+            conn: ConnState::new(flavor, 45, Some("shop")),
+        }
+    }
+
+    fn run(&mut self, kind: StatementKind, effects: Effects, outcome: Outcome<'_>) -> Verdict {
+        let facts = CommandFacts {
+            shape: Shape {
+                kind,
+                effects,
+                ..Shape::default()
+            },
+            ..CommandFacts::bare(CommandKind::Query)
+        };
+        before(&mut self.state, &facts);
+        settle(&mut self.state, &mut self.conn, &facts, &outcome)
+    }
+}
+
+fn ok(status: StatusFlags) -> Outcome<'static> {
+    Outcome {
+        status: Some(status),
+        ..Outcome::default()
+    }
+}
+
+fn hold(causes: &[PinCause]) -> Verdict {
+    Verdict::Hold(causes.iter().copied().collect())
+}
+
+const SELECT: (StatementKind, Effects) = (StatementKind::Select, Effects::READ_ONLY_PROVED);
+
+#[test]
+fn a_plain_read_leaves_its_connection_clean() {
+    let mut twin = Twin::new(Flavor::MariaDb);
+    let outcome = Outcome {
+        rows: Some(3),
+        ..ok(AUTOCOMMIT)
+    };
+    assert_eq!(twin.run(SELECT.0, SELECT.1, outcome), Verdict::Keep);
+    assert_eq!(twin.state.found_rows, Some(3));
+}
+
+#[test]
+fn an_open_transaction_holds_and_its_end_releases() {
+    let mut twin = Twin::new(Flavor::MariaDb);
+    let begun = twin.run(
+        StatementKind::Begin,
+        Effects::BEGINS_TRANSACTION,
+        ok(AUTOCOMMIT | StatusFlags::IN_TRANS),
+    );
+    assert_eq!(begun, hold(&[PinCause::Transaction]));
+    let commit = StatementKind::Commit {
+        chain: false,
+        release: false,
+    };
+    assert_eq!(
+        twin.run(commit, Effects::ENDS_TRANSACTION, ok(AUTOCOMMIT)),
+        Verdict::Keep
+    );
+}
+
+#[test]
+fn with_autocommit_off_the_first_statement_holds_although_the_bit_is_clear() {
+    let mut twin = Twin::new(Flavor::MariaDb);
+    let off = StatusFlags::empty();
+    assert_eq!(
+        twin.run(StatementKind::Show, SELECT.1, ok(off)),
+        Verdict::Keep
+    );
+    assert_eq!(
+        twin.run(SELECT.0, SELECT.1, ok(off)),
+        hold(&[PinCause::AutocommitOff])
+    );
+    assert_eq!(
+        twin.run(StatementKind::Show, SELECT.1, ok(off)),
+        hold(&[PinCause::AutocommitOff])
+    );
+    let commit = StatementKind::Commit {
+        chain: false,
+        release: false,
+    };
+    assert_eq!(
+        twin.run(commit, Effects::ENDS_TRANSACTION, ok(off)),
+        Verdict::Keep
+    );
+}
+
+#[test]
+fn without_status_bits_begin_and_commit_are_read_from_the_text() {
+    let mut twin = Twin::new(Flavor::StarRocks);
+    let bare = || ok(StatusFlags::empty());
+    let begun = twin.run(StatementKind::Begin, Effects::BEGINS_TRANSACTION, bare());
+    assert_eq!(begun, hold(&[PinCause::Transaction]));
+    assert_eq!(
+        twin.run(SELECT.0, SELECT.1, bare()),
+        hold(&[PinCause::Transaction])
+    );
+    assert!(twin.state.autocommit, "an absent bit means unknown");
+    let commit = StatementKind::Commit {
+        chain: false,
+        release: false,
+    };
+    assert_eq!(
+        twin.run(commit, Effects::ENDS_TRANSACTION, bare()),
+        Verdict::Keep
+    );
+    assert_eq!(twin.state.transaction.open, Open::No);
+}
+
+#[test]
+fn an_error_does_not_end_a_transaction() {
+    let mut twin = Twin::new(Flavor::MariaDb);
+    let _ = twin.run(
+        StatementKind::Begin,
+        Effects::BEGINS_TRANSACTION,
+        ok(AUTOCOMMIT | StatusFlags::IN_TRANS),
+    );
+    let failed = Outcome {
+        error: Some(1062),
+        ..Outcome::default()
+    };
+    let verdict = twin.run(StatementKind::Insert, Effects::WRITES, failed);
+    assert_eq!(verdict, hold(&[PinCause::Transaction, PinCause::Warnings]));
+}
+
+#[test]
+fn warnings_hold_until_the_next_statement() {
+    let mut twin = Twin::new(Flavor::MariaDb);
+    let warned = Outcome {
+        warnings: 2,
+        ..ok(AUTOCOMMIT)
+    };
+    assert_eq!(
+        twin.run(SELECT.0, SELECT.1, warned),
+        hold(&[PinCause::Warnings])
+    );
+    let show = twin.run(
+        StatementKind::Show,
+        Effects::READS_DIAGNOSTICS,
+        ok(AUTOCOMMIT),
+    );
+    assert_eq!(show, hold(&[PinCause::Warnings]));
+    assert_eq!(twin.run(SELECT.0, SELECT.1, ok(AUTOCOMMIT)), Verdict::Keep);
+}
+
+#[test]
+fn what_cannot_be_replayed_holds() {
+    for (effects, cause) in [
+        (Effects::TEMP_TABLE, PinCause::TemporaryTable),
+        (Effects::NAMED_LOCK, PinCause::NamedLock),
+        (Effects::USER_VARIABLE_WRITE, PinCause::UserVariables),
+        (Effects::CALC_FOUND_ROWS, PinCause::FoundRows),
+        (Effects::SIDE_EFFECT_FUNCTION, PinCause::RoutineChangedState),
+        (Effects::HANDLER, PinCause::Handler),
+        (Effects::NAMED_PREPARED, PinCause::TextPrepared),
+        (Effects::SEQUENCE, PinCause::Sequence),
+        (Effects::DOUBTFUL, PinCause::SessionUnknown),
+    ] {
+        let mut twin = Twin::new(Flavor::MariaDb);
+        let verdict = twin.run(StatementKind::Select, effects, ok(AUTOCOMMIT));
+        let Verdict::Hold(pins) = verdict else {
+            panic!("{effects:?}: {verdict:?}")
+        };
+        assert!(pins.contains(cause), "{effects:?}: {pins}");
+    }
+}
+
+#[test]
+fn an_id_that_may_have_been_written_is_asked_for() {
+    let mut twin = Twin::new(Flavor::MariaDb);
+    let text = b"INSERT INTO t (id) VALUES (9)";
+    let facts = CommandFacts {
+        shape: Shape {
+            kind: StatementKind::Insert,
+            effects: Effects::WRITES,
+            ..Shape::default()
+        },
+        text: Some(text),
+        ..CommandFacts::bare(CommandKind::Query)
+    };
+    let insert = |twin: &mut Twin, insert_id| {
+        let outcome = Outcome {
+            insert_id,
+            affected_rows: 1,
+            ..ok(AUTOCOMMIT)
+        };
+        settle(&mut twin.state, &mut twin.conn, &facts, &outcome)
+    };
+    assert_eq!(insert(&mut twin, 5), Verdict::Keep);
+    assert_eq!(twin.state.last_insert_id, LastInsertId::Known(5));
+    assert_eq!(insert(&mut twin, 9), hold(&[PinCause::LastInsertIdUnknown]));
+    captured(&mut twin.state, &mut twin.conn, 5);
+    assert_eq!(twin.state.last_insert_id, LastInsertId::Known(5));
+    let _ = insert(&mut twin, 9);
+    captured(&mut twin.state, &mut twin.conn, 9);
+    assert_eq!(twin.state.last_insert_id, LastInsertId::Known(9));
+    assert!(twin.state.pins.is_empty() && twin.conn.dirt.is_empty());
+}
+
+#[test]
+fn a_broken_exchange_closes_whatever_else_is_known() {
+    for ended in [
+        Ended::Broken,
+        Ended::ClientGone,
+        Ended::ServerGone { sent: true },
+    ] {
+        let mut twin = Twin::new(Flavor::MariaDb);
+        let outcome = Outcome {
+            ended,
+            ..ok(AUTOCOMMIT)
+        };
+        assert!(matches!(
+            twin.run(SELECT.0, SELECT.1, outcome),
+            Verdict::Close(_)
+        ));
+    }
+}
+
+#[test]
+fn a_client_that_leaves_a_transaction_has_its_connection_washed() {
+    let mut twin = Twin::new(Flavor::MariaDb);
+    assert_eq!(left(&twin.state, &twin.conn), Verdict::Keep);
+    twin.state.pins.insert(PinCause::Transaction);
+    assert!(matches!(left(&twin.state, &twin.conn), Verdict::Wash(_)));
+    twin.state.pins.insert(PinCause::Xa);
+    assert!(matches!(
+        left(&twin.state, &twin.conn),
+        Verdict::Close(CloseReason::Unwashable(_))
+    ));
+}
+
+#[test]
+fn a_lost_transaction_is_told_and_lost_variables_end_the_session() {
+    let mut twin = Twin::new(Flavor::MariaDb);
+    assert_eq!(server_lost(&mut twin.state), Lost::Nothing);
+    let status = AUTOCOMMIT | StatusFlags::IN_TRANS;
+    let _ = twin.run(
+        StatementKind::Begin,
+        Effects::BEGINS_TRANSACTION,
+        ok(status),
+    );
+    assert_eq!(server_lost(&mut twin.state), Lost::Transaction);
+    assert!(twin.state.pins.is_empty());
+    let _ = twin.run(SELECT.0, Effects::USER_VARIABLE_WRITE, ok(AUTOCOMMIT));
+    assert!(matches!(server_lost(&mut twin.state), Lost::State(_)));
+}
+
+proptest! {
+    #[test]
+    fn settle_never_invents_cleanliness(
+        steps in proptest::collection::vec(
+            (any::<u64>(), 0_usize..8, any::<u16>(), proptest::option::of(1000_u16..2000), 0_u16..2, any::<bool>()),
+            1..12,
+        ),
+        trusts: bool,
+    ) {
+        let mut twin = Twin::new(if trusts { Flavor::MariaDb } else { Flavor::StarRocks });
+        let kinds = [
+            StatementKind::Select, StatementKind::Insert, StatementKind::Begin, StatementKind::Set,
+            StatementKind::Commit { chain: false, release: false }, StatementKind::Ddl,
+            StatementKind::Call, StatementKind::Unknown,
+        ];
+        for (effects, kind, status, error, warnings, complete) in steps {
+            let effects = Effects::from_bits_truncate(effects);
+            let outcome = Outcome {
+                ended: if complete { Ended::Complete } else { Ended::Broken },
+                status: error.is_none().then(|| StatusFlags::from_bits_retain(status)),
+                error, warnings, ..Outcome::default()
+            };
+            let verdict = twin.run(kinds[kind], effects, outcome);
+            if !complete {
+                prop_assert_eq!(verdict, Verdict::Close(CloseReason::Broken));
+                break;
+            }
+            if verdict == Verdict::Keep {
+                prop_assert!(twin.state.pins.is_empty() && twin.conn.dirt.is_empty());
+                prop_assert!(!twin.state.in_transaction());
+                prop_assert!(Arc::ptr_eq(&twin.state.profile, &twin.conn.profile));
+                prop_assert!(!(trusts && status & 1 != 0), "the server said: in a transaction");
+                prop_assert!(error.is_none() && warnings == 0 || effects.contains(Effects::READS_DIAGNOSTICS));
+                let binds = Effects::TEMP_TABLE | Effects::NAMED_LOCK | Effects::HANDLER
+                    | Effects::CAN_CHANGE_SESSION | Effects::DOUBTFUL | Effects::SEQUENCE;
+                prop_assert!(!effects.intersects(binds), "{effects:?}");
+            }
+        }
+    }
+}

@@ -77,6 +77,9 @@ pub(crate) fn failed(state: &mut SessionState, facts: &CommandFacts<'_>, outcome
         return;
     }
     state.row_count = Some(-1);
+    // SHOW WARNINGS shows the error as well.
+    state.warnings = outcome.warnings;
+    state.pins.insert(PinCause::Warnings);
     if facts.command != CommandKind::Query {
         statement(state, facts, |statement| statement.long_data = false);
     }

@@ -29,7 +29,8 @@ pub(super) fn apply(
     for item in &set.items {
         match item {
             Item::Assignment(assignment) => assigned(state, conn, assignment, facts, outcome),
-            Item::CharacterSet(charset) => character_set(state, charset.as_deref(), facts.mode),
+            // It takes the connection charset from the schema, which is not known here.
+            Item::CharacterSet(_) => state.pins.insert(PinCause::UnreplayableSet),
             Item::Names { charset, collation } => {
                 names(state, charset.as_deref(), collation.as_deref(), facts.mode);
             }
@@ -119,6 +120,11 @@ fn is_off(value: &VarValue) -> bool {
 }
 
 fn variable(state: &mut SessionState, name: &str, value: VarValue) {
+    let name = match name {
+        "tx_isolation" => ISOLATION,
+        "tx_read_only" => READ_ONLY,
+        name => name,
+    };
     if is_charset(name) {
         return charset_variable(state, name, value);
     }
@@ -238,8 +244,6 @@ fn transaction(
     match scope {
         Scope::Global | Scope::Persist | Scope::PersistOnly | Scope::User => {}
         Scope::Session => {
-            // These names are understood by every version that matters: MariaDB keeps `tx_` beside the
-            // new names only from 11.1 on, MySQL dropped `tx_` in 8.0; the statement form is common.
             session_transaction(state, level, read_only);
         }
         Scope::Next => {
@@ -268,19 +272,13 @@ fn session_transaction(state: &mut SessionState, level: Option<&str>, read_only:
     }
 }
 
-/// The names under which transaction characteristics are kept.
-pub(crate) const ISOLATION: &str = "transaction_isolation";
-pub(crate) const READ_ONLY: &str = "transaction_read_only";
+/// The names under which transaction characteristics are kept, whatever a server calls them.
+const ISOLATION: &str = "transaction_isolation";
+const READ_ONLY: &str = "transaction_read_only";
 
 fn next_transaction(state: &mut SessionState, text: &str) {
     state.next_transaction = Some(text.into());
     state.pins.insert(PinCause::NextTransaction);
-}
-
-fn character_set(state: &mut SessionState, charset: Option<&[u8]>, mode: LexMode) {
-    // `SET CHARACTER SET x` takes the connection charset from the database, which is not known here.
-    let _ = (charset, mode);
-    state.pins.insert(PinCause::UnreplayableSet);
 }
 
 fn names(

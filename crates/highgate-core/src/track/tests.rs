@@ -1,1 +1,171 @@
-//! Claims.
+use highgate_mysql::{
+    StatusFlags,
+    reply::StateChange,
+    sql::{Effects, Flavor, StatementKind},
+};
+
+use super::*;
+use crate::{
+    settle::{Outcome, Verdict, settle},
+    state::{Charset, ConnState, LastInsertId, VarValue},
+};
+
+struct Twin {
+    state: SessionState,
+    conn: ConnState,
+}
+
+impl Twin {
+    fn new() -> Self {
+        Self {
+            state: SessionState::new(0, "app", None, 45),
+            conn: ConnState::new(Flavor::MariaDb, 45, None),
+        }
+    }
+
+    fn set(&mut self, text: &str, changes: &[StateChange<'_>]) -> Verdict {
+        let mut track = Vec::new();
+        changes.iter().for_each(|change| change.encode(&mut track));
+        let facts = CommandFacts {
+            shape: Shape {
+                kind: StatementKind::Set,
+                effects: Effects::SESSION_STATE,
+                ..Shape::default()
+            },
+            text: Some(text.as_bytes()),
+            ..CommandFacts::bare(CommandKind::Query)
+        };
+        let status = StatusFlags::AUTOCOMMIT;
+        let outcome = Outcome {
+            status: Some(status),
+            changes: &track,
+            ..Outcome::default()
+        };
+        before(&mut self.state, &facts);
+        settle(&mut self.state, &mut self.conn, &facts, &outcome)
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        let value = self.state.profile.variable(name)?;
+        std::str::from_utf8(value.as_bytes()).ok()
+    }
+}
+
+#[test]
+fn literals_are_recorded_in_one_form() {
+    for (text, expected) in [
+        ("SET sql_mode = 'ANSI'", "'ANSI'"),
+        ("SET SESSION sql_mode=\"it's\"", "'it''s'"),
+        ("SET @@session.sql_mode := ANSI", "ANSI"),
+    ] {
+        let mut twin = Twin::new();
+        assert_eq!(twin.set(text, &[]), Verdict::Keep, "{text}");
+        assert_eq!(twin.value("sql_mode"), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn default_is_forgotten_not_quoted() {
+    let mut twin = Twin::new();
+    let _ = twin.set("SET time_zone = '+01:00'", &[]);
+    assert_eq!(twin.set("SET time_zone = DEFAULT", &[]), Verdict::Keep);
+    assert_eq!(twin.value("time_zone"), None);
+    assert_eq!(twin.set("SET NAMES DEFAULT", &[]), Verdict::Keep);
+    assert_eq!(
+        twin.state.profile.charset,
+        Charset::names(VarValue::Default, None)
+    );
+}
+
+#[test]
+fn an_expression_is_learned_from_the_report_or_binds() {
+    let mut twin = Twin::new();
+    let report = StateChange::SystemVariable {
+        name: b"sql_select_limit",
+        value: b"42",
+    };
+    assert_eq!(
+        twin.set("SET sql_select_limit = 40 + 2", &[report]),
+        Verdict::Keep
+    );
+    assert_eq!(twin.value("sql_select_limit"), Some("42"));
+    let verdict = twin.set("SET sql_mode = CONCAT(@@sql_mode, ',ANSI')", &[]);
+    assert_eq!(
+        verdict,
+        Verdict::Hold([PinCause::UnreplayableSet].into_iter().collect())
+    );
+}
+
+#[test]
+fn what_acts_once_binds() {
+    for text in [
+        "SET insert_id = 5",
+        "SET rand_seed1 = 1",
+        "SET ROLE r",
+        "SET profiling = 1",
+    ] {
+        let mut twin = Twin::new();
+        let verdict = twin.set(text, &[]);
+        assert_eq!(
+            verdict,
+            Verdict::Hold([PinCause::UnreplayableSet].into_iter().collect()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn user_variables_of_literals_are_replayed_and_others_bind() {
+    let mut twin = Twin::new();
+    assert_eq!(twin.set("SET @X = 'a', @y := 5", &[]), Verdict::Keep);
+    assert_eq!(twin.state.profile.user_variables.len(), 2);
+    let _ = twin.set("SET @z = @y + 1", &[]);
+    assert!(twin.state.pins.contains(PinCause::UserVariables));
+}
+
+#[test]
+fn a_charset_change_binds_string_variables() {
+    let mut twin = Twin::new();
+    let _ = twin.set("SET @x = 'a'", &[]);
+    let _ = twin.set("SET NAMES latin1", &[]);
+    assert!(twin.state.pins.contains(PinCause::UserVariables));
+}
+
+#[test]
+fn global_values_are_not_the_sessions() {
+    let mut twin = Twin::new();
+    assert_eq!(twin.set("SET GLOBAL sql_mode = 'ANSI'", &[]), Verdict::Keep);
+    assert_eq!(twin.value("sql_mode"), None);
+}
+
+#[test]
+fn the_next_transaction_is_held_for() {
+    let mut twin = Twin::new();
+    let verdict = twin.set("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", &[]);
+    assert_eq!(
+        verdict,
+        Verdict::Hold([PinCause::NextTransaction].into_iter().collect())
+    );
+    assert_eq!(
+        twin.state.next_transaction.as_deref(),
+        Some("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    );
+}
+
+#[test]
+fn last_insert_id_can_be_set() {
+    let mut twin = Twin::new();
+    assert_eq!(twin.set("SET LAST_INSERT_ID = 17", &[]), Verdict::Keep);
+    assert_eq!(twin.state.last_insert_id, LastInsertId::Known(17));
+}
+
+#[test]
+fn the_state_survives_its_serial_form() {
+    let mut twin = Twin::new();
+    let _ = twin.set("SET sql_mode = 'ANSI', @x = 1, NAMES latin1", &[]);
+    twin.state.prepared(b"SELECT ?", Shape::UNKNOWN, 1);
+    let text = serde_json::to_string(&twin.state).unwrap();
+    let again: SessionState = serde_json::from_str(&text).unwrap();
+    assert_eq!(again, twin.state);
+    assert!(again.lex_mode(LexMode::default()).ansi_quotes);
+}
