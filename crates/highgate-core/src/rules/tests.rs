@@ -358,3 +358,26 @@ fn explain_names_the_condition_that_failed() {
         ]
     );
 }
+
+/// Not a bench: a bound that only a mistake of an order of magnitude would break.
+#[test]
+fn a_hundred_rules_that_miss_are_tested_by_one_automaton() {
+    let rules = (0..100).map(|id| {
+        let pattern = format!("^SELECT .* FROM table_{id} WHERE");
+        (
+            id,
+            Rule {
+                match_digest: Some(pattern),
+                ..rule()
+            },
+        )
+    });
+    let set = compile(rules);
+    assert!(evaluate(&set, |_| {}).matched.is_empty());
+    assert_eq!(
+        evaluate(&set, |c| c.digest_text =
+            b"SELECT a FROM table_77 WHERE x=?")
+        .matched,
+        [77]
+    );
+}

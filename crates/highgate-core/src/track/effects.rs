@@ -252,12 +252,11 @@ fn ran(
     {
         state.profile_mut().schema = None;
     }
+    let multi = effects.contains(Effects::MULTI);
     match facts.shape.kind {
-        _ if effects.contains(Effects::MULTI) => {
-            if effects.contains(Effects::SESSION_STATE) && !conn.tracks {
-                state.pins.insert(PinCause::SessionUnknown);
-            }
-        }
+        // Several statements are followed by what the server reports, or not at all.
+        _ if multi && (conn.tracks || !effects.contains(Effects::SESSION_STATE)) => {}
+        _ if multi => state.pins.insert(PinCause::SessionUnknown),
         StatementKind::Set => set::apply(state, conn, facts, outcome),
         StatementKind::Use => use_schema(state, facts.schema_used),
         _ => {}
