@@ -302,7 +302,9 @@ impl Run<'_> {
                 client.started = now();
                 return (poll::write(&mut client.stream, &[0x55; 64])? == 64).then_some(());
             }
-            Work::Mixed if id % 5 == 0 => format!("\x03UPDATE t SET k = k + 1 WHERE id = {id}"),
+            Work::Mixed if id.is_multiple_of(5) => {
+                format!("\x03UPDATE t SET k = k + 1 WHERE id = {id}")
+            }
             Work::Mib1 => format!("\x03SELECT c FROM mib1 WHERE id > {id}"),
             Work::Mib16 => format!("\x03SELECT c FROM mib16 WHERE id > {id}"),
             _ => format!("\x03SELECT c FROM t WHERE id = {id}"),

@@ -76,10 +76,12 @@ impl GaleraCluster {
         }
         cluster.bootstrap(0)?;
         for index in 1..nodes {
+            // One after the other: a donor serves one joiner at a time.
             cluster.node(index)?.launch(&[])?;
-        }
-        for index in 0..nodes {
-            cluster.wait_synced(index)?;
+            let donor = || cluster.node(0).map(MariaDb::log).unwrap_or_default();
+            cluster
+                .wait_synced(index)
+                .with_context(|| format!("the donor says: {}", donor()))?;
         }
         make_users(cluster.node(0)?)?;
         Ok(cluster)
