@@ -15,7 +15,6 @@ struct Replies {
     binary: Rc<[u8]>,
     mib1: Rc<[u8]>,
     mib16: Rc<[u8]>,
-    gib1: Rc<[u8]>,
     ok: Rc<[u8]>,
 }
 
@@ -39,7 +38,6 @@ impl Replies {
             .into(),
             mib1: wire::result(&["c"], &rows(1024), new_eof).into(),
             mib16: wire::result(&["c"], &rows(16 * 1024), new_eof).into(),
-            gib1: Rc::from([]),
             ok: ok.into(),
         }
     }
@@ -195,8 +193,6 @@ impl Server {
                     Rc::clone(&replies.mib16)
                 } else if table.starts_with(b"mib1") {
                     Rc::clone(&replies.mib1)
-                } else if table.starts_with(b"gib1") {
-                    Rc::clone(&replies.gib1)
                 } else {
                     Rc::clone(&replies.small)
                 }
