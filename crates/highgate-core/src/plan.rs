@@ -1,6 +1,7 @@
 //! From desired state and observations to a snapshot: pure, stable, with reasons.
 
 mod group;
+mod policy;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,7 @@ use crate::{
     events::{Event, Kind, Severity},
     health::{Condition, ServerHealth},
     server::{ServerId, ServerKey, ServerRegistry, ServerState},
-    snapshot::{Group, Placement, Policy, Snapshot},
+    snapshot::{Group, Placement, Snapshot},
     topology,
 };
 
@@ -60,7 +61,7 @@ pub fn plan(
     now: Instant,
 ) -> (Snapshot, Vec<Event>) {
     let mut events = Vec::new();
-    let policy = policy(config, previous, &mut events);
+    let policy = policy::policy(config, previous, &mut events);
     let mut groups = BTreeMap::new();
     for (name, backend) in &policy.backends {
         let old = previous.and_then(|previous| previous.placement.groups.get(name));
@@ -149,81 +150,6 @@ fn state(
         address: address.clone(),
     };
     registry.get_or_create(&key, now)
-}
-
-fn policy(config: &Config, previous: Option<&Snapshot>, events: &mut Vec<Event>) -> Arc<Policy> {
-    let shared = &config.shared;
-    let old = previous.map(|previous| &previous.policy);
-    let same = old.filter(|old| {
-        equal(&old.listeners, &shared.listeners)
-            && equal(&old.users, &shared.users)
-            && equal(&old.backends, &shared.backends)
-    });
-    if let Some(same) = same {
-        return Arc::clone(same);
-    }
-    let new = Policy {
-        listeners: carry(&shared.listeners, old.map(|old| &old.listeners)),
-        users: carry(&shared.users, old.map(|old| &old.users)),
-        backends: carry(&shared.backends, old.map(|old| &old.backends)),
-    };
-    dangling(config, events);
-    if old.is_some() {
-        let text = "another configuration is in force".to_owned();
-        events.push(Event::new(Severity::Info, Kind::Config, text));
-    }
-    Arc::new(new)
-}
-
-fn equal<K: Ord, V: PartialEq>(old: &BTreeMap<K, Arc<V>>, new: &BTreeMap<K, V>) -> bool {
-    old.len() == new.len()
-        && old
-            .iter()
-            .zip(new)
-            .all(|((k, v), (key, value))| k == key && **v == *value)
-}
-
-/// The new map, with the old `Arc`s of all that did not change.
-fn carry<K: Ord + Clone, V: Clone + PartialEq>(
-    new: &BTreeMap<K, V>,
-    old: Option<&BTreeMap<K, Arc<V>>>,
-) -> BTreeMap<K, Arc<V>> {
-    (new.iter())
-        .map(|(key, value)| {
-            let kept = old
-                .and_then(|old| old.get(key))
-                .filter(|old| ***old == *value);
-            (
-                key.clone(),
-                kept.map_or_else(|| Arc::new(value.clone()), Arc::clone),
-            )
-        })
-        .collect()
-}
-
-/// Says which references lead nowhere: commands routed there will be refused.
-fn dangling(config: &Config, events: &mut Vec<Event>) {
-    let shared = &config.shared;
-    let missing = |name: &BackendName| !shared.backends.contains_key(name);
-    for (name, listener) in shared.listeners.iter().filter(|(_, l)| missing(&l.backend)) {
-        let text = format!(
-            "listener `{name}` names backend `{}`, which does not exist",
-            listener.backend
-        );
-        events.push(Event::new(Severity::Warning, Kind::Config, text).backend(&listener.backend));
-    }
-    for (name, user) in &shared.users {
-        if let Some(backend) = user.backend.as_ref().filter(|backend| missing(backend)) {
-            let text = format!("user `{name}` names backend `{backend}`, which does not exist");
-            events.push(Event::new(Severity::Warning, Kind::Config, text).backend(backend));
-        }
-    }
-    for (id, rule) in &shared.rules {
-        if let Some(backend) = rule.backend.as_ref().filter(|backend| missing(backend)) {
-            let text = format!("rule {id} names backend `{backend}`, which does not exist");
-            events.push(Event::new(Severity::Warning, Kind::Config, text).backend(backend));
-        }
-    }
 }
 
 fn placement(

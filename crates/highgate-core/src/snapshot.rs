@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
 use highgate_config::{
-    Backend, BackendName, Listener, ListenerName, Server, ServerName, User, UserName,
+    Backend, BackendName, Listener, ListenerName, Rule, Server, ServerName, User, UserName,
 };
 
-use crate::{ramp::Ramp, server::ServerState};
+use crate::{ramp::Ramp, rules::RuleSet, server::ServerState};
 
 /// One consistent view: taken once per command, never changed.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub struct Snapshot {
 }
 
 /// The part of a snapshot that only a configuration change replaces.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Policy {
     /// What clients may connect to.
     pub listeners: BTreeMap<ListenerName, Arc<Listener>>,
@@ -28,6 +28,20 @@ pub struct Policy {
     pub users: BTreeMap<UserName, Arc<User>>,
     /// Groups of servers as configured.
     pub backends: BTreeMap<BackendName, Arc<Backend>>,
+    /// Query rules, compiled; their hits outlive a change.
+    pub rules: Arc<RuleSet>,
+    /// The rules as written, whether they could be compiled or not.
+    pub written_rules: Arc<BTreeMap<u32, Rule>>,
+}
+
+// Compiled rules follow from the written ones.
+impl PartialEq for Policy {
+    fn eq(&self, other: &Self) -> bool {
+        self.listeners == other.listeners
+            && self.users == other.users
+            && self.backends == other.backends
+            && self.written_rules == other.written_rules
+    }
 }
 
 /// Who is in which backend, in which role, with which weight.

@@ -112,6 +112,10 @@ impl Rig {
     }
 
     fn plan(&mut self, previous: Option<&Snapshot>) -> Snapshot {
+        self.plan_events(previous).0
+    }
+
+    fn plan_events(&mut self, previous: Option<&Snapshot>) -> (Snapshot, Vec<Event>) {
         let observed = Observed {
             healths: &self.healths,
             topologies: &self.topologies,
@@ -126,7 +130,6 @@ impl Rig {
             previous,
             self.now,
         )
-        .0
     }
 }
 
@@ -309,4 +312,52 @@ fn a_dangling_reference_is_a_warning() {
             .iter()
             .any(|event| event.text.contains("rule 12") && event.severity == Severity::Warning)
     );
+}
+
+#[test]
+fn changed_rules_make_a_new_policy_and_keep_hits_and_placement() {
+    let mut rig = Rig::new();
+    rig.config.shared.rules.entry(12).or_default().active = true;
+    let first = rig.plan(None);
+    let outcome = crate::rules::RuleOutcome {
+        matched: vec![12],
+        ..Default::default()
+    };
+    first.policy.rules.count(&outcome);
+    assert!(Arc::ptr_eq(&rig.plan(Some(&first)).policy, &first.policy));
+    rig.config.shared.rules.entry(13).or_default().active = true;
+    let second = rig.plan(Some(&first));
+    assert_eq!(second.version, first.version + 1);
+    assert_ne!(second.policy, first.policy);
+    assert!(Arc::ptr_eq(&first.placement, &second.placement));
+    assert_eq!(
+        second.policy.rules.hits().collect::<Vec<_>>(),
+        [(12, 1), (13, 0)]
+    );
+    rig.config.shared.backends.remove("pair");
+    let third = rig.plan(Some(&second));
+    assert!(Arc::ptr_eq(&third.policy.rules, &second.policy.rules));
+}
+
+#[test]
+fn a_rule_that_cannot_be_compiled_leaves_the_old_rules_in_force_and_is_told_once() {
+    let mut rig = Rig::new();
+    rig.config.shared.rules.entry(12).or_default().active = true;
+    let sound = rig.plan(None);
+    let bad = rig.config.shared.rules.entry(13).or_default();
+    (bad.active, bad.match_digest) = (true, Some("(".to_owned()));
+    let (broken, events) = rig.plan_events(Some(&sound));
+    assert!(Arc::ptr_eq(&broken.policy.rules, &sound.policy.rules));
+    assert!(
+        events
+            .iter()
+            .any(|event| event.severity == Severity::Error && event.text.contains("rule 13"))
+    );
+    let (same, events) = rig.plan_events(Some(&broken));
+    assert!(Arc::ptr_eq(&same.policy, &broken.policy));
+    assert_eq!(events, []);
+    // Nothing was in force before: the sound rules are better than none.
+    let fresh = rig.plan(None);
+    let ids: Vec<u32> = fresh.policy.rules.hits().map(|(id, _)| id).collect();
+    assert_eq!(ids, [12]);
 }

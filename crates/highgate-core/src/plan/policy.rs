@@ -1,0 +1,135 @@
+//! The policy: what only a configuration change replaces.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use highgate_config::{BackendName, Config, Rule};
+
+use crate::{
+    events::{Event, Kind, Severity},
+    rules::{RuleError, RuleSet},
+    snapshot::{Policy, Snapshot},
+};
+
+/// The policy of a configuration; the previous one if nothing in it changed.
+pub(super) fn policy(
+    config: &Config,
+    previous: Option<&Snapshot>,
+    events: &mut Vec<Event>,
+) -> Arc<Policy> {
+    let shared = &config.shared;
+    let old = previous.map(|previous| &previous.policy);
+    let same = old.filter(|old| {
+        equal(&old.listeners, &shared.listeners)
+            && equal(&old.users, &shared.users)
+            && equal(&old.backends, &shared.backends)
+            && *old.written_rules == shared.rules
+    });
+    if let Some(same) = same {
+        return Arc::clone(same);
+    }
+    let (rules, written_rules) = rules(&shared.rules, old, events);
+    let new = Policy {
+        listeners: carry(&shared.listeners, old.map(|old| &old.listeners)),
+        users: carry(&shared.users, old.map(|old| &old.users)),
+        backends: carry(&shared.backends, old.map(|old| &old.backends)),
+        rules,
+        written_rules,
+    };
+    dangling(config, events);
+    if old.is_some() {
+        let text = "another configuration is in force".to_owned();
+        events.push(Event::new(Severity::Info, Kind::Config, text));
+    }
+    Arc::new(new)
+}
+
+type Rules = BTreeMap<u32, Rule>;
+
+/// The rules compiled and as written; both are the old ones if nothing changed.
+fn rules(
+    written: &Rules,
+    old: Option<&Arc<Policy>>,
+    events: &mut Vec<Event>,
+) -> (Arc<RuleSet>, Arc<Rules>) {
+    if let Some(old) = old.filter(|old| *old.written_rules == *written) {
+        return (Arc::clone(&old.rules), Arc::clone(&old.written_rules));
+    }
+    let before = old.map(|old| &*old.rules);
+    let compiled = match (RuleSet::compile(written, before), old) {
+        (Ok(compiled), _) => Arc::new(compiled),
+        (Err(errors), Some(old)) => {
+            tell(&errors, "the rules in force before stay", events);
+            Arc::clone(&old.rules)
+        }
+        (Err(errors), None) => {
+            tell(&errors, "it is left out", events);
+            Arc::new(without(written, &errors))
+        }
+    };
+    (compiled, Arc::new(written.clone()))
+}
+
+/// Where no rules were in force before: those that are sound.
+fn without(written: &Rules, errors: &[RuleError]) -> RuleSet {
+    let mut sound = written.clone();
+    sound.retain(|id, _| errors.iter().all(|error| error.rule != *id));
+    RuleSet::compile(&sound, None).unwrap_or_default()
+}
+
+fn tell(errors: &[RuleError], then: &str, events: &mut Vec<Event>) {
+    for error in errors {
+        let text = format!("{error}; {then}");
+        events.push(Event::new(Severity::Error, Kind::Config, text));
+    }
+}
+
+fn equal<K: Ord, V: PartialEq>(old: &BTreeMap<K, Arc<V>>, new: &BTreeMap<K, V>) -> bool {
+    old.len() == new.len()
+        && old
+            .iter()
+            .zip(new)
+            .all(|((k, v), (key, value))| k == key && **v == *value)
+}
+
+/// The new map, with the old `Arc`s of all that did not change.
+fn carry<K: Ord + Clone, V: Clone + PartialEq>(
+    new: &BTreeMap<K, V>,
+    old: Option<&BTreeMap<K, Arc<V>>>,
+) -> BTreeMap<K, Arc<V>> {
+    (new.iter())
+        .map(|(key, value)| {
+            let kept = old
+                .and_then(|old| old.get(key))
+                .filter(|old| ***old == *value);
+            (
+                key.clone(),
+                kept.map_or_else(|| Arc::new(value.clone()), Arc::clone),
+            )
+        })
+        .collect()
+}
+
+/// Says which references lead nowhere: commands routed there will be refused.
+fn dangling(config: &Config, events: &mut Vec<Event>) {
+    let shared = &config.shared;
+    let missing = |name: &BackendName| !shared.backends.contains_key(name);
+    for (name, listener) in shared.listeners.iter().filter(|(_, l)| missing(&l.backend)) {
+        let text = format!(
+            "listener `{name}` names backend `{}`, which does not exist",
+            listener.backend
+        );
+        events.push(Event::new(Severity::Warning, Kind::Config, text).backend(&listener.backend));
+    }
+    for (name, user) in &shared.users {
+        if let Some(backend) = user.backend.as_ref().filter(|backend| missing(backend)) {
+            let text = format!("user `{name}` names backend `{backend}`, which does not exist");
+            events.push(Event::new(Severity::Warning, Kind::Config, text).backend(backend));
+        }
+    }
+    for (id, rule) in &shared.rules {
+        if let Some(backend) = rule.backend.as_ref().filter(|backend| missing(backend)) {
+            let text = format!("rule {id} names backend `{backend}`, which does not exist");
+            events.push(Event::new(Severity::Warning, Kind::Config, text).backend(backend));
+        }
+    }
+}
