@@ -82,23 +82,40 @@ pub fn scan(data: &[u8]) {
         2 => Capabilities::MARIADB_CACHE_METADATA,
         _ => Capabilities::all(),
     };
-    let mut whole = ReplyScanner::new(kind, capabilities);
-    let end = whole.feed(bytes);
-    let mut cut_up = ReplyScanner::new(kind, capabilities);
-    let mut consumed = 0;
-    for part in bytes.chunks(usize::from(*cut).max(1)) {
-        let found = cut_up.feed(part);
-        consumed = found.consumed.saturating_add(consumed);
-        assert!(found.consumed <= part.len());
-        if found.state != ScanState::More {
-            assert_eq!(found.state, end.state);
-            break;
+    let whole = scan_in_parts(kind, capabilities, bytes, bytes.len());
+    let cut_up = scan_in_parts(kind, capabilities, bytes, usize::from(*cut).max(1));
+    if matches!(whole.1, ScanState::Broken(_)) {
+        assert_eq!(whole.1, cut_up.1);
+    } else {
+        assert_eq!(whole, cut_up);
+    }
+}
+
+/// Bytes consumed, the last state, rows, and where each OK with state changes ended and began.
+fn scan_in_parts(
+    kind: CommandKind,
+    capabilities: Capabilities,
+    bytes: &[u8],
+    size: usize,
+) -> (usize, ScanState, u64, Vec<(usize, usize)>) {
+    let mut scanner = ReplyScanner::new(kind, capabilities);
+    let (mut at, mut changes) = (0_usize, Vec::new());
+    let mut state = ScanState::More;
+    while at < bytes.len() && matches!(state, ScanState::More | ScanState::StateChanged) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let found = scanner.feed(rest.get(..size).unwrap_or(rest));
+        at = at.saturating_add(found.consumed);
+        state = found.state;
+        assert!(at <= bytes.len());
+        assert!(scanner.pending_kept() <= at || matches!(state, ScanState::Broken(_)));
+        if state == ScanState::StateChanged {
+            let length = scanner.changed_packet_len();
+            assert!(length <= at && scanner.pending_kept() == 0);
+            assert!(length >= scanner.last_packet().len());
+            changes.push((at, length));
         }
     }
-    if !matches!(end.state, ScanState::Broken(_)) {
-        assert_eq!(consumed, end.consumed);
-        assert_eq!(cut_up.rows(), whole.rows());
-    }
+    (at, state, scanner.rows(), changes)
 }
 
 /// The compressed protocol.

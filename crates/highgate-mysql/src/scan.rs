@@ -19,7 +19,7 @@ use crate::capability::{Capabilities, StatusFlags};
 use crate::packet::{HEADER_LEN, Header, MAX_PAYLOAD, Malformed};
 
 /// How many bytes of a deciding packet are kept.
-pub const KEPT: usize = 512;
+pub const KEPT: usize = 1024;
 
 /// The form of reply that a command has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +47,8 @@ pub enum CommandKind {
 /// What one chunk brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan {
-    /// How many bytes of the chunk belong to this reply; less than the chunk only at its end.
+    /// How many bytes of the chunk belong to this reply; less than the chunk only at its end and at
+    /// [`ScanState::StateChanged`].
     pub consumed: usize,
     /// Whether the reply goes on.
     pub state: ScanState,
@@ -65,6 +66,10 @@ pub enum ScanState {
     /// The server asks for a local file: the client's packets must go to the server, then
     /// [`ReplyScanner::local_infile_sent`] continues. The name is [`ReplyScanner::local_infile`].
     NeedsLocalInfile,
+    /// The bytes consumed end right after an OK that carries session state changes, in
+    /// [`ReplyScanner::last_packet`], so that the caller can take them and rewrite the packet. Whether
+    /// the reply is complete says [`ReplyScanner::is_done`]; the next [`ReplyScanner::feed`] goes on.
+    StateChanged,
 }
 
 /// Why a reply is not what the protocol prescribes.
@@ -149,6 +154,10 @@ pub struct ReplyScanner {
     kept_len: u16,
     /// Length of the deciding packet, which may be longer than what is kept of it.
     whole_len: u64,
+    /// Headers of the packet: one, and one per continuation.
+    headers: u32,
+    /// The packet that ended last is an OK with session state changes: the caller takes it now.
+    changed: bool,
     facts: Facts,
     kept: [u8; KEPT],
 }
@@ -189,6 +198,8 @@ impl ReplyScanner {
             head_len: 0,
             kept_len: 0,
             whole_len: 0,
+            headers: 0,
+            changed: false,
             facts: Facts::default(),
             kept: [0; KEPT],
         };
@@ -216,6 +227,8 @@ impl ReplyScanner {
         self.head_len = 0;
         self.kept_len = 0;
         self.whole_len = 0;
+        self.headers = 0;
+        self.changed = false;
         self.facts = Facts::default();
     }
 
@@ -234,7 +247,8 @@ impl ReplyScanner {
     }
 
     /// Scans `chunk`, the next bytes from the server. Of a chunk that reaches past the end of the
-    /// reply the rest is not consumed. Once broken, the scanner must not be fed any more.
+    /// reply, or past an OK with session state changes, the rest is not consumed. Once broken, the
+    /// scanner must not be fed any more.
     pub fn feed(&mut self, chunk: &[u8]) -> Scan {
         if self.phase == Phase::Done && !self.in_body {
             let state = if chunk.is_empty() || self.facts.started {
@@ -249,7 +263,7 @@ impl ReplyScanner {
         match self.run(chunk) {
             Ok(consumed) => Scan {
                 consumed,
-                state: self.state(),
+                state: self.take_state(),
             },
             Err((consumed, why)) => Scan {
                 consumed,
@@ -267,7 +281,7 @@ impl ReplyScanner {
                     return Ok(at);
                 }
             }
-            if matches!(self.phase, Phase::Done | Phase::LocalInfile) {
+            if self.changed || matches!(self.phase, Phase::Done | Phase::LocalInfile) {
                 return Ok(at);
             }
             if self.phase == Phase::Rows && self.head_len == 0 && !self.continued {
@@ -356,7 +370,9 @@ impl ReplyScanner {
             self.body = self.decide(header.len, first);
             self.kept_len = 0;
             self.whole_len = 0;
+            self.headers = 0;
         }
+        self.headers = self.headers.saturating_add(1);
         self.continued = header.is_continued();
         if let Some(first) = first {
             self.keep(&[first]);

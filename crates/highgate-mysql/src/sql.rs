@@ -14,6 +14,7 @@ mod bytes;
 mod classify;
 mod digest;
 mod effects;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod head;
 mod hint;

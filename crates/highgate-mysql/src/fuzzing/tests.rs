@@ -139,6 +139,11 @@ fn scans_of_any_bytes_agree_however_they_are_cut() {
     let mut prepared = vec![5, 1];
     PacketWriter::new(&mut prepared, 1).payload(&[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     seeds.push(prepared);
+    let mut changing = vec![6 + 9 * 22, 4];
+    let mut writer = PacketWriter::new(&mut changing, 1);
+    writer.payload(b"\0\0\0\x0a\x40\0\0\0\x07\x01\x05\x04shop");
+    writer.payload(b"\0\0\0\x02\x40\0\0\0\x07\x01\x05\x04shop");
+    seeds.push(changing);
     run(scan, &seeds);
 }
 

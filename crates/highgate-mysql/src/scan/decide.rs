@@ -2,7 +2,7 @@
 
 use super::{Body, CommandKind, Phase, Prepared, ReplyScanner, ScanError, ScanState, ServerError};
 use crate::capability::{Capabilities, StatusFlags};
-use crate::packet::{Malformed, Reader};
+use crate::packet::{HEADER_LEN, Malformed, Reader};
 
 /// The code under which MariaDB reports progress in the form of an ERR packet.
 const PROGRESS: u16 = 0xffff;
@@ -94,8 +94,9 @@ impl ReplyScanner {
         let status = StatusFlags::from_bits_retain(reader.u16()?);
         self.facts.warnings = reader.u16()?;
         self.facts.status = Some(status);
-        self.facts.session_track |= status.contains(StatusFlags::SESSION_STATE_CHANGED)
+        self.changed = status.contains(StatusFlags::SESSION_STATE_CHANGED)
             && self.capabilities.contains(Capabilities::SESSION_TRACK);
+        self.facts.session_track |= self.changed;
         self.result_ended(status);
         Ok(())
     }
@@ -150,12 +151,20 @@ impl ReplyScanner {
         Ok(())
     }
 
-    pub(super) fn state(&self) -> ScanState {
+    /// The state after a chunk; an OK with session state changes is told once.
+    pub(super) fn take_state(&mut self) -> ScanState {
         match self.phase {
+            _ if std::mem::take(&mut self.changed) => ScanState::StateChanged,
             Phase::Done => ScanState::Done,
             Phase::LocalInfile => ScanState::NeedsLocalInfile,
             _ => ScanState::More,
         }
+    }
+
+    /// Whether the reply is complete.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.phase == Phase::Done && !self.in_body
     }
 
     /// Status flags of the last OK or EOF; `None` before one. An ERR has none, and leaves those of the
@@ -249,6 +258,32 @@ impl ReplyScanner {
     #[must_use]
     pub fn last_packet_is_whole(&self) -> bool {
         self.whole_len == u64::from(self.kept_len)
+    }
+
+    /// How many bytes the packet in [`ReplyScanner::last_packet`] took in the stream, headers
+    /// included: at [`ScanState::StateChanged`] the last so many that were consumed, by this
+    /// [`ReplyScanner::feed`] and those before it.
+    #[must_use]
+    pub fn changed_packet_len(&self) -> usize {
+        let headers = (self.headers as usize).saturating_mul(HEADER_LEN);
+        usize::try_from(self.whole_len)
+            .unwrap_or(usize::MAX)
+            .saturating_add(headers)
+    }
+
+    /// How many of the last bytes consumed belong to a packet that decides something and is not
+    /// complete, header included, so that a caller that may have to rewrite it can hold them back. A
+    /// packet of which only the header came may turn out to be such; 0 at a boundary and inside a
+    /// row or definition. Grows while the packet does, and is 0 once that is complete or proves to
+    /// be a row.
+    #[must_use]
+    pub fn pending_kept(&self) -> usize {
+        let header = usize::from(self.head_len);
+        match (self.in_body || self.continued, self.body) {
+            (false, _) => header,
+            (true, Body::Kept) => self.changed_packet_len().saturating_add(header),
+            (true, Body::Passed) => 0,
+        }
     }
 
     /// The name of the file that the server asks for; cut at the kept length, and then refused

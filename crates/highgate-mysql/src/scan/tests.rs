@@ -368,13 +368,146 @@ fn a_wrong_sequence_id_breaks_the_reply() {
     assert!(found.consumed <= bytes.len());
 }
 
+const TRACK: Capabilities = NEW.union(Capabilities::SESSION_TRACK);
+
+/// An OK that says that the schema is `shop` now.
+fn changing_ok(header: u8, status: u16) -> Vec<u8> {
+    let mut packet = ok(header, status | 0x4000);
+    packet.extend_from_slice(b"\0\x07\x01\x05\x04shop");
+    packet
+}
+
+/// The last bytes of each OK with state changes, as wire packets, and where each ended.
+fn changes(caps: Capabilities, bytes: &[u8], cut: usize) -> Vec<(usize, Vec<u8>, bool)> {
+    let mut scanner = ReplyScanner::new(CommandKind::Query, caps);
+    let (mut at, mut found) = (0, Vec::new());
+    let mut end = cut;
+    loop {
+        let scan = scanner.feed(&bytes[at..end]);
+        at += scan.consumed;
+        match scan.state {
+            ScanState::StateChanged => {
+                let length = scanner.changed_packet_len();
+                assert_eq!(&bytes[at - length + 4..at], scanner.last_packet());
+                assert!(scanner.last_packet_is_whole() && scanner.is_at_packet_boundary());
+                found.push((at, bytes[at - length..at].to_vec(), scanner.is_done()));
+            }
+            ScanState::Done => break,
+            other => {
+                assert_eq!((other, at), (ScanState::More, end), "{cut}");
+                end = bytes.len();
+            }
+        }
+    }
+    assert!(scanner.is_done() && scanner.session_track_present());
+    assert_eq!(at, bytes.len());
+    found
+}
+
+#[test]
+fn a_scan_stops_after_each_ok_that_changes_the_session() {
+    let mut packets = vec![changing_ok(0, 2 | 8)];
+    packets.extend(text_set(TRACK, 2, 2 | 8));
+    let mut set = text_set(TRACK, 1, 2 | 8);
+    *set.last_mut().unwrap() = changing_ok(0xfe, 2 | 8);
+    packets.extend(set);
+    packets.push(changing_ok(0, 2));
+    let bytes = joined(&packets);
+    let places = [0, packets.len() - 2, packets.len() - 1];
+    let expected: Vec<_> = places
+        .iter()
+        .map(|&place| {
+            let end = joined(&packets[..=place]).len();
+            let start = joined(&packets[..place]).len();
+            let is_done = place + 1 == packets.len();
+            (end, bytes[start..end].to_vec(), is_done)
+        })
+        .collect();
+    for cut in 0..=bytes.len() {
+        assert_eq!(changes(TRACK, &bytes, cut), expected, "{cut}");
+    }
+}
+
+#[test]
+fn a_change_that_was_not_negotiated_is_not_told() {
+    let bytes = reply(&[&changing_ok(0, 2)]);
+    assert!(!scan(CommandKind::Query, NEW, &bytes).session_track_present());
+}
+
+#[test]
+fn the_byte_after_a_complete_reply_is_not_consumed_after_a_change_either() {
+    let mut bytes = reply(&[&changing_ok(0, 2)]);
+    let whole = bytes.len();
+    bytes.push(1);
+    let mut scanner = ReplyScanner::new(CommandKind::Simple, TRACK);
+    let found = scanner.feed(&bytes);
+    let state = ScanState::StateChanged;
+    assert_eq!((found.consumed, found.state), (whole, state));
+    assert!(scanner.is_done());
+    let state = ScanState::Done;
+    assert_eq!(scanner.feed(&bytes[whole..]), Scan { consumed: 0, state });
+    assert_eq!(scanner.feed(&[]), Scan { consumed: 0, state });
+}
+
+#[test]
+fn what_may_have_to_be_rewritten_is_counted_as_pending() {
+    let mut packets = text_set(TRACK, 2, 2 | 8);
+    packets.push(ok(0, 2));
+    let bytes = joined(&packets);
+    let mut start = 0;
+    for packet in &packets {
+        let decides = packet[0] == 2 || packet[0] == 0xfe || packet[0] == 0;
+        for into in 0..packet.len() + 4 {
+            let mut scanner = ReplyScanner::new(CommandKind::Query, TRACK);
+            let (head, tail) = bytes[..start + into].split_at(start / 2);
+            scanner.feed(head);
+            scanner.feed(tail);
+            // Four bytes of a header do not tell yet what the packet is.
+            let expected = if decides || into <= 4 { into } else { 0 };
+            assert_eq!(scanner.pending_kept(), expected, "{start} {into}");
+        }
+        start += packet.len() + 4;
+    }
+}
+
+#[test]
+fn nothing_is_pending_within_a_row_of_several_packets() {
+    let mut packets = text_set(NEW, 0, 2);
+    packets.insert(3, vec![1; MAX_PAYLOAD + 9]);
+    let bytes = joined(&packets);
+    let second = bytes.len() - (4 + 7) - (4 + 9);
+    for at in [second - 5, second, second + 1, second + 4, second + 5] {
+        let mut scanner = ReplyScanner::new(CommandKind::Query, NEW);
+        scanner.feed(&bytes[..at]);
+        assert_eq!(scanner.pending_kept(), 0, "{at}");
+    }
+}
+
+#[test]
+fn a_deciding_packet_of_several_is_pending_whole() {
+    let mut long = ok(0, 2 | 0x4000);
+    long.resize(MAX_PAYLOAD + 9, 0);
+    let bytes = reply(&[&long]);
+    for at in [9, MAX_PAYLOAD + 4, MAX_PAYLOAD + 6, MAX_PAYLOAD + 10] {
+        let mut scanner = ReplyScanner::new(CommandKind::Query, TRACK);
+        scanner.feed(&bytes[..at]);
+        assert_eq!(scanner.pending_kept(), at);
+    }
+    let mut scanner = ReplyScanner::new(CommandKind::Query, TRACK);
+    assert_eq!(scanner.feed(&bytes).state, ScanState::StateChanged);
+    assert_eq!(scanner.changed_packet_len(), bytes.len());
+    assert!(!scanner.last_packet_is_whole());
+}
+
 #[test]
 fn a_long_ok_is_kept_in_part_and_says_so() {
     let mut long = ok(0, 2 | 0x4000);
     long.resize(2000, 0);
-    let caps = NEW | Capabilities::SESSION_TRACK;
-    let scanner = scan(CommandKind::Query, caps, &reply(&[&long]));
+    let bytes = reply(&[&long]);
+    let mut scanner = ReplyScanner::new(CommandKind::Query, TRACK);
+    assert_eq!(scanner.feed(&bytes).state, ScanState::StateChanged);
     assert_eq!(scanner.last_packet().len(), KEPT);
+    assert_eq!(scanner.changed_packet_len(), bytes.len());
     assert!(!scanner.last_packet_is_whole() && scanner.session_track_present());
 }
 
