@@ -1,0 +1,422 @@
+//! A node without peers: the desired state and its layers over one durable file.
+//!
+//! Every edit runs the same way, off the caller's thread and under the data directory's lock:
+//! compute the next state, store it, then put it in force. So edits are one after the other, and
+//! an edit whose caller went away still ends whole.
+
+#[cfg(test)]
+mod tests;
+
+use std::{convert::Infallible, path::Path, sync::Arc};
+
+use highgate_config::{
+    BackendName, Batch, BoxFuture, Change, Config, ControlPlane, Layers, NodeName, Override,
+    ProposeError, ServerName, StoreError, Version, apply_all,
+    merge::{self, Conflict},
+};
+use highgate_io::tasks::blocking;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::{disk::Disk, file::WriteError, open::OpenError, records::RecordsStore, state::State};
+
+/// Holds the desired state of a node that has no peers. A copy is another handle to it.
+#[derive(Debug, Clone)]
+pub struct Alone {
+    node: NodeName,
+    disk: Arc<Mutex<Disk>>,
+    held: watch::Sender<Arc<State>>,
+    config: watch::Sender<Arc<Config>>,
+    overrides: watch::Sender<Arc<Vec<Override>>>,
+    records: RecordsStore,
+}
+
+/// What applying a file did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    /// The edits that were put in force.
+    pub changes: Vec<Change>,
+    /// Where file and state in force did not agree, with how it was decided.
+    pub conflicts: Vec<Conflict>,
+    /// The version in force now.
+    pub version: Version,
+}
+
+/// Why a file was not applied; nothing was changed unless `Unknown`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// The result would not fit together.
+    #[error("{file} can't be applied onto what is in force: {why}")]
+    Refused {
+        /// The file.
+        file: String,
+        /// The change that is refused, and why.
+        why: String,
+    },
+    /// The result could not be stored.
+    #[error(
+        "{file} could not be applied, since the result could not be stored ({why}); nothing was changed"
+    )]
+    Storage {
+        /// The file.
+        file: String,
+        /// What the system said.
+        why: String,
+    },
+    /// Neither applied nor refused for certain.
+    #[error(
+        "it is unknown whether {file} was applied; look at the state in force before trying again"
+    )]
+    Unknown {
+        /// The file.
+        file: String,
+    },
+}
+
+/// Why a store was not seeded; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedError {
+    /// It holds a state already.
+    #[error("the store holds a configuration already (version {}); apply a file onto it, or start once with --initial", .0.0)]
+    NotEmpty(Version),
+    /// The state could not be stored.
+    #[error(transparent)]
+    Storage(#[from] ProposeError),
+}
+
+/// Why an edit did not come into force.
+enum CommitError<E> {
+    Refused(E),
+    Storage(String),
+    Unknown,
+}
+
+impl Alone {
+    /// Opens a data directory (created where it is missing) and takes it for this process. Blocks.
+    ///
+    /// # Errors
+    /// When another process has it, or a file in it is damaged: never taken for an empty store.
+    pub fn open(dir: &Path, node: NodeName) -> Result<Self, OpenError> {
+        let alone = Self::peek(dir, node)?;
+        alone.acquire()?;
+        Ok(alone)
+    }
+
+    /// Reads a data directory that another process may hold, to get ready for a hand-over. Edits
+    /// are refused until [`Self::acquire`]. Blocks.
+    ///
+    /// # Errors
+    /// When a file in it is damaged.
+    pub fn peek(dir: &Path, node: NodeName) -> Result<Self, OpenError> {
+        let disk = Disk::open(dir)?;
+        let state = State::read(&disk.state)?;
+        if !state.node.is_empty() && state.node != node.as_str() {
+            tracing::warn!(
+                node = %node, before = state.node,
+                "the data directory was written by a node of another name; that node's own part \
+                 of the configuration stays, unused"
+            );
+        }
+        let disk = Arc::new(Mutex::new(disk));
+        let records = RecordsStore::open(&disk)?;
+        Ok(Self {
+            node,
+            disk,
+            config: watch::Sender::new(Arc::clone(&state.config)),
+            overrides: watch::Sender::new(Arc::clone(&state.overrides)),
+            held: watch::Sender::new(Arc::new(state)),
+            records,
+        })
+    }
+
+    /// Takes the data directory, and reads what its last holder wrote meanwhile. Blocks.
+    ///
+    /// # Errors
+    /// When another process has it, or a file in it is damaged.
+    pub fn acquire(&self) -> Result<(), OpenError> {
+        let mut disk = self.disk.lock();
+        disk.acquire()?;
+        self.publish(State::read(&disk.state)?);
+        self.records.reread(&disk)
+    }
+
+    /// Lets the next process have the data directory; waits for a write that is under way. Edits
+    /// are refused from here on, while what is held stays readable. Blocks.
+    pub fn release(&self) {
+        self.disk.lock().release();
+    }
+
+    /// Sets aside what a data directory holds (`--initial`), damaged or not, as `*.forgotten`. Blocks.
+    ///
+    /// # Errors
+    /// When another process has the directory or the system refuses.
+    pub fn forget(dir: &Path) -> Result<(), OpenError> {
+        let mut disk = Disk::open(dir)?;
+        disk.acquire()?;
+        disk.state.forget()?;
+        disk.primaries.forget()
+    }
+
+    /// The node whose state this is.
+    #[must_use]
+    pub fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// Whether nothing was ever accepted or applied.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.borrow().is_empty()
+    }
+
+    /// The records of the backends' primaries.
+    #[must_use]
+    pub fn records(&self) -> RecordsStore {
+        self.records.clone()
+    }
+
+    /// The desired state, now and whenever it changes.
+    #[must_use]
+    pub fn watch_config(&self) -> watch::Receiver<Arc<Config>> {
+        self.config.subscribe()
+    }
+
+    /// The overrides, now and whenever they change.
+    #[must_use]
+    pub fn watch_overrides(&self) -> watch::Receiver<Arc<Vec<Override>>> {
+        self.overrides.subscribe()
+    }
+
+    /// Puts a first state into an empty store.
+    ///
+    /// Cancel safe: yes, but the edit itself goes on to its end.
+    ///
+    /// # Errors
+    /// `NotEmpty` when there is a state already.
+    pub async fn seed(&self, config: Config) -> Result<Version, SeedError> {
+        let edit = move |state: &mut State| {
+            if !state.is_empty() {
+                return Err(Version(state.version));
+            }
+            state.version = 1;
+            state.config = Arc::new(config);
+            Ok(Version(1))
+        };
+        self.commit(edit).await.map_err(|error| match error {
+            CommitError::Refused(version) => SeedError::NotEmpty(version),
+            CommitError::Storage(why) => ProposeError::Storage(why).into(),
+            CommitError::Unknown => ProposeError::Unknown.into(),
+        })
+    }
+
+    /// Applies onto what is in force what changed in a file since `node` last applied it, and
+    /// remembers the file, in one durable step.
+    ///
+    /// Cancel safe: yes, but the edit itself goes on to its end.
+    ///
+    /// # Errors
+    /// When the result does not fit together or could not be stored.
+    pub async fn apply_file(
+        &self,
+        node: &NodeName,
+        file_name: &str,
+        parsed: Config,
+        who: &str,
+    ) -> Result<Applied, ApplyError> {
+        let (node, file) = (node.clone(), file_name.to_owned());
+        let parsed = Arc::new(parsed);
+        let edit = move |state: &mut State| merge_file(state, node, file, parsed);
+        let applied = self.commit(edit).await.map_err(|error| {
+            let file = file_name.to_owned();
+            match error {
+                CommitError::Refused(why) => ApplyError::Refused { file, why },
+                CommitError::Storage(why) => ApplyError::Storage { file, why },
+                CommitError::Unknown => ApplyError::Unknown { file },
+            }
+        })?;
+        let (changes, conflicts) = (applied.changes.len(), applied.conflicts.len());
+        let version = applied.version.0;
+        tracing::info!(
+            file = file_name,
+            who,
+            version,
+            changes,
+            conflicts,
+            "file applied"
+        );
+        Ok(applied)
+    }
+
+    /// Runs an edit: next state, store, put in force.
+    async fn commit<T, E>(
+        &self,
+        edit: impl FnOnce(&mut State) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, CommitError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let this = self.clone();
+        let done = blocking(move || this.commit_now(edit)).await;
+        done.unwrap_or(Err(CommitError::Unknown))
+    }
+
+    fn commit_now<T, E>(
+        &self,
+        edit: impl FnOnce(&mut State) -> Result<T, E>,
+    ) -> Result<T, CommitError<E>> {
+        let disk = self.disk.lock();
+        let before = Arc::clone(&self.held.borrow());
+        let mut next = State::clone(&before);
+        let done = edit(&mut next).map_err(CommitError::Refused)?;
+        if next == *before {
+            return Ok(done);
+        }
+        self.node.as_str().clone_into(&mut next.node);
+        let body = next
+            .body()
+            .map_err(|error| CommitError::Storage(error.to_string()))?;
+        disk.write(&disk.state, &body)
+            .map_err(|error| match error {
+                WriteError::NotWritten { .. } => CommitError::Storage(error.to_string()),
+                WriteError::Unknown { .. } => CommitError::Unknown,
+            })?;
+        self.publish(next);
+        Ok(done)
+    }
+
+    /// Puts a state in force. Watchers are told only of what differs.
+    fn publish(&self, next: State) {
+        let next = Arc::new(next);
+        self.held.send_replace(Arc::clone(&next));
+        tell(&self.config, &next.config);
+        tell(&self.overrides, &next.overrides);
+    }
+
+    async fn store<T: Send + 'static>(
+        &self,
+        edit: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let edit = move |state: &mut State| Ok::<T, Infallible>(edit(state));
+        self.commit(edit).await.map_err(|error| match error {
+            CommitError::Refused(never) => match never {},
+            CommitError::Storage(why) => StoreError(why),
+            CommitError::Unknown => StoreError("it is unknown whether it was".to_owned()),
+        })
+    }
+}
+
+fn tell<T: PartialEq>(watchers: &watch::Sender<Arc<T>>, next: &Arc<T>) {
+    watchers.send_if_modified(|held| {
+        let differs = **held != **next;
+        if differs {
+            *held = Arc::clone(next);
+        }
+        differs
+    });
+}
+
+fn merge_file(
+    state: &mut State,
+    node: NodeName,
+    file: String,
+    parsed: Arc<Config>,
+) -> Result<Applied, String> {
+    let nothing = Arc::new(Config::default());
+    let files = state.applied.entry(node).or_default();
+    let base = files.get(&file).unwrap_or(&nothing);
+    let merged = merge::three_way(base, &parsed, &state.config);
+    if !merged.changes.is_empty() {
+        let next = apply_all(&state.config, &merged.changes).map_err(|why| why.to_string())?;
+        state.config = Arc::new(next);
+        state.version += 1;
+    }
+    files.insert(file, parsed);
+    Ok(Applied {
+        changes: merged.changes,
+        conflicts: merged.conflicts,
+        version: Version(state.version),
+    })
+}
+
+/// Applies a batch onto the state it was made against.
+fn accept(state: &mut State, batch: &Batch) -> Result<Version, ProposeError> {
+    let now = Version(state.version);
+    if batch.base_version != now {
+        return Err(ProposeError::Stale { now });
+    }
+    let next = apply_all(&state.config, &batch.changes)
+        .map_err(|why| ProposeError::Refused(why.to_string()))?;
+    state.config = Arc::new(next);
+    state.version += 1;
+    Ok(Version(state.version))
+}
+
+impl ControlPlane for Alone {
+    fn current(&self) -> (Version, Arc<Config>) {
+        let held = self.held.borrow();
+        (Version(held.version), Arc::clone(&held.config))
+    }
+
+    fn propose(&self, batch: Batch) -> BoxFuture<'_, Result<Version, ProposeError>> {
+        Box::pin(async move {
+            let (who, why) = (batch.who.clone(), batch.why.clone());
+            let done = self.commit(move |state| accept(state, &batch)).await;
+            let version = done.map_err(|error| match error {
+                CommitError::Refused(refused) => refused,
+                CommitError::Storage(why) => ProposeError::Storage(why),
+                CommitError::Unknown => ProposeError::Unknown,
+            })?;
+            tracing::info!(version = version.0, who, why, "configuration changed");
+            Ok(version)
+        })
+    }
+}
+
+impl Layers for Alone {
+    fn applied(&self, node: &NodeName, file: &str) -> Option<Arc<Config>> {
+        let held = self.held.borrow();
+        held.applied.get(node)?.get(file).cloned()
+    }
+
+    fn record_applied(
+        &self,
+        node: &NodeName,
+        file: &str,
+        config: Arc<Config>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let (node, file) = (node.clone(), file.to_owned());
+        Box::pin(self.store(move |state| {
+            state.applied.entry(node).or_default().insert(file, config);
+        }))
+    }
+
+    fn overrides(&self) -> Arc<Vec<Override>> {
+        Arc::clone(&self.held.borrow().overrides)
+    }
+
+    fn set_override(&self, mark: Override) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.store(move |state| {
+            let marks = Arc::make_mut(&mut state.overrides);
+            match marks.binary_search_by(|held| held.server.cmp(&mark.server)) {
+                Ok(at) => {
+                    if let Some(held) = marks.get_mut(at) {
+                        *held = mark;
+                    }
+                }
+                Err(at) => marks.insert(at, mark),
+            }
+        }))
+    }
+
+    fn clear_override(
+        &self,
+        server: (BackendName, ServerName),
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.store(move |state| {
+            let before = state.overrides.len();
+            Arc::make_mut(&mut state.overrides).retain(|mark| mark.server != server);
+            state.overrides.len() < before
+        }))
+    }
+}
