@@ -9,6 +9,7 @@ pub mod entropy;
 pub mod handover;
 pub mod listen;
 pub mod proxy_protocol;
+pub mod rsa;
 pub mod tasks;
 pub mod tls;
 pub mod transport;

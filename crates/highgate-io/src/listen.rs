@@ -31,7 +31,8 @@ pub fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
         let _ = freebind;
     }
     socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
+    // Accepted sockets inherit these: no call per client.
+    tune(&socket2::SockRef::from(&socket))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -162,6 +162,20 @@ impl Transport {
         self.is_tls() || matches!(self, Self::Unix(_))
     }
 
+    /// Takes the plain TCP stream out, to start TLS on it. What is left is a closed stand-in, to be
+    /// replaced at once; `None` and no change for anything but plain TCP.
+    #[must_use]
+    pub fn take_tcp(&mut self) -> Option<TcpStream> {
+        let (stand_in, _) = UnixStream::pair().ok()?;
+        match std::mem::replace(self, Self::Unix(stand_in)) {
+            Self::Tcp(stream) => Some(stream),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
     /// Takes a plain socket off this thread's runtime; TLS can't be moved and comes back.
     ///
     /// # Errors

@@ -1,0 +1,96 @@
+//! Where commands wait for a server whose connection limit is reached: first come, first served,
+//! on whichever worker. Locks are taken only while somebody waits.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use highgate_core::{
+    limits::{Broker, HandOver, WaiterId},
+    server::{ServerId, ServerState},
+};
+use parking_lot::Mutex;
+
+use crate::{pool::PoolKey, slots::SlotId};
+
+/// What a waiter needs, and where it sits.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) key: Arc<PoolKey>,
+    pub(crate) slot: Option<SlotId>,
+}
+
+impl PartialEq for Wanted {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+/// Who takes over what was given back.
+#[derive(Debug)]
+pub(crate) struct Heir {
+    pub(crate) worker: usize,
+    pub(crate) slot: SlotId,
+    /// Whether the connection itself is of use to it, or only the room.
+    pub(crate) takes_connection: bool,
+}
+
+/// One queue per server.
+#[derive(Debug, Default)]
+pub(crate) struct Brokers(Mutex<BTreeMap<ServerId, Broker<Wanted>>>);
+
+impl Brokers {
+    /// Joins a server's queue; `None` when it is full. The server's `queued` counts it.
+    pub(crate) fn enqueue(
+        &self,
+        server: &ServerState,
+        max: usize,
+        worker: usize,
+        wanted: Wanted,
+    ) -> Option<WaiterId> {
+        let mut brokers = self.0.lock();
+        let broker = brokers.entry(server.id).or_insert_with(|| Broker::new(max));
+        broker.set_max(max);
+        let id = broker.enqueue(worker, wanted)?;
+        server.hot.queued.fetch_add(1, Ordering::AcqRel);
+        Some(id)
+    }
+
+    /// Leaves the queue. False: something has been handed over already.
+    pub(crate) fn cancel(&self, server: &ServerState, id: WaiterId) -> bool {
+        let mut brokers = self.0.lock();
+        let found = brokers.get_mut(&server.id).is_some_and(|broker| broker.cancel(id));
+        if found {
+            server.hot.queued.fetch_sub(1, Ordering::AcqRel);
+        }
+        found
+    }
+
+    /// Who waits longest for that server, now that a connection with `key` is free.
+    pub(crate) fn heir_of_connection(&self, server: &ServerState, key: &Arc<PoolKey>) -> Option<Heir> {
+        if server.hot.queued.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let wanted = Wanted { key: key.clone(), slot: None };
+        let mut brokers = self.0.lock();
+        let (waiter, takes_connection) = match brokers.get_mut(&server.id)?.on_release(&wanted) {
+            HandOver::Keep => return None,
+            HandOver::Connection(waiter) => (waiter, true),
+            HandOver::Room(waiter) => (waiter, false),
+        };
+        drop(brokers);
+        server.hot.queued.fetch_sub(1, Ordering::AcqRel);
+        Some(Heir { worker: waiter.worker, slot: waiter.key.slot?, takes_connection })
+    }
+
+    /// Who waits longest for that server, now that there is room for one more connection.
+    pub(crate) fn heir_of_room(&self, server: &ServerState) -> Option<Heir> {
+        if server.hot.queued.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let waiter = self.0.lock().get_mut(&server.id)?.on_close()?;
+        server.hot.queued.fetch_sub(1, Ordering::AcqRel);
+        Some(Heir { worker: waiter.worker, slot: waiter.key.slot?, takes_connection: false })
+    }
+}

@@ -1,0 +1,177 @@
+//! Choosing a server and waiting for one: the shell around `highgate_core::choose`.
+
+use std::{
+    future::poll_fn,
+    hash::BuildHasher,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Instant,
+};
+
+use highgate_config::BackendName;
+use highgate_core::{
+    choose::{self, NoServer},
+    server::ServerId,
+    snapshot::{Group, Member},
+};
+use highgate_io::clock;
+
+use crate::{
+    broker::Wanted,
+    pool::Grant,
+    session::{Context, Ending},
+    session_info::Activity,
+    slots::Interrupt,
+    worker::{Mail, Worker},
+};
+
+/// What a command needs of a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Want<'a> {
+    /// Members that may take it, by role.
+    pub(crate) candidates: &'a [usize],
+    /// The client's address, for balancing by source.
+    pub(crate) from: Option<SocketAddr>,
+    /// Servers that were tried already.
+    pub(crate) exclude: &'a [ServerId],
+}
+
+/// The group of that backend in the snapshot in force.
+pub(crate) fn group(worker: &Worker, backend: &BackendName) -> Option<Arc<Group>> {
+    worker.snapshot().placement.groups.get(backend).cloned()
+}
+
+/// The member that takes the next command.
+pub(crate) fn choose(worker: &Worker, group: &Group, want: &Want<'_>) -> Result<usize, NoServer> {
+    let key = want.from.map(|from| foldhash::fast::FixedState::default().hash_one(from.ip()));
+    let request = choose::Request {
+        members: &group.members,
+        candidates: want.candidates,
+        balance: group.backend.balance,
+        key,
+        exclude: want.exclude,
+        max_lag_ms: None,
+        full_ok: true,
+        now: clock::now(),
+    };
+    worker.with_turn(&group.name, |turn| choose::choose(&request, turn, &mut || worker.random()))
+}
+
+/// Chooses; while nobody can serve, waits for a snapshot in which somebody can. `None` at the
+/// deadline.
+pub(crate) async fn wait_for_member(
+    context: &Context,
+    first: &Arc<Group>,
+    want: &Want<'_>,
+    deadline: Instant,
+) -> Result<Option<Member>, Ending> {
+    let worker = &context.worker;
+    let pick = |group: &Arc<Group>, candidates: &[usize]| {
+        let index = choose(worker, group, &Want { candidates, ..*want }).ok()?;
+        group.members.get(index).cloned()
+    };
+    if let Some(member) = pick(first, want.candidates) {
+        return Ok(Some(member));
+    }
+    context.slot.set_deadline(worker.deadline(deadline.saturating_duration_since(clock::now())));
+    let found = poll_fn(|_| {
+        match context.slot.interrupted() {
+            Some(Interrupt::Deadline) => return Poll::Ready(Ok(None)),
+            Some(_) => {
+                if let Some(ending) = context.ending() {
+                    return Poll::Ready(Err(ending));
+                }
+            }
+            None => {}
+        }
+        // Woken by every new snapshot.
+        let Some(group) = group(worker, &first.name) else { return Poll::Pending };
+        pick(&group, &group.writers).map_or(Poll::Pending, |member| Poll::Ready(Ok(Some(member))))
+    })
+    .await;
+    context.slot.set_deadline(None);
+    found
+}
+
+/// Why waiting in a server's queue ended without a grant.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QueueEnd {
+    /// The session is to end.
+    #[error("{0}")]
+    Ended(Ending),
+    /// The queue is as long as allowed.
+    #[error("the connection limit of the server is reached and its queue is full")]
+    Full,
+    /// The running command is to end.
+    #[error("killed while waiting for a connection")]
+    Killed,
+    /// The server was declared down.
+    #[error("the server went down")]
+    ServerDown,
+    /// It took too long.
+    #[error("no connection became free in `queue_timeout`")]
+    Timeout,
+}
+
+/// Waits for a connection of a full server, or for room to open one: first come, first served.
+pub(crate) async fn wait_in_queue(
+    context: &Context,
+    group: &Group,
+    member: &Member,
+    wanted: Wanted,
+    deadline: Instant,
+) -> Result<Grant, QueueEnd> {
+    let worker = &context.worker;
+    let server = &member.state;
+    let max = usize::try_from(group.backend.max_queue).unwrap_or(usize::MAX);
+    let brokers = &worker.shared.brokers;
+    let key = wanted.key.clone();
+    let id = brokers.enqueue(server, max, worker.index, wanted).ok_or(QueueEnd::Full)?;
+    context.shows(Activity::Waiting);
+    let generation = server.generation();
+    wake_holders_of_idle(worker, server);
+    // What became free between the look and the queueing would otherwise be missed.
+    if let Some(grant) = worker.pools.grant_now(&key, server, member.server.max_connections) {
+        if brokers.cancel(server, id) {
+            return Ok(grant);
+        }
+        // Something was handed over in the same moment: that one is used.
+        worker.pools.give_back(grant, worker.now_ms());
+    }
+    context.slot.set_deadline(worker.deadline(deadline.saturating_duration_since(clock::now())));
+    let end = poll_fn(|_| {
+        if let Some(grant) = context.slot.take_grant() {
+            return Poll::Ready(Ok(grant));
+        }
+        if server.generation() != generation {
+            return Poll::Ready(Err(QueueEnd::ServerDown));
+        }
+        match context.slot.interrupted() {
+            Some(Interrupt::Deadline) => Poll::Ready(Err(QueueEnd::Timeout)),
+            Some(Interrupt::KillQuery) => Poll::Ready(Err(QueueEnd::Killed)),
+            Some(Interrupt::Kill) => Poll::Ready(Err(QueueEnd::Ended(Ending::Killed))),
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+    context.slot.set_deadline(None);
+    if end.is_err() && !brokers.cancel(server, id) {
+        // It was handed over in the same moment: take it out of the slot, and so pass it on.
+        if let Some(grant) = context.slot.take_grant() {
+            worker.pools.give_back(grant, worker.now_ms());
+        }
+    }
+    end
+}
+
+/// Where other workers hold idle connections of a full server, they are asked for one.
+fn wake_holders_of_idle(worker: &Worker, server: &highgate_core::server::ServerState) {
+    let opened = server.opened.load(Ordering::Relaxed);
+    if opened <= server.hot.leased.load(Ordering::Relaxed) {
+        return;
+    }
+    for other in 0..worker.shared.workers.len() {
+        let _ = worker.post(other, Mail::Wanted(server.id));
+    }
+}

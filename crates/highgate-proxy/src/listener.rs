@@ -1,0 +1,338 @@
+//! Listening sockets and their accept loops: on a data worker, in batches, with permits taken
+//! before anything is spent on a client.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use foldhash::HashMap;
+use highgate_config::{Listener, ListenerName, Mode};
+use highgate_core::events::{Event, Kind, Severity};
+use highgate_io::{clock, tasks::Stop, transport::Detached};
+use parking_lot::Mutex;
+use rustix::net::SocketFlags;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::{
+    shared::{Accepted, Shared},
+    worker::Mail,
+};
+
+/// Connections accepted before others get a turn.
+const BATCH: usize = 64;
+/// Pause after the system refused to accept: descriptors must become free first.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener's settings and counters; outlives configurations that keep it.
+#[derive(Debug)]
+pub struct ListenerState {
+    /// Its name.
+    pub name: ListenerName,
+    /// Its settings in force.
+    pub settings: ArcSwap<Listener>,
+    /// TLS towards its clients, rebuilt when settings or certificates change.
+    pub tls: ArcSwap<Option<Arc<rustls::ServerConfig>>>,
+    /// Clients connected now.
+    pub clients: AtomicU32,
+    /// Clients accepted, ever.
+    pub accepted: AtomicU64,
+    /// Clients refused at a limit or by network, ever.
+    pub refused: AtomicU64,
+    /// Logins that failed, ever.
+    pub login_failures: AtomicU64,
+    per_address: Mutex<HashMap<IpAddr, u32>>,
+}
+
+impl ListenerState {
+    /// A listener nobody has connected to yet.
+    #[must_use]
+    pub fn new(name: ListenerName, settings: Arc<Listener>) -> Self {
+        Self {
+            name,
+            settings: ArcSwap::new(settings),
+            tls: ArcSwap::default(),
+            clients: AtomicU32::new(0),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            login_failures: AtomicU64::new(0),
+            per_address: Mutex::default(),
+        }
+    }
+}
+
+/// A client's place under the limits; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct ClientPermit {
+    shared: Arc<Shared>,
+    listener: Arc<ListenerState>,
+    address: Option<IpAddr>,
+}
+
+impl ClientPermit {
+    /// Takes a place, or says which limit forbids it.
+    pub(crate) fn take(
+        shared: &Arc<Shared>,
+        listener: &Arc<ListenerState>,
+        address: Option<IpAddr>,
+    ) -> Result<Self, &'static str> {
+        let settings = listener.settings.load();
+        let room = |counter: &AtomicU32, max: u32| {
+            counter
+                .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| (n < max).then_some(n + 1))
+                .is_ok()
+        };
+        if !room(&shared.connections, shared.max_connections.load(Ordering::Relaxed)) {
+            return Err("max_connections of the node is reached");
+        }
+        let bound = |max: u32| if max == 0 { u32::MAX } else { max };
+        if !room(&listener.clients, bound(settings.max_connections)) {
+            shared.connections.fetch_sub(1, Ordering::AcqRel);
+            return Err("max_connections of the listener is reached");
+        }
+        let mut permit = Self { shared: shared.clone(), listener: listener.clone(), address: None };
+        if settings.max_connections_per_address > 0
+            && let Some(address) = address
+        {
+            let mut counts = listener.per_address.lock();
+            let count = counts.entry(address).or_default();
+            if *count >= settings.max_connections_per_address {
+                return Err("max_connections_per_address of the listener is reached");
+            }
+            *count += 1;
+            drop(counts);
+            permit.address = Some(address);
+        }
+        Ok(permit)
+    }
+}
+
+impl Drop for ClientPermit {
+    fn drop(&mut self) {
+        self.shared.connections.fetch_sub(1, Ordering::AcqRel);
+        self.listener.clients.fetch_sub(1, Ordering::AcqRel);
+        if let Some(address) = self.address {
+            let mut counts = self.listener.per_address.lock();
+            if let Some(count) = counts.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(&address);
+                }
+            }
+        }
+    }
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub enum Bound {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// A Unix socket.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Bound {
+    /// The address that the kernel gave, for people.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self {
+            Self::Tcp(socket) => {
+                socket.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string())
+            }
+            Self::Unix(socket) => socket
+                .local_addr()
+                .ok()
+                .and_then(|address| address.as_pathname().map(|path| path.display().to_string()))
+                .map_or_else(|| "unix:?".to_owned(), |path| format!("unix:{path}")),
+        }
+    }
+
+    /// A second descriptor of the same socket, for another worker or process.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
+            Self::Unix(socket) => socket.as_fd().try_clone_to_owned(),
+        }
+    }
+}
+
+/// A listening socket on a worker's epoll. Accepted sockets are not registered here: their worker
+/// may be another one.
+#[derive(Debug)]
+struct Socket(AsyncFd<OwnedFd>);
+
+/// Accepts until `stop`, giving each client to the worker that should have it.
+///
+/// Cancel safe: yes; a client not yet given away is closed.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    listener: Arc<ListenerState>,
+    bound: Bound,
+    home: usize,
+    stop: Stop,
+) {
+    let descriptor = match bound {
+        Bound::Tcp(socket) => OwnedFd::from(socket),
+        Bound::Unix(socket) => OwnedFd::from(socket),
+    };
+    let socket = match AsyncFd::with_interest(descriptor, Interest::READABLE) {
+        Ok(socket) => Socket(socket),
+        Err(error) => {
+            tracing::error!(listener = %listener.name, "cannot serve: {error}");
+            return;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.stopped() => {}
+        () = accept_loop(&shared, &listener, &socket, home) => {}
+    }
+}
+
+async fn accept_loop(
+    shared: &Arc<Shared>,
+    listener: &Arc<ListenerState>,
+    socket: &Socket,
+    home: usize,
+) {
+    let mut in_batch = 0;
+    let mut exhausted = false;
+    loop {
+        match accept(socket).await {
+            Ok((client, peer)) => {
+                exhausted = false;
+                admit(shared, listener, client, peer, home);
+                in_batch += 1;
+                if in_batch == BATCH {
+                    in_batch = 0;
+                    tokio::task::yield_now().await;
+                }
+            }
+            Err(error) if is_of_one_client(&error) => {}
+            Err(error) => {
+                if !exhausted {
+                    exhausted = true;
+                    let text = format!(
+                        "listener {} cannot accept ({error}); it pauses until descriptors are free",
+                        listener.name
+                    );
+                    shared.event(Event::new(Severity::Error, Kind::Limit, text));
+                }
+                clock::pause(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn accept(socket: &Socket) -> io::Result<(Detached, Option<SocketAddr>)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (client, peer) = socket
+        .0
+        .async_io(Interest::READABLE, |fd| Ok(rustix::net::acceptfrom_with(fd, flags)?))
+        .await?;
+    // No delay and keepalive are inherited from the listening socket.
+    Ok(match peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
+        Some(peer) => (Detached::Tcp(client.into()), Some(peer)),
+        None => (Detached::Unix(client.into()), None),
+    })
+}
+
+/// Whether accepting failed because of that client alone: it reset the connection, or a filter
+/// dropped it. The next accept can go on at once.
+fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected,
+        PermissionDenied,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | Interrupted
+            | InvalidInput
+            | NotConnected
+            | PermissionDenied
+    )
+}
+
+fn admit(
+    shared: &Arc<Shared>,
+    listener: &Arc<ListenerState>,
+    client: Detached,
+    peer: Option<SocketAddr>,
+    home: usize,
+) {
+    let address = peer.map(|peer| peer.ip().to_canonical());
+    let settings = listener.settings.load();
+    let is_allowed = settings.allow.is_empty()
+        || address.is_none_or(|ip| settings.allow.iter().any(|network| network.contains(&ip)));
+    if !is_allowed {
+        refuse(shared, listener, &client, address, "its network is not in `allow`", false);
+        return;
+    }
+    match ClientPermit::take(shared, listener, address) {
+        Ok(permit) => {
+            listener.accepted.fetch_add(1, Ordering::Relaxed);
+            let accepted = Accepted { socket: client, peer, listener: listener.clone(), permit };
+            give(shared, accepted, home);
+        }
+        Err(limit) => refuse(shared, listener, &client, address, limit, true),
+    }
+}
+
+fn refuse(
+    shared: &Shared,
+    listener: &ListenerState,
+    client: &Detached,
+    address: Option<IpAddr>,
+    why: &str,
+    say: bool,
+) {
+    let before = listener.refused.fetch_add(1, Ordering::Relaxed);
+    if say && listener.settings.load().mode == Mode::Mysql {
+        // A client in its first read understands this before any greeting. Best effort: it is
+        // small, and a full socket buffer means a peer not worth waiting for.
+        let packet = crate::mysql::answer::too_many_connections();
+        let _ = match client {
+            Detached::Tcp(stream) => io::Write::write(&mut &*stream, &packet),
+            Detached::Unix(stream) => io::Write::write(&mut &*stream, &packet),
+        };
+    }
+    // Peers can't make us write events without a bound: the first, then each thousandth.
+    if before.is_multiple_of(1000) {
+        let from = address.map_or_else(|| "a local client".to_owned(), |ip| ip.to_string());
+        let text = format!(
+            "listener {} refused {from}: {why} ({} refused so far)",
+            listener.name,
+            before + 1
+        );
+        shared.event(Event::new(Severity::Warning, Kind::Refusal, text));
+    }
+}
+
+/// Keeps a client on the accepting worker if that is within one session of the least loaded.
+fn give(shared: &Shared, accepted: Accepted, home: usize) {
+    let load = |index: usize| {
+        shared.workers.get(index).map_or(u32::MAX, |w| w.sessions.load(Ordering::Relaxed))
+    };
+    let least = (0..shared.workers.len()).min_by_key(|index| load(*index)).unwrap_or(home);
+    let target = if load(home) <= load(least).saturating_add(1) { home } else { least };
+    let Some(worker) = shared.workers.get(target) else { return };
+    // Counted here and not on arrival, so that a burst spreads evenly.
+    worker.sessions.fetch_add(1, Ordering::Relaxed);
+    if worker.mail.try_send(Mail::Client(Box::new(accepted))).is_err() {
+        worker.sessions.fetch_sub(1, Ordering::Relaxed);
+        tracing::warn!(worker = target, "mailbox full: a new client was closed");
+    }
+}

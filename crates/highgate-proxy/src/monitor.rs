@@ -1,0 +1,11 @@
+//! Checks, roles and the plan: the one owner of what is known of servers.
+//!
+//! [`director`] is a single task. It feeds the pure machines of `highgate-core` with what checks and
+//! traffic saw, carries out their actions, and publishes the snapshot that the plan gives. Nobody
+//! else stores a snapshot.
+
+pub mod director;
+mod probe;
+mod questions;
+
+pub use director::{Command, Director, Inputs, Records, View};

@@ -1,0 +1,396 @@
+//! The task that owns health, roles and the plan.
+
+use std::{
+    collections::BTreeMap,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use highgate_config::{AdminState, BackendName, Config, NodeName, Override, OverrideKind};
+use highgate_core::{
+    events::Event,
+    health::{self, Action, Event as HealthEvent, HealthSettings, ServerHealth},
+    plan::{self, Observed},
+    server::{ServerId, ServerRegistry, ServerState},
+    snapshot::{Snapshot, Writes},
+    topology::{Machine, Outcome, PrimaryRecord, Settings},
+};
+use highgate_io::{
+    clock,
+    tasks::{LocalTasks, Stop},
+};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    monitor::probe::{Probe, Probed},
+    shared::Shared,
+    worker::Mail,
+};
+
+/// Results of checks that may wait; each server has at most one under way.
+const RESULTS: usize = 4096;
+/// Longest time without a new judgement: lag and ramps move without any event.
+const REVIEW: Duration = Duration::from_secs(1);
+
+/// What is stored of each backend's primary, and read at start.
+pub type Records = BTreeMap<BackendName, PrimaryRecord>;
+
+/// What the director is given.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The desired state, as it changes.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Operators' marks, as they change.
+    pub overrides: watch::Receiver<Arc<Vec<Override>>>,
+    /// Orders from the control side.
+    pub commands: mpsc::Receiver<Command>,
+    /// Which node this is.
+    pub node: NodeName,
+    /// What was stored of the primaries.
+    pub records: Records,
+    /// Told whenever what is to be stored has changed.
+    pub store: watch::Sender<Arc<Records>>,
+}
+
+/// What the director can be asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Accept that writable server as the primary from now on, whatever was recorded.
+    ForgetPrimary {
+        /// The backend concerned.
+        backend: BackendName,
+        /// Told whether that backend exists.
+        done: oneshot::Sender<bool>,
+    },
+}
+
+/// A server's health as operators see it; rewritten after each judgement.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// By server: time of the last check's answer, and the last error.
+    pub servers: BTreeMap<ServerId, ServerView>,
+}
+
+/// One server's health as operators see it.
+#[derive(Debug, Clone, Default)]
+pub struct ServerView {
+    /// How long the last good check took.
+    pub latency: Option<Duration>,
+    /// What the last failure said.
+    pub last_error: Option<String>,
+}
+
+/// The director before it runs.
+#[derive(Debug)]
+pub struct Director {
+    shared: Arc<Shared>,
+    inputs: Inputs,
+    view: Arc<Mutex<View>>,
+    registry: ServerRegistry,
+    servers: BTreeMap<ServerId, Watched>,
+    healths: BTreeMap<ServerId, ServerHealth>,
+    machines: BTreeMap<BackendName, (highgate_config::Topology, Machine)>,
+    outcomes: BTreeMap<BackendName, Outcome>,
+    overrides: plan::Overrides,
+    snapshot: Option<Arc<Snapshot>>,
+    results: mpsc::Sender<Probed>,
+    tasks: LocalTasks,
+}
+
+#[derive(Debug)]
+struct Watched {
+    state: Arc<ServerState>,
+    probe: Rc<Probe>,
+}
+
+impl Director {
+    /// Plans the first snapshot. Gives the director and the results that its checks will send.
+    pub fn new(
+        shared: Arc<Shared>,
+        inputs: Inputs,
+        view: Arc<Mutex<View>>,
+    ) -> (Self, mpsc::Receiver<Probed>) {
+        let (results, receiver) = mpsc::channel(RESULTS);
+        let director = Self {
+            shared,
+            inputs,
+            view,
+            registry: ServerRegistry::new(),
+            servers: BTreeMap::new(),
+            healths: BTreeMap::new(),
+            machines: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            overrides: plan::Overrides::new(),
+            snapshot: None,
+            results,
+            tasks: LocalTasks::default(),
+        };
+        (director, receiver)
+    }
+
+    /// Runs until the stop.
+    ///
+    /// Cancel safe: yes; what is known of servers is lost and learned anew.
+    pub async fn run(mut self, mut results: mpsc::Receiver<Probed>, stop: Stop) {
+        self.configure(clock::now());
+        loop {
+            let deadline = self.next_deadline();
+            let shared = self.shared.clone();
+            tokio::select! {
+                biased;
+                () = stop.stopped() => return,
+                Some(probed) = results.recv() => self.probed(probed),
+                () = shared.traffic_failure.notified() => self.traffic(),
+                Ok(()) = self.inputs.config.changed() => self.configure(clock::now()),
+                Ok(()) = self.inputs.overrides.changed() => self.configure(clock::now()),
+                Some(command) = self.inputs.commands.recv() => self.obey(command),
+                () = clock::sleep_until(deadline) => self.tick(),
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let review = clock::now() + REVIEW;
+        self.healths.values().filter_map(ServerHealth::next_deadline).fold(review, Instant::min)
+    }
+
+    /// Takes over configuration and overrides: machines for new servers, new settings for the rest.
+    fn configure(&mut self, now: Instant) {
+        let config = self.inputs.config.borrow_and_update().clone();
+        self.overrides = overrides(&self.inputs.overrides.borrow_and_update());
+        let states = plan::states(&config, &mut self.registry, now);
+        self.servers.retain(|id, _| states.iter().any(|state| state.id == *id));
+        self.healths.retain(|id, _| states.iter().any(|state| state.id == *id));
+        for state in states {
+            let Some(backend) = config.shared.backends.get(&state.backend) else { continue };
+            let Some(server) = backend.servers.get(&state.name) else { continue };
+            let key = (state.backend.clone(), state.name.clone());
+            let mark = self.overrides.get(&key).and_then(|mark| mark.state);
+            let admin = mark.unwrap_or(server.state);
+            let settings = HealthSettings::from(&backend.monitor);
+            let id = state.id;
+            let probe = Rc::new(Probe::new(state.clone(), backend.clone()));
+            self.servers.insert(id, Watched { state, probe });
+            if self.healths.contains_key(&id) {
+                self.step(id, HealthEvent::Settings(settings), now);
+                self.step(id, HealthEvent::Admin(admin), now);
+            } else {
+                self.healths.insert(id, ServerHealth::new(settings, admin, now));
+                self.step(id, HealthEvent::Tick, now);
+            }
+        }
+        self.configure_topologies(&config);
+        self.registry.forget_dead();
+        self.judge(now);
+    }
+
+    fn configure_topologies(&mut self, config: &Config) {
+        let backends = &config.shared.backends;
+        self.machines.retain(|name, (kind, _)| {
+            backends.get(name).is_some_and(|backend| backend.topology == *kind)
+        });
+        self.outcomes.retain(|name, _| backends.contains_key(name));
+        for (name, backend) in backends {
+            let kind = backend.topology;
+            let record = self.inputs.records.get(name).cloned();
+            self.machines.entry(name.clone()).or_insert_with(|| {
+                (kind, Machine::new(kind, name, Settings::default(), record))
+            });
+        }
+    }
+
+    fn step(&mut self, id: ServerId, event: HealthEvent, now: Instant) -> bool {
+        let (Some(health), Some(watched)) = (self.healths.get_mut(&id), self.servers.get(&id))
+        else {
+            return false;
+        };
+        let actions = health.step(event, now);
+        health::apply(&actions, &watched.state);
+        let mut must_judge = false;
+        let mut is_down = false;
+        for action in actions {
+            match action {
+                Action::CheckNow { timeout } => {
+                    let probe = watched.probe.clone();
+                    let results = self.results.clone();
+                    self.tasks.spawn(async move {
+                        let probed = probe.check(clock::now() + timeout).await;
+                        // A full channel means that the director is far behind: the machine's own
+                        // time-out for the check then stands for its result.
+                        let _ = results.try_send(probed);
+                    });
+                }
+                Action::Event { severity, kind, text } => {
+                    let event = Event::new(severity, kind, text)
+                        .backend(&watched.state.backend)
+                        .server(&watched.state.name);
+                    self.shared.event(event);
+                }
+                Action::DeclareDown { .. } => {
+                    (must_judge, is_down) = (true, true);
+                }
+                Action::DeclareUp | Action::Replan => must_judge = true,
+                Action::Shun { .. } | Action::Unshun => {}
+            }
+        }
+        if is_down {
+            for worker in &self.shared.workers {
+                let _ = worker.mail.try_send(Mail::ServersDown(vec![id]));
+            }
+        }
+        must_judge
+    }
+
+    fn probed(&mut self, probed: Probed) {
+        let now = clock::now();
+        if let Some(greeting) = probed.learned
+            && let Some(watched) = self.servers.get(&probed.server)
+        {
+            crate::facts::learn(&self.shared, &watched.state.backend, &greeting);
+        }
+        self.step(probed.server, probed.event, now);
+        // Judged in any case: facts may have changed.
+        self.judge(now);
+    }
+
+    /// Takes in what traffic saw since the last time.
+    fn traffic(&mut self) {
+        let now = clock::now();
+        let reports: Vec<_> = self
+            .servers
+            .iter()
+            .map(|(id, watched)| (*id, watched.state.take_traffic()))
+            .filter(|(_, report)| !report.is_empty())
+            .collect();
+        let mut must_judge = false;
+        for (id, report) in reports {
+            for (kind, _) in report.iter() {
+                must_judge |= self.step(id, HealthEvent::TrafficFailed { kind }, now);
+            }
+        }
+        if must_judge {
+            self.judge(now);
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = clock::now();
+        let due: Vec<ServerId> = self
+            .healths
+            .iter()
+            .filter(|(_, health)| health.next_deadline().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.step(id, HealthEvent::Tick, now);
+        }
+        let marks = overrides(&self.inputs.overrides.borrow());
+        if marks != self.overrides {
+            self.configure(now);
+        }
+        self.judge(now);
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::ForgetPrimary { backend, done } => {
+                let found = self.machines.remove(&backend).is_some();
+                self.inputs.records.remove(&backend);
+                let config = self.inputs.config.borrow().clone();
+                self.configure_topologies(&config);
+                self.judge(clock::now());
+                let _ = done.send(found);
+            }
+        }
+    }
+
+    /// Assigns roles, plans, and publishes what is new.
+    fn judge(&mut self, now: Instant) {
+        let config = self.inputs.config.borrow().clone();
+        let mut events = Vec::new();
+        for (name, backend) in &config.shared.backends {
+            let Some((_, machine)) = self.machines.get_mut(name) else { continue };
+            let inputs = plan::inputs(backend, name, &self.registry, &self.healths);
+            let outcome = machine.step(&inputs, now, &mut events);
+            self.outcomes.insert(name.clone(), outcome);
+        }
+        let observed = Observed {
+            healths: &self.healths,
+            topologies: &self.outcomes,
+            overrides: &self.overrides,
+        };
+        let previous = self.snapshot.as_deref();
+        let (snapshot, planned) =
+            plan::plan(&config, &self.inputs.node, observed, &mut self.registry, previous, now);
+        events.extend(planned);
+        let is_new = previous.is_none_or(|previous| previous.version != snapshot.version);
+        if is_new {
+            let snapshot = Arc::new(snapshot);
+            self.snapshot = Some(snapshot.clone());
+            self.shared.publish(snapshot);
+        }
+        for event in events {
+            self.shared.event(event);
+        }
+        self.store_records();
+        self.show();
+    }
+
+    fn store_records(&mut self) {
+        let records: Records = self
+            .machines
+            .iter()
+            .filter_map(|(name, (_, machine))| Some((name.clone(), machine.record()?.clone())))
+            .collect();
+        if records != self.inputs.records {
+            self.inputs.records = records.clone();
+            self.inputs.store.send_replace(Arc::new(records));
+        }
+    }
+
+    fn show(&self) {
+        let servers = self
+            .healths
+            .iter()
+            .map(|(id, health)| {
+                let last_error = health.last_error().map(str::to_owned);
+                (*id, ServerView { latency: health.latency(), last_error })
+            })
+            .collect();
+        self.view.lock().servers = servers;
+    }
+}
+
+/// The marks that hold now, in the form of the plan.
+fn overrides(marks: &[Override]) -> plan::Overrides {
+    let wall_ms = clock::wall_ms();
+    let mut by_server = plan::Overrides::new();
+    for mark in marks.iter().filter(|mark| mark.holds_at(wall_ms / 1000)) {
+        let (state, weight) = match mark.kind {
+            OverrideKind::Drain => (Some(AdminState::Drain), None),
+            OverrideKind::Maintenance => (Some(AdminState::Maintenance), None),
+            OverrideKind::Weight(weight) => (None, Some(weight)),
+        };
+        let mark_of_plan = plan::Override {
+            state,
+            weight,
+            who: mark.who.clone(),
+            since_ms: mark.since * 1000,
+            until_ms: mark.until.map(|until| until * 1000),
+        };
+        by_server.insert(mark.server.clone(), mark_of_plan);
+    }
+    by_server
+}
+
+/// Why writes to a backend can't be sent now, for tables.
+#[must_use]
+pub fn writes_sentence(writes: &Writes) -> String {
+    match writes {
+        Writes::Open => "open".to_owned(),
+        Writes::Waiting { reason } => format!("waiting: {reason}"),
+        Writes::Refused { reason } => format!("refused: {reason}"),
+    }
+}

@@ -1,0 +1,475 @@
+//! Getting a connection for a command: from the pool, by opening one, or by waiting in turn.
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Instant,
+};
+
+use highgate_config::{BackendName, SendProxy};
+use highgate_core::{
+    choose::NoServer,
+    server::{ErrorKind, ServerId, ServerState},
+    snapshot::{Group, Member, Role, Writes},
+    state::Profile,
+};
+use highgate_io::clock;
+use highgate_mysql::{
+    Answer, Capabilities,
+    auth::Proof,
+    error_code,
+    server_login::ServerLoginError,
+};
+
+use crate::{
+    broker::Wanted,
+    choice::{self, QueueEnd, Want},
+    mysql::{
+        exchange::Space,
+        open::{self, Door, OpenError},
+        prepare,
+        server_connection::ServerConnection,
+    },
+    pool::{Claim, Grant, PoolKey, Room},
+    session::{Context, Ending},
+    session_info::Activity,
+    slots::Interrupt,
+    target::{host, target},
+};
+
+/// Temporary, exclusive use of a server connection.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) connection: ServerConnection,
+    _claim: Claim,
+}
+
+/// In whose name connections are opened.
+#[derive(Debug)]
+pub(crate) struct Who {
+    pub(crate) user: String,
+    /// With which servers are logged in to: the client's own first, others of a rotation behind it.
+    pub(crate) proofs: Vec<Proof>,
+    pub(crate) fingerprint: u128,
+    /// The client's capabilities.
+    pub(crate) capabilities: Capabilities,
+    pub(crate) from: Option<SocketAddr>,
+    pub(crate) to: Option<SocketAddr>,
+}
+
+/// Which of a backend's servers will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// A server for reads.
+    Reader,
+    /// The primary; any server of a backend without roles.
+    Writer,
+}
+
+/// What to get, and by when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order<'a> {
+    pub(crate) backend: &'a BackendName,
+    pub(crate) wish: Wish,
+    /// Only the server of this name.
+    pub(crate) server: Option<&'a str>,
+    /// Servers that this command was tried on.
+    pub(crate) exclude: &'a [ServerId],
+    /// What the connection should look like already, if one does.
+    pub(crate) profile: &'a Arc<Profile>,
+    pub(crate) started: Instant,
+}
+
+/// Why a lease could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AcquireError {
+    /// A server refuses the account.
+    #[error("server {server} refuses the account: {message}")]
+    Denied { server: ServerId, message: String },
+    /// The session is to end.
+    #[error("{0}")]
+    Ended(Ending),
+    /// The running command was killed.
+    #[error("killed while waiting for a connection")]
+    Killed,
+    /// There is no such backend.
+    #[error("backend {0} does not exist")]
+    NoBackend(BackendName),
+    /// Nobody takes writes, and waiting is over or would not help.
+    #[error("no server takes writes: {0}")]
+    NoPrimary(Arc<str>),
+    /// Nobody can serve.
+    #[error("{why}")]
+    NoServer { why: NoServer, last: Option<String> },
+    /// Too many wait already, or it took too long.
+    #[error("{0}")]
+    Queue(QueueEnd),
+}
+
+impl AcquireError {
+    /// What the client is told: no address, no name of a server.
+    pub(crate) fn answer(&self) -> Answer {
+        match self {
+            Self::Denied { .. } => error_code::ER_ACCESS_DENIED_ERROR
+                .answer("Access denied: the database servers do not accept this account"),
+            Self::Ended(_) | Self::Killed => {
+                error_code::ER_QUERY_INTERRUPTED.answer("Query execution was interrupted")
+            }
+            Self::NoBackend(_) => error_code::ER_UNKNOWN_ERROR
+                .answer("The backend that this command is routed to does not exist"),
+            Self::NoPrimary(reason) => {
+                // 1290 with its SQLSTATE is what drivers with failover logic know.
+                error_code::ER_OPTION_PREVENTS_STATEMENT
+                    .answer(format!("No server takes writes at the moment (read-only): {reason}"))
+            }
+            Self::NoServer { .. } => error_code::ER_CON_COUNT_ERROR
+                .answer("No database server can serve at the moment; nothing was executed"),
+            Self::Queue(_) => error_code::ER_CON_COUNT_ERROR
+                .answer("Too many commands wait for a database connection; nothing was executed"),
+        }
+    }
+}
+
+/// What changes bytes or meaning, and so must be the same for all that share a connection.
+const SHARED_BY: Capabilities = Capabilities::FOUND_ROWS
+    .union(Capabilities::NO_SCHEMA)
+    .union(Capabilities::ODBC)
+    .union(Capabilities::LOCAL_FILES)
+    .union(Capabilities::IGNORE_SPACE)
+    .union(Capabilities::MULTI_STATEMENTS)
+    .union(Capabilities::MULTI_RESULTS)
+    .union(Capabilities::PS_MULTI_RESULTS)
+    .union(Capabilities::DEPRECATE_EOF)
+    .union(Capabilities::QUERY_ATTRIBUTES)
+    .union(Capabilities::LONG_FLAG)
+    .union(Capabilities::MARIADB_PROGRESS)
+    .union(Capabilities::MARIADB_STMT_BULK_OPERATIONS)
+    .union(Capabilities::MARIADB_EXTENDED_METADATA);
+
+/// What every connection asks for.
+const ALWAYS: Capabilities = Capabilities::LONG_PASSWORD
+    .union(Capabilities::PROTOCOL_41)
+    .union(Capabilities::SECURE_CONNECTION)
+    .union(Capabilities::TRANSACTIONS)
+    .union(Capabilities::PLUGIN_AUTH)
+    .union(Capabilities::PLUGIN_AUTH_LENENC)
+    .union(Capabilities::CONNECT_ATTRS)
+    .union(Capabilities::SESSION_TRACK);
+
+impl Who {
+    /// The pool key of its connections to that server.
+    pub(crate) fn key(&self, server: ServerId, send_proxy: SendProxy) -> PoolKey {
+        PoolKey {
+            server,
+            user: self.user.clone(),
+            credential: self.fingerprint,
+            capabilities: (self.capabilities & SHARED_BY).bits(),
+            announced: (send_proxy != SendProxy::Off).then_some(self.from).flatten(),
+        }
+    }
+
+    /// How to get in there.
+    pub(crate) fn door(&self, group: &Group, server: &ServerState, proof: &Proof) -> Door {
+        Door {
+            target: target(&server.address),
+            host: host(&server.address),
+            user: self.user.clone(),
+            proof: proof.clone(),
+            schema: None,
+            capabilities: (self.capabilities & SHARED_BY) | ALWAYS,
+            collation: 45,
+            backend: group.backend.clone(),
+            announced: self.from.zip(self.to),
+            tls: None,
+        }
+    }
+}
+
+/// Gets a connection.
+///
+/// Cancel safe: yes; whatever was had is given back or closed.
+pub(crate) async fn acquire(
+    context: &Context,
+    who: &Who,
+    keys: &mut Keys,
+    order: Order<'_>,
+) -> Result<Lease, AcquireError> {
+    let mut exclude = order.exclude.to_vec();
+    let mut last = None;
+    loop {
+        let (group, index) = choose(context, &order, &exclude, last.take()).await?;
+        let Some(member) = group.members.get(index) else { continue };
+        let key = keys.get(who, &group, member.state.id);
+        if let Some(connection) = pooled(context, &key, member, order.profile) {
+            return Ok(Lease { connection, _claim: Claim::new(member.state.clone()) });
+        }
+        // Everything beyond this point is rare and large: kept out of the command's future.
+        match Box::pin(fresh(context, who, &group, member, key, order.started)).await {
+            Ok(lease) => return Ok(lease),
+            Err(Fresh::Failed(why)) => {
+                last = Some(why);
+                exclude.push(member.state.id);
+            }
+            Err(Fresh::Over(error)) => return Err(error),
+        }
+    }
+}
+
+/// An idle connection of the member, without waiting.
+fn pooled(
+    context: &Context,
+    key: &PoolKey,
+    member: &Member,
+    profile: &Arc<Profile>,
+) -> Option<ServerConnection> {
+    // Who came first has its turn first.
+    if member.state.hot.queued.load(Ordering::Relaxed) > 0 {
+        return None;
+    }
+    context.worker.pools.take(key, |connection| {
+        Arc::ptr_eq(&connection.state.profile, profile) || connection.state.profile == *profile
+    })
+}
+
+/// The pool keys of a session, by server: made once each.
+#[derive(Debug, Default)]
+pub(crate) struct Keys(Vec<Arc<PoolKey>>);
+
+impl Keys {
+    fn get(&mut self, who: &Who, group: &Group, server: ServerId) -> Arc<PoolKey> {
+        if let Some(key) = self.0.iter().find(|key| key.server == server) {
+            return key.clone();
+        }
+        let key = Arc::new(who.key(server, group.backend.send_proxy));
+        self.0.push(key.clone());
+        key
+    }
+
+    /// Forgets them: the session logs in anew.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+async fn choose(
+    context: &Context,
+    order: &Order<'_>,
+    exclude: &[ServerId],
+    last: Option<String>,
+) -> Result<(Arc<Group>, usize), AcquireError> {
+    let worker = &context.worker;
+    let group = choice::group(worker, order.backend)
+        .ok_or_else(|| AcquireError::NoBackend(order.backend.clone()))?;
+    match pick(context, &group, order, exclude) {
+        Ok(index) => Ok((group, index)),
+        Err(why) => Box::pin(wait(context, order, exclude, group, why, last)).await,
+    }
+}
+
+fn pick(
+    context: &Context,
+    group: &Group,
+    order: &Order<'_>,
+    exclude: &[ServerId],
+) -> Result<usize, NoServer> {
+    let named: Vec<usize>;
+    let candidates = match order.wish {
+        _ if order.server.is_some() => {
+            let is_named = |member: &Member| Some(member.state.name.as_str()) == order.server;
+            named = (0..group.members.len())
+                .filter(|at| group.members.get(*at).is_some_and(is_named))
+                .collect();
+            &named
+        }
+        Wish::Reader if !group.readers.is_empty() => &group.readers,
+        Wish::Reader | Wish::Writer => &group.writers,
+    };
+    let from = context.presence.info.client;
+    choice::choose(&context.worker, group, &Want { candidates, from, exclude })
+}
+
+/// Waits for a snapshot in which somebody can serve.
+async fn wait(
+    context: &Context,
+    order: &Order<'_>,
+    exclude: &[ServerId],
+    first: Arc<Group>,
+    why: NoServer,
+    last: Option<String>,
+) -> Result<(Arc<Group>, usize), AcquireError> {
+    let worker = &context.worker;
+    if order.wish == Wish::Writer
+        && let Writes::Refused { reason } = &first.writes
+    {
+        return Err(AcquireError::NoPrimary(reason.clone()));
+    }
+    let patience = first.backend.failover_wait;
+    let left = (order.started + patience).saturating_duration_since(clock::now());
+    if left.is_zero() {
+        return Err(no_server(order, &first, why, last));
+    }
+    context.shows(Activity::Waiting);
+    context.slot.set_deadline(worker.deadline(left));
+    let mut seen = first.clone();
+    // A server that failed a moment ago may be tried again once the monitor has judged anew.
+    let found = poll_fn(|_| {
+        match context.slot.interrupted() {
+            Some(Interrupt::Deadline) => return Poll::Ready(None),
+            Some(Interrupt::KillQuery) => return Poll::Ready(Some(Err(AcquireError::Killed))),
+            Some(Interrupt::Kill) => {
+                return Poll::Ready(Some(Err(AcquireError::Ended(Ending::Killed))));
+            }
+            Some(Interrupt::ServerDown) => context.slot.clear(Interrupt::ServerDown),
+            Some(Interrupt::Drain) | None => {}
+        }
+        let Some(group) = choice::group(worker, order.backend) else { return Poll::Pending };
+        if order.wish == Wish::Writer
+            && let Writes::Refused { reason } = &group.writes
+        {
+            return Poll::Ready(Some(Err(AcquireError::NoPrimary(reason.clone()))));
+        }
+        let exclude = if Arc::ptr_eq(&group, &first) { exclude } else { &[] };
+        seen = group.clone();
+        pick(context, &group, order, exclude)
+            .map_or(Poll::Pending, |index| Poll::Ready(Some(Ok((group, index)))))
+    })
+    .await;
+    context.slot.set_deadline(None);
+    found.unwrap_or_else(|| Err(no_server(order, &seen, why, last)))
+}
+
+fn no_server(
+    order: &Order<'_>,
+    group: &Group,
+    why: NoServer,
+    last: Option<String>,
+) -> AcquireError {
+    match &group.writes {
+        Writes::Waiting { reason } | Writes::Refused { reason } if order.wish == Wish::Writer => {
+            AcquireError::NoPrimary(reason.clone())
+        }
+        _ => AcquireError::NoServer { why, last },
+    }
+}
+
+/// Why no connection was had from one server.
+enum Fresh {
+    /// That server failed; another may do.
+    Failed(String),
+    /// Nothing more can be done.
+    Over(AcquireError),
+}
+
+async fn fresh(
+    context: &Context,
+    who: &Who,
+    group: &Arc<Group>,
+    member: &Member,
+    key: Arc<PoolKey>,
+    started: Instant,
+) -> Result<Lease, Fresh> {
+    let worker = &context.worker;
+    let max = member.server.max_connections;
+    let by = started + group.backend.queue_timeout;
+    let room = match room_now(context, member, max) {
+        Some(room) => room,
+        None => {
+            let wanted = Wanted { key: key.clone(), slot: Some(context.slot.id()) };
+            let grant = choice::wait_in_queue(context, group, member, wanted, by).await;
+            let claim = Claim::new(member.state.clone());
+            match grant {
+                Ok(Grant::Connection(connection)) => {
+                    return Ok(Lease { connection: *connection, _claim: claim });
+                }
+                Ok(Grant::Moved(moved)) => match moved.attach(worker.now_ms()) {
+                    Ok(connection) => return Ok(Lease { connection, _claim: claim }),
+                    Err(room) => room,
+                },
+                Ok(Grant::Room(room)) => room,
+                Err(QueueEnd::ServerDown) => return Err(Fresh::Failed("it went down".to_owned())),
+                Err(QueueEnd::Ended(ending)) => return Err(Fresh::Over(AcquireError::Ended(ending))),
+                Err(QueueEnd::Killed) => return Err(Fresh::Over(AcquireError::Killed)),
+                Err(end) => return Err(Fresh::Over(AcquireError::Queue(end))),
+            }
+        }
+    };
+    let claim = Claim::new(member.state.clone());
+    context.shows(Activity::Preparing);
+    let connection = open_one(context, who, group, member, key, room).await?;
+    Ok(Lease { connection, _claim: claim })
+}
+
+/// Room for one more connection: free, or made by closing an idle one of another account.
+fn room_now(context: &Context, member: &Member, max: u32) -> Option<Room> {
+    let worker = &context.worker;
+    Room::take(&worker.shared, &member.state, max).or_else(|| {
+        worker.pools.evict_one(member.state.id).then_some(())?;
+        Room::take(&worker.shared, &member.state, max)
+    })
+}
+
+async fn open_one(
+    context: &Context,
+    who: &Who,
+    group: &Arc<Group>,
+    member: &Member,
+    key: Arc<PoolKey>,
+    room: Room,
+) -> Result<ServerConnection, Fresh> {
+    let worker = &context.worker;
+    let server = &member.state;
+    let deadline = clock::now() + group.backend.connect_timeout;
+    let generation = server.generation();
+    let mut denied = None;
+    for proof in &who.proofs {
+        let mut door = who.door(group, server, proof);
+        door.tls = crate::tls_files::towards(&worker.shared, group);
+        let opening = open::open(door, deadline);
+        match crate::mysql::login::within(context, async { Ok(opening.await) }).await {
+            Ok(Ok((login, greeting))) => {
+                crate::facts::learn(&worker.shared, &group.name, &greeting);
+                let now = worker.now_ms();
+                let backend = group.backend.clone();
+                let mut connection =
+                    ServerConnection::new(login, key, room, generation, backend, now);
+                first_steps(context, &mut connection).await?;
+                return Ok(connection);
+            }
+            Ok(Err(OpenError::Login(ServerLoginError::Refused {
+                code: 1044 | 1045 | 1698,
+                message,
+                ..
+            }))) => denied = Some(message),
+            Ok(Err(error)) => {
+                server.count_error(ErrorKind::Connect);
+                if let Some(failure) = error.failure() {
+                    worker.report(server, failure);
+                }
+                return Err(Fresh::Failed(error.to_string()));
+            }
+            Err(ending) => return Err(Fresh::Over(AcquireError::Ended(ending))),
+        }
+    }
+    let message = denied.unwrap_or_else(|| "no credential for it is known".to_owned());
+    Err(Fresh::Over(AcquireError::Denied { server: server.id, message }))
+}
+
+async fn first_steps(context: &Context, connection: &mut ServerConnection) -> Result<(), Fresh> {
+    let steps = prepare::first_steps(&connection.state);
+    let mut space = Space::new(context.worker.buffers.clone());
+    match prepare::run(&context.slot, connection, &steps, &mut space, None).await {
+        // A server that does not know the statement reports nothing; SETs are then read from texts.
+        Ok(()) | Err(prepare::Unprepared::Refused { .. }) => {
+            connection.state.dirt = highgate_core::pins::PinSet::EMPTY;
+            Ok(())
+        }
+        Err(_) => Err(Fresh::Failed("the connection was lost right after login".to_owned())),
+    }
+}
+
+/// Whether the group knows roles, so that reads and writes may part.
+pub(crate) fn has_roles(group: &Group) -> bool {
+    group.members.iter().any(|member| matches!(member.role, Role::Primary | Role::Replica))
+}

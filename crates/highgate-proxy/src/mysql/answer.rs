@@ -1,0 +1,84 @@
+//! Packets that Highgate sends to clients in its own name.
+
+use highgate_mysql::{
+    Answer, Capabilities, StatusFlags, error_code,
+    packet::PacketWriter,
+    reply::{Column, EofPacket, OkPacket, ResultSetWriter},
+};
+
+/// The packet for a client that is refused before the greeting.
+pub(crate) fn too_many_connections() -> Vec<u8> {
+    let mut packet = Vec::new();
+    error_code::ER_CON_COUNT_ERROR.answer("Too many connections").encode(&mut packet, 0);
+    packet
+}
+
+/// An ERR packet.
+pub(crate) fn error(answer: &Answer, seq: u8) -> Vec<u8> {
+    let mut packet = Vec::new();
+    answer.encode(&mut packet, seq);
+    packet
+}
+
+/// An OK packet with `info`.
+pub(crate) fn ok(capabilities: Capabilities, status: StatusFlags, info: &str, seq: u8) -> Vec<u8> {
+    let mut packet = Vec::new();
+    PacketWriter::new(&mut packet, seq).packet(|body| {
+        OkPacket {
+            is_eof: false,
+            affected_rows: 0,
+            last_insert_id: 0,
+            status,
+            warnings: 0,
+            info: info.as_bytes(),
+            session_track: &[],
+        }
+        .encode(body, capabilities);
+    });
+    packet
+}
+
+/// A result set of one number.
+pub(crate) fn number(
+    capabilities: Capabilities,
+    status: StatusFlags,
+    column: &str,
+    value: i64,
+    seq: u8,
+) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let columns = [Column::integer(column)];
+    let mut writer = ResultSetWriter::begin(&mut packet, seq, capabilities, status, &columns);
+    writer.text_row([value.to_string().as_str()]);
+    writer.finish();
+    packet
+}
+
+/// The one packet of COM_STATISTICS.
+pub(crate) fn text(text: &str, seq: u8) -> Vec<u8> {
+    let mut packet = Vec::new();
+    PacketWriter::new(&mut packet, seq).payload(text.as_bytes());
+    packet
+}
+
+/// The end of an option change: EOF, or OK in its place.
+pub(crate) fn eof(capabilities: Capabilities, status: StatusFlags, seq: u8) -> Vec<u8> {
+    let mut packet = Vec::new();
+    PacketWriter::new(&mut packet, seq).packet(|body| {
+        if capabilities.contains(Capabilities::DEPRECATE_EOF) {
+            OkPacket {
+                is_eof: true,
+                affected_rows: 0,
+                last_insert_id: 0,
+                status,
+                warnings: 0,
+                info: &[],
+                session_track: &[],
+            }
+            .encode(body, capabilities);
+        } else {
+            EofPacket { warnings: 0, status }.encode(body);
+        }
+    });
+    packet
+}

@@ -1,0 +1,187 @@
+//! The client's side of a mysql session: framed reading, whole writing.
+
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context as Cx, Poll},
+};
+
+use highgate_io::transport::Transport;
+use highgate_mysql::packet::{HEADER_LEN, Header};
+
+use crate::{
+    buffer::Buffer,
+    session::{Context, Ending},
+    slots::Interrupt,
+};
+
+/// A client's connection with what was read and not used yet.
+#[derive(Debug)]
+pub(crate) struct ClientStream {
+    pub(crate) transport: Transport,
+    pub(crate) inbox: Buffer,
+}
+
+/// A whole command (or other message) at the front of the inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Framed {
+    /// Bytes with all headers.
+    pub(crate) wire: usize,
+    /// Packets that it is made of: more than one past 16 MiB.
+    pub(crate) packets: usize,
+    /// Sequence id of the first.
+    pub(crate) seq: u8,
+}
+
+impl Framed {
+    /// Sequence id of an answer's first packet.
+    pub(crate) fn answer_seq(self) -> u8 {
+        let packets = u8::try_from(self.packets % 256).unwrap_or(0);
+        self.seq.wrapping_add(packets)
+    }
+}
+
+/// What the front of the inbox is.
+enum Front {
+    /// This many bytes at least are needed.
+    Needs(usize),
+    /// Longer than allowed.
+    TooLong,
+    /// Whole.
+    Whole(Framed),
+}
+
+impl ClientStream {
+    /// The message at the front, if it is whole; how much it needs if not.
+    fn front(&self, max: u64) -> Front {
+        let bytes = self.inbox.bytes();
+        let mut at = 0;
+        let mut packets = 0;
+        let mut seq = 0;
+        let mut payload = 0_u64;
+        loop {
+            let Some(header) = bytes.get(at..).and_then(Header::peek) else {
+                return Front::Needs(at + HEADER_LEN);
+            };
+            if packets == 0 {
+                seq = header.seq;
+            }
+            packets += 1;
+            let length = usize::try_from(header.len).unwrap_or(usize::MAX);
+            payload += u64::from(header.len);
+            at += HEADER_LEN + length;
+            if payload > max {
+                return Front::TooLong;
+            }
+            if at > bytes.len() {
+                return Front::Needs(at);
+            }
+            if !header.is_continued() {
+                return Front::Whole(Framed { wire: at, packets, seq });
+            }
+        }
+    }
+
+    /// Waits for a whole message of at most `max` bytes. Holds no memory while nothing has come.
+    ///
+    /// Cancel safe: yes; what was read stays in the inbox.
+    pub(crate) async fn message(&mut self, context: &Context, max: u64) -> Result<Framed, Unread> {
+        loop {
+            let needs = match self.front(max) {
+                Front::Whole(framed) => return Ok(framed),
+                Front::TooLong => return Err(Unread::TooLong),
+                Front::Needs(needs) => needs,
+            };
+            let more = needs.saturating_sub(self.inbox.len());
+            poll_fn(|cx| self.poll_more(cx, context, more)).await?;
+        }
+    }
+
+    fn poll_more(
+        &mut self,
+        cx: &mut Cx<'_>,
+        context: &Context,
+        more: usize,
+    ) -> Poll<Result<(), Unread>> {
+        if let Some(told) = context.slot.interrupted() {
+            match told {
+                // Nothing of this session runs: there is nothing to kill.
+                Interrupt::KillQuery => context.slot.clear(Interrupt::KillQuery),
+                Interrupt::ServerDown => context.slot.clear(Interrupt::ServerDown),
+                // In the middle of a message the client is not at a safe point yet.
+                Interrupt::Drain if !self.inbox.is_empty() => {}
+                told => return Poll::Ready(Err(Unread::Told(told))),
+            }
+        }
+        if self.inbox.is_empty() && self.transport.poll_readable(cx).map_err(Unread::Failed)?.is_pending()
+        {
+            self.inbox.rest();
+            return Poll::Pending;
+        }
+        // A long message gets its room at once, but only as its bytes really come.
+        self.inbox.make_room(more.min(self.inbox.len().max(crate::buffer::SMALL)));
+        match self.transport.poll_read(cx, self.inbox.room()) {
+            Poll::Pending => {
+                self.inbox.rest();
+                Poll::Pending
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Unread::Failed(error))),
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(Unread::Closed)),
+            Poll::Ready(Ok(count)) => {
+                self.inbox.filled(count);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Sends all of `bytes`.
+    ///
+    /// Cancel safe: no; a packet may be half written. The caller closes the connection.
+    pub(crate) async fn send(&mut self, context: &Context, bytes: &[u8]) -> Result<(), Ending> {
+        let mut sent = 0;
+        poll_fn(|cx| {
+            while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+                match self.transport.poll_write(cx, rest) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(Ending::ClientClosed)),
+                    Poll::Ready(Ok(count)) => sent += count,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Ending::ClientFailed(error))),
+                    Poll::Pending if context.slot.was_told(Interrupt::Kill) => {
+                        return Poll::Ready(Err(Ending::Killed));
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            self.transport.poll_flush(cx).map_err(Ending::ClientFailed)
+        })
+        .await
+    }
+}
+
+/// Why no message came.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// The client closed.
+    Closed,
+    /// Its connection failed.
+    Failed(io::Error),
+    /// The session was told something.
+    Told(Interrupt),
+    /// It announces more than is allowed.
+    TooLong,
+}
+
+impl Unread {
+    /// The ending of a session for which no message came.
+    pub(crate) fn ending(self, deadline: Ending) -> Ending {
+        match self {
+            Self::Closed => Ending::ClientClosed,
+            Self::Failed(error) => Ending::ClientFailed(error),
+            Self::Told(Interrupt::Deadline) => deadline,
+            Self::Told(Interrupt::Drain) => Ending::Drained,
+            Self::Told(_) => Ending::Killed,
+            Self::TooLong => {
+                Ending::ClientProtocol("a packet is larger than `max_allowed_packet`".to_owned())
+            }
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! One command: read, judged, routed, and answered by Highgate or forwarded.
+
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+};
+
+use highgate_core::{
+    answer::OwnAnswer,
+    events::{Event, Kind, Severity},
+    pins::PinSet,
+    route::{self, Route, RouteHint, To, View},
+    rules::RuleOutcome,
+    state::Shape,
+    track::{self, CommandFacts, CommandKind},
+};
+use highgate_mysql::{
+    Answer,
+    command::{Command, query_text},
+    error_code,
+    packet::HEADER_LEN,
+    sql::{self, Hint, KillScope, Scratch},
+};
+
+use crate::{
+    buffer::BufferPool,
+    mysql::{
+        answer,
+        client_stream::Framed,
+        exchange::Space,
+        forward::Sending,
+        session::Session,
+    },
+    rule_cache::{Circumstances, Number, Text},
+    session::Ending,
+    slots::Interrupt,
+    worker::Mail,
+};
+
+/// What a command needs while it runs; pooled per worker.
+#[derive(Debug)]
+pub(crate) struct CommandSpace {
+    pub(crate) scratch: Scratch,
+    pub(crate) rest: RestSpace,
+}
+
+/// The part that is used while an analysis holds the scratch.
+#[derive(Debug)]
+pub(crate) struct RestSpace {
+    pub(crate) exchange: Space,
+    pub(crate) steps: Vec<highgate_core::prepare::Step>,
+    /// The command's text, where it is needed after the command was sent.
+    pub(crate) text: Vec<u8>,
+    /// Payload of a command of several packets, in one piece.
+    pub(crate) joined: Vec<u8>,
+}
+
+impl CommandSpace {
+    pub(crate) fn new(pool: Rc<BufferPool>) -> Self {
+        let exchange = Space::new(pool);
+        let rest = RestSpace {
+            exchange,
+            steps: Vec::new(),
+            text: Vec::new(),
+            joined: Vec::new(),
+        };
+        Self { scratch: Scratch::new(), rest }
+    }
+
+    /// Gives back what is only needed while a command runs, and what grew large.
+    pub(crate) fn rest(&mut self) {
+        const LARGE: usize = 64 * 1024;
+        let rest = &mut self.rest;
+        rest.exchange.buffer.consume(usize::MAX);
+        rest.exchange.buffer.rest();
+        rest.steps.clear();
+        for memory in [&mut rest.text, &mut rest.joined, &mut rest.exchange.changes] {
+            memory.clear();
+            if memory.capacity() > LARGE {
+                *memory = Vec::new();
+            }
+        }
+    }
+}
+
+/// What is read off a payload before anything borrows it for long.
+struct Parsed {
+    kind: CommandKind,
+    scan: highgate_mysql::scan::CommandKind,
+    /// Where the text lies in the payload.
+    text: Option<std::ops::Range<usize>>,
+    statement: Option<u32>,
+    schema: bool,
+}
+
+impl Session<'_> {
+    /// Carries out the command at the front of the inbox.
+    ///
+    /// Cancel safe: no; the connections must be closed.
+    pub(crate) async fn command(&mut self, framed: Framed) -> Result<(), Ending> {
+        let worker = self.context.worker.clone();
+        self.context.presence.info.commands.fetch_add(1, Ordering::Relaxed);
+        let mut space = worker.take_space();
+        (self.command_wire, self.consumed_ahead) = (framed.wire, 0);
+        let done = self.run(framed, &mut space).await;
+        if done.is_ok() {
+            worker.give_space(space);
+            self.client.inbox.consume(framed.wire.saturating_sub(self.consumed_ahead));
+        }
+        done
+    }
+
+    async fn run(&mut self, framed: Framed, space: &mut CommandSpace) -> Result<(), Ending> {
+        let CommandSpace { scratch, rest } = space;
+        let parsed = match self.parse(framed, &mut rest.joined) {
+            Ok(parsed) => parsed,
+            Err(refusal) => return self.answer_error(&refusal, framed).await,
+        };
+        if let Some(lost) = self.lost.take() {
+            return self.tell_lost(lost, framed, &parsed).await;
+        }
+        let payload = payload(&self.client.inbox, framed, &rest.joined);
+        let prepared = self.prepared_text(&parsed);
+        let mode = self.state.lex_mode(self.lex);
+        let text = match (&parsed.text, &prepared) {
+            (Some(range), _) => payload.get(range.clone()),
+            (None, Some((text, _))) => Some(&**text),
+            (None, None) => None,
+        };
+        let analysis = match (&parsed.text, text) {
+            (Some(_), Some(text)) if !parsed.schema => Some(sql::analyze(text, mode, scratch)),
+            _ => None,
+        };
+        let mut facts = match (&analysis, text) {
+            (Some(analysis), Some(text)) => CommandFacts::text(parsed.kind, text, analysis, mode),
+            _ => CommandFacts {
+                shape: prepared.as_ref().map_or_else(Shape::default, |(_, shape)| *shape),
+                text,
+                statement: parsed.statement,
+                ..CommandFacts::bare(parsed.kind)
+            },
+        };
+        if parsed.statement.is_some() && prepared.is_none() {
+            facts.shape = Shape::UNKNOWN;
+        }
+        let digest_text = analysis.as_ref().map_or(&[][..], |analysis| analysis.digest_text);
+        let hint = analysis.as_ref().and_then(|analysis| analysis.hint.as_ref());
+        let hint_server: Option<Box<str>> = match (hint, text) {
+            (Some(Hint::Server(name)), Some(text)) => {
+                Some(String::from_utf8_lossy(name.of(text)).into())
+            }
+            _ => None,
+        };
+        let hint = hint.map(|hint| match hint {
+            Hint::Primary => RouteHint::Primary,
+            Hint::Replica => RouteHint::Replica,
+            Hint::Server(_) => RouteHint::Server(hint_server.as_deref().unwrap_or_default()),
+        });
+        track::before(&mut self.state, &facts);
+        let (rules, number) = self.rules(facts.shape.digest, digest_text, text.unwrap_or_default());
+        // From here on the inbox may move: what is needed of the text later is kept aside.
+        let keeps = facts.keep_text() || parsed.schema || parsed.kind == CommandKind::StmtPrepare;
+        rest.text.clear();
+        if let Some(text) = text.filter(|_| parsed.text.is_some() && keeps) {
+            rest.text.extend_from_slice(text);
+        }
+        let kept = std::mem::take(&mut rest.text);
+        let decided = self.decide(&facts, &rules, hint);
+        let kept_text = match (&parsed.text, &prepared) {
+            (Some(_), _) => keeps.then_some(&*kept),
+            (None, Some((text, _))) => Some(&**text),
+            (None, None) => None,
+        };
+        // Made anew, so that nothing borrows the inbox any more.
+        let facts = CommandFacts {
+            shape: facts.shape,
+            text: kept_text,
+            statement: facts.statement,
+            schema_used: analysis.as_ref().and_then(|analysis| analysis.schema_used),
+            mode: facts.mode,
+            ..CommandFacts::bare(parsed.kind)
+        };
+        self.rules_number = number;
+        let sending = Sending { framed, scan: parsed.scan, rules };
+        let done = self.carry_out(decided, &facts, sending, rest).await;
+        rest.text = kept;
+        done
+    }
+
+    fn parse(&mut self, framed: Framed, joined: &mut Vec<u8>) -> Result<Parsed, Answer> {
+        if framed.packets > 1 {
+            join(self.client.inbox.bytes(), framed, joined);
+        }
+        let payload = payload(&self.client.inbox, framed, joined);
+        let malformed = |_| error_code::ER_UNKNOWN_COM_ERROR.answer("Malformed command packet");
+        let command = Command::parse(payload).map_err(malformed)?;
+        let whole = payload.len();
+        let text = match command {
+            Command::Query(body) => {
+                let query = query_text(body, self.capabilities).map_err(malformed)?;
+                Some(whole - query.text.len()..whole)
+            }
+            Command::Prepare(_) | Command::InitDb(_) => Some(1..whole),
+            _ => None,
+        };
+        Ok(Parsed {
+            kind: kind_of(&command),
+            scan: command.kind(),
+            text,
+            statement: command.statement_id(),
+            schema: matches!(command, Command::InitDb(_)),
+        })
+    }
+
+    /// Text and shape of the prepared statement that the command is about.
+    fn prepared_text(&self, parsed: &Parsed) -> Option<(Arc<[u8]>, Shape)> {
+        let statement = self.state.statements.get(&parsed.statement?)?;
+        Some((statement.text.clone(), statement.shape))
+    }
+
+    /// What the rules say, with the number of the session's circumstances.
+    fn rules(
+        &self,
+        digest: u64,
+        digest_text: &[u8],
+        text: &[u8],
+    ) -> (Rc<RuleOutcome>, Option<Number>) {
+        let mut cache = self.context.worker.rules();
+        if cache.is_empty() {
+            return (cache.nothing(), None);
+        }
+        let circumstances = || Circumstances {
+            user: self.state.user.clone(),
+            schema: self.state.schema().unwrap_or_default().into(),
+            client: self.who.from.map(|from| from.ip().to_canonical()),
+            listener: self.listener.name.clone(),
+        };
+        let number = cache.number(self.rules_number, circumstances);
+        let outcome = cache.evaluate(number, Text { digest, digest_text, text }, circumstances);
+        (outcome, Some(number))
+    }
+
+    /// The production decision, in a form that outlives what it was made from.
+    fn decide(
+        &self,
+        facts: &CommandFacts<'_>,
+        rules: &RuleOutcome,
+        hint: Option<RouteHint<'_>>,
+    ) -> Decided {
+        let snapshot = self.context.worker.snapshot();
+        let view = View {
+            listener: &self.settings,
+            user: Some(&self.user),
+            placement: &snapshot.placement,
+            rules,
+            hint,
+            holds: self.holds.as_ref(),
+            session_id: self.context.presence.info.id,
+            draining: self.context.worker.shared.draining.load(Ordering::Relaxed),
+        };
+        let Route { to, reason: _, actions } = route::route(&self.state, facts, &view);
+        let causal = actions.causal;
+        let timeout = actions.timeout;
+        match to {
+            To::Server(target) => Decided::Server {
+                backend: target.backend.clone(),
+                role: target.role,
+                server: target.server.map(Into::into),
+                causal,
+                timeout,
+            },
+            To::Answer(answer) => Decided::Answer(answer),
+            To::End => Decided::End,
+            To::Kill { scope, id } => Decided::Kill(scope, id),
+            To::Login => Decided::Login,
+            To::Refuse(refused) => {
+                tracing::debug!(session = view.session_id, "refused: {refused}");
+                Decided::Refuse(refused.answer())
+            }
+            To::Say { ok, text } => Decided::Say(ok, text.into()),
+        }
+    }
+
+    async fn carry_out(
+        &mut self,
+        decided: Decided,
+        facts: &CommandFacts<'_>,
+        sending: Sending,
+        space: &mut RestSpace,
+    ) -> Result<(), Ending> {
+        let framed = sending.framed;
+        match decided {
+            Decided::Server { backend, role, server, causal, timeout } => {
+                let to = crate::mysql::forward::Destination { backend, role, server, causal, timeout };
+                self.forward(to, facts, sending, space).await
+            }
+            Decided::Answer(answer) => self.answer_own(answer, facts, framed).await,
+            Decided::End => Err(Ending::ClientClosed),
+            Decided::Kill(scope, id) => {
+                let answer = self.kill(scope, id);
+                self.answer_result(answer, framed).await
+            }
+            Decided::Login => Box::pin(self.change_user(framed)).await,
+            Decided::Refuse(answer) => self.answer_error(&answer, framed).await,
+            Decided::Say(true, text) => {
+                let packet =
+                    answer::ok(self.capabilities, self.status(), &text, framed.answer_seq());
+                self.client.send(self.context, &packet).await
+            }
+            Decided::Say(false, text) => {
+                let answer = error_code::ER_NOT_ALLOWED_COMMAND.answer(&*text);
+                self.answer_error(&answer, framed).await
+            }
+        }
+    }
+
+    async fn answer_own(
+        &mut self,
+        own: OwnAnswer,
+        facts: &CommandFacts<'_>,
+        framed: Framed,
+    ) -> Result<(), Ending> {
+        let (seq, caps, status) = (framed.answer_seq(), self.capabilities, self.status());
+        let packet = match own {
+            OwnAnswer::Silence => {
+                track::unanswered(&mut self.state, facts);
+                return Ok(());
+            }
+            OwnAnswer::Ok => {
+                if facts.command == CommandKind::ResetConnection {
+                    track::reset(&mut self.state);
+                }
+                answer::ok(caps, status, "", seq)
+            }
+            OwnAnswer::Eof => {
+                if let CommandKind::SetOption { multi_statements } = facts.command {
+                    self.set_multi_statements(multi_statements);
+                }
+                answer::eof(caps, status, seq)
+            }
+            OwnAnswer::Number { column, value, .. } => {
+                answer::number(caps, status, column, value, seq)
+            }
+            OwnAnswer::Statistics => answer::text(&self.statistics(), seq),
+        };
+        self.client.send(self.context, &packet).await
+    }
+
+    /// The option is part of what connections have in common: others are used from now on.
+    fn set_multi_statements(&mut self, on: bool) {
+        use highgate_mysql::Capabilities;
+        self.capabilities.set(Capabilities::MULTI_STATEMENTS, on);
+        self.who.capabilities.set(Capabilities::MULTI_STATEMENTS, on);
+        if on {
+            self.who.capabilities.insert(Capabilities::MULTI_RESULTS);
+        }
+        self.keys.clear();
+    }
+
+    fn statistics(&self) -> String {
+        let shared = &self.context.worker.shared;
+        let uptime = highgate_io::clock::now().saturating_duration_since(shared.started).as_secs();
+        let threads = shared.connections.load(Ordering::Relaxed);
+        format!("Uptime: {uptime}  Threads: {threads}  Questions: 0  Slow queries: 0")
+    }
+
+    /// Answers with an error of our own.
+    pub(crate) async fn answer_error(
+        &mut self,
+        refusal: &Answer,
+        framed: Framed,
+    ) -> Result<(), Ending> {
+        let packet = answer::error(refusal, framed.answer_seq());
+        self.client.send(self.context, &packet).await
+    }
+
+    async fn answer_result(
+        &mut self,
+        result: Result<(), Answer>,
+        framed: Framed,
+    ) -> Result<(), Ending> {
+        match result {
+            Ok(()) => {
+                let packet = answer::ok(self.capabilities, self.status(), "", framed.answer_seq());
+                self.client.send(self.context, &packet).await
+            }
+            Err(answer) => self.answer_error(&answer, framed).await,
+        }
+    }
+
+    /// The transaction went with its connection: said once, as a deadlock would be.
+    async fn tell_lost(
+        &mut self,
+        lost: PinSet,
+        framed: Framed,
+        parsed: &Parsed,
+    ) -> Result<(), Ending> {
+        if matches!(parsed.scan, highgate_mysql::scan::CommandKind::NoReply) {
+            self.lost = (parsed.kind != CommandKind::Quit).then_some(lost);
+            return if parsed.kind == CommandKind::Quit { Err(Ending::ClientClosed) } else { Ok(()) };
+        }
+        let answer = highgate_mysql::error_code::ErrorCode::new(1213, b"40001").answer(
+            "The transaction was rolled back: its server connection was lost; try restarting transaction",
+        );
+        self.answer_error(&answer, framed).await
+    }
+
+    /// KILL of a session id: of the same account only.
+    fn kill(&self, scope: KillScope, id: Option<u64>) -> Result<(), Answer> {
+        let shared = &self.context.worker.shared;
+        let unknown = || {
+            let id = id.unwrap_or_default();
+            error_code::ER_NO_SUCH_THREAD.answer(format!("Unknown thread id: {id}"))
+        };
+        let number = id.and_then(|id| u32::try_from(id).ok()).ok_or_else(unknown)?;
+        let other = shared.session(number).ok_or_else(unknown)?;
+        if other.identity().user != *self.state.user {
+            let text = format!("You are not owner of thread {number}");
+            return Err(error_code::ER_KILL_DENIED_ERROR.answer(text));
+        }
+        let what = match scope {
+            KillScope::Query => Interrupt::KillQuery,
+            _ => Interrupt::Kill,
+        };
+        let text = format!("session {number} was told to end ({scope:?}) by its own account");
+        shared.event(Event::new(Severity::Info, Kind::Kill, text).session(number));
+        let _ = self.context.worker.post(other.worker, Mail::Interrupt(other.slot, what));
+        Ok(())
+    }
+}
+
+/// What a route comes to, without borrowing the snapshot.
+#[derive(Debug)]
+enum Decided {
+    Answer(OwnAnswer),
+    End,
+    Kill(KillScope, Option<u64>),
+    Login,
+    Refuse(Answer),
+    Say(bool, Box<str>),
+    Server {
+        backend: highgate_config::BackendName,
+        role: route::Role,
+        server: Option<Box<str>>,
+        causal: bool,
+        timeout: Option<std::time::Duration>,
+    },
+}
+
+fn payload<'a>(inbox: &'a crate::buffer::Buffer, framed: Framed, joined: &'a [u8]) -> &'a [u8] {
+    if framed.packets > 1 {
+        joined
+    } else {
+        inbox.bytes().get(HEADER_LEN..framed.wire).unwrap_or_default()
+    }
+}
+
+/// The payload of a message of several packets.
+fn join(bytes: &[u8], framed: Framed, joined: &mut Vec<u8>) {
+    joined.clear();
+    let mut rest = bytes.get(..framed.wire).unwrap_or_default();
+    while let Some((_, payload, behind)) = highgate_mysql::packet::split_packet(rest) {
+        joined.extend_from_slice(payload);
+        rest = behind;
+    }
+}
+
+fn kind_of(command: &Command<'_>) -> CommandKind {
+    match command {
+        Command::BinlogDump(_) | Command::BinlogDumpGtid(_) => CommandKind::BinlogDump,
+        Command::ChangeUser(_) => CommandKind::ChangeUser,
+        Command::Execute(_) => CommandKind::StmtExecute,
+        Command::ExecuteBulk(_) => CommandKind::StmtBulkExecute,
+        Command::FieldList { .. } => CommandKind::FieldList,
+        Command::InitDb(_) => CommandKind::InitDb,
+        Command::Ping => CommandKind::Ping,
+        Command::Prepare(_) => CommandKind::StmtPrepare,
+        Command::ProcessKill(id) => CommandKind::ProcessKill(*id),
+        Command::Query(_) => CommandKind::Query,
+        Command::Quit => CommandKind::Quit,
+        Command::RegisterReplica(_) => CommandKind::RegisterReplica,
+        Command::ResetConnection => CommandKind::ResetConnection,
+        Command::SetOption(off) => CommandKind::SetOption { multi_statements: *off == 0 },
+        Command::Statistics => CommandKind::Statistics,
+        Command::StmtClose(_) => CommandKind::StmtClose,
+        Command::StmtFetch { .. } => CommandKind::StmtFetch,
+        Command::StmtReset(_) => CommandKind::StmtReset,
+        Command::StmtSendLongData { .. } => CommandKind::StmtSendLongData,
+        Command::Debug => CommandKind::Other(0x0d),
+        Command::ProcessInfo => CommandKind::Other(0x0a),
+        Command::Refresh(_) => CommandKind::Other(0x07),
+        Command::Shutdown => CommandKind::Other(0x08),
+        Command::Unknown(code) => CommandKind::Other(*code),
+    }
+}

@@ -1,0 +1,414 @@
+//! One command and its answer, between a client and a leased server connection: the hot path.
+//!
+//! The answer streams through one pooled buffer and is scanned for its end on the way. If the first
+//! packet is an ERR it is held back, so that the caller may decide to ask another server.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    ops::Range,
+    rc::Rc,
+    task::{Context as Cx, Poll},
+    time::Instant,
+};
+
+use highgate_core::{
+    retry::{Delivery, Progress, ServerSaid},
+    settle::Ended,
+};
+use highgate_io::clock;
+use highgate_mysql::{
+    Capabilities,
+    packet::{HEADER_LEN, PacketWriter},
+    reply::{OkPacket, strip_session_track},
+    scan::{CommandKind, ReplyScanner, ScanState},
+};
+
+use crate::{
+    buffer::{Buffer, BufferPool},
+    mysql::{client_stream::ClientStream, server_connection::ServerConnection},
+    pool::Grant,
+    session::{Context, Ending},
+    slots::{Interrupt, Slot},
+};
+
+/// What an exchange needs while it runs; pooled per worker.
+#[derive(Debug)]
+pub(crate) struct Space {
+    pub(crate) scanner: ReplyScanner,
+    pub(crate) buffer: Buffer,
+    /// Session state information of the answer's OK packets.
+    pub(crate) changes: Vec<u8>,
+    /// Bytes of the buffer that were scanned and not passed on yet.
+    scanned: usize,
+    state: ScanState,
+    started: Option<Instant>,
+    /// Bytes received from the server.
+    pub(crate) received: u64,
+    /// Bytes passed on to the client.
+    pub(crate) passed_on: u64,
+    /// The client did not ask for changes of session state: they are taken out.
+    hides_changes: bool,
+    /// Bytes at the end of what was scanned that wait for the rest of their packet.
+    held: usize,
+    capabilities: Capabilities,
+}
+
+impl Space {
+    pub(crate) fn new(pool: Rc<BufferPool>) -> Self {
+        Self {
+            scanner: ReplyScanner::new(CommandKind::Simple, Capabilities::empty()),
+            buffer: Buffer::new(pool),
+            changes: Vec::new(),
+            scanned: 0,
+            state: ScanState::More,
+            started: None,
+            received: 0,
+            passed_on: 0,
+            hides_changes: false,
+            held: 0,
+            capabilities: Capabilities::empty(),
+        }
+    }
+
+    /// The client's file is over; the server's answer has this sequence id.
+    pub(crate) fn file_sent(&mut self, next: u8) {
+        self.scanner.local_infile_sent(next);
+        self.state = ScanState::More;
+    }
+
+    /// Whether changes of session state are taken out of what is passed on.
+    pub(crate) fn hide_changes(&mut self, hides: bool) {
+        self.hides_changes = hides;
+    }
+
+    /// Writes the client's id of a statement over the server's, in the answer to a preparation.
+    pub(crate) fn patch_statement_id(&mut self, id: u32) {
+        if let Some([0, place @ ..]) = self.buffer.bytes_mut().get_mut(4..9) {
+            place.copy_from_slice(&id.to_le_bytes());
+        }
+    }
+
+    /// Makes it ready for the answer to a command of `kind`.
+    pub(crate) fn reset(&mut self, kind: CommandKind, capabilities: Capabilities, seq: u8) {
+        self.scanner.reset(kind, capabilities);
+        self.scanner.expect_seq(seq);
+        self.buffer.consume(usize::MAX);
+        self.changes.clear();
+        self.scanned = 0;
+        self.state = ScanState::More;
+        self.received = 0;
+        self.passed_on = 0;
+        self.hides_changes = false;
+        self.held = 0;
+        self.capabilities = capabilities;
+    }
+
+    /// What the server said first, for the decision to ask another one.
+    fn said(&self) -> ServerSaid {
+        match self.scanner.error() {
+            Some(error) if self.scanner.first_packet_is_error() => {
+                ServerSaid::Error { code: error.code, sqlstate: error.sqlstate }
+            }
+            _ if self.received > 0 => ServerSaid::Something,
+            _ => ServerSaid::Nothing,
+        }
+    }
+
+    /// How far the exchange came.
+    pub(crate) fn progress(&self, delivery: Delivery, answered: bool) -> Progress {
+        Progress { delivery, answered, server: self.said() }
+    }
+}
+
+/// Why an exchange stopped before the answer's end.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// The client closed or its connection failed.
+    Client(Ending),
+    /// The session was told something.
+    Told(Interrupt),
+    /// Reading from or writing to the server failed.
+    Server(io::Error),
+    /// The server closed.
+    ServerClosed,
+    /// The answer breaks the protocol.
+    Broken(String),
+}
+
+impl Stopped {
+    /// How the exchange ended, as settling sees it.
+    pub(crate) fn ended(&self, sent: bool) -> Ended {
+        match self {
+            Self::Client(_) => Ended::ClientGone,
+            Self::Broken(_) => Ended::Broken,
+            Self::Told(Interrupt::ServerDown) | Self::Server(_) | Self::ServerClosed => {
+                Ended::ServerGone { sent }
+            }
+            Self::Told(_) => Ended::ClientGone,
+        }
+    }
+}
+
+/// Both peers of an exchange.
+pub(crate) struct Peers<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) client: &'a mut ClientStream,
+    pub(crate) server: &'a mut ServerConnection,
+}
+
+impl Peers<'_> {
+    /// Hands a command to the kernel: `first`, then `rest` of the client's inbox.
+    ///
+    /// Cancel safe: no; a packet may be half written. The server connection must be closed.
+    pub(crate) async fn send(&mut self, first: &[u8], rest: Range<usize>) -> Result<(), Stopped> {
+        let rest = self.client.inbox.bytes().get(rest).unwrap_or_default();
+        send_both(&self.context.slot, self.server, first, rest).await
+    }
+
+    /// Reads until the answer's first packet can be judged.
+    ///
+    /// Cancel safe: no; the server connection must be closed.
+    pub(crate) async fn first(&mut self, space: &mut Space) -> Result<(), Stopped> {
+        space.started = Some(clock::now());
+        loop {
+            poll_fn(|cx| self.poll_receive(cx, space)).await?;
+            let judged = space.state != ScanState::More || space.scanner.packets() > 0;
+            // Nine bytes hold the statement id of a prepared statement, which is rewritten.
+            if judged || space.buffer.len() >= 9 {
+                break;
+            }
+        }
+        if let Some(started) = space.started {
+            self.server.server().record_latency(clock::now().saturating_duration_since(started));
+        }
+        Ok(())
+    }
+
+    /// Passes the answer on to its end. True if it is complete, false if a local file is asked for.
+    ///
+    /// Cancel safe: no; both connections must be closed.
+    pub(crate) async fn stream(&mut self, space: &mut Space) -> Result<bool, Stopped> {
+        loop {
+            if space.state == ScanState::NeedsLocalInfile {
+                return Ok(false);
+            }
+            self.pass_on(space).await?;
+            match space.state {
+                ScanState::Done => return Ok(true),
+                ScanState::Broken(error) => return Err(Stopped::Broken(error.to_string())),
+                ScanState::NeedsLocalInfile | ScanState::More | ScanState::StateChanged => {}
+            }
+            poll_fn(|cx| self.poll_receive(cx, space)).await?;
+        }
+    }
+
+    /// Passes on what was scanned.
+    ///
+    /// Cancel safe: no; both connections must be closed.
+    pub(crate) async fn pass_on(&mut self, space: &mut Space) -> Result<(), Stopped> {
+        let streams = space.buffer.is_full();
+        let mut sent = 0;
+        let ready = space.scanned - space.held.min(space.scanned);
+        let bytes = space.buffer.bytes().get(..ready).unwrap_or_default();
+        poll_fn(|cx| {
+            while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+                match self.client.transport.poll_write(cx, rest) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(Stopped::Client(Ending::ClientClosed))),
+                    Poll::Ready(Ok(count)) => sent += count,
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(Stopped::Client(Ending::ClientFailed(error))));
+                    }
+                    Poll::Pending => return self.told().map_or(Poll::Pending, |t| Poll::Ready(Err(t))),
+                }
+            }
+            let flushed = self.client.transport.poll_flush(cx);
+            flushed.map_err(|error| Stopped::Client(Ending::ClientFailed(error)))
+        })
+        .await?;
+        space.passed_on += ready as u64;
+        space.buffer.consume(ready);
+        space.scanned -= ready;
+        if streams {
+            space.buffer.enlarge();
+        }
+        Ok(())
+    }
+
+    /// What the session was told that ends a running command.
+    fn told(&self) -> Option<Stopped> {
+        match self.context.slot.interrupted()? {
+            Interrupt::Drain => None,
+            told => Some(Stopped::Told(told)),
+        }
+    }
+
+    fn poll_receive(&mut self, cx: &mut Cx<'_>, space: &mut Space) -> Poll<Result<(), Stopped>> {
+        let read = self.server.transport.poll_read(cx, space.buffer.room());
+        let count = match read {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(Stopped::ServerClosed)),
+            Poll::Ready(Ok(count)) => count,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(Stopped::Server(error))),
+            Poll::Pending => {
+                if let Some(told) = self.told() {
+                    return Poll::Ready(Err(told));
+                }
+                return self.poll_client_gone(cx);
+            }
+        };
+        space.buffer.filled(count);
+        space.received += count as u64;
+        space.scan();
+        Poll::Ready(Ok(()))
+    }
+
+    /// While the server works, the client may leave, or send its next command ahead.
+    fn poll_client_gone(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), Stopped>> {
+        loop {
+            match self.client.transport.poll_readable(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(Stopped::Client(Ending::ClientFailed(error))));
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            // Commands sent ahead are taken in as far as the inbox goes; beyond it they wait in the
+            // kernel, which tells the client to slow down.
+            if self.client.inbox.is_full() {
+                return Poll::Pending;
+            }
+            match self.client.transport.poll_read(cx, self.client.inbox.room()) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(Stopped::Client(Ending::ClientClosed)));
+                }
+                Poll::Ready(Ok(count)) => self.client.inbox.filled(count),
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(Stopped::Client(Ending::ClientFailed(error))));
+                }
+            }
+        }
+    }
+}
+
+impl Space {
+    /// The packet just scanned tells of changes of session state: keeps them for the settling, and
+    /// takes them out for a client that did not ask.
+    fn take_changes(&mut self) {
+        let packet = self.scanner.last_packet();
+        if let Ok(ok) = OkPacket::parse(packet, self.capabilities) {
+            self.changes.extend_from_slice(ok.session_track);
+        }
+        let wire = self.scanner.changed_packet_len();
+        if !self.hides_changes || wire > self.scanned {
+            return;
+        }
+        let mut plain = Vec::with_capacity(packet.len() + HEADER_LEN);
+        let seq = self.scanner.next_seq().wrapping_sub(1);
+        let mut stripped = Vec::with_capacity(packet.len());
+        if strip_session_track(packet, self.capabilities, &mut stripped).is_ok() {
+            PacketWriter::new(&mut plain, seq).payload(&stripped);
+            self.buffer.replace(self.scanned - wire..self.scanned, &plain);
+            self.scanned -= wire.saturating_sub(plain.len());
+        }
+    }
+
+    fn scan(&mut self) {
+        loop {
+            let fresh = self.buffer.bytes().get(self.scanned..).unwrap_or_default();
+            let scan = self.scanner.feed(fresh);
+            self.state = scan.state;
+            self.scanned += scan.consumed;
+            if scan.state != ScanState::StateChanged {
+                break;
+            }
+            self.take_changes();
+            if self.scanner.is_done() {
+                self.state = ScanState::Done;
+                break;
+            }
+        }
+        let is_over = matches!(self.state, ScanState::Done | ScanState::NeedsLocalInfile);
+        // A packet that may have to be rewritten is passed on when it is whole.
+        self.held = if self.hides_changes { self.scanner.pending_kept() } else { 0 };
+        if is_over && self.scanned < self.buffer.len() {
+            self.state = ScanState::Broken(highgate_mysql::scan::ScanError::Unexpected);
+        }
+    }
+}
+
+/// Writes two slices as one, to a server.
+pub(crate) async fn send_both(
+    slot: &Slot<Grant>,
+    server: &mut ServerConnection,
+    first: &[u8],
+    rest: &[u8],
+) -> Result<(), Stopped> {
+    let total = first.len() + rest.len();
+    let mut sent = 0;
+    poll_fn(|cx| {
+        while sent < total {
+            let head = first.get(sent..).unwrap_or_default();
+            let tail = rest.get(sent.saturating_sub(first.len())..).unwrap_or_default();
+            let written = if head.is_empty() {
+                server.transport.poll_write(cx, tail)
+            } else {
+                server.transport.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(tail)])
+            };
+            match written {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Stopped::ServerClosed)),
+                Poll::Ready(Ok(count)) => sent += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Stopped::Server(error))),
+                Poll::Pending => {
+                    return match slot.interrupted() {
+                        None | Some(Interrupt::Drain) => Poll::Pending,
+                        Some(told) => Poll::Ready(Err(Stopped::Told(told))),
+                    };
+                }
+            }
+        }
+        server.transport.poll_flush(cx).map_err(Stopped::Server)
+    })
+    .await
+}
+
+impl Space {
+    /// Reads once more of an answer that is for Highgate itself. True at its end.
+    ///
+    /// Cancel safe: no; the server connection must be closed.
+    pub(crate) async fn receive(
+        &mut self,
+        slot: &Slot<Grant>,
+        server: &mut ServerConnection,
+    ) -> Result<bool, Stopped> {
+        let count = poll_fn(|cx| match server.transport.poll_read(cx, self.buffer.room()) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(Stopped::ServerClosed)),
+            Poll::Ready(Ok(count)) => Poll::Ready(Ok(count)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Stopped::Server(error))),
+            Poll::Pending => match slot.interrupted() {
+                None | Some(Interrupt::Drain) => Poll::Pending,
+                Some(told) => Poll::Ready(Err(Stopped::Told(told))),
+            },
+        })
+        .await?;
+        self.buffer.filled(count);
+        self.received += count as u64;
+        self.scan();
+        match self.state {
+            ScanState::Done => Ok(true),
+            ScanState::More | ScanState::StateChanged => Ok(false),
+            ScanState::Broken(error) => Err(Stopped::Broken(error.to_string())),
+            ScanState::NeedsLocalInfile => {
+                Err(Stopped::Broken("the server asked for a file nobody offered".to_owned()))
+            }
+        }
+    }
+
+    /// Takes the bytes that were scanned.
+    pub(crate) fn take_scanned(&mut self) -> Vec<u8> {
+        let bytes = self.buffer.bytes().get(..self.scanned).unwrap_or_default().to_vec();
+        self.buffer.consume(self.scanned);
+        self.scanned = 0;
+        bytes
+    }
+}

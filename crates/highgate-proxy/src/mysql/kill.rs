@@ -1,0 +1,44 @@
+//! Ending what runs on a server: by a connection of its own, since the one it runs on is busy.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use highgate_io::clock;
+
+use crate::{mysql::{ask::Asker, open::Door}, worker::Worker};
+
+/// Time for a kill. Beyond it the statement ends with its connection, when the server notices.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Starts a task that kills what runs on the server's connection `thread`, as the same account;
+/// `what` is QUERY or CONNECTION. The flag that it returns is set when that is over.
+pub(crate) fn start(
+    worker: &Rc<Worker>,
+    door: Door,
+    what: &'static str,
+    thread: u32,
+) -> Arc<AtomicBool> {
+    let over = Arc::new(AtomicBool::new(false));
+    let flag = over.clone();
+    worker.tasks.spawn(async move {
+        let deadline = clock::now() + PATIENCE;
+        let killed = match Asker::open(door, deadline).await {
+            Ok((mut asker, _)) => {
+                let statement = format!("KILL {what} {thread}");
+                asker.query(&statement, deadline).await.map(drop).map_err(|e| e.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = killed {
+            tracing::debug!(thread, "a statement could not be killed: {why}");
+        }
+        flag.store(true, Ordering::Relaxed);
+    });
+    over
+}

@@ -1,0 +1,81 @@
+//! LOAD DATA LOCAL: the client's file on its way to the server.
+
+use highgate_core::{
+    events::{Event, Kind, Severity},
+    track::CommandFacts,
+};
+use highgate_mysql::{packet::HEADER_LEN, sql};
+
+use crate::{
+    mysql::{
+        acquire::Lease,
+        client_stream::Unread,
+        command::RestSpace,
+        exchange::{Peers, send_both},
+        session::Session,
+    },
+    session::Ending,
+};
+
+/// Longest packet of a file that is taken in one piece.
+const MAX_PACKET: u64 = 0xff_ffff;
+
+impl Session<'_> {
+    /// The server asks for a file: only the one that this client's own statement names is passed
+    /// on, and only for an account that may.
+    pub(crate) async fn local_infile(
+        &mut self,
+        lease: &mut Lease,
+        facts: &CommandFacts<'_>,
+        space: &mut RestSpace,
+    ) -> Result<(), super::forward::Tried> {
+        use super::forward::Tried;
+        let asked = space.exchange.scanner.local_infile().unwrap_or_default().to_vec();
+        let mut scratch = sql::Scratch::new();
+        let named = facts.text.and_then(|text| {
+            let analysis = sql::analyze(text, facts.mode, &mut scratch);
+            analysis.local_file.map(<[u8]>::to_vec)
+        });
+        if !self.user.local_infile || named.as_deref() != Some(&*asked) {
+            let server = lease.connection.server();
+            let text = "a server asked for a file that no statement of its client names; blocked";
+            let event = Event::new(Severity::Error, Kind::Refusal, text)
+                .backend(&server.backend)
+                .server(&server.name)
+                .session(self.context.presence.info.id);
+            self.context.worker.shared.event(event);
+            return Err(Tried::Ended(Ending::ServerFailed("asked for a file".to_owned())));
+        }
+        let mut peers = Peers {
+            context: self.context,
+            client: &mut self.client,
+            server: &mut lease.connection,
+        };
+        if let Err(stopped) = peers.pass_on(&mut space.exchange).await {
+            return Err(Tried::Ended(Ending::ServerFailed(format!("{stopped:?}"))));
+        }
+        // The file follows the command in the inbox, which is not needed any more.
+        self.client.inbox.consume(self.command_wire.saturating_sub(self.consumed_ahead));
+        self.consumed_ahead = self.command_wire;
+        loop {
+            let framed = self.client.message(self.context, MAX_PACKET).await.map_err(|unread| {
+                let Unread::Told(_) = unread else {
+                    return Tried::Ended(unread.ending(Ending::IdleTimeout));
+                };
+                Tried::Ended(Ending::Killed)
+            })?;
+            let packet = self.client.inbox.bytes().get(..framed.wire).unwrap_or_default();
+            let sent = send_both(&self.context.slot, &mut lease.connection, packet, &[]).await;
+            if let Err(stopped) = sent {
+                return Err(Tried::Ended(Ending::ServerFailed(format!("{stopped:?}"))));
+            }
+            let is_last = framed.wire == HEADER_LEN;
+            self.client.inbox.consume(framed.wire);
+            if is_last {
+                let next = framed.seq.wrapping_add(1);
+                space.exchange.file_sent(next);
+                return Ok(());
+            }
+        }
+    }
+}

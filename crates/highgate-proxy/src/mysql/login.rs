@@ -1,0 +1,222 @@
+//! The login of a client: the shell around `highgate_mysql::client_login`.
+
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
+
+use highgate_config::{Listener, TlsMode, UserName};
+use highgate_core::events::{Event, Kind, Severity};
+use highgate_io::{tasks, tls, transport::Transport};
+use highgate_mysql::{
+    Capabilities, StatusFlags, auth,
+    client_login::{ClientAction, ClientLogin, ClientLoginSettings, Login, Nonce},
+    packet::HEADER_LEN,
+};
+
+use crate::{
+    facts::BackendFacts,
+    listener::ListenerState,
+    mysql::{
+        accounts::{self, Denied},
+        answer,
+        client_stream::ClientStream,
+    },
+    session::{Context, Ending},
+};
+
+/// Longest packet of a login: servers take 16 MiB here, no client sends more than a few hundred
+/// bytes and its attributes (64 KiB).
+const MAX_LOGIN_PACKET: u64 = 128 * 1024;
+/// Failed logins of a listener between two events about them.
+const FAILURES_PER_EVENT: u64 = 100;
+
+/// A client that is who it says.
+#[derive(Debug)]
+pub(crate) struct LoggedInClient {
+    pub(crate) stream: ClientStream,
+    pub(crate) login: Login,
+    pub(crate) user: Arc<highgate_config::User>,
+    pub(crate) nonce: Nonce,
+}
+
+/// What a login is run with.
+pub(crate) struct Entrance<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) listener: &'a ListenerState,
+    pub(crate) settings: &'a Listener,
+    pub(crate) facts: &'a BackendFacts,
+    pub(crate) from: Option<SocketAddr>,
+}
+
+/// Greets the client and goes through its login. The OK is sent by the caller, who may still refuse.
+///
+/// Cancel safe: no; a packet may be half written. The connection is closed.
+pub(crate) async fn run(
+    entrance: Entrance<'_>,
+    mut stream: ClientStream,
+) -> Result<LoggedInClient, Ending> {
+    let Entrance { context, settings, facts, .. } = &entrance;
+    let nonce = nonce().map_err(Ending::ClientFailed)?;
+    let tls = entrance.listener.tls.load_full();
+    let mut login = ClientLogin::new(login_settings(&entrance, &stream, nonce, tls.is_some()));
+    let mut greeting = Vec::with_capacity(128);
+    login.greeting(&mut greeting);
+    stream.send(context, &greeting).await?;
+    let _ = (settings, facts);
+    let mut action = next(&entrance, &mut stream, &mut login).await?;
+    let mut user = None;
+    loop {
+        action = match action {
+            ClientAction::Done(done) => {
+                let user = user.ok_or_else(|| Ending::Refused("no account".to_owned()))?;
+                return Ok(LoggedInClient { stream, login: *done, user, nonce });
+            }
+            ClientAction::Refused { answer, seq } => {
+                failed(&entrance, &answer.text);
+                stream.send(context, &answer::error(&answer, seq)).await?;
+                return Err(Ending::Refused(answer.text));
+            }
+            ClientAction::LookUp { user: name, .. } => {
+                let shared = &context.worker.shared;
+                let policy = context.worker.snapshot().policy.clone();
+                let address = entrance.from.map(|from| from.ip());
+                match accounts::look_up(&policy, &name, address, &shared.learned_sha2) {
+                    Ok((found, account)) => {
+                        user = Some(found);
+                        login.account(Some(account))
+                    }
+                    Err(why) => {
+                        denied(&entrance, &name, why);
+                        login.account(None)
+                    }
+                }
+            }
+            ClientAction::Send(packets) => {
+                stream.send(context, &packets).await?;
+                next(&entrance, &mut stream, &mut login).await?
+            }
+            ClientAction::StartTls => {
+                stream = start_tls(stream, tls.as_ref().clone()).await?;
+                login.tls_started();
+                next(&entrance, &mut stream, &mut login).await?
+            }
+            ClientAction::Verify(check) => {
+                // Thousands of rounds of hashing: not on a data worker.
+                let is_right = tasks::blocking(move || check.run()).await.unwrap_or(false);
+                login.checked(is_right)
+            }
+            ClientAction::RsaDecrypt { bytes } => {
+                let key = context.worker.shared.rsa.clone();
+                let plain = tasks::blocking(move || key.and_then(|key| key.decrypt(&bytes).ok()));
+                login.decrypted(plain.await.flatten().map(auth::Secret::new))
+            }
+        };
+    }
+}
+
+fn login_settings(
+    entrance: &Entrance<'_>,
+    stream: &ClientStream,
+    nonce: Nonce,
+    has_tls: bool,
+) -> ClientLoginSettings {
+    let Entrance { context, settings, facts, .. } = entrance;
+    let mut capabilities = facts.capabilities;
+    capabilities.set(Capabilities::SSL, has_tls && !matches!(stream.transport, Transport::Unix(_)));
+    let version = if settings.server_version.is_empty() {
+        facts.version.clone()
+    } else {
+        settings.server_version.clone()
+    };
+    ClientLoginSettings {
+        version,
+        connection_id: context.presence.info.id,
+        nonce,
+        capabilities,
+        collation: facts.collation,
+        status: StatusFlags::AUTOCOMMIT,
+        plugin: auth::NATIVE,
+        is_private: stream.transport.is_private(),
+        requires_tls: settings.tls.mode >= TlsMode::Required,
+        rsa_public_key: context.worker.shared.rsa.as_ref().map(|key| key.public_pem().to_vec()),
+    }
+}
+
+fn nonce() -> std::io::Result<Nonce> {
+    let mut random = [0; auth::ed25519::NONCE_LEN];
+    highgate_io::entropy::fill(&mut random)?;
+    Ok(Nonce::from_random(random))
+}
+
+async fn next(
+    entrance: &Entrance<'_>,
+    stream: &mut ClientStream,
+    login: &mut ClientLogin,
+) -> Result<ClientAction, Ending> {
+    let framed = stream
+        .message(entrance.context, MAX_LOGIN_PACKET)
+        .await
+        .map_err(|unread| unread.ending(Ending::HandshakeTimeout))?;
+    let packet = stream.inbox.bytes().get(HEADER_LEN..framed.wire).unwrap_or_default();
+    let action = login.packet(framed.seq, packet);
+    stream.inbox.consume(framed.wire);
+    Ok(action)
+}
+
+async fn start_tls(
+    mut stream: ClientStream,
+    config: Option<Arc<rustls::ServerConfig>>,
+) -> Result<ClientStream, Ending> {
+    // Bytes behind the request came in the clear: somebody may have injected them.
+    if !stream.inbox.is_empty() {
+        return Err(Ending::ClientProtocol("bytes follow the request for TLS".to_owned()));
+    }
+    let (Some(config), Some(tcp)) = (config, stream.transport.take_tcp()) else {
+        return Err(Ending::ClientProtocol("TLS was asked for and not offered".to_owned()));
+    };
+    let accepted = tls::accept(config, tcp).await.map_err(Ending::ClientFailed)?;
+    stream.transport = Transport::TlsServer(Box::new(accepted));
+    Ok(stream)
+}
+
+/// Ends the login where it takes longer than allowed, TLS and slow checks included.
+pub(crate) async fn within<T>(
+    context: &Context,
+    login: impl Future<Output = Result<T, Ending>>,
+) -> Result<T, Ending> {
+    let mut login = std::pin::pin!(login);
+    poll_fn(|cx| match login.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(done),
+        Poll::Pending => match context.slot.interrupted() {
+            Some(crate::slots::Interrupt::Deadline) => Poll::Ready(Err(Ending::HandshakeTimeout)),
+            Some(crate::slots::Interrupt::Kill) => Poll::Ready(Err(Ending::Killed)),
+            _ => Poll::Pending,
+        },
+    })
+    .await
+}
+
+fn denied(entrance: &Entrance<'_>, name: &str, why: Denied) {
+    let session = entrance.context.presence.info.id;
+    tracing::debug!(session, user = name, "login denied: {why}");
+}
+
+/// Counts a failed login; the first, and each hundredth, is an event.
+pub(crate) fn failed(entrance: &Entrance<'_>, why: &str) {
+    use std::sync::atomic::Ordering;
+    let before = entrance.listener.login_failures.fetch_add(1, Ordering::Relaxed);
+    if before.is_multiple_of(FAILURES_PER_EVENT) {
+        let from = entrance.from.map_or_else(|| "a local client".to_owned(), |a| a.ip().to_string());
+        let text = format!(
+            "login on listener {} from {from} failed: {why} ({} failed so far)",
+            entrance.listener.name,
+            before + 1
+        );
+        let session = entrance.context.presence.info.id;
+        let event = Event::new(Severity::Warning, Kind::Login, text).session(session);
+        entrance.context.worker.shared.event(event);
+    }
+}
+
+/// The account's name, as tables key it.
+pub(crate) fn user_name(login: &Login) -> UserName {
+    UserName::from(login.user.as_str())
+}

@@ -1,0 +1,220 @@
+//! Opening a connection to a server and logging in.
+
+use std::{future::poll_fn, io, sync::Arc, time::Instant};
+
+use highgate_config::{Backend, SendProxy, TlsMode};
+use highgate_core::{server::TrafficFailure, state::ConnState};
+use highgate_io::{clock, connect, proxy_protocol, rsa, tasks, tls, transport::Transport};
+use highgate_mysql::{
+    Capabilities,
+    auth::{Proof, Secret},
+    greeting::Greeting,
+    packet::{HEADER_LEN, Header},
+    server_login::{
+        Credential, Opened, ServerAction, ServerLogin, ServerLoginError, ServerLoginSettings,
+        TlsWish,
+    },
+};
+
+use crate::{facts, mysql::server_connection::LoggedIn};
+
+/// Longest packet of a login; servers stay far below.
+const MAX_LOGIN_PACKET: u32 = 64 * 1024;
+
+/// How to get in.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    pub(crate) target: connect::Target,
+    /// The name that a certificate must have.
+    pub(crate) host: String,
+    pub(crate) user: String,
+    pub(crate) proof: Proof,
+    pub(crate) schema: Option<String>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) collation: u8,
+    pub(crate) backend: Arc<Backend>,
+    /// Client and listener address, for a PROXY header.
+    pub(crate) announced: Option<(std::net::SocketAddr, std::net::SocketAddr)>,
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+/// Why a server could not be logged in to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("no connection: {0}")]
+    Connect(#[source] io::Error),
+    #[error("the connection failed during login: {0}")]
+    Lost(#[source] io::Error),
+    #[error("no login within the time allowed")]
+    Timeout,
+    #[error("TLS: {0}")]
+    Tls(#[source] io::Error),
+    #[error("{0}")]
+    Login(#[from] ServerLoginError),
+}
+
+impl OpenError {
+    /// What it says about the server's health; `None` for what is the account's or ours.
+    pub(crate) fn failure(&self) -> Option<TrafficFailure> {
+        use io::ErrorKind::{ConnectionRefused, TimedOut};
+        Some(match self {
+            Self::Connect(error) => match error.kind() {
+                ConnectionRefused => TrafficFailure::Refused,
+                TimedOut => TrafficFailure::Timeout,
+                _ => TrafficFailure::Unreachable,
+            },
+            Self::Lost(_) => TrafficFailure::Lost,
+            Self::Timeout => TrafficFailure::Timeout,
+            Self::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
+                TrafficFailure::Garbage
+            }
+            Self::Login(_) | Self::Tls(_) => return None,
+        })
+    }
+}
+
+/// Connects and logs in by `deadline`.
+///
+/// Cancel safe: yes; a dropped call closes what it opened.
+pub(crate) async fn open(door: Door, deadline: Instant) -> Result<(LoggedIn, Greeting), OpenError> {
+    let transport = connect::connect(&door.target, deadline).await.map_err(OpenError::Connect)?;
+    clock::before(deadline, log_in(door, transport)).await.unwrap_or(Err(OpenError::Timeout))
+}
+
+async fn log_in(door: Door, mut transport: Transport) -> Result<(LoggedIn, Greeting), OpenError> {
+    let header = match door.backend.send_proxy {
+        SendProxy::Off => Vec::new(),
+        SendProxy::V1 => proxy_protocol::encode_v1(door.announced),
+        SendProxy::V2 => proxy_protocol::encode_v2(door.announced),
+    };
+    send(&mut transport, &header).await?;
+    let settings = ServerLoginSettings {
+        user: door.user,
+        credential: Credential::Own(door.proof),
+        schema: door.schema.clone(),
+        capabilities: door.capabilities,
+        collation: door.collation,
+        attributes: vec![("program_name".to_owned(), "highgate".to_owned())],
+        tls: wish(door.backend.tls.mode),
+        is_private: transport.is_private(),
+        allows_clear: false,
+        zstd_level: None,
+    };
+    let opened = dialogue(ServerLogin::new(settings), &mut transport, &door.host, door.tls).await?;
+    let Opened { greeting, capabilities, .. } = opened;
+    let flavor = facts::flavor(&greeting);
+    let state = ConnState::new(flavor, u16::from(door.collation), door.schema.as_deref());
+    let thread = greeting.connection_id;
+    Ok((LoggedIn { transport, capabilities, thread, state }, greeting))
+}
+
+fn wish(mode: TlsMode) -> TlsWish {
+    match mode {
+        TlsMode::Disabled => TlsWish::Disabled,
+        TlsMode::Preferred => TlsWish::Preferred,
+        TlsMode::Required | TlsMode::VerifyCa | TlsMode::VerifyIdentity => TlsWish::Required,
+    }
+}
+
+async fn dialogue(
+    mut login: ServerLogin,
+    transport: &mut Transport,
+    host: &str,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Result<Opened, OpenError> {
+    let (seq, payload) = receive(transport).await?;
+    let mut action = login.packet(seq, &payload);
+    loop {
+        action = match action {
+            ServerAction::Done(opened) => return Ok(*opened),
+            ServerAction::Failed(error) => return Err(error.into()),
+            ServerAction::Send(packets) => {
+                send(transport, &packets).await?;
+                let (seq, payload) = receive(transport).await?;
+                login.packet(seq, &payload)
+            }
+            ServerAction::Wait => {
+                let (seq, payload) = receive(transport).await?;
+                login.packet(seq, &payload)
+            }
+            ServerAction::StartTls(packets) => {
+                send(transport, &packets).await?;
+                start_tls(transport, host, tls.clone()).await?;
+                login.tls_started()
+            }
+            ServerAction::RsaEncrypt { public_key_pem, bytes } => {
+                let sealed = tasks::blocking(move || rsa::encrypt(&public_key_pem, bytes.expose()));
+                match sealed.await.and_then(Result::ok) {
+                    Some(sealed) => login.encrypted(&sealed),
+                    None => return Err(ServerLoginError::Unexpected.into()),
+                }
+            }
+            ServerAction::AskClient { .. }
+            | ServerAction::AskClientMore(_)
+            | ServerAction::TellClientMore(_) => return Err(ServerLoginError::Unexpected.into()),
+        };
+    }
+}
+
+async fn start_tls(
+    transport: &mut Transport,
+    host: &str,
+    config: Option<Arc<rustls::ClientConfig>>,
+) -> Result<(), OpenError> {
+    let config = match config {
+        Some(config) => config,
+        None => tls::towards_servers(tls::Verify::Nothing, None, None)
+            .map_err(|error| OpenError::Tls(io::Error::other(error.to_string())))?,
+    };
+    let Some(stream) = transport.take_tcp() else {
+        return Err(OpenError::Tls(io::Error::other("TLS runs over TCP only")));
+    };
+    let stream = tls::connect(config, host, stream).await.map_err(OpenError::Tls)?;
+    *transport = Transport::TlsClient(Box::new(stream));
+    Ok(())
+}
+
+/// Sends all of `bytes` during a login.
+pub(crate) async fn send(transport: &mut Transport, bytes: &[u8]) -> Result<(), OpenError> {
+    let mut sent = 0;
+    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+        match poll_fn(|cx| transport.poll_write(cx, rest)).await.map_err(OpenError::Lost)? {
+            0 => return Err(OpenError::Lost(io::ErrorKind::WriteZero.into())),
+            count => sent += count,
+        }
+    }
+    poll_fn(|cx| transport.poll_flush(cx)).await.map_err(OpenError::Lost)
+}
+
+/// Receives one packet during a login, and not a byte more: TLS may start behind it.
+async fn receive(transport: &mut Transport) -> Result<(u8, Vec<u8>), OpenError> {
+    let mut header = [0; HEADER_LEN];
+    receive_exact(transport, &mut header).await?;
+    let header = Header::parse(header);
+    if header.len > MAX_LOGIN_PACKET {
+        let error = io::Error::new(io::ErrorKind::InvalidData, "the packet is too long for a login");
+        return Err(OpenError::Lost(error));
+    }
+    let mut payload = vec![0; header.len as usize];
+    receive_exact(transport, &mut payload).await?;
+    Ok((header.seq, payload))
+}
+
+pub(crate) async fn receive_exact(
+    transport: &mut Transport,
+    bytes: &mut [u8],
+) -> Result<(), OpenError> {
+    let mut at = 0;
+    while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
+        match poll_fn(|cx| transport.poll_read(cx, rest)).await.map_err(OpenError::Lost)? {
+            0 => return Err(OpenError::Lost(io::ErrorKind::UnexpectedEof.into())),
+            count => at += count,
+        }
+    }
+    Ok(())
+}
+
+/// What a stored secret of the configuration is worth at a server.
+pub(crate) fn proof_of(secret: &str) -> Proof {
+    Proof::Clear(Secret::new(secret))
+}

@@ -1,0 +1,185 @@
+//! Bringing a leased connection to the session's state: carries out the steps of
+//! `highgate_core::prepare`, one by one, each checked before the next.
+
+use std::sync::Arc;
+
+use highgate_core::{
+    prepare::{self, Step, TRACK},
+    settle,
+    state::{ConnState, SessionState},
+};
+use highgate_mysql::{Answer, packet::PacketWriter, reply::ErrPacket, scan::CommandKind};
+
+use crate::{
+    mysql::{
+        exchange::{Space, Stopped, send_both},
+        server_connection::ServerConnection,
+    },
+    pool::Grant,
+    slots::Slot,
+};
+
+/// Why a connection could not be brought to a session's state.
+#[derive(Debug)]
+pub(crate) enum Unprepared {
+    /// The server is not as far as the read must see.
+    Behind,
+    /// The connection is of no use any more.
+    Stopped(Stopped),
+    /// The server refused a step: the answer is the client's own where the step is.
+    Refused { answer: Answer, is_clients: bool },
+}
+
+/// Carries out `steps`.
+///
+/// Cancel safe: no; the connection must be closed.
+pub(crate) async fn run(
+    slot: &Slot<Grant>,
+    server: &mut ServerConnection,
+    steps: &[Step],
+    space: &mut Space,
+    mut captured: Option<&mut SessionState>,
+) -> Result<(), Unprepared> {
+    for id in std::mem::take(&mut server.to_close) {
+        close_statement(slot, server, id).await.map_err(Unprepared::Stopped)?;
+    }
+    for step in steps {
+        let refused = one(slot, server, step, space, captured.as_deref_mut()).await?;
+        let Some(answer) = refused else { continue };
+        prepare::failed(&mut server.state, step);
+        let is_clients = matches!(step, Step::InitDb { .. } | Step::Prepare { .. });
+        return Err(Unprepared::Refused { answer, is_clients });
+    }
+    Ok(())
+}
+
+/// One step; gives the server's refusal.
+async fn one(
+    slot: &Slot<Grant>,
+    server: &mut ServerConnection,
+    step: &Step,
+    space: &mut Space,
+    state: Option<&mut SessionState>,
+) -> Result<Option<Answer>, Unprepared> {
+    let (kind, payload) = command(step);
+    let mut packet = Vec::with_capacity(payload.len() + 4);
+    PacketWriter::new(&mut packet, 0).payload(&payload);
+    space.reset(kind, server.capabilities, 1);
+    send_both(slot, server, &packet, &[]).await.map_err(Unprepared::Stopped)?;
+    if kind == CommandKind::NoReply {
+        prepare::applied(&mut server.state, step);
+        return Ok(None);
+    }
+    let answer = whole_answer(slot, server, space).await.map_err(Unprepared::Stopped)?;
+    if space.scanner.error().is_some() {
+        return Ok(Some(refusal(space.scanner.last_packet())));
+    }
+    match step {
+        Step::CausalWait { expect, .. } if first_field(&answer) != Some(expect) => {
+            return Err(Unprepared::Behind);
+        }
+        Step::CaptureLastInsertId => {
+            let number = first_field(&answer).and_then(|text| std::str::from_utf8(text).ok());
+            let (Some(number), Some(state)) = (number.and_then(|n| n.parse().ok()), state) else {
+                return Err(Unprepared::Stopped(Stopped::Broken("no insert id".to_owned())));
+            };
+            settle::captured(state, &mut server.state, number);
+        }
+        Step::Prepare { text, under } => {
+            let Some(prepared) = space.scanner.prepared() else {
+                return Err(Unprepared::Stopped(Stopped::Broken("no statement id".to_owned())));
+            };
+            let (text, under) = (Arc::clone(text), Arc::clone(under));
+            let old = server.state.prepared(prepared.statement_id, text, under);
+            if let Some(old) = old {
+                close_statement(slot, server, old).await.map_err(Unprepared::Stopped)?;
+            }
+        }
+        _ => {}
+    }
+    prepare::applied(&mut server.state, step);
+    Ok(None)
+}
+
+/// Closes a statement that the server keeps and nobody uses any more; has no answer.
+pub(crate) async fn close_statement(
+    slot: &Slot<Grant>,
+    server: &mut ServerConnection,
+    id: u32,
+) -> Result<(), Stopped> {
+    let mut packet = vec![5, 0, 0, 0, 0x19];
+    packet.extend(id.to_le_bytes());
+    send_both(slot, server, &packet, &[]).await
+}
+
+/// The command that a step is.
+fn command(step: &Step) -> (CommandKind, Vec<u8>) {
+    let query = |text: &[u8]| (CommandKind::Query, [&[0x03], text].concat());
+    match step {
+        Step::CaptureLastInsertId => query(b"SELECT LAST_INSERT_ID()"),
+        Step::CausalWait { text, .. } | Step::Set { text, .. } => query(text),
+        Step::CloseStatement(id) => {
+            (CommandKind::NoReply, [&[0x19], id.to_le_bytes().as_slice()].concat())
+        }
+        Step::InitDb { schema, .. } => {
+            (CommandKind::Simple, [&[0x02], schema.as_bytes()].concat())
+        }
+        Step::Prepare { text, .. } => (CommandKind::Prepare, [&[0x16], &**text].concat()),
+        Step::ResetConnection => (CommandKind::Simple, vec![0x1f]),
+        Step::SetLastInsertId(id) => query(format!("SET LAST_INSERT_ID = {id}").as_bytes()),
+        Step::SetTransaction(text) => query(text.as_bytes()),
+        Step::Track => query(TRACK.as_bytes()),
+    }
+}
+
+/// Reads a whole answer of ours; it is small.
+async fn whole_answer(
+    slot: &Slot<Grant>,
+    server: &mut ServerConnection,
+    space: &mut Space,
+) -> Result<Vec<u8>, Stopped> {
+    let mut answer = Vec::new();
+    while !space.receive(slot, server).await? {
+        answer.extend(space.take_scanned());
+        if answer.len() > 1 << 20 {
+            return Err(Stopped::Broken("an answer to a step is far too long".to_owned()));
+        }
+    }
+    answer.extend(space.take_scanned());
+    Ok(answer)
+}
+
+/// The first field of the first row of a text result.
+fn first_field(answer: &[u8]) -> Option<&[u8]> {
+    use highgate_mysql::packet::{Reader, split_packet};
+    let (_, count, mut rest) = split_packet(answer)?;
+    let columns = Reader::new(count).lenenc_int().ok()?;
+    for _ in 0..columns {
+        (_, _, rest) = split_packet(rest)?;
+    }
+    let (_, mut packet, behind) = split_packet(rest)?;
+    if packet.first() == Some(&0xfe) && packet.len() < 9 {
+        (_, packet, _) = split_packet(behind)?;
+    }
+    Reader::new(packet).lenenc_bytes().ok()
+}
+
+fn refusal(packet: &[u8]) -> Answer {
+    match ErrPacket::parse(packet) {
+        Ok(err) => Answer {
+            code: err.code,
+            sqlstate: err.sqlstate.unwrap_or(*b"HY000"),
+            text: err.text(),
+        },
+        Err(_) => highgate_mysql::error_code::ER_UNKNOWN_ERROR.answer("the server's error is unreadable"),
+    }
+}
+
+/// Tells that a connection tracks changes of state, right after its login.
+pub(crate) fn first_steps(state: &ConnState) -> Vec<Step> {
+    use highgate_mysql::sql::Flavor;
+    match state.flavor {
+        Flavor::MariaDb | Flavor::MySql => vec![Step::Track],
+        Flavor::MatrixOne | Flavor::StarRocks | Flavor::Unknown => Vec::new(),
+    }
+}

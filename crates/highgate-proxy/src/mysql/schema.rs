@@ -1,0 +1,184 @@
+//! What touches a server only for the session's sake: its schema at login, its change of user.
+
+use highgate_core::track;
+use highgate_io::clock;
+use highgate_mysql::{
+    Answer, StatusFlags,
+    client_login::{ClientAction, ClientLogin, ClientLoginSettings},
+    packet::HEADER_LEN,
+};
+
+use crate::{
+    mysql::{
+        accounts,
+        acquire::{self, AcquireError, Order, Wish},
+        answer,
+        client_stream::Framed,
+        prepare::{self, Unprepared},
+        session::{Session, who},
+        wash,
+    },
+    session::Ending,
+};
+
+impl Session<'_> {
+    /// Whether the schema of the login exists for this account, as the server says.
+    ///
+    /// With a pooled connection that is in that schema already, this asks nobody. Where no server
+    /// can be reached the login goes on: its commands will say what is wrong.
+    pub(crate) async fn check_schema(&mut self) -> Result<(), Answer> {
+        let backend = self.user.backend.clone().unwrap_or_else(|| self.settings.backend.clone());
+        let order = Order {
+            backend: &backend,
+            wish: Wish::Reader,
+            server: None,
+            exclude: &[],
+            profile: &self.state.profile,
+            started: clock::now(),
+        };
+        let snapshot = self.context.worker.snapshot();
+        let can_serve = snapshot.placement.groups.get(&backend).is_some_and(|group| {
+            group.members.iter().any(|member| member.status.serves())
+        });
+        if !can_serve {
+            return Ok(());
+        }
+        let lease = acquire::acquire(self.context, &self.who, &mut self.keys, order).await;
+        let mut lease = match lease {
+            Ok(lease) => lease,
+            Err(error @ AcquireError::Denied { .. }) => return Err(error.answer()),
+            Err(_) => return Ok(()),
+        };
+        let mut space = self.context.worker.take_space();
+        let connection = &mut lease.connection;
+        let steps = &mut space.rest.steps;
+        let needs = highgate_core::prepare::Needs::default();
+        let fits = highgate_core::prepare::difference(
+            &self.state,
+            &mut connection.state,
+            &needs,
+            false,
+            steps,
+        );
+        let steps = std::mem::take(steps);
+        let mut refused = Ok(());
+        if fits.is_ok() {
+            let exchange = &mut space.rest.exchange;
+            let ran = prepare::run(&self.context.slot, connection, &steps, exchange, None).await;
+            match ran {
+                Ok(()) => {}
+                Err(Unprepared::Refused { answer, is_clients: true }) => refused = Err(answer),
+                Err(_) => return Ok(()),
+            }
+        }
+        self.context.worker.give_space(space);
+        if lease.connection.state.schema_unknown {
+            wash::start(self.context, lease);
+        } else {
+            let worker = &self.context.worker;
+            worker.pools.give(lease.connection, worker.now_ms());
+        }
+        refused
+    }
+
+    /// COM_CHANGE_USER: another login on the same connection.
+    pub(crate) async fn change_user(&mut self, framed: Framed) -> Result<(), Ending> {
+        let context = self.context;
+        let bytes = self.client.inbox.bytes();
+        let body = bytes.get(HEADER_LEN + 1..framed.wire).unwrap_or_default().to_vec();
+        let settings = ClientLoginSettings {
+            version: String::new(),
+            connection_id: context.presence.info.id,
+            nonce: self.nonce,
+            capabilities: self.capabilities,
+            collation: 45,
+            status: StatusFlags::AUTOCOMMIT,
+            plugin: highgate_mysql::auth::NATIVE,
+            is_private: self.client.transport.is_private(),
+            requires_tls: false,
+            rsa_public_key: None,
+        };
+        let (mut login, mut action) = ClientLogin::change_user(settings, &self.login, &body);
+        // Messages of the login come behind the command, which is taken out of the inbox first.
+        let behind = framed.wire;
+        self.client.inbox.consume(behind);
+        context.slot.set_deadline(context.worker.deadline(self.settings.handshake_timeout));
+        let mut found = None;
+        let done = loop {
+            action = match action {
+                ClientAction::Done(done) => break done,
+                ClientAction::Refused { answer, seq } => {
+                    self.client.send(context, &answer::error(&answer, seq)).await?;
+                    // As servers do: the connection ends.
+                    return Err(Ending::Refused(answer.text));
+                }
+                ClientAction::LookUp { user, .. } => {
+                    let policy = context.worker.snapshot().policy.clone();
+                    let address = self.who.from.map(|from| from.ip());
+                    let learned = &context.worker.shared.learned_sha2;
+                    match accounts::look_up(&policy, &user, address, learned) {
+                        Ok((user, account)) => {
+                            found = Some(user);
+                            login.account(Some(account))
+                        }
+                        Err(_) => login.account(None),
+                    }
+                }
+                ClientAction::Send(packets) => {
+                    self.client.send(context, &packets).await?;
+                    let framed = self
+                        .client
+                        .message(context, 64 * 1024)
+                        .await
+                        .map_err(|unread| unread.ending(Ending::HandshakeTimeout))?;
+                    let inbox = &mut self.client.inbox;
+                    let packet = inbox.bytes().get(HEADER_LEN..framed.wire).unwrap_or_default();
+                    let next = login.packet(framed.seq, packet);
+                    inbox.consume(framed.wire);
+                    next
+                }
+                ClientAction::Verify(check) => {
+                    let run = highgate_io::tasks::blocking(move || check.run());
+                    login.checked(run.await.unwrap_or(false))
+                }
+                ClientAction::StartTls | ClientAction::RsaDecrypt { .. } => login.decrypted(None),
+            };
+        };
+        context.slot.set_deadline(None);
+        let Some(user) = found else { return Err(Ending::Refused("no account".to_owned())) };
+        self.changed(user, *done).await?;
+        // The caller takes the command out once more: it finds nothing of it.
+        self.consumed_ahead = behind;
+        Ok(())
+    }
+
+    async fn changed(
+        &mut self,
+        user: std::sync::Arc<highgate_config::User>,
+        login: highgate_mysql::client_login::Login,
+    ) -> Result<(), Ending> {
+        if let Some(lease) = self.lease.take() {
+            wash::start(self.context, lease);
+        }
+        self.forget_lease();
+        self.who = who(&user, &login, self.who.from, self.who.to);
+        self.keys.clear();
+        self.user = user;
+        let schema = login.schema.as_deref();
+        track::changed_user(&mut self.state, &login.user, schema, login.collation);
+        self.rules_number = None;
+        self.login = login;
+        let seq = self.login.seq;
+        if self.state.schema().is_some()
+            && let Err(refusal) = self.check_schema().await
+        {
+            let packet = answer::error(&refusal, seq);
+            self.client.send(self.context, &packet).await?;
+            return Err(Ending::Refused(refusal.text));
+        }
+        self.introduce();
+        let mut packets = std::mem::take(&mut self.login.before_ok);
+        packets.extend(answer::ok(self.capabilities, self.status(), "", seq));
+        self.client.send(self.context, &packets).await
+    }
+}

@@ -1,0 +1,301 @@
+//! A mysql session: login, then commands until its ending.
+
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
+use highgate_config::{Listener, User};
+use highgate_core::{
+    pins::PinSet,
+    state::SessionState,
+};
+use highgate_io::clock;
+use highgate_mysql::{
+    Capabilities, StatusFlags,
+    auth::{Proof, sha2},
+    client_login::{Login, Nonce},
+    error_code,
+    sql::LexMode,
+};
+
+use crate::{
+    buffer::Buffer,
+    listener::ListenerState,
+    mysql::{
+        acquire::{Keys, Lease, Who},
+        answer,
+        client_stream::{ClientStream, Unread},
+        login::{self, Entrance, LoggedInClient},
+        open,
+    },
+    proxy_header,
+    rule_cache::Number,
+    session::{Context, Ending},
+    session_info::{Activity, Identity},
+    shared::Accepted,
+    slots::Interrupt,
+};
+
+/// A session between login and ending.
+#[derive(Debug)]
+pub(crate) struct Session<'c> {
+    pub(crate) context: &'c Context,
+    pub(crate) listener: Arc<ListenerState>,
+    pub(crate) settings: Arc<Listener>,
+    pub(crate) user: Arc<User>,
+    pub(crate) client: ClientStream,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) who: Who,
+    pub(crate) keys: Keys,
+    pub(crate) state: SessionState,
+    pub(crate) lease: Option<Lease>,
+    /// The backend of the lease.
+    pub(crate) holds: Option<highgate_config::BackendName>,
+    /// Its transaction was lost with its connection; the next command is told so.
+    pub(crate) lost: Option<PinSet>,
+    pub(crate) lex: LexMode,
+    pub(crate) rules_number: Option<Number>,
+    pub(crate) nonce: Nonce,
+    pub(crate) login: Login,
+    /// Bytes of the present command.
+    pub(crate) command_wire: usize,
+    /// Bytes of the present command that were taken out of the inbox already.
+    pub(crate) consumed_ahead: usize,
+    shown_pins: PinSet,
+}
+
+/// Serves a client from accept to its ending.
+///
+/// Cancel safe: no; all its connections are closed.
+pub(crate) async fn run(context: &Context, accepted: Accepted) -> Ending {
+    context.slot.set_waker(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
+    // What only a login needs is over, and freed, before the first command.
+    let (mut session, _permit) = match Box::pin(begin(context, accepted)).await {
+        Ok(session) => session,
+        Err(ending) => return ending,
+    };
+    let ending = session.serve().await;
+    context.shows(Activity::Ending);
+    session.finish(&ending).await;
+    ending
+}
+
+async fn begin(
+    context: &Context,
+    accepted: Accepted,
+) -> Result<(Session<'_>, crate::listener::ClientPermit), Ending> {
+    let settings = accepted.listener.settings.load_full();
+    let worker = &context.worker;
+    context.slot.set_deadline(worker.deadline(settings.handshake_timeout));
+    let mut transport = accepted.socket.attach().map_err(Ending::ClientFailed)?;
+    let header = proxy_header::read(context, &mut transport, accepted.peer, &settings).await?;
+    let from = header.source.or(accepted.peer);
+    let to = transport.local();
+    let mut inbox = Buffer::new(worker.buffers.clone());
+    if !header.rest.is_empty() {
+        inbox.extend(&header.rest);
+    }
+    let facts = worker.shared.facts_of(&settings.backend);
+    let entrance = Entrance {
+        context,
+        listener: &accepted.listener,
+        settings: &settings,
+        facts: &facts,
+        from,
+    };
+    let stream = ClientStream { transport, inbox };
+    let LoggedInClient { stream, login, user, nonce } =
+        login::within(context, login::run(entrance, stream)).await?;
+    let lex = facts.lex_mode();
+    let mut session = Session {
+        context,
+        capabilities: login.capabilities,
+        who: who(&user, &login, from, to),
+        keys: Keys::default(),
+        state: SessionState::new(
+            login.capabilities.bits(),
+            &login.user,
+            login.schema.as_deref().or(user.default_schema.as_deref()),
+            login.collation,
+        ),
+        lease: None,
+        holds: None,
+        lost: None,
+        lex,
+        rules_number: None,
+        nonce,
+        command_wire: 0,
+        consumed_ahead: 0,
+        shown_pins: PinSet::EMPTY,
+        listener: accepted.listener,
+        settings,
+        user,
+        client: stream,
+        login,
+    };
+    session.admit().await?;
+    Ok((session, accepted.permit))
+}
+
+/// In whose name the servers are logged in to.
+pub(crate) fn who(
+    user: &User,
+    login: &Login,
+    from: Option<std::net::SocketAddr>,
+    to: Option<std::net::SocketAddr>,
+) -> Who {
+    let name = user.server_user.clone().unwrap_or_else(|| login.user.clone());
+    let mut proofs = Vec::new();
+    if let Some(password) = &user.server_password {
+        proofs.push(open::proof_of(password.expose()));
+    } else {
+        proofs.push(login.proof.clone());
+        // While a password is rotated the servers may know the other one.
+        for stored in &user.passwords {
+            if let Ok(highgate_mysql::auth::StoredPassword::Clear(secret)) =
+                highgate_mysql::auth::StoredPassword::parse(stored.expose())
+            {
+                let proof = Proof::Clear(secret);
+                if !proofs.contains(&proof) {
+                    proofs.push(proof);
+                }
+            }
+        }
+    }
+    let fingerprint = fingerprint(proofs.first());
+    Who { user: name, proofs, fingerprint, capabilities: login.capabilities, from, to }
+}
+
+/// Half of a cryptographic hash: connections of one credential are found by it, and nobody can
+/// make another credential with the same one.
+fn fingerprint(proof: Option<&Proof>) -> u128 {
+    let (kind, bytes) = match proof {
+        Some(Proof::Clear(secret)) => (1, secret.expose()),
+        Some(Proof::Sha1(secret)) => (2, secret.expose()),
+        Some(Proof::Sha256(secret)) => (3, secret.expose()),
+        Some(Proof::None) | None => (0, &[][..]),
+    };
+    let hash = sha2::stage1(&[&[kind], bytes].concat());
+    hash.first_chunk::<16>().map_or(0, |half| u128::from_le_bytes(*half))
+}
+
+impl Session<'_> {
+    /// Makes sure that the schema of the login exists, as a server would, and sends the OK.
+    async fn admit(&mut self) -> Result<(), Ending> {
+        let seq = self.login.seq;
+        if self.state.schema().is_some()
+            && let Err(refusal) = self.check_schema().await
+        {
+            let packet = answer::error(&refusal, seq);
+            self.client.send(self.context, &packet).await?;
+            return Err(Ending::Refused(refusal.text));
+        }
+        self.introduce();
+        let status = self.status();
+        let mut packets = std::mem::take(&mut self.login.before_ok);
+        packets.extend(answer::ok(self.capabilities, status, "", seq));
+        self.client.send(self.context, &packets).await?;
+        self.context.slot.set_deadline(None);
+        Ok(())
+    }
+
+    /// Shows operators who this is.
+    pub(crate) fn introduce(&self) {
+        let program = self.login.attributes.iter().find(|(name, _)| name == "program_name");
+        self.context.presence.info.set_identity(Identity {
+            user: self.login.user.clone(),
+            schema: self.state.schema().unwrap_or_default().to_owned(),
+            program: program.map(|(_, value)| value.clone()).unwrap_or_default(),
+        });
+    }
+
+    /// Status flags of an answer by Highgate itself.
+    pub(crate) fn status(&self) -> StatusFlags {
+        let mut status = StatusFlags::empty();
+        status.set(StatusFlags::AUTOCOMMIT, self.state.autocommit);
+        status.set(StatusFlags::IN_TRANS, self.state.in_transaction());
+        status
+    }
+
+    /// Commands until the ending.
+    async fn serve(&mut self) -> Ending {
+        loop {
+            let framed = match self.next().await {
+                Ok(framed) => framed,
+                Err(ending) => return ending,
+            };
+            if let Err(ending) = self.command(framed).await {
+                return ending;
+            }
+            if self.context.slot.was_told(Interrupt::Drain) && self.is_at_safe_point() {
+                return Ending::Drained;
+            }
+            self.show_pins();
+        }
+    }
+
+    /// Waits for the next command, with the time-out that fits the session's state.
+    async fn next(
+        &mut self,
+    ) -> Result<crate::mysql::client_stream::Framed, Ending> {
+        let context = self.context;
+        if self.client.inbox.is_empty() {
+            context.shows(Activity::Idle);
+            let patience = if self.state.in_transaction() {
+                self.settings.idle_in_transaction_timeout
+            } else {
+                self.settings.client_timeout
+            };
+            context.slot.set_deadline(context.worker.deadline(patience));
+        }
+        let max = self.settings.max_allowed_packet;
+        loop {
+            match self.client.message(context, max).await {
+                Ok(framed) => {
+                    context.slot.set_deadline(None);
+                    return Ok(framed);
+                }
+                // Draining leaves a session alone while it holds something on a server.
+                Err(Unread::Told(Interrupt::Drain)) if !self.is_at_safe_point() => {
+                    context.slot.clear(Interrupt::Drain);
+                }
+                Err(Unread::TooLong) => {
+                    let answer = error_code::ER_NET_PACKET_TOO_LARGE
+                        .answer("Got a packet bigger than 'max_allowed_packet' bytes");
+                    // Best effort: the connection is closed in any case.
+                    let _ = self.client.send(context, &answer::error(&answer, 1)).await;
+                    return Err(Unread::TooLong.ending(Ending::IdleTimeout));
+                }
+                Err(unread) => return Err(unread.ending(Ending::IdleTimeout)),
+            }
+        }
+    }
+
+    fn is_at_safe_point(&self) -> bool {
+        self.lease.is_none() && self.client.inbox.is_empty()
+    }
+
+    /// Shows operators what binds the session, where that changed.
+    fn show_pins(&mut self) {
+        if self.shown_pins != self.state.pins {
+            self.shown_pins = self.state.pins;
+            self.context.presence.info.set_pins(self.shown_pins);
+        }
+    }
+
+    /// Says goodbye where there is something to say, and cleans up what the session leaves behind.
+    async fn finish(&mut self, ending: &Ending) {
+        let goodbye = match ending {
+            Ending::Killed => Some(error_code::ER_NEW_ABORTING_CONNECTION.answer("Connection was killed")),
+            Ending::Drained => Some(error_code::ER_SERVER_SHUTDOWN.answer("Server shutdown in progress")),
+            _ => None,
+        };
+        if let Some(goodbye) = goodbye {
+            let packet = answer::error(&goodbye, 0);
+            let by = clock::now() + std::time::Duration::from_millis(100);
+            // A client that does not read has no use for it.
+            let _ = clock::before(by, self.client.send(self.context, &packet)).await;
+        }
+        if let Some(lease) = self.lease.take() {
+            crate::mysql::wash::start(self.context, lease);
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! Puts the parts of the data path together: workers, listeners, the director, the tables.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::OwnedFd,
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use highgate_config::{Address, Config, Listener, ListenerName, NodeName, table::Table};
+use highgate_core::{
+    events::{Event, Kind, Severity},
+    snapshot::{Placement, Policy, Snapshot},
+};
+use highgate_io::{
+    clock, listen, rsa,
+    tasks::Stopper,
+    tls::TlsError,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    listener::{Bound, ListenerState},
+    monitor::View,
+    shared::Shared,
+    slots::Interrupt,
+    tables, tls_files,
+    worker::{self, Mail},
+};
+
+/// What a node is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its name.
+    pub name: NodeName,
+    /// Its number: the upper 8 bits of its session ids.
+    pub number: u8,
+    /// Data workers.
+    pub workers: usize,
+}
+
+/// Why a configuration could not be put in force on this node.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// An address can't be bound.
+    #[error("listener {listener}: cannot listen on {address}: {cause}")]
+    Bind {
+        /// The listener.
+        listener: ListenerName,
+        /// The address.
+        address: Address,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A certificate or key is unusable.
+    #[error("{place}: {cause}")]
+    Tls {
+        /// The listener or backend.
+        place: String,
+        /// What is wrong.
+        cause: TlsError,
+    },
+}
+
+/// The data path of one node.
+#[derive(Debug)]
+pub struct Node {
+    settings: Settings,
+    shared: Arc<Shared>,
+    view: Arc<Mutex<View>>,
+    listeners: Arc<Mutex<BTreeMap<ListenerName, Running>>>,
+    stopper: Stopper,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    inherited: Mutex<BTreeMap<(ListenerName, String), OwnedFd>>,
+}
+
+/// A listener that serves.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) state: Arc<ListenerState>,
+    pub(crate) sockets: Vec<Serving>,
+}
+
+/// One of its sockets.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    /// As configured.
+    pub(crate) wanted: Address,
+    /// As bound.
+    pub(crate) address: String,
+    /// A second descriptor, to be handed to a new process.
+    spare: OwnedFd,
+    stopper: Stopper,
+}
+
+impl Node {
+    /// Starts the workers. Nothing listens yet.
+    ///
+    /// # Errors
+    /// When the system has no threads or no entropy.
+    pub fn start(settings: Settings) -> io::Result<Self> {
+        let empty = Snapshot {
+            version: 0,
+            policy: Arc::new(Policy {
+                listeners: BTreeMap::new(),
+                users: BTreeMap::new(),
+                backends: BTreeMap::new(),
+                rules: Arc::default(),
+                written_rules: Arc::default(),
+            }),
+            placement: Arc::new(Placement::default()),
+        };
+        let (seeds, handles) = worker::seeds(settings.workers.max(1), settings.number);
+        let key = rsa::KeyPair::generate().ok().map(Arc::new);
+        let shared = Shared::new(Arc::new(empty), handles, key);
+        let (stopper, stop) = Stopper::new();
+        let threads = seeds
+            .into_iter()
+            .map(|seed| seed.start(shared.clone(), stop.clone()))
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Self {
+            settings,
+            shared,
+            view: Arc::default(),
+            listeners: Arc::default(),
+            stopper,
+            threads: Mutex::new(threads),
+            inherited: Mutex::default(),
+        })
+    }
+
+    /// What workers and the control side share.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Where the director writes what operators see of checks.
+    #[must_use]
+    pub fn view(&self) -> &Arc<Mutex<View>> {
+        &self.view
+    }
+
+    /// Listening sockets of the process before: used instead of binding anew.
+    pub fn inherit(&self, sockets: BTreeMap<(ListenerName, String), OwnedFd>) {
+        *self.inherited.lock() = sockets;
+    }
+
+    /// The listening sockets, for the process behind: each with its listener and address.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn sockets(&self) -> io::Result<Vec<(ListenerName, String, OwnedFd)>> {
+        let listeners = self.listeners.lock();
+        listeners
+            .iter()
+            .flat_map(|(name, running)| running.sockets.iter().map(move |socket| (name, socket)))
+            .map(|(name, socket)| {
+                Ok((name.clone(), socket.wanted.to_string(), socket.spare.try_clone()?))
+            })
+            .collect()
+    }
+
+    /// Addresses that are served, by listener.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(ListenerName, String)> {
+        let listeners = self.listeners.lock();
+        listeners
+            .iter()
+            .flat_map(|(name, running)| {
+                running.sockets.iter().map(move |socket| (name.clone(), socket.address.clone()))
+            })
+            .collect()
+    }
+
+    /// Puts listeners and TLS of a configuration in force: binds what is new, lets go of what is
+    /// gone, leaves the rest and its clients alone. Where something can't be had, nothing changes.
+    ///
+    /// # Errors
+    /// [`ApplyError`] says what could not be had.
+    pub fn apply(&self, config: &Config) -> Result<(), ApplyError> {
+        let prepared = self.prepare(config)?;
+        let node = config.node.get(&self.settings.name);
+        let max = node.map_or(0, |node| node.max_connections);
+        let max = if max == 0 { descriptor_limit() } else { max };
+        self.shared.max_connections.store(max, Ordering::Relaxed);
+        *self.shared.server_tls.lock() = prepared.towards_servers;
+        let mut listeners = self.listeners.lock();
+        listeners.retain(|name, running| {
+            let stays = prepared.listeners.iter().any(|new| new.name == *name);
+            if !stays {
+                running.sockets.iter().for_each(|socket| socket.stopper.stop());
+            }
+            stays
+        });
+        for new in prepared.listeners {
+            let running = listeners.entry(new.name.clone()).or_insert_with(|| Running {
+                state: Arc::new(ListenerState::new(new.name.clone(), new.settings.clone())),
+                sockets: Vec::new(),
+            });
+            running.state.settings.store(new.settings);
+            running.state.tls.store(Arc::new(new.tls));
+            running.sockets.retain(|socket| {
+                let stays = new.binds.contains(&socket.wanted);
+                if !stays {
+                    socket.stopper.stop();
+                }
+                stays
+            });
+            for (wanted, bound, spare) in new.bound {
+                let serving = self.serve(&running.state, wanted, bound, spare);
+                running.sockets.push(serving);
+            }
+        }
+        Ok(())
+    }
+
+    fn serve(
+        &self,
+        state: &Arc<ListenerState>,
+        wanted: Address,
+        bound: Bound,
+        spare: OwnedFd,
+    ) -> Serving {
+        let (stopper, stop) = Stopper::new();
+        let address = bound.address();
+        tracing::info!(listener = %state.name, %address, "listening");
+        let home = self.home();
+        if let Some(worker) = self.shared.workers.get(home) {
+            let letter = Mail::Listen(state.clone(), Box::new(bound), stop);
+            if worker.mail.try_send(letter).is_err() {
+                tracing::error!(listener = %state.name, "worker {home} takes no listener");
+            }
+        }
+        Serving { wanted, address, spare, stopper }
+    }
+
+    /// The worker that accepts for the next socket: in turn.
+    fn home(&self) -> usize {
+        let served: usize = self.shared.sockets_served.fetch_add(1, Ordering::Relaxed);
+        served % self.shared.workers.len().max(1)
+    }
+
+    fn prepare(&self, config: &Config) -> Result<Prepared, ApplyError> {
+        let binds = config.node.get(&self.settings.name).map(|node| &node.binds);
+        let present = self.present();
+        let mut prepared = Prepared::default();
+        for (name, settings) in &config.shared.listeners {
+            let wanted = binds.and_then(|binds| binds.get(name)).cloned().unwrap_or_default();
+            let tls = tls_files::for_clients(&settings.tls).map_err(|cause| ApplyError::Tls {
+                place: format!("listener {name}"),
+                cause,
+            })?;
+            let mut bound = Vec::new();
+            for address in &wanted {
+                if present.contains(&(name.clone(), address.clone())) {
+                    continue;
+                }
+                let failed = |cause| ApplyError::Bind {
+                    listener: name.clone(),
+                    address: address.clone(),
+                    cause,
+                };
+                let socket = self.bind(name, address).map_err(failed)?;
+                let spare = socket.duplicate().map_err(failed)?;
+                bound.push((address.clone(), socket, spare));
+            }
+            let settings = Arc::new(settings.clone());
+            prepared.listeners.push(New { name: name.clone(), settings, tls, binds: wanted, bound });
+        }
+        for (name, backend) in &config.shared.backends {
+            let tls = tls_files::for_servers(&backend.tls).map_err(|cause| ApplyError::Tls {
+                place: format!("backend {name}"),
+                cause,
+            })?;
+            if let Some(tls) = tls {
+                prepared.towards_servers.insert(name.clone(), tls);
+            }
+        }
+        Ok(prepared)
+    }
+
+    fn present(&self) -> Vec<(ListenerName, Address)> {
+        let listeners = self.listeners.lock();
+        listeners
+            .iter()
+            .flat_map(|(name, running)| {
+                running.sockets.iter().map(move |socket| (name.clone(), socket.wanted.clone()))
+            })
+            .collect()
+    }
+
+    fn bind(&self, listener: &ListenerName, address: &Address) -> io::Result<Bound> {
+        let inherited = self.inherited.lock().remove(&(listener.clone(), address.to_string()));
+        match (address, inherited) {
+            (Address::Unix(_), Some(descriptor)) => Ok(Bound::Unix(descriptor.into())),
+            (_, Some(descriptor)) => Ok(Bound::Tcp(descriptor.into())),
+            (Address::Unix(path), None) => listen::unix(path).map(Bound::Unix),
+            (Address::Ip(address), None) => listen::tcp(*address).map(Bound::Tcp),
+            (Address::Host(host, port), None) => {
+                let mut addresses = std::net::ToSocketAddrs::to_socket_addrs(&(&**host, *port))?;
+                let first = addresses.next().ok_or_else(|| {
+                    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
+                })?;
+                listen::tcp(first).map(Bound::Tcp)
+            }
+        }
+    }
+
+    /// What operators see of the data path.
+    #[must_use]
+    pub fn tables(&self) -> Vec<Arc<dyn Table>> {
+        tables::all(&self.shared, &self.view, &self.listeners, self.settings.name.clone())
+    }
+
+    /// Stops accepting, lets sessions end at safe points, and ends the rest at `patience`.
+    ///
+    /// Cancel safe: yes; draining goes on.
+    pub async fn drain(&self, patience: Duration) {
+        let started = clock::now();
+        self.shared.draining.store(true, Ordering::Relaxed);
+        for running in self.listeners.lock().values() {
+            running.sockets.iter().for_each(|socket| socket.stopper.stop());
+        }
+        self.tell_sessions(Interrupt::Drain);
+        let deadline = started + patience;
+        while self.sessions() > 0 && clock::now() < deadline {
+            clock::pause(Duration::from_millis(20)).await;
+            self.tell_sessions(Interrupt::Drain);
+        }
+        let left = self.sessions();
+        if left > 0 {
+            let text = format!("{left} sessions were still busy at the end of `drain_timeout`");
+            self.shared.event(Event::new(Severity::Warning, Kind::Lifecycle, text));
+            self.tell_sessions(Interrupt::Kill);
+            let last = clock::now() + Duration::from_secs(2);
+            while self.sessions() > 0 && clock::now() < last {
+                clock::pause(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    fn sessions(&self) -> u32 {
+        self.shared.sessions_per_worker().iter().sum()
+    }
+
+    fn tell_sessions(&self, what: Interrupt) {
+        for worker in &self.shared.workers {
+            let _ = worker.mail.try_send(Mail::EndSessions(what));
+        }
+    }
+
+    /// Ends the workers and waits for them.
+    pub fn stop(&self) {
+        self.stopper.stop();
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a worker ended in a panic");
+            }
+        }
+    }
+
+    /// Whether every worker still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.threads.lock().iter().all(|thread| !thread.is_finished())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Prepared {
+    listeners: Vec<New>,
+    towards_servers: BTreeMap<highgate_config::BackendName, Arc<rustls::ClientConfig>>,
+}
+
+#[derive(Debug)]
+struct New {
+    name: ListenerName,
+    settings: Arc<Listener>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    binds: Vec<Address>,
+    bound: Vec<(Address, Bound, OwnedFd)>,
+}
+
+/// How many client connections the descriptor limit allows: each may need two, some are ours.
+fn descriptor_limit() -> u32 {
+    const OURS: u64 = 64;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.unwrap_or(1 << 20).saturating_sub(OURS) / 2;
+    u32::try_from(limit).unwrap_or(u32::MAX).max(1)
+}

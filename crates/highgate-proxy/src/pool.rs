@@ -1,0 +1,301 @@
+//! A worker's open server connections, by pool key: everything that is fixed at login.
+//!
+//! Limits count *opened* connections, over all workers ([`Room`] is one of them). While somebody
+//! waits for a full server, a free connection goes to the oldest waiter on whichever worker,
+//! instead of back here. Idle connections stay registered with epoll: one that has become readable
+//! was closed by its server or is out of step, and is never leased.
+
+use std::{
+    cell::RefCell,
+    rc::{Rc, Weak},
+    sync::{Arc, atomic::Ordering},
+};
+
+use foldhash::HashMap;
+use highgate_core::server::{ServerId, ServerState};
+
+use crate::{
+    broker::Heir,
+    mysql::server_connection::ServerConnection,
+    slots::Millis,
+    worker::{Mail, Worker},
+};
+
+/// What is fixed when a connection logs in: connections of one key can stand in for each other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PoolKey {
+    /// Whose connection.
+    pub(crate) server: ServerId,
+    /// Account on the server; empty for plain TCP.
+    pub(crate) user: String,
+    /// Fingerprint of the credential that it logged in with.
+    pub(crate) credential: u128,
+    /// Capability bits that change bytes or meaning.
+    pub(crate) capabilities: u64,
+    /// Client address announced by a PROXY header, where one was sent.
+    pub(crate) announced: Option<std::net::SocketAddr>,
+}
+
+/// Room for one connection to a server: counted while it lives, then passed on or given back.
+#[derive(Debug)]
+pub(crate) struct Room {
+    server: Arc<ServerState>,
+    shared: Arc<crate::shared::Shared>,
+    counted: bool,
+}
+
+impl Room {
+    /// Takes room unless `max` connections are open.
+    pub(crate) fn take(
+        shared: &Arc<crate::shared::Shared>,
+        server: &Arc<ServerState>,
+        max: u32,
+    ) -> Option<Self> {
+        server.try_open(max).then(|| Self {
+            server: server.clone(),
+            shared: shared.clone(),
+            counted: true,
+        })
+    }
+
+    /// Whose room.
+    pub(crate) fn server(&self) -> &Arc<ServerState> {
+        &self.server
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if !self.counted {
+            return;
+        }
+        let Some(heir) = self.shared.brokers.heir_of_room(&self.server) else {
+            self.server.closed();
+            return;
+        };
+        let room =
+            Self { server: self.server.clone(), shared: self.shared.clone(), counted: true };
+        self.counted = false;
+        let letter = Mail::Grant(heir.slot, Box::new(Grant::Room(room)));
+        if let Some(worker) = self.shared.workers.get(heir.worker) {
+            // A letter that can't be delivered drops the room, which asks for the next heir.
+            let _ = worker.mail.try_send(letter);
+        }
+    }
+}
+
+/// What a waiting session is given.
+#[derive(Debug)]
+pub(crate) enum Grant {
+    /// A connection of the key it waits for.
+    Connection(Box<ServerConnection>),
+    /// One that comes from another worker and must be registered here first.
+    Moved(Box<crate::mysql::server_connection::Moved>),
+    /// Room to open one.
+    Room(Room),
+}
+
+/// The pools of one worker.
+#[derive(Debug)]
+pub(crate) struct Pools {
+    worker: Weak<Worker>,
+    idle: RefCell<HashMap<Arc<PoolKey>, Vec<ServerConnection>>>,
+}
+
+impl Pools {
+    pub(crate) fn new(worker: Weak<Worker>) -> Self {
+        Self { worker, idle: RefCell::default() }
+    }
+
+    /// Takes an idle connection of that key, the one that `fits` best among the latest; closes
+    /// those that turn out dead on the way.
+    pub(crate) fn take(
+        &self,
+        key: &PoolKey,
+        fits: impl Fn(&ServerConnection) -> bool,
+    ) -> Option<ServerConnection> {
+        /// How many of the latest are looked at for one that needs no preparation.
+        const LOOK: usize = 8;
+        let mut dead = Vec::new();
+        let mut idle = self.idle.borrow_mut();
+        let list = idle.get_mut(key)?;
+        let found = loop {
+            let from = list.len().saturating_sub(LOOK);
+            let recent = list.iter().skip(from).rposition(&fits);
+            let at = recent.map_or_else(|| list.len().checked_sub(1), |at| Some(from + at));
+            let Some(at) = at else { break None };
+            let connection = list.remove(at);
+            if connection.is_usable() {
+                break Some(connection);
+            }
+            dead.push(connection);
+        };
+        drop(idle);
+        // Closed outside the borrow: each gives its room back, which may wake somebody.
+        drop(dead);
+        found
+    }
+
+    /// Takes back a connection that is clean: hands it to whoever waits, keeps it, or closes it.
+    pub(crate) fn give(&self, connection: ServerConnection, now: Millis) {
+        let Some(worker) = self.worker.upgrade() else { return };
+        let server = connection.server().clone();
+        if let Some(heir) = worker.shared.brokers.heir_of_connection(&server, &connection.key) {
+            hand_over(&worker, heir, connection);
+            return;
+        }
+        let mut connection = connection;
+        connection.idle_since = now;
+        let limit = connection.max_idle();
+        let mut idle = self.idle.borrow_mut();
+        let list = match idle.get_mut(&connection.key) {
+            Some(list) => list,
+            None => idle.entry(connection.key.clone()).or_default(),
+        };
+        let surplus = if list.len() < limit {
+            list.push(connection);
+            None
+        } else {
+            Some(connection)
+        };
+        drop(idle);
+        drop(surplus);
+    }
+
+    /// Closes what is dead, too old, or idle for too long.
+    pub(crate) fn care(&self, now: Millis) {
+        let mut gone = Vec::new();
+        self.idle.borrow_mut().retain(|_, list| {
+            gone.extend(list.extract_if(.., |connection| {
+                !connection.is_usable() || connection.is_past(now)
+            }));
+            !list.is_empty()
+        });
+    }
+
+    /// Closes idle connections whose server was declared down since they were opened.
+    pub(crate) fn close_outdated(&self) {
+        let mut gone = Vec::new();
+        self.idle.borrow_mut().retain(|_, list| {
+            gone.extend(list.extract_if(.., |connection| !connection.is_current()));
+            !list.is_empty()
+        });
+    }
+
+    /// Closes one idle connection to that server of any other key, so that its room is free.
+    pub(crate) fn evict_one(&self, server: ServerId) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let found = idle
+            .iter_mut()
+            .filter(|(key, list)| key.server == server && !list.is_empty())
+            .min_by_key(|(_, list)| list.first().map(|connection| connection.idle_since))
+            .map(|(_, list)| list.remove(0));
+        drop(idle);
+        found.is_some()
+    }
+
+    /// What can be had without waiting: an idle connection of that key, or room for a new one.
+    pub(crate) fn grant_now(
+        &self,
+        key: &PoolKey,
+        server: &Arc<ServerState>,
+        max: u32,
+    ) -> Option<Grant> {
+        if let Some(connection) = self.take(key, |_| true) {
+            return Some(Grant::Connection(Box::new(connection)));
+        }
+        let worker = self.worker.upgrade()?;
+        Room::take(&worker.shared, server, max).map(Grant::Room)
+    }
+
+    /// Passes on what was had and is not needed.
+    pub(crate) fn give_back(&self, grant: Grant, now: Millis) {
+        match grant {
+            Grant::Connection(connection) => self.give(*connection, now),
+            Grant::Moved(moved) => {
+                if let Ok(connection) = moved.attach(now) {
+                    self.give(connection, now);
+                }
+            }
+            // Dropped, room goes to the next in the queue.
+            Grant::Room(room) => drop(room),
+        }
+    }
+
+    /// Gives one idle connection to that server to whoever waits for it.
+    pub(crate) fn offer(&self, server: ServerId, now: Millis) {
+        let mut idle = self.idle.borrow_mut();
+        let list = idle.iter_mut().find(|(key, list)| key.server == server && !list.is_empty());
+        let connection = list.and_then(|(_, list)| list.pop());
+        drop(idle);
+        if let Some(connection) = connection {
+            self.give(connection, now);
+        }
+    }
+
+    /// Closes everything.
+    pub(crate) fn close_all(&self) {
+        drop(std::mem::take(&mut *self.idle.borrow_mut()));
+    }
+
+    /// How many are idle, by server.
+    pub(crate) fn idle_counts(&self) -> Vec<(ServerId, u32)> {
+        let mut counts: std::collections::BTreeMap<ServerId, u32> = Default::default();
+        let idle = self.idle.borrow();
+        for (server, count) in idle.iter().map(|(key, list)| (key.server, list.len())) {
+            *counts.entry(server).or_default() += u32::try_from(count).unwrap_or(u32::MAX);
+        }
+        counts.into_iter().collect()
+    }
+}
+
+fn hand_over(worker: &Rc<Worker>, heir: Heir, connection: ServerConnection) {
+    if !heir.takes_connection {
+        // Its key does not fit: closing it would pass the room on by the queue again, to somebody
+        // else; so the room goes to this heir by hand.
+        let room = connection.into_room();
+        post_grant(worker, &heir, Grant::Room(room));
+    } else if heir.worker == worker.index {
+        if let Err(refused) =
+            worker.slots.grant(heir.slot, Grant::Connection(Box::new(connection)))
+            && let Grant::Connection(connection) = refused
+        {
+            // The waiter has just gone: the next in the queue, or the pool.
+            worker.pools.give(*connection, worker.now_ms());
+        }
+    } else {
+        match connection.detach() {
+            Ok(moved) => post_grant(worker, &heir, Grant::Moved(Box::new(moved))),
+            Err(room) => post_grant(worker, &heir, Grant::Room(room)),
+        }
+    }
+}
+
+fn post_grant(worker: &Rc<Worker>, heir: &Heir, grant: Grant) {
+    let letter = Mail::Grant(heir.slot, Box::new(grant));
+    // An undeliverable letter drops its grant, and with it the room goes to the next in the queue.
+    let _ = worker.post(heir.worker, letter);
+}
+
+/// One command's or session's claim on a server, for balancing by load.
+#[derive(Debug)]
+pub(crate) struct Claim(Arc<ServerState>);
+
+impl Claim {
+    /// Counts until it is dropped.
+    pub(crate) fn new(server: Arc<ServerState>) -> Self {
+        server.hot.leased.fetch_add(1, Ordering::Relaxed);
+        Self(server)
+    }
+
+    /// Whose.
+    pub(crate) fn server(&self) -> &Arc<ServerState> {
+        &self.0
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.hot.leased.fetch_sub(1, Ordering::Relaxed);
+    }
+}

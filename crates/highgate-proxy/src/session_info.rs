@@ -1,0 +1,178 @@
+//! What a session shows of itself to operators. Written by its worker without locks, read by tables.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use highgate_config::ListenerName;
+use highgate_core::pins::PinSet;
+use parking_lot::Mutex;
+
+use crate::slots::SlotId;
+
+/// What a session does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Activity {
+    /// Logging in.
+    Login,
+    /// Waiting for the client's next command.
+    Idle,
+    /// Waiting for a primary, or for a connection.
+    Waiting,
+    /// Opening or preparing a server connection.
+    Preparing,
+    /// A command runs.
+    Running,
+    /// Ending.
+    Ending,
+}
+
+impl Activity {
+    const ALL: [Self; 6] =
+        [Self::Login, Self::Idle, Self::Waiting, Self::Preparing, Self::Running, Self::Ending];
+
+    /// Its name in tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Idle => "idle",
+            Self::Waiting => "waiting",
+            Self::Preparing => "preparing",
+            Self::Running => "running",
+            Self::Ending => "ending",
+        }
+    }
+}
+
+/// No server.
+const NO_SERVER: u32 = u32::MAX;
+
+/// What is known once, at login.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// Account name.
+    pub user: String,
+    /// Current schema.
+    pub schema: String,
+    /// Program name, as the client's attributes say.
+    pub program: String,
+}
+
+/// One session, as operators see it.
+#[derive(Debug)]
+pub struct SessionInfo {
+    /// Its number, which is also its `CONNECTION_ID()`.
+    pub id: u32,
+    /// Where it came in.
+    pub listener: ListenerName,
+    /// The client's address, by the PROXY header where there is one.
+    pub client: Option<SocketAddr>,
+    /// When it began, by the wall clock.
+    pub started_ms: u64,
+    /// Worker that serves it.
+    pub(crate) worker: usize,
+    /// Its slot there.
+    pub(crate) slot: SlotId,
+    identity: Mutex<Identity>,
+    activity: AtomicU8,
+    /// Its server's id while it holds a connection.
+    server: AtomicU32,
+    /// The server's own number of that connection.
+    server_thread: AtomicU32,
+    pins: Mutex<PinSet>,
+    /// Commands, ever.
+    pub commands: AtomicU64,
+    /// When the activity began, by the worker's coarse clock in wall-clock milliseconds.
+    since_ms: AtomicU64,
+    /// Text of the running command, cut short; only digests, no literals.
+    pub(crate) digest: Mutex<Option<Arc<str>>>,
+}
+
+impl SessionInfo {
+    pub(crate) fn new(
+        id: u32,
+        listener: ListenerName,
+        client: Option<SocketAddr>,
+        started_ms: u64,
+        place: (usize, SlotId),
+    ) -> Self {
+        Self {
+            id,
+            listener,
+            client,
+            started_ms,
+            worker: place.0,
+            slot: place.1,
+            identity: Mutex::default(),
+            activity: AtomicU8::new(Activity::Login as u8),
+            server: AtomicU32::new(NO_SERVER),
+            server_thread: AtomicU32::new(0),
+            pins: Mutex::default(),
+            commands: AtomicU64::new(0),
+            since_ms: AtomicU64::new(started_ms),
+            digest: Mutex::default(),
+        }
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        let number = usize::from(self.activity.load(Ordering::Relaxed));
+        Activity::ALL.get(number).copied().unwrap_or(Activity::Ending)
+    }
+
+    pub(crate) fn set_activity(&self, activity: Activity, wall_ms: u64) {
+        self.activity.store(activity as u8, Ordering::Relaxed);
+        self.since_ms.store(wall_ms, Ordering::Relaxed);
+    }
+
+    /// When it began to do that, in milliseconds of Unix time, to about a tenth of a second.
+    #[must_use]
+    pub fn since_ms(&self) -> u64 {
+        self.since_ms.load(Ordering::Relaxed)
+    }
+
+    /// The id of the server whose connection it holds, with that server's number of the connection.
+    #[must_use]
+    pub fn server(&self) -> Option<(u32, u32)> {
+        let server = self.server.load(Ordering::Relaxed);
+        (server != NO_SERVER).then(|| (server, self.server_thread.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn set_server(&self, server: Option<(u32, u32)>) {
+        let (id, thread) = server.unwrap_or((NO_SERVER, 0));
+        self.server_thread.store(thread, Ordering::Relaxed);
+        self.server.store(id, Ordering::Relaxed);
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity.lock().clone()
+    }
+
+    pub(crate) fn set_identity(&self, identity: Identity) {
+        *self.identity.lock() = identity;
+    }
+
+    pub(crate) fn set_schema(&self, schema: &str) {
+        let mut identity = self.identity.lock();
+        schema.clone_into(&mut identity.schema);
+    }
+
+    /// Why it is bound to its server connection.
+    #[must_use]
+    pub fn pins(&self) -> PinSet {
+        *self.pins.lock()
+    }
+
+    pub(crate) fn set_pins(&self, pins: PinSet) {
+        *self.pins.lock() = pins;
+    }
+}

@@ -1,0 +1,235 @@
+//! What the data workers and the control side share: the snapshot, the events, the queues.
+//!
+//! Workers read the snapshot through a cached `Arc` and touch locks only where a limit is reached,
+//! a session begins or ends, or something is worth an event.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
+use foldhash::HashMap;
+use highgate_config::BackendName;
+use highgate_core::{
+    events::{Event, EventRing},
+    snapshot::Snapshot,
+};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::{
+    broker::Brokers,
+    facts::BackendFacts,
+    session_info::SessionInfo,
+    worker::Mail,
+};
+
+/// Events kept for operators.
+const EVENTS: usize = 10_000;
+
+/// Shared by all workers and the control side of one node.
+#[derive(Debug)]
+pub struct Shared {
+    /// What commands are decided on.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Told after every new snapshot.
+    pub snapshot_changed: watch::Sender<u64>,
+    /// Wakes the monitors: traffic saw a failure.
+    pub traffic_failure: Notify,
+    /// Where commands wait for a server's connection.
+    pub(crate) brokers: Brokers,
+    /// The data workers.
+    pub(crate) workers: Vec<WorkerHandle>,
+    /// What is known of backends beyond configuration: versions, accounts, certificates.
+    pub facts: Mutex<std::collections::BTreeMap<BackendName, Arc<BackendFacts>>>,
+    /// This node drains: `COM_PING` answers 1053.
+    pub draining: AtomicBool,
+    /// Memory in buffers beyond the pooled ones, in bytes.
+    pub memory: AtomicU64,
+    /// Upper bound of client connections of the process.
+    pub max_connections: AtomicU32,
+    /// Client connections open now.
+    pub connections: CachePadded<AtomicU32>,
+    /// What full caching_sha2 logins taught.
+    pub(crate) learned_sha2: crate::mysql::accounts::LearnedSha2,
+    /// The key for full caching_sha2 logins without TLS.
+    pub(crate) rsa: Option<Arc<highgate_io::rsa::KeyPair>>,
+    /// TLS towards the servers of each backend that has it.
+    pub server_tls: Mutex<std::collections::BTreeMap<BackendName, Arc<rustls::ClientConfig>>>,
+    events: Mutex<EventRing>,
+    limited: Mutex<Limited>,
+    sessions: Mutex<Sessions>,
+    /// Listening sockets given to workers so far.
+    pub(crate) sockets_served: std::sync::atomic::AtomicUsize,
+    /// When the process started.
+    pub started: Instant,
+    wall_ms: fn() -> u64,
+}
+
+/// Events of one kind of trouble that are told per second.
+const EVENTS_PER_SECOND: u32 = 10;
+
+#[derive(Debug)]
+struct Limited {
+    second: u64,
+    told: u32,
+    untold: u64,
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    living: HashMap<u32, Arc<SessionInfo>>,
+    next: u32,
+}
+
+/// How others reach a worker.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerHandle {
+    pub(crate) mail: mpsc::Sender<Mail>,
+    pub(crate) sessions: Arc<CachePadded<AtomicU32>>,
+}
+
+impl Shared {
+    /// What a node shares before it serves.
+    pub(crate) fn new(
+        snapshot: Arc<Snapshot>,
+        workers: Vec<WorkerHandle>,
+        rsa: Option<Arc<highgate_io::rsa::KeyPair>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            snapshot: ArcSwap::new(snapshot),
+            snapshot_changed: watch::Sender::new(0),
+            traffic_failure: Notify::new(),
+            brokers: Brokers::default(),
+            workers,
+            facts: Mutex::default(),
+            draining: AtomicBool::new(false),
+            memory: AtomicU64::new(0),
+            max_connections: AtomicU32::new(u32::MAX),
+            connections: CachePadded::default(),
+            learned_sha2: Default::default(),
+            rsa,
+            server_tls: Mutex::default(),
+            events: Mutex::new(EventRing::new(EVENTS)),
+            limited: Mutex::new(Limited { second: 0, told: 0, untold: 0 }),
+            sessions: Mutex::default(),
+            sockets_served: Default::default(),
+            started: highgate_io::clock::now(),
+            wall_ms: highgate_io::clock::wall_ms,
+        })
+    }
+
+    /// Keeps an event for operators and writes it to the log.
+    pub fn event(&self, event: Event) {
+        use highgate_core::events::Severity;
+        let event = event.at((self.wall_ms)());
+        let backend = event.backend.as_ref().map(BackendName::as_str);
+        let server = event.server.as_ref().map(highgate_config::ServerName::as_str);
+        let (kind, session) = (event.kind.as_str(), event.session);
+        match event.severity {
+            Severity::Info => tracing::info!(kind, backend, server, session, "{}", event.text),
+            Severity::Warning => tracing::warn!(kind, backend, server, session, "{}", event.text),
+            Severity::Error => tracing::error!(kind, backend, server, session, "{}", event.text),
+        }
+        self.events.lock().push(event);
+    }
+
+    /// An event of a kind that many sessions have at once: some are kept per second, the rest are
+    /// counted into the next one.
+    pub fn event_limited(&self, mut event: Event) {
+        let second = (self.wall_ms)() / 1000;
+        let mut limited = self.limited.lock();
+        if limited.second != second {
+            (limited.second, limited.told) = (second, 0);
+        }
+        if limited.told >= EVENTS_PER_SECOND {
+            limited.untold += 1;
+            return;
+        }
+        limited.told += 1;
+        let untold = std::mem::take(&mut limited.untold);
+        drop(limited);
+        if untold > 0 {
+            event.text = format!("{} (and {untold} more like it before)", event.text);
+        }
+        self.event(event);
+    }
+
+    /// The latest events with their numbers, oldest first.
+    #[must_use]
+    pub fn events(&self) -> Vec<(u64, Event)> {
+        self.events.lock().iter().map(|(number, event)| (number, event.clone())).collect()
+    }
+
+    /// Puts a new snapshot in force and wakes whoever waits for one.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) {
+        let version = snapshot.version;
+        self.snapshot.store(snapshot);
+        self.snapshot_changed.send_replace(version);
+        for worker in &self.workers {
+            // A full mailbox is read soon, and every letter in it makes the worker look.
+            let _ = worker.mail.try_send(Mail::SnapshotChanged);
+        }
+    }
+
+    /// Gives a new session its number: the node's in the upper 8 bits, never one that is alive.
+    pub(crate) fn register(
+        &self,
+        node: u8,
+        make: impl FnOnce(u32) -> SessionInfo,
+    ) -> Arc<SessionInfo> {
+        let mut sessions = self.sessions.lock();
+        let id = loop {
+            sessions.next = (sessions.next + 1) & 0x00ff_ffff;
+            let id = (u32::from(node) << 24) | sessions.next;
+            if sessions.next != 0 && !sessions.living.contains_key(&id) {
+                break id;
+            }
+        };
+        let info = Arc::new(make(id));
+        sessions.living.insert(id, info.clone());
+        info
+    }
+
+    /// Forgets a session that has ended.
+    pub(crate) fn unregister(&self, id: u32) {
+        self.sessions.lock().living.remove(&id);
+    }
+
+    /// The living session of that number.
+    #[must_use]
+    pub fn session(&self, id: u32) -> Option<Arc<SessionInfo>> {
+        self.sessions.lock().living.get(&id).cloned()
+    }
+
+    /// All living sessions, by number.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Arc<SessionInfo>> {
+        let sessions = self.sessions.lock();
+        let mut list: Vec<_> = sessions.living.values().cloned().collect();
+        drop(sessions);
+        list.sort_unstable_by_key(|info| info.id);
+        list
+    }
+
+    /// How many client connections each worker has.
+    #[must_use]
+    pub fn sessions_per_worker(&self) -> Vec<u32> {
+        self.workers.iter().map(|w| w.sessions.load(Ordering::Relaxed)).collect()
+    }
+}
+
+/// A client connection as it was accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) socket: highgate_io::transport::Detached,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) listener: Arc<crate::listener::ListenerState>,
+    pub(crate) permit: crate::listener::ClientPermit,
+}

@@ -1,0 +1,317 @@
+//! One slot per session of a worker: its deadline, its waker and what others want of it.
+//!
+//! There is one timer per worker, not per command: a sweep over the deadlines, ten times a second,
+//! wakes the sessions whose time has come. Arming a deadline is one store.
+
+use std::{cell::RefCell, rc::Rc, task::Waker, time::Duration};
+
+/// Time between two sweeps; deadlines are kept to this precision.
+pub(crate) const SWEEP: Duration = Duration::from_millis(100);
+
+/// Milliseconds since the worker started.
+pub(crate) type Millis = u64;
+
+/// No deadline.
+const NEVER: Millis = Millis::MAX;
+
+/// What a session is told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Interrupt {
+    /// Its deadline has passed.
+    Deadline,
+    /// The server it uses was declared down.
+    ServerDown,
+    /// Its running command is to end.
+    KillQuery,
+    /// It is to end at a safe point.
+    Drain,
+    /// It is to end now.
+    Kill,
+}
+
+impl Interrupt {
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// All slots of a worker. Shared by its sessions.
+#[derive(Debug)]
+pub(crate) struct Slots<G> {
+    deadlines: RefCell<Vec<Millis>>,
+    entries: RefCell<Vec<Entry<G>>>,
+    free: RefCell<Vec<u32>>,
+}
+
+#[derive(Debug)]
+struct Entry<G> {
+    generation: u32,
+    used: bool,
+    interrupts: u8,
+    waker: Option<Waker>,
+    /// Server whose connection the session holds.
+    server: Option<u32>,
+    /// What was handed to the session while it waited.
+    grant: Option<G>,
+}
+
+/// Names a slot and its user: a later user of the same slot has another generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SlotId {
+    index: u32,
+    generation: u32,
+}
+
+/// A session's hold on its slot; frees it when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot<G> {
+    slots: Rc<Slots<G>>,
+    id: SlotId,
+}
+
+impl<G> Default for Slots<G> {
+    fn default() -> Self {
+        Self {
+            deadlines: RefCell::default(),
+            entries: RefCell::default(),
+            free: RefCell::default(),
+        }
+    }
+}
+
+impl<G> Slots<G> {
+    /// Takes a slot.
+    pub(crate) fn take(self: &Rc<Self>) -> Slot<G> {
+        let mut entries = self.entries.borrow_mut();
+        let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            self.deadlines.borrow_mut().push(NEVER);
+            entries.push(Entry {
+                generation: 0,
+                used: false,
+                interrupts: 0,
+                waker: None,
+                server: None,
+                grant: None,
+            });
+            u32::try_from(entries.len() - 1).unwrap_or(u32::MAX)
+        });
+        let generation = entries.get_mut(index as usize).map_or(0, |entry| {
+            entry.used = true;
+            entry.generation
+        });
+        Slot { slots: self.clone(), id: SlotId { index, generation } }
+    }
+
+    /// How many are taken.
+    pub(crate) fn used(&self) -> usize {
+        self.entries.borrow().len() - self.free.borrow().len()
+    }
+
+    /// Tells every session whose deadline has passed.
+    pub(crate) fn sweep(&self, now: Millis) {
+        let mut deadlines = self.deadlines.borrow_mut();
+        for (index, deadline) in deadlines.iter_mut().enumerate() {
+            if *deadline <= now {
+                *deadline = NEVER;
+                if let Some(entry) = self.entries.borrow_mut().get_mut(index) {
+                    entry.tell(Interrupt::Deadline);
+                }
+            }
+        }
+    }
+
+    /// Tells one session, if it is still the one meant.
+    pub(crate) fn interrupt(&self, id: SlotId, what: Interrupt) -> bool {
+        let mut entries = self.entries.borrow_mut();
+        match entries.get_mut(id.index as usize) {
+            Some(entry) if entry.used && entry.generation == id.generation => {
+                entry.tell(what);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Tells all sessions for which `which` holds; it is given the server they hold a lease on.
+    pub(crate) fn interrupt_where(&self, what: Interrupt, which: impl Fn(Option<u32>) -> bool) {
+        for entry in self.entries.borrow_mut().iter_mut() {
+            if entry.used && which(entry.server) {
+                entry.tell(what);
+            }
+        }
+    }
+
+    /// Wakes all sessions, to look again at what they wait for.
+    pub(crate) fn wake_all(&self) {
+        for entry in self.entries.borrow().iter() {
+            if let Some(waker) = &entry.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Hands `grant` to a waiting session; gives it back if that session has gone or has one.
+    pub(crate) fn grant(&self, id: SlotId, grant: G) -> Result<(), G> {
+        let mut entries = self.entries.borrow_mut();
+        match entries.get_mut(id.index as usize) {
+            Some(entry)
+                if entry.used && entry.generation == id.generation && entry.grant.is_none() =>
+            {
+                entry.grant = Some(grant);
+                if let Some(waker) = &entry.waker {
+                    waker.wake_by_ref();
+                }
+                Ok(())
+            }
+            _ => Err(grant),
+        }
+    }
+}
+
+impl<G> Entry<G> {
+    fn tell(&mut self, what: Interrupt) {
+        self.interrupts |= what.bit();
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl<G> Slot<G> {
+    /// Its name.
+    pub(crate) fn id(&self) -> SlotId {
+        self.id
+    }
+
+    fn entry<T>(&self, f: impl FnOnce(&mut Entry<G>) -> T, otherwise: T) -> T {
+        match self.slots.entries.borrow_mut().get_mut(self.id.index as usize) {
+            Some(entry) => f(entry),
+            None => otherwise,
+        }
+    }
+
+    /// Remembers how to wake the session's task. A task's waker never changes.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        self.entry(|entry| entry.waker = Some(waker), ());
+    }
+
+    /// Sets the deadline; `None` = none. An earlier deadline that has just passed is forgotten.
+    pub(crate) fn set_deadline(&self, at: Option<Millis>) {
+        if let Some(deadline) = self.slots.deadlines.borrow_mut().get_mut(self.id.index as usize) {
+            *deadline = at.unwrap_or(NEVER);
+        }
+        self.clear(Interrupt::Deadline);
+    }
+
+    /// Says which server's connection the session holds.
+    pub(crate) fn set_server(&self, server: Option<u32>) {
+        self.entry(|entry| entry.server = server, ());
+        self.clear(Interrupt::ServerDown);
+    }
+
+    /// The gravest thing that the session was told and has not cleared.
+    pub(crate) fn interrupted(&self) -> Option<Interrupt> {
+        let bits = self.entry(|entry| entry.interrupts, 0);
+        if bits == 0 {
+            return None;
+        }
+        [
+            Interrupt::Kill,
+            Interrupt::KillQuery,
+            Interrupt::ServerDown,
+            Interrupt::Deadline,
+            Interrupt::Drain,
+        ]
+        .into_iter()
+        .find(|what| bits & what.bit() != 0)
+    }
+
+    /// Whether the session was told that.
+    pub(crate) fn was_told(&self, what: Interrupt) -> bool {
+        self.entry(|entry| entry.interrupts & what.bit() != 0, false)
+    }
+
+    /// Forgets one thing that the session was told.
+    pub(crate) fn clear(&self, what: Interrupt) {
+        self.entry(|entry| entry.interrupts &= !what.bit(), ());
+    }
+
+    /// What was handed over since the last call.
+    pub(crate) fn take_grant(&self) -> Option<G> {
+        self.entry(|entry| entry.grant.take(), None)
+    }
+}
+
+impl<G> Drop for Slot<G> {
+    fn drop(&mut self) {
+        let left = self.entry(
+            |entry| {
+                entry.used = false;
+                entry.generation = entry.generation.wrapping_add(1);
+                entry.interrupts = 0;
+                entry.waker = None;
+                entry.server = None;
+                entry.grant.take()
+            },
+            None,
+        );
+        // Dropped outside the borrow: giving a connection back may hand it to another slot.
+        drop(left);
+        if let Some(deadline) = self.slots.deadlines.borrow_mut().get_mut(self.id.index as usize) {
+            *deadline = NEVER;
+        }
+        self.slots.free.borrow_mut().push(self.id.index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_told_once_and_only_when_it_has_passed() {
+        let slots: Rc<Slots<()>> = Rc::default();
+        let slot = slots.take();
+        slot.set_deadline(Some(100));
+        slots.sweep(99);
+        assert_eq!(slot.interrupted(), None);
+        slots.sweep(100);
+        assert_eq!(slot.interrupted(), Some(Interrupt::Deadline));
+        slot.set_deadline(None);
+        slots.sweep(1_000);
+        assert_eq!(slot.interrupted(), None);
+    }
+
+    #[test]
+    fn a_message_for_the_former_user_of_a_slot_is_not_delivered() {
+        let slots: Rc<Slots<u8>> = Rc::default();
+        let former = slots.take().id();
+        let slot = slots.take();
+        assert_eq!(slots.used(), 1);
+        assert!(!slots.interrupt(former, Interrupt::Kill));
+        assert_eq!(slots.grant(former, 7), Err(7));
+        assert_eq!(slot.interrupted(), None);
+        assert!(slots.interrupt(slot.id(), Interrupt::Kill));
+        assert_eq!(slot.interrupted(), Some(Interrupt::Kill));
+    }
+
+    #[test]
+    fn only_sessions_on_the_dead_server_are_told() {
+        let slots: Rc<Slots<()>> = Rc::default();
+        let (on_it, elsewhere, idle) = (slots.take(), slots.take(), slots.take());
+        on_it.set_server(Some(3));
+        elsewhere.set_server(Some(4));
+        slots.interrupt_where(Interrupt::ServerDown, |server| server == Some(3));
+        assert_eq!(on_it.interrupted(), Some(Interrupt::ServerDown));
+        assert_eq!((elsewhere.interrupted(), idle.interrupted()), (None, None));
+    }
+
+    #[test]
+    fn a_second_grant_comes_back() {
+        let slots: Rc<Slots<u8>> = Rc::default();
+        let slot = slots.take();
+        assert_eq!(slots.grant(slot.id(), 1), Ok(()));
+        assert_eq!(slots.grant(slot.id(), 2), Err(2));
+        assert_eq!(slot.take_grant(), Some(1));
+    }
+}

@@ -1,0 +1,76 @@
+//! Groups of servers: who takes writes, who reads, and why.
+
+use std::sync::Arc;
+
+use highgate_config::table::{
+    Column,
+    Kind::{Integer, Text},
+    Metric::{Gauge, Label, None as Hidden, State},
+    Row, Table,
+};
+use highgate_core::snapshot::Writes;
+
+use super::column;
+use crate::{monitor::director::writes_sentence, shared::Shared};
+
+pub(super) struct Backends {
+    pub(super) shared: Arc<Shared>,
+}
+
+const COLUMNS: &[Column] = &[
+    column("name", Text, Label, "Name of the backend."),
+    column("topology", Text, Hidden, "Who decides the roles of its servers."),
+    column("primary", Text, Hidden, "Server that takes writes."),
+    column("writes", Text, State, "Whether writes can be sent: open, waiting or refused."),
+    column("readers", Integer, Gauge, "Servers that reads are spread over."),
+    column("servers", Integer, Gauge, "Servers configured."),
+    column("serving", Integer, Gauge, "Servers that serve."),
+    column("version", Text, Hidden, "Version that clients are greeted with."),
+    column("reason", Text, Hidden, "Why it looks like this."),
+];
+
+impl Table for Backends {
+    fn name(&self) -> &'static str {
+        "backends"
+    }
+
+    fn doc(&self) -> &'static str {
+        "One row per backend, as commands are routed to it now."
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let snapshot = self.shared.snapshot.load_full();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let groups = snapshot.placement.groups.values();
+        groups
+            .map(|group| {
+                let primary = group.primary.and_then(|at| group.members.get(at));
+                let serving = group.members.iter().filter(|member| member.status.serves()).count();
+                let writes = match group.writes {
+                    Writes::Open => "open",
+                    Writes::Waiting { .. } => "waiting",
+                    Writes::Refused { .. } => "refused",
+                };
+                let reason = match &group.writes {
+                    Writes::Open => group.reason.to_string(),
+                    writes => writes_sentence(writes),
+                };
+                vec![
+                    group.name.to_string().into(),
+                    group.backend.topology.to_string().into(),
+                    primary.map(|member| member.state.name.to_string()).into(),
+                    writes.into(),
+                    count(group.readers.len()).into(),
+                    count(group.members.len()).into(),
+                    count(serving).into(),
+                    self.shared.facts_of(&group.name).version.clone().into(),
+                    reason.into(),
+                ]
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,215 @@
+//! Sessions in tcp mode: one client, one server, bytes.
+
+use std::{future::poll_fn, sync::Arc, sync::atomic::Ordering, task::Poll, time::Instant};
+
+use highgate_config::{BackendName, SendProxy};
+use highgate_core::{
+    server::{ErrorKind, ServerId, ServerState, TrafficFailure},
+    snapshot::{Group, Member},
+};
+use highgate_io::{clock, proxy_protocol, transport::Transport};
+
+use crate::{
+    broker::Wanted,
+    choice::{self, Want},
+    pool::{Claim, Grant, PoolKey, Room},
+    proxy_header,
+    relay::{Relay, RelayEnd},
+    session::{Context, Ending},
+    session_info::Activity,
+    shared::Accepted,
+    slots::Interrupt,
+    target::target,
+};
+
+/// Servers tried for one client before it is given up.
+const ATTEMPTS: usize = 4;
+
+/// A server connection of a tcp session.
+struct Link {
+    transport: Transport,
+    _room: Room,
+    claim: Claim,
+}
+
+/// Serves a client until either side ends.
+///
+/// Cancel safe: no; bytes may be on their way. Both connections are closed.
+pub(crate) async fn run(context: &Context, accepted: Accepted) -> Ending {
+    let settings = accepted.listener.settings.load_full();
+    let _permit = accepted.permit;
+    let mut client = match accepted.socket.attach() {
+        Ok(client) => client,
+        Err(error) => return Ending::ClientFailed(error),
+    };
+    context.slot.set_waker(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
+    context.slot.set_deadline(context.worker.deadline(settings.handshake_timeout));
+    let header = match proxy_header::read(context, &mut client, accepted.peer, &settings).await {
+        Ok(header) => header,
+        Err(ending) => return ending,
+    };
+    context.slot.set_deadline(None);
+    let from = header.source.or(accepted.peer);
+    let link = match connect(context, &settings.backend, from, client.local()).await {
+        Ok(link) => link,
+        Err(ending) => return ending,
+    };
+    relay(context, client, link, &header.rest, settings.client_timeout).await
+}
+
+async fn relay(
+    context: &Context,
+    mut client: Transport,
+    mut link: Link,
+    first: &[u8],
+    idle: std::time::Duration,
+) -> Ending {
+    let server = link.claim.server().clone();
+    context.shows(Activity::Running);
+    context.presence.info.set_server(Some((server.id.0, 0)));
+    context.slot.set_server(Some(server.id.0));
+    let mut relay = Relay::new(&context.worker.buffers, first);
+    context.slot.set_deadline(context.worker.deadline(idle));
+    let mut seen = relay.moved();
+    let end = poll_fn(|cx| {
+        let told = context.slot.interrupted();
+        if told.is_some() {
+            match told {
+                // The time-out is for silence: bytes since it was set start it anew.
+                Some(Interrupt::Deadline) if relay.moved() != seen => {
+                    seen = relay.moved();
+                    context.slot.set_deadline(context.worker.deadline(idle));
+                }
+                Some(Interrupt::ServerDown) => return Poll::Ready(Err(Ending::ServerClosed)),
+                Some(Interrupt::KillQuery) => context.slot.clear(Interrupt::KillQuery),
+                // Bytes have no safe point: draining waits for the end of the connection.
+                Some(Interrupt::Drain) => context.slot.clear(Interrupt::Drain),
+                _ => return Poll::Ready(Err(context.ending().unwrap_or(Ending::Killed))),
+            }
+        }
+        relay.poll(cx, &mut client, &mut link.transport).map(Ok)
+    })
+    .await;
+    let (up, down) = relay.moved();
+    server.hot.bytes_out.fetch_add(up, Ordering::Relaxed);
+    server.hot.bytes_in.fetch_add(down, Ordering::Relaxed);
+    context.shows(Activity::Ending);
+    match end {
+        Err(ending) => ending,
+        Ok(RelayEnd::Closed { client_first: true }) => Ending::ClientClosed,
+        Ok(RelayEnd::Closed { client_first: false }) => Ending::ServerClosed,
+        Ok(RelayEnd::Client(error)) => Ending::ClientFailed(error),
+        Ok(RelayEnd::Server(error)) => {
+            server.count_error(ErrorKind::Lost);
+            context.worker.report(&server, TrafficFailure::Lost);
+            Ending::ServerFailed(error.to_string())
+        }
+    }
+}
+
+/// Chooses and connects; tries others while servers refuse.
+async fn connect(
+    context: &Context,
+    backend: &BackendName,
+    from: Option<std::net::SocketAddr>,
+    to: Option<std::net::SocketAddr>,
+) -> Result<Link, Ending> {
+    context.shows(Activity::Waiting);
+    let mut tried: Vec<ServerId> = Vec::new();
+    let mut why = String::from("no server is configured");
+    let started = clock::now();
+    for _ in 0..ATTEMPTS {
+        let group = choice::group(&context.worker, backend)
+            .ok_or_else(|| Ending::NoServer(format!("backend {backend} does not exist")))?;
+        let want = Want { candidates: &group.writers, from, exclude: &tried };
+        let deadline = started + group.backend.queue_timeout;
+        let Some(member) = choice::wait_for_member(context, &group, &want, deadline).await? else {
+            break;
+        };
+        tried.push(member.state.id);
+        match open(context, &group, &member, from.zip(to), deadline).await {
+            Ok(link) => return Ok(link),
+            Err(OpenFailed::Ended(ending)) => return Err(ending),
+            Err(OpenFailed::Server(cause)) => why = format!("{}: {cause}", member.state.name),
+        }
+    }
+    Err(Ending::NoServer(why))
+}
+
+enum OpenFailed {
+    Ended(Ending),
+    Server(String),
+}
+
+async fn open(
+    context: &Context,
+    group: &Group,
+    member: &Member,
+    addresses: Option<(std::net::SocketAddr, std::net::SocketAddr)>,
+    deadline: Instant,
+) -> Result<Link, OpenFailed> {
+    let room = room(context, group, member, deadline).await?;
+    let claim = Claim::new(member.state.clone());
+    context.shows(Activity::Preparing);
+    let by = (clock::now() + group.backend.connect_timeout).min(deadline);
+    let mut transport = match highgate_io::connect::connect(&target(&member.state.address), by).await
+    {
+        Ok(transport) => transport,
+        Err(error) => {
+            failed(context, &member.state, &error);
+            return Err(OpenFailed::Server(error.to_string()));
+        }
+    };
+    let header = match group.backend.send_proxy {
+        SendProxy::Off => Vec::new(),
+        SendProxy::V1 => proxy_protocol::encode_v1(addresses),
+        SendProxy::V2 => proxy_protocol::encode_v2(addresses),
+    };
+    if !header.is_empty() {
+        let written = poll_fn(|cx| transport.poll_write(cx, &header)).await;
+        // A fresh socket takes so few bytes in one piece.
+        if !written.is_ok_and(|count| count == header.len()) {
+            return Err(OpenFailed::Server("the PROXY header could not be sent".to_owned()));
+        }
+    }
+    Ok(Link { transport, _room: room, claim })
+}
+
+fn failed(context: &Context, server: &ServerState, error: &std::io::Error) {
+    use std::io::ErrorKind::{ConnectionRefused, TimedOut};
+    let failure = match error.kind() {
+        ConnectionRefused => TrafficFailure::Refused,
+        TimedOut => TrafficFailure::Timeout,
+        _ => TrafficFailure::Unreachable,
+    };
+    server.count_error(ErrorKind::Connect);
+    context.worker.report(server, failure);
+}
+
+/// Room for one connection, waiting for it in the server's queue where its limit is reached.
+async fn room(
+    context: &Context,
+    group: &Group,
+    member: &Member,
+    deadline: Instant,
+) -> Result<Room, OpenFailed> {
+    let shared = &context.worker.shared;
+    let max = member.server.max_connections;
+    if let Some(room) = Room::take(shared, &member.state, max) {
+        return Ok(room);
+    }
+    let key = Arc::new(PoolKey {
+        server: member.state.id,
+        user: String::new(),
+        credential: 0,
+        capabilities: 0,
+        announced: None,
+    });
+    let wanted = Wanted { key, slot: Some(context.slot.id()) };
+    match choice::wait_in_queue(context, group, member, wanted, deadline).await {
+        Ok(Grant::Room(room)) => Ok(room),
+        Ok(_) => Err(OpenFailed::Server("was given a connection of another kind".to_owned())),
+        Err(choice::QueueEnd::Ended(ending)) => Err(OpenFailed::Ended(ending)),
+        Err(other) => Err(OpenFailed::Server(other.to_string())),
+    }
+}

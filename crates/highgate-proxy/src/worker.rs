@@ -1,0 +1,346 @@
+//! A data worker: one thread, one runtime, its sessions, pools and buffers. Shares nothing with
+//! other workers but counters, limits and the queues for full servers.
+
+use std::{
+    cell::{Cell, RefCell, RefMut},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::{ArcSwap, Cache};
+use crossbeam_utils::CachePadded;
+use foldhash::HashMap;
+use highgate_config::BackendName;
+use highgate_core::{
+    choose::Turn,
+    server::{ServerId, ServerState},
+    snapshot::Snapshot,
+};
+use highgate_io::{
+    clock,
+    entropy::FastRng,
+    tasks::{self, LocalTasks, Stop},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    buffer::BufferPool,
+    listener::{Bound, ListenerState},
+    mysql::command::CommandSpace,
+    pool::{Grant, Pools},
+    rule_cache::RuleCache,
+    session_info::SessionInfo,
+    shared::{Accepted, Shared, WorkerHandle},
+    slots::{Interrupt, Millis, SWEEP, Slot, SlotId, Slots},
+};
+
+/// Letters that may wait for a worker. A sender that finds it full does without: every letter is
+/// either repeated (snapshots) or a connection that can be closed.
+const MAILBOX: usize = 16 * 1024;
+/// Spaces for commands kept; beyond it they go back to the allocator.
+const SPACES: usize = 256;
+/// Sweeps between two looks at idle server connections.
+const SWEEPS_PER_POOL_CARE: u32 = 5;
+
+/// What a worker is told by others.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// A client to serve.
+    Client(Box<Accepted>),
+    /// A connection, or room for one, for a session that waits.
+    Grant(SlotId, Box<Grant>),
+    /// A session is to be told something.
+    Interrupt(SlotId, Interrupt),
+    /// Serve a listening socket until the stop.
+    Listen(Arc<ListenerState>, Box<Bound>, Stop),
+    /// Connections of older generations are to be closed, sessions on these servers told.
+    ServersDown(Vec<ServerId>),
+    /// A new snapshot is in force.
+    SnapshotChanged,
+    /// Somebody waits for a connection to this server: an idle one is to go there.
+    Wanted(ServerId),
+    /// End every session: at its next safe point, or now.
+    EndSessions(Interrupt),
+}
+
+/// A worker, as its sessions see it.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) node: u8,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) buffers: Rc<BufferPool>,
+    pub(crate) slots: Rc<Slots<Grant>>,
+    pub(crate) pools: Pools,
+    pub(crate) tasks: LocalTasks,
+    pub(crate) sessions: Arc<CachePadded<AtomicU32>>,
+    snapshot: RefCell<(Cache<CacheSource, Arc<Snapshot>>, Rc<Snapshot>)>,
+    turns: RefCell<HashMap<BackendName, Turn>>,
+    rules: RefCell<RuleCache>,
+    spaces: RefCell<Vec<Box<CommandSpace>>>,
+    rng: RefCell<FastRng>,
+    born: Instant,
+    born_wall_ms: u64,
+    now_ms: Cell<Millis>,
+}
+
+/// Reaches the shared snapshot for the cache.
+#[derive(Debug, Clone)]
+struct CacheSource(Arc<Shared>);
+
+impl std::ops::Deref for CacheSource {
+    type Target = ArcSwap<Snapshot>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.snapshot
+    }
+}
+
+impl Worker {
+    /// The snapshot in force: one atomic read unless it changed.
+    pub(crate) fn snapshot(&self) -> Rc<Snapshot> {
+        let mut cached = self.snapshot.borrow_mut();
+        let (cache, ours) = &mut *cached;
+        let current = cache.load();
+        if current.version != ours.version {
+            // A copy of a few pointers that is this worker's own: cores share no count.
+            *ours = Rc::new(Snapshot::clone(current));
+        }
+        ours.clone()
+    }
+
+    /// What rules said lately, for the rules in force.
+    pub(crate) fn rules(&self) -> RefMut<'_, RuleCache> {
+        let snapshot = self.snapshot();
+        let mut rules = self.rules.borrow_mut();
+        rules.refresh(&snapshot.policy.rules);
+        rules
+    }
+
+    /// The memory of round robin in that backend.
+    pub(crate) fn with_turn<T>(&self, backend: &BackendName, f: impl FnOnce(&mut Turn) -> T) -> T {
+        let mut turns = self.turns.borrow_mut();
+        match turns.get_mut(backend) {
+            Some(turn) => f(turn),
+            None => f(turns.entry(backend.clone()).or_default()),
+        }
+    }
+
+    /// What a command needs while it runs.
+    pub(crate) fn take_space(&self) -> Box<CommandSpace> {
+        self.spaces
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(|| Box::new(CommandSpace::new(self.buffers.clone())))
+    }
+
+    /// Gives it back; it holds no buffer then.
+    pub(crate) fn give_space(&self, mut space: Box<CommandSpace>) {
+        space.rest();
+        let mut spaces = self.spaces.borrow_mut();
+        if spaces.len() < SPACES {
+            spaces.push(space);
+        }
+    }
+
+    /// Random bits for balancing.
+    pub(crate) fn random(&self) -> u64 {
+        self.rng.borrow_mut().draw()
+    }
+
+    /// Milliseconds since the worker started, as of the last sweep.
+    pub(crate) fn now_ms(&self) -> Millis {
+        self.now_ms.get()
+    }
+
+    /// The wall clock as of the last sweep, in milliseconds.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.born_wall_ms + self.now_ms.get()
+    }
+
+    /// The deadline that lies `after` ahead; none for zero.
+    pub(crate) fn deadline(&self, after: Duration) -> Option<Millis> {
+        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        (after > 0).then(|| self.now_ms().saturating_add(after))
+    }
+
+    /// A slot for a new session.
+    pub(crate) fn slot(&self) -> Slot<Grant> {
+        self.slots.take()
+    }
+
+    /// Sends a letter to a worker, this one included.
+    pub(crate) fn post(&self, worker: usize, mail: Mail) -> Result<(), Mail> {
+        match self.shared.workers.get(worker) {
+            Some(to) => to.mail.try_send(mail).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(mail) | mpsc::error::TrySendError::Closed(mail) => {
+                    mail
+                }
+            }),
+            None => Err(mail),
+        }
+    }
+
+    /// Tells what a command or a login saw of a server, and wakes its monitor.
+    pub(crate) fn report(
+        &self,
+        server: &ServerState,
+        failure: highgate_core::server::TrafficFailure,
+    ) {
+        if server.report_traffic_failure(failure, clock::now()) {
+            self.shared.traffic_failure.notify_one();
+        }
+    }
+
+    fn read(self: &Rc<Self>, mail: Mail) {
+        match mail {
+            Mail::Client(accepted) => crate::session::start(self, *accepted),
+            Mail::Grant(slot, grant) => {
+                if let Err(grant) = self.slots.grant(slot, *grant) {
+                    // The waiter has gone meanwhile: dropping it here passes it on.
+                    drop(grant);
+                }
+            }
+            Mail::Interrupt(slot, what) => {
+                self.slots.interrupt(slot, what);
+            }
+            Mail::Listen(listener, bound, stop) => {
+                let serve = crate::listener::serve(
+                    self.shared.clone(),
+                    listener,
+                    *bound,
+                    self.index,
+                    stop,
+                );
+                self.tasks.spawn(serve);
+            }
+            Mail::ServersDown(servers) => {
+                self.pools.close_outdated();
+                let is_down = |id: Option<u32>| id.is_some_and(|id| servers.contains(&ServerId(id)));
+                self.slots.interrupt_where(Interrupt::ServerDown, is_down);
+            }
+            Mail::SnapshotChanged => self.slots.wake_all(),
+            Mail::Wanted(server) => self.pools.offer(server, self.now_ms()),
+            Mail::EndSessions(how) => self.slots.interrupt_where(how, |_| true),
+        }
+    }
+
+    async fn keep_time(self: Rc<Self>) {
+        let mut sweeps = 0;
+        loop {
+            clock::pause(SWEEP).await;
+            let now = clock::now();
+            let since = now.saturating_duration_since(self.born).as_millis();
+            self.now_ms.set(Millis::try_from(since).unwrap_or(Millis::MAX));
+            self.slots.sweep(self.now_ms());
+            sweeps += 1;
+            if sweeps == SWEEPS_PER_POOL_CARE {
+                sweeps = 0;
+                self.pools.care(self.now_ms());
+            }
+        }
+    }
+}
+
+/// A worker before its thread runs.
+#[derive(Debug)]
+pub(crate) struct Seed {
+    index: usize,
+    node: u8,
+    mail: mpsc::Receiver<Mail>,
+    handle: WorkerHandle,
+}
+
+/// Seeds for that many workers, with the handles that reach them.
+pub(crate) fn seeds(count: usize, node: u8) -> (Vec<Seed>, Vec<WorkerHandle>) {
+    let seeds: Vec<Seed> = (0..count)
+        .map(|index| {
+            let (sender, mail) = mpsc::channel(MAILBOX);
+            let handle = WorkerHandle { mail: sender, sessions: Arc::default() };
+            Seed { index, node, mail, handle }
+        })
+        .collect();
+    let handles = seeds.iter().map(|seed| seed.handle.clone()).collect();
+    (seeds, handles)
+}
+
+impl Seed {
+    /// Starts the worker's thread. It ends when `stop` was said and its last session has ended.
+    ///
+    /// # Errors
+    /// When the system has no more threads.
+    pub(crate) fn start(
+        self,
+        shared: Arc<Shared>,
+        stop: Stop,
+    ) -> std::io::Result<std::thread::JoinHandle<()>> {
+        tasks::thread(&format!("worker-{}", self.index), move || match tasks::local_runtime() {
+            Ok(runtime) => runtime.block_on(self.run(shared, stop)),
+            Err(error) => tracing::error!("worker {} has no runtime: {error}", self.index),
+        })
+    }
+
+    async fn run(mut self, shared: Arc<Shared>, stop: Stop) {
+        let worker = Rc::new_cyclic(|this| Worker {
+            index: self.index,
+            node: self.node,
+            buffers: Rc::default(),
+            slots: Rc::default(),
+            pools: Pools::new(this.clone()),
+            tasks: LocalTasks::default(),
+            sessions: self.handle.sessions.clone(),
+            snapshot: RefCell::new((
+                Cache::new(CacheSource(shared.clone())),
+                Rc::new(Snapshot::clone(&shared.snapshot.load())),
+            )),
+            turns: RefCell::default(),
+            rules: RefCell::new(RuleCache::new(shared.snapshot.load().policy.rules.clone())),
+            spaces: RefCell::default(),
+            rng: RefCell::new(FastRng::seeded()),
+            born: clock::now(),
+            born_wall_ms: clock::wall_ms(),
+            now_ms: Cell::new(0),
+            shared,
+        });
+        let read = async {
+            while let Some(mail) = self.mail.recv().await {
+                worker.read(mail);
+            }
+        };
+        let stopped = async {
+            stop.stopped().await;
+            worker.tasks.all_ended().await;
+        };
+        tokio::select! {
+            biased;
+            () = stopped => {}
+            () = worker.clone().keep_time() => {}
+            () = read => {}
+        }
+        worker.pools.close_all();
+    }
+}
+
+/// Counts a session on its worker while it lives, and shows it to operators.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    worker: Rc<Worker>,
+    pub(crate) info: Arc<SessionInfo>,
+}
+
+impl Presence {
+    pub(crate) fn new(worker: Rc<Worker>, info: Arc<SessionInfo>) -> Self {
+        Self { worker, info }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.worker.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.worker.shared.unregister(self.info.id);
+    }
+}
