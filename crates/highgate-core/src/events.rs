@@ -39,6 +39,8 @@ kinds! {
     Retry = "retry",
     /// Traffic stays away from a server for a moment.
     Shun = "shun",
+    /// A server is alive but can't be read by the monitor, or can be again.
+    Monitor = "monitor",
     /// A server was declared up.
     ServerUp = "server_up",
     /// A server was declared down.

@@ -3,63 +3,22 @@
 //! Start reading at [`ServerHealth`].
 
 mod damping;
+mod failure;
 mod machine;
 #[cfg(test)]
 mod tests;
+mod unread;
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use highgate_config::{AdminState, Check, Monitor};
 
-pub use self::machine::ServerHealth;
+pub use self::{failure::CheckFailure, machine::ServerHealth, unread::Unread};
 use crate::{
     events::{Kind, Severity},
     server::{ServerState, TrafficFailure},
     topology::Observation,
 };
-
-/// Why a check failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CheckFailure {
-    /// Nobody listens.
-    Refused,
-    /// No route, no such host.
-    Unreachable,
-    /// The connection ended.
-    Lost,
-    /// No answer in time.
-    Timeout,
-    /// The check's account was not let in.
-    Denied,
-    /// The server answered with an error.
-    Error,
-    /// The server answered what the protocol does not allow.
-    Garbage,
-}
-
-impl CheckFailure {
-    /// Whether it proves that the server can't be used, other than slowness or loss of packets.
-    const fn is_hard(self) -> bool {
-        matches!(self, Self::Refused | Self::Unreachable | Self::Lost)
-    }
-}
-
-impl fmt::Display for CheckFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Refused => "connection refused",
-            Self::Unreachable => "unreachable",
-            Self::Lost => "connection lost",
-            Self::Timeout => "no answer in time",
-            Self::Denied => "access denied",
-            Self::Error => "error",
-            Self::Garbage => "protocol violated",
-        })
-    }
-}
 
 /// What a server's machine is told.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,7 +13,7 @@ use crate::{
     events::{Event, Kind, Severity},
     health::{Condition, ServerHealth},
     server::{ServerId, ServerKey, ServerRegistry, ServerState},
-    snapshot::{Group, Placement, Snapshot},
+    snapshot::{Group, Placement, Snapshot, Writes},
     topology,
 };
 
@@ -131,10 +131,24 @@ pub fn inputs<'a>(
                 checked: health.is_some_and(|h| h.condition() != Condition::Unknown),
                 alive: health.is_some_and(|health| health.condition().is_alive()),
                 seen: health.and_then(ServerHealth::facts),
+                unread: health.and_then(ServerHealth::unread),
+                doubted: health.is_some_and(ServerHealth::is_doubted),
                 max_lag: settings.max_lag.or(cap).filter(|lag| !lag.is_zero()),
             }
         })
         .collect()
+}
+
+/// Asks for quick checks of every server of a backend whose writes can't be sent, and ends that for
+/// the others. Call it after each plan; the machines' deadlines may have moved.
+pub fn hurry(snapshot: &Snapshot, healths: &mut BTreeMap<ServerId, ServerHealth>, now: Instant) {
+    for group in snapshot.placement.groups.values() {
+        for member in &group.members {
+            if let Some(health) = healths.get_mut(&member.state.id) {
+                health.hurry(group.writes != Writes::Open, now);
+            }
+        }
+    }
 }
 
 fn state(

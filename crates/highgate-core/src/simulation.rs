@@ -45,6 +45,8 @@ struct Sim {
     transitions: Vec<VecDeque<Instant>>,
     /// Whether the snapshot ever showed the primary that the oracle holds for legitimate.
     crowned: bool,
+    /// Whether a whole reign passed while monitors were refused: nobody could know of it.
+    missed: bool,
     bug: bool,
 }
 
@@ -72,6 +74,7 @@ impl Sim {
             checks: Vec::new(),
             transitions: vec![VecDeque::new(); NAMES.len()],
             crowned: false,
+            missed: false,
             bug,
         };
         sim.restart();
@@ -132,6 +135,8 @@ impl Sim {
         }
         if replan {
             self.replan();
+            let snapshot = self.snapshot.as_ref().unwrap();
+            plan::hurry(snapshot, &mut self.healths, self.now);
         }
     }
 
@@ -191,7 +196,10 @@ impl Sim {
             }
             if self.world.next_at() <= self.now {
                 let (hit, restart) = self.world.act(&mut self.dice, self.now, faults);
-                self.crowned &= !self.world.promoted_now(self.now);
+                if self.world.promoted_now(self.now) {
+                    self.missed |= !self.crowned && self.world.hidden_since(self.now - ms(5000));
+                    self.crowned = false;
+                }
                 self.report_traffic(hit);
                 if restart {
                     self.restart();
@@ -210,6 +218,7 @@ impl Sim {
                 _ if hung => failed(CheckFailure::Timeout),
                 Life::Dead => failed(CheckFailure::Refused),
                 Life::Hangs => failed(CheckFailure::Timeout),
+                Life::Lives if self.world.servers[index].denies => failed(CheckFailure::Denied),
                 Life::Lives => HealthEvent::CheckOk {
                     latency: ms(1),
                     facts: Some(Box::new(self.world.observe(index, self.now))),
@@ -274,7 +283,11 @@ impl Sim {
         if server.life != Life::Lives && now > server.changed_at + bound {
             return fail(format!("writes go to {}, dead for long", NAMES[primary]));
         }
-        if server.life == Life::Lives && server.read_only && now > server.changed_at + bound {
+        if server.life == Life::Lives
+            && server.read_only
+            && !server.denies
+            && now > server.changed_at.max(server.readable_since) + bound
+        {
             return fail(format!(
                 "writes go to {}, read-only for long",
                 NAMES[primary]
@@ -283,7 +296,8 @@ impl Sim {
         if primary == self.world.legit {
             // Only once everybody was looked at since: two switchovers within one check interval
             // look like none.
-            self.crowned |= self.world.promoted_before(now - bound);
+            self.missed &= !self.world.in_order_since(now - bound);
+            self.crowned |= !self.missed && self.world.promoted_before(now - bound);
         } else if self.crowned && self.world.opened_first() != Some(primary) {
             let record = self.machine.record();
             return fail(format!(
@@ -363,4 +377,51 @@ fn the_simulation_finds_a_machine_that_forgets_its_primary() {
         found.contains("took the place of") || found.contains("no writes"),
         "{found}"
     );
+}
+
+#[test]
+fn refused_monitors_alone_never_stop_writes() {
+    for seed in 0..20 {
+        let mut sim = Sim::new(seed, false);
+        sim.run(ms(2000), false).unwrap();
+        for round in 1..60 {
+            for index in 0..NAMES.len() {
+                sim.world.servers[index].denies = sim.dice.below(3) > 0;
+            }
+            sim.run(ms(2000 + round * 1000), false).unwrap();
+            sim.healed(true).unwrap();
+        }
+    }
+}
+
+/// From the promotion to the first snapshot that sends writes to the promoted one.
+fn takeover(seed: u64, dies: bool, denied: bool) -> Duration {
+    let mut sim = Sim::new(seed, false);
+    sim.run(ms(2000), false).unwrap();
+    if denied {
+        sim.world.servers[0].denies = true;
+        sim.run(ms(4000), false).unwrap();
+    }
+    let at = ms(4000 + sim.dice.below(500));
+    sim.run(at, false).unwrap();
+    sim.world.switch(1, dies, sim.now);
+    sim.crowned = false;
+    let promoted = sim.now;
+    let mut until = at;
+    while sim.healed(false).is_err() {
+        until += ms(1);
+        sim.run(until, false).unwrap();
+        assert!(sim.now - promoted < ms(5000), "seed {seed}: not followed");
+    }
+    sim.now - promoted
+}
+
+#[test]
+fn a_promotion_within_one_check_interval_is_followed_one_interval_and_fifty_milliseconds_later() {
+    for seed in 0..100 {
+        for (dies, denied) in [(true, false), (false, false), (true, true), (false, true)] {
+            let took = takeover(seed, dies, denied);
+            assert!(took <= ms(550), "seed {seed} {dies} {denied}: {took:?}");
+        }
+    }
 }

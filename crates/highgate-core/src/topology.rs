@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     events::Event,
+    health::{CheckFailure, Unread},
     snapshot::{Role, Status, Writes},
 };
 
@@ -146,6 +147,10 @@ pub struct Input<'a> {
     pub alive: bool,
     /// What was read from it last; kept while it is down.
     pub seen: Option<&'a Observation>,
+    /// Why it can't be read although it is alive.
+    pub unread: Option<Unread>,
+    /// Whether its last check failed, although it does not count as down yet.
+    pub doubted: bool,
     /// Its lag cap; `None` = none.
     pub max_lag: Option<Duration>,
 }
@@ -155,14 +160,26 @@ pub struct Input<'a> {
 const STALE: Duration = Duration::from_secs(10);
 
 impl<'a> Input<'a> {
-    /// What is known about it now: it answers, is not in maintenance, and was read lately.
+    /// What is known about it now: it answers, is not in maintenance, and was read lately; or it can't
+    /// be read any more, and was after it came up last.
     #[must_use]
     pub fn live(&self, now: Instant) -> Option<&'a Observation> {
         if !self.alive || self.admin == AdminState::Maintenance {
             return None;
         }
-        self.seen
-            .filter(|seen| now.saturating_duration_since(seen.at) <= STALE)
+        match self.unread {
+            Some(unread) => self.seen.filter(|_| unread.known),
+            None => self
+                .seen
+                .filter(|seen| now.saturating_duration_since(seen.at) <= STALE),
+        }
+    }
+
+    /// What to add to a reason that rests on an old reading.
+    fn as_read(&self) -> String {
+        self.unread.map_or_else(String::new, |unread| {
+            format!(", as last read: {}", unread.why())
+        })
     }
 
     /// Why nothing is known about it now.
@@ -171,7 +188,13 @@ impl<'a> Input<'a> {
             (AdminState::Maintenance, ..) => "in maintenance",
             (_, false, _) => "not checked yet",
             (_, _, false) => "down",
-            (_, _, true) => "answers, but its status could not be read",
+            (_, _, true) => match self.unread.map(|unread| unread.kind) {
+                None => "answers, but its status could not be read",
+                Some(CheckFailure::Full) => {
+                    "alive, but its role is not known: no connection is free for the monitor"
+                }
+                Some(_) => "alive, but its role is not known: the monitor's account is refused",
+            },
         }
     }
 }

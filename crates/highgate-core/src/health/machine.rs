@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use highgate_config::AdminState;
 
-use super::{Action, Actions, CheckFailure, Condition, Event, HealthSettings, damping::Damping};
+use super::{
+    Action, Actions, CheckFailure, Condition, Event, HealthSettings, Unread, damping::Damping,
+    unread::Told,
+};
 use crate::{
     events::{Kind, Severity},
     server::TrafficFailure,
@@ -18,6 +21,8 @@ const SOON: Duration = Duration::from_millis(100);
 const LEAST_GAP: Duration = Duration::from_millis(50);
 /// Longest pause between the checks of a server that is down.
 const DOWN_INTERVAL: Duration = Duration::from_millis(500);
+/// Longest pause between checks while writes wait for a verdict.
+const HURRY: Duration = Duration::from_millis(100);
 /// What the shell may take beyond a check's time-out to report it.
 const GRACE: Duration = Duration::from_millis(200);
 /// Traffic and a check agree if no more than this lies between them.
@@ -45,6 +50,11 @@ pub struct ServerHealth {
     latency: Option<Duration>,
     facts: Option<Box<Observation>>,
     last_error: Option<String>,
+    unread: Option<Unread>,
+    /// Whether `facts` were read since the server came up last.
+    known: bool,
+    told: Told,
+    hurried: bool,
 }
 
 impl ServerHealth {
@@ -67,6 +77,10 @@ impl ServerHealth {
             latency: None,
             facts: None,
             last_error: None,
+            unread: None,
+            known: false,
+            told: Told::default(),
+            hurried: false,
         };
         this.begin(now);
         this
@@ -102,6 +116,39 @@ impl ServerHealth {
         self.last_error.as_deref()
     }
 
+    /// Since when, and why, it is alive and can't be read.
+    #[must_use]
+    pub fn unread(&self) -> Option<Unread> {
+        let known = self.known;
+        let unread = self.unread.filter(|_| self.condition.is_alive())?;
+        Some(Unread { known, ..unread })
+    }
+
+    /// Whether its last check failed, although it does not count as down yet.
+    #[must_use]
+    pub const fn is_doubted(&self) -> bool {
+        self.failures > 0 && self.condition.is_alive()
+    }
+
+    /// Asks for checks every 100 ms at least, or ends that: for every server of a backend whose writes
+    /// can't be sent, since what a check reads may end the wait. Look at the deadline afterwards.
+    pub fn hurry(&mut self, on: bool, now: Instant) {
+        self.hurried = on;
+        if on && self.settings.active {
+            let soon = self.started.map_or(now, |at| (at + HURRY).max(now));
+            self.due = self.due.map(|due| due.min(soon));
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        let interval = self.settings.interval;
+        if self.hurried {
+            interval.min(HURRY)
+        } else {
+            interval
+        }
+    }
+
     /// Longest time from a silent hang to the verdict, under these settings and with checks alone.
     #[must_use]
     pub fn detection_bound(&self) -> Duration {
@@ -128,8 +175,12 @@ impl ServerHealth {
             Event::CheckOk { latency, facts } => self.check_ok(latency, facts, now, &mut actions),
             Event::CheckFailed { kind, text } => {
                 // One that reports after its verdict was drawn has been counted.
-                if self.in_flight.take().is_some() {
-                    self.check_failed(kind, &text, now, &mut actions);
+                match self.in_flight.take() {
+                    Some(_) if kind.proves_life() => {
+                        self.check_refused(kind, text, now, &mut actions);
+                    }
+                    Some(_) => self.check_failed(kind, &text, now, &mut actions),
+                    None => {}
                 }
             }
             Event::TrafficFailed { kind } => self.traffic_failed(kind, now, &mut actions),
@@ -149,6 +200,7 @@ impl ServerHealth {
     fn begin(&mut self, now: Instant) {
         (self.due, self.in_flight, self.recheck) = (None, None, false);
         (self.successes, self.failures, self.traffic) = (0, 0, None);
+        (self.known, self.unread) = (false, None);
         self.condition = match (self.admin, self.settings.active) {
             (AdminState::Maintenance, _) => Condition::Maintenance,
             (_, false) => Condition::Up { since: now },
@@ -195,14 +247,55 @@ impl ServerHealth {
             return;
         }
         if facts.is_some() {
-            self.facts = facts;
+            (self.facts, self.known) = (facts, true);
             actions.push(Action::Replan);
         }
         self.latency = Some(latency);
         self.last_error = None;
-        self.failures = 0;
+        if self.unread.take().is_some() {
+            self.told.over(actions);
+            actions.push(Action::Replan);
+        }
+        self.lives(now, actions);
+    }
+
+    /// It answered, and did not let itself be read: alive, and what was read before stands.
+    fn check_refused(
+        &mut self,
+        kind: CheckFailure,
+        text: String,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        if !self.settings.active || self.admin == AdminState::Maintenance {
+            return;
+        }
+        let since = self.unread.map_or(now, |unread| unread.since);
+        let unread = Unread {
+            since,
+            kind,
+            known: self.known,
+        };
+        if self.unread.replace(unread).map(|before| before.kind) != Some(kind) {
+            actions.push(Action::Replan);
+        }
+        self.lives(now, actions);
+        let text = if text.is_empty() {
+            kind.to_string()
+        } else {
+            text
+        };
+        self.told.warn(&unread, &text, now, actions);
+        self.last_error = Some(text);
+    }
+
+    /// A check proved that it lives.
+    fn lives(&mut self, now: Instant, actions: &mut Actions) {
+        if std::mem::take(&mut self.failures) > 0 {
+            actions.push(Action::Replan);
+        }
         self.successes = self.successes.saturating_add(1);
-        let mut pause = self.settings.interval;
+        let mut pause = self.interval();
         match self.condition {
             Condition::Unknown => self.declare_up(now, actions),
             Condition::Down { .. } if self.successes >= self.settings.rise => {
@@ -258,7 +351,8 @@ impl ServerHealth {
         self.failures = self.failures.saturating_add(1);
         self.recheck = false;
         let agreeing = self.agreeing(now);
-        let enough = if agreeing.is_some_and(TrafficFailure::is_hard) && kind.is_hard() {
+        let proved = agreeing.is_some_and(TrafficFailure::is_hard) && kind.is_hard();
+        let enough = if proved || kind == CheckFailure::Stopping {
             1
         } else {
             // A weaker agreement (a time-out on both sides may be lost packets) counts as one check.
@@ -278,7 +372,7 @@ impl ServerHealth {
         } else {
             SOON
         };
-        let mut pause = soon.min(self.settings.interval);
+        let mut pause = soon.min(self.interval());
         match self.condition {
             Condition::Unknown => {
                 self.declare_down(format!("first check failed: {what}"), now, actions);
@@ -290,11 +384,14 @@ impl ServerHealth {
             }
             Condition::Held { .. } => {
                 self.condition = Condition::Down { since: now };
+                (self.known, self.unread) = (false, None);
                 actions.push(Action::Replan);
             }
+            // A doubt lets a promotion be followed at once.
+            Condition::Up { .. } if self.failures == 1 => actions.push(Action::Replan),
             Condition::Up { .. } => {}
             Condition::Down { .. } | Condition::Maintenance => {
-                pause = self.settings.interval.min(DOWN_INTERVAL);
+                pause = self.interval().min(DOWN_INTERVAL);
             }
         }
         self.last_error = Some(what);
@@ -377,7 +474,7 @@ impl ServerHealth {
                 self.condition = condition;
             }
         } else if settings.active && self.in_flight.is_none() {
-            let latest = now + settings.interval;
+            let latest = now + self.interval();
             self.due = Some(self.due.map_or(latest, |due| due.min(latest)));
         }
     }
@@ -397,6 +494,8 @@ impl ServerHealth {
 
     fn declare_down(&mut self, reason: String, now: Instant, actions: &mut Actions) {
         self.condition = Condition::Down { since: now };
+        // Whoever returns may be another than before: it has to be read again.
+        (self.known, self.unread) = (false, None);
         self.damping.fell(now);
         self.successes = 0;
         self.last_error = Some(reason.clone());

@@ -337,3 +337,147 @@ fn a_longer_interval_in_force_does_not_forget_a_check_in_flight() {
     rig.step(Event::Settings(SETTINGS));
     assert_eq!(rig.health.next_deadline(), Some(rig.now + ms(500)));
 }
+
+fn warnings(actions: &[Action]) -> usize {
+    let warning = |action: &&Action| {
+        matches!(
+            action,
+            Action::Event {
+                severity: Severity::Warning,
+                kind: Kind::Monitor,
+                ..
+            }
+        )
+    };
+    actions.iter().filter(warning).count()
+}
+
+#[test]
+fn a_refused_monitor_never_takes_a_server_out_and_is_told_once() {
+    for kind in [CheckFailure::Denied, CheckFailure::Full] {
+        let mut rig = Rig::up();
+        let mut told = 0;
+        for _ in 0..10_000 {
+            rig.next();
+            let actions = rig.fails(kind);
+            assert!(!down(&actions));
+            told += warnings(&actions);
+        }
+        assert!(rig.is_up());
+        assert_eq!(told, 1);
+        assert_eq!(rig.health.unread().unwrap().kind, kind);
+        assert!(rig.health.last_error().is_some());
+        rig.next();
+        let event = |action: &Action| {
+            matches!(
+                action,
+                Action::Event {
+                    kind: Kind::Monitor,
+                    ..
+                }
+            )
+        };
+        assert!(rig.ok().iter().any(event));
+        assert_eq!(rig.health.unread(), None);
+    }
+}
+
+#[test]
+fn a_monitor_that_is_refused_now_and_then_warns_once_a_minute_at_most() {
+    let mut rig = Rig::up();
+    let mut told = 0;
+    while rig.now - rig.start < ms(600_000) {
+        rig.next();
+        told += warnings(&rig.fails(CheckFailure::Denied));
+        rig.next();
+        rig.ok();
+    }
+    assert!((5..=11).contains(&told), "{told}");
+}
+
+#[test]
+fn a_warning_says_what_to_repair() {
+    let mut rig = Rig::up();
+    rig.next();
+    let actions = rig.step(Event::CheckFailed {
+        kind: CheckFailure::Denied,
+        text: "Access denied for user 'monitor'@'10.0.0.9'".to_owned(),
+    });
+    let text = actions.iter().find_map(|action| match action {
+        Action::Event { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    let text = text.unwrap();
+    assert!(
+        text.contains("'monitor'@'10.0.0.9'") && text.contains("`monitor.password`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_server_whose_monitor_is_refused_comes_back_all_the_same_but_has_to_be_read_anew() {
+    let mut rig = Rig::up();
+    rig.step(Event::Tick);
+    for _ in 0..2 {
+        rig.next();
+        rig.fails(CheckFailure::Refused);
+    }
+    assert!(!rig.is_up());
+    for _ in 0..2 {
+        rig.next();
+        rig.fails(CheckFailure::Denied);
+    }
+    assert!(rig.is_up());
+    assert!(!rig.health.unread().unwrap().known);
+}
+
+#[test]
+fn a_refused_monitor_does_not_hide_a_death() {
+    let mut rig = Rig::up();
+    rig.next();
+    rig.fails(CheckFailure::Denied);
+    rig.next();
+    assert!(!down(&rig.fails(CheckFailure::Refused)));
+    assert!(rig.health.is_doubted());
+    rig.next();
+    assert!(down(&rig.fails(CheckFailure::Refused)));
+}
+
+#[test]
+fn a_server_that_says_it_shuts_down_is_down_at_once() {
+    let mut rig = Rig::up();
+    rig.next();
+    assert!(down(&rig.fails(CheckFailure::from_code(1053))));
+    assert_eq!(CheckFailure::from_code(1927), CheckFailure::Lost);
+    assert!(CheckFailure::from_code(1045).proves_life());
+    assert!(CheckFailure::from_code(1040).proves_life());
+    assert!(!CheckFailure::from_code(1130).proves_life());
+}
+
+#[test]
+fn in_a_hurry_checks_come_every_hundred_milliseconds_and_no_longer_than_asked() {
+    let mut rig = Rig::up();
+    rig.now += ms(300);
+    rig.health.hurry(true, rig.now);
+    assert_eq!(rig.health.next_deadline(), Some(rig.now));
+    rig.next();
+    rig.ok();
+    for _ in 0..5 {
+        let before = rig.now;
+        assert!(checks(&rig.next()));
+        assert!(rig.now - before <= ms(100));
+        rig.ok();
+        rig.health.hurry(true, rig.now);
+    }
+    rig.health.hurry(false, rig.now);
+    rig.next();
+    rig.ok();
+    assert_eq!(rig.health.next_deadline(), Some(rig.now + ms(500)));
+    // One without checks has nothing to hurry.
+    let mut passive = Rig::new(HealthSettings {
+        active: false,
+        ..SETTINGS
+    });
+    passive.health.hurry(true, passive.now);
+    assert_eq!(passive.health.next_deadline(), None);
+}

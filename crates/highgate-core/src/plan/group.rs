@@ -142,7 +142,12 @@ impl Seat<'_> {
         };
         match (self.backend.topology, self.assigned) {
             (Topology::Static, _) if health == Status::Up => {
-                (Status::Up, "checks succeed".to_owned())
+                let unread = self.health.and_then(ServerHealth::unread);
+                let reason = unread.map_or_else(
+                    || "checks succeed".to_owned(),
+                    |unread| format!("answers, but {}", unread.why()),
+                );
+                (Status::Up, reason)
             }
             (Topology::Static, _) => (Status::Held, HELD.to_owned()),
             (_, None) => (Status::Unknown, "its role is not known yet".to_owned()),

@@ -25,6 +25,10 @@ pub(super) struct Real {
     pub(super) source: Option<usize>,
     pub(super) lag: u64,
     pub(super) sql_running: bool,
+    /// Whether the monitor's account is refused.
+    pub(super) denies: bool,
+    /// When that ended last.
+    pub(super) readable_since: Instant,
     /// When life or `read_only` changed last.
     pub(super) changed_at: Instant,
 }
@@ -49,6 +53,8 @@ impl World {
             source: (index != 0).then_some(0),
             lag: 0,
             sql_running: true,
+            denies: false,
+            readable_since: now,
             changed_at: now,
         };
         Self {
@@ -71,6 +77,23 @@ impl World {
 
     pub(super) fn promoted_before(&self, then: Instant) -> bool {
         self.promoted_at < then
+    }
+
+    /// Whether some monitor was refused since then.
+    pub(super) fn hidden_since(&self, then: Instant) -> bool {
+        let hidden = |server: &Real| server.denies || server.readable_since > then;
+        self.servers.iter().any(hidden)
+    }
+
+    /// Whether since then all live, can be read, and follow the legitimate primary.
+    pub(super) fn in_order_since(&self, then: Instant) -> bool {
+        let in_order = |(index, server): (usize, &Real)| {
+            let follows = server.read_only && server.source == Some(self.legit);
+            server.life == Life::Lives
+                && server.changed_at < then
+                && (index == self.legit || follows)
+        };
+        !self.hidden_since(then) && self.servers.iter().enumerate().all(in_order)
     }
 
     /// Who was opened before the old primary was closed, in a switchover on its way: if the old one
@@ -102,13 +125,14 @@ impl World {
                 self.live(index, now);
                 self.servers[index].lag = 0;
                 self.servers[index].sql_running = true;
+                self.admit(index, now);
             }
         }
         if self.repair(dice, now) || !faults {
             return (None, false);
         }
         let index = dice.index(self.servers.len());
-        match dice.below(24) {
+        match dice.below(28) {
             0 | 1 => self.set_life(index, Life::Dead, now),
             2 | 3 => self.set_life(index, Life::Hangs, now),
             4..=9 => {
@@ -123,6 +147,13 @@ impl World {
             17 => return (None, true),
             // A burst of lost connections without any fault of the server's.
             18 => return (Some(index), false),
+            19 => self.servers[index].denies = true,
+            20 | 21 => self.admit(index, now),
+            22 => self
+                .servers
+                .iter_mut()
+                .for_each(|server| server.denies = true),
+            23 | 24 => (0..self.servers.len()).for_each(|index| self.admit(index, now)),
             _ => {}
         }
         let hit = (self.servers[index].life != Life::Lives).then_some(index);
@@ -170,6 +201,18 @@ impl World {
         self.promoted_at = now;
     }
 
+    /// The primary dies or is closed, and another is promoted in the same instant.
+    pub(super) fn switch(&mut self, to: usize, dies: bool, now: Instant) {
+        let old = &mut self.servers[self.legit];
+        if dies {
+            old.life = Life::Dead;
+        } else {
+            old.read_only = true;
+        }
+        old.changed_at = now;
+        self.crown(to, now);
+    }
+
     fn start_switchover(&mut self, to: usize, open_first: bool, now: Instant) {
         let (old, new) = (&self.servers[self.legit], &self.servers[to]);
         let fine = old.life == Life::Lives
@@ -202,6 +245,13 @@ impl World {
 
     fn live(&mut self, index: usize, now: Instant) {
         self.set_life(index, Life::Lives, now);
+    }
+
+    fn admit(&mut self, index: usize, now: Instant) {
+        let server = &mut self.servers[index];
+        if std::mem::take(&mut server.denies) {
+            server.readable_since = now;
+        }
     }
 
     fn set_life(&mut self, index: usize, life: Life, now: Instant) {

@@ -55,7 +55,7 @@ impl Machine {
         let mut roles = BTreeMap::new();
         let mut able: Vec<(&Input<'_>, u32)> = Vec::new();
         for input in inputs {
-            let assigned = match self.judge(input, cluster, now) {
+            let assigned = match self.judge(input, inputs, cluster, now) {
                 Ok((index, reason)) => {
                     if let Some(index) = index {
                         able.push((input, index));
@@ -63,8 +63,8 @@ impl Machine {
                     Assigned {
                         role: Role::Replica,
                         unfit: None,
-                        lag_ms: Some(0),
-                        reason: reason.into(),
+                        lag_ms: input.unread.is_none().then_some(0),
+                        reason: format!("{reason}{}", input.as_read()).into(),
                     }
                 }
                 Err((status, reason)) => Assigned {
@@ -80,23 +80,13 @@ impl Machine {
         if let Some(input) = writer {
             if let Some(assigned) = roles.get_mut(input.name) {
                 assigned.role = Role::Primary;
-                assigned.reason = "synced; the writer".into();
+                assigned.reason = format!("synced; the writer{}", input.as_read()).into();
             }
             if let Some(seen) = input.seen {
                 self.remember(input.name, seen, events);
             }
         }
-        let writes = if writer.is_some() {
-            Writes::Open
-        } else if inputs.iter().any(|input| !input.checked) {
-            Writes::Waiting {
-                reason: "not every member is checked yet".into(),
-            }
-        } else {
-            Writes::Waiting {
-                reason: "no writable synced member of a Primary component".into(),
-            }
-        };
+        let writes = writes(inputs, writer.is_some());
         let outcome = Outcome {
             roles,
             primary: writer.map(|input| input.name.clone()),
@@ -111,6 +101,7 @@ impl Machine {
     fn judge(
         &self,
         input: &Input<'_>,
+        inputs: &[Input<'_>],
         cluster: Option<&str>,
         now: Instant,
     ) -> Result<(Option<u32>, &'static str), (Status, String)> {
@@ -132,6 +123,9 @@ impl Machine {
         if cluster != Some(wsrep.cluster_uuid.as_str()) {
             let reason = format!("member of another cluster ({})", wsrep.cluster_uuid);
             return Err((Status::Quarantined, reason));
+        }
+        if input.unread.is_some() && counted_out(inputs, cluster, now) {
+            return broken("can't be read, and the other members count one less than are alive");
         }
         if !wsrep.ready {
             return broken("wsrep_ready is OFF");
@@ -214,6 +208,19 @@ impl Machine {
     }
 }
 
+fn writes(inputs: &[Input<'_>], has_writer: bool) -> Writes {
+    let reason = if has_writer {
+        return Writes::Open;
+    } else if inputs.iter().any(|input| !input.checked) {
+        "not every member is checked yet"
+    } else {
+        "no writable synced member of a Primary component"
+    };
+    Writes::Waiting {
+        reason: reason.into(),
+    }
+}
+
 /// The cluster that most members in a Primary component belong to; among equals the larger uuid.
 fn majority<'a>(inputs: &[Input<'a>], now: Instant) -> Option<&'a str> {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
@@ -229,6 +236,23 @@ fn majority<'a>(inputs: &[Input<'a>], now: Instant) -> Option<&'a str> {
         .into_iter()
         .max_by_key(|(uuid, count)| (*count, *uuid))
         .map(|(uuid, _)| uuid)
+}
+
+/// Whether those that can be read see fewer members than are thought to be alive.
+fn counted_out(inputs: &[Input<'_>], cluster: Option<&str>, now: Instant) -> bool {
+    let member = |input: &&Input<'_>| {
+        let wsrep = input.live(now).and_then(|seen| seen.galera.as_ref());
+        wsrep.is_some_and(|wsrep| {
+            wsrep.primary_component && cluster == Some(wsrep.cluster_uuid.as_str())
+        })
+    };
+    let members = inputs.iter().filter(member).count();
+    let latest = (inputs.iter().filter(member))
+        .filter(|input| input.unread.is_none())
+        .filter_map(|input| input.seen)
+        .max_by_key(|seen| seen.at)
+        .and_then(|seen| seen.galera.as_ref());
+    latest.is_some_and(|wsrep| usize::try_from(wsrep.cluster_size).is_ok_and(|size| size < members))
 }
 
 const fn state_name(state: u32) -> &'static str {

@@ -26,6 +26,14 @@ pub(super) struct Fitness {
 }
 
 impl Fitness {
+    const fn fit(lag: u64, reason: String) -> Self {
+        Self {
+            verdict: Ok(lag),
+            lag_ms: Some(lag),
+            reason,
+        }
+    }
+
     fn unfit(status: Status, lag_ms: Option<u64>, reason: String) -> Self {
         Self {
             verdict: Err(status),
@@ -179,12 +187,8 @@ impl<'a> Links<'a> {
     }
 
     fn link(&self, input: &Input<'_>, source: &Source, to: &Input<'_>) -> Result<Fitness, Fitness> {
-        let fine = self.fine.get(input.name);
+        let fine = self.fine.get(input.name).copied();
         let to_primary = Some(to.name) == self.primary;
-        let error = source
-            .error
-            .as_deref()
-            .map_or_else(String::new, |error| format!(": {error}"));
         if !self.primary_lives
             && let Some((_, lag)) = fine
             && (to_primary || self.primary.is_none())
@@ -193,39 +197,42 @@ impl<'a> Links<'a> {
                 "replicated well from {} until that stopped being the primary",
                 to.name
             );
-            return Ok(Fitness {
-                verdict: Ok(*lag),
-                lag_ms: Some(*lag),
-                reason,
-            });
+            return Ok(Fitness::fit(lag, reason));
         }
+        let error = source
+            .error
+            .as_deref()
+            .map_or_else(String::new, |error| format!(": {error}"));
         if !source.sql_running {
             let reason = format!("replication is stopped (SQL thread){error}");
             return Err(Fitness::unfit(Status::Broken, None, reason));
         }
         let blind = source.io != IoThread::Running || source.seconds_behind.is_none();
-        if blind && self.primary_lives {
-            let Some((since, lag)) = fine else {
-                let reason = format!("replication thread is {}, lag unknown{error}", source.io);
-                return Err(Fitness::unfit(Status::Broken, None, reason));
-            };
-            let blind_for = self.now.saturating_duration_since(*since);
-            let lag = lag.saturating_add(millis(blind_for));
-            if lag > millis(input.max_lag.unwrap_or(BLIND)) {
-                let reason = format!(
-                    "has not fetched from {} for {} s{error}",
-                    to.name,
-                    blind_for.as_secs()
-                );
-                return Err(Fitness::unfit(Status::Broken, Some(lag), reason));
-            }
-            let reason = format!("replicates from {}, reconnecting", to.name);
-            return Ok(Fitness {
-                verdict: Ok(lag),
-                lag_ms: Some(lag),
-                reason,
-            });
+        if !blind || !self.primary_lives {
+            return self.lagging(input, source, to);
         }
+        let Some((since, lag)) = fine else {
+            let reason = format!("replication thread is {}, lag unknown{error}", source.io);
+            return Err(Fitness::unfit(Status::Broken, None, reason));
+        };
+        let blind_for = self.now.saturating_duration_since(since);
+        let lag = lag.saturating_add(millis(blind_for));
+        if lag > millis(input.max_lag.unwrap_or(BLIND)) {
+            let seconds = blind_for.as_secs();
+            let reason = format!("has not fetched from {} for {seconds} s{error}", to.name);
+            return Err(Fitness::unfit(Status::Broken, Some(lag), reason));
+        }
+        let reason = format!("replicates from {}, reconnecting", to.name);
+        Ok(Fitness::fit(lag, reason))
+    }
+
+    /// A link that works, by its lag.
+    fn lagging(
+        &self,
+        input: &Input<'_>,
+        source: &Source,
+        to: &Input<'_>,
+    ) -> Result<Fitness, Fitness> {
         let lag = source.seconds_behind.unwrap_or(0).saturating_mul(1000);
         if let Some(cap) = input.max_lag {
             // One that is out comes back a fifth below the cap: no flutter at the edge.
@@ -241,12 +248,7 @@ impl<'a> Links<'a> {
                 return Err(Fitness::unfit(Status::Lagging, Some(lag), reason));
             }
         }
-        let reason = format!("replicates from {}", to.name);
-        Ok(Fitness {
-            verdict: Ok(lag),
-            lag_ms: Some(lag),
-            reason,
-        })
+        Ok(Fitness::fit(lag, format!("replicates from {}", to.name)))
     }
 }
 

@@ -2,18 +2,24 @@
 //!
 //! Highgate does not promote: it follows whoever does, and refuses to follow into a split brain.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+mod assign;
+mod elect;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, time::Instant};
 
 use highgate_config::{BackendName, ServerName};
 
+use self::elect::Verdict;
 use super::{
-    Assigned, Input, IoThread, Observation, Outcome, PrimaryRecord,
-    links::{LastFine, Links, target},
+    Input, Observation, Outcome, PrimaryRecord,
+    links::{LastFine, Links},
     notes,
 };
 use crate::{
     events::{Event, Kind, Severity},
-    snapshot::{Role, Status, Writes},
+    snapshot::Role,
 };
 
 /// The machine of one backend.
@@ -23,21 +29,14 @@ pub struct Machine {
     record: Option<PrimaryRecord>,
     /// Last known `read_only` of each server.
     was_read_only: BTreeMap<ServerName, bool>,
-    /// Servers seen to flip from read-only to writable, until they turn back: these were promoted.
-    promoted: BTreeMap<ServerName, ()>,
+    /// Servers seen to flip from read-only to writable, and when, until they turn back: these were promoted.
+    promoted: BTreeMap<ServerName, Instant>,
     fine: LastFine,
     before: Option<Outcome>,
     rivals: Vec<ServerName>,
     /// A deliberate bug that the simulation has to find.
     #[cfg(test)]
     pub(crate) ignore_record: bool,
-}
-
-/// Who is primary after one look.
-enum Verdict {
-    Primary(usize),
-    Waiting(String),
-    Refused(String),
 }
 
 impl Machine {
@@ -99,7 +98,7 @@ impl Machine {
                 == Some(true)
                 && !seen.read_only
             {
-                self.promoted.insert(input.name.clone(), ());
+                self.promoted.insert(input.name.clone(), seen.at);
             } else if seen.read_only {
                 self.promoted.remove(input.name);
             }
@@ -108,101 +107,6 @@ impl Machine {
             .retain(|name, _| inputs.iter().any(|input| input.name == name));
         self.fine
             .retain(|name, _| inputs.iter().any(|input| input.name == name));
-    }
-
-    /// Servers that could take writes: writable, and no replica of another member.
-    fn candidates(&self, inputs: &[Input<'_>], now: Instant) -> Vec<usize> {
-        let links = self.links(inputs, None, false, now);
-        (inputs.iter().enumerate())
-            .filter(|(_, input)| {
-                input.live(now).is_some_and(|seen| !seen.read_only)
-                    // A writable replica is careless, not promoted, unless it was seen to become writable.
-                    && (self.promoted.contains_key(input.name) || !links.replicates_inside(input))
-            })
-            .map(|(index, _)| index)
-            .collect()
-    }
-
-    fn elect(&self, inputs: &[Input<'_>], candidates: &[usize], now: Instant) -> Verdict {
-        let names = |indices: &[usize]| {
-            let names: Vec<_> = indices
-                .iter()
-                .filter_map(|i| inputs.get(*i))
-                .map(|i| i.name.as_str())
-                .collect();
-            names.join(", ")
-        };
-        let recorded = self
-            .record
-            .as_ref()
-            .filter(|r| inputs.iter().any(|i| *i.name == r.server));
-        let Some(record) = recorded else {
-            if let Some(input) = inputs.iter().find(|input| !input.checked) {
-                return Verdict::Waiting(format!(
-                    "no primary is known, and {} is not checked yet",
-                    input.name
-                ));
-            }
-            return match candidates {
-                [] => Verdict::Waiting("no server is writable (read_only=0)".to_owned()),
-                [only] => Verdict::Primary(*only),
-                several => Verdict::Refused(format!(
-                    "{} are writable and nothing says which is the primary: set read_only=1 on all but one",
-                    names(several)
-                )),
-            };
-        };
-        let current = candidates.iter().copied().find(|index| {
-            inputs
-                .get(*index)
-                .is_some_and(|i| i.live(now).is_some_and(|seen| record.is(i.name, seen)))
-        });
-        if let Some(index) = current {
-            return Verdict::Primary(index);
-        }
-        // After a restart the primary may well be fine: no heir before it was looked at.
-        if let Some(input) = inputs
-            .iter()
-            .find(|i| *i.name == record.server && !i.checked)
-        {
-            return Verdict::Waiting(format!("the primary {} is not checked yet", input.name));
-        }
-        let state = inputs
-            .iter()
-            .find(|i| *i.name == record.server)
-            .map_or("gone", |input| match input.live(now) {
-                None => input.absence(),
-                Some(seen) if !record.is(input.name, seen) => "replaced by another server",
-                Some(seen) if seen.read_only => "read-only",
-                Some(_) => "replicating from another server",
-            });
-        let old = inputs.iter().find(|input| *input.name == record.server);
-        let old = old.and_then(|input| input.live(now));
-        let may = |index: &&usize| {
-            inputs.get(**index).is_some_and(|input| {
-                record.followers.contains(input.name)
-                    || self.promoted.contains_key(input.name)
-                    // The old primary itself follows it: nothing could be plainer.
-                    || old.is_some_and(|old| follows(inputs, old, input.name))
-            })
-        };
-        let heirs: Vec<usize> = candidates.iter().filter(may).copied().collect();
-        let primary = &record.server;
-        match (heirs.as_slice(), candidates) {
-            ([heir], _) => Verdict::Primary(*heir),
-            ([], []) => Verdict::Waiting(format!(
-                "the primary {primary} is {state}, and no other server is writable"
-            )),
-            ([], strangers) => Verdict::Refused(format!(
-                "the primary {primary} is {state}; {} is writable but was not seen as its replica and may lack \
-                 writes: set read_only=1 and then 0 there to make it the primary",
-                names(strangers)
-            )),
-            (several, _) => Verdict::Refused(format!(
-                "the primary {primary} is {state} and {} are all writable: set read_only=1 on all but one",
-                names(several)
-            )),
-        }
     }
 
     fn remember(
@@ -245,7 +149,7 @@ impl Machine {
                 .server(name),
         );
         // A promotion counts once: who was the primary before must follow the new one first.
-        self.promoted.retain(|promoted, ()| promoted == name);
+        self.promoted.retain(|promoted, _| promoted == name);
         self.record = Some(PrimaryRecord {
             server: name.clone(),
             server_id: seen.server_id,
@@ -296,78 +200,6 @@ impl Machine {
         }
     }
 
-    fn assign(&mut self, inputs: &[Input<'_>], verdict: Verdict, now: Instant) -> Outcome {
-        let (elected, writes) = match verdict {
-            Verdict::Primary(index) => (Some(index), Writes::Open),
-            Verdict::Waiting(reason) => (
-                None,
-                Writes::Waiting {
-                    reason: reason.into(),
-                },
-            ),
-            Verdict::Refused(reason) => (
-                None,
-                Writes::Refused {
-                    reason: reason.into(),
-                },
-            ),
-        };
-        let primary = self.record.as_ref().map(|record| &record.server);
-        let links = self.links(inputs, primary, elected.is_some(), now);
-        let mut roles = BTreeMap::new();
-        let mut fine = Vec::new();
-        for (index, input) in inputs.iter().enumerate() {
-            let assigned = if Some(index) == elected {
-                assigned(Role::Primary, None, None, "writable (read_only=0)".into())
-            } else if input.live(now).is_none() {
-                let status = if input.checked {
-                    Status::Down
-                } else {
-                    Status::Unknown
-                };
-                // Health says it better where it can; only an unread status is news.
-                let unfit = if input.alive { Status::Broken } else { status };
-                let was = if primary == Some(input.name) {
-                    "was the primary; "
-                } else {
-                    ""
-                };
-                assigned(
-                    Role::None,
-                    Some(unfit),
-                    None,
-                    format!("{was}{}", input.absence()).into(),
-                )
-            } else if primary == Some(input.name) {
-                former(input, now)
-            } else {
-                let fit = links.fitness(input);
-                if let (Ok(lag), true) = (fit.verdict, links.primary_lives)
-                    && !fit.reason.ends_with("reconnecting")
-                {
-                    fine.push((input.name.clone(), lag));
-                }
-                assigned(
-                    Role::Replica,
-                    fit.verdict.err(),
-                    fit.lag_ms,
-                    fit.reason.into(),
-                )
-            };
-            roles.insert(input.name.clone(), assigned);
-        }
-        self.fine
-            .extend(fine.into_iter().map(|(name, lag)| (name, (now, lag))));
-        let primary = elected
-            .and_then(|index| inputs.get(index))
-            .map(|input| input.name.clone());
-        Outcome {
-            roles,
-            primary,
-            writes,
-        }
-    }
-
     fn learn_followers(&mut self, inputs: &[Input<'_>], outcome: &Outcome, now: Instant) {
         let Some(record) = self
             .record
@@ -388,37 +220,3 @@ impl Machine {
         }
     }
 }
-
-/// Whether a server replicates from that one.
-fn follows(inputs: &[Input<'_>], seen: &Observation, name: &ServerName) -> bool {
-    (seen.sources.iter())
-        .filter(|source| source.io != IoThread::Stopped)
-        .any(|source| target(inputs, source).is_some_and(|to| to.name == name))
-}
-
-/// The primary of record while it may not take writes: it has the newest data, so reads are safe there.
-fn former(input: &Input<'_>, now: Instant) -> Assigned {
-    let read_only = input.live(now).is_some_and(|seen| seen.read_only);
-    if read_only {
-        return assigned(
-            Role::Replica,
-            None,
-            Some(0),
-            "read-only; was the primary".into(),
-        );
-    }
-    let reason = "was the primary; replicates from another server, or is another server now";
-    assigned(Role::None, Some(Status::Quarantined), None, reason.into())
-}
-
-fn assigned(role: Role, unfit: Option<Status>, lag_ms: Option<u64>, reason: Arc<str>) -> Assigned {
-    Assigned {
-        role,
-        unfit,
-        lag_ms,
-        reason,
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,11 +1,15 @@
 use highgate_config::{Address, AdminState};
 
 use super::*;
-use crate::testing::{ms, origin};
+use crate::{
+    health::{CheckFailure, Unread},
+    testing::{ms, origin},
+};
 
 struct Rig {
     machine: Machine,
     nodes: Vec<(ServerName, bool, Observation)>,
+    unread: BTreeMap<ServerName, Unread>,
     address: Address,
     now: Instant,
     events: Vec<Event>,
@@ -33,6 +37,7 @@ impl Rig {
         Self {
             machine: Machine::new("shop".into(), settings, None),
             nodes: (0..3).map(node).collect(),
+            unread: BTreeMap::new(),
             address: Address::Host("g".into(), 3306),
             now,
             events: Vec::new(),
@@ -47,6 +52,7 @@ impl Rig {
         self.now += ms(500);
         self.nodes
             .iter_mut()
+            .filter(|(name, ..)| !self.unread.contains_key(name))
             .for_each(|(.., seen)| seen.at = self.now);
         let inputs: Vec<_> = (self.nodes.iter())
             .map(|(name, alive, seen)| Input {
@@ -56,6 +62,8 @@ impl Rig {
                 checked: true,
                 alive: *alive,
                 seen: Some(seen),
+                unread: self.unread.get(name).copied(),
+                doubted: false,
                 max_lag: None,
             })
             .collect();
@@ -188,4 +196,32 @@ fn a_read_only_member_never_writes() {
     let outcome = rig.step();
     assert_eq!(writer(&outcome), Some("g2"));
     assert_eq!(unfit(&outcome, "g1"), None);
+}
+
+#[test]
+fn a_refused_monitor_takes_no_member_out_unless_the_others_count_it_out() {
+    let mut rig = Rig::new(Settings::default());
+    assert_eq!(writer(&rig.step()), Some("g1"));
+    let unread = Unread {
+        since: rig.now,
+        kind: CheckFailure::Denied,
+        known: true,
+    };
+    for name in ["g1", "g2", "g3"] {
+        rig.unread.insert(name.into(), unread);
+    }
+    rig.now += ms(86_400_000);
+    let outcome = rig.step();
+    assert_eq!(writer(&outcome), Some("g1"));
+    assert_eq!(unfit(&outcome, "g2"), None);
+    assert!(outcome.roles["g1"].reason.contains("as last read"));
+    for name in ["g2", "g3"] {
+        rig.unread.remove(name);
+    }
+    assert_eq!(writer(&rig.step()), Some("g1"));
+    // The two that can be read have lost sight of the third.
+    (1..3).for_each(|index| rig.wsrep(index).cluster_size = 2);
+    let outcome = rig.step();
+    assert_eq!(writer(&outcome), Some("g2"));
+    assert_eq!(unfit(&outcome, "g1"), Some(Status::Broken));
 }

@@ -4,6 +4,8 @@ use highgate_config::{Address, AdminState};
 
 use super::*;
 use crate::{
+    health::{CheckFailure, Unread},
+    snapshot::{Status, Writes},
     testing::{ms, origin},
     topology::{IoThread, Source},
 };
@@ -16,6 +18,8 @@ struct Rig {
     alive: Vec<bool>,
     checked: Vec<bool>,
     seen: Vec<Observation>,
+    unread: Vec<Option<Unread>>,
+    doubted: Vec<bool>,
     now: Instant,
     events: Vec<Event>,
 }
@@ -31,6 +35,8 @@ impl Rig {
             names,
             alive: vec![true; 3],
             checked: vec![true; 3],
+            unread: vec![None; 3],
+            doubted: vec![false; 3],
             seen: (1..=3).map(|id| observation(id, now)).collect(),
             now,
             events: Vec::new(),
@@ -60,14 +66,23 @@ impl Rig {
         self.seen[index].sources.clear();
     }
 
+    /// The monitor's account is refused there from now on.
+    fn deny(&mut self, index: usize) {
+        self.unread[index] = Some(Unread {
+            since: self.now,
+            kind: CheckFailure::Denied,
+            known: true,
+        });
+    }
+
     fn source(&mut self, index: usize) -> &mut Source {
         &mut self.seen[index].sources[0]
     }
 
     fn step(&mut self) -> Outcome {
         self.now += ms(500);
-        for (seen, alive) in self.seen.iter_mut().zip(&self.alive) {
-            if *alive {
+        for (index, seen) in self.seen.iter_mut().enumerate() {
+            if self.alive[index] && self.unread[index].is_none() && !self.doubted[index] {
                 seen.at = self.now;
             }
         }
@@ -79,6 +94,8 @@ impl Rig {
                 checked: self.checked[index],
                 alive: self.alive[index],
                 seen: self.checked[index].then_some(&self.seen[index]),
+                unread: self.unread[index],
+                doubted: self.doubted[index],
                 max_lag: Some(Duration::from_secs(10)),
             })
             .collect();
@@ -362,6 +379,8 @@ fn a_status_that_was_not_read_for_long_is_no_status() {
         checked: true,
         alive: true,
         seen: Some(&rig.seen[0]),
+        unread: None,
+        doubted: false,
         max_lag: None,
     }];
     assert_eq!(rig.seen[0].at, read_at);
@@ -373,4 +392,111 @@ fn a_status_that_was_not_read_for_long_is_no_status() {
 fn a_record_can_be_stored_and_read_back() {
     fn storable<T: serde::Serialize + serde::de::DeserializeOwned>() {}
     storable::<PrimaryRecord>();
+}
+
+#[test]
+fn a_refused_monitor_changes_no_role_however_long_it_lasts() {
+    let mut rig = Rig::new();
+    rig.step();
+    (0..3).for_each(|index| rig.deny(index));
+    rig.now += ms(86_400_000);
+    let outcome = rig.step();
+    assert_eq!(primary(&outcome), Some("db1"));
+    is(&outcome, "db2", Role::Replica, None);
+    assert_eq!(
+        &*outcome.roles["db1"].reason,
+        "writable (read_only=0), as last read: the monitor's account is refused"
+    );
+    // Nobody knows how far behind it is: commands that ask for freshness pass it over.
+    assert_eq!(outcome.roles["db2"].lag_ms, None);
+    assert_eq!(rig.events, []);
+}
+
+#[test]
+fn a_server_that_was_never_read_since_it_came_up_has_no_role() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.deny(0);
+    rig.unread[0].as_mut().unwrap().known = false;
+    let outcome = rig.step();
+    assert_eq!(primary(&outcome), None);
+    is(&outcome, "db1", Role::None, Some(Status::Broken));
+    assert!(outcome.roles["db1"].reason.contains("account is refused"));
+}
+
+#[test]
+fn a_promotion_is_followed_although_the_old_primary_cannot_be_read() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.deny(0);
+    rig.step();
+    rig.promote(1);
+    let outcome = rig.step();
+    assert_eq!(primary(&outcome), Some("db2"));
+    is(&outcome, "db1", Role::Replica, Some(Status::Quarantined));
+    // What was read of it long ago makes it no heir.
+    rig.alive[1] = false;
+    assert_eq!(primary(&rig.step()), None);
+}
+
+#[test]
+fn a_replica_made_writable_that_goes_on_fetching_from_an_unread_primary_takes_no_writes() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.deny(0);
+    rig.seen[1].read_only = false;
+    assert_eq!(primary(&rig.step()), Some("db1"));
+    rig.source(1).io = IoThread::Connecting;
+    assert_eq!(primary(&rig.step()), Some("db2"));
+}
+
+#[test]
+fn a_promotion_right_after_a_death_is_followed_at_the_first_failed_check() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.promote(1);
+    rig.doubted[0] = true;
+    assert_eq!(primary(&rig.step()), Some("db2"));
+}
+
+#[test]
+fn one_lost_check_of_a_primary_seen_writable_after_the_rival_changes_nothing() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.promote(1);
+    let outcome = rig.step();
+    assert_eq!(primary(&outcome), Some("db1"));
+    is(&outcome, "db2", Role::Replica, Some(Status::Quarantined));
+    assert!(rig.told(Kind::SplitBrain));
+    rig.doubted[0] = true;
+    assert_eq!(primary(&rig.step()), Some("db1"));
+}
+
+#[test]
+fn a_primary_that_restarted_unseen_and_follows_the_promoted_one_is_replaced_by_it() {
+    for read_only in [true, false] {
+        let mut rig = Rig::new();
+        rig.step();
+        rig.promote(1);
+        rig.follow(0, 1);
+        rig.seen[0].read_only = read_only;
+        assert_eq!(primary(&rig.step()), Some("db2"));
+        // The same the other way round, where the primary was promoted itself.
+        rig.follow(0, 1);
+        rig.step();
+        rig.promote(0);
+        rig.follow(1, 0);
+        rig.seen[1].read_only = read_only;
+        assert_eq!(primary(&rig.step()), Some("db1"));
+    }
+}
+
+#[test]
+fn a_switchover_between_two_checks_is_followed_at_the_first_that_sees_it() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.promote(1);
+    rig.follow(0, 1);
+    assert_eq!(primary(&rig.step()), Some("db2"));
+    assert!(rig.told(Kind::Switchover));
 }

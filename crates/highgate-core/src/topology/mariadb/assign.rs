@@ -1,0 +1,120 @@
+//! Every server's role, once it is clear who takes writes.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use highgate_config::ServerName;
+
+use super::{Machine, elect::Verdict};
+use crate::{
+    snapshot::{Role, Status, Writes},
+    topology::{Assigned, Input, Outcome, links::Links},
+};
+
+impl Machine {
+    pub(super) fn assign(
+        &mut self,
+        inputs: &[Input<'_>],
+        verdict: Verdict,
+        now: Instant,
+    ) -> Outcome {
+        let (elected, writes) = match verdict {
+            Verdict::Primary(index) => (Some(index), Writes::Open),
+            Verdict::Waiting(reason) => {
+                let reason = reason.into();
+                (None, Writes::Waiting { reason })
+            }
+            Verdict::Refused(reason) => {
+                let reason = reason.into();
+                (None, Writes::Refused { reason })
+            }
+        };
+        let primary = self.record.as_ref().map(|record| &record.server);
+        let links = self.links(inputs, primary, elected.is_some(), now);
+        let mut roles = BTreeMap::new();
+        let mut fine = Vec::new();
+        for (index, input) in inputs.iter().enumerate() {
+            let assigned = if Some(index) == elected {
+                let reason = format!("writable (read_only=0){}", input.as_read());
+                assigned(Role::Primary, None, None, reason.into())
+            } else if input.live(now).is_none() {
+                absent(input, primary)
+            } else if primary == Some(input.name) {
+                former(input, now)
+            } else {
+                let (assigned, lag) = replica(&links, input);
+                fine.extend(lag.map(|lag| (input.name.clone(), (now, lag))));
+                assigned
+            };
+            roles.insert(input.name.clone(), assigned);
+        }
+        self.fine.extend(fine);
+        let primary = elected
+            .and_then(|index| inputs.get(index))
+            .map(|input| input.name.clone());
+        Outcome {
+            roles,
+            primary,
+            writes,
+        }
+    }
+}
+
+/// A server about which nothing is known now.
+fn absent(input: &Input<'_>, primary: Option<&ServerName>) -> Assigned {
+    // Health says it better where it can; only an unread status is news.
+    let unfit = match (input.alive, input.checked) {
+        (true, _) => Status::Broken,
+        (false, true) => Status::Down,
+        (false, false) => Status::Unknown,
+    };
+    let was = if primary == Some(input.name) {
+        "was the primary; "
+    } else {
+        ""
+    };
+    let reason = format!("{was}{}", input.absence());
+    assigned(Role::None, Some(unfit), None, reason.into())
+}
+
+/// The primary of record while it may not take writes: it has the newest data, so reads are safe there.
+fn former(input: &Input<'_>, now: Instant) -> Assigned {
+    if input.live(now).is_some_and(|seen| seen.read_only) {
+        let reason = format!("read-only; was the primary{}", input.as_read());
+        return assigned(Role::Replica, None, lag(input, Some(0)), reason.into());
+    }
+    let reason = format!(
+        "was the primary; replicates from another server, or is another server now{}",
+        input.as_read()
+    );
+    assigned(Role::None, Some(Status::Quarantined), None, reason.into())
+}
+
+/// A replica, and its lag if its link was seen to be fine just now.
+fn replica(links: &Links<'_>, input: &Input<'_>) -> (Assigned, Option<u64>) {
+    let fit = links.fitness(input);
+    let is_fine =
+        links.primary_lives && input.unread.is_none() && !fit.reason.ends_with("reconnecting");
+    let fine = fit.verdict.ok().filter(|_| is_fine);
+    let reason = format!("{}{}", fit.reason, input.as_read());
+    let assigned = assigned(
+        Role::Replica,
+        fit.verdict.err(),
+        lag(input, fit.lag_ms),
+        reason.into(),
+    );
+    (assigned, fine)
+}
+
+/// Nobody knows how far behind a server is that can't be read.
+fn lag(input: &Input<'_>, lag_ms: Option<u64>) -> Option<u64> {
+    lag_ms.filter(|_| input.unread.is_none())
+}
+
+fn assigned(role: Role, unfit: Option<Status>, lag_ms: Option<u64>, reason: Arc<str>) -> Assigned {
+    Assigned {
+        role,
+        unfit,
+        lag_ms,
+        reason,
+    }
+}

@@ -1,0 +1,175 @@
+//! Who takes writes, from what is remembered and what is seen.
+
+use std::time::Instant;
+
+use highgate_config::ServerName;
+
+use super::Machine;
+use crate::topology::{Input, IoThread, Observation, PrimaryRecord, links::target};
+
+/// Who is primary after one look.
+pub(super) enum Verdict {
+    Primary(usize),
+    Waiting(String),
+    Refused(String),
+}
+
+impl Machine {
+    /// Servers that could take writes: writable, and no replica of another member.
+    pub(super) fn candidates(&self, inputs: &[Input<'_>], now: Instant) -> Vec<usize> {
+        let links = self.links(inputs, None, false, now);
+        let record = self.record.as_ref();
+        (inputs.iter().enumerate())
+            .filter(|(_, input)| {
+                input.live(now).is_some_and(|seen| !seen.read_only)
+                    // An old reading keeps a primary, it makes none.
+                    && (input.unread.is_none() || record.is_none_or(|r| r.server == *input.name))
+                    // A writable replica is careless, not promoted, unless it was seen to become writable.
+                    && (self.promoted.contains_key(input.name) || !links.replicates_inside(input))
+            })
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    pub(super) fn elect(
+        &self,
+        inputs: &[Input<'_>],
+        candidates: &[usize],
+        now: Instant,
+    ) -> Verdict {
+        let recorded = (self.record.as_ref())
+            .filter(|record| inputs.iter().any(|input| *input.name == record.server));
+        let Some(record) = recorded else {
+            return first(inputs, candidates);
+        };
+        let current = candidates.iter().copied().find(|index| {
+            inputs
+                .get(*index)
+                .is_some_and(|i| i.live(now).is_some_and(|seen| record.is(i.name, seen)))
+        });
+        if let Some(index) = current {
+            let successor = self.successor(inputs, candidates, index, now);
+            return Verdict::Primary(successor.unwrap_or(index));
+        }
+        // After a restart the primary may well be fine: no heir before it was looked at.
+        let old = inputs.iter().find(|input| *input.name == record.server);
+        if let Some(input) = old.filter(|input| !input.checked) {
+            return Verdict::Waiting(format!("the primary {} is not checked yet", input.name));
+        }
+        let seen = old.and_then(|input| input.live(now));
+        let may = |index: &&usize| {
+            inputs.get(**index).is_some_and(|input| {
+                record.followers.contains(input.name)
+                    || self.promoted.contains_key(input.name)
+                    // The old primary itself follows it: nothing could be plainer.
+                    || seen.is_some_and(|old| follows(inputs, old, input.name))
+            })
+        };
+        let heirs: Vec<usize> = candidates.iter().filter(may).copied().collect();
+        succession(inputs, record, &heirs, candidates, now)
+    }
+
+    /// Who was promoted in place of a primary of record that looks writable only because it was not
+    /// read since, or that follows the promoted one already. A primary that was read as writable
+    /// after the promotion stays: then two are writable.
+    fn successor(
+        &self,
+        inputs: &[Input<'_>],
+        candidates: &[usize],
+        current: usize,
+        now: Instant,
+    ) -> Option<usize> {
+        let old = inputs.get(current)?;
+        let seen = old.live(now)?;
+        let blind = old.unread.is_some() || old.doubted;
+        let mut successors = candidates.iter().copied().filter(|index| {
+            let Some((rival, rival_seen)) =
+                (inputs.get(*index)).and_then(|rival| Some((rival, rival.live(now)?)))
+            else {
+                return false;
+            };
+            let Some(promoted_at) = self.promoted.get(rival.name) else {
+                return false;
+            };
+            *index != current
+                && !rival.doubted
+                && !fetches(inputs, rival_seen, old.name)
+                && ((blind && seen.at < *promoted_at) || follows(inputs, seen, rival.name))
+        });
+        successors.next().filter(|_| successors.next().is_none())
+    }
+}
+
+/// Without a record: the only writable server, once all were looked at.
+fn first(inputs: &[Input<'_>], candidates: &[usize]) -> Verdict {
+    if let Some(input) = inputs.iter().find(|input| !input.checked) {
+        return Verdict::Waiting(format!(
+            "no primary is known, and {} is not checked yet",
+            input.name
+        ));
+    }
+    match candidates {
+        [] => Verdict::Waiting("no server is writable (read_only=0)".to_owned()),
+        [only] => Verdict::Primary(*only),
+        several => Verdict::Refused(format!(
+            "{} are writable and nothing says which is the primary: set read_only=1 on all but one",
+            names(inputs, several)
+        )),
+    }
+}
+
+/// The primary of record is no candidate: its one heir, or why there is none.
+fn succession(
+    inputs: &[Input<'_>],
+    record: &PrimaryRecord,
+    heirs: &[usize],
+    candidates: &[usize],
+    now: Instant,
+) -> Verdict {
+    let old = inputs.iter().find(|input| *input.name == record.server);
+    let state = old.map_or("gone", |input| match input.live(now) {
+        None => input.absence(),
+        Some(seen) if !record.is(input.name, seen) => "replaced by another server",
+        Some(seen) if seen.read_only => "read-only",
+        Some(_) => "replicating from another server",
+    });
+    let primary = &record.server;
+    match (heirs, candidates) {
+        ([heir], _) => Verdict::Primary(*heir),
+        ([], []) => Verdict::Waiting(format!(
+            "the primary {primary} is {state}, and no other server is writable"
+        )),
+        ([], strangers) => Verdict::Refused(format!(
+            "the primary {primary} is {state}; {} is writable but was not seen as its replica and may lack \
+             writes: set read_only=1 and then 0 there to make it the primary",
+            names(inputs, strangers)
+        )),
+        (several, _) => Verdict::Refused(format!(
+            "the primary {primary} is {state} and {} are all writable: set read_only=1 on all but one",
+            names(inputs, several)
+        )),
+    }
+}
+
+fn names(inputs: &[Input<'_>], indices: &[usize]) -> String {
+    let names: Vec<_> = indices
+        .iter()
+        .filter_map(|index| inputs.get(*index))
+        .map(|input| input.name.as_str())
+        .collect();
+    names.join(", ")
+}
+
+/// Whether a server replicates, or tries to, from that one.
+fn follows(inputs: &[Input<'_>], seen: &Observation, name: &ServerName) -> bool {
+    (seen.sources.iter())
+        .filter(|source| source.io != IoThread::Stopped)
+        .any(|source| target(inputs, source).is_some_and(|to| to.name == name))
+}
+
+/// Whether a server is connected to that one and fetches from it: then that one lives.
+fn fetches(inputs: &[Input<'_>], seen: &Observation, name: &ServerName) -> bool {
+    (seen.sources.iter())
+        .filter(|source| source.io == IoThread::Running)
+        .any(|source| target(inputs, source).is_some_and(|to| to.name == name))
+}
