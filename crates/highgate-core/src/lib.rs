@@ -4,6 +4,7 @@
 
 pub mod choose;
 pub mod events;
+pub mod explain;
 pub mod health;
 pub mod limits;
 pub mod plan;

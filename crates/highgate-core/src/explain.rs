@@ -1,0 +1,254 @@
+//! What would happen to a statement, and why: for `highgate explain` and its table.
+//!
+//! [`explain`] runs what production runs, [`crate::rules`], [`crate::route`] and [`crate::choose`], on a
+//! session that has just logged in, counts nothing, and says each step. Its text is [`Trace`]'s
+//! `Display`.
+
+mod render;
+#[cfg(test)]
+mod tests;
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use highgate_config::{Backend, ListenerName, UserName};
+use highgate_mysql::sql::{Effects, Hint, LexMode, Scratch, StatementKind, analyze};
+
+use crate::{
+    choose::{self, NoServer, Passed, Request, Turn},
+    route::{self, Role, Route, RouteHint, Target, To, View},
+    rules::{RuleContext, Tried},
+    snapshot::{Group, Snapshot},
+    state::SessionState,
+    track::{self, CommandFacts, CommandKind},
+};
+
+/// What is to be explained.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The statement.
+    pub text: &'a [u8],
+    /// The listener it would come by.
+    pub listener: &'a ListenerName,
+    /// The account.
+    pub user: &'a UserName,
+    /// The current schema; `None` = the account's default.
+    pub schema: Option<&'a str>,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// How the text is read.
+    pub mode: LexMode,
+    /// The time.
+    pub now: Instant,
+}
+
+/// What can't be explained at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unexplained {
+    /// No such listener.
+    #[error("there is no listener `{0}`")]
+    Listener(ListenerName),
+}
+
+/// Each step from a text to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// What the text is.
+    pub kind: StatementKind,
+    /// What it does.
+    pub effects: Effects,
+    /// Its digest.
+    pub digest: u64,
+    /// The digest's text.
+    pub digest_text: String,
+    /// A hint within the text, and whether it is honoured.
+    pub hint: Option<String>,
+    /// Whether the configuration knows the account.
+    pub knows_user: bool,
+    /// Every rule that was tried, in order.
+    pub rules: Vec<Tried>,
+    /// What the rules put in the text's place.
+    pub rewrite: Option<String>,
+    /// Where it goes.
+    pub route: String,
+    /// Why.
+    pub reason: String,
+    /// Within the backend: who could take it and who would.
+    pub backend: Option<Candidates>,
+}
+
+/// The servers of the backend that a statement goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidates {
+    /// The backend's name.
+    pub name: String,
+    /// Why it looks as it does.
+    pub plan: String,
+    /// Every server.
+    pub servers: Vec<Candidate>,
+    /// Who takes it; of equals this may be another one each time.
+    pub chosen: Option<String>,
+    /// What happens if nobody can take it.
+    pub nobody: Option<String>,
+}
+
+/// One server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its name.
+    pub name: String,
+    /// Its role and status, and why they are so.
+    pub state: String,
+    /// Why it was passed over; `None` = it takes the statement.
+    pub passed: Option<Passed>,
+}
+
+/// Says what would become of a statement.
+///
+/// # Errors
+/// There is no such listener.
+pub fn explain(question: &Question<'_>, snapshot: &Snapshot) -> Result<Trace, Unexplained> {
+    let policy = &snapshot.policy;
+    let listener = (policy.listeners.get(question.listener))
+        .ok_or_else(|| Unexplained::Listener(question.listener.clone()))?;
+    let user = policy.users.get(question.user);
+    let default_schema = user.and_then(|user| user.default_schema.as_deref());
+    let schema = question.schema.or(default_schema);
+    let mut state = SessionState::new(0, question.user.as_str(), schema, 45);
+    let mut scratch = Scratch::new();
+    let analysis = analyze(question.text, question.mode, &mut scratch);
+    let facts = CommandFacts::text(CommandKind::Query, question.text, &analysis, question.mode);
+    track::before(&mut state, &facts);
+    let (rules, tried) = policy.rules.explain(&RuleContext {
+        user: question.user.as_str(),
+        schema: schema.unwrap_or_default(),
+        client_addr: question.client.map(|ip| ip.to_canonical()),
+        listener: question.listener,
+        digest: analysis.digest,
+        digest_text: analysis.digest_text,
+        text: question.text,
+        flag: 0,
+    });
+    let named = analysis.hint.as_ref().map(|hint| match hint {
+        Hint::Server(name) => String::from_utf8_lossy(name.of(question.text)).into_owned(),
+        Hint::Primary | Hint::Replica => String::new(),
+    });
+    let hint = analysis.hint.as_ref().map(|hint| match hint {
+        Hint::Primary => RouteHint::Primary,
+        Hint::Replica => RouteHint::Replica,
+        Hint::Server(_) => RouteHint::Server(named.as_deref().unwrap_or_default()),
+    });
+    let view = View {
+        listener,
+        user: user.map(|user| &**user),
+        placement: &snapshot.placement,
+        rules: &rules,
+        hint,
+        holds: None,
+        session_id: 0,
+        draining: false,
+    };
+    let route = route::route(&state, &facts, &view);
+    Ok(Trace {
+        kind: analysis.kind,
+        effects: analysis.effects,
+        digest: analysis.digest,
+        digest_text: String::from_utf8_lossy(analysis.digest_text).into_owned(),
+        hint: hint_text(hint, analysis.hint_ignored),
+        knows_user: user.is_some(),
+        rules: tried,
+        rewrite: (rules.rewrite.as_deref()).map(|text| String::from_utf8_lossy(text).into_owned()),
+        route: destination(&route),
+        reason: route.reason.to_string(),
+        backend: candidates(&route, snapshot, question.now),
+    })
+}
+
+fn hint_text(hint: Option<RouteHint<'_>>, ignored: bool) -> Option<String> {
+    match hint {
+        Some(RouteHint::Primary) => Some("to the primary".to_owned()),
+        Some(RouteHint::Replica) => Some("to a replica".to_owned()),
+        Some(RouteHint::Server(name)) => Some(format!("to server {name}")),
+        None => ignored.then(|| "to a replica; ignored, it is not proved to read".to_owned()),
+    }
+}
+
+fn destination(route: &Route<'_>) -> String {
+    match &route.to {
+        To::Answer(_) => "answered by Highgate".to_owned(),
+        To::End => "the session ends".to_owned(),
+        To::Kill { .. } => "Highgate ends the session or its statement".to_owned(),
+        To::Login => "a new login".to_owned(),
+        To::Refuse(refused) => format!("refused: {refused}"),
+        To::Say { ok: true, text } => format!("answered OK: {text}"),
+        To::Say { ok: false, text } => format!("answered with an error: {text}"),
+        To::Server(target) => {
+            let role = match target.role {
+                Role::Any => "any server",
+                Role::Primary => "the primary",
+                Role::Replica => "a replica",
+                Role::Same => "the server in use",
+            };
+            let only = target
+                .server
+                .map_or_else(String::new, |name| format!(", only {name}"));
+            format!("{role} of backend {}{only}", target.backend)
+        }
+    }
+}
+
+fn candidates(route: &Route<'_>, snapshot: &Snapshot, now: Instant) -> Option<Candidates> {
+    let To::Server(target) = &route.to else {
+        return None;
+    };
+    let group = snapshot.placement.groups.get(target.backend)?;
+    let eligible = eligible(group, target);
+    let request = Request {
+        members: &group.members,
+        candidates: &eligible,
+        balance: group.backend.balance,
+        key: None,
+        exclude: &[],
+        max_lag_ms: None,
+        full_ok: true,
+        now,
+    };
+    // No dice: of equals the first is named.
+    let chosen = choose::choose(&request, &mut Turn::default(), &mut || u64::MAX);
+    let passed = choose::explain(&request, chosen.ok());
+    let servers = (group.members.iter().zip(passed))
+        .map(|(member, (_, passed))| Candidate {
+            name: member.state.name.to_string(),
+            state: format!("{}, {}: {}", member.role, member.status, member.reason),
+            passed,
+        })
+        .collect();
+    Some(Candidates {
+        name: group.name.to_string(),
+        plan: group.reason.to_string(),
+        servers,
+        chosen: chosen
+            .ok()
+            .and_then(|index| group.members.get(index))
+            .map(|member| member.state.name.to_string()),
+        nobody: chosen.err().map(|none| nobody(none, &group.backend)),
+    })
+}
+
+/// Members that the session layer would choose among.
+fn eligible(group: &Arc<Group>, target: &Target<'_>) -> Vec<usize> {
+    if let Some(only) = target.server {
+        return (group.members.iter())
+            .position(|member| member.state.name.as_str() == only)
+            .into_iter()
+            .collect();
+    }
+    match target.role {
+        Role::Any | Role::Replica if !group.readers.is_empty() => group.readers.clone(),
+        _ => group.writers.clone(),
+    }
+}
+
+fn nobody(none: NoServer, backend: &Backend) -> String {
+    let wait = backend.failover_wait.as_secs_f64();
+    format!("{none}; it waits up to {wait} s and then fails")
+}

@@ -1,0 +1,189 @@
+use std::collections::BTreeMap;
+
+use highgate_config::{AdminState, Listener, Rule, RuleRole, Topology, User};
+
+use super::*;
+use crate::{
+    health::{Event, HealthSettings, ServerHealth},
+    plan::{self, Observed, Overrides},
+    server::ServerRegistry,
+    snapshot::{Role as MemberRole, Status, Writes},
+    testing::{backend, config, ms, origin},
+    topology::{Assigned, Outcome},
+};
+
+/// Backend `shop`: db1 is the primary, db2 a replica, db3 lags.
+fn snapshot(rules: &[(u32, Rule)], now: Instant) -> Snapshot {
+    let mut config = config(&[(
+        "shop",
+        backend(Topology::MariadbReplication, &["db1", "db2", "db3"]),
+    )]);
+    config.shared.rules = rules.iter().cloned().collect();
+    let listener = Listener {
+        backend: "shop".into(),
+        read_write_split: true,
+        ..Listener::default()
+    };
+    config.shared.listeners.insert("web".into(), listener);
+    config.shared.users.insert("app".into(), User::default());
+    let mut registry = ServerRegistry::new();
+    let mut healths = BTreeMap::new();
+    for state in plan::states(&config, &mut registry, now) {
+        let settings = HealthSettings::from(&config.shared.backends["shop"].monitor);
+        let mut health = ServerHealth::new(settings, AdminState::Enabled, now);
+        health.step(Event::Tick, now);
+        health.step(
+            Event::CheckOk {
+                latency: ms(1),
+                facts: None,
+            },
+            now,
+        );
+        healths.insert(state.id, (state, health));
+    }
+    let held: Vec<_> = healths
+        .values()
+        .map(|(state, _)| Arc::clone(state))
+        .collect();
+    let healths = healths.into_iter().map(|(id, (_, h))| (id, h)).collect();
+    let role = |role, unfit, reason: &str| Assigned {
+        role,
+        unfit,
+        lag_ms: Some(0),
+        reason: reason.into(),
+    };
+    let roles = BTreeMap::from([
+        (
+            "db1".into(),
+            role(MemberRole::Primary, None, "writable (read_only=0)"),
+        ),
+        (
+            "db2".into(),
+            role(MemberRole::Replica, None, "replicates from db1"),
+        ),
+        (
+            "db3".into(),
+            role(
+                MemberRole::Replica,
+                Some(Status::Lagging),
+                "is 60 s behind, more than 10 s",
+            ),
+        ),
+    ]);
+    let outcome = Outcome {
+        roles,
+        primary: Some("db1".into()),
+        writes: Writes::Open,
+    };
+    let observed = Observed {
+        healths: &healths,
+        topologies: &BTreeMap::from([("shop".into(), outcome)]),
+        overrides: &Overrides::new(),
+    };
+    let planned = plan::plan(&config, &"n1".into(), observed, &mut registry, None, now).0;
+    drop(held);
+    planned
+}
+
+fn ask(text: &str, rules: &[(u32, Rule)]) -> Trace {
+    let now = origin();
+    let question = Question {
+        text: text.as_bytes(),
+        listener: &"web".into(),
+        user: &"app".into(),
+        schema: None,
+        client: None,
+        mode: LexMode::default(),
+        now,
+    };
+    explain(&question, &snapshot(rules, now)).unwrap()
+}
+
+fn rule(digest: &str) -> Rule {
+    Rule {
+        active: true,
+        match_digest: Some(digest.to_owned()),
+        ..Rule::default()
+    }
+}
+
+#[test]
+fn the_text_of_a_trace_is_as_printed_here() {
+    let to_primary = Rule {
+        role: Some(RuleRole::Primary),
+        apply: true,
+        ..rule("^SELECT .* FOR UPDATE")
+    };
+    let rules = [(10, to_primary), (20, rule("^SELECT"))];
+    let trace = ask("SELECT name FROM item WHERE id=42", &rules);
+    let expected = "\
+statement  Select: read only proved
+digest     0xDIGEST  SELECT name FROM item WHERE id=?
+rules      10: passed over, match_digest says no
+           20: matches
+route      a replica of backend shop (proved to read)
+backend    shop: 2 of 3 servers serve, 1 take reads, db1 takes writes
+  - db1      passed over, its role does not fit (primary, up: writable (read_only=0))
+  * db2      takes it (replica, up: replicates from db1)
+  - db3      passed over, it is lagging (replica, lagging: is 60 s behind, more than 10 s)
+result     db2
+";
+    let digest = format!("0x{:016X}", trace.digest);
+    assert_eq!(trace.to_string(), expected.replace("0xDIGEST", &digest));
+}
+
+#[test]
+fn a_write_goes_to_the_primary_and_a_rule_that_decides_is_the_reason() {
+    let trace = ask("UPDATE item SET n=1", &[]);
+    let chosen = trace.backend.and_then(|group| group.chosen);
+    assert_eq!(chosen.as_deref(), Some("db1"));
+    assert_eq!(trace.reason, "writes, or may write");
+    let to_primary = Rule {
+        role: Some(RuleRole::Primary),
+        ..rule("^SELECT")
+    };
+    let trace = ask("SELECT 1 FROM t", &[(7, to_primary)]);
+    assert_eq!(trace.reason, "rule 7");
+    assert_eq!(trace.route, "the primary of backend shop");
+}
+
+#[test]
+fn a_rule_may_send_it_to_a_backend_that_does_not_exist_and_the_trace_says_so() {
+    let lost = Rule {
+        backend: Some("gone".into()),
+        ..rule("^SELECT")
+    };
+    let trace = ask("SELECT 1 FROM t", &[(7, lost)]);
+    assert!(
+        trace.route.starts_with("refused: backend gone"),
+        "{}",
+        trace.route
+    );
+    assert_eq!(trace.backend, None);
+}
+
+#[test]
+fn explaining_counts_no_hit_and_needs_a_listener() {
+    let now = origin();
+    let snapshot = snapshot(&[(7, rule("^SELECT"))], now);
+    let question = Question {
+        text: b"SELECT 1",
+        listener: &"web".into(),
+        user: &"stranger".into(),
+        schema: None,
+        client: None,
+        mode: LexMode::default(),
+        now,
+    };
+    let trace = explain(&question, &snapshot).unwrap();
+    assert!(!trace.knows_user);
+    assert_eq!(snapshot.policy.rules.hits().collect::<Vec<_>>(), [(7, 0)]);
+    let nowhere = Question {
+        listener: &"nowhere".into(),
+        ..question
+    };
+    assert_eq!(
+        explain(&nowhere, &snapshot),
+        Err(Unexplained::Listener("nowhere".into()))
+    );
+}
