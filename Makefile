@@ -1,0 +1,112 @@
+# Highgate's chores. `make` or `make help` lists them with the minutes that they take, measured on
+# two cores: the first time in a fresh clone / later.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check test bench soak fix manual \
+        setup fmt-check lint house docs deny unit manual-check fuzz-smoke doc-tests all-tests advisories
+
+# Debian keeps servers where the path of an ordinary user does not lead.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:$(CURDIR)/target/tools/bin
+# A golden is accepted by a person, never by a run.
+export INSTA_UPDATE := no
+
+CARGO_TARGET_DIR ?= target
+DENY_VERSION     := 0.20.2
+PROFILE          := $(if $(CI),ci,default)
+HAS_NEXTEST       = cargo nextest --version >/dev/null 2>&1
+# Tests that need databases, a browser, namespaces or hours.
+HEAVY            := binary(/^(db|web|lab|soak)_/) or package(highgate-testkit)
+
+help:
+	@echo 'make demo     6 / 2   a cluster, Highgate in front, a switchover and a kill -9, to watch'
+	@echo 'make check    6 / 2   formatting, lints, imports, sizes, docs, unit tests, goldens; writes nothing'
+	@echo 'make test    20 / 8   check, and all that needs real databases, a browser, namespaces, fuzzing'
+	@echo 'make bench   25 / 20  CPU, latency and memory beside HAProxy and a bare relay; QUICK=1: 6 / 3'
+	@echo 'make soak   120       what takes hours: tests marked as soak, every fuzz target for ten minutes'
+	@echo 'make fix      1       format, and apply what lints suggest; the only one that edits sources'
+	@echo 'make manual   2 / 1   write docs/manual.md from the declarations of the settings'
+	@echo
+	@echo 'What is missing is installed from Debian by demo, test, bench and soak (scripts/setup), where'
+	@echo 'root or sudo is there; else they say what to install.'
+
+# ---- what people run --------------------------------------------------------------------------
+
+demo:
+	@scripts/setup demo
+	cargo build --release --bin highgate
+	$(CARGO_TARGET_DIR)/release/highgate demo $(DEMO)
+
+check: fmt-check house lint docs deny manual-check unit
+
+# The tests come last, so that what they close on is what one reads.
+test: setup fmt-check house lint docs deny manual-check fuzz-smoke doc-tests all-tests
+
+bench: setup
+	cargo build --release --bin highgate --bin highgate-bench
+	$(CARGO_TARGET_DIR)/release/highgate-bench run --highgate $(CARGO_TARGET_DIR)/release/highgate \
+	    $(if $(QUICK),--quick) $(BENCH)
+
+soak: setup
+	@if $(HAS_NEXTEST); then cargo nextest run --workspace --profile soak --run-ignored only; \
+	else cargo test --workspace -- --ignored; fi
+	scripts/fuzz 600
+
+fix:
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	cargo fmt --all
+
+manual:
+	cargo run --quiet --bin highgate -- manual > $(CARGO_TARGET_DIR)/manual.md
+	mv $(CARGO_TARGET_DIR)/manual.md docs/manual.md
+
+# ---- their parts ------------------------------------------------------------------------------
+
+setup:
+	@scripts/setup test
+
+fmt-check:
+	cargo fmt --all --check
+
+house:
+	cargo xtask check
+
+lint:
+	cargo clippy --workspace --all-targets -- -D warnings
+
+docs:
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
+
+# Building cargo-deny takes two to three minutes, so only CI does it unasked.
+deny:
+	@if ! cargo deny --version >/dev/null 2>&1 && [ -n "$(CI)" ]; then \
+	    cargo install --quiet --locked --root target/tools cargo-deny@$(DENY_VERSION); fi
+	@if cargo deny --version >/dev/null 2>&1; then \
+	    echo cargo deny check bans licenses sources; \
+	    cargo deny --locked --log-level error check bans licenses sources; \
+	else \
+	    echo 'deny: left out; `cargo install --locked cargo-deny` to have licences and bans checked'; fi
+
+# Needs the database of advisories from the network, so it is no part of `test`.
+advisories:
+	cargo deny --locked check advisories
+
+manual-check:
+	@mkdir -p $(CARGO_TARGET_DIR)
+	cargo run --quiet --bin highgate -- manual > $(CARGO_TARGET_DIR)/manual.md
+	@diff -u docs/manual.md $(CARGO_TARGET_DIR)/manual.md \
+	    || { echo 'docs/manual.md is not what the declarations say: run `make manual`'; exit 1; }
+
+unit:
+	@if $(HAS_NEXTEST); then cargo nextest run --workspace --profile $(PROFILE) -E 'not ($(HEAVY))'; \
+	else cargo test --workspace --exclude highgate-testkit --lib --bins; fi
+
+fuzz-smoke:
+	scripts/fuzz 10
+
+doc-tests:
+	cargo test --quiet --workspace --doc
+
+all-tests:
+	@if $(HAS_NEXTEST); then cargo nextest run --workspace --profile $(PROFILE); \
+	else echo 'cargo-nextest is not installed: cargo test instead'; \
+	     cargo test --workspace --all-targets; fi
