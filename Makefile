@@ -14,8 +14,8 @@ CARGO_TARGET_DIR ?= target
 DENY_VERSION     := 0.20.2
 PROFILE          := $(if $(CI),ci,default)
 HAS_NEXTEST       = cargo nextest --version >/dev/null 2>&1
-# Tests that need databases, a browser, namespaces or hours.
-HEAVY            := binary(/^(db|web|lab|soak)_/) or package(highgate-testkit)
+# Tests that need no database, browser, namespace or hours.
+LIGHT            := not package(highgate-testkit) and (kind(lib) or kind(bin) or binary(/^(cost|golden|wire)_/))
 
 help:
 	@echo 'make demo     6 / 2   a cluster, Highgate in front, a switchover and a kill -9, to watch'
@@ -97,7 +97,7 @@ manual-check:
 	    || { echo 'docs/manual.md is not what the declarations say: run `make manual`'; exit 1; }
 
 unit:
-	@if $(HAS_NEXTEST); then cargo nextest run --workspace --profile $(PROFILE) -E 'not ($(HEAVY))'; \
+	@if $(HAS_NEXTEST); then cargo nextest run --workspace --profile $(PROFILE) -E '$(LIGHT)'; \
 	else cargo test --workspace --exclude highgate-testkit --lib --bins; fi
 
 fuzz-smoke:
