@@ -3,6 +3,7 @@
 //! The oracle knows what the servers really are and who was really promoted; the machines only see
 //! checks and traffic. Invariants are in [`Sim::check`].
 
+mod oracle;
 mod world;
 
 use std::{
@@ -18,7 +19,7 @@ use crate::{
     health::{self, Action, CheckFailure, Event as HealthEvent, HealthSettings, ServerHealth},
     plan::{self, Observed, Overrides},
     server::{ServerId, ServerRegistry, ServerState, TrafficFailure},
-    snapshot::{Role, Snapshot, Writes},
+    snapshot::Snapshot,
     testing::{Dice, backend, config, ms, origin},
     topology::{Machine, Outcome, Settings},
 };
@@ -239,101 +240,6 @@ impl Sim {
             Life::Lives => TrafficFailure::Lost,
         };
         self.step_health(index, HealthEvent::TrafficFailed { kind });
-    }
-
-    fn check(&mut self) -> Found {
-        let now = self.now;
-        let fail = |what: String| {
-            Err(format!(
-                "seed {} at {:?}: {what}",
-                self.seed,
-                now - self.start
-            ))
-        };
-        let Some(snapshot) = &self.snapshot else {
-            return Ok(());
-        };
-        let group = snapshot.placement.groups.values().next().unwrap();
-        let primaries = group
-            .members
-            .iter()
-            .filter(|m| m.role == Role::Primary)
-            .count();
-        if primaries > 1 {
-            return fail("two primaries".into());
-        }
-        for (index, times) in self.transitions.iter_mut().enumerate() {
-            while times.front().is_some_and(|at| now - *at > ms(60_000)) {
-                times.pop_front();
-            }
-            if times.len() > 16 {
-                return fail(format!(
-                    "{} went up and down {} times",
-                    NAMES[index],
-                    times.len()
-                ));
-            }
-        }
-        let Some(primary) = group.primary.filter(|_| group.writes == Writes::Open) else {
-            return Ok(());
-        };
-        let health = &self.healths[&group.members[primary].state.id];
-        let server = &self.world.servers[primary];
-        let bound = health.detection_bound() + SLACK;
-        if server.life != Life::Lives && now > server.changed_at + bound {
-            return fail(format!("writes go to {}, dead for long", NAMES[primary]));
-        }
-        if server.life == Life::Lives
-            && server.read_only
-            && !server.denies
-            && now > server.changed_at.max(server.readable_since) + bound
-        {
-            return fail(format!(
-                "writes go to {}, read-only for long",
-                NAMES[primary]
-            ));
-        }
-        if primary == self.world.legit {
-            // Only once everybody was looked at since: two switchovers within one check interval
-            // look like none.
-            self.missed &= !self.world.in_order_since(now - bound);
-            self.crowned |= !self.missed && self.world.promoted_before(now - bound);
-        } else if self.crowned && self.world.opened_first() != Some(primary) {
-            let record = self.machine.record();
-            return fail(format!(
-                "{} took the place of {}; the record: {record:?}; the world: {:#?}",
-                NAMES[primary], NAMES[self.world.legit], self.world.servers
-            ));
-        }
-        Ok(())
-    }
-
-    fn healed(&self, whole: bool) -> Found {
-        let group = self
-            .snapshot
-            .as_ref()
-            .unwrap()
-            .placement
-            .groups
-            .values()
-            .next()
-            .unwrap();
-        let fail = |what: &str| Err(format!("seed {}: {what}: {}", self.seed, group.reason));
-        if group.primary != Some(self.world.legit) || group.writes != Writes::Open {
-            return fail("no writes although all is well");
-        }
-        if whole && group.readers.len() != NAMES.len() - 1 {
-            let why: Vec<_> = group
-                .members
-                .iter()
-                .map(|m| format!("{}: {}", m.state.name, m.reason))
-                .collect();
-            return fail(&format!(
-                "not all replicas serve although all is well ({})",
-                why.join(", ")
-            ));
-        }
-        Ok(())
     }
 }
 

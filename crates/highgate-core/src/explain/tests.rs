@@ -46,6 +46,17 @@ fn snapshot(rules: &[(u32, Rule)], now: Instant) -> Snapshot {
         .map(|(state, _)| Arc::clone(state))
         .collect();
     let healths = healths.into_iter().map(|(id, (_, h))| (id, h)).collect();
+    let observed = Observed {
+        healths: &healths,
+        topologies: &BTreeMap::from([("shop".into(), outcome())]),
+        overrides: &Overrides::new(),
+    };
+    let planned = plan::plan(&config, &"n1".into(), observed, &mut registry, None, now).0;
+    drop(held);
+    planned
+}
+
+fn outcome() -> Outcome {
     let role = |role, unfit, reason: &str| Assigned {
         role,
         unfit,
@@ -70,19 +81,11 @@ fn snapshot(rules: &[(u32, Rule)], now: Instant) -> Snapshot {
             ),
         ),
     ]);
-    let outcome = Outcome {
+    Outcome {
         roles,
         primary: Some("db1".into()),
         writes: Writes::Open,
-    };
-    let observed = Observed {
-        healths: &healths,
-        topologies: &BTreeMap::from([("shop".into(), outcome)]),
-        overrides: &Overrides::new(),
-    };
-    let planned = plan::plan(&config, &"n1".into(), observed, &mut registry, None, now).0;
-    drop(held);
-    planned
+    }
 }
 
 fn ask(text: &str, rules: &[(u32, Rule)]) -> Trace {

@@ -71,6 +71,7 @@ fn limits_hold_nobody_starves_and_all_is_given_back() {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one scenario, told in order")]
 fn contend(workers: usize, limit: usize, seed: u64) {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1;
     let mut below = move |bound: usize| {

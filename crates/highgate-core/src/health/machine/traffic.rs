@@ -1,0 +1,76 @@
+//! What traffic adds to the checks, or says alone where there are none.
+
+use std::time::{Duration, Instant};
+
+use super::{LEAST_GAP, ServerHealth};
+use crate::{
+    events::{Kind, Severity},
+    health::{Action, Actions, Condition},
+    server::TrafficFailure,
+};
+
+/// Traffic and a check agree if no more than this lies between them.
+const AGREEMENT: Duration = Duration::from_secs(2);
+/// How long one refused connection keeps traffic away unless a check speaks first.
+const SHUN: Duration = Duration::from_secs(1);
+/// Pause before traffic may try a server that has no checks, after its first fall.
+const PASSIVE_PAUSE: Duration = Duration::from_secs(1);
+
+impl ServerHealth {
+    pub(super) fn agreeing(&self, now: Instant) -> Option<TrafficFailure> {
+        let (at, kind) = self.traffic?;
+        (now.saturating_duration_since(at) <= AGREEMENT).then_some(kind)
+    }
+
+    pub(super) fn traffic_failed(
+        &mut self,
+        kind: TrafficFailure,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        if !matches!(self.condition, Condition::Up { .. }) {
+            return;
+        }
+        // The hardest recent proof is kept: a time-out does not weaken a refusal.
+        if kind.is_hard() || !self.agreeing(now).is_some_and(TrafficFailure::is_hard) {
+            self.traffic = Some((now, kind));
+        }
+        if !self.settings.active {
+            self.passive_failure(kind, now, actions);
+            return;
+        }
+        let connect = matches!(kind, TrafficFailure::Refused | TrafficFailure::Unreachable);
+        if connect && !std::mem::replace(&mut self.shunned, true) {
+            actions.push(Action::Shun { until: now + SHUN });
+            let text = format!(
+                "{kind}: no new work for {} s or until a check succeeds",
+                SHUN.as_secs()
+            );
+            actions.push(Action::Event {
+                severity: Severity::Warning,
+                kind: Kind::Shun,
+                text,
+            });
+        }
+        if self.in_flight.is_some() {
+            self.recheck = true;
+        } else {
+            let earliest = self.started.map_or(now, |at| (at + LEAST_GAP).max(now));
+            self.due = Some(self.due.map_or(earliest, |due| due.min(earliest)));
+        }
+    }
+
+    pub(super) fn passive_failure(
+        &mut self,
+        kind: TrafficFailure,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= self.settings.fall {
+            let reason = format!("traffic failed {} times: {kind}", self.failures);
+            self.declare_down(reason, now, actions);
+            self.due = Some(now + self.damping.hold(now).max(PASSIVE_PAUSE));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What checks conclude.
+
+use std::time::{Duration, Instant};
+
+use highgate_config::AdminState;
+
+use super::{LEAST_GAP, ServerHealth};
+use crate::{
+    events::{Kind, Severity},
+    health::{Action, Actions, CheckFailure, Condition, Unread},
+    server::TrafficFailure,
+    topology::Observation,
+};
+
+/// Pause after a failed check while the server still counts as up, or is on its way up: short, since
+/// only a few checks stand between it and a verdict.
+const SOON: Duration = Duration::from_millis(100);
+/// Longest pause between the checks of a server that is down.
+const DOWN_INTERVAL: Duration = Duration::from_millis(500);
+
+impl ServerHealth {
+    pub(super) fn check_ok(
+        &mut self,
+        latency: Duration,
+        facts: Option<Box<Observation>>,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        self.in_flight = None;
+        if !self.settings.active || self.admin == AdminState::Maintenance {
+            return;
+        }
+        if facts.is_some() {
+            (self.facts, self.known) = (facts, true);
+            actions.push(Action::Replan);
+        }
+        self.latency = Some(latency);
+        self.last_error = None;
+        if self.unread.take().is_some() {
+            self.told.over(actions);
+            actions.push(Action::Replan);
+        }
+        self.lives(now, actions);
+    }
+
+    /// It answered, and did not let itself be read: alive, and what was read before stands.
+    pub(super) fn check_refused(
+        &mut self,
+        kind: CheckFailure,
+        text: String,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        if !self.settings.active || self.admin == AdminState::Maintenance {
+            return;
+        }
+        let since = self.unread.map_or(now, |unread| unread.since);
+        let unread = Unread {
+            since,
+            kind,
+            known: self.known,
+        };
+        if self.unread.replace(unread).map(|before| before.kind) != Some(kind) {
+            actions.push(Action::Replan);
+        }
+        self.lives(now, actions);
+        let text = if text.is_empty() {
+            kind.to_string()
+        } else {
+            text
+        };
+        self.told.warn(&unread, &text, now, actions);
+        self.last_error = Some(text);
+    }
+
+    /// A check proved that it lives.
+    pub(super) fn lives(&mut self, now: Instant, actions: &mut Actions) {
+        if std::mem::take(&mut self.failures) > 0 {
+            actions.push(Action::Replan);
+        }
+        self.successes = self.successes.saturating_add(1);
+        let mut pause = self.interval();
+        match self.condition {
+            Condition::Unknown => self.declare_up(now, actions),
+            Condition::Down { .. } if self.successes >= self.settings.rise => {
+                self.readmit(now, actions);
+            }
+            Condition::Down { .. } => pause = pause.min(SOON),
+            Condition::Held { until } if now >= until => self.declare_up(now, actions),
+            Condition::Held { until } => pause = pause.min(until - now),
+            Condition::Up { .. } | Condition::Maintenance => {}
+        }
+        // A check that began before the failure proves nothing about it: ask once more.
+        if std::mem::take(&mut self.recheck) {
+            pause = Duration::ZERO;
+        } else {
+            self.traffic = None;
+            if std::mem::take(&mut self.shunned) {
+                actions.push(Action::Unshun);
+            }
+        }
+        self.due = Some(now + pause);
+    }
+
+    pub(super) fn readmit(&mut self, now: Instant, actions: &mut Actions) {
+        let hold = self.damping.hold(now);
+        if hold.is_zero() {
+            self.declare_up(now, actions);
+            return;
+        }
+        self.condition = Condition::Held { until: now + hold };
+        let text = format!(
+            "answers again, but was down too often lately: kept out for {} s unless no other can serve",
+            hold.as_secs()
+        );
+        actions.push(Action::Event {
+            severity: Severity::Info,
+            kind: Kind::Held,
+            text,
+        });
+        actions.push(Action::Replan);
+    }
+
+    pub(super) fn check_failed(
+        &mut self,
+        kind: CheckFailure,
+        text: &str,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        if !self.settings.active || self.admin == AdminState::Maintenance {
+            return;
+        }
+        self.successes = 0;
+        self.failures = self.failures.saturating_add(1);
+        self.recheck = false;
+        let agreeing = self.agreeing(now);
+        let proved = agreeing.is_some_and(TrafficFailure::is_hard) && kind.is_hard();
+        let enough = if proved || kind == CheckFailure::Stopping {
+            1
+        } else {
+            // A weaker agreement (a time-out on both sides may be lost packets) counts as one check.
+            self.settings
+                .fall
+                .saturating_sub(u32::from(agreeing.is_some()))
+                .max(1)
+        };
+        let what = if text.is_empty() {
+            kind.to_string()
+        } else {
+            text.to_owned()
+        };
+        // A time-out has used up its pause already.
+        let soon = if kind == CheckFailure::Timeout {
+            LEAST_GAP
+        } else {
+            SOON
+        };
+        let mut pause = soon.min(self.interval());
+        match self.condition {
+            Condition::Unknown => {
+                self.declare_down(format!("first check failed: {what}"), now, actions);
+            }
+            Condition::Up { .. } if self.failures >= enough => {
+                let seen = agreeing.map_or_else(String::new, |t| format!(", traffic: {t}"));
+                let reason = format!("check failed {} times: {what}{seen}", self.failures);
+                self.declare_down(reason, now, actions);
+            }
+            Condition::Held { .. } => {
+                self.condition = Condition::Down { since: now };
+                (self.known, self.unread) = (false, None);
+                actions.push(Action::Replan);
+            }
+            // A doubt lets a promotion be followed at once.
+            Condition::Up { .. } if self.failures == 1 => actions.push(Action::Replan),
+            Condition::Up { .. } => {}
+            Condition::Down { .. } | Condition::Maintenance => {
+                pause = self.interval().min(DOWN_INTERVAL);
+            }
+        }
+        self.last_error = Some(what);
+        self.due = Some(now + pause);
+    }
+
+    pub(super) fn declare_up(&mut self, now: Instant, actions: &mut Actions) {
+        self.condition = Condition::Up { since: now };
+        self.shunned = false;
+        actions.push(Action::DeclareUp);
+        let text = "up".to_owned();
+        actions.push(Action::Event {
+            severity: Severity::Info,
+            kind: Kind::ServerUp,
+            text,
+        });
+        actions.push(Action::Replan);
+    }
+
+    pub(super) fn declare_down(&mut self, reason: String, now: Instant, actions: &mut Actions) {
+        self.condition = Condition::Down { since: now };
+        // Whoever returns may be another than before: it has to be read again.
+        (self.known, self.unread) = (false, None);
+        self.damping.fell(now);
+        self.successes = 0;
+        self.last_error = Some(reason.clone());
+        let text = format!("down: {reason}");
+        actions.push(Action::DeclareDown { reason });
+        actions.push(Action::Event {
+            severity: Severity::Error,
+            kind: Kind::ServerDown,
+            text,
+        });
+        actions.push(Action::Replan);
+    }
+}
