@@ -396,8 +396,12 @@ fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
     if shape.is_read() && !shape.effects.intersects(TO_PRIMARY) {
         return (Role::Replica, Reason::Reads);
     }
-    let only_session = matches!(shape.kind, StatementKind::Set | StatementKind::Use)
-        && ONLY_SESSION.contains(shape.effects);
+    // A SET that may bind the session runs where writes can follow it.
+    let only_session = ONLY_SESSION.contains(shape.effects)
+        && match shape.kind {
+            StatementKind::Set => crate::track::is_replayable_set(facts),
+            kind => kind == StatementKind::Use,
+        };
     if only_session {
         (Role::Any, Reason::OnlySession)
     } else {

@@ -189,6 +189,12 @@ impl<'a> CommandFacts<'a> {
     }
 }
 
+/// Whether all that a `SET` does can be repeated on any connection, so that it may run anywhere.
+#[must_use]
+pub(crate) fn is_replayable_set(facts: &CommandFacts<'_>) -> bool {
+    facts.text.is_some_and(|text| set::is_replayable(text, facts.mode))
+}
+
 /// To be called before a command is routed: ends what holds only until the next command.
 pub fn before(state: &mut SessionState, facts: &CommandFacts<'_>) {
     if facts.reads_leftovers() {

@@ -25,6 +25,12 @@ impl Stopper {
         (Self(Arc::new(sender)), Stop(receiver))
     }
 
+    /// Another listener.
+    #[must_use]
+    pub fn listen(&self) -> Stop {
+        Stop(self.0.subscribe())
+    }
+
     /// Says stop. Saying it again changes nothing.
     pub fn stop(&self) {
         self.0.send_replace(true);
@@ -127,4 +133,23 @@ pub fn local_runtime() -> std::io::Result<tokio::runtime::LocalRuntime> {
         .enable_all()
         .max_blocking_threads(8)
         .build_local(tokio::runtime::LocalOptions::default())
+}
+
+/// Waits on this thread for a future that other threads complete. Not for a data worker.
+pub fn wait<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::task::Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        std::thread::park();
+    }
 }

@@ -1,3 +1,43 @@
-//! The Highgate program.
+//! Highgate: one address in front of a cluster of databases, which keeps answering.
+//!
+//! This crate is the program: command line, wiring, signals. It routes nothing and speaks no
+//! protocol. Start reading at `wiring`.
 
-fn main() {}
+mod admin_password;
+mod check;
+mod cli;
+mod ctl;
+mod files;
+mod node_table;
+mod output;
+mod records;
+mod run;
+mod servers_table;
+mod signals;
+mod wiring;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::parse() {
+        Ok(command) => dispatch(command),
+        Err(code) => code,
+    }
+}
+
+fn dispatch(command: cli::Command) -> ExitCode {
+    let done = match command {
+        cli::Command::Run(arguments) => run::run(&arguments),
+        cli::Command::Check(arguments) => check::check(&arguments),
+        cli::Command::Apply(arguments) => ctl::apply(&arguments),
+        cli::Command::Ctl(arguments) => ctl::ctl(&arguments),
+        cli::Command::Manual => output::say(&highgate_config::manual::settings()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

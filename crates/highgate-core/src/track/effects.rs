@@ -383,6 +383,10 @@ fn reported(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcom
             Ok(StateChange::AnyState(b"1")) if !explained => {
                 state.pins.insert(PinCause::RoutineChangedState);
             }
+            // MariaDB's position of the last write: what causal reads wait for.
+            Ok(StateChange::SystemVariable { name: b"last_gtid", value }) => {
+                state.last_write = std::str::from_utf8(value).ok().map(Into::into);
+            }
             Ok(StateChange::SystemVariable { name, value })
                 if facts.shape.kind != StatementKind::Set || facts.does(Effects::MULTI) =>
             {

@@ -47,6 +47,21 @@ pub(super) fn apply(
     }
 }
 
+/// Whether all that a `SET` does can be repeated on any connection: it can't bind the session.
+pub(super) fn is_replayable(text: &[u8], mode: LexMode) -> bool {
+    let Ok(set) = parse(text, mode) else { return false };
+    set.items.iter().all(|item| match item {
+        Item::Assignment(assignment) => {
+            let name = assignment.name.as_ref();
+            matches!(assignment.scope, Scope::Next | Scope::Session | Scope::User)
+                && !matches!(assignment.value, Value::Expression(_))
+                && (assignment.scope == Scope::User || !is_fleeting(name))
+        }
+        Item::Names { .. } | Item::Transaction { scope: Scope::Next | Scope::Session, .. } => true,
+        _ => false,
+    })
+}
+
 /// Records a value that the server reported.
 pub(super) fn learn(state: &mut SessionState, name: &[u8], value: &[u8]) {
     let Ok(name) = std::str::from_utf8(name) else {

@@ -42,7 +42,11 @@ impl StateChange<'_> {
                 0
             }
             Self::Schema(text) => one_string(&mut data, text, 1),
-            Self::AnyState(text) => one_string(&mut data, text, 2),
+            // Quirk: this one has no length of its own within its block, on MySQL and MariaDB.
+            Self::AnyState(text) => {
+                data.extend_from_slice(text);
+                2
+            }
             Self::Gtids(text) => {
                 data.push(0);
                 one_string(&mut data, text, 3)
@@ -101,7 +105,7 @@ impl<'a> StateChanges<'a> {
                     continue;
                 }
                 1 => StateChange::Schema(reader.lenenc_bytes()?),
-                2 => StateChange::AnyState(reader.lenenc_bytes()?),
+                2 => StateChange::AnyState(reader.rest()),
                 3 => {
                     // The encoding: always 0, plain text.
                     reader.skip(1)?;

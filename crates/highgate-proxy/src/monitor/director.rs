@@ -171,8 +171,11 @@ impl Director {
             let admin = mark.unwrap_or(server.state);
             let settings = HealthSettings::from(&backend.monitor);
             let id = state.id;
-            let probe = Rc::new(Probe::new(state.clone(), backend.clone()));
-            self.servers.insert(id, Watched { state, probe });
+            let kept = self.servers.get(&id).filter(|watched| watched.probe.is_for(backend));
+            if kept.is_none() {
+                let probe = Rc::new(Probe::new(state.clone(), backend.clone()));
+                self.servers.insert(id, Watched { state, probe });
+            }
             if self.healths.contains_key(&id) {
                 self.step(id, HealthEvent::Settings(settings), now);
                 self.step(id, HealthEvent::Admin(admin), now);
@@ -330,6 +333,9 @@ impl Director {
             let snapshot = Arc::new(snapshot);
             self.snapshot = Some(snapshot.clone());
             self.shared.publish(snapshot);
+        }
+        if let Some(snapshot) = &self.snapshot {
+            plan::hurry(snapshot, &mut self.healths, now);
         }
         for event in events {
             self.shared.event(event);

@@ -42,6 +42,11 @@ impl Probe {
         Self { server, backend, kept: RefCell::default() }
     }
 
+    /// Whether it checks as that backend's settings say.
+    pub(crate) fn is_for(&self, backend: &Backend) -> bool {
+        self.backend == *backend
+    }
+
     /// Checks once, by `deadline`.
     ///
     /// Cancel safe: yes; a dropped call closes the connection.
@@ -174,9 +179,7 @@ fn failed_open(error: &OpenError) -> Failed {
         OpenError::Connect(cause) | OpenError::Lost(cause) => kind_of(cause),
         OpenError::Timeout => CheckFailure::Timeout,
         OpenError::Tls(_) => CheckFailure::Error,
-        OpenError::Login(ServerLoginError::Refused { code: 1044 | 1045 | 1698, .. }) => {
-            CheckFailure::Denied
-        }
+        OpenError::Login(ServerLoginError::Refused { code, .. }) => CheckFailure::from_code(*code),
         OpenError::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
             CheckFailure::Garbage
         }
@@ -190,6 +193,6 @@ fn failed_ask(error: &AskError) -> Failed {
         AskError::Connection(error) => failed_open(error),
         AskError::Timeout => Failed(CheckFailure::Timeout, error.to_string()),
         AskError::Garbage => Failed(CheckFailure::Garbage, error.to_string()),
-        AskError::Server { .. } => Failed(CheckFailure::Error, error.to_string()),
+        AskError::Server { code, .. } => Failed(CheckFailure::from_code(*code), error.to_string()),
     }
 }

@@ -28,7 +28,7 @@ use crate::{
         answer,
         client_stream::Framed,
         exchange::Space,
-        forward::Sending,
+        forward::{self, Sending},
         session::Session,
     },
     rule_cache::{Circumstances, Number, Text},
@@ -157,6 +157,7 @@ impl Session<'_> {
             Hint::Server(_) => RouteHint::Server(hint_server.as_deref().unwrap_or_default()),
         });
         track::before(&mut self.state, &facts);
+        forward::let_go(self.context, &self.state, &mut self.lease, &mut self.holds);
         let (rules, number) = self.rules(facts.shape.digest, digest_text, text.unwrap_or_default());
         // From here on the inbox may move: what is needed of the text later is kept aside.
         let keeps = facts.keep_text() || parsed.schema || parsed.kind == CommandKind::StmtPrepare;
@@ -258,7 +259,8 @@ impl Session<'_> {
             session_id: self.context.presence.info.id,
             draining: self.context.worker.shared.draining.load(Ordering::Relaxed),
         };
-        let Route { to, reason: _, actions } = route::route(&self.state, facts, &view);
+        let Route { to, reason, actions } = route::route(&self.state, facts, &view);
+        tracing::trace!(session = view.session_id, %reason, ?to, pins = %self.state.pins, "routed");
         let causal = actions.causal;
         let timeout = actions.timeout;
         match to {

@@ -22,6 +22,7 @@ use highgate_core::{
     rules::RuleOutcome,
     server::{ErrorKind, ServerId, TrafficFailure},
     settle::{self, Ended, Lost, Outcome, Verdict},
+    state::SessionState,
     track::{self, CommandFacts, CommandKind},
 };
 use highgate_io::clock;
@@ -45,7 +46,7 @@ use crate::{
         session::Session,
         wash,
     },
-    session::Ending,
+    session::{Context, Ending},
     session_info::Activity,
     slots::Interrupt,
 };
@@ -239,9 +240,11 @@ impl Session<'_> {
                 }),
             };
             let steps = &mut space.steps;
-            if core_prepare::difference(&self.state, &mut connection.state, &needs, own, steps)
-                .is_err()
-            {
+            let fits =
+                core_prepare::difference(&self.state, &mut connection.state, &needs, own, steps);
+            if let Err(unfit) = fits {
+                let session = self.context.presence.info.id;
+                tracing::debug!(session, pins = %self.state.pins, "connection unfit: {unfit}");
                 return Some(if own { self.unprepared_own() } else { Tried::Unfit });
             }
             if steps.is_empty() {
@@ -650,9 +653,7 @@ impl Session<'_> {
     }
 
     pub(crate) fn forget_lease(&mut self) {
-        self.holds = None;
-        self.context.slot.set_server(None);
-        self.context.presence.info.set_server(None);
+        forget(self.context, &mut self.holds);
     }
 
     /// Settles, and does what the verdict says.
@@ -757,6 +758,37 @@ impl Session<'_> {
         drop(lease);
         self.forget_lease();
     }
+}
+
+fn forget(context: &Context, holds: &mut Option<BackendName>) {
+    *holds = None;
+    context.slot.set_server(None);
+    context.presence.info.set_server(None);
+}
+
+/// Gives back a connection that was only kept for what the command before left on it.
+pub(crate) fn let_go(
+    context: &Context,
+    state: &SessionState,
+    lease: &mut Option<Lease>,
+    holds: &mut Option<BackendName>,
+) {
+    if !state.pins.is_empty() || state.in_transaction() {
+        return;
+    }
+    let Some(mut lease) = lease.take() else { return };
+    let dirt = &mut lease.connection.state.dirt;
+    dirt.remove(PinCause::Warnings);
+    dirt.remove(PinCause::FoundRows);
+    match settle::left(state, &lease.connection.state) {
+        Verdict::Keep => {
+            let worker = &context.worker;
+            worker.pools.give(lease.connection, worker.now_ms());
+        }
+        Verdict::Wash(_) => wash::start(context, lease),
+        Verdict::Close(_) | Verdict::Hold(_) => drop(lease),
+    }
+    forget(context, holds);
 }
 
 fn outcome<'s>(space: &'s RestSpace, _lease: &Lease) -> Outcome<'s> {

@@ -46,6 +46,7 @@ pub(crate) async fn run(
     for step in steps {
         let refused = one(slot, server, step, space, captured.as_deref_mut()).await?;
         let Some(answer) = refused else { continue };
+        tracing::debug!(server = %server.server().name, ?step, "a step was refused: {answer}");
         prepare::failed(&mut server.state, step);
         let is_clients = matches!(step, Step::InitDb { .. } | Step::Prepare { .. });
         return Err(Unprepared::Refused { answer, is_clients });

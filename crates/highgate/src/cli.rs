@@ -1,0 +1,174 @@
+//! The command line, and what is read from the environment.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+/// One address in front of a cluster of databases, which keeps answering.
+#[derive(Debug, Parser)]
+#[command(name = "highgate", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve with this configuration until told to stop.
+    Run(Run),
+    /// Say everything that is wrong with a configuration, and change nothing.
+    Check(Check),
+    /// Put a changed configuration file in force in the running process.
+    Apply(Apply),
+    /// Look at the running process, and steer it.
+    Ctl(Ctl),
+    /// Print the reference of all settings.
+    Manual,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The configuration.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Where state is kept; by default `highgate-data` beside the first file.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Forget the stored state and start from the files.
+    #[arg(long)]
+    pub(crate) initial: bool,
+    /// Take over the listening sockets of the process that uses the data directory now, without a
+    /// refused connection; that process drains and ends.
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Name of this node.
+    #[arg(long, default_value = "main", value_name = "NAME")]
+    pub(crate) node: String,
+    /// What is logged, e.g. `info` or `info,highgate_proxy=debug`.
+    #[arg(long, default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The configuration.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Name of the node.
+    #[arg(long, default_value = "main", value_name = "NAME")]
+    pub(crate) node: String,
+}
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// The configuration.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Where the running process keeps its state.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Show what would change, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Arguments of `ctl`.
+#[derive(Debug, Args)]
+pub(crate) struct Ctl {
+    /// Where the running process keeps its state.
+    #[arg(long, value_name = "DIR", default_value = "highgate-data", global = true)]
+    pub(crate) data_dir: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: CtlCommand,
+}
+
+/// What `ctl` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CtlCommand {
+    /// Backends, servers and listeners at one glance.
+    Status,
+    /// One table.
+    Show {
+        /// Its name; without one, the list of tables.
+        table: Option<String>,
+        /// Only rows that contain this text.
+        #[arg(long)]
+        filter: Option<String>,
+        /// text, json or csv.
+        #[arg(long, default_value = "text")]
+        format: String,
+    },
+    /// The latest events.
+    Events {
+        /// How many.
+        #[arg(long, default_value_t = 30)]
+        last: u32,
+    },
+    /// Let a server finish what runs, and give it nothing new.
+    Drain {
+        /// BACKEND/SERVER.
+        server: String,
+    },
+    /// Take a server out: no work, no checks.
+    Maintenance {
+        /// BACKEND/SERVER.
+        server: String,
+    },
+    /// Take back what was said by `drain`, `maintenance` or `weight`.
+    Enable {
+        /// BACKEND/SERVER.
+        server: String,
+    },
+    /// Another weight, until it is taken back.
+    Weight {
+        /// BACKEND/SERVER.
+        server: String,
+        /// The weight.
+        weight: u32,
+    },
+    /// End a session.
+    Kill {
+        /// Its number.
+        session: u32,
+        /// Only the statement that it runs.
+        #[arg(long)]
+        query: bool,
+    },
+    /// Where a statement would go, and why.
+    Explain {
+        /// The statement.
+        sql: String,
+        /// As this account.
+        #[arg(long)]
+        user: Option<String>,
+        /// By this listener.
+        #[arg(long)]
+        listener: Option<String>,
+    },
+    /// Any action of a table.
+    Act {
+        /// The table.
+        table: String,
+        /// The action.
+        action: String,
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
+}
+
+/// Reads the command line; what clap has to say was said when it gives a code.
+pub(crate) fn parse() -> Result<Command, ExitCode> {
+    match Cli::try_parse() {
+        Ok(cli) => Ok(cli.command),
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            // A terminal that has gone has no use for it.
+            let _ = error.print();
+            Err(ExitCode::from(code))
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `highgate ctl` and `highgate apply`: talks to the running process by its socket.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use highgate_admin::ctl;
+
+use crate::{
+    cli::{self, CtlCommand},
+    files, output, wiring,
+};
+
+pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
+    let socket = wiring::socket_path(&arguments.data_dir);
+    let act = |table: &str, action: &str, arguments: &[&str]| {
+        ctl::act(&socket, table, action, arguments)
+            .map_err(|error| explain(&error.to_string(), &socket))
+            .and_then(|text| output::say(&text))
+    };
+    match &arguments.command {
+        CtlCommand::Status => status(&socket),
+        CtlCommand::Show { table: None, .. } => say(&socket, "/api/v1/tables?format=text"),
+        CtlCommand::Show { table: Some(table), filter, format } => {
+            let filter = filter.as_deref().map(|text| format!("&filter={}", ctl::escape(text)));
+            let table = ctl::escape(table);
+            let rest = filter.unwrap_or_default();
+            say(&socket, &format!("/api/v1/tables/{table}?format={format}&width={}{rest}", width()))
+        }
+        CtlCommand::Events { last } => {
+            say(&socket, &format!("/api/v1/tables/events?format=text&width={}&tail={last}", width()))
+        }
+        CtlCommand::Drain { server } => act("servers", "drain", &[server]),
+        CtlCommand::Maintenance { server } => act("servers", "maintenance", &[server]),
+        CtlCommand::Enable { server } => act("servers", "enable", &[server]),
+        CtlCommand::Weight { server, weight } => {
+            act("servers", "weight", &[server, &weight.to_string()])
+        }
+        CtlCommand::Kill { session, query } => {
+            let action = if *query { "kill_query" } else { "kill" };
+            act("sessions", action, &[&session.to_string()])
+        }
+        CtlCommand::Explain { sql, user, listener } => act(
+            "rules",
+            "explain",
+            &[sql, user.as_deref().unwrap_or_default(), listener.as_deref().unwrap_or_default()],
+        ),
+        CtlCommand::Act { table, action, arguments } => {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            act(table, action, &arguments)
+        }
+    }
+}
+
+fn status(socket: &Path) -> anyhow::Result<()> {
+    for table in ["node", "listeners", "backends", "servers"] {
+        output::say(&format!("{table}:"))?;
+        say(socket, &format!("/api/v1/tables/{table}?format=text&width={}", width()))?;
+        output::say("")?;
+    }
+    Ok(())
+}
+
+fn say(socket: &Path, path: &str) -> anyhow::Result<()> {
+    match ctl::get(socket, path) {
+        Ok(text) => output::say(&text),
+        Err(error) => Err(explain(&error.to_string(), socket)),
+    }
+}
+
+fn explain(error: &str, socket: &Path) -> anyhow::Error {
+    if socket.exists() {
+        anyhow::Error::msg(error.to_owned())
+    } else {
+        anyhow::anyhow!(
+            "there is no {}: does Highgate run, and is this its --data-dir?",
+            socket.display()
+        )
+    }
+}
+
+fn width() -> usize {
+    /// For pipes and terminals that do not say.
+    const WIDE: usize = 200;
+    rustix::termios::tcgetwinsize(std::io::stdout()).map_or(WIDE, |size| {
+        if size.ws_col == 0 { WIDE } else { usize::from(size.ws_col) }
+    })
+}
+
+/// Applies a file in the running process.
+pub(crate) fn apply(arguments: &cli::Apply) -> anyhow::Result<()> {
+    let data_dir = arguments
+        .data_dir
+        .clone()
+        .unwrap_or_else(|| files::default_data_dir(Some(&arguments.file)));
+    let file = std::fs::canonicalize(&arguments.file)
+        .with_context(|| format!("cannot read {}", arguments.file.display()))?;
+    let Some(file) = file.to_str() else { bail!("the file's path is not UTF-8") };
+    let socket = wiring::socket_path(&data_dir);
+    let action = if arguments.dry_run { "compare" } else { "apply" };
+    let told = ctl::act(&socket, "node", action, &[file]);
+    output::say(&told.map_err(|error| explain(&error.to_string(), &socket))?)
+}

@@ -1,0 +1,121 @@
+//! The table `servers` with what operators may do: marks that are no desired state.
+
+use std::sync::Arc;
+
+use highgate_cluster::Alone;
+use highgate_config::{
+    BackendName, Layers, Override, OverrideKind, ServerName,
+    table::{Action, Column, Row, Table},
+};
+use highgate_core::events::{Event, Kind, Severity};
+use highgate_io::{clock, tasks};
+use highgate_proxy::shared::Shared;
+
+/// Wraps the data path's table.
+pub(crate) struct ServersTable {
+    pub(crate) inner: Arc<dyn Table>,
+    pub(crate) alone: Arc<Alone>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+const ACTIONS: &[Action] = &[
+    Action {
+        name: "drain",
+        arguments: &["server"],
+        doc: "Lets BACKEND/SERVER finish what runs, and gives it nothing new.",
+    },
+    Action {
+        name: "enable",
+        arguments: &["server"],
+        doc: "Takes back drain, maintenance or weight of BACKEND/SERVER.",
+    },
+    Action {
+        name: "maintenance",
+        arguments: &["server"],
+        doc: "Takes BACKEND/SERVER out: no work, no checks.",
+    },
+    Action {
+        name: "weight",
+        arguments: &["server", "weight"],
+        doc: "Another weight for BACKEND/SERVER until it is taken back.",
+    },
+];
+
+impl Table for ServersTable {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn doc(&self) -> &'static str {
+        self.inner.doc()
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        self.inner.columns()
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.inner.rows()
+    }
+
+    fn actions(&self) -> &'static [Action] {
+        ACTIONS
+    }
+
+    fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
+        let [name, rest @ ..] = arguments else { return Err("which server?".to_owned()) };
+        let server = self.find(name)?;
+        let kind = match (action, rest) {
+            ("drain", []) => Some(OverrideKind::Drain),
+            ("enable", []) => None,
+            ("maintenance", []) => Some(OverrideKind::Maintenance),
+            ("weight", [weight]) => Some(OverrideKind::Weight(
+                weight.parse().map_err(|_| format!("`{weight}` is no weight"))?,
+            )),
+            _ => return Err(format!("`{action}` does not take these arguments")),
+        };
+        let done = match kind {
+            Some(kind) => {
+                let mark = Override {
+                    server: server.clone(),
+                    kind,
+                    who: "operator".to_owned(),
+                    since: clock::wall_ms() / 1000,
+                    until: None,
+                };
+                tasks::wait(self.alone.set_override(mark)).map(|()| true)
+            }
+            None => tasks::wait(self.alone.clear_override(server.clone())),
+        };
+        let had = done.map_err(|error| error.to_string())?;
+        let (backend, server) = server;
+        let text = match kind {
+            Some(kind) => format!("an operator marked {backend}/{server}: {kind:?}"),
+            None if had => format!("an operator took the mark of {backend}/{server} back"),
+            None => return Ok(format!("{backend}/{server} had no mark")),
+        };
+        let event = Event::new(Severity::Info, Kind::Override, text.clone());
+        self.shared.event(event.backend(&backend).server(&server));
+        Ok(text)
+    }
+}
+
+impl ServersTable {
+    /// The server named `BACKEND/SERVER`, or by its own name where that is the only one.
+    fn find(&self, name: &str) -> Result<(BackendName, ServerName), String> {
+        let snapshot = self.shared.snapshot.load_full();
+        let groups = snapshot.placement.groups.values();
+        let found: Vec<_> = groups
+            .flat_map(|group| &group.members)
+            .map(|member| (member.state.backend.clone(), member.state.name.clone()))
+            .filter(|(backend, server)| {
+                server.as_str() == name || format!("{backend}/{server}") == name
+            })
+            .collect();
+        match found.as_slice() {
+            [one] => Ok(one.clone()),
+            [] => Err(format!("there is no server `{name}`; see table `servers`")),
+            _ => Err(format!("several backends have a server `{name}`: say BACKEND/{name}")),
+        }
+    }
+}
