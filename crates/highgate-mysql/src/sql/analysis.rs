@@ -28,6 +28,7 @@ impl Span {
 /// Buffers that [`analyze`] uses again and again; keep one per worker.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    /// Starts with the digest text; never shrinks.
     digest: Vec<u8>,
     schema: Vec<u8>,
     file: Vec<u8>,
@@ -74,11 +75,12 @@ pub struct Analysis<'s> {
 /// buffers of `scratch` still grow.
 pub fn analyze<'s>(text: &[u8], mode: LexMode, scratch: &'s mut Scratch) -> Analysis<'s> {
     let Scratch {
-        digest: digest_text,
+        digest: buffer,
         schema,
         file,
     } = scratch;
-    digest::write(text, digest_text);
+    let length = digest::write(text, buffer);
+    let digest_text = buffer.get(..length).unwrap_or_default();
     let found = classify::classify(text, mode);
     let schema_used = found
         .schema

@@ -62,3 +62,33 @@ pub(super) fn is_digit(byte: u8) -> bool {
 pub(super) fn at(text: &[u8], i: usize) -> u8 {
     text.get(i).copied().unwrap_or(0)
 }
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// The high bit of each byte that is 0, and perhaps of bytes above such a one.
+#[inline]
+const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHS
+}
+
+/// The position of the first `one` or `other` from `from` on; the end of the text if there is none.
+///
+/// Literals are short: eight bytes at a time without a call beat a search made for long texts.
+#[inline]
+pub(super) fn find2(text: &[u8], from: usize, one: u8, other: u8) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    let (ones, others) = (u64::from(one) * ONES, u64::from(other) * ONES);
+    let (chunks, tail) = rest.as_chunks::<8>();
+    let mut position = from;
+    for chunk in chunks {
+        let word = u64::from_le_bytes(*chunk);
+        let found = zeros(word ^ ones) | zeros(word ^ others);
+        if found != 0 {
+            return position + (found.trailing_zeros() / 8) as usize;
+        }
+        position += 8;
+    }
+    let found = tail.iter().position(|&byte| byte == one || byte == other);
+    position + found.unwrap_or(tail.len())
+}

@@ -90,6 +90,9 @@ enum Phase {
     With,
 }
 
+/// Stands for a user variable among marks: `@` is never one.
+const VARIABLE: u8 = b'@';
+
 /// What the next token decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pending {
@@ -121,7 +124,8 @@ struct Statement<'t> {
     effects: Effects,
     locking: Option<LockingClause>,
     depth: u32,
-    previous: Token,
+    /// The mark read last; of other tokens [`VARIABLE`] or 0.
+    previous: u8,
     previous_kw: Kw,
     callee: Callee,
     callee_span: Span,
@@ -145,7 +149,7 @@ impl<'t> Statement<'t> {
             effects: Effects::empty(),
             locking: None,
             depth: 0,
-            previous: Token::End,
+            previous: 0,
             previous_kw: Kw::Other,
             callee: Callee::None,
             callee_span: Span::default(),
@@ -159,42 +163,54 @@ impl<'t> Statement<'t> {
         }
     }
 
+    #[inline]
     fn step(&mut self, token: Token, spaced: bool) {
-        self.resolve_pending(token);
+        if self.pending != Pending::Nothing {
+            self.resolve_pending(token);
+        }
+        let (mut previous, mut previous_kw, mut callee) = (0, Kw::Other, Callee::None);
         match token {
-            Token::Word(span, kw, call) => self.word(span, kw, call),
-            Token::Quoted(span) => self.quoted(span),
-            Token::Punct(mark) => self.punct(mark, spaced),
-            Token::Variable(_) => self.variable(),
+            Token::Word(span, kw, call) => {
+                callee = if self.after_dot() {
+                    Callee::Stored
+                } else {
+                    Callee::Word(call)
+                };
+                previous_kw = kw;
+                self.word(span, kw, call);
+                self.callee_span = span;
+            }
+            Token::Punct(mark) => {
+                self.punct(mark, spaced);
+                previous = mark;
+            }
+            Token::Number(span) => {
+                self.head.number(span.of(self.text));
+                callee = Callee::Stored;
+            }
+            Token::Text(span) => self.literal(span),
+            Token::Quoted(span) => {
+                self.quoted(span);
+                callee = Callee::Stored;
+            }
+            Token::Variable(_) => {
+                self.variable();
+                previous = VARIABLE;
+            }
             Token::SystemVariable => self.pending = Pending::SystemVariable,
             Token::Placeholder => self.effects |= Effects::HAS_PLACEHOLDER,
             Token::Assign => {
-                if matches!(self.previous, Token::Variable(_)) {
+                if self.previous == VARIABLE {
                     self.effects |= Effects::USER_VARIABLE_WRITE;
                 }
             }
-            Token::Text(span) => self.literal(span),
-            Token::Number(span) => self.head.number(span.of(self.text)),
             Token::End => {}
         }
-        self.callee = match token {
-            Token::Word(_, _, call) if !self.after_dot() => Callee::Word(call),
-            Token::Word(..) | Token::Quoted(_) | Token::Number(_) => Callee::Stored,
-            _ => Callee::None,
-        };
-        if let Token::Word(span, ..) = token {
-            self.callee_span = span;
-        }
-        self.previous_kw = if let Token::Word(_, kw, _) = token {
-            kw
-        } else {
-            Kw::Other
-        };
-        self.previous = token;
+        (self.previous, self.previous_kw, self.callee) = (previous, previous_kw, callee);
     }
 
     fn after_dot(&self) -> bool {
-        self.previous == Token::Punct(b'.')
+        self.previous == b'.'
     }
 
     fn resolve_pending(&mut self, token: Token) {
@@ -331,6 +347,9 @@ impl<'t> Statement<'t> {
 
     fn body_word(&mut self, span: Span, kw: Kw) {
         self.head.push(kw);
+        if matches!(kw, Kw::Other | Kw::Plain) && !self.head.is_lead(Kw::Use) && !self.wants_name {
+            return;
+        }
         if self.names_only && matches!(kw, Kw::Values | Kw::Value | Kw::Select | Kw::Set) {
             self.names_only = self.head.is_definition();
         }
@@ -411,9 +430,7 @@ impl<'t> Statement<'t> {
 
     fn variable(&mut self) {
         let target = self.head.is(&[Kw::Set])
-            || (self.head.is_lead(Kw::Set)
-                && self.depth == 0
-                && self.previous == Token::Punct(b','));
+            || (self.head.is_lead(Kw::Set) && self.depth == 0 && self.previous == b',');
         if target || self.into_list || self.head.is_lead(Kw::Load) {
             self.effects |= Effects::USER_VARIABLE_WRITE;
         } else if self.head.is_lead(Kw::Call) {
@@ -445,7 +462,7 @@ impl<'t> Statement<'t> {
     fn open(&mut self, spaced: bool) {
         if self.phase == Phase::With && self.depth == 0 {
             // `WITH name (columns) AS (…)`; after a closed one, the main statement in parentheses.
-            if self.previous == Token::Punct(b')') {
+            if self.previous == b')' {
                 self.phase = Phase::Start;
             }
             return;

@@ -3,122 +3,101 @@
 //! Rules and dashboards were written against that program's texts, so its quirks are reproduced
 //! rather than repaired: it reads every text as if backslashes escape and `"` quotes a literal,
 //! takes the slash that ends a comment for the start of the next one when `*` follows, and drops
-//! signs it believes to be unary. The work is done in two tight passes over ever shorter bytes:
-//! [`strip`] (comments, literals, numbers, blanks) and [`tidy`] (blanks and signs around
-//! operators, long lists).
+//! signs it believes to be unary. The text is read once: [`strip`] takes comments, literals,
+//! numbers and blanks out and hands what stays to [`tidy::Writer`], which writes the digest text.
+
+mod tidy;
 
 use memchr::{memchr, memmem};
 
-use super::bytes::{at, is_digit, is_space, is_word};
+use super::bytes::{at, find2, is_digit, is_space, is_word};
+use tidy::Writer;
 
-/// At most so many bytes of a digest text are kept and hashed.
-pub(super) const MAX_DIGEST: usize = 2048;
 /// At most so many bytes of the stripped text are worked on.
 const MAX_STRIPPED: usize = 65_000;
-const LIST_LIMIT: usize = 3;
-const GROUP_LIMIT: usize = 10;
 
-/// Writes the digest text of `text` to `out`.
-pub(super) fn write(text: &[u8], out: &mut Vec<u8>) {
-    out.clear();
-    strip(text, out);
-    tidy(out);
-    collapse_groups(out);
-    while out.last().is_some_and(|&byte| byte == b' ' || byte == b';') {
-        out.pop();
-    }
-    out.truncate(MAX_DIGEST);
+/// Writes the digest text of `text` to the start of `buffer`, which only grows; its length.
+pub(super) fn write(text: &[u8], buffer: &mut Vec<u8>) -> usize {
+    let mut out = Writer::new(std::mem::take(buffer));
+    strip(text, &mut out);
+    let length;
+    (*buffer, length) = out.finish();
+    length
 }
 
-fn blank(out: &mut Vec<u8>) {
-    if out.last().is_some_and(|&byte| byte != b' ') {
-        out.push(b' ');
-    }
-}
-
-fn strip(text: &[u8], out: &mut Vec<u8>) {
+fn strip(text: &[u8], out: &mut Writer) {
     let mut i = 0;
-    let mut previous = b' ';
-    while let Some(&byte) = text.get(i) {
-        if out.len() >= MAX_STRIPPED {
+    while let Some(rest @ &[byte, ..]) = text.get(i..) {
+        if out.taken >= MAX_STRIPPED || !out.make_room() {
             return;
         }
         if is_word(byte) {
-            if is_digit(byte) && !is_word(previous) {
+            if is_digit(byte) {
                 i = number(text, i, out);
             } else {
-                let end = word_end(text, i);
-                out.extend_from_slice(text.get(i..end).unwrap_or_default());
-                i = end;
+                let length = word_length(rest);
+                out.word(rest, length);
+                i += length;
             }
-            previous = at(text, i - 1);
             continue;
         }
+        i += 1;
         match byte {
-            b' ' | b'\t' | b'\n' | b'\r' => blank(out),
+            b' ' | b'\t' | b'\n' | b'\r' => out.blank(),
             b'\'' | b'"' => {
                 let Some(end) = literal_end(text, i, byte) else {
                     return;
                 };
-                out.push(b'?');
-                (i, previous) = (end, byte);
-                continue;
+                out.value();
+                i = end;
             }
-            b'/' if at(text, i + 1) == b'*' => {
-                (i, previous) = (comment(text, i, out), b' ');
-                continue;
+            b'/' if at(text, i) == b'*' => i = comment(text, i - 1, out),
+            b'#' | b'-' if starts_line_comment(rest) => {
+                out.blank();
+                i += memchr(b'\n', text.get(i - 1..).unwrap_or_default()).unwrap_or(text.len());
             }
-            _ if starts_line_comment(text, i) => {
-                blank(out);
-                i = i + 1 + memchr(b'\n', text.get(i..).unwrap_or_default()).unwrap_or(text.len());
-                previous = b' ';
-                continue;
-            }
-            _ => out.push(byte),
+            _ => out.put(byte),
         }
-        previous = if is_space(byte) { b' ' } else { byte };
-        i += 1;
     }
 }
 
-fn starts_line_comment(text: &[u8], i: usize) -> bool {
-    match at(text, i) {
-        b'#' => true,
-        b'-' => at(text, i + 1) == b'-' && text.get(i + 2).is_none_or(|&byte| is_space(byte)),
+fn starts_line_comment(rest: &[u8]) -> bool {
+    match rest {
+        [b'#', ..] | [b'-', b'-'] => true,
+        [b'-', b'-', after, ..] => is_space(*after),
         _ => false,
     }
 }
 
-fn word_end(text: &[u8], from: usize) -> usize {
-    let rest = text.get(from..).unwrap_or_default();
-    from + rest
-        .iter()
+#[inline]
+fn word_length(rest: &[u8]) -> usize {
+    rest.iter()
         .position(|&byte| !is_word(byte))
         .unwrap_or(rest.len())
 }
 
-/// The position after the closing quote; `None` if there is none.
-fn literal_end(text: &[u8], start: usize, quote: u8) -> Option<usize> {
-    let mut i = start + 1;
+/// The position after the closing quote of the literal whose text starts at `i`; `None` if there
+/// is none.
+#[inline]
+fn literal_end(text: &[u8], mut i: usize, quote: u8) -> Option<usize> {
     loop {
-        let byte = *text.get(i)?;
-        if byte == b'\\' {
+        i = find2(text, i, quote, b'\\');
+        if *text.get(i)? == b'\\' {
             i += 2;
-        } else if byte != quote {
-            i += 1;
-        } else if at(text, i + 1) == quote && i + 2 < text.len() {
+        } else if at(text, i + 1) != quote {
+            return Some(i + 1);
+        } else if i + 2 < text.len() {
             i += 2;
-        } else if at(text, i + 1) == quote {
+        } else {
             // A doubled quote at the very end closes the literal.
             return Some(i + 2);
-        } else {
-            return Some(i + 1);
         }
     }
 }
 
-/// Writes the number at `start` as `?`, or as it is if it turns out to be a name; returns its end.
-fn number(text: &[u8], start: usize, out: &mut Vec<u8>) -> usize {
+/// Takes the number at `start` as a value, or as it is if it turns out to be a name; its end.
+#[inline]
+fn number(text: &[u8], start: usize, out: &mut Writer) -> usize {
     // Nearly all are plain integers.
     let rest = text.get(start..).unwrap_or_default();
     let digits = rest
@@ -129,9 +108,13 @@ fn number(text: &[u8], start: usize, out: &mut Vec<u8>) -> usize {
         .get(digits)
         .is_some_and(|&byte| is_word(byte) || byte == b'.')
     {
-        out.push(b'?');
+        out.value();
         return start + digits;
     }
+    odd_number(text, start, out)
+}
+
+fn odd_number(text: &[u8], start: usize, out: &mut Writer) -> usize {
     let mut end = start;
     while let Some(&byte) = text.get(end) {
         let in_exponent =
@@ -149,12 +132,18 @@ fn number(text: &[u8], start: usize, out: &mut Vec<u8>) -> usize {
         (digits, dot) = (rest, true);
     }
     if is_number(digits) {
-        out.push(b'?');
+        out.value();
     } else {
-        out.extend_from_slice(digits);
+        for &byte in digits {
+            if !out.make_room() {
+                break;
+            }
+            out.put(byte);
+        }
     }
     if dot {
-        out.push(b'.');
+        out.make_room();
+        out.put(b'.');
     }
     end
 }
@@ -176,8 +165,8 @@ fn is_number(digits: &[u8]) -> bool {
 }
 
 /// Leaves the comment at `start` out, but for the words of a version comment; returns its end.
-fn comment(text: &[u8], start: usize, out: &mut Vec<u8>) -> usize {
-    blank(out);
+fn comment(text: &[u8], start: usize, out: &mut Writer) -> usize {
+    out.blank();
     let body_start = start + 2;
     let Some(mut end) = find(text, body_start, b"*/") else {
         if at(text, body_start) == b'!' {
@@ -187,7 +176,7 @@ fn comment(text: &[u8], start: usize, out: &mut Vec<u8>) -> usize {
     };
     if at(text, body_start) == b'!' {
         version_words(text.get(body_start + 1..end).unwrap_or_default(), out);
-        blank(out);
+        out.blank();
     }
     // The closing slash opens another comment when a star follows it.
     while at(text, end + 2) == b'*' {
@@ -206,211 +195,15 @@ fn find(text: &[u8], from: usize, needle: &[u8]) -> Option<usize> {
     memmem::find(text.get(from..)?, needle).map(|position| from + position)
 }
 
-fn version_words(body: &[u8], out: &mut Vec<u8>) {
+fn version_words(body: &[u8], out: &mut Writer) {
     for &byte in body.iter().skip_while(|&&byte| is_digit(byte)) {
+        if !out.make_room() {
+            return;
+        }
         if is_space(byte) {
-            blank(out)
+            out.blank();
         } else {
-            out.push(byte)
+            out.put(byte);
         }
     }
-}
-
-fn is_operator(byte: u8) -> bool {
-    matches!(byte, b'+' | b'-' | b'*' | b'/' | b'%')
-}
-
-/// Where a run of listed values stands.
-#[derive(Default)]
-struct List {
-    open: bool,
-    values: usize,
-}
-
-/// Removes blanks and signs around operators, and shortens lists of values, in place.
-///
-/// The original looks back in the buffer it is overwriting: once exactly one byte was removed, the
-/// byte before the last is the last one again. Digests depend on it.
-fn tidy(buffer: &mut Vec<u8>) {
-    let mut to = 0;
-    let mut list = List::default();
-    let (mut left, mut behind, mut kept, mut before_run, mut removed) = (0, 0, 0, 0, 0_usize);
-    let mut i = 0;
-    while i < buffer.len() {
-        let byte = at(buffer, i);
-        if is_plain(byte) {
-            let end = plain_end(buffer, i);
-            if to != i {
-                buffer.copy_within(i..end, to);
-            }
-            to += end - i;
-            (left, kept) = (at(buffer, to - 1), at(buffer, to - 1));
-            behind = if end - i > 1 {
-                at(buffer, to - 2)
-            } else {
-                before_run
-            };
-            (before_run, i) = (left, end);
-            continue;
-        }
-        let drop = match byte {
-            b' ' => is_needless_blank(left, at(buffer, i + 1)),
-            b'+' | b'-' => is_unary(
-                left,
-                if removed == 1 { kept } else { behind },
-                at(buffer, i + 1),
-            ),
-            _ => false,
-        };
-        (behind, left, before_run) = (left, byte, byte);
-        i += 1;
-        if drop {
-            removed += 1;
-            continue;
-        }
-        kept = byte;
-        if let Some(slot) = buffer.get_mut(to) {
-            *slot = byte;
-        }
-        to += 1;
-        if matches!(byte, b'(' | b')' | b',' | b'?') {
-            shorten(&mut list, buffer, &mut to, i - 1);
-        }
-    }
-    buffer.truncate(to);
-}
-
-/// Nothing happens to this byte, whatever stands around it.
-fn is_plain(byte: u8) -> bool {
-    !matches!(byte, b' ' | b'+' | b'-' | b'(' | b')' | b',' | b'?')
-}
-
-fn plain_end(buffer: &[u8], from: usize) -> usize {
-    let rest = buffer.get(from..).unwrap_or_default();
-    from + rest
-        .iter()
-        .position(|&byte| !is_plain(byte))
-        .unwrap_or(rest.len())
-}
-
-fn is_needless_blank(left: u8, right: u8) -> bool {
-    matches!(left, b'(' | b',')
-        || matches!(right, b')' | b',')
-        || (left == b'?' && is_operator(right))
-        || (is_operator(left) && right == b'?')
-}
-
-fn is_unary(left: u8, behind: u8, right: u8) -> bool {
-    let after_operator =
-        |byte: u8| matches!(byte, b'(' | b',' | b'=' | b'<' | b'>') || is_operator(byte);
-    let after_name = is_word(behind) || behind == b'`';
-    if matches!(right, b'?' | b' ') {
-        after_operator(left)
-            || (left == b' ' && (after_name || behind == b' ' || after_operator(behind)))
-    } else {
-        left == b' ' && after_name
-    }
-}
-
-/// Follows runs of `?,?,…` in the innermost open parenthesis and cuts those longer than the limit.
-fn shorten(list: &mut List, buffer: &mut [u8], to: &mut usize, read: usize) {
-    let last = at(buffer, *to - 1);
-    match last {
-        b'(' => {
-            *list = List {
-                open: true,
-                values: 0,
-            }
-        }
-        b')' => *list = List::default(),
-        b',' => {
-            let before = (*to)
-                .checked_sub(2)
-                .map_or(0, |position| at(buffer, position));
-            let goes_on = before == b'?' || (before == b'.' && list.values > LIST_LIMIT);
-            if !goes_on {
-                list.values = 0;
-            }
-        }
-        _ => {
-            // A value counts if it stands alone: after `(`, a comma, or at the start of a run.
-            let before = (*to)
-                .checked_sub(2)
-                .map_or(0, |position| at(buffer, position));
-            let after = match at(buffer, read + 1) {
-                b' ' => at(buffer, read + 2),
-                byte => byte,
-            };
-            let alone = matches!(before, b'(' | b',') && matches!(after, b',' | b')');
-            list.values = if alone { list.values + 1 } else { 0 };
-            if !list.open || list.values == 0 {
-                return;
-            }
-            if list.values == LIST_LIMIT + 2 {
-                // `…,?,?` becomes `…,...`; what follows of the run is dropped with it.
-                *to -= 3;
-                for &byte in b"..." {
-                    if let Some(slot) = buffer.get_mut(*to) {
-                        *slot = byte;
-                    }
-                    *to += 1;
-                }
-            } else if list.values > LIST_LIMIT + 2 {
-                *to -= 2;
-            }
-        }
-    }
-}
-
-/// Cuts sequences of `(?,?),(?,?),…` after the tenth group, in place.
-fn collapse_groups(buffer: &mut Vec<u8>) {
-    let mut groups = 0;
-    let (mut read, mut to) = (0, 0);
-    while read < buffer.len() {
-        let Some(open) = memchr(b'(', buffer.get(read..).unwrap_or_default()) else {
-            break;
-        };
-        let start = read + open;
-        let Some(length) = group_length(buffer.get(start..).unwrap_or_default()) else {
-            groups = 0;
-            (read, to) = shift(buffer, read, start + 1, to);
-            continue;
-        };
-        let joined = groups > 0 && open == 1 && at(buffer, read) == b',';
-        groups = if joined { groups + 1 } else { 1 };
-        if groups <= GROUP_LIMIT {
-            (read, to) = shift(buffer, read, start + length, to);
-        } else {
-            if groups == GROUP_LIMIT + 1 {
-                for &byte in b",..." {
-                    if let Some(slot) = buffer.get_mut(to) {
-                        *slot = byte;
-                    }
-                    to += 1;
-                }
-            }
-            read = start + length;
-        }
-    }
-    let end = buffer.len();
-    (_, to) = shift(buffer, read, end, to);
-    buffer.truncate(to);
-}
-
-/// Moves `read..end` down to `to`.
-fn shift(buffer: &mut [u8], read: usize, end: usize, to: usize) -> (usize, usize) {
-    if read != to && read < end {
-        buffer.copy_within(read..end, to);
-    }
-    (end, to + end.saturating_sub(read))
-}
-
-/// The length of a group that holds nothing but values.
-fn group_length(text: &[u8]) -> Option<usize> {
-    let body = text.get(1..)?;
-    let inside = body
-        .iter()
-        .take_while(|byte| matches!(byte, b'?' | b',' | b'.'))
-        .count();
-    (inside > 0 && body.get(inside) == Some(&b')')).then_some(inside + 2)
 }

@@ -20,6 +20,7 @@ impl Head {
         self.push(kw);
     }
 
+    #[inline]
     pub(super) fn push(&mut self, kw: Kw) {
         self.started = true;
         if let Some(slot) = self.words.get_mut(self.length) {
@@ -42,7 +43,7 @@ impl Head {
     }
 
     pub(super) fn number(&mut self, digits: &[u8]) {
-        if self.number.is_none() {
+        if self.number.is_none() && (!self.started || self.is_lead(Kw::Kill)) {
             self.number = std::str::from_utf8(digits)
                 .ok()
                 .and_then(|digits| digits.parse().ok());

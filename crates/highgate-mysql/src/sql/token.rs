@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memmem};
 
-use super::bytes::{at, is_digit, is_name, is_space};
+use super::bytes::{at, find2, is_digit, is_name, is_space};
 use super::words::{self, Call, Kw};
 use super::{Effects, Flavor, Hint, LexMode, Span};
 
@@ -69,6 +69,7 @@ impl<'t> Lexer<'t> {
         at(self.text, self.pos + ahead)
     }
 
+    #[inline]
     pub(super) fn next(&mut self) -> Token {
         self.spaced = false;
         loop {
@@ -94,6 +95,7 @@ impl<'t> Lexer<'t> {
         }
     }
 
+    #[inline]
     fn word(&mut self, first: u8) -> Token {
         let rest = self.text.get(self.pos..).unwrap_or_default();
         let length = rest
@@ -114,6 +116,7 @@ impl<'t> Lexer<'t> {
         Token::Word(span, kw, call)
     }
 
+    #[inline]
     fn mark(&mut self, byte: u8) -> Token {
         let start = self.pos;
         match byte {
@@ -165,6 +168,7 @@ impl<'t> Lexer<'t> {
         let escapes = !is_name && !self.mode.no_backslash_escapes;
         let mut i = start + 1;
         loop {
+            i = find2(self.text, i, quote, if escapes { b'\\' } else { quote });
             let Some(&byte) = self.text.get(i) else {
                 self.doubt();
                 self.pos = self.text.len();
@@ -176,10 +180,8 @@ impl<'t> Lexer<'t> {
                     break;
                 }
                 i += 2;
-            } else if byte == b'\\' && escapes {
-                i += 2;
             } else {
-                i += 1;
+                i += 2;
             }
         }
         span(start, self.pos)

@@ -162,42 +162,108 @@ pub(super) enum Call {
 const SLOTS: usize = 2048;
 const LONGEST: usize = 40;
 static TABLE: [u16; SLOTS] = build();
+static ENTRIES: [Entry; WORDS.len()] = entries();
+
+/// A word as it is compared: up to 16 bytes by two numbers.
+#[derive(Clone, Copy)]
+struct Entry {
+    key: Key,
+    kw: Kw,
+    call: Call,
+}
+
+/// The first and the last eight bytes of a word in one case (or all of fewer), and its length.
+///
+/// Bit 5 folds letters. Of the other bytes of names none becomes a letter, a digit or another by it,
+/// so that equal keys are equal words up to 16 bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key {
+    first: u64,
+    last: u64,
+    length: usize,
+}
+
+const FOLD: u64 = 0x2020_2020_2020_2020;
+
+impl Key {
+    #[inline]
+    const fn of(word: &[u8]) -> Self {
+        let length = word.len();
+        let (first, last) = match (word.first_chunk::<8>(), word.last_chunk::<8>()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => match (word.first_chunk::<4>(), word.last_chunk::<4>()) {
+                (Some(first), Some(last)) => {
+                    let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+                    (first as u64 | (last as u64) << 32, 0)
+                }
+                _ => match word {
+                    [a, b, c] => (*a as u64 | (*b as u64) << 8 | (*c as u64) << 16, 0),
+                    [a, b] => (*a as u64 | (*b as u64) << 8, 0),
+                    _ => (0, 0),
+                },
+            },
+        };
+        Self {
+            first: first | FOLD,
+            last: last | FOLD,
+            length,
+        }
+    }
+
+    #[inline]
+    const fn slot(self) -> usize {
+        let mixed = self.first ^ self.last.rotate_left(23) ^ self.length as u64;
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as usize
+    }
+}
 
 /// Looks a word up, whatever its case.
 #[inline]
 pub(super) fn lookup(word: &[u8]) -> (Kw, Call) {
+    const NAME: (Kw, Call) = (Kw::Other, Call::Unknown);
     if word.len() < 2 || word.len() > LONGEST {
-        return (Kw::Other, Call::Unknown);
+        return NAME;
     }
-    let mut slot = hash(word);
+    let key = Key::of(word);
+    let mut slot = key.slot();
     loop {
-        let entry = TABLE.get(slot).copied().unwrap_or(0);
-        let Some(&(text, kw, call)) = usize::from(entry).checked_sub(1).and_then(|i| WORDS.get(i))
-        else {
-            return (Kw::Other, Call::Unknown);
+        let entry = usize::from(TABLE.get(slot).copied().unwrap_or(0));
+        let Some(found) = entry.checked_sub(1).and_then(|i| ENTRIES.get(i)) else {
+            return NAME;
         };
-        if text.as_bytes().eq_ignore_ascii_case(word) {
-            return (kw, call);
+        if found.key == key && (word.len() <= 16 || is_entry(entry, word)) {
+            return (found.kw, found.call);
         }
         slot = (slot + 1) % SLOTS;
     }
 }
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "every index is bounded by the loop around it"
-)]
-#[inline]
-const fn hash(word: &[u8]) -> usize {
-    let mut value = word.len() as u64;
+#[cold]
+fn is_entry(entry: usize, word: &[u8]) -> bool {
+    entry
+        .checked_sub(1)
+        .and_then(|i| WORDS.get(i))
+        .is_some_and(|(text, ..)| text.as_bytes().eq_ignore_ascii_case(word))
+}
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+const fn entries() -> [Entry; WORDS.len()] {
+    let mut entries = [Entry {
+        key: Key::of(b""),
+        kw: Kw::Other,
+        call: Call::Unknown,
+    }; WORDS.len()];
     let mut i = 0;
-    while i < word.len() && i < 8 {
-        value = (value << 7) ^ (value >> 57) ^ (word[i] | 0x20) as u64;
+    while i < WORDS.len() {
+        let (text, kw, call) = WORDS[i];
+        entries[i] = Entry {
+            key: Key::of(text.as_bytes()),
+            kw,
+            call,
+        };
         i += 1;
     }
-    value ^= ((word[word.len() - 1] | 0x20) as u64) << 40;
-    value ^= ((word[word.len() / 2] | 0x20) as u64) << 50;
-    (value.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as usize
+    entries
 }
 
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
@@ -209,7 +275,7 @@ const fn build() -> [u16; SLOTS] {
     let mut table = [0; SLOTS];
     let mut i = 0;
     while i < WORDS.len() {
-        let mut slot = hash(WORDS[i].0.as_bytes());
+        let mut slot = Key::of(WORDS[i].0.as_bytes()).slot();
         while table[slot] != 0 {
             slot = (slot + 1) % SLOTS;
         }
