@@ -38,6 +38,8 @@ pub struct MariaDbOptions {
     pub bind: String,
     /// The network namespace it runs in, or the test's own.
     pub netns: Option<String>,
+    /// The account that it and its scripts run as when the test is root; `root` when left out.
+    pub account: Option<String>,
 }
 
 impl Default for MariaDbOptions {
@@ -46,6 +48,7 @@ impl Default for MariaDbOptions {
             args: Vec::new(),
             bind: "127.0.0.1".to_owned(),
             netns: None,
+            account: None,
         }
     }
 }
@@ -95,8 +98,13 @@ impl MariaDb {
     /// # Errors
     /// As [`MariaDb::start`].
     pub fn prepare(options: MariaDbOptions) -> anyhow::Result<Self> {
+        Self::prepare_from(options, &template()?)
+    }
+
+    /// Makes the data directory from another template.
+    pub(crate) fn prepare_from(options: MariaDbOptions, template: &Path) -> anyhow::Result<Self> {
         let scratch = Scratch::new("mariadb")?;
-        copy_template(&scratch.join("data"))?;
+        copy(template, &scratch.join("data"))?;
         Ok(Self {
             options,
             running: Mutex::new(None),
@@ -182,6 +190,15 @@ impl MariaDb {
         self.signal(Signal::CONT)
     }
 
+    /// Whether the process is frozen by [`MariaDb::sigstop`].
+    pub fn is_frozen(&self) -> bool {
+        let Some(pid) = self.pid() else { return false };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('T'))
+    }
+
     /// Starts the process again on the same port and files, after killing it if it runs.
     ///
     /// # Errors
@@ -199,7 +216,7 @@ impl MariaDb {
     pub fn rebuild(&self) -> anyhow::Result<()> {
         self.kill9();
         fs::remove_dir_all(self.data_dir()).context("removing the old data")?;
-        copy_template(&self.data_dir())?;
+        copy(&template()?, &self.data_dir())?;
         self.restart()
     }
 
@@ -272,6 +289,7 @@ impl MariaDb {
     /// The program can't be started.
     pub fn launch(&self, extra: &[String]) -> anyhow::Result<()> {
         let program = scratch::which("mariadbd").context("install mariadb-server")?;
+        self.give_to_account()?;
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -341,9 +359,21 @@ impl MariaDb {
         ];
         args.extend(LEAN.iter().map(|&arg| arg.to_owned()));
         if scratch::is_root() {
-            args.push("--user=root".to_owned());
+            let account = self.options.account.as_deref().unwrap_or("root");
+            args.push(format!("--user={account}"));
         }
         args
+    }
+
+    fn give_to_account(&self) -> anyhow::Result<()> {
+        match &self.options.account {
+            Some(account) if scratch::is_root() => {
+                let mut command = Command::new("chown");
+                command.arg("-R").arg(account).arg(self.scratch.path());
+                scratch::run(&mut command).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn signal(&self, what: Signal) -> anyhow::Result<()> {
@@ -430,27 +460,27 @@ fn signal(child: &Child, what: Signal) -> anyhow::Result<()> {
     kill_process(pid, what).with_context(|| format!("sending {what:?} to {pid:?}"))
 }
 
-/// Copies the template of a data directory, which the first caller on the machine installs.
-fn copy_template(to: &Path) -> anyhow::Result<()> {
-    let template = template()?;
-    scratch::run(
-        Command::new("cp")
-            .args(["-a", "--reflink=auto"])
-            .arg(template)
-            .arg(to),
-    )?;
-    Ok(())
+/// Copies a data directory.
+pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let mut command = Command::new("cp");
+    command.args(["-a", "--reflink=auto"]).arg(from).arg(to);
+    scratch::run(&mut command).map(drop)
 }
 
-fn template() -> anyhow::Result<PathBuf> {
+/// A name for the installed version, to be part of a file's name.
+pub(crate) fn version_key() -> anyhow::Result<String> {
     let program = scratch::which("mariadbd").context("install mariadb-server")?;
-    let install = scratch::which("mariadb-install-db").context("install mariadb-server")?;
     let version = scratch::run(Command::new(program).args(["--no-defaults", "--version"]))?;
-    let key: String = version
+    Ok(version
         .chars()
         .filter(|c| c.is_ascii_alphanumeric())
-        .collect();
-    let done = scratch::shared()?.join(format!("template-{key}"));
+        .collect())
+}
+
+/// The template of a data directory, which the first caller on the machine installs.
+pub(crate) fn template() -> anyhow::Result<PathBuf> {
+    let install = scratch::which("mariadb-install-db").context("install mariadb-server")?;
+    let done = scratch::shared()?.join(format!("template-{}", version_key()?));
     let _lock = scratch::lock("template")?;
     if done.is_dir() {
         return Ok(done);
