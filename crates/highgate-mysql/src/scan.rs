@@ -325,6 +325,17 @@ impl ReplyScanner {
     /// Collects a header and, unless the packet is empty, its first byte; then decides what to
     /// do with the body. Also says whether a packet began, or the chunk ended before.
     fn head(&mut self, chunk: &[u8], mut at: usize) -> Result<(usize, bool), ScanError> {
+        // Nearly always all of it is there.
+        let rest = chunk.get(at..).unwrap_or_default();
+        if let Some(head @ &[a, b, c, ..]) = rest.first_chunk::<{ HEADER_LEN + 1 }>()
+            && self.head_len == 0
+            && !self.continued
+            && (a | b | c) != 0
+        {
+            self.head = *head;
+            self.head_len = 5;
+            at = at.saturating_add(HEADER_LEN + 1);
+        }
         loop {
             let have = usize::from(self.head_len);
             if have >= HEADER_LEN {

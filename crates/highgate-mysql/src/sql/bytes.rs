@@ -63,6 +63,15 @@ pub(super) fn at(text: &[u8], i: usize) -> u8 {
     text.get(i).copied().unwrap_or(0)
 }
 
+/// How many bytes from `from` on are as told.
+#[inline]
+pub(super) fn span_of(text: &[u8], from: usize, is: impl Fn(u8) -> bool) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    rest.iter()
+        .position(|&byte| !is(byte))
+        .unwrap_or(rest.len())
+}
+
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 

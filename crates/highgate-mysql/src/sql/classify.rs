@@ -56,6 +56,9 @@ pub(super) fn classify(text: &[u8], mode: LexMode) -> Found {
         };
         if !ends {
             statement.step(token, lexer.spaced);
+            if token == Token::Punct(b',') && statement.passes_values() {
+                lexer.skip_listed();
+            }
             continue;
         }
         if statement.head.is_some() {
@@ -207,6 +210,15 @@ impl<'t> Statement<'t> {
             Token::End => {}
         }
         (self.previous, self.previous_kw, self.callee) = (previous, previous_kw, callee);
+    }
+
+    /// Whether a plain name, literal or number and a comma, after a comma, would leave everything as
+    /// it is.
+    fn passes_values(&self) -> bool {
+        self.phase == Phase::Body
+            && self.pending == Pending::Nothing
+            && !self.wants_name
+            && self.head.is_full()
     }
 
     fn after_dot(&self) -> bool {

@@ -10,7 +10,7 @@ mod tidy;
 
 use memchr::{memchr, memmem};
 
-use super::bytes::{at, find2, is_digit, is_space, is_word};
+use super::bytes::{at, find2, is_digit, is_space, is_word, span_of};
 use tidy::Writer;
 
 /// At most so many bytes of the stripped text are worked on.
@@ -51,6 +51,12 @@ fn strip(text: &[u8], out: &mut Writer) {
                 out.value();
                 i = end;
             }
+            b',' => {
+                out.put(byte);
+                if out.is_in_cut_list() {
+                    i = skip_listed(text, i, out);
+                }
+            }
             b'/' if at(text, i) == b'*' => i = comment(text, i - 1, out),
             b'#' | b'-' if starts_line_comment(rest) => {
                 out.blank();
@@ -59,6 +65,24 @@ fn strip(text: &[u8], out: &mut Writer) {
             _ => out.put(byte),
         }
     }
+}
+
+/// Takes plain integers and literals that are followed by a comma, in a list that is cut already.
+fn skip_listed(text: &[u8], mut i: usize, out: &mut Writer) -> usize {
+    while out.taken + 8 < MAX_STRIPPED {
+        let start = i + span_of(text, i, is_space);
+        let end = match at(text, start) {
+            b'0'..=b'9' => start + span_of(text, start, is_digit),
+            quote @ (b'\'' | b'"') => literal_end(text, start + 1, quote).unwrap_or(text.len()),
+            _ => break,
+        };
+        if at(text, end) != b',' {
+            break;
+        }
+        out.skip_listed(start > i);
+        i = end + 1;
+    }
+    i
 }
 
 fn starts_line_comment(rest: &[u8]) -> bool {

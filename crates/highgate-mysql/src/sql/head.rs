@@ -51,6 +51,7 @@ impl Head {
         self.push_mark();
     }
 
+    #[inline]
     pub(super) fn is_some(&self) -> bool {
         self.started
     }
@@ -58,6 +59,11 @@ impl Head {
     /// Defines a routine, trigger or event: its body may have semicolons.
     pub(super) fn has_body(&self) -> bool {
         self.bodied
+    }
+
+    /// No further word or number is looked at, but for those that give a routine its body.
+    pub(super) fn is_full(&self) -> bool {
+        self.length == KEPT && !matches!(self.first(), Kw::Kill | Kw::Use)
     }
 
     fn first(&self) -> Kw {

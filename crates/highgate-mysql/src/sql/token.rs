@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memmem};
 
-use super::bytes::{at, find2, is_digit, is_name, is_space};
+use super::bytes::{at, find2, is_digit, is_name, is_space, span_of};
 use super::words::{self, Call, Kw};
 use super::{Effects, Flavor, Hint, LexMode, Span};
 
@@ -92,6 +92,44 @@ impl<'t> Lexer<'t> {
                 return self.mark(byte);
             }
             self.spaced = true;
+        }
+    }
+
+    /// After a comma: passes over names, numbers and literals that are followed by another one.
+    pub(super) fn skip_listed(&mut self) {
+        loop {
+            let start = self.pos + span_of(self.text, self.pos, is_space);
+            let end = match at(self.text, start) {
+                b'0'..=b'9' => start + span_of(self.text, start, is_name),
+                b'\'' => self.plain_literal_end(start),
+                b'$' => return,
+                _ => start + self.plain_word(start),
+            };
+            if at(self.text, end) != b',' {
+                return;
+            }
+            self.pos = end + 1;
+        }
+    }
+
+    /// The length of the word at `start`, if it is one without a meaning of its own.
+    #[inline]
+    fn plain_word(&self, start: usize) -> usize {
+        let length = span_of(self.text, start, is_name);
+        let word = self.text.get(start..start + length).unwrap_or_default();
+        match words::lookup(word).0 {
+            Kw::Other | Kw::Plain => length,
+            _ => 0,
+        }
+    }
+
+    /// The end of a literal without doubled quotes and escapes; the position of the first of them.
+    fn plain_literal_end(&self, start: usize) -> usize {
+        let end = find2(self.text, start + 1, b'\'', b'\\');
+        if at(self.text, end) == b'\'' {
+            end + 1
+        } else {
+            end
         }
     }
 

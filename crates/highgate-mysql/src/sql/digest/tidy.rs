@@ -58,7 +58,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(buffer: Vec<u8>) -> Self {
-        Writer {
+        Self {
             buffer,
             to: 0,
             taken: 0,
@@ -217,6 +217,28 @@ impl Writer {
             }
         }
         self.advance(byte);
+    }
+
+    /// Whether the byte taken last is a comma after `…,...`.
+    #[inline]
+    pub(super) fn is_in_cut_list(&self) -> bool {
+        self.list_is_open
+            && self.values >= LIST_LIMIT + 2
+            && self.left == b','
+            && self.pending == Pending::Nothing
+    }
+
+    /// Takes a value and a comma where [`Writer::is_in_cut_list`] holds: what [`Writer::value`] and
+    /// [`Writer::put`] would write, they would take back.
+    #[inline]
+    pub(super) fn skip_listed(&mut self, after_blank: bool) {
+        if after_blank {
+            self.remove();
+            self.taken += 1;
+        }
+        self.taken += 2;
+        self.values = self.values.saturating_add(1);
+        self.behind = b'?';
     }
 
     /// Ends the text: the buffer, and the length of the digest text in it.
