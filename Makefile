@@ -1,5 +1,5 @@
-# Highgate's chores. `make` or `make help` lists them with the minutes that they take, measured on
-# two cores: the first time in a fresh clone / later.
+# Highgate's chores. `make` or `make help` lists them with the minutes that they take on two
+# cores, the first time in a fresh clone / later: estimates until CI has told.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test bench soak fix manual \
@@ -26,6 +26,7 @@ help:
 	@echo 'make fix      1       format, and apply what lints suggest; the only one that edits sources'
 	@echo 'make manual   2 / 1   write docs/manual.md from the declarations of the settings'
 	@echo
+	@echo 'The numbers are minutes on two cores (estimates): in a fresh clone / later.'
 	@echo 'What is missing is installed from Debian by demo, test, bench and soak (scripts/setup), where'
 	@echo 'root or sudo is there; else they say what to install.'
 

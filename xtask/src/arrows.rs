@@ -8,9 +8,6 @@ use toml_edit::TableLike;
 
 use crate::{Findings, source};
 
-/// Reached by dev edges only.
-const DEV_ONLY: &str = "highgate-testkit";
-
 pub fn check(root: &Path) -> Result<Findings> {
     let table = source::table(root, "arrows.toml")?;
     let mut found = Findings::default();
@@ -63,11 +60,6 @@ fn wrong(name: &str, rules: &dyn TableLike, edge: &Value) -> Option<String> {
     if edge["path"].is_null() {
         return (!is_dev && has("never")).then(|| format!("{name} must never import {to}"));
     }
-    if to == DEV_ONLY && !is_dev {
-        return Some(format!(
-            "{name} may use {to} in tests alone (dev-dependencies)"
-        ));
-    }
     let is_allowed = has("imports") || is_dev && has("dev");
     (!is_allowed).then(|| format!("{name} may not import {to}; see xtask/arrows.toml"))
 }
@@ -102,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_testkit_is_for_tests_alone() {
+    fn an_arrow_of_tests_is_for_tests_alone() {
         let edge = |kind| json!({"name": "highgate-testkit", "path": "p", "kind": kind});
         assert_eq!(judge(&edge("dev")), None);
         assert!(judge(&edge("build")).is_some());
