@@ -1,4 +1,4 @@
-//! The processes of a run: servers, relay, and the proxies that are compared.
+//! The processes of a run, and what each costs its machine.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -51,6 +51,17 @@ impl Process {
         Ok(process)
     }
 
+    /// The process id; `taskset` replaces itself by the program.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Nanoseconds of processor time of all its threads.
     pub(crate) fn cpu_nanos(&self) -> u64 {
         let folder = format!("/proc/{}/task", self.child.id());
@@ -73,8 +84,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -90,40 +100,4 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
     folders
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())
-}
-
-/// HAProxy in TCP mode with one thread.
-pub(crate) fn haproxy_config(listen: SocketAddr, server: SocketAddr) -> String {
-    format!(
-        "global\n  nbthread 1\n  maxconn 9000\ndefaults\n  mode tcp\n  timeout connect 5s\n  \
-         timeout client 10m\n  timeout server 10m\nlisten bench\n  bind {listen}\n  server one {server}\n"
-    )
-}
-
-/// Highgate with one worker; 100 rules in mysql mode.
-pub(crate) fn highgate_config(listen: SocketAddr, servers: [SocketAddr; 2], mysql: bool) -> String {
-    let mode = if mysql { "mysql" } else { "tcp" };
-    let mut out = format!(
-        "workers = 1\n\n[[listener]]\nname = \"bench\"\nbind = \"{listen}\"\nmode = \"{mode}\"\n\
-         backend = \"bench\"\n\n[[backend]]\nname = \"bench\"\n"
-    );
-    if mysql {
-        out.push_str("topology = \"mariadb-replication\"\nmonitor = { user = \"app\", password = \"app\", interval = \"2s\" }\n");
-    }
-    for (index, server) in servers.iter().enumerate().take(if mysql { 2 } else { 1 }) {
-        out.push_str(&format!(
-            "\n[[backend.server]]\nname = \"db{index}\"\naddress = \"{server}\"\n"
-        ));
-    }
-    if mysql {
-        out.push_str("\n[[user]]\nname = \"app\"\npassword = \"app\"\n");
-        for rule in 0..100 {
-            out.push_str(&format!(
-                "\n[[rule]]\nrule_id = {}\nactive = true\nmatch_digest = \"^SELECT x FROM never_{rule} \"\n\
-                 backend = \"bench\"\napply = true\n",
-                rule + 1
-            ));
-        }
-    }
-    out
 }

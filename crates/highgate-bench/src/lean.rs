@@ -2,7 +2,7 @@
 //! before it is what a run measures.
 
 use std::collections::BTreeMap;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ struct Replies {
     binary: Rc<[u8]>,
     mib1: Rc<[u8]>,
     mib16: Rc<[u8]>,
+    gib: [Rc<[u8]>; 3],
     ok: Rc<[u8]>,
 }
 
@@ -38,6 +39,7 @@ impl Replies {
             .into(),
             mib1: wire::result(&["c"], &rows(1024), new_eof).into(),
             mib16: wire::result(&["c"], &rows(16 * 1024), new_eof).into(),
+            gib: wire::endless(new_eof).map(Rc::from),
             ok: ok.into(),
         }
     }
@@ -48,6 +50,11 @@ struct Peer {
     input: Vec<u8>,
     output: Rc<[u8]>,
     written: usize,
+    /// Parts of a huge result that are still to come after `output`: MiBs, then the ending.
+    mib_left: u32,
+    ending: bool,
+    /// Whether it is watched for writing.
+    waiting: bool,
     logged_in: bool,
     new_eof: bool,
 }
@@ -57,8 +64,11 @@ struct Peer {
 pub(crate) enum Mode {
     /// Sends back what comes.
     Echo,
-    /// MySQL; `read_only` as monitors see it.
-    Mysql { read_only: bool },
+    /// MySQL; a replica of an address, as monitors see it, or a primary.
+    Mysql {
+        server_id: u32,
+        replica_of: Option<SocketAddr>,
+    },
 }
 
 struct Server {
@@ -119,6 +129,9 @@ impl Server {
             input,
             output,
             written: 0,
+            mib_left: 0,
+            ending: false,
+            waiting: false,
             logged_in: false,
             new_eof: false,
         }
@@ -156,6 +169,9 @@ impl Server {
             };
             peer.input.drain(..length);
             let Some(reply) = reply else { continue };
+            if Rc::ptr_eq(&reply, &self.replies(peer.new_eof)?.gib[0]) {
+                (peer.mib_left, peer.ending) = (1024, true);
+            }
             peer.output = reply;
             peer.written = 0;
             self.flush(peer, poll, key)?;
@@ -166,9 +182,13 @@ impl Server {
         Some(())
     }
 
+    fn replies(&self, new_eof: bool) -> Option<&Replies> {
+        self.replies.get(usize::from(new_eof))
+    }
+
     /// The reply to a command: `None` ends the connection, `Some(None)` is a command without reply.
     fn answer(&self, payload: &[u8], new_eof: bool) -> Option<Option<Rc<[u8]>>> {
-        let replies = self.replies.get(usize::from(new_eof))?;
+        let replies = self.replies(new_eof)?;
         let (&code, body) = payload.split_first()?;
         let reply = match code {
             0x01 => return None,
@@ -191,6 +211,8 @@ impl Server {
                 let table = body.get(14..).unwrap_or_default();
                 if table.starts_with(b"mib16") {
                     Rc::clone(&replies.mib16)
+                } else if table.starts_with(b"gib1") {
+                    Rc::clone(&replies.gib[0])
                 } else if table.starts_with(b"mib1") {
                     Rc::clone(&replies.mib1)
                 } else {
@@ -199,7 +221,7 @@ impl Server {
             }
             Some(b"SELECT") if has(b"@@") => self.variables(body, new_eof),
             Some(b"SELECT") => Rc::clone(&replies.small),
-            Some(b"SHOW S" | b"SHOW A") => wire::result(&["Master_Host"], &[], new_eof).into(),
+            Some(b"SHOW S" | b"SHOW A") => self.replication(new_eof),
             _ => Rc::clone(&replies.ok),
         }
     }
@@ -217,18 +239,21 @@ impl Server {
             .iter()
             .map(|item| item.rsplit(' ').next().unwrap_or(item))
             .collect();
-        let values = items
-            .iter()
-            .map(|item| self.variable(item).to_owned())
-            .collect();
+        let values = items.iter().map(|item| self.variable(item)).collect();
         wire::result(&names, &[values], new_eof).into()
     }
 
-    fn variable(&self, item: &str) -> &'static str {
-        let is_read_only = self.mode == Mode::Mysql { read_only: true };
-        match item {
+    fn variable(&self, item: &str) -> String {
+        let (is_read_only, id) = match self.mode {
+            Mode::Echo => (false, 0),
+            Mode::Mysql {
+                server_id,
+                replica_of,
+            } => (replica_of.is_some(), server_id),
+        };
+        let text = match item {
             _ if item.contains("read_only") => ["0", "1"][usize::from(is_read_only)],
-            _ if item.contains("server_id") => ["1", "2"][usize::from(is_read_only)],
+            _ if item.contains("server_id") => return id.to_string(),
             _ if item.contains("version_comment") => "lean",
             _ if item.contains("version") => "10.11.19-MariaDB-lean",
             _ if item.contains("gtid") => "0-1-1",
@@ -239,22 +264,91 @@ impl Server {
             _ if item.contains("time_zone") => "SYSTEM",
             _ if item.contains("isolation") => "REPEATABLE-READ",
             _ => "1",
-        }
+        };
+        text.to_owned()
+    }
+
+    /// Answers `SHOW ALL SLAVES STATUS`: nothing from a primary, one healthy connection from a replica.
+    fn replication(&self, new_eof: bool) -> Rc<[u8]> {
+        let columns = [
+            "Connection_name",
+            "Master_Host",
+            "Master_Port",
+            "Slave_IO_Running",
+            "Slave_SQL_Running",
+            "Seconds_Behind_Master",
+            "Master_Server_Id",
+            "Last_IO_Errno",
+            "Last_IO_Error",
+            "Last_SQL_Errno",
+            "Last_SQL_Error",
+            "Using_Gtid",
+            "Gtid_IO_Pos",
+        ];
+        let row = |primary: SocketAddr| {
+            let (host, port) = (primary.ip().to_string(), primary.port().to_string());
+            let texts = [
+                "",
+                &host,
+                &port,
+                "Yes",
+                "Yes",
+                "0",
+                "1",
+                "0",
+                "",
+                "0",
+                "",
+                "Slave_Pos",
+                "0-1-1",
+            ];
+            texts.map(str::to_owned).to_vec()
+        };
+        let rows: Vec<_> = match self.mode {
+            Mode::Mysql {
+                replica_of: Some(primary),
+                ..
+            } => vec![row(primary)],
+            _ => Vec::new(),
+        };
+        wire::result(&columns, &rows, new_eof).into()
     }
 
     fn flush(&self, peer: &mut Peer, poll: &Poll, key: u64) -> Option<()> {
-        let was_waiting = peer.written > 0;
-        let rest = peer.output.get(peer.written..)?;
-        if !rest.is_empty() {
-            peer.written += poll::write(&mut peer.stream, rest)?;
+        let was_waiting = peer.waiting;
+        loop {
+            let rest = peer.output.get(peer.written..)?;
+            if !rest.is_empty() {
+                peer.written += poll::write(&mut peer.stream, rest)?;
+            }
+            if peer.written < peer.output.len() || !self.next_part(peer)? {
+                break;
+            }
         }
         let waits = peer.written < peer.output.len();
-        if waits || was_waiting {
+        peer.waiting = waits;
+        if waits != was_waiting {
             poll.watch(&peer.stream, key, waits).ok()?;
         }
         if was_waiting && !waits && !peer.input.is_empty() {
             return self.commands(peer, poll, key);
         }
         Some(())
+    }
+
+    /// Goes on with a huge result; `Some(false)` when there is no more of it.
+    fn next_part(&self, peer: &mut Peer) -> Option<bool> {
+        let [_, mib, ending] = &self.replies(peer.new_eof)?.gib;
+        if peer.mib_left > 0 {
+            peer.mib_left -= 1;
+            peer.output = Rc::clone(mib);
+        } else if peer.ending {
+            peer.ending = false;
+            peer.output = Rc::clone(ending);
+        } else {
+            return Some(false);
+        }
+        peer.written = 0;
+        Some(true)
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Load {
     pub(crate) to: SocketAddr,
     pub(crate) work: Work,
     pub(crate) connections: usize,
+    /// Whether results may end in the new way, where the server offers it.
+    pub(crate) new_eof: bool,
     pub(crate) warm: Duration,
     pub(crate) measured: Duration,
 }
@@ -44,10 +46,20 @@ pub(crate) struct Outcome {
     pub(crate) errors: u64,
     pub(crate) elapsed: Duration,
     pub(crate) micros: Histogram<u64>,
+    /// When the last error, or the last answer slower than [`SLOW`], came.
+    pub(crate) last_trouble: Option<Instant>,
 }
+
+/// An answer that took longer has waited for something.
+pub(crate) const SLOW: Duration = Duration::from_millis(20);
+
+/// So many connections may be on their way at once; a queue of accepts would drop more.
+const OPENING: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// On its way to the server; raw connections speak first.
+    Connecting,
     Greeting,
     Login,
     Prepare,
@@ -64,6 +76,8 @@ struct Client {
     packets: u64,
     /// The prepared statement's id.
     statement: u32,
+    /// Whether results end in the new way.
+    new_eof: bool,
     started: Instant,
     counter: u64,
 }
@@ -76,15 +90,20 @@ struct Run<'a> {
     scratch: Vec<u8>,
     outcome: Outcome,
     counting: bool,
+    /// Connections that have not completed their login.
+    opening: usize,
+    failures: u64,
+    keys: Vec<u64>,
 }
 
-/// Drives the load; `mark` is called when measuring starts and when it ends.
-pub(crate) fn drive(load: &Load, mut mark: impl FnMut()) -> anyhow::Result<Outcome> {
+/// Drives the load; `mark` is called when measuring starts (with 0) and when it ends, with the operations done.
+pub(crate) fn drive(load: &Load, mut mark: impl FnMut(u64)) -> anyhow::Result<Outcome> {
     let outcome = Outcome {
         operations: 0,
         errors: 0,
         elapsed: Duration::ZERO,
         micros: Histogram::new_with_bounds(1, 60_000_000, 3)?,
+        last_trouble: None,
     };
     let mut run = Run {
         load,
@@ -94,58 +113,89 @@ pub(crate) fn drive(load: &Load, mut mark: impl FnMut()) -> anyhow::Result<Outco
         scratch: vec![0; 262_144],
         outcome,
         counting: false,
+        opening: 0,
+        failures: 0,
+        keys: Vec::new(),
     };
-    for index in 0..load.connections {
-        run.clients.push(None);
-        run.open(index)?;
-    }
+    run.open_all()?;
     run.until(now() + load.warm)?;
-    mark();
+    mark(0);
     let start = now();
     run.counting = true;
     run.until(start + load.measured)?;
     run.outcome.elapsed = now() - start;
-    mark();
+    mark(run.outcome.operations);
     Ok(run.outcome)
 }
 
 impl Run<'_> {
-    fn until(&mut self, end: Instant) -> anyhow::Result<()> {
-        let mut keys = Vec::new();
-        while now() < end {
-            self.poll.wait(&mut keys, Duration::from_millis(50))?;
-            for &key in &keys {
-                let index = key as usize;
-                if self.turn(index).is_none() {
-                    self.outcome.errors += u64::from(self.counting);
-                    self.open(index)?;
-                }
+    fn open_all(&mut self) -> anyhow::Result<()> {
+        let end = now() + Duration::from_secs(30);
+        while self.clients.len() < self.load.connections || self.opening > 0 {
+            anyhow::ensure!(now() < end, "{} logins hang", self.opening);
+            while self.clients.len() < self.load.connections && self.opening < OPENING {
+                let index = self.clients.len();
+                self.clients.push(None);
+                self.open(index)?;
             }
-            anyhow::ensure!(self.outcome.errors < 10_000, "too many errors");
+            self.round()?;
         }
         Ok(())
+    }
+
+    fn until(&mut self, end: Instant) -> anyhow::Result<()> {
+        while now() < end {
+            self.round()?;
+        }
+        Ok(())
+    }
+
+    fn round(&mut self) -> anyhow::Result<()> {
+        let mut keys = std::mem::take(&mut self.keys);
+        self.poll.wait(&mut keys, Duration::from_millis(50))?;
+        for &key in &keys {
+            let index = key as usize;
+            if self.turn(index).is_none() {
+                self.failures += 1;
+                self.outcome.errors += u64::from(self.counting);
+                self.trouble();
+                self.open(index)?;
+            }
+        }
+        self.keys = keys;
+        anyhow::ensure!(self.failures < 10_000, "too many errors");
+        Ok(())
+    }
+
+    fn trouble(&mut self) {
+        if self.counting {
+            self.outcome.last_trouble = Some(now());
+        }
     }
 
     fn open(&mut self, index: usize) -> anyhow::Result<()> {
         let started = now();
         let stream = poll::connect(self.load.to)?;
         self.poll.add(&stream, index as u64)?;
-        let raw = self.load.work == Work::Tcp64;
-        let phase = if raw { Phase::Command } else { Phase::Greeting };
+        let phase = if self.load.work == Work::Tcp64 {
+            self.poll.watch(&stream, index as u64, true)?;
+            Phase::Connecting
+        } else {
+            Phase::Greeting
+        };
+        self.opening += 1;
         let counter = index as u64 * 1_000_003;
-        let mut client = Client {
+        let client = Client {
             stream,
             phase,
             input: Vec::new(),
             skip: 0,
             packets: 0,
             statement: 0,
+            new_eof: true,
             started,
             counter,
         };
-        if raw {
-            let _ = self.send(&mut client);
-        }
         if let Some(slot) = self.clients.get_mut(index) {
             *slot = Some(client);
         }
@@ -154,13 +204,15 @@ impl Run<'_> {
 
     fn turn(&mut self, index: usize) -> Option<()> {
         let mut client = self.clients.get_mut(index)?.take()?;
-        let mut bytes = std::mem::take(&mut self.scratch);
-        let going = match poll::read(&mut client.stream, &mut bytes) {
-            Got::Bytes(count) => self.take(&mut client, bytes.get(..count).unwrap_or_default()),
-            Got::Nothing => Some(true),
-            Got::End => None,
+        let was_opening = client.phase != Phase::Command;
+        let going = if client.phase == Phase::Connecting {
+            self.connected(&mut client, index)
+        } else {
+            self.receive(&mut client)
         };
-        self.scratch = bytes;
+        if was_opening && (going.is_none() || client.phase == Phase::Command) {
+            self.opening = self.opening.saturating_sub(1);
+        }
         if going? {
             *self.clients.get_mut(index)? = Some(client);
         } else {
@@ -168,6 +220,24 @@ impl Run<'_> {
             self.open(index).ok()?;
         }
         Some(())
+    }
+
+    fn connected(&mut self, client: &mut Client, index: usize) -> Option<bool> {
+        self.poll.watch(&client.stream, index as u64, false).ok()?;
+        client.phase = Phase::Command;
+        self.send(client)?;
+        Some(true)
+    }
+
+    fn receive(&mut self, client: &mut Client) -> Option<bool> {
+        let mut bytes = std::mem::take(&mut self.scratch);
+        let going = match poll::read(&mut client.stream, &mut bytes) {
+            Got::Bytes(count) => self.take(client, bytes.get(..count).unwrap_or_default()),
+            Got::Nothing => Some(true),
+            Got::End => None,
+        };
+        self.scratch = bytes;
+        going
     }
 
     /// Takes bytes in; `Some(false)` when this connection has done its cycle.
@@ -228,8 +298,15 @@ impl Run<'_> {
     ) -> Option<bool> {
         let head = *payload.first()?;
         match client.phase {
+            Phase::Connecting => return None,
             Phase::Greeting => {
-                let login = wire::login(payload, "app", "app");
+                let wanted = if self.load.new_eof {
+                    wire::DEPRECATE_EOF
+                } else {
+                    0
+                };
+                client.new_eof = wanted & wire::offered(payload) != 0;
+                let login = wire::login(payload, "app", "app", wanted);
                 poll::write(&mut client.stream, &login)?;
                 client.phase = Phase::Login;
             }
@@ -250,7 +327,7 @@ impl Run<'_> {
                 client.phase = Phase::Command;
                 self.send(client)?;
             }
-            // OK, one parameter, one column: the load asks for the new result ending.
+            // OK, one parameter, one column; in the old way each list has an end of its own.
             Phase::Prepare => {
                 if client.packets == 0 && head != 0 {
                     return None;
@@ -262,7 +339,7 @@ impl Run<'_> {
                     client.statement = u32::from_le_bytes([a, b, c, d]);
                 }
                 client.packets += 1;
-                if client.packets == 3 {
+                if client.packets == if client.new_eof { 3 } else { 5 } {
                     client.packets = 0;
                     client.phase = Phase::Command;
                     self.send(client)?;
@@ -273,8 +350,11 @@ impl Run<'_> {
                 match (client.packets, head) {
                     (1, 0xff) => return None,
                     (1, 0x00) => return Some(true),
+                    // In the old way the column has an end of its own.
+                    (3, 0xfe) if !client.new_eof => {}
                     // Column count and the one column come first; rows of the binary protocol start with 0.
                     (3.., 0xfe) if length < 9 => return Some(true),
+                    (3.., 0xff) => return None,
                     _ => {}
                 }
             }
@@ -286,7 +366,12 @@ impl Run<'_> {
         client.packets = 0;
         if self.counting {
             self.outcome.operations += 1;
-            let micros = now().saturating_duration_since(client.started).as_micros();
+            let end = now();
+            let took = end.saturating_duration_since(client.started);
+            if took > SLOW {
+                self.outcome.last_trouble = Some(end);
+            }
+            let micros = took.as_micros();
             self.outcome
                 .micros
                 .saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));

@@ -4,12 +4,19 @@
 //! contenders take turns in short stretches of one run, so that what disturbs the machine disturbs
 //! all of them; only ratios within one run mean anything.
 
+mod client;
 mod contender;
 mod lean;
 mod load;
+mod memory;
+mod outage;
 mod poll;
+mod probe;
 mod relay;
+mod report;
 mod run;
+mod setup;
+mod sysbench;
 mod wire;
 
 use std::io::Write as _;
@@ -32,9 +39,18 @@ enum Cli {
         /// Only scenarios whose name starts so.
         #[arg(long)]
         only: Option<String>,
-        /// Where the table goes as well.
+        /// Where the tables go as well; the same as JSON goes beside it, with the ending `.json`.
         #[arg(long)]
         out: Option<PathBuf>,
+        /// A contender to profile with perf in one more stretch of each scenario; beside the tables.
+        #[arg(long)]
+        profile: Option<String>,
+        /// A contender whose system calls per operation to count with strace; beside the tables.
+        #[arg(long)]
+        strace_count: Option<String>,
+        /// Ask for results that end in the old way (without DEPRECATE_EOF).
+        #[arg(long)]
+        old_eof: bool,
     },
     /// Serve prepared answers until killed.
     LeanServer {
@@ -44,9 +60,12 @@ enum Cli {
         /// `mysql` or `echo`.
         #[arg(long, default_value = "mysql")]
         mode: String,
-        /// Answer monitors as a replica does.
+        /// The server id that monitors see.
+        #[arg(long, default_value_t = 1)]
+        server_id: u32,
+        /// Answer monitors as a replica of this address does.
         #[arg(long)]
-        read_only: bool,
+        replica_of: Option<SocketAddr>,
     },
     /// Relay TCP until killed.
     Relay {
@@ -66,12 +85,18 @@ fn main() -> anyhow::Result<()> {
             quick,
             only,
             out,
+            profile,
+            strace_count,
+            old_eof,
         } => {
             let table = run::run(&run::Plan {
                 highgate,
                 quick,
                 only,
                 out,
+                profile,
+                strace_count,
+                old_eof,
             })?;
             std::io::stdout().write_all(table.as_bytes())?;
             Ok(())
@@ -79,13 +104,17 @@ fn main() -> anyhow::Result<()> {
         Cli::LeanServer {
             listen,
             mode,
-            read_only,
+            server_id,
+            replica_of,
         } => {
             let echo = mode == "echo";
             let mode = if echo {
                 lean::Mode::Echo
             } else {
-                lean::Mode::Mysql { read_only }
+                lean::Mode::Mysql {
+                    server_id,
+                    replica_of,
+                }
             };
             lean::serve(TcpListener::bind(listen)?, mode)
         }

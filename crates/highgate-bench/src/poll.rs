@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 
 /// A set of watched descriptors.
 pub(crate) struct Poll {
@@ -70,7 +72,7 @@ impl Poll {
             Some(&timeout),
         ) {
             Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
         keys.extend(self.events.iter().map(|event| event.data.u64()));
@@ -122,10 +124,19 @@ pub(crate) fn write(stream: &mut TcpStream, bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// A connected socket that doesn't block and doesn't delay.
+/// A socket that doesn't block and doesn't delay, on its way to `to`; readable or writable tells how it went.
 pub(crate) fn connect(to: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(to)?;
+    let family = match to {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    match net::connect(&socket, &to) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
-    stream.set_nonblocking(true)?;
     Ok(stream)
 }

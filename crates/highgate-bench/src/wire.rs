@@ -6,6 +6,9 @@ pub(crate) const DEPRECATE_EOF: u32 = 1 << 24;
 /// LONG_PASSWORD, LONG_FLAG, CONNECT_WITH_DB, PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION, PLUGIN_AUTH,
 /// MULTI_RESULTS.
 const BASE: u32 = 0x1 | 0x4 | 0x8 | 0x200 | 0x2000 | 0x8000 | 1 << 17 | 1 << 19;
+/// MULTI_STATEMENTS is left out on purpose; SESSION_TRACK is what servers of today offer.
+const SERVER: u32 = BASE | DEPRECATE_EOF | 1 << 23;
+const SSL: u32 = 0x800;
 const CHALLENGE: &[u8; 20] = b"abcdefghijklmnopqrst";
 
 /// Appends one packet; the payload is shorter than 16 MiB.
@@ -23,7 +26,7 @@ pub(crate) fn first(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
 }
 
 pub(crate) fn greeting() -> Vec<u8> {
-    let [c0, c1, c2, c3] = (BASE | DEPRECATE_EOF).to_le_bytes();
+    let [c0, c1, c2, c3] = SERVER.to_le_bytes();
     let mut p = b"\x0a5.5.5-10.11.19-MariaDB-lean\0\x01\0\0\0abcdefgh\0".to_vec();
     p.extend_from_slice(&[c0, c1, 45, 2, 0, c2, c3, 21]);
     p.extend_from_slice(&[0; 10]);
@@ -64,6 +67,32 @@ pub(crate) fn result(columns: &[&str], rows: &[Vec<String>], new_eof: bool) -> V
         },
     );
     out
+}
+
+/// A result of one column in parts: what precedes the rows, 1024 rows of a KiB, and the ending.
+///
+/// Sequence numbers have one byte, so after 1024 packets the same rows can follow again.
+pub(crate) fn endless(new_eof: bool) -> [Vec<u8>; 3] {
+    let (mut head, mut rows, mut end) = (Vec::new(), Vec::new(), Vec::new());
+    packet(&mut head, 1, &[1]);
+    packet(&mut head, 2, &column("c", 253));
+    let mut sequence = 3_u8;
+    if !new_eof {
+        packet(&mut head, sequence, &[0xfe, 0, 0, 2, 0]);
+        sequence += 1;
+    }
+    let mut row = Vec::new();
+    text(&mut row, &"x".repeat(1020));
+    for step in 0..1024_u32 {
+        packet(&mut rows, sequence.wrapping_add(step as u8), &row);
+    }
+    let ending: &[u8] = if new_eof {
+        &[0xfe, 0, 0, 2, 0, 0, 0]
+    } else {
+        &[0xfe, 0, 0, 2, 0]
+    };
+    packet(&mut end, sequence, ending);
+    [head, rows, end]
 }
 
 /// The same single value in the binary protocol.
@@ -123,9 +152,42 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// The client's answer to a greeting, with `mysql_native_password`.
-pub(crate) fn login(greeting: &[u8], user: &str, password: &str) -> Vec<u8> {
-    let mut p = (BASE | DEPRECATE_EOF).to_le_bytes().to_vec();
+/// The capabilities that a greeting offers.
+pub(crate) fn offered(greeting: &[u8]) -> u32 {
+    let byte = |offset: usize| {
+        let end = greeting.iter().position(|&byte| byte == 0);
+        let at = end.map(|end| end + offset);
+        at.and_then(|at| greeting.get(at)).copied().unwrap_or(0)
+    };
+    u32::from_le_bytes([byte(14), byte(15), byte(19), byte(20)])
+}
+
+/// The client's answer to a greeting, with `mysql_native_password`; the result ending is the new one where `wanted`
+/// allows it and the server offers it.
+pub(crate) fn login(greeting: &[u8], user: &str, password: &str, wanted: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    packet(&mut out, 1, &answer(greeting, user, password, wanted));
+    out
+}
+
+/// The short form of the answer that asks for TLS.
+pub(crate) fn ssl_request(greeting: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let answer = answer(greeting, "", "", DEPRECATE_EOF | SSL);
+    packet(&mut out, 1, answer.get(..32).unwrap_or_default());
+    out
+}
+
+/// The whole answer, as it follows inside TLS.
+pub(crate) fn login_in_tls(greeting: &[u8], user: &str, password: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let answer = answer(greeting, user, password, DEPRECATE_EOF | SSL);
+    packet(&mut out, 2, &answer);
+    out
+}
+
+fn answer(greeting: &[u8], user: &str, password: &str, wanted: u32) -> Vec<u8> {
+    let mut p = (BASE | wanted & offered(greeting)).to_le_bytes().to_vec();
     p.extend_from_slice(&16_777_216_u32.to_le_bytes());
     p.push(45);
     p.extend_from_slice(&[0; 23]);
@@ -134,9 +196,7 @@ pub(crate) fn login(greeting: &[u8], user: &str, password: &str) -> Vec<u8> {
     p.push(20);
     p.extend_from_slice(&scramble(&challenge(greeting), password));
     p.extend_from_slice(b"bench\0mysql_native_password\0");
-    let mut out = Vec::new();
-    packet(&mut out, 1, &p);
-    out
+    p
 }
 
 /// The answer to an authentication switch.
