@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Look at the running process, and steer it.
     Ctl(Ctl),
+    /// Show it: a MariaDB cluster in a scratch folder, a load, a switchover and a kill -9.
+    Demo(Demo),
     /// Print the reference of all settings.
     Manual,
 }
@@ -84,6 +86,17 @@ pub(crate) struct Ctl {
     pub(crate) data_dir: PathBuf,
     #[command(subcommand)]
     pub(crate) command: CtlCommand,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// At the end, go on with the load until Enter is pressed.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// How long the scenes take together, beside what the databases need.
+    #[arg(long, default_value_t = 40, value_name = "N", value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub(crate) seconds: u64,
 }
 
 /// What `ctl` can do.

@@ -24,10 +24,10 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
             let filter = filter.as_deref().map(|text| format!("&filter={}", ctl::escape(text)));
             let table = ctl::escape(table);
             let rest = filter.unwrap_or_default();
-            say(&socket, &format!("/api/v1/tables/{table}?format={format}&width={}{rest}", width()))
+            say(&socket, &format!("/api/v1/tables/{table}?format={format}&width={}{rest}", output::width()))
         }
         CtlCommand::Events { last } => {
-            say(&socket, &format!("/api/v1/tables/events?format=text&width={}&tail={last}", width()))
+            say(&socket, &format!("/api/v1/tables/events?format=text&width={}&tail={last}", output::width()))
         }
         CtlCommand::Drain { server } => act("servers", "drain", &[server]),
         CtlCommand::Maintenance { server } => act("servers", "maintenance", &[server]),
@@ -54,7 +54,7 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
 fn status(socket: &Path) -> anyhow::Result<()> {
     for table in ["node", "listeners", "backends", "servers"] {
         output::say(&format!("{table}:"))?;
-        say(socket, &format!("/api/v1/tables/{table}?format=text&width={}", width()))?;
+        say(socket, &format!("/api/v1/tables/{table}?format=text&width={}", output::width()))?;
         output::say("")?;
     }
     Ok(())
@@ -76,14 +76,6 @@ fn explain(error: &str, socket: &Path) -> anyhow::Error {
             socket.display()
         )
     }
-}
-
-fn width() -> usize {
-    /// For pipes and terminals that do not say.
-    const WIDE: usize = 200;
-    rustix::termios::tcgetwinsize(std::io::stdout()).map_or(WIDE, |size| {
-        if size.ws_col == 0 { WIDE } else { usize::from(size.ws_col) }
-    })
 }
 
 /// Applies a file in the running process.

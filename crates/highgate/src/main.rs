@@ -7,6 +7,8 @@ mod admin_password;
 mod check;
 mod cli;
 mod ctl;
+mod demo;
+mod explain_table;
 mod files;
 mod node_table;
 mod output;
@@ -31,6 +33,7 @@ fn dispatch(command: cli::Command) -> ExitCode {
         cli::Command::Check(arguments) => check::check(&arguments),
         cli::Command::Apply(arguments) => ctl::apply(&arguments),
         cli::Command::Ctl(arguments) => ctl::ctl(&arguments),
+        cli::Command::Demo(arguments) => demo::demo(&arguments),
         cli::Command::Manual => output::say(&highgate_config::manual::settings()),
     };
     match done {

@@ -1,18 +1,25 @@
 //! This process, for operators.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 use highgate_cluster::Alone;
 use highgate_config::{
-    ControlPlane,
+    Change, Config, ControlPlane, Layers, describe, merge,
     table::{
-        Column,
+        Action, Column,
         Kind::{Integer, Text},
         Metric::{Gauge, Label, None as Hidden},
         Row, Table,
     },
 };
+use highgate_core::events::{Event, Kind as EventKind, Severity};
+use highgate_io::tasks;
 use highgate_proxy::shared::Shared;
+
+use crate::files;
 
 /// The table `node`.
 pub(crate) struct NodeTable {
@@ -70,4 +77,62 @@ impl Table for NodeTable {
             u32::from(shared.draining.load(Ordering::Relaxed)).into(),
         ]]
     }
+
+    fn actions(&self) -> &'static [Action] {
+        ACTIONS
+    }
+
+    fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
+        let [file] = arguments else { return Err(format!("`{action}` takes a file's path")) };
+        let file = Path::new(file);
+        let parsed = files::parse(file, self.alone.node()).map_err(|error| format!("{error:#}"))?;
+        match action {
+            "compare" => Ok(self.compare(file, &parsed)),
+            "apply" => self.apply(file, parsed),
+            _ => Err(format!("table `node` has no action `{action}`")),
+        }
+    }
+}
+
+const ACTIONS: &[Action] = &[
+    Action {
+        name: "apply",
+        arguments: &["file"],
+        doc: "Puts in force what changed in a configuration file since it was last applied.",
+    },
+    Action {
+        name: "compare",
+        arguments: &["file"],
+        doc: "Says what `apply` would change, and changes nothing.",
+    },
+];
+
+impl NodeTable {
+    fn compare(&self, file: &Path, parsed: &Config) -> String {
+        let (_, current) = self.alone.current();
+        let base = self.alone.applied(self.alone.node(), &files::key(file)).unwrap_or_default();
+        let merged = merge::three_way(&base, parsed, &current);
+        lines(&current, &merged.changes, &merged.conflicts)
+    }
+
+    fn apply(&self, file: &Path, parsed: Config) -> Result<String, String> {
+        let (_, before) = self.alone.current();
+        let key = files::key(file);
+        let applying = self.alone.apply_file(self.alone.node(), &key, parsed, "apply");
+        let applied = tasks::wait(applying).map_err(|error| error.to_string())?;
+        let text = lines(&before, &applied.changes, &applied.conflicts);
+        let event = Event::new(Severity::Info, EventKind::Config, format!("applied: {text}"));
+        self.shared.event(event);
+        Ok(text)
+    }
+}
+
+/// What changes, a line each.
+fn lines(before: &Config, changes: &[Change], conflicts: &[merge::Conflict]) -> String {
+    if changes.is_empty() && conflicts.is_empty() {
+        return "nothing changes".to_owned();
+    }
+    let changes = changes.iter().map(|change| describe(change, before));
+    let conflicts = conflicts.iter().map(|conflict| format!("note: {conflict}"));
+    changes.chain(conflicts).collect::<Vec<_>>().join("\n")
 }

@@ -17,7 +17,10 @@ use highgate_proxy::{
 };
 use tokio::sync::{mpsc, watch};
 
-use crate::{admin_password, node_table::NodeTable, records, servers_table::ServersTable};
+use crate::{
+    admin_password, explain_table::RulesTable, node_table::NodeTable, records,
+    servers_table::ServersTable,
+};
 
 /// Everything that runs.
 pub(crate) struct Wired {
@@ -71,6 +74,7 @@ impl Wired {
         for table in self.node.tables() {
             let (alone, shared) = (self.alone.clone(), shared.clone());
             tables.push(match table.name() {
+                "rules" => Arc::new(RulesTable { inner: table, shared }),
                 "servers" => Arc::new(ServersTable { inner: table, alone, shared }),
                 _ => table,
             });

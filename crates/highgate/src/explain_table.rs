@@ -1,0 +1,100 @@
+//! The table `rules` with `explain`: where a statement would go, and why.
+
+use std::sync::Arc;
+
+use highgate_config::{
+    ListenerName, UserName,
+    table::{Action, Column, Row, Table},
+};
+use highgate_core::{
+    explain::{Question, explain},
+    snapshot::Snapshot,
+};
+use highgate_io::clock;
+use highgate_proxy::shared::Shared;
+
+/// Wraps the data path's table.
+pub(crate) struct RulesTable {
+    pub(crate) inner: Arc<dyn Table>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+const ACTIONS: &[Action] = &[Action {
+    name: "explain",
+    arguments: &["sql", "user", "listener"],
+    doc: "Where a statement would go, and why; user and listener may be empty where there is one.",
+}];
+
+impl Table for RulesTable {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn doc(&self) -> &'static str {
+        self.inner.doc()
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        self.inner.columns()
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        self.inner.rows()
+    }
+
+    fn actions(&self) -> &'static [Action] {
+        ACTIONS
+    }
+
+    fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
+        let [sql, user, listener] = arguments else {
+            return Err(format!("`{action}` takes a statement, an account and a listener"));
+        };
+        let snapshot = self.shared.snapshot.load_full();
+        let listener = listener_of(&snapshot, listener)?;
+        let user = user_of(&snapshot, user)?;
+        let settings = snapshot.policy.listeners.get(&listener);
+        let facts = settings.map(|settings| self.shared.facts_of(&settings.backend));
+        let question = Question {
+            text: sql.as_bytes(),
+            listener: &listener,
+            user: &user,
+            schema: None,
+            client: None,
+            mode: facts.map(|facts| facts.lex_mode()).unwrap_or_default(),
+            now: clock::now(),
+        };
+        explain(&question, &snapshot).map(|trace| trace.to_string()).map_err(|why| why.to_string())
+    }
+}
+
+/// The listener of that name; the first one that knows statements where none is named.
+fn listener_of(snapshot: &Snapshot, name: &str) -> Result<ListenerName, String> {
+    let listeners = &snapshot.policy.listeners;
+    if !name.is_empty() {
+        let known = listeners.get_key_value(name).map(|(name, _)| name.clone());
+        return known.ok_or_else(|| format!("there is no listener `{name}`; see table `listeners`"));
+    }
+    let mut speaking = listeners
+        .iter()
+        .filter(|(_, settings)| settings.mode == highgate_config::Mode::Mysql)
+        .map(|(name, _)| name.clone());
+    match (speaking.next(), speaking.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err("no listener has the mode mysql".to_owned()),
+        (Some(_), Some(_)) => Err("there are several listeners: name one by --listener".to_owned()),
+    }
+}
+
+/// The account of that name; the only one where none is named.
+fn user_of(snapshot: &Snapshot, name: &str) -> Result<UserName, String> {
+    if !name.is_empty() {
+        return Ok(UserName::from(name));
+    }
+    let mut users = snapshot.policy.users.keys().cloned();
+    match (users.next(), users.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err("there is no account".to_owned()),
+        (Some(_), Some(_)) => Err("there are several accounts: name one by --user".to_owned()),
+    }
+}

@@ -1,0 +1,197 @@
+//! Failover as clients see it, on real MariaDB replication under load.
+
+#[path = "common/failure.rs"]
+mod failure;
+
+use std::time::Duration;
+
+use failure::{
+    Load, Mix, REPLICATION, addresses, assert_none_lost_none_doubled, make_table, server, start,
+    toml, until_server,
+};
+use highgate_testkit::{
+    highgate::HighgateProcess,
+    mariadb::MariaDb,
+    replication::ReplicationCluster,
+    wait::{self, Deadline},
+};
+
+const MIX: Mix = Mix { readers: 6, writers: 6, transactions: 4 };
+
+fn setting(semi_sync: bool) -> anyhow::Result<Option<(ReplicationCluster, HighgateProcess)>> {
+    if !MariaDb::is_installed() {
+        eprintln!("skipped: MariaDB is not installed");
+        return Ok(None);
+    }
+    let cluster = if semi_sync {
+        ReplicationCluster::start_semi_sync(3)?
+    } else {
+        ReplicationCluster::start(3)?
+    };
+    make_table(cluster.primary()?)?;
+    cluster.wait_caught_up()?;
+    let process = start(&toml(&addresses(cluster.nodes()), REPLICATION, ""), 3)?;
+    Ok(Some((cluster, process)))
+}
+
+fn switchovers(times: usize) -> anyhow::Result<()> {
+    let Some((cluster, process)) = setting(false)? else { return Ok(()) };
+    let load = Load::start(process.listener("shop")?, MIX)?;
+    load.wait_writes(50, Duration::from_secs(10))?;
+    for round in 1..=times {
+        cluster.switchover(round % 3)?;
+        let waited = load.wait_writes(30, Duration::from_secs(15))?;
+        eprintln!("switchover {round}: 30 more writes within {waited:?}");
+    }
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    eprintln!("{}", failure::ctl(&process, &["events", "--last", "40"])?);
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
+    anyhow::ensure!(seen.unknown.is_empty(), "unknown: {:?}", seen.unknown);
+    for error in &seen.transaction_errors {
+        anyhow::ensure!(is_retryable(error), "a transaction failed with: {error}");
+    }
+    assert_none_lost_none_doubled(cluster.primary()?, &seen)
+}
+
+/// What drivers and frameworks know as "run the transaction again", or the server's own refusal.
+fn is_retryable(error: &str) -> bool {
+    ["40001", "1290", "08007", "read-only"].iter().any(|mark| error.contains(mark))
+}
+
+#[test]
+fn planned_switchovers_under_load_cost_no_autocommit_statement() {
+    switchovers(5).unwrap();
+}
+
+#[test]
+#[ignore = "soak: a hundred switchovers"]
+fn a_hundred_switchovers_cost_no_autocommit_statement() {
+    switchovers(100).unwrap();
+}
+
+fn crashes(times: usize) -> anyhow::Result<()> {
+    let Some((cluster, process)) = setting(true)? else { return Ok(()) };
+    let load = Load::start(process.listener("shop")?, MIX)?;
+    load.wait_writes(50, Duration::from_secs(20))?;
+    for round in 1..=times {
+        let old = cluster.primary_index();
+        cluster.node(old)?.kill9();
+        let killed = wait::now();
+        let _ = wait::wait_until(Deadline::after(Duration::from_millis(1500)), || false);
+        cluster.promote((old + 1) % 3)?;
+        let promoted = wait::now();
+        load.wait_writes(10, Duration::from_secs(20))?;
+        eprintln!(
+            "crash {round}: promoted after {:?}, writes flowed {:?} later",
+            promoted - killed,
+            wait::now() - promoted
+        );
+        cluster.rejoin_as_replica(old)?;
+        let name = format!("db{}", old + 1);
+        let before = server(&process, &name)?.commands;
+        until_server(&process, &name, Duration::from_secs(30), |server| {
+            server.role == "replica" && server.commands > before + 5
+        })?;
+    }
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
+    let in_flight = times * usize::try_from(MIX.writers + MIX.transactions)?;
+    anyhow::ensure!(seen.unknown.len() <= in_flight, "{} unknown", seen.unknown.len());
+    for error in &seen.transaction_errors {
+        anyhow::ensure!(is_retryable(error), "a transaction failed with: {error}");
+    }
+    assert_none_lost_none_doubled(cluster.primary()?, &seen)
+}
+
+#[test]
+fn killed_primaries_lose_no_acknowledged_write_and_fail_no_read() {
+    crashes(3).unwrap();
+}
+
+#[test]
+#[ignore = "soak: thirty crashes"]
+fn thirty_killed_primaries_lose_no_acknowledged_write() {
+    crashes(30).unwrap();
+}
+
+fn killed_replica() -> anyhow::Result<()> {
+    let Some((cluster, process)) = setting(false)? else { return Ok(()) };
+    let load = Load::start(process.listener("shop")?, Mix { readers: 12, writers: 2, transactions: 0 })?;
+    load.wait_writes(50, Duration::from_secs(10))?;
+    cluster.node(2)?.kill9();
+    let took = until_server(&process, "db3", Duration::from_secs(3), |server| server.status == "down")?;
+    eprintln!("a killed replica was ejected within {took:?}");
+    anyhow::ensure!(took < Duration::from_millis(1500), "{took:?}");
+    load.wait_writes(50, Duration::from_secs(10))?;
+    cluster.node(2)?.restart()?;
+    cluster.rejoin_as_replica(2)?;
+    let before = server(&process, "db3")?.commands;
+    until_server(&process, "db3", Duration::from_secs(20), |server| server.commands > before + 5)?;
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
+    assert_none_lost_none_doubled(cluster.primary()?, &seen)
+}
+
+#[test]
+fn a_killed_replica_fails_no_read_and_comes_back() {
+    killed_replica().unwrap();
+}
+
+fn frozen_replica() -> anyhow::Result<()> {
+    let Some((cluster, process)) = setting(false)? else { return Ok(()) };
+    let load = Load::start(process.listener("shop")?, Mix { readers: 12, writers: 2, transactions: 0 })?;
+    load.wait_writes(50, Duration::from_secs(10))?;
+    cluster.node(1)?.sigstop()?;
+    let took = until_server(&process, "db2", Duration::from_secs(5), |server| server.status == "down")?;
+    eprintln!("a frozen replica was found within {took:?}");
+    anyhow::ensure!(took < Duration::from_millis(2500), "{took:?}");
+    load.wait_writes(50, Duration::from_secs(10))?;
+    cluster.node(1)?.sigcont()?;
+    until_server(&process, "db2", Duration::from_secs(20), |server| {
+        server.status == "starting" || server.status == "up"
+    })?;
+    let before = server(&process, "db2")?.commands;
+    until_server(&process, "db2", Duration::from_secs(20), |server| server.commands > before + 5)?;
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
+    let longest = seen.latencies.last().copied().unwrap_or_default();
+    anyhow::ensure!(longest < Duration::from_millis(3500), "a read waited {longest:?}");
+    Ok(())
+}
+
+#[test]
+fn a_frozen_replica_is_left_within_two_seconds() {
+    frozen_replica().unwrap();
+}
+
+fn frozen_primary() -> anyhow::Result<()> {
+    let Some((cluster, process)) = setting(false)? else { return Ok(()) };
+    let load = Load::start(process.listener("shop")?, MIX)?;
+    load.wait_writes(50, Duration::from_secs(10))?;
+    cluster.node(0)?.sigstop()?;
+    let took = until_server(&process, "db1", Duration::from_secs(5), |server| server.status == "down")?;
+    eprintln!("a frozen primary was found within {took:?}");
+    anyhow::ensure!(took < Duration::from_millis(2500), "{took:?}");
+    cluster.node(0)?.sigcont()?;
+    let flowed = load.wait_writes(20, Duration::from_secs(20))?;
+    eprintln!("after SIGCONT writes flowed within {flowed:?}");
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
+    anyhow::ensure!(seen.unknown.len() <= 10, "unknown: {:?}", seen.unknown);
+    assert_none_lost_none_doubled(cluster.primary()?, &seen)
+}
+
+#[test]
+fn a_frozen_primary_frees_those_who_wait_for_it() {
+    frozen_primary().unwrap();
+}

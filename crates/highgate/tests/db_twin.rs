@@ -1,0 +1,237 @@
+//! Sessions that share server connections against twins that have one each: nothing may differ.
+//!
+//! `TWIN_SECONDS` makes the runs longer, `TWIN_SEED` repeats one.
+
+#[path = "client/raw.rs"]
+mod raw;
+#[path = "twin/pair.rs"]
+mod pair;
+#[path = "twin/random.rs"]
+mod random;
+#[path = "twin/statements.rs"]
+mod statements;
+
+use std::time::Duration;
+
+use highgate_mysql::Capabilities;
+use highgate_testkit::{HighgateProcess, MariaDb, MariaDbOptions, wait};
+
+use pair::{Action, SLOTS, Side};
+use random::Random;
+use raw::{Param, Part};
+
+const SESSIONS: usize = 8;
+const STEPS: usize = 1500;
+
+/// Highgate's own word that no connection came free: the statement was not run.
+fn is_queue_refusal(parts: &[Part]) -> bool {
+    matches!(parts, [Part::Err { code: 1040 | 1203 | 1226, .. }])
+}
+
+fn server() -> anyhow::Result<MariaDb> {
+    // Nobody waits for anybody: a lock that is held is an error at once, on both sides.
+    let args = ["--innodb-lock-wait-timeout=0", "--lock-wait-timeout=0", "--log-bin-trust-function-creators=1"];
+    let options = MariaDbOptions { args: args.map(str::to_owned).to_vec(), ..Default::default() };
+    let server = MariaDb::start_with(options)?;
+    for statement in statements::SETUP {
+        server.sql(statement)?;
+    }
+    server.create_user("app", "app", "ALL ON *.*")?;
+    server.create_user("monitor", "monitor", "REPLICATION CLIENT ON *.*")?;
+    Ok(server)
+}
+
+fn config(port: u16, workers: u32, max: u32) -> String {
+    format!(
+        "workers = {workers}\nadmin = {{ sql = \"off\", web = \"off\" }}\n\
+         [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n\
+         [[backend]]\nname = \"shop\"\nqueue_timeout = \"150ms\"\n\
+         monitor = {{ user = \"monitor\", password = \"monitor\", interval = \"500ms\" }}\n\
+         [[backend.server]]\nname = \"db1\"\naddress = \"127.0.0.1:{port}\"\nmax_connections = {max}\n\
+         [[user]]\nname = \"app\"\npassword = \"app\"\nbackend = \"shop\"\n"
+    )
+}
+
+/// One session on both sides, with what the generator must know of it.
+struct Twin {
+    through: Side,
+    direct: Side,
+    /// Kinds of the parameters of the statement in each slot; `None` if it is empty.
+    slots: [Option<&'static str>; SLOTS],
+    /// Parameters of the last execution in each slot.
+    bound: [Option<Vec<Param>>; SLOTS],
+    trace: Vec<(usize, Action)>,
+}
+
+fn fill(random: &mut Random, text: &str) -> String {
+    let name = *random.pick(&["a", "b", "c"]);
+    text.replace("{n}", &(1 + random.below(5)).to_string())
+        .replace("{m}", &random.below(60).to_string())
+        .replace("{v}", name)
+}
+
+fn param(random: &mut Random, kind: char) -> Param {
+    let number = i64::try_from(random.below(70)).unwrap();
+    match kind {
+        _ if random.one_in(12) => Param::Null,
+        'i' => Param::Int(number),
+        's' => Param::Text(format!("p{number}")),
+        'd' => Param::Double(0.5),
+        _ => match random.below(3) {
+            0 => Param::Int(number),
+            1 => Param::Text(number.to_string()),
+            _ => Param::Double(f64::from(u8::try_from(number).unwrap())),
+        },
+    }
+}
+
+fn next(random: &mut Random, twin: &mut Twin) -> Action {
+    let slot = random.below(SLOTS);
+    match (random.below(20), twin.slots[slot]) {
+        (0..=2, None) => prepare(random, twin, slot),
+        (0..=3, Some(kinds)) => execute(random, twin, slot, kinds),
+        (4, Some(kinds)) if random.one_in(3) && kinds.contains('s') => {
+            let at = kinds.find('s').unwrap();
+            if let Some(bound) = &mut twin.bound[slot] {
+                bound.clear();
+            }
+            twin.bound[slot] = None;
+            Action::LongData(slot, u16::try_from(at).unwrap(), format!("long{}", random.below(9)))
+        }
+        (4, Some(_)) if random.one_in(2) => {
+            twin.slots[slot] = None;
+            Action::Close(slot)
+        }
+        (4, _) => match random.below(12) {
+            0 => {
+                twin.slots = [None; SLOTS];
+                Action::ResetConnection
+            }
+            1 => {
+                twin.slots = [None; SLOTS];
+                Action::ChangeUser
+            }
+            2 => Action::Ping,
+            3 => Action::FieldList(random.pick(&["t", "u", "nowhere", "d1"])),
+            4 => Action::InitDb(random.pick(&["shop", "other", "nowhere"])),
+            5 => Action::Reset(slot),
+            6..=8 => Action::Fetch(slot, 2),
+            _ => prepare(random, twin, slot),
+        },
+        _ => {
+            let group = *random.pick(statements::GROUPS);
+            Action::Query({
+                let text = *random.pick(group);
+                fill(random, text)
+            })
+        }
+    }
+}
+
+fn prepare(random: &mut Random, twin: &mut Twin, slot: usize) -> Action {
+    let (text, kinds) = *random.pick(statements::PREPARED);
+    twin.slots[slot] = Some(kinds);
+    twin.bound[slot] = None;
+    Action::Prepare(slot, text)
+}
+
+fn execute(random: &mut Random, twin: &mut Twin, slot: usize, kinds: &str) -> Action {
+    let cursor = random.one_in(6);
+    // Without types the values must be of the kinds that were bound before.
+    if let (Some(bound), true) = (&twin.bound[slot], random.one_in(3)) {
+        let params = bound.clone();
+        return Action::Execute { slot, params, with_types: false, cursor };
+    }
+    let params: Vec<Param> = kinds.chars().map(|kind| param(random, kind)).collect();
+    twin.bound[slot] = Some(params.clone());
+    Action::Execute { slot, params, with_types: true, cursor }
+}
+
+/// Runs one seed; gives the number of commands.
+fn interleave(through: std::net::SocketAddr, direct: std::net::SocketAddr, seed: u64, steps: usize) -> usize {
+    let mut random = Random::new(seed);
+    let mut capabilities = raw::USUAL;
+    if random.one_in(2) {
+        capabilities |= Capabilities::DEPRECATE_EOF;
+    }
+    if random.one_in(3) {
+        capabilities |= Capabilities::FOUND_ROWS;
+    }
+    let connect = || Twin {
+        through: Side::connect(through, capabilities).unwrap(),
+        direct: Side::connect(direct, capabilities).unwrap(),
+        slots: [None; SLOTS],
+        bound: [const { None }; SLOTS],
+        trace: Vec::new(),
+    };
+    let mut twins: Vec<Twin> = (0..SESSIONS).map(|_| connect()).collect();
+    let mut refusals = 0;
+    for step in 0..steps {
+        let at = random.below(SESSIONS);
+        let action = next(&mut random, &mut twins[at]);
+        twins[at].trace.push((step, action.clone()));
+        let mut found = run(&mut twins[at], &action, seed, step, true);
+        if is_queue_refusal(&found) {
+            refusals += 1;
+            // Those that hold connections let them go, on both sides.
+            for twin in &mut twins {
+                twin.trace.push((step, Action::ResetConnection));
+                twin.slots = [None; SLOTS];
+                let left = run(twin, &Action::ResetConnection, seed, step, true);
+                let right = run(twin, &Action::ResetConnection, seed, step, false);
+                assert_eq!(left, right, "seed {seed} step {step}: reset");
+            }
+            found = run(&mut twins[at], &action, seed, step, true);
+        }
+        let expected = run(&mut twins[at], &action, seed, step, false);
+        if found != expected {
+            let twin = &twins[at];
+            let from = twin.trace.len().saturating_sub(40);
+            for (step, action) in &twin.trace[from..] {
+                eprintln!("  {step}: {action:?}");
+            }
+            panic!("seed {seed}, step {step}, session {at}, {action:?}:\n through {found:?}\n direct  {expected:?}");
+        }
+    }
+    eprintln!("seed {seed}: {steps} commands, {refusals} times no connection was free");
+    steps
+}
+
+fn run(twin: &mut Twin, action: &Action, seed: u64, step: usize, through: bool) -> Vec<Part> {
+    let side = if through { &mut twin.through } else { &mut twin.direct };
+    side.run(action).unwrap_or_else(|error| {
+        for (step, action) in twin.trace.iter().rev().take(30).rev() {
+            eprintln!("  {step}: {action:?}");
+        }
+        panic!("seed {seed}, step {step}, through Highgate: {through}, {action:?}: {error:#}")
+    })
+}
+
+fn seconds(default: u64) -> Duration {
+    let given = std::env::var("TWIN_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(given.unwrap_or(default))
+}
+
+#[test]
+fn sessions_that_share_connections_see_what_they_see_alone() {
+    if !MariaDb::is_installed() {
+        eprintln!("MariaDB is not installed");
+        return;
+    }
+    let one = std::env::var("TWIN_SEED").ok().and_then(|text| text.parse::<u64>().ok());
+    let until = wait::Deadline::after(seconds(20));
+    let mut commands = 0;
+    let mut seed = one.unwrap_or(1);
+    loop {
+        let (shared, alone) = (server().unwrap(), server().unwrap());
+        let highgate =
+            HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &config(shared.port(), 1, 4)).unwrap();
+        let through = highgate.listener("shop").unwrap();
+        commands += interleave(through, alone.addr(), seed, STEPS);
+        seed += 1;
+        if one.is_some() || until.is_past() {
+            break;
+        }
+    }
+    eprintln!("{commands} commands, seeds up to {}", seed - 1);
+}

@@ -1,0 +1,146 @@
+//! A session through Highgate and its twin on a server of its own, given the same commands.
+
+use std::net::SocketAddr;
+
+use highgate_mysql::{Capabilities, StatusFlags, auth::native, packet::PacketWriter};
+
+use crate::raw::{self, Param, Part, RawClient};
+
+/// One command of a session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    ChangeUser,
+    Close(usize),
+    Execute { slot: usize, params: Vec<Param>, with_types: bool, cursor: bool },
+    Fetch(usize, u32),
+    FieldList(&'static str),
+    InitDb(&'static str),
+    LongData(usize, u16, String),
+    Ping,
+    Prepare(usize, &'static str),
+    Query(String),
+    Reset(usize),
+    ResetConnection,
+}
+
+/// Statements that a session holds at once.
+pub const SLOTS: usize = 3;
+
+/// What a session of the test is, on one side.
+#[derive(Debug)]
+pub struct Side {
+    client: RawClient,
+    ids: [u32; SLOTS],
+}
+
+impl Side {
+    pub fn connect(addr: SocketAddr, capabilities: Capabilities) -> anyhow::Result<Self> {
+        let client = RawClient::connect(addr, "app", "app", Some("shop"), capabilities)?;
+        Ok(Self { client, ids: [u32::MAX - 5; SLOTS] })
+    }
+
+    /// Carries out an action and gives what can be compared of its answer.
+    pub fn run(&mut self, action: &Action) -> anyhow::Result<Vec<Part>> {
+        let parts = match action {
+            Action::ChangeUser => self.change_user()?,
+            Action::Close(slot) => {
+                self.client.send(&raw::about(0x19, self.ids[*slot]))?;
+                self.ids[*slot] = u32::MAX - 5;
+                Vec::new()
+            }
+            Action::Execute { slot, params, with_types, cursor } => {
+                let (id, flags) = (self.ids[*slot], u8::from(*cursor));
+                self.client.command(&raw::execute(id, flags, params, *with_types))?
+            }
+            Action::Fetch(slot, rows) => vec![self.client.fetch(self.ids[*slot], *rows)?],
+            Action::FieldList(table) => {
+                self.client.send(&[&[4][..], table.as_bytes(), &[0]].concat())?;
+                self.field_list()?
+            }
+            Action::InitDb(schema) => self.client.command(&[&[2][..], schema.as_bytes()].concat())?,
+            Action::LongData(slot, param, text) => {
+                self.client.send(&raw::long_data(self.ids[*slot], *param, text.as_bytes()))?;
+                Vec::new()
+            }
+            Action::Ping => self.client.command(&[0x0e])?,
+            Action::Prepare(slot, text) => vec![self.prepare(*slot, text)?],
+            Action::Query(text) => self.client.query(text)?,
+            Action::Reset(slot) => self.client.command(&raw::about(0x1a, self.ids[*slot]))?,
+            Action::ResetConnection => {
+                self.ids = [u32::MAX - 5; SLOTS];
+                self.client.command(&[0x1f])?
+            }
+        };
+        Ok(parts.into_iter().map(comparable).collect())
+    }
+
+    fn prepare(&mut self, slot: usize, text: &str) -> anyhow::Result<Part> {
+        let part = self.client.prepare(text)?;
+        if let Part::Prepared { id, .. } = &part {
+            self.ids[slot] = *id;
+        }
+        Ok(part)
+    }
+
+    fn field_list(&mut self) -> anyhow::Result<Vec<Part>> {
+        let mut columns = Vec::new();
+        loop {
+            let packet = self.client.packet()?;
+            match packet.first() {
+                Some(0xfe) if packet.len() < 9 => break,
+                Some(0xff) => {
+                    columns.push(packet);
+                    break;
+                }
+                _ => columns.push(packet),
+            }
+        }
+        Ok(columns.into_iter().map(Part::Text).collect())
+    }
+
+    /// Asks for another challenge by naming a plugin that the account does not have.
+    fn change_user(&mut self) -> anyhow::Result<Vec<Part>> {
+        self.ids = [u32::MAX - 5; SLOTS];
+        let mut payload = vec![0x11];
+        payload.extend(b"app\0\x01xshop\0\x2d\0client_ed25519\0");
+        self.client.send(&payload)?;
+        let switch = self.client.packet()?;
+        if switch.first() != Some(&0xfe) {
+            return Ok(vec![Part::Text(switch)]);
+        }
+        let mut parts = switch[1..].splitn(2, |byte| *byte == 0);
+        let plugin = parts.next().unwrap_or_default();
+        anyhow::ensure!(plugin == b"mysql_native_password", "switched to {plugin:?}");
+        let nonce = parts.next().unwrap_or_default();
+        let nonce = nonce.strip_suffix(&[0]).unwrap_or(nonce);
+        let mut bytes = Vec::new();
+        let seq = self.client.seq().wrapping_add(1);
+        PacketWriter::new(&mut bytes, seq).payload(&native::answer(b"app", nonce));
+        self.client.send_raw(&bytes)?;
+        self.client.answer()
+    }
+}
+
+/// Flags that belong to the session or the result, not to how the server found it.
+const FLAGS: StatusFlags = StatusFlags::from_bits_retain(
+    StatusFlags::IN_TRANS.bits()
+        | StatusFlags::AUTOCOMMIT.bits()
+        | StatusFlags::MORE_RESULTS_EXISTS.bits()
+        | StatusFlags::CURSOR_EXISTS.bits()
+        | StatusFlags::LAST_ROW_SENT.bits()
+        | StatusFlags::DB_DROPPED.bits()
+        | StatusFlags::NO_BACKSLASH_ESCAPES.bits()
+        | StatusFlags::PS_OUT_PARAMS.bits()
+        | StatusFlags::IN_TRANS_READONLY.bits(),
+);
+
+fn comparable(mut part: Part) -> Part {
+    match &mut part {
+        Part::Ok { status, .. } | Part::Rows { status, .. } => *status &= FLAGS,
+        Part::Prepared { id, .. } => *id = 0,
+        // The text of an error may name a statement's id.
+        Part::Err { text, code: 1243, .. } => text.clear(),
+        Part::Err { .. } | Part::Text(_) => {}
+    }
+    part
+}
