@@ -56,6 +56,9 @@ pub(crate) const SLOW: Duration = Duration::from_millis(20);
 /// So many connections may be on their way at once; a queue of accepts would drop more.
 const OPENING: usize = 256;
 
+/// With more connections than this, the load of the first would starve the logins of the last.
+const HELD_FROM: usize = 1000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// On its way to the server; raw connections speak first.
@@ -92,6 +95,8 @@ struct Run<'a> {
     counting: bool,
     /// Connections that have not completed their login.
     opening: usize,
+    /// Whether commands wait until everyone has logged in.
+    holding: bool,
     failures: u64,
     keys: Vec<u64>,
 }
@@ -114,6 +119,7 @@ pub(crate) fn drive(load: &Load, mut mark: impl FnMut(u64)) -> anyhow::Result<Ou
         outcome,
         counting: false,
         opening: 0,
+        holding: load.connections > HELD_FROM,
         failures: 0,
         keys: Vec::new(),
     };
@@ -130,7 +136,7 @@ pub(crate) fn drive(load: &Load, mut mark: impl FnMut(u64)) -> anyhow::Result<Ou
 
 impl Run<'_> {
     fn open_all(&mut self) -> anyhow::Result<()> {
-        let end = now() + Duration::from_secs(30);
+        let end = now() + Duration::from_secs(60);
         while self.clients.len() < self.load.connections || self.opening > 0 {
             anyhow::ensure!(now() < end, "{} logins hang", self.opening);
             while self.clients.len() < self.load.connections && self.opening < OPENING {
@@ -139,6 +145,17 @@ impl Run<'_> {
                 self.open(index)?;
             }
             self.round()?;
+        }
+        if std::mem::take(&mut self.holding) {
+            for index in 0..self.clients.len() {
+                if let Some(mut client) = self.clients.get_mut(index).and_then(Option::take) {
+                    let sent = self.send(&mut client);
+                    anyhow::ensure!(sent.is_some(), "a connection broke after its login");
+                    if let Some(slot) = self.clients.get_mut(index) {
+                        *slot = Some(client);
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -380,6 +397,9 @@ impl Run<'_> {
 
     /// Sends the next operation; its texts differ in their literals.
     fn send(&mut self, client: &mut Client) -> Option<()> {
+        if self.holding {
+            return Some(());
+        }
         client.counter += 1;
         let id = client.counter;
         let query = match self.load.work {

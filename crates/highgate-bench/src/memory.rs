@@ -4,9 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustls::ClientConfig;
 
 use crate::client::{self, Client};
 use crate::contender::Process;
@@ -78,25 +80,30 @@ fn hold(kind: Idle, to: SocketAddr, count: usize) -> anyhow::Result<Vec<Held>> {
     let mut held = Vec::with_capacity(count);
     for number in 0..count {
         anyhow::ensure!(now() < end, "only {number} of {count} connections in 60 s");
-        held.push(match kind {
-            Idle::Tcp => {
-                let mut stream = TcpStream::connect(to)?;
-                stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-                stream.write_all(&[0x55; 64])?;
-                stream.read_exact(&mut [0; 64])?;
-                Held::Raw(stream)
-            }
-            Idle::Mysql | Idle::Tls => {
-                let mut client = match kind {
-                    Idle::Tls => Client::login_tls(to, &tls)?,
-                    _ => Client::login(to)?,
-                };
-                client.query(&format!("SELECT c FROM t WHERE id = {number}"))?;
-                Held::Client(client)
-            }
-        });
+        let one = one(kind, to, &tls, number);
+        held.push(one.with_context(|| format!("connection {number}"))?);
     }
     Ok(held)
+}
+
+fn one(kind: Idle, to: SocketAddr, tls: &Arc<ClientConfig>, number: usize) -> anyhow::Result<Held> {
+    Ok(match kind {
+        Idle::Tcp => {
+            let mut stream = TcpStream::connect(to)?;
+            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+            stream.write_all(&[0x55; 64])?;
+            stream.read_exact(&mut [0; 64])?;
+            Held::Raw(stream)
+        }
+        Idle::Mysql | Idle::Tls => {
+            let mut client = match kind {
+                Idle::Tls => Client::login_tls(to, tls)?,
+                _ => Client::login(to)?,
+            };
+            client.query(&format!("SELECT c FROM t WHERE id = {number}"))?;
+            Held::Client(client)
+        }
+    })
 }
 
 /// A connection that is only kept.

@@ -240,7 +240,7 @@ fn highgate_config(listen: SocketAddr, servers: &[SocketAddr], shape: &Shape) ->
         let (certificate, key) = (certificate.display(), key.display());
         let _ = writeln!(
             out,
-            "tls = {{ mode = \"required\", cert = \"{certificate}\", key = \"{key}\" }}"
+            "tls = {{ mode = \"preferred\", cert = \"{certificate}\", key = \"{key}\" }}"
         );
     }
     out.push_str("\n[[backend]]\nname = \"bench\"\n");
