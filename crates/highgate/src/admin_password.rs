@@ -1,11 +1,6 @@
 //! The admin account where none is configured: a password is made, shown once, and stored.
 
-use std::{
-    collections::BTreeMap,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::{collections::BTreeMap, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use anyhow::Context;
 use highgate_config::{Secret, UserName};
@@ -26,7 +21,10 @@ pub(crate) fn accounts(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(&file)?,
         Err(error) => return Err(error).context(format!("cannot read {}", file.display())),
     };
-    Ok(BTreeMap::from([(UserName::from("admin"), Secret::new(password))]))
+    Ok(BTreeMap::from([(
+        UserName::from("admin"),
+        Secret::new(password),
+    )]))
 }
 
 fn make(file: &Path) -> anyhow::Result<String> {

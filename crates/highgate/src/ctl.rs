@@ -20,15 +20,31 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
     match &arguments.command {
         CtlCommand::Status => status(&socket),
         CtlCommand::Show { table: None, .. } => say(&socket, "/api/v1/tables?format=text"),
-        CtlCommand::Show { table: Some(table), filter, format } => {
-            let filter = filter.as_deref().map(|text| format!("&filter={}", ctl::escape(text)));
+        CtlCommand::Show {
+            table: Some(table),
+            filter,
+            format,
+        } => {
+            let filter = filter
+                .as_deref()
+                .map(|text| format!("&filter={}", ctl::escape(text)));
             let table = ctl::escape(table);
             let rest = filter.unwrap_or_default();
-            say(&socket, &format!("/api/v1/tables/{table}?format={format}&width={}{rest}", output::width()))
+            say(
+                &socket,
+                &format!(
+                    "/api/v1/tables/{table}?format={format}&width={}{rest}",
+                    output::width()
+                ),
+            )
         }
-        CtlCommand::Events { last } => {
-            say(&socket, &format!("/api/v1/tables/events?format=text&width={}&tail={last}", output::width()))
-        }
+        CtlCommand::Events { last } => say(
+            &socket,
+            &format!(
+                "/api/v1/tables/events?format=text&width={}&tail={last}",
+                output::width()
+            ),
+        ),
         CtlCommand::Drain { server } => act("servers", "drain", &[server]),
         CtlCommand::Maintenance { server } => act("servers", "maintenance", &[server]),
         CtlCommand::Enable { server } => act("servers", "enable", &[server]),
@@ -39,12 +55,24 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
             let action = if *query { "kill_query" } else { "kill" };
             act("sessions", action, &[&session.to_string()])
         }
-        CtlCommand::Explain { sql, user, listener } => act(
+        CtlCommand::Explain {
+            sql,
+            user,
+            listener,
+        } => act(
             "rules",
             "explain",
-            &[sql, user.as_deref().unwrap_or_default(), listener.as_deref().unwrap_or_default()],
+            &[
+                sql,
+                user.as_deref().unwrap_or_default(),
+                listener.as_deref().unwrap_or_default(),
+            ],
         ),
-        CtlCommand::Act { table, action, arguments } => {
+        CtlCommand::Act {
+            table,
+            action,
+            arguments,
+        } => {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             act(table, action, &arguments)
         }
@@ -54,7 +82,13 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
 fn status(socket: &Path) -> anyhow::Result<()> {
     for table in ["node", "listeners", "backends", "servers"] {
         output::say(&format!("{table}:"))?;
-        say(socket, &format!("/api/v1/tables/{table}?format=text&width={}", output::width()))?;
+        say(
+            socket,
+            &format!(
+                "/api/v1/tables/{table}?format=text&width={}",
+                output::width()
+            ),
+        )?;
         output::say("")?;
     }
     Ok(())
@@ -86,9 +120,15 @@ pub(crate) fn apply(arguments: &cli::Apply) -> anyhow::Result<()> {
         .unwrap_or_else(|| files::default_data_dir(Some(&arguments.file)));
     let file = std::fs::canonicalize(&arguments.file)
         .with_context(|| format!("cannot read {}", arguments.file.display()))?;
-    let Some(file) = file.to_str() else { bail!("the file's path is not UTF-8") };
+    let Some(file) = file.to_str() else {
+        bail!("the file's path is not UTF-8")
+    };
     let socket = wiring::socket_path(&data_dir);
-    let action = if arguments.dry_run { "compare" } else { "apply" };
+    let action = if arguments.dry_run {
+        "compare"
+    } else {
+        "apply"
+    };
     let told = ctl::act(&socket, "node", action, &[file]);
     output::say(&told.map_err(|error| explain(&error.to_string(), &socket))?)
 }

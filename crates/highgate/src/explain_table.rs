@@ -48,7 +48,9 @@ impl Table for RulesTable {
 
     fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
         let [sql, user, listener] = arguments else {
-            return Err(format!("`{action}` takes a statement, an account and a listener"));
+            return Err(format!(
+                "`{action}` takes a statement, an account and a listener"
+            ));
         };
         let snapshot = self.shared.snapshot.load_full();
         let listener = listener_of(&snapshot, listener)?;
@@ -64,7 +66,9 @@ impl Table for RulesTable {
             mode: facts.map(|facts| facts.lex_mode()).unwrap_or_default(),
             now: clock::now(),
         };
-        explain(&question, &snapshot).map(|trace| trace.to_string()).map_err(|why| why.to_string())
+        explain(&question, &snapshot)
+            .map(|trace| trace.to_string())
+            .map_err(|why| why.to_string())
     }
 }
 
@@ -73,7 +77,8 @@ fn listener_of(snapshot: &Snapshot, name: &str) -> Result<ListenerName, String> 
     let listeners = &snapshot.policy.listeners;
     if !name.is_empty() {
         let known = listeners.get_key_value(name).map(|(name, _)| name.clone());
-        return known.ok_or_else(|| format!("there is no listener `{name}`; see table `listeners`"));
+        return known
+            .ok_or_else(|| format!("there is no listener `{name}`; see table `listeners`"));
     }
     let mut speaking = listeners
         .iter()

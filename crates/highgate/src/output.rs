@@ -24,7 +24,11 @@ pub(crate) fn write(text: &str) {
 pub(crate) fn width() -> usize {
     const WIDE: usize = 200;
     rustix::termios::tcgetwinsize(std::io::stdout()).map_or(WIDE, |size| {
-        if size.ws_col == 0 { WIDE } else { usize::from(size.ws_col) }
+        if size.ws_col == 0 {
+            WIDE
+        } else {
+            usize::from(size.ws_col)
+        }
     })
 }
 

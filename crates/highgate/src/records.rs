@@ -11,13 +11,15 @@ pub(crate) fn load(store: &RecordsStore) -> Records {
     store
         .all()
         .iter()
-        .filter_map(|(backend, value)| match serde_json::from_value(value.clone()) {
-            Ok(record) => Some((backend.clone(), record)),
-            Err(error) => {
-                tracing::warn!(%backend, "the record of its primary can't be read: {error}");
-                None
-            }
-        })
+        .filter_map(
+            |(backend, value)| match serde_json::from_value(value.clone()) {
+                Ok(record) => Some((backend.clone(), record)),
+                Err(error) => {
+                    tracing::warn!(%backend, "the record of its primary can't be read: {error}");
+                    None
+                }
+            },
+        )
         .collect()
 }
 
@@ -32,7 +34,9 @@ pub(crate) async fn keep(store: RecordsStore, mut changes: watch::Receiver<Arc<R
             if stored.get(backend) == Some(record) {
                 continue;
             }
-            let Ok(value) = serde_json::to_value(record) else { continue };
+            let Ok(value) = serde_json::to_value(record) else {
+                continue;
+            };
             match store.put(backend.clone(), value).await {
                 Ok(()) => {
                     stored.insert(backend.clone(), record.clone());

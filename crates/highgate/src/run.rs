@@ -85,7 +85,10 @@ async fn follow(wired: &Wired, signals: &mut Signals, files: &[PathBuf]) {
 fn put_in_force(wired: &Wired, config: &Arc<highgate_config::Config>) {
     if let Err(error) = wired.node.apply(config) {
         let text = format!("a part of the configuration is not in force: {error}");
-        wired.node.shared().event(Event::new(Severity::Error, Kind::Config, text));
+        wired
+            .node
+            .shared()
+            .event(Event::new(Severity::Error, Kind::Config, text));
     }
 }
 
@@ -96,7 +99,9 @@ async fn reload(wired: &Wired, list: &[PathBuf]) {
         let told = match files::parse(file, wired.alone.node()) {
             Ok(parsed) => {
                 let key = files::key(file);
-                let applied = wired.alone.apply_file(wired.alone.node(), &key, parsed, "SIGHUP");
+                let applied = wired
+                    .alone
+                    .apply_file(wired.alone.node(), &key, parsed, "SIGHUP");
                 match applied.await {
                     Ok(applied) => {
                         for conflict in &applied.conflicts {
@@ -132,7 +137,10 @@ async fn finish(wired: &Wired, signals: &mut Signals) {
     let patience = own.map_or(Duration::from_secs(30), |node| node.drain_timeout);
     wired.serving.send_replace(false);
     let text = format!("draining, for at most {} s", patience.as_secs());
-    wired.node.shared().event(Event::new(Severity::Info, Kind::Lifecycle, text));
+    wired
+        .node
+        .shared()
+        .event(Event::new(Severity::Info, Kind::Lifecycle, text));
     tokio::select! {
         biased;
         _ = signals.next() => tracing::warn!("told again: ending at once"),

@@ -63,14 +63,18 @@ impl Table for ServersTable {
     }
 
     fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
-        let [name, rest @ ..] = arguments else { return Err("which server?".to_owned()) };
+        let [name, rest @ ..] = arguments else {
+            return Err("which server?".to_owned());
+        };
         let server = self.find(name)?;
         let kind = match (action, rest) {
             ("drain", []) => Some(OverrideKind::Drain),
             ("enable", []) => None,
             ("maintenance", []) => Some(OverrideKind::Maintenance),
             ("weight", [weight]) => Some(OverrideKind::Weight(
-                weight.parse().map_err(|_| format!("`{weight}` is no weight"))?,
+                weight
+                    .parse()
+                    .map_err(|_| format!("`{weight}` is no weight"))?,
             )),
             _ => return Err(format!("`{action}` does not take these arguments")),
         };
@@ -115,7 +119,9 @@ impl ServersTable {
         match found.as_slice() {
             [one] => Ok(one.clone()),
             [] => Err(format!("there is no server `{name}`; see table `servers`")),
-            _ => Err(format!("several backends have a server `{name}`: say BACKEND/{name}")),
+            _ => Err(format!(
+                "several backends have a server `{name}`: say BACKEND/{name}"
+            )),
         }
     }
 }

@@ -44,7 +44,13 @@ pub(crate) fn wire(alone: Alone, data_dir: PathBuf, tasks: &LocalTasks) -> anyho
     let node = Arc::new(Node::start(settings).context("cannot start the data workers")?);
     let (stopper, stop) = Stopper::new();
     direct(&alone, &node, tasks, stop);
-    Ok(Wired { alone, node, serving: watch::Sender::new(false), data_dir, stopper })
+    Ok(Wired {
+        alone,
+        node,
+        serving: watch::Sender::new(false),
+        data_dir,
+        stopper,
+    })
 }
 
 /// The director, fed by the control plane, and the store of what it learns.
@@ -69,13 +75,22 @@ impl Wired {
     /// What operators see.
     fn tables(&self) -> Tables {
         let shared = self.node.shared();
-        let mut tables: Vec<Arc<dyn Table>> =
-            vec![Arc::new(NodeTable { alone: self.alone.clone(), shared: shared.clone() })];
+        let mut tables: Vec<Arc<dyn Table>> = vec![Arc::new(NodeTable {
+            alone: self.alone.clone(),
+            shared: shared.clone(),
+        })];
         for table in self.node.tables() {
             let (alone, shared) = (self.alone.clone(), shared.clone());
             tables.push(match table.name() {
-                "rules" => Arc::new(RulesTable { inner: table, shared }),
-                "servers" => Arc::new(ServersTable { inner: table, alone, shared }),
+                "rules" => Arc::new(RulesTable {
+                    inner: table,
+                    shared,
+                }),
+                "servers" => Arc::new(ServersTable {
+                    inner: table,
+                    alone,
+                    shared,
+                }),
                 _ => table,
             });
         }
@@ -85,13 +100,21 @@ impl Wired {
     /// Opens the admin endpoints.
     pub(crate) fn administer(&self, tasks: &LocalTasks) -> anyhow::Result<()> {
         let (_, config) = self.alone.current();
-        let own = config.node.get(self.alone.node()).cloned().unwrap_or_default();
+        let own = config
+            .node
+            .get(self.alone.node())
+            .cloned()
+            .unwrap_or_default();
         let tables = self.tables();
         let accounts = admin_password::accounts(&own.admin.users, &self.data_dir)?;
         let users = Users::fixed(accounts);
         let stop = self.stop();
         self.sql_port(&own, &tables, &users, tasks, stop.clone())?;
-        let site = web::Site { tables, users, serving: self.serving.subscribe() };
+        let site = web::Site {
+            tables,
+            users,
+            serving: self.serving.subscribe(),
+        };
         if let Some(address) = &own.admin.web {
             let (listener, address) = bind(address).context("[admin] web")?;
             tracing::info!(admin = %"web", %address, "listening");
@@ -100,7 +123,11 @@ impl Wired {
         }
         let socket = web::owner_socket(&socket_path(&self.data_dir))
             .context("cannot open the socket for `highgate ctl`")?;
-        tasks.spawn(web::serve(socket, web::router(&site, web::Door::Owner), stop));
+        tasks.spawn(web::serve(
+            socket,
+            web::router(&site, web::Door::Owner),
+            stop,
+        ));
         Ok(())
     }
 
@@ -112,7 +139,9 @@ impl Wired {
         tasks: &LocalTasks,
         stop: Stop,
     ) -> anyhow::Result<()> {
-        let Some(address) = &own.admin.sql else { return Ok(()) };
+        let Some(address) = &own.admin.sql else {
+            return Ok(());
+        };
         let version = env!("CARGO_PKG_VERSION");
         let engine = sql::Engine::start(tables.clone(), version, sql::Limits::default())?;
         let (listener, address) = bind(address).context("[admin] sql")?;
@@ -149,7 +178,9 @@ fn bind(address: &Address) -> anyhow::Result<(tokio::net::TcpListener, std::net:
         Address::Ip(address) => *address,
         Address::Host(host, port) => {
             let mut found = std::net::ToSocketAddrs::to_socket_addrs(&(&**host, *port))?;
-            found.next().with_context(|| format!("{host} has no address"))?
+            found
+                .next()
+                .with_context(|| format!("{host} has no address"))?
         }
         Address::Unix(path) => anyhow::bail!("{} is no TCP address", path.display()),
     };
@@ -160,5 +191,9 @@ fn bind(address: &Address) -> anyhow::Result<(tokio::net::TcpListener, std::net:
 
 fn workers(configured: u32) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if configured == 0 { cores } else { usize::try_from(configured).unwrap_or(cores) }
+    if configured == 0 {
+        cores
+    } else {
+        usize::try_from(configured).unwrap_or(cores)
+    }
 }

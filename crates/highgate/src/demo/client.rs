@@ -76,7 +76,11 @@ impl Client {
             zstd_level: None,
         });
         let stream = BufReader::new(stream);
-        let mut client = Self { stream, capabilities: Capabilities::empty(), packet: Vec::new() };
+        let mut client = Self {
+            stream,
+            capabilities: Capabilities::empty(),
+            packet: Vec::new(),
+        };
         loop {
             let header = client.receive()?;
             match login.packet(header.seq, &client.packet) {
@@ -121,7 +125,9 @@ impl Client {
 
     /// The first row by the names of its columns; empty where there is none.
     pub(super) fn record(&mut self, sql: &str) -> anyhow::Result<BTreeMap<String, String>> {
-        let Answer::Result { columns, rows } = self.query(sql)? else { return Ok(BTreeMap::new()) };
+        let Answer::Result { columns, rows } = self.query(sql)? else {
+            return Ok(BTreeMap::new());
+        };
         let row = rows.into_iter().next().unwrap_or_default();
         let text = |cell: Option<String>| cell.unwrap_or_default();
         Ok(columns.into_iter().zip(row.into_iter().map(text)).collect())
@@ -129,7 +135,11 @@ impl Client {
 
     /// The first column of the first row.
     pub(super) fn value(&mut self, sql: &str) -> anyhow::Result<String> {
-        let row = self.rows(sql)?.into_iter().next().and_then(|row| row.into_iter().next());
+        let row = self
+            .rows(sql)?
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().next());
         row.flatten().with_context(|| format!("no value for {sql}"))
     }
 
@@ -161,7 +171,10 @@ impl Client {
 
     fn refused(&self) -> io::Result<Answer> {
         let err = ErrPacket::parse(&self.packet).map_err(invalid)?;
-        Ok(Answer::Refused { code: err.code, message: err.text() })
+        Ok(Answer::Refused {
+            code: err.code,
+            message: err.text(),
+        })
     }
 
     fn receive(&mut self) -> io::Result<Header> {
@@ -170,7 +183,13 @@ impl Client {
         let header = Header::parse(bytes);
         self.packet.clear();
         let len = u64::from(header.len);
-        if self.stream.by_ref().take(len).read_to_end(&mut self.packet)? as u64 == len {
+        if self
+            .stream
+            .by_ref()
+            .take(len)
+            .read_to_end(&mut self.packet)? as u64
+            == len
+        {
             Ok(header)
         } else {
             Err(io::ErrorKind::UnexpectedEof.into())

@@ -29,9 +29,13 @@ impl Pulse {
         let pulse = Self::default();
         let stopped = pulse.clone();
         tasks::thread("demo-signals", move || {
-            let Ok(runtime) = tasks::local_runtime() else { return };
+            let Ok(runtime) = tasks::local_runtime() else {
+                return;
+            };
             runtime.block_on(async {
-                let Ok(mut signals) = Signals::listen() else { return };
+                let Ok(mut signals) = Signals::listen() else {
+                    return;
+                };
                 loop {
                     signals.next().await;
                     stopped.stop();
@@ -48,10 +52,6 @@ impl Pulse {
         self.inner.1.notify_all();
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        self.inner.0.lock().is_stopped
-    }
-
     /// Waits for `time`, or less when told to stop; whether it goes on.
     pub(super) fn rest(&self, time: Duration) -> bool {
         let until = clock::now() + time;
@@ -66,7 +66,11 @@ impl Pulse {
 
     /// As [`Pulse::rest`]; being told to stop is an error.
     pub(super) fn pause(&self, time: Duration) -> anyhow::Result<()> {
-        if self.rest(time) { Ok(()) } else { bail!("interrupted") }
+        if self.rest(time) {
+            Ok(())
+        } else {
+            bail!("interrupted")
+        }
     }
 
     /// Asks until there is an answer, for at most `patience`.
@@ -81,7 +85,9 @@ impl Pulse {
             match ask() {
                 Ok(answer) => return Ok(answer),
                 Err(error) if clock::now() >= deadline => {
-                    return Err(error.context(format!("waited {} s for {what}", patience.as_secs())));
+                    return Err(
+                        error.context(format!("waited {} s for {what}", patience.as_secs()))
+                    );
                 }
                 Err(_) => self.pause(ASK_AGAIN)?,
             }
@@ -101,6 +107,10 @@ impl Pulse {
         while !state.is_stopped && !state.has_enter {
             self.inner.1.wait(&mut state);
         }
-        if state.is_stopped { bail!("interrupted") } else { Ok(()) }
+        if state.is_stopped {
+            bail!("interrupted")
+        } else {
+            Ok(())
+        }
     }
 }
