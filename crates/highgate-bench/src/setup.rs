@@ -36,7 +36,7 @@ impl Shape {
     pub(crate) fn tcp() -> Self {
         Self {
             mysql: false,
-            server_limit: None,
+            server_limit: Some(12_000),
             tls: None,
             interval: Duration::from_millis(2000),
             monitor: "app",
@@ -233,7 +233,7 @@ fn proxysql_config(
 fn highgate_config(listen: SocketAddr, servers: &[SocketAddr], shape: &Shape) -> String {
     let mode = if shape.mysql { "mysql" } else { "tcp" };
     let mut out = format!(
-        "workers = 1\nadmin = {{ sql = \"off\", web = \"off\" }}\n\n[[listener]]\nname = \"bench\"\n\
+        "workers = 1\nmax_connections = 12000\nadmin = {{ sql = \"off\", web = \"off\" }}\n\n[[listener]]\nname = \"bench\"\n\
          bind = \"{listen}\"\nmode = \"{mode}\"\nbackend = \"bench\"\n"
     );
     if let Some((certificate, key)) = &shape.tls {
