@@ -365,13 +365,12 @@ impl Run<'_> {
             Phase::Command => {
                 client.packets += 1;
                 match (client.packets, head) {
-                    (1, 0xff) => return None,
+                    (1 | 3.., 0xff) => return None,
                     (1, 0x00) => return Some(true),
                     // In the old way the column has an end of its own.
                     (3, 0xfe) if !client.new_eof => {}
                     // Column count and the one column come first; rows of the binary protocol start with 0.
                     (3.., 0xfe) if length < 9 => return Some(true),
-                    (3.., 0xff) => return None,
                     _ => {}
                 }
             }
