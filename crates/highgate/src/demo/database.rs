@@ -103,7 +103,10 @@ impl Programs {
                 "--skip-test-db",
             ])
             .args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M"])
-            .arg(format!("--datadir={}", data.display()));
+            .arg(format!("--datadir={}", data.display()))
+            // A server that starts clears its folder for temporary tables; in a shared one it
+            // would take those of another.
+            .arg(format!("--tmpdir={}", folder.display()));
         if rustix::process::geteuid().is_root() {
             command.arg("--user=root");
         }
