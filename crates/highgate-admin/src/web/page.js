@@ -10,7 +10,7 @@ const PINS_EVERY = 5; // counting them takes all sessions, and nobody waits for 
 
 // Columns a person wants first; a table without one of them is shown without it.
 const FIRST = {
-  servers: ["name", "status", "role", "backend", "reason", "address", "lag_ms", "per_second", "leased", "idle", "queued", "errors", "latency_us"],
+  servers: ["name", "status", "role", "backend", "reason", "address", "lag_ms", "per_second", "opened", "leased", "queued", "lost", "latency_us"],
   sessions: ["id", "user", "listener", "client", "backend", "server", "state", "command", "seconds", "pinned_by"],
   events: ["time", "severity", "kind", "backend", "server", "session", "text"],
 };
@@ -29,7 +29,8 @@ let ticks = 0;
 let pinned = { rows: [] };
 
 async function fetchJson(path) {
-  const answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE), headers: { "X-Highgate": "1" } });
+  // Without the name and password that may stand in the page's own address: fetch refuses these.
+  const answer = await fetch(location.origin + path, { signal: AbortSignal.timeout(PATIENCE), headers: { "X-Highgate": "1" } });
   if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error || `HTTP ${answer.status}`);
   return answer.json();
 }
@@ -71,12 +72,12 @@ async function refresh() {
   ]);
   addRates(servers.rows);
   showNode(node.rows[0] || {});
-  showBanner(servers.rows, listeners.rows);
+  showBanner(servers.rows, listeners.rows, backends.rows);
   drawTopology(at("topology"), listeners.rows, backends.rows, servers.rows);
   showTable("servers", servers.rows, columnsOf("servers", servers), (row) => `${row.backend}/${row.name}`);
   showTable("sessions", sessions.rows, columnsOf("sessions", sessions), (row) => row.id);
   const part = sessions.rows.length < sessions.matched ? `${sessions.rows.length} shown of ` : "";
-  at("session-count").textContent = `${part}${sessions.matched}${filter ? ` that match, ${sessions.total} in all` : ""}`;
+  at("session-count").textContent = `${part}${sessions.matched} ${sessions.matched === 1 ? "session" : "sessions"}${filter ? ` that match, ${sessions.total} in all` : ""}`;
   if (ticks % PINS_EVERY === 0) pinned = await rowsOf("sessions", "?present=pinned_by&limit=5000");
   ticks += 1;
   const pins = countPins(pinned.rows);
@@ -108,7 +109,7 @@ function showNode(node) {
   setText(at("node"), parts.filter(Boolean).join(" · "));
 }
 
-function showBanner(servers, listeners) {
+function showBanner(servers, listeners, backends) {
   const states = servers.map(stateOf);
   const count = (kind) => states.filter((state) => state.kind === kind).length;
   const names = (kind) => servers.filter((_, i) => states[i].kind === kind).map((s) => s.name).slice(0, 6).join(", ");
@@ -121,7 +122,9 @@ function showBanner(servers, listeners) {
   else if (count("off")) [kind, text] = ["warn", `■ ${count("off")} of ${servers.length} servers taken out by an operator: ${names("off")}`];
   const only = states.findIndex((state) => state.kind === kind);
   if (kind !== "ok" && count(kind) === 1 && servers[only].reason) text += ` (${servers[only].reason})`;
-  if (roles && writable.length === 0) [kind, text] = ["bad", `${text}. No primary in service: writes wait or fail`];
+  const stuck = backends.filter((backend) => backend.writes && backend.writes !== "open");
+  if (stuck.length) [kind, text] = ["bad", `✕ ${stuck.map((backend) => `${backend.name}: ${backend.reason}`).join("; ")}`];
+  else if (roles && writable.length === 0) [kind, text] = ["bad", `${text}. No primary in service: writes wait or fail`];
   const banner = at("banner");
   banner.className = `banner ${kind}`;
   setText(banner, text);
@@ -296,7 +299,7 @@ function askFor(source, action, row) {
 
 async function carryOut(source, action, values) {
   try {
-    const answer = await fetch(`/api/v1/tables/${source}/${action}`, {
+    const answer = await fetch(`${location.origin}/api/v1/tables/${source}/${action}`, {
       method: "POST",
       headers: { "Content-Type": "application/json", "X-Highgate": "1" },
       body: JSON.stringify({ arguments: values }),

@@ -48,7 +48,8 @@ function inWords(group) {
 
 function columns(groups, width) {
   const box = Math.min(300, Math.floor(width * 0.27));
-  const x = [0, Math.floor((width - box) / 2), width - box];
+  const wide = Math.min(380, Math.floor(width * 0.34)); // the backend's: its reason is a sentence
+  const x = [0, Math.floor((width - wide) / 2), width - box];
   const parts = [];
   let y = 4;
   for (const group of groups) {
@@ -65,11 +66,11 @@ function columns(groups, width) {
     });
     group.servers.forEach((server, i) => {
       const own = spread(i, group.servers.length);
-      parts.push(edge(x[1] + box, middle, x[2], own, stateOf(server).kind, server.per_second));
+      parts.push(edge(x[1] + wide, middle, x[2], own, stateOf(server).kind, server.per_second));
       nodes.push(serverBox(server, x[2], own - 27, box));
-      if (typeof server.per_second === "number") nodes.push(tag((x[1] + box + x[2]) / 2 + 8, (own + middle * 0.35 + own * 0.65) / 2 , `${thousands(server.per_second)}/s`));
+      if (typeof server.per_second === "number") nodes.push(tag((x[1] + wide + x[2]) / 2 + 8, (own + middle * 0.35 + own * 0.65) / 2 , `${thousands(server.per_second)}/s`));
     });
-    if (group.row) nodes.push(backendBox(group.row, x[1], middle - 27, box));
+    if (group.row) nodes.push(backendBox(group.row, x[1], middle - 27, wide));
     parts.push(...nodes);
     y += height + 14;
   }
@@ -110,7 +111,9 @@ function listenerBox(listener, x, y, width, right = "") {
 
 function backendBox(backend, x, y, width) {
   const second = backend.reason || [backend.topology, backend.primary && `primary ${backend.primary}`, backend.writes && `writes ${backend.writes}`].filter(Boolean).join(" · ");
-  return node(x, y, width, /refus|wait|no_primary|none/i.test(backend.writes ?? "") ? "warn" : "", [[backend.name, "name"]], [[second, "soft"]]);
+  const group = node(x, y, width, /refus|wait|no_primary|none/i.test(backend.writes ?? "") ? "bad" : "", [[backend.name, "name"]], [[second, "soft"]]);
+  group.append(title(second));
+  return group;
 }
 
 function serverBox(server, x, y, width, right = "") {
