@@ -39,12 +39,12 @@ pub fn outcome_unknown() -> Answer {
 }
 
 /// What Highgate answers by itself, without a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnAnswer {
     /// A row with a number.
     Number {
-        /// The column's name as the server would write it.
-        column: &'static str,
+        /// The column's name as the server would write it: as the client wrote it, or its alias.
+        column: Box<str>,
         /// The value, signed.
         value: i64,
         /// Whether the column is unsigned.

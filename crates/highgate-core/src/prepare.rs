@@ -199,6 +199,9 @@ fn rest(
     own: bool,
     steps: &mut Vec<Step>,
 ) -> Result<(), Unfit> {
+    if conn.track_again {
+        steps.push(Step::Track);
+    }
     if !Arc::ptr_eq(&conn.profile, &state.profile) || conn.schema_unknown {
         let before = steps.len();
         render::profile(conn, &conn.profile, &state.profile, steps)?;
@@ -239,7 +242,7 @@ pub fn applied(conn: &mut ConnState, step: &Step) {
         Step::Set { becomes, .. } => conn.profile = Arc::clone(becomes),
         Step::SetLastInsertId(id) => conn.last_insert_id = Some(*id),
         Step::SetTransaction(_) => conn.dirt.insert(PinCause::NextTransaction),
-        Step::Track => conn.tracks = true,
+        Step::Track => (conn.tracks, conn.track_again) = (true, false),
     }
 }
 

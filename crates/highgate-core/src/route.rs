@@ -268,9 +268,7 @@ fn without_server<'a>(
             };
             return Some((to, Reason::Known));
         }
-        CommandKind::ResetConnection | CommandKind::StmtReset if view.holds.is_none() => {
-            return known(OwnAnswer::Ok);
-        }
+        CommandKind::ResetConnection if view.holds.is_none() => return known(OwnAnswer::Ok),
         CommandKind::SetOption { .. } => return known(OwnAnswer::Eof),
         CommandKind::Other(code) => return refuse(RouteRefused::UnknownCommand { code }),
         _ => {}
@@ -283,6 +281,9 @@ fn without_server<'a>(
         return refuse(RouteRefused::UnknownStatement {
             id: facts.statement.unwrap_or_default(),
         });
+    }
+    if facts.command == CommandKind::StmtReset && view.holds.is_none() {
+        return known(OwnAnswer::Ok);
     }
     let rule = Reason::Rule(view.rules.last().unwrap_or_default());
     if let Some(text) = view.rules.error_msg.as_deref() {

@@ -17,7 +17,7 @@ use crate::{
     state::{SessionState, Shape},
 };
 
-pub use effects::{changed_user, reset, unanswered};
+pub use effects::{answered, changed_user, refused, reset, unanswered};
 pub(crate) use effects::{failed, succeeded};
 
 /// Which command a client sent.
@@ -163,7 +163,10 @@ impl<'a> CommandFacts<'a> {
         self.shape.effects.contains(Effects::SESSION_STATE)
             || matches!(
                 self.shape.kind,
-                StatementKind::Insert | StatementKind::Replace | StatementKind::Set
+                StatementKind::Insert
+                    | StatementKind::Load
+                    | StatementKind::Replace
+                    | StatementKind::Set
             )
     }
 

@@ -2,12 +2,12 @@
 //!
 //! `TWIN_SECONDS` makes the runs longer, `TWIN_SEED` repeats one.
 
-#[path = "client/raw.rs"]
-mod raw;
 #[path = "twin/pair.rs"]
 mod pair;
 #[path = "twin/random.rs"]
 mod random;
+#[path = "client/raw.rs"]
+mod raw;
 #[path = "twin/statements.rs"]
 mod statements;
 
@@ -25,13 +25,26 @@ const STEPS: usize = 1500;
 
 /// Highgate's own word that no connection came free: the statement was not run.
 fn is_queue_refusal(parts: &[Part]) -> bool {
-    matches!(parts, [Part::Err { code: 1040 | 1203 | 1226, .. }])
+    matches!(
+        parts,
+        [Part::Err {
+            code: 1040 | 1203 | 1226,
+            ..
+        }]
+    )
 }
 
 fn server() -> anyhow::Result<MariaDb> {
     // Nobody waits for anybody: a lock that is held is an error at once, on both sides.
-    let args = ["--innodb-lock-wait-timeout=0", "--lock-wait-timeout=0", "--log-bin-trust-function-creators=1"];
-    let options = MariaDbOptions { args: args.map(str::to_owned).to_vec(), ..Default::default() };
+    let args = [
+        "--innodb-lock-wait-timeout=0",
+        "--lock-wait-timeout=0",
+        "--log-bin-trust-function-creators=1",
+    ];
+    let options = MariaDbOptions {
+        args: args.map(str::to_owned).to_vec(),
+        ..Default::default()
+    };
     let server = MariaDb::start_with(options)?;
     for statement in statements::SETUP {
         server.sql(statement)?;
@@ -96,7 +109,11 @@ fn next(random: &mut Random, twin: &mut Twin) -> Action {
                 bound.clear();
             }
             twin.bound[slot] = None;
-            Action::LongData(slot, u16::try_from(at).unwrap(), format!("long{}", random.below(9)))
+            Action::LongData(
+                slot,
+                u16::try_from(at).unwrap(),
+                format!("long{}", random.below(9)),
+            )
         }
         (4, Some(_)) if random.one_in(2) => {
             twin.slots[slot] = None;
@@ -112,8 +129,8 @@ fn next(random: &mut Random, twin: &mut Twin) -> Action {
                 Action::ChangeUser
             }
             2 => Action::Ping,
-            3 => Action::FieldList(random.pick(&["t", "u", "nowhere", "d1"])),
-            4 => Action::InitDb(random.pick(&["shop", "other", "nowhere"])),
+            3 => Action::FieldList(*random.pick::<&str>(&["t", "u", "nowhere", "d1"])),
+            4 => Action::InitDb(*random.pick::<&str>(&["shop", "other", "nowhere"])),
             5 => Action::Reset(slot),
             6..=8 => Action::Fetch(slot, 2),
             _ => prepare(random, twin, slot),
@@ -140,15 +157,30 @@ fn execute(random: &mut Random, twin: &mut Twin, slot: usize, kinds: &str) -> Ac
     // Without types the values must be of the kinds that were bound before.
     if let (Some(bound), true) = (&twin.bound[slot], random.one_in(3)) {
         let params = bound.clone();
-        return Action::Execute { slot, params, with_types: false, cursor };
+        return Action::Execute {
+            slot,
+            params,
+            with_types: false,
+            cursor,
+        };
     }
     let params: Vec<Param> = kinds.chars().map(|kind| param(random, kind)).collect();
     twin.bound[slot] = Some(params.clone());
-    Action::Execute { slot, params, with_types: true, cursor }
+    Action::Execute {
+        slot,
+        params,
+        with_types: true,
+        cursor,
+    }
 }
 
 /// Runs one seed; gives the number of commands.
-fn interleave(through: std::net::SocketAddr, direct: std::net::SocketAddr, seed: u64, steps: usize) -> usize {
+fn interleave(
+    through: std::net::SocketAddr,
+    direct: std::net::SocketAddr,
+    seed: u64,
+    steps: usize,
+) -> usize {
     let mut random = Random::new(seed);
     let mut capabilities = raw::USUAL;
     if random.one_in(2) {
@@ -186,11 +218,22 @@ fn interleave(through: std::net::SocketAddr, direct: std::net::SocketAddr, seed:
         let expected = run(&mut twins[at], &action, seed, step, false);
         if found != expected {
             let twin = &twins[at];
-            let from = twin.trace.len().saturating_sub(40);
+            let from = twin.trace.len().saturating_sub(14);
             for (step, action) in &twin.trace[from..] {
                 eprintln!("  {step}: {action:?}");
             }
-            panic!("seed {seed}, step {step}, session {at}, {action:?}:\n through {found:?}\n direct  {expected:?}");
+            let text = format!(
+                "seed {seed}, step {step}, session {at}, {action:?}:\n through {found:?}\n direct  {expected:?}"
+            );
+            if std::env::var_os("TWIN_COLLECT").is_none() {
+                panic!("{text}");
+            }
+            eprintln!("DIFFERENCE {text}");
+            let twin = &mut twins[at];
+            twin.slots = [None; SLOTS];
+            twin.trace.clear();
+            run(twin, &Action::ResetConnection, seed, step, true);
+            run(twin, &Action::ResetConnection, seed, step, false);
         }
     }
     eprintln!("seed {seed}: {steps} commands, {refusals} times no connection was free");
@@ -198,7 +241,11 @@ fn interleave(through: std::net::SocketAddr, direct: std::net::SocketAddr, seed:
 }
 
 fn run(twin: &mut Twin, action: &Action, seed: u64, step: usize, through: bool) -> Vec<Part> {
-    let side = if through { &mut twin.through } else { &mut twin.direct };
+    let side = if through {
+        &mut twin.through
+    } else {
+        &mut twin.direct
+    };
     side.run(action).unwrap_or_else(|error| {
         for (step, action) in twin.trace.iter().rev().take(30).rev() {
             eprintln!("  {step}: {action:?}");
@@ -208,7 +255,9 @@ fn run(twin: &mut Twin, action: &Action, seed: u64, step: usize, through: bool) 
 }
 
 fn seconds(default: u64) -> Duration {
-    let given = std::env::var("TWIN_SECONDS").ok().and_then(|text| text.parse().ok());
+    let given = std::env::var("TWIN_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     Duration::from_secs(given.unwrap_or(default))
 }
 
@@ -218,14 +267,17 @@ fn sessions_that_share_connections_see_what_they_see_alone() {
         eprintln!("MariaDB is not installed");
         return;
     }
-    let one = std::env::var("TWIN_SEED").ok().and_then(|text| text.parse::<u64>().ok());
+    let one = std::env::var("TWIN_SEED")
+        .ok()
+        .and_then(|text| text.parse::<u64>().ok());
     let until = wait::Deadline::after(seconds(20));
     let mut commands = 0;
     let mut seed = one.unwrap_or(1);
     loop {
         let (shared, alone) = (server().unwrap(), server().unwrap());
         let highgate =
-            HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &config(shared.port(), 1, 4)).unwrap();
+            HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &config(shared.port(), 1, 4))
+                .unwrap();
         let through = highgate.listener("shop").unwrap();
         commands += interleave(through, alone.addr(), seed, STEPS);
         seed += 1;

@@ -6,7 +6,7 @@ use crate::{
     track::{CommandFacts, CommandKind},
 };
 
-/// The answer to `SELECT FUNCTION()` in its plain form, where the session knows it.
+/// The answer to `SELECT FUNCTION() [[AS] alias]`, where the session knows it.
 ///
 /// Quirk: CONNECTION_ID() within a longer statement is answered by the server, with its own id.
 #[must_use]
@@ -19,54 +19,82 @@ pub fn own_answer(
         return None;
     }
     let text = facts.text.filter(|text| text.len() <= LONGEST)?;
-    let asks = |function: &str| is_plain_call(text, function.as_bytes());
-    let (column, value, unsigned) = if asks("CONNECTION_ID") {
-        ("CONNECTION_ID()", Some(i64::from(session_id)), true)
-    } else if asks("LAST_INSERT_ID") {
-        let LastInsertId::Known(id) = state.last_insert_id else {
-            return None;
-        };
-        ("LAST_INSERT_ID()", i64::try_from(id).ok(), true)
-    } else if asks("FOUND_ROWS") {
-        (
-            "FOUND_ROWS()",
-            state.found_rows.and_then(|rows| i64::try_from(rows).ok()),
-            false,
-        )
-    } else if asks("ROW_COUNT") {
-        ("ROW_COUNT()", state.row_count, false)
-    } else {
-        return None;
+    let (asked, column) = question(text)?;
+    let (value, unsigned) = match asked {
+        Asked::ConnectionId => (i64::from(session_id), true),
+        Asked::FoundRows => (i64::try_from(state.found_rows?).ok()?, false),
+        Asked::LastInsertId => match state.last_insert_id {
+            LastInsertId::Known(id) => (i64::try_from(id).ok()?, true),
+            LastInsertId::Doubtful { .. } | LastInsertId::OnConnection => return None,
+        },
+        Asked::RowCount => (state.row_count?, false),
     };
-    value.map(|value| OwnAnswer::Number {
-        column,
+    Some(OwnAnswer::Number {
+        column: column.into(),
         value,
         unsigned,
     })
 }
 
-/// `SELECT LAST_INSERT_ID();` with some blanks.
-const LONGEST: usize = 40;
+/// `SELECT LAST_INSERT_ID() AS something;` with some blanks.
+const LONGEST: usize = 80;
 
-fn is_plain_call(text: &[u8], function: &[u8]) -> bool {
-    let word = |text: &[u8], word: &[u8]| -> Option<usize> {
-        let start = text.get(..word.len())?;
-        start.eq_ignore_ascii_case(word).then_some(word.len())
+/// What a plain question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    ConnectionId,
+    FoundRows,
+    LastInsertId,
+    RowCount,
+}
+
+const QUESTIONS: [(&str, Asked); 5] = [
+    ("CONNECTION_ID", Asked::ConnectionId),
+    ("FOUND_ROWS", Asked::FoundRows),
+    ("LAST_INSERT_ID", Asked::LastInsertId),
+    ("ROW_COUNT", Asked::RowCount),
+    ("@@PSEUDO_THREAD_ID", Asked::ConnectionId),
+];
+
+/// What a text asks for, and the name of the column.
+fn question(text: &[u8]) -> Option<(Asked, &str)> {
+    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
+    let text = text.strip_suffix(';').unwrap_or(text).trim_ascii_end();
+    let rest = after_word(text, "SELECT")?;
+    if !rest.starts_with(|c: char| c.is_ascii_whitespace()) {
+        return None;
+    }
+    let expression = rest.trim_ascii_start();
+    let (asked, rest) = QUESTIONS
+        .iter()
+        .find_map(|(name, asked)| Some((*asked, after_word(expression, name)?)))?;
+    let rest = if expression.starts_with('@') {
+        rest
+    } else {
+        rest.strip_prefix('(')?.trim_ascii_start().strip_prefix(')')?
     };
-    let text = text.trim_ascii();
-    let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
-    let Some(rest) = word(text, b"SELECT").and_then(|end| text.get(end..)) else {
-        return false;
-    };
-    if !rest.first().is_some_and(u8::is_ascii_whitespace) {
-        return false;
+    let written = expression.get(..expression.len() - rest.len())?;
+    if rest.is_empty() {
+        return Some((asked, written));
+    }
+    if !rest.starts_with(|c: char| c.is_ascii_whitespace()) {
+        return None;
     }
     let rest = rest.trim_ascii_start();
-    let Some(rest) = word(rest, function).and_then(|end| rest.get(end..)) else {
-        return false;
-    };
-    let Some(rest) = rest.strip_prefix(b"(") else {
-        return false;
-    };
-    rest.trim_ascii_start() == b")"
+    // Without AS, any word could be one of the language: only what follows AS is taken for a name.
+    let alias = after_word(rest, "AS")?;
+    let alias = alias.strip_prefix(|c: char| c.is_ascii_whitespace())?.trim_ascii();
+    let bare = alias
+        .strip_prefix('`')
+        .and_then(|inside| inside.strip_suffix('`'))
+        .unwrap_or(alias);
+    let plain = bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let named = plain && bare.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    named.then_some((asked, bare))
+}
+
+/// What follows a word, whatever its case.
+fn after_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
+    let start = text.get(..word.len())?;
+    start.eq_ignore_ascii_case(word).then(|| text.get(word.len()..))?
 }

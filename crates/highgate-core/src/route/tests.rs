@@ -23,9 +23,9 @@ fn plain_questions_are_answered_from_the_session() {
         };
         own_answer(&state, &facts, 77)
     };
-    let number = |column, value, unsigned| {
+    let number = |column: &str, value, unsigned| {
         Some(OwnAnswer::Number {
-            column,
+            column: column.into(),
             value,
             unsigned,
         })
@@ -36,13 +36,22 @@ fn plain_questions_are_answered_from_the_session() {
     );
     assert_eq!(
         ask(" select  last_insert_id( ) ; "),
-        number("LAST_INSERT_ID()", 9, true)
+        number("last_insert_id( )", 9, true)
+    );
+    assert_eq!(ask("SELECT LAST_INSERT_ID() AS id"), number("id", 9, true));
+    assert_eq!(ask("SELECT CONNECTION_ID() as `my id`"), None);
+    assert_eq!(
+        ask("select @@pseudo_thread_id"),
+        number("@@pseudo_thread_id", 77, true)
     );
     assert_eq!(ask("SELECT ROW_COUNT()"), number("ROW_COUNT()", 0, false));
     for text in [
         "SELECT CONNECTION_ID(), 1",
         "SELECTCONNECTION_ID()",
         "SELECT LAST_INSERT_ID(5)",
+        "SELECT LAST_INSERT_ID() FROM t",
+        "SELECT LAST_INSERT_ID() LIMIT 0",
+        "SELECT ROW_COUNT ()",
     ] {
         assert_eq!(ask(text), None, "{text}");
     }
@@ -77,7 +86,8 @@ fn reads_go_to_replicas_and_doubt_to_the_primary() {
             Effects::BEGINS_TRANSACTION,
             Role::Replica,
         ),
-        (StatementKind::Set, Effects::SESSION_STATE, Role::Any),
+        // Without its text, a SET may be one that binds.
+        (StatementKind::Set, Effects::SESSION_STATE, Role::Primary),
         (
             StatementKind::Set,
             Effects::SESSION_STATE | Effects::ADMINISTRATION,
@@ -91,6 +101,18 @@ fn reads_go_to_replicas_and_doubt_to_the_primary() {
             "{kind:?} {effects:?}"
         );
     }
+}
+
+#[test]
+fn a_set_that_can_be_repeated_runs_anywhere() {
+    let state = SessionState::new(0, "app", None, 45);
+    let of = |text: &'static str| CommandFacts {
+        text: Some(text.as_bytes()),
+        ..facts(StatementKind::Set, Effects::SESSION_STATE)
+    };
+    assert_eq!(classify(&state, &of("SET sql_mode = ''")).0, Role::Any);
+    let binds = of("SET @x = (SELECT MAX(id) FROM t)");
+    assert_eq!(classify(&state, &binds).0, Role::Primary);
 }
 
 #[test]

@@ -6,13 +6,15 @@
 //! answer's id, it was generated. Otherwise the session keeps its connection, and the driver asks it
 //! (`SELECT LAST_INSERT_ID()`, [`super::captured`]) when the value is read or the connection wanted.
 
+mod values;
+
 use highgate_mysql::sql::{Effects, StatementKind};
 
 use super::Outcome;
 use crate::{
     pins::PinCause,
     state::{ConnState, LastInsertId, SessionState},
-    track::CommandFacts,
+    track::{CommandFacts, CommandKind},
 };
 
 /// Follows LAST_INSERT_ID() through a command that ended well.
@@ -77,27 +79,31 @@ pub(crate) fn may_be_written(facts: &CommandFacts<'_>, id: u64) -> bool {
     if facts.shape.kind == StatementKind::Load || facts.mode.unsafe_charset {
         return true;
     }
-    let params = facts.shape.effects.contains(Effects::HAS_PLACEHOLDER);
-    if params && facts.statement.is_some() {
-        // The values stand in the packet, in binary form; they are not read here.
-        return true;
-    }
-    may_stand_in(text, id, facts.mode.no_backslash_escapes)
-}
-
-/// Whether an INSERT's text may write `id`: it has such a literal, or anything but plain literals.
-fn may_stand_in(text: &[u8], id: u64, plain_backslash: bool) -> bool {
-    let Some(mut rest) = after_values(text) else {
+    let backslash = facts.mode.no_backslash_escapes;
+    let bound = facts.shape.effects.contains(Effects::HAS_PLACEHOLDER) && facts.statement.is_some();
+    let Some(placeholders) = may_stand_in(text, id, backslash) else {
         return true;
     };
+    match (bound, facts.values) {
+        (false, _) => placeholders > 0,
+        (true, Some(packet)) if facts.command == CommandKind::StmtExecute => {
+            values::may_hold(packet, placeholders, id)
+        }
+        (true, _) => true,
+    }
+}
+
+/// `None` where an INSERT's text may write `id`: it has such a literal, or anything but plain literals
+/// and placeholders; else the number of placeholders.
+fn may_stand_in(text: &[u8], id: u64, plain_backslash: bool) -> Option<usize> {
+    let mut rest = after_values(text)?;
+    let mut placeholders = 0;
     while let Some((&byte, tail)) = rest.split_first() {
         rest = match byte {
             b'\'' | b'"' => {
-                let Some((literal, after)) = string(rest, byte, plain_backslash) else {
-                    return true;
-                };
+                let (literal, after) = string(rest, byte, plain_backslash)?;
                 if reads_as(literal, id) {
-                    return true;
+                    return None;
                 }
                 after
             }
@@ -108,7 +114,7 @@ fn may_stand_in(text: &[u8], id: u64, plain_backslash: bool) -> bool {
                     .unwrap_or(rest.len());
                 let (number, after) = rest.split_at(end);
                 if reads_as(number, id) {
-                    return true;
+                    return None;
                 }
                 after
             }
@@ -130,16 +136,20 @@ fn may_stand_in(text: &[u8], id: u64, plain_backslash: bool) -> bool {
                 .any(|known| word.eq_ignore_ascii_case(known))
                     || (id <= 1 && word.len() <= 5 && !word.eq_ignore_ascii_case(b"NULL"))
                 {
-                    return true;
+                    return None;
                 }
                 after
             }
+            b'?' => {
+                placeholders += 1;
+                tail
+            }
             b'(' | b')' | b',' | b';' => tail,
             byte if byte.is_ascii_whitespace() => tail,
-            _ => return true,
+            _ => return None,
         };
     }
-    false
+    Some(placeholders)
 }
 
 const fn is_number(byte: u8) -> bool {
@@ -233,7 +243,7 @@ mod tests {
             "INSERT INTO t VALUES (DEFAULT, now(), '')",
             "INSERT INTO t2 VALUES ('2026-01-01 10:00:00')",
         ] {
-            assert!(!may_stand_in(text.as_bytes(), 7, false), "{text}");
+            assert_eq!(may_stand_in(text.as_bytes(), 7, false), Some(0), "{text}");
         }
     }
 
@@ -250,7 +260,6 @@ mod tests {
             "INSERT INTO t (id) VALUES (3+4)",
             "INSERT INTO t (id) VALUES (LENGTH('abcdefg'))",
             "INSERT INTO t (id) VALUES (@x)",
-            "INSERT INTO t (id) VALUES (?)",
             "INSERT INTO t SET id = 7",
             "INSERT INTO t SELECT * FROM u",
             "INSERT INTO t (id) VALUES (1) ON DUPLICATE KEY UPDATE a = 2",
@@ -259,13 +268,22 @@ mod tests {
             "INSERT INTO t (id) VALUES (x'07')",
             "INSERT INTO t (id) VALUES ('open",
         ] {
-            assert!(may_stand_in(text.as_bytes(), 7, false), "{text}");
+            assert_eq!(may_stand_in(text.as_bytes(), 7, false), None, "{text}");
         }
     }
 
     #[test]
     fn truth_values_are_numbers() {
-        assert!(may_stand_in(b"INSERT INTO t VALUES (TRUE)", 1, false));
-        assert!(!may_stand_in(b"INSERT INTO t VALUES (TRUE)", 2, false));
+        assert_eq!(may_stand_in(b"INSERT INTO t VALUES (TRUE)", 1, false), None);
+        assert_eq!(
+            may_stand_in(b"INSERT INTO t VALUES (TRUE)", 2, false),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn placeholders_are_counted() {
+        let text = b"INSERT INTO t (a, b) VALUES (?, 'x'), (?, '?')";
+        assert_eq!(may_stand_in(text, 7, false), Some(2));
     }
 }

@@ -47,6 +47,17 @@ impl Charset {
         }
     }
 
+    /// After COM_RESET_CONNECTION of a session that logged in with that collation.
+    ///
+    /// Quirk: MariaDB goes back to the login's charset, MySQL to its own defaults.
+    #[must_use]
+    pub const fn after_reset(login: u16, flavor: Flavor) -> Self {
+        match flavor {
+            Flavor::MariaDb => Self::Login(login),
+            _ => Self::ServerDefault,
+        }
+    }
+
     /// The same, with every part spelt out; `None` if the login's collation id is not known here.
     #[must_use]
     pub fn spelt(&self, flavor: Flavor) -> Option<Self> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use highgate_mysql::sql::Flavor;
 
-use super::Profile;
+use super::{Charset, Profile};
 use crate::pins::PinSet;
 
 /// Prepared statements kept on one server connection.
@@ -21,6 +21,10 @@ pub struct ConnState {
     pub trusts_status: bool,
     /// Its OK packets report changes of session state.
     pub tracks: bool,
+    /// They did until a reset: it is to be turned on again.
+    pub track_again: bool,
+    /// The collation it was opened with.
+    pub login_collation: u16,
     /// `SET x = DEFAULT` gives what a fresh login would have: no `init_connect`.
     pub default_is_login: bool,
     /// What was applied to it.
@@ -59,6 +63,8 @@ impl ConnState {
             flavor,
             trusts_status: !matches!(flavor, Flavor::StarRocks | Flavor::Unknown),
             tracks: false,
+            track_again: false,
+            login_collation: collation,
             default_is_login: true,
             profile: Arc::new(Profile::new(collation, schema)),
             last_insert_id: Some(0),
@@ -74,16 +80,19 @@ impl ConnState {
         let schema = self.profile.schema.clone();
         self.profile = Arc::new(Profile {
             schema,
+            charset: Charset::after_reset(self.login_collation, self.flavor),
             ..Profile::default()
         });
         self.last_insert_id = Some(0);
         self.statements.clear();
         self.dirt = PinSet::EMPTY;
+        self.track_again |= self.tracks;
         self.tracks = false;
     }
 
     /// After COM_CHANGE_USER with that collation and schema.
     pub fn was_changed(&mut self, collation: u16, schema: Option<&str>) {
+        self.login_collation = collation;
         self.was_reset();
         self.profile = Arc::new(Profile::new(collation, schema));
         self.schema_unknown = false;

@@ -20,6 +20,8 @@ pub struct SessionState {
     pub capabilities: u64,
     /// The account that logged in.
     pub user: Box<str>,
+    /// The collation of the login, which some servers go back to with a reset.
+    pub login_collation: u16,
     /// Schema, charset and variables to be brought to any connection it uses.
     pub profile: Arc<Profile>,
     /// Whether autocommit is on, as far as known.
@@ -94,6 +96,7 @@ impl SessionState {
             version: STATE_VERSION,
             capabilities,
             user: user.into(),
+            login_collation: collation,
             profile: Arc::new(Profile::new(collation, schema)),
             autocommit: true,
             transaction: Transaction::default(),

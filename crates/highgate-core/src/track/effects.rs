@@ -3,14 +3,15 @@
 use highgate_mysql::{
     StatusFlags,
     reply::{StateChange, StateChanges},
-    sql::{Effects, StatementKind},
+    sql::{Effects, Flavor, StatementKind},
 };
 
 use super::{CommandFacts, CommandKind, set};
 use crate::{
+    answer::OwnAnswer,
     pins::{PinCause, PinSet},
     settle::Outcome,
-    state::{ConnState, Profile, SessionState},
+    state::{Charset, ConnState, Profile, SessionState},
 };
 
 /// Records what the server accepted.
@@ -24,29 +25,36 @@ pub(crate) fn succeeded(
         CommandKind::BinlogDump | CommandKind::RegisterReplica => {
             state.pins.insert(PinCause::BinlogDump);
         }
-        CommandKind::InitDb => use_schema(state, facts.text),
+        CommandKind::InitDb => {
+            state.row_count = Some(0);
+            use_schema(state, facts.text);
+        }
         CommandKind::Query | CommandKind::StmtBulkExecute | CommandKind::StmtExecute => {
             statement_ran(state, facts, outcome);
             ran(state, conn, facts, outcome);
         }
         CommandKind::ResetConnection => {
-            reset(state);
+            reset(state, conn.flavor);
             conn.was_reset();
         }
         CommandKind::SetOption { multi_statements } => set_option(state, multi_statements),
+        CommandKind::FieldList => state.row_count = Some(-1),
         CommandKind::StmtFetch => {
+            state.row_count = Some(-1);
             let read = outcome
                 .status
                 .is_some_and(|s| s.contains(StatusFlags::LAST_ROW_SENT));
             statement(state, facts, |statement| statement.cursor &= !read);
         }
-        CommandKind::StmtReset => statement(state, facts, |statement| {
-            statement.long_data = false;
-            statement.cursor = false;
-        }),
+        CommandKind::StmtReset => {
+            state.row_count = Some(0);
+            statement(state, facts, |statement| {
+                statement.long_data = false;
+                statement.cursor = false;
+            });
+        }
         CommandKind::Other(_) => state.pins.insert(PinCause::SessionUnknown),
         CommandKind::ChangeUser
-        | CommandKind::FieldList
         | CommandKind::Ping
         | CommandKind::ProcessKill(_)
         | CommandKind::Quit
@@ -71,12 +79,30 @@ pub fn unanswered(state: &mut SessionState, facts: &CommandFacts<'_>) {
     }
 }
 
+/// Records what Highgate answered by itself, as a server would.
+pub fn answered(state: &mut SessionState, answer: &OwnAnswer) {
+    match answer {
+        OwnAnswer::Number { .. } => {
+            state.found_rows = Some(1);
+            state.row_count = Some(-1);
+        }
+        OwnAnswer::Ok => state.row_count = Some(0),
+        OwnAnswer::Eof => state.row_count = Some(-1),
+        OwnAnswer::Silence | OwnAnswer::Statistics => {}
+    }
+}
+
+/// Records that Highgate answered with an error.
+pub const fn refused(state: &mut SessionState) {
+    state.row_count = Some(-1);
+}
+
 /// Records a command that the server answered with an error.
 pub(crate) fn failed(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<'_>) {
+    state.row_count = Some(-1);
     if !facts.command.runs() {
         return;
     }
-    state.row_count = Some(-1);
     // SHOW WARNINGS shows the error as well.
     state.warnings = outcome.warnings;
     state.pins.insert(PinCause::Warnings);
@@ -142,13 +168,15 @@ fn only_if_done() -> PinSet {
 
 /// COM_CHANGE_USER was accepted: another login on the same connection.
 pub fn changed_user(state: &mut SessionState, user: &str, schema: Option<&str>, collation: u16) {
-    reset(state);
+    reset(state, Flavor::Unknown);
+    state.login_collation = collation;
     state.user = user.into();
     state.profile = std::sync::Arc::new(Profile::new(collation, schema));
 }
 
 /// COM_RESET_CONNECTION was accepted: what is left is what a reset does not touch.
-pub fn reset(state: &mut SessionState) {
+pub fn reset(state: &mut SessionState, flavor: Flavor) {
+    let charset = Charset::after_reset(state.login_collation, flavor);
     let schema = state.profile.schema.clone();
     let kept: PinSet = [
         PinCause::Passthrough,
@@ -158,10 +186,11 @@ pub fn reset(state: &mut SessionState) {
     .into_iter()
     .filter(|cause| state.pins.contains(*cause))
     .collect();
-    let fresh = SessionState::new(state.capabilities, &state.user, None, 0);
+    let fresh = SessionState::new(state.capabilities, &state.user, None, state.login_collation);
     *state = SessionState {
         profile: std::sync::Arc::new(Profile {
             schema,
+            charset,
             ..Profile::default()
         }),
         pins: kept,

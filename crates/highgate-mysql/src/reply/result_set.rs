@@ -17,15 +17,31 @@ pub struct Column<'a> {
     pub name: &'a str,
     /// Its type, see [`column_type`].
     pub kind: u8,
+    /// Flags: 1 not null, 32 unsigned, 128 binary.
+    pub flags: u16,
+    /// The longest value in characters.
+    pub length: u32,
 }
 
 impl<'a> Column<'a> {
+    /// A column of that type.
+    #[must_use]
+    pub const fn of(name: &'a str, kind: u8) -> Self {
+        let plain = match kind {
+            column_type::VAR_STRING | column_type::STRING => Self::text(name),
+            _ => Self::integer(name),
+        };
+        Self { kind, ..plain }
+    }
+
     /// A column of texts.
     #[must_use]
     pub const fn text(name: &'a str) -> Self {
         Self {
             name,
             kind: column_type::VAR_STRING,
+            flags: 0,
+            length: 1024,
         }
     }
 
@@ -35,6 +51,8 @@ impl<'a> Column<'a> {
         Self {
             name,
             kind: column_type::LONGLONG,
+            flags: 0,
+            length: 21,
         }
     }
 }
@@ -134,9 +152,9 @@ fn definition<'a>(column: &Column<'a>) -> ColumnDefinition<'a> {
         org_name: &[],
         extended: &[],
         collation: if is_text { UTF8MB4 } else { BINARY },
-        length: if is_text { 1024 } else { 21 },
+        length: column.length,
         kind: column.kind,
-        flags: 0,
+        flags: column.flags,
         decimals: 0,
         default: None,
     }

@@ -44,10 +44,15 @@ pub(crate) fn number(
     status: StatusFlags,
     column: &str,
     value: i64,
+    unsigned: bool,
     seq: u8,
 ) -> Vec<u8> {
+    // Not null, binary; as servers describe their functions.
+    const FLAGS: u16 = 1 | 128;
+    const UNSIGNED: u16 = 32;
     let mut packet = Vec::new();
-    let columns = [Column::integer(column)];
+    let flags = if unsigned { FLAGS | UNSIGNED } else { FLAGS };
+    let columns = [Column { flags, ..Column::integer(column) }];
     let mut writer = ResultSetWriter::begin(&mut packet, seq, capabilities, status, &columns);
     writer.text_row([value.to_string().as_str()]);
     writer.finish();

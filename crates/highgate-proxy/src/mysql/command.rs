@@ -19,7 +19,7 @@ use highgate_mysql::{
     command::{Command, query_text},
     error_code,
     packet::HEADER_LEN,
-    sql::{self, Hint, KillScope, Scratch},
+    sql::{self, Hint, KillScope, Scratch, StatementKind},
 };
 
 use crate::{
@@ -53,6 +53,8 @@ pub(crate) struct RestSpace {
     pub(crate) text: Vec<u8>,
     /// Payload of a command of several packets, in one piece.
     pub(crate) joined: Vec<u8>,
+    /// Values of an execution, from the NULL bitmap on and with types, where they are needed later.
+    pub(crate) values: Vec<u8>,
 }
 
 impl CommandSpace {
@@ -63,6 +65,7 @@ impl CommandSpace {
             steps: Vec::new(),
             text: Vec::new(),
             joined: Vec::new(),
+            values: Vec::new(),
         };
         Self { scratch: Scratch::new(), rest }
     }
@@ -74,7 +77,8 @@ impl CommandSpace {
         rest.exchange.buffer.consume(usize::MAX);
         rest.exchange.buffer.rest();
         rest.steps.clear();
-        for memory in [&mut rest.text, &mut rest.joined, &mut rest.exchange.changes] {
+        let exchange = &mut rest.exchange;
+        for memory in [&mut rest.text, &mut rest.joined, &mut rest.values, &mut exchange.changes] {
             memory.clear();
             if memory.capacity() > LARGE {
                 *memory = Vec::new();
@@ -165,7 +169,9 @@ impl Session<'_> {
         if let Some(text) = text.filter(|_| parsed.text.is_some() && keeps) {
             rest.text.extend_from_slice(text);
         }
+        self.keep_values(&facts, payload, &mut rest.values);
         let kept = std::mem::take(&mut rest.text);
+        let kept_values = std::mem::take(&mut rest.values);
         let decided = self.decide(&facts, &rules, hint);
         let kept_text = match (&parsed.text, &prepared) {
             (Some(_), _) => keeps.then_some(&*kept),
@@ -176,6 +182,7 @@ impl Session<'_> {
         let facts = CommandFacts {
             shape: facts.shape,
             text: kept_text,
+            values: (!kept_values.is_empty()).then_some(&*kept_values),
             statement: facts.statement,
             schema_used: analysis.as_ref().and_then(|analysis| analysis.schema_used),
             mode: facts.mode,
@@ -185,7 +192,25 @@ impl Session<'_> {
         let sending = Sending { framed, scan: parsed.scan, rules };
         let done = self.carry_out(decided, &facts, sending, rest).await;
         rest.text = kept;
+        rest.values = kept_values;
         done
+    }
+
+    /// Keeps the values of a prepared INSERT: they tell whether it wrote an id itself.
+    fn keep_values(&self, facts: &CommandFacts<'_>, payload: &[u8], values: &mut Vec<u8>) {
+        values.clear();
+        let inserts = matches!(facts.shape.kind, StatementKind::Insert | StatementKind::Replace);
+        if facts.command != CommandKind::StmtExecute || !inserts {
+            return;
+        }
+        let statement = facts.statement.and_then(|id| self.state.statements.get(&id));
+        let Some(statement) = statement.filter(|statement| !statement.long_data) else { return };
+        let Ok(Command::Execute(execute)) = Command::parse(payload) else { return };
+        let Ok(params) = execute.params(statement.params) else { return };
+        values.extend_from_slice(params.null_bitmap);
+        values.push(1);
+        values.extend_from_slice(params.types.unwrap_or(&statement.types));
+        values.extend_from_slice(params.values);
     }
 
     fn parse(&mut self, framed: Framed, joined: &mut Vec<u8>) -> Result<Parsed, Answer> {
@@ -322,7 +347,8 @@ impl Session<'_> {
         facts: &CommandFacts<'_>,
         framed: Framed,
     ) -> Result<(), Ending> {
-        let (seq, caps, status) = (framed.answer_seq(), self.capabilities, self.status());
+        let (seq, caps) = (framed.answer_seq(), self.capabilities);
+        track::answered(&mut self.state, &own);
         let packet = match own {
             OwnAnswer::Silence => {
                 track::unanswered(&mut self.state, facts);
@@ -330,18 +356,18 @@ impl Session<'_> {
             }
             OwnAnswer::Ok => {
                 if facts.command == CommandKind::ResetConnection {
-                    track::reset(&mut self.state);
+                    track::reset(&mut self.state, self.lex.flavor);
                 }
-                answer::ok(caps, status, "", seq)
+                answer::ok(caps, self.status(), "", seq)
             }
             OwnAnswer::Eof => {
                 if let CommandKind::SetOption { multi_statements } = facts.command {
                     self.set_multi_statements(multi_statements);
                 }
-                answer::eof(caps, status, seq)
+                answer::eof(caps, self.status(), seq)
             }
-            OwnAnswer::Number { column, value, .. } => {
-                answer::number(caps, status, column, value, seq)
+            OwnAnswer::Number { column, value, unsigned } => {
+                answer::number(caps, self.status(), &column, value, unsigned, seq)
             }
             OwnAnswer::Statistics => answer::text(&self.statistics(), seq),
         };
@@ -372,6 +398,7 @@ impl Session<'_> {
         refusal: &Answer,
         framed: Framed,
     ) -> Result<(), Ending> {
+        track::refused(&mut self.state);
         let packet = answer::error(refusal, framed.answer_seq());
         self.client.send(self.context, &packet).await
     }

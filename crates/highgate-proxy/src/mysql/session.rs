@@ -5,7 +5,7 @@ use std::{future::poll_fn, sync::Arc, task::Poll};
 use highgate_config::{Listener, User};
 use highgate_core::{
     pins::PinSet,
-    state::SessionState,
+    state::{Open, SessionState},
 };
 use highgate_io::clock;
 use highgate_mysql::{
@@ -211,7 +211,13 @@ impl Session<'_> {
     pub(crate) fn status(&self) -> StatusFlags {
         let mut status = StatusFlags::empty();
         status.set(StatusFlags::AUTOCOMMIT, self.state.autocommit);
-        status.set(StatusFlags::IN_TRANS, self.state.in_transaction());
+        let transaction = &self.state.transaction;
+        // Without a statement that reads or writes, servers do not call it a transaction.
+        let open = transaction.open == Open::Yes;
+        status.set(StatusFlags::IN_TRANS, open);
+        status.set(StatusFlags::IN_TRANS_READONLY, open && transaction.read_only);
+        let mode = self.state.lex_mode(self.lex);
+        status.set(StatusFlags::NO_BACKSLASH_ESCAPES, mode.no_backslash_escapes);
         status
     }
 

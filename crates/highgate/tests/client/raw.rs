@@ -40,10 +40,31 @@ pub struct RawClient {
 /// One result of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    Ok { affected: u64, insert_id: u64, status: StatusFlags, warnings: u16, info: String },
-    Err { code: u16, sqlstate: String, text: String },
-    Prepared { id: u32, params: Vec<Vec<u8>>, columns: Vec<Vec<u8>>, warnings: u16 },
-    Rows { columns: Vec<Vec<u8>>, rows: Vec<Vec<u8>>, status: StatusFlags, warnings: u16, open: bool },
+    Ok {
+        affected: u64,
+        insert_id: u64,
+        status: StatusFlags,
+        warnings: u16,
+        info: String,
+    },
+    Err {
+        code: u16,
+        sqlstate: String,
+        text: String,
+    },
+    Prepared {
+        id: u32,
+        params: Vec<Vec<u8>>,
+        columns: Vec<Vec<u8>>,
+        warnings: u16,
+    },
+    Rows {
+        columns: Vec<Vec<u8>>,
+        rows: Vec<Vec<u8>>,
+        status: StatusFlags,
+        warnings: u16,
+        open: bool,
+    },
     Text(Vec<u8>),
 }
 
@@ -58,7 +79,9 @@ impl Part {
 
     /// The fields of all rows of a text result.
     pub fn texts(&self) -> Vec<Vec<Option<String>>> {
-        let Self::Rows { columns, rows, .. } = self else { return Vec::new() };
+        let Self::Rows { columns, rows, .. } = self else {
+            return Vec::new();
+        };
         let read = |row: &Vec<u8>| {
             let mut reader = Reader::new(row);
             (0..columns.len())
@@ -84,7 +107,12 @@ impl RawClient {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut client = Self { stream, seq: 0, capabilities, id: 0 };
+        let mut client = Self {
+            stream,
+            seq: 0,
+            capabilities,
+            id: 0,
+        };
         let mut login = ServerLogin::new(ServerLoginSettings {
             user: user.to_owned(),
             credential: Credential::Own(Proof::Clear(Secret::new(password))),
@@ -141,8 +169,14 @@ impl RawClient {
     /// The one value of a text result.
     pub fn value(&mut self, text: &str) -> anyhow::Result<String> {
         let part = self.ok(text)?;
-        let field = part.texts().into_iter().next().and_then(|row| row.into_iter().next());
-        Ok(field.with_context(|| format!("no row for {text}"))?.unwrap_or("NULL".to_owned()))
+        let field = part
+            .texts()
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().next());
+        Ok(field
+            .with_context(|| format!("no row for {text}"))?
+            .unwrap_or("NULL".to_owned()))
     }
 
     /// Any other command whose answer is OK, EOF, ERR or results.
@@ -171,7 +205,12 @@ impl RawClient {
         let warnings = reader.u16()?;
         let params = self.definitions(params.into())?;
         let columns = self.definitions(columns.into())?;
-        Ok(Part::Prepared { id, params, columns, warnings })
+        Ok(Part::Prepared {
+            id,
+            params,
+            columns,
+            warnings,
+        })
     }
 
     /// COM_STMT_FETCH and its answer.
@@ -222,7 +261,13 @@ impl RawClient {
                 let eof = EofPacket::parse(&self.packet()?)?;
                 if eof.status.contains(StatusFlags::CURSOR_EXISTS) {
                     let (status, warnings) = (eof.status, eof.warnings);
-                    return Ok(Part::Rows { columns, rows: Vec::new(), status, warnings, open: true });
+                    return Ok(Part::Rows {
+                        columns,
+                        rows: Vec::new(),
+                        status,
+                        warnings,
+                        open: true,
+                    });
                 }
                 self.rows(columns)
             }
@@ -238,7 +283,13 @@ impl RawClient {
                 Some(0xfe) if packet.len() < 0xff_ffff => {
                     let (status, warnings) = self.end(&packet)?;
                     let open = status.contains(StatusFlags::CURSOR_EXISTS);
-                    return Ok(Part::Rows { columns, rows, status, warnings, open });
+                    return Ok(Part::Rows {
+                        columns,
+                        rows,
+                        status,
+                        warnings,
+                        open,
+                    });
                 }
                 _ => rows.push(packet),
             }
@@ -258,7 +309,13 @@ impl RawClient {
     fn okay(&self, packet: &[u8]) -> anyhow::Result<Part> {
         if packet.first() == Some(&0xfe) {
             let (status, warnings) = self.end(packet)?;
-            return Ok(Part::Ok { affected: 0, insert_id: 0, status, warnings, info: "EOF".to_owned() });
+            return Ok(Part::Ok {
+                affected: 0,
+                insert_id: 0,
+                status,
+                warnings,
+                info: "EOF".to_owned(),
+            });
         }
         let ok = OkPacket::parse(packet, self.capabilities)?;
         Ok(Part::Ok {
@@ -292,7 +349,9 @@ impl RawClient {
             let len = u32::from_le_bytes([a, b, c, 0]) as usize;
             let at = whole.len();
             whole.resize(at + len, 0);
-            self.stream.read_exact(&mut whole[at..]).context("half an answer")?;
+            self.stream
+                .read_exact(&mut whole[at..])
+                .context("half an answer")?;
             if len < MAX_PAYLOAD {
                 return Ok(whole);
             }
@@ -307,8 +366,14 @@ impl RawClient {
 
 fn error(packet: &[u8]) -> anyhow::Result<Part> {
     let err = ErrPacket::parse(packet)?;
-    let sqlstate = err.sqlstate.map(|state| String::from_utf8_lossy(&state).into_owned());
-    Ok(Part::Err { code: err.code, sqlstate: sqlstate.unwrap_or_default(), text: err.text() })
+    let sqlstate = err
+        .sqlstate
+        .map(|state| String::from_utf8_lossy(&state).into_owned());
+    Ok(Part::Err {
+        code: err.code,
+        sqlstate: sqlstate.unwrap_or_default(),
+        text: err.text(),
+    })
 }
 
 /// A parameter of a prepared execution.
@@ -359,7 +424,9 @@ pub fn execute(id: u32, flags: u8, params: &[Param], with_types: bool) -> Vec<u8
             Param::Null | Param::Long => {}
             Param::Int(value) => payload.extend(value.to_le_bytes()),
             Param::Double(value) => payload.extend(value.to_le_bytes()),
-            Param::Text(text) => highgate_mysql::packet::put_lenenc_bytes(&mut payload, text.as_bytes()),
+            Param::Text(text) => {
+                highgate_mysql::packet::put_lenenc_bytes(&mut payload, text.as_bytes())
+            }
         }
     }
     payload

@@ -126,10 +126,7 @@ impl Reply {
         let columns: Vec<_> = rows
             .columns
             .iter()
-            .map(|column| Column {
-                name: &column.name,
-                kind: wire_kind(column.kind),
-            })
+            .map(|column| Column::of(&column.name, wire_kind(column.kind)))
             .collect();
         let mut writer =
             ResultSetWriter::begin(&mut self.out, FIRST, self.capabilities, STATUS, &columns);
