@@ -60,6 +60,8 @@ pub struct ClientLoginSettings {
     pub version: String,
     /// The session's id.
     pub connection_id: u32,
+    /// Where the client comes from, as a refusal names it.
+    pub client_host: String,
     /// The challenge.
     pub nonce: Nonce,
     /// What we offer; SSL in it offers TLS.
@@ -185,6 +187,8 @@ pub struct ClientLogin {
     is_known: bool,
     is_tls: bool,
     is_change_user: bool,
+    /// The client answered with something, as a refusal says.
+    gave_password: bool,
     /// The sequence id of our next packet.
     seq: u8,
 }
@@ -202,6 +206,7 @@ impl ClientLogin {
             is_known: false,
             is_tls: false,
             is_change_user: false,
+            gave_password: false,
             seq: 0,
         }
     }

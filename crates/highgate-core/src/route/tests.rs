@@ -116,6 +116,22 @@ fn a_set_that_can_be_repeated_runs_anywhere() {
 }
 
 #[test]
+fn what_holds_for_the_next_transaction_is_set_where_that_may_write() {
+    let state = SessionState::new(0, "app", None, 45);
+    for next in [
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SET TRANSACTION READ WRITE",
+        "SET @@transaction_isolation = 'SERIALIZABLE'",
+    ] {
+        let set = CommandFacts {
+            text: Some(next.as_bytes()),
+            ..facts(StatementKind::Set, Effects::SESSION_STATE)
+        };
+        assert_eq!(classify(&state, &set).0, Role::Primary, "{next}");
+    }
+}
+
+#[test]
 fn with_autocommit_off_even_reads_go_to_the_primary() {
     let mut state = SessionState::new(0, "app", None, 45);
     state.autocommit = false;

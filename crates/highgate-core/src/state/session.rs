@@ -34,6 +34,8 @@ pub struct SessionState {
     pub statements: BTreeMap<u32, Statement>,
     /// The id for the next prepared statement.
     pub next_statement: u32,
+    /// What MariaDB's clients mean by [`LAST_PREPARED`]; none after a preparation that failed.
+    pub last_prepared: Option<u32>,
     /// What LAST_INSERT_ID() says.
     pub last_insert_id: LastInsertId,
     /// What ROW_COUNT() says, if known.
@@ -103,6 +105,7 @@ impl SessionState {
             next_transaction: None,
             statements: BTreeMap::new(),
             next_statement: 1,
+            last_prepared: None,
             last_insert_id: LastInsertId::Known(0),
             row_count: Some(0),
             found_rows: Some(0),
@@ -159,7 +162,15 @@ impl SessionState {
             cursor: false,
         };
         self.statements.insert(id, statement);
+        self.last_prepared = Some(id);
         id
+    }
+
+    /// The statement that a command names. MariaDB's clients send an execution behind a preparation
+    /// without waiting for its answer, and so without knowing its id.
+    #[must_use]
+    pub fn named_statement(&self, id: u32) -> u32 {
+        if id == LAST_PREPARED { self.last_prepared.unwrap_or(id) } else { id }
     }
 
     /// Panics in debug builds if the parts contradict each other.
@@ -202,6 +213,9 @@ impl SessionState {
         );
     }
 }
+
+/// The id that stands for the statement prepared last (MariaDB protocol, COM_STMT_EXECUTE).
+pub const LAST_PREPARED: u32 = u32::MAX;
 
 /// CLIENT_IGNORE_SPACE.
 const IGNORE_SPACE: u64 = 1 << 8;

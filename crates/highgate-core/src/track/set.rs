@@ -53,11 +53,12 @@ pub(super) fn is_replayable(text: &[u8], mode: LexMode) -> bool {
     set.items.iter().all(|item| match item {
         Item::Assignment(assignment) => {
             let name = assignment.name.as_ref();
-            matches!(assignment.scope, Scope::Next | Scope::Session | Scope::User)
+            matches!(assignment.scope, Scope::Session | Scope::User)
                 && !matches!(assignment.value, Value::Expression(_))
                 && (assignment.scope == Scope::User || !is_fleeting(name))
         }
-        Item::Names { .. } | Item::Transaction { scope: Scope::Next | Scope::Session, .. } => true,
+        Item::Names { .. } | Item::Transaction { scope: Scope::Session, .. } => true,
+        // What holds for the next transaction binds to its connection, and that one may write.
         _ => false,
     })
 }

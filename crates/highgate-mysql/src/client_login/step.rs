@@ -53,7 +53,10 @@ impl ClientLogin {
         self.seq = seq.wrapping_add(1);
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Greeted => self.first(payload),
-            State::Switched { plugin } => self.answered(plugin, payload),
+            State::Switched { plugin } => {
+                self.gave_password = is_password(payload);
+                self.answered(plugin, payload)
+            }
             State::Full => self.full(payload),
             State::FullRsa => {
                 self.state = State::Decrypting;
@@ -103,6 +106,7 @@ impl ClientLogin {
 
     fn look_up(&mut self, request: Box<LoginRequest>, collation: u16) -> ClientAction {
         self.state = State::LookingUp;
+        self.gave_password = is_password(request.answer.expose());
         self.collation = collation;
         let action = ClientAction::LookUp {
             user: request.user.clone(),
@@ -205,7 +209,7 @@ impl ClientLogin {
         if plugin == CLEAR {
             return self.check(Secret::new(without_nul(answer)));
         }
-        if answer.is_empty() || answer == [0] {
+        if !is_password(answer) {
             return match self.account.passwords.iter().any(StoredPassword::is_empty) {
                 true => self.done(plugin, Proof::Clear(Secret::default()), None),
                 false => self.refuse(self.denied()),
@@ -316,7 +320,10 @@ impl ClientLogin {
         learned_sha2: Option<[u8; 32]>,
     ) -> ClientAction {
         self.state = State::Ended;
-        let Some(request) = self.login.take().filter(|_| self.is_known) else {
+        if !self.is_known {
+            return self.refuse(self.denied());
+        }
+        let Some(request) = self.login.take() else {
             return self.refuse(self.denied());
         };
         let mut before_ok = Vec::new();
@@ -361,8 +368,17 @@ impl ClientLogin {
     /// One text for a wrong password, an unknown user and an account that needs TLS.
     fn denied(&self) -> Answer {
         let user = self.login.as_ref().map_or("", |login| login.user.as_str());
-        ER_ACCESS_DENIED_ERROR.answer(format!("Access denied for user '{user}'"))
+        let host = &self.settings.client_host;
+        let password = if self.gave_password { "YES" } else { "NO" };
+        ER_ACCESS_DENIED_ERROR.answer(format!(
+            "Access denied for user '{user}'@'{host}' (using password: {password})"
+        ))
     }
+}
+
+/// An empty password is answered with nothing, or with its terminator.
+fn is_password(answer: &[u8]) -> bool {
+    !answer.is_empty() && answer != [0]
 }
 
 fn is_empty(proof: &Proof) -> bool {

@@ -7,6 +7,7 @@ fn settings(plugin: &'static str) -> ClientLoginSettings {
     ClientLoginSettings {
         version: "8.0.36-highgate".into(),
         connection_id: 1,
+        client_host: "10.0.0.9".into(),
         nonce: Nonce::from_random([200; 32]),
         capabilities: Capabilities::from_halves(0x81bf_ffff, 0),
         collation: 45,

@@ -28,6 +28,7 @@ fn peer(plugin: &'static str, is_private: bool) -> ClientLogin {
     ClientLogin::new(ClientLoginSettings {
         version: "11.4.2-MariaDB".into(),
         connection_id: 9,
+        client_host: "10.0.0.9".into(),
         nonce: Nonce::from_random([77; 32]),
         capabilities: Capabilities::from_halves(0x81bf_f7ff, 0x1d),
         collation: 45,

@@ -4,25 +4,46 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use highgate_config::{User, UserName};
 use highgate_core::snapshot::Policy;
-use highgate_mysql::{auth::StoredPassword, client_login::Account};
+use highgate_mysql::{
+    auth::{Proof, StoredPassword},
+    client_login::{Account, Login},
+};
 use parking_lot::Mutex;
 
 /// What full exchanges of caching_sha2_password taught, by account: the fast path of later logins.
 ///
-/// Kept with the stored text that it was learned against: a changed password forgets it.
+/// Kept with the stored text that it was learned against: a changed password forgets it. The
+/// password itself is kept too, since a fast answer alone opens no server that wants another plugin.
 #[derive(Debug, Default)]
-pub(crate) struct LearnedSha2(Mutex<BTreeMap<UserName, (Vec<highgate_config::Secret>, [u8; 32])>>);
+pub(crate) struct LearnedSha2(Mutex<BTreeMap<UserName, Learned>>);
+
+#[derive(Debug)]
+struct Learned {
+    stored: Vec<highgate_config::Secret>,
+    hash: [u8; 32],
+    proof: Proof,
+}
 
 impl LearnedSha2 {
     /// What was learned of that account in its present form.
     pub(crate) fn get(&self, name: &UserName, user: &User) -> Option<[u8; 32]> {
         let learned = self.0.lock();
-        learned.get(name).filter(|(stored, _)| *stored == user.passwords).map(|(_, hash)| *hash)
+        learned.get(name).filter(|learned| learned.stored == user.passwords).map(|it| it.hash)
     }
 
-    /// Remembers what a full exchange taught.
-    pub(crate) fn learn(&self, name: &UserName, user: &User, hash: [u8; 32]) {
-        self.0.lock().insert(name.clone(), (user.passwords.clone(), hash));
+    /// Remembers what a full exchange taught; where the fast path was taken, puts the password of
+    /// the exchange that it stands on in the place of its answer.
+    pub(crate) fn complete(&self, user: &User, login: &mut Login) {
+        let name = UserName::from(login.user.as_str());
+        let mut learned = self.0.lock();
+        if let Some(hash) = login.learned_sha2 {
+            let (stored, proof) = (user.passwords.clone(), login.proof.clone());
+            learned.insert(name, Learned { stored, hash, proof });
+        } else if matches!(login.proof, Proof::Sha256(_))
+            && let Some(known) = learned.get(&name).filter(|it| it.stored == user.passwords)
+        {
+            login.proof = known.proof.clone();
+        }
     }
 }
 

@@ -233,7 +233,7 @@ impl Session<'_> {
             kind: kind_of(&command),
             scan: command.kind(),
             text,
-            statement: command.statement_id(),
+            statement: command.statement_id().map(|id| self.state.named_statement(id)),
             schema: matches!(command, Command::InitDb(_)),
         })
     }

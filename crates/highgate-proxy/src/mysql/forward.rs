@@ -666,11 +666,13 @@ impl Session<'_> {
                 settle::settle(&mut session.state, &mut lease.connection.state, facts, &outcome)
             })
         };
-        if let (CommandKind::StmtPrepare, Some(prepared)) =
-            (facts.command, space.exchange.scanner.prepared())
-            && space.exchange.scanner.error().is_none()
-        {
-            self.remember_prepared(&mut lease, facts, prepared);
+        if facts.command == CommandKind::StmtPrepare {
+            self.state.last_prepared = None;
+            if let Some(prepared) = space.exchange.scanner.prepared()
+                && space.exchange.scanner.error().is_none()
+            {
+                self.remember_prepared(&mut lease, facts, prepared);
+            }
         }
         self.keep_unshared(&mut lease);
         match verdict {

@@ -62,11 +62,12 @@ pub(crate) async fn run(
     stream.send(context, &greeting).await?;
     let _ = (settings, facts);
     let mut action = next(&entrance, &mut stream, &mut login).await?;
-    let mut user = None;
+    let mut user: Option<Arc<highgate_config::User>> = None;
     loop {
         action = match action {
-            ClientAction::Done(done) => {
+            ClientAction::Done(mut done) => {
                 let user = user.ok_or_else(|| Ending::Refused("no account".to_owned()))?;
+                context.worker.shared.learned_sha2.complete(&user, &mut done);
                 return Ok(LoggedInClient { stream, login: *done, user, nonce });
             }
             ClientAction::Refused { answer, seq } => {
@@ -104,12 +105,17 @@ pub(crate) async fn run(
                 login.checked(is_right)
             }
             ClientAction::RsaDecrypt { bytes } => {
-                let key = context.worker.shared.rsa.clone();
-                let plain = tasks::blocking(move || key.and_then(|key| key.decrypt(&bytes).ok()));
-                login.decrypted(plain.await.flatten().map(auth::Secret::new))
+                login.decrypted(rsa_decrypt(context, bytes).await)
             }
         };
     }
+}
+
+/// Decrypts with this node's key: milliseconds, and not on a data worker.
+pub(crate) async fn rsa_decrypt(context: &Context, bytes: Vec<u8>) -> Option<auth::Secret> {
+    let key = context.worker.shared.rsa.clone();
+    let plain = tasks::blocking(move || key.and_then(|key| key.decrypt(&bytes).ok()));
+    plain.await.flatten().map(auth::Secret::new)
 }
 
 fn login_settings(
@@ -129,6 +135,7 @@ fn login_settings(
     ClientLoginSettings {
         version,
         connection_id: context.presence.info.id,
+        client_host: client_host(entrance.from),
         nonce,
         capabilities,
         collation: facts.collation,
@@ -138,6 +145,11 @@ fn login_settings(
         requires_tls: settings.tls.mode >= TlsMode::Required,
         rsa_public_key: context.worker.shared.rsa.as_ref().map(|key| key.public_pem().to_vec()),
     }
+}
+
+/// Where a client comes from, as refusals name it; servers that don't resolve names say the same.
+pub(crate) fn client_host(from: Option<SocketAddr>) -> String {
+    from.map_or_else(|| "localhost".to_owned(), |from| from.ip().to_canonical().to_string())
 }
 
 fn nonce() -> std::io::Result<Nonce> {

@@ -15,6 +15,7 @@ use crate::{
         answer,
         client_stream::Framed,
         prepare::{self, Unprepared},
+        login::{client_host, rsa_decrypt},
         session::{Session, who},
         wash,
     },
@@ -89,6 +90,7 @@ impl Session<'_> {
         let settings = ClientLoginSettings {
             version: String::new(),
             connection_id: context.presence.info.id,
+            client_host: client_host(self.who.from),
             nonce: self.nonce,
             capabilities: self.capabilities,
             collation: 45,
@@ -96,7 +98,7 @@ impl Session<'_> {
             plugin: highgate_mysql::auth::NATIVE,
             is_private: self.client.transport.is_private(),
             requires_tls: false,
-            rsa_public_key: None,
+            rsa_public_key: context.worker.shared.rsa.as_ref().map(|key| key.public_pem().to_vec()),
         };
         let (mut login, mut action) = ClientLogin::change_user(settings, &self.login, &body);
         // Messages of the login come behind the command, which is taken out of the inbox first.
@@ -141,12 +143,17 @@ impl Session<'_> {
                     let run = highgate_io::tasks::blocking(move || check.run());
                     login.checked(run.await.unwrap_or(false))
                 }
-                ClientAction::StartTls | ClientAction::RsaDecrypt { .. } => login.decrypted(None),
+                ClientAction::RsaDecrypt { bytes } => {
+                    login.decrypted(rsa_decrypt(context, bytes).await)
+                }
+                ClientAction::StartTls => login.decrypted(None),
             };
         };
         context.slot.set_deadline(None);
         let Some(user) = found else { return Err(Ending::Refused("no account".to_owned())) };
-        self.changed(user, *done).await?;
+        let mut done = *done;
+        context.worker.shared.learned_sha2.complete(&user, &mut done);
+        self.changed(user, done).await?;
         // The caller takes the command out once more: it finds nothing of it.
         self.consumed_ahead = behind;
         Ok(())

@@ -161,7 +161,12 @@ pub(crate) fn who(
         }
     }
     let fingerprint = fingerprint(proofs.first());
-    Who { user: name, proofs, fingerprint, capabilities: login.capabilities, from, to }
+    let mut capabilities = login.capabilities;
+    // Its servers then refuse LOAD DATA LOCAL by themselves, in their own words.
+    if !user.local_infile {
+        capabilities.remove(Capabilities::LOCAL_FILES);
+    }
+    Who { user: name, proofs, fingerprint, capabilities, from, to }
 }
 
 /// Half of a cryptographic hash: connections of one credential are found by it, and nobody can
@@ -290,7 +295,7 @@ impl Session<'_> {
     /// Says goodbye where there is something to say, and cleans up what the session leaves behind.
     async fn finish(&mut self, ending: &Ending) {
         let goodbye = match ending {
-            Ending::Killed => Some(error_code::ER_NEW_ABORTING_CONNECTION.answer("Connection was killed")),
+            Ending::Killed => Some(error_code::ER_CONNECTION_KILLED.answer("Connection was killed")),
             Ending::Drained => Some(error_code::ER_SERVER_SHUTDOWN.answer("Server shutdown in progress")),
             _ => None,
         };

@@ -79,6 +79,7 @@ fn settings(port: &Port, connection_id: u32) -> io::Result<ClientLoginSettings> 
     Ok(ClientLoginSettings {
         version: port.version.clone(),
         connection_id,
+        client_host: "localhost".to_owned(),
         nonce: Nonce::from_random(random),
         capabilities: offered(),
         collation: COLLATION,
