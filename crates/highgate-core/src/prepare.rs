@@ -27,6 +27,8 @@ pub struct Needs<'a> {
     pub statement: Option<u32>,
     /// It reads LAST_INSERT_ID().
     pub last_insert_id: bool,
+    /// It reads warnings, and its session left none: it must not see another's.
+    pub no_diagnostics: bool,
     /// It must see this position first.
     pub causal: Option<CausalNeed<'a>>,
 }
@@ -66,6 +68,8 @@ pub enum Step {
     },
     /// COM_QUERY `SELECT LAST_INSERT_ID()`; tell [`crate::settle::captured`], then take the difference anew.
     CaptureLastInsertId,
+    /// COM_QUERY of [`CLEAR`]: warnings of another session go.
+    ClearDiagnostics,
     /// COM_STMT_CLOSE of the server's statement; has no answer.
     CloseStatement(u32),
     /// COM_INIT_DB. An ERR 1049 is the client's own: its schema was dropped.
@@ -103,6 +107,10 @@ pub enum Step {
 pub const TRACK: &str = "SET SESSION session_track_schema=1,session_track_system_variables='*',\
      session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS'";
 
+/// The statement of [`Step::ClearDiagnostics`]. Servers forget warnings with a statement that uses a
+/// table, be it a derived one.
+pub const CLEAR: &str = "SELECT 1 FROM (SELECT 1) AS t";
+
 /// Why a connection can't be brought to a session's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfit {
@@ -130,6 +138,12 @@ impl fmt::Display for Unfit {
             Self::Schema => "it has a current schema, and the session has none",
         })
     }
+}
+
+/// Whether a command asks for warnings that its session does not have.
+#[must_use]
+pub fn needs_no_diagnostics(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    facts.does(Effects::READS_DIAGNOSTICS) && !state.pins.contains(PinCause::Warnings)
 }
 
 /// Whether a command needs LAST_INSERT_ID() of its session on that connection.
@@ -223,6 +237,9 @@ fn rest(
         (true, LastInsertId::Doubtful { .. }) => steps.push(Step::CaptureLastInsertId),
         _ => {}
     }
+    if needs.no_diagnostics && !own && conn.diagnostics {
+        steps.push(Step::ClearDiagnostics);
+    }
     if let (false, Some(text)) = (own, &state.next_transaction) {
         steps.push(Step::SetTransaction(text.clone()));
     }
@@ -233,6 +250,7 @@ fn rest(
 pub fn applied(conn: &mut ConnState, step: &Step) {
     match step {
         Step::CaptureLastInsertId | Step::CausalWait { .. } | Step::Prepare { .. } => {}
+        Step::ClearDiagnostics => conn.diagnostics = false,
         Step::CloseStatement(id) => conn.statements.retain(|statement| statement.id != *id),
         Step::InitDb { becomes, .. } => {
             conn.profile = Arc::clone(becomes);
@@ -248,10 +266,12 @@ pub fn applied(conn: &mut ConnState, step: &Step) {
 
 /// Records that a step failed: the connection must be washed before anybody uses it.
 pub fn failed(conn: &mut ConnState, step: &Step) {
+    conn.diagnostics = true;
     match step {
         Step::InitDb { .. } => conn.schema_unknown = true,
         Step::CaptureLastInsertId
         | Step::CausalWait { .. }
+        | Step::ClearDiagnostics
         | Step::CloseStatement(_)
         | Step::Prepare { .. }
         | Step::ResetConnection

@@ -160,6 +160,7 @@ pub fn settle(
         conn.profile = Arc::clone(&state.profile);
     }
     conn.dirt = state.pins;
+    conn.diagnostics |= outcome.error.is_some() || outcome.warnings > 0;
     state.check_invariants();
     if releases {
         return Verdict::Close(CloseReason::ServerCloses);

@@ -182,7 +182,9 @@ impl<'a> CommandFacts<'a> {
         self.does(Effects::READS_DIAGNOSTICS | Effects::READS_FOUND_ROWS | Effects::READS_ROW_COUNT)
             || matches!(
                 self.command,
-                CommandKind::Ping
+                CommandKind::StmtPrepare
+                    | CommandKind::StmtReset
+                    | CommandKind::Ping
                     | CommandKind::Statistics
                     | CommandKind::StmtClose
                     | CommandKind::StmtSendLongData

@@ -23,6 +23,8 @@ pub struct ConnState {
     pub tracks: bool,
     /// They did until a reset: it is to be turned on again.
     pub track_again: bool,
+    /// A statement left warnings or an error there, which SHOW WARNINGS would show.
+    pub diagnostics: bool,
     /// The collation it was opened with.
     pub login_collation: u16,
     /// `SET x = DEFAULT` gives what a fresh login would have: no `init_connect`.
@@ -64,6 +66,7 @@ impl ConnState {
             trusts_status: !matches!(flavor, Flavor::StarRocks | Flavor::Unknown),
             tracks: false,
             track_again: false,
+            diagnostics: false,
             login_collation: collation,
             default_is_login: true,
             profile: Arc::new(Profile::new(collation, schema)),
@@ -86,6 +89,7 @@ impl ConnState {
         self.last_insert_id = Some(0);
         self.statements.clear();
         self.dirt = PinSet::EMPTY;
+        self.diagnostics = false;
         self.track_again |= self.tracks;
         self.tracks = false;
     }
@@ -141,6 +145,13 @@ impl ConnState {
             used: self.uses,
         });
         gone
+    }
+
+    /// Forgets the statement of that text; gives the server's id, which is to be closed.
+    #[must_use]
+    pub fn forget(&mut self, text: &[u8], under: &Profile) -> Option<u32> {
+        let at = self.position(text, under)?;
+        Some(self.statements.swap_remove(at).id)
     }
 
     fn position(&self, text: &[u8], under: &Profile) -> Option<usize> {

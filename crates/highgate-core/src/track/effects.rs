@@ -298,9 +298,12 @@ fn ran(
 /// Rows, counts and warnings, which statements like SHOW WARNINGS leave as they are.
 fn counts(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<'_>) {
     let calculates = facts.does(Effects::CALC_FOUND_ROWS);
-    state.found_rows = outcome
-        .rows
-        .filter(|_| !calculates && !facts.does(Effects::MULTI));
+    // Statements that are no SELECT leave it, or leave something that no manual describes.
+    if calculates || facts.does(Effects::MULTI | Effects::CAN_CHANGE_SESSION) {
+        state.found_rows = None;
+    } else if facts.shape.kind == StatementKind::Select && outcome.rows.is_some() {
+        state.found_rows = outcome.rows;
+    }
     state.pins.set(PinCause::FoundRows, calculates);
     state.row_count = match outcome.rows {
         Some(_) => Some(-1),

@@ -443,7 +443,8 @@ impl<'t> Statement<'t> {
     fn variable(&mut self) {
         let target = self.head.is(&[Kw::Set])
             || (self.head.is_lead(Kw::Set) && self.depth == 0 && self.previous == b',');
-        if target || self.into_list || self.head.is_lead(Kw::Load) {
+        let assigns = self.head.is_lead(Kw::Load) || self.head.is_lead(Kw::Get);
+        if target || self.into_list || assigns {
             self.effects |= Effects::USER_VARIABLE_WRITE;
         } else if self.head.is_lead(Kw::Call) {
             self.effects |= Effects::USER_VARIABLE_WRITE | Effects::USER_VARIABLE_READ;

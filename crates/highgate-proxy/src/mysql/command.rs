@@ -351,6 +351,7 @@ impl Session<'_> {
         track::answered(&mut self.state, &own);
         let packet = match own {
             OwnAnswer::Silence => {
+                self.forget_unfinished(facts);
                 track::unanswered(&mut self.state, facts);
                 return Ok(());
             }
@@ -372,6 +373,17 @@ impl Session<'_> {
             OwnAnswer::Statistics => answer::text(&self.statistics(), seq),
         };
         self.client.send(self.context, &packet).await
+    }
+
+    /// A statement is closed that has parameters sent ahead or an open cursor: its server's statement
+    /// must not be used for anybody else.
+    fn forget_unfinished(&mut self, facts: &CommandFacts<'_>) {
+        let statement = facts.statement.and_then(|id| self.state.statements.get(&id));
+        let (Some(statement), Some(lease)) = (statement, &mut self.lease) else { return };
+        if statement.long_data || statement.cursor {
+            let gone = lease.connection.state.forget(&statement.text, &statement.under);
+            lease.connection.to_close.extend(gone);
+        }
     }
 
     /// The option is part of what connections have in common: others are used from now on.

@@ -233,6 +233,7 @@ impl Session<'_> {
                     &connection.state,
                     facts,
                 ),
+                no_diagnostics: core_prepare::needs_no_diagnostics(&self.state, facts),
                 causal: to.causal.then(|| CausalNeed {
                     position: position.as_deref().unwrap_or_default(),
                     wait: causal_wait(connection.state.flavor),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use highgate_core::{
-    prepare::{self, Step, TRACK},
+    prepare::{self, CLEAR, Step, TRACK},
     settle,
     state::{ConnState, SessionState},
 };
@@ -117,6 +117,7 @@ pub(crate) async fn close_statement(
 fn command(step: &Step) -> (CommandKind, Vec<u8>) {
     let query = |text: &[u8]| (CommandKind::Query, [&[0x03], text].concat());
     match step {
+        Step::ClearDiagnostics => query(CLEAR.as_bytes()),
         Step::CaptureLastInsertId => query(b"SELECT LAST_INSERT_ID()"),
         Step::CausalWait { text, .. } | Step::Set { text, .. } => query(text),
         Step::CloseStatement(id) => {

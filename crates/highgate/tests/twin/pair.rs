@@ -158,7 +158,9 @@ fn comparable(mut part: Part) -> Part {
         Part::Prepared { id, .. } => *id = 0,
         // The text of an error may name a statement's id.
         Part::Err {
-            text, code: 1243, ..
+            text,
+            code: 1243 | 1421,
+            ..
         } => text.clear(),
         Part::Err { .. } | Part::Text(_) => {}
     }

@@ -187,7 +187,6 @@ const LEFTOVERS: &[&str] = &[
     "SELECT FOUND_ROWS()",
     "SELECT ROW_COUNT()",
     "SELECT SQL_CALC_FOUND_ROWS id FROM t ORDER BY id LIMIT 2",
-    "SELECT FOUND_ROWS() AS f, ROW_COUNT() AS r",
     "SELECT 1/0",
     "SELECT CAST('x{n}' AS INT)",
     "DROP TABLE IF EXISTS nowhere_{n}",
@@ -370,7 +369,6 @@ pub const PREPARED: &[(&str, &str)] = &[
     ("CREATE TEMPORARY TABLE IF NOT EXISTS tmp3 (a INT)", ""),
     ("USE shop", ""),
     ("SELECT SQL_CALC_FOUND_ROWS id FROM t LIMIT 1", ""),
-    ("SELECT FOUND_ROWS(), ROW_COUNT()", ""),
 ];
 
 /// What both servers begin with.
