@@ -6,6 +6,7 @@ mod csv;
 mod json;
 pub mod metrics;
 mod text;
+mod time;
 
 use std::borrow::Cow;
 

@@ -118,13 +118,46 @@ d\"2   down         -         7  no answer, twice
 }
 
 #[test]
-fn wide_text_gives_way_to_the_terminal() {
-    let text = render_table(COLUMNS, &rows(), 41);
-    assert!(
-        text.lines().all(|line| line.chars().count() <= 41),
-        "{text}"
+fn a_sentence_is_wrapped_and_not_cut() {
+    let column = |name| Column {
+        name,
+        kind: Kind::Text,
+        metric: Metric::None,
+        doc: "",
+    };
+    let rows: [Row; 1] = [vec![
+        "db1".into(),
+        "one two three four five six seven".into(),
+    ]];
+    assert_eq!(
+        render_table(&[column("name"), column("reason")], &rows, 30),
+        "NAME  REASON\ndb1   one two three four five\n      six seven\n"
     );
-    assert!(text.contains("no answe…"), "{text}");
+}
+
+#[test]
+fn a_sentence_without_room_beside_its_row_stands_below_it() {
+    assert_eq!(
+        render_table(COLUMNS, &rows(), 40),
+        "\
+NAME  STATUS  LAG_MS  COMMANDS  REASON
+db1   up        0.25        12  -
+d\"2   down         -         7
+    no answer, twice
+"
+    );
+}
+
+#[test]
+fn a_time_is_shown_as_people_read_it() {
+    let columns = [Column {
+        name: "time",
+        kind: Kind::Integer,
+        metric: Metric::None,
+        doc: "",
+    }];
+    let text = render_table(&columns, &[vec![1_795_229_468_030_i64.into()]], 0);
+    assert_eq!(text, "                   TIME\n2026-11-21 02:51:08.030\n");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use highgate_config::table::{Action, Kind, Metric, Row, Table};
+use highgate_config::table::{Action, Column, Kind, Metric, Row, Table};
 use serde_json::{Value as Json_, json};
 
 use super::Site;
@@ -24,6 +24,8 @@ const MOST_ROWS: usize = 100_000;
 struct View {
     format: Format,
     filter: String,
+    /// Only these columns, in this order; all when empty.
+    columns: Vec<String>,
     /// Only rows where this column has a value.
     present: Option<String>,
     limit: usize,
@@ -40,11 +42,37 @@ enum Format {
 }
 
 /// `GET /api/v1/tables`.
-pub(super) async fn tables(State(site): State<Arc<Site>>) -> Json<Json_> {
-    Json(site.tables.iter().map(|table| describe(&**table)).collect())
+pub(super) async fn tables(
+    State(site): State<Arc<Site>>,
+    Query(wishes): Query<Vec<(String, String)>>,
+) -> Response {
+    match View::parse(&wishes) {
+        Ok(view) if view.format == Format::Text => list(&site, view.width).into_response(),
+        Ok(_) => {
+            let all: Json_ = site.tables.iter().map(|table| describe(&**table)).collect();
+            Json(all).into_response()
+        }
+        Err(why) => refuse(StatusCode::BAD_REQUEST, &why),
+    }
 }
 
-/// `GET /api/v1/tables/{table}?format=json|csv|text&filter=text&present=column&limit=n&tail=n&width=n`.
+/// The tables with what a row of each is, for people.
+fn list(site: &Site, width: usize) -> String {
+    let column = |name| Column {
+        name,
+        kind: Kind::Text,
+        metric: Metric::None,
+        doc: "",
+    };
+    let rows: Vec<Row> = site
+        .tables
+        .iter()
+        .map(|table| vec![table.name().into(), table.doc().into()])
+        .collect();
+    render::render_table(&[column("table"), column("about")], &rows, width)
+}
+
+/// `GET /api/v1/tables/{table}?format=json|csv|text&columns=a,b&filter=text&present=column&limit=n&tail=n&width=n`.
 pub(super) async fn table(
     State(site): State<Arc<Site>>,
     Path(name): Path<String>,
@@ -54,7 +82,9 @@ pub(super) async fn table(
         return refuse(StatusCode::NOT_FOUND, &site.tables.no_such_table(&name));
     };
     match View::parse(&wishes) {
-        Ok(view) => view.render(&**table),
+        Ok(view) => view
+            .render(&**table)
+            .unwrap_or_else(|why| refuse(StatusCode::BAD_REQUEST, &why)),
         Err(why) => refuse(StatusCode::BAD_REQUEST, &why),
     }
 }
@@ -90,6 +120,7 @@ impl View {
         };
         for (name, value) in wishes {
             match name.as_str() {
+                "columns" => view.columns = value.split(',').map(str::to_owned).collect(),
                 "filter" => view.filter = value.trim().to_lowercase(),
                 "format" => view.format = Format::parse(value)?,
                 "limit" | "tail" => {
@@ -100,7 +131,7 @@ impl View {
                 "width" => view.width = number(name, value)?,
                 other => {
                     let other: String = other.chars().take(32).collect();
-                    let known = "format, filter, limit, present, tail and width";
+                    let known = "columns, format, filter, limit, present, tail and width";
                     return Err(format!("'{other}' is not known; there are {known}"));
                 }
             }
@@ -108,7 +139,7 @@ impl View {
         Ok(view)
     }
 
-    fn render(&self, table: &dyn Table) -> Response {
+    fn render(&self, table: &dyn Table) -> Result<Response, String> {
         let mut rows = table.rows();
         let total = rows.len();
         if !self.filter.is_empty() {
@@ -123,21 +154,50 @@ impl View {
             rows.drain(..rows.len().saturating_sub(self.limit));
         }
         rows.truncate(self.limit);
-        let columns = table.columns();
-        match self.format {
+        let (columns, rows) = self.choose(table, rows)?;
+        Ok(match self.format {
             Format::Csv => {
                 let kind = [(header::CONTENT_TYPE, "text/csv; charset=utf-8")];
-                (kind, render::render_csv(columns, &rows)).into_response()
+                (kind, render::render_csv(&columns, &rows)).into_response()
             }
             Format::Text => {
-                let mut text = render::render_table(columns, &rows, self.width);
+                let mut text = render::render_table(&columns, &rows, self.width);
                 if rows.len() < matched {
                     text += &format!("({} of {matched} rows; see --limit)\n", rows.len());
                 }
                 text.into_response()
             }
-            Format::Json => Json(as_json(table, &rows, total, matched)).into_response(),
+            Format::Json => {
+                Json(as_json(table.name(), &columns, &rows, total, matched)).into_response()
+            }
+        })
+    }
+
+    /// The columns that are wanted, and the rows cut to them.
+    fn choose(&self, table: &dyn Table, rows: Vec<Row>) -> Result<(Vec<Column>, Vec<Row>), String> {
+        let all = table.columns();
+        if self.columns.is_empty() {
+            return Ok((all.to_vec(), rows));
         }
+        let place = |name: &String| {
+            let place = all.iter().position(|column| column.name == name);
+            place.ok_or_else(|| {
+                let name: String = name.chars().take(64).collect();
+                format!("table `{}` has no column `{name}`", table.name())
+            })
+        };
+        let places: Vec<usize> = self.columns.iter().map(place).collect::<Result<_, _>>()?;
+        let columns = places
+            .iter()
+            .filter_map(|place| all.get(*place).copied())
+            .collect();
+        let cut = |row: Row| {
+            places
+                .iter()
+                .filter_map(|place| row.get(*place).cloned())
+                .collect()
+        };
+        Ok((columns, rows.into_iter().map(cut).collect()))
     }
 }
 
@@ -162,10 +222,9 @@ fn number(name: &str, text: &str) -> Result<usize, String> {
         .map_err(|_| format!("{name} is a number of 0 or more"))
 }
 
-fn as_json(table: &dyn Table, rows: &[Row], total: usize, matched: usize) -> Json_ {
-    let columns = table.columns();
+fn as_json(table: &str, columns: &[Column], rows: &[Row], total: usize, matched: usize) -> Json_ {
     json!({
-        "table": table.name(),
+        "table": table,
         "columns": columns.iter().map(|column| column.name).collect::<Vec<_>>(),
         "rows": rows.iter().map(|row| render::row_to_json(columns, row)).collect::<Vec<_>>(),
         "total": total,
@@ -175,7 +234,7 @@ fn as_json(table: &dyn Table, rows: &[Row], total: usize, matched: usize) -> Jso
 }
 
 fn describe(table: &dyn Table) -> Json_ {
-    let column = |column: &highgate_config::table::Column| {
+    let column = |column: &Column| {
         json!({
             "name": column.name,
             "doc": column.doc,

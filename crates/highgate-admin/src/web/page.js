@@ -10,7 +10,7 @@ const PINS_EVERY = 5; // counting them takes all sessions, and nobody waits for 
 
 // Columns a person wants first; a table without one of them is shown without it.
 const FIRST = {
-  servers: ["name", "status", "role", "backend", "reason", "address", "lag_ms", "per_second", "opened", "leased", "queued", "lost", "latency_us"],
+  servers: ["name", "status", "role", "backend", "reason", "address", "lag_ms", "per_second", "leased", "queued", "lost", "latency_us"],
   sessions: ["id", "user", "listener", "client", "backend", "server", "state", "command", "seconds", "pinned_by"],
   events: ["time", "severity", "kind", "backend", "server", "session", "text"],
 };

@@ -129,8 +129,29 @@ async fn what_does_not_exist_is_said_with_what_does() {
         "{text}"
     );
     let (status, text) = served.get("/api/v1/tables/servers?sort=1").await;
-    assert!(status == 400 && text.contains("there are format"), "{text}");
+    assert!(
+        status == 400 && text.contains("there are columns, format"),
+        "{text}"
+    );
     assert_eq!(served.get("/nowhere").await.0, 404);
+}
+
+#[tokio::test]
+async fn columns_are_chosen_and_ordered_by_their_names() {
+    let served = served(Door::Loopback, &[]).await;
+    let path = "/api/v1/tables/servers?format=csv&columns=role,name";
+    let (status, text) = served.get(path).await;
+    assert!(status == 200 && text.contains("role,name"), "{text}");
+    let (status, text) = served.get("/api/v1/tables/servers?columns=nmae").await;
+    assert!(status == 400 && text.contains("no column `nmae`"), "{text}");
+}
+
+#[tokio::test]
+async fn people_get_the_list_of_tables_as_text() {
+    let served = served(Door::Loopback, &[]).await;
+    let (status, text) = served.get("/api/v1/tables?format=text").await;
+    assert!(status == 200 && text.contains("TABLE"), "{text}");
+    assert!(text.contains("servers"), "{text}");
 }
 
 #[tokio::test]
