@@ -19,30 +19,24 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
     };
     match &arguments.command {
         CtlCommand::Status => status(&socket),
-        CtlCommand::Show { table: None, .. } => say(&socket, "/api/v1/tables?format=text"),
+        CtlCommand::Show { table: None, .. } => say(
+            &socket,
+            &format!("/api/v1/tables?format=text&width={}", output::width()),
+        ),
         CtlCommand::Show {
             table: Some(table),
             filter,
             format,
         } => {
-            let filter = filter
-                .as_deref()
-                .map(|text| format!("&filter={}", ctl::escape(text)));
-            let table = ctl::escape(table);
-            let rest = filter.unwrap_or_default();
-            say(
-                &socket,
-                &format!(
-                    "/api/v1/tables/{table}?format={format}&width={}{rest}",
-                    output::width()
-                ),
-            )
+            let filter = filter.as_deref().unwrap_or_default();
+            let wish = format!("format={format}&filter={}", ctl::escape(filter));
+            table_of(&socket, table, &wish)
         }
-        CtlCommand::Events { last } => say(
+        CtlCommand::Events { last } => table_of(
             &socket,
+            "events",
             &format!(
-                "/api/v1/tables/events?format=text&width={}&tail={last}",
-                output::width()
+                "format=text&tail={last}&columns=time,severity,kind,backend,server,session,text"
             ),
         ),
         CtlCommand::Drain { server } => act("servers", "drain", &[server]),
@@ -79,24 +73,47 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
     }
 }
 
+/// What is asked first: of each table the columns that tell whether all is well, and why not.
+const STATUS: [(&str, &str); 4] = [
+    (
+        "node",
+        "name,version,pid,uptime_seconds,config_version,clients,draining",
+    ),
+    (
+        "listeners",
+        "name,mode,address,backend,clients,refused,login_failures",
+    ),
+    (
+        "backends",
+        "name,primary,writes,readers,serving,servers,reason",
+    ),
+    (
+        "servers",
+        "backend,name,address,role,status,lag_ms,commands,reason",
+    ),
+];
+
 fn status(socket: &Path) -> anyhow::Result<()> {
-    for table in ["node", "listeners", "backends", "servers"] {
-        output::say(&format!("{table}:"))?;
-        say(
-            socket,
-            &format!(
-                "/api/v1/tables/{table}?format=text&width={}",
-                output::width()
-            ),
-        )?;
-        output::say("")?;
+    for (position, (table, columns)) in STATUS.into_iter().enumerate() {
+        let gap = if position == 0 { "" } else { "\n" };
+        output::say(&format!("{gap}{table}"))?;
+        table_of(socket, table, &format!("format=text&columns={columns}"))?;
     }
     Ok(())
 }
 
+/// One table, with wishes as in the query of a URL.
+fn table_of(socket: &Path, table: &str, wishes: &str) -> anyhow::Result<()> {
+    let (table, width) = (ctl::escape(table), output::width());
+    say(
+        socket,
+        &format!("/api/v1/tables/{table}?width={width}&{wishes}"),
+    )
+}
+
 fn say(socket: &Path, path: &str) -> anyhow::Result<()> {
     match ctl::get(socket, path) {
-        Ok(text) => output::say(&text),
+        Ok(text) => output::say(text.trim_end()),
         Err(error) => Err(explain(&error.to_string(), socket)),
     }
 }
