@@ -163,7 +163,11 @@ impl ServerHealth {
             }
             Condition::Up { .. } if self.failures >= enough => {
                 let seen = agreeing.map_or_else(String::new, |t| format!(", traffic: {t}"));
-                let reason = format!("check failed {} times: {what}{seen}", self.failures);
+                let times = match self.failures {
+                    1 => String::new(),
+                    more => format!(" {more} times"),
+                };
+                let reason = format!("check failed{times}: {what}{seen}");
                 self.declare_down(reason, now, actions);
             }
             Condition::Held { .. } => {
