@@ -136,6 +136,20 @@ pub(crate) enum Stopped {
     Broken(String),
 }
 
+/// For the events that operators read.
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Broken(what) => write!(f, "the server's answer breaks the protocol: {what}"),
+            Self::Client(_) => f.write_str("the client is gone"),
+            Self::Server(error) => write!(f, "the connection to the server failed: {error}"),
+            Self::ServerClosed => f.write_str("the server closed the connection"),
+            Self::Told(Interrupt::ServerDown) => f.write_str("the server is down"),
+            Self::Told(_) => f.write_str("the session was told to end"),
+        }
+    }
+}
+
 impl Stopped {
     /// How the exchange ended, as settling sees it.
     pub(crate) fn ended(&self, sent: bool) -> Ended {
