@@ -72,6 +72,10 @@ fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
             .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     // Four numbers that are no address are a mistyped address, not a host's name.
     let is_number = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if host.parse::<std::net::Ipv4Addr>().is_ok() {
+        // With a good port it would have been read as a whole.
+        parse_port(port, kind)?;
+    }
     if !is_name || is_number {
         return Err(kind.mistake(format!(
             "`{}` is neither an address nor a host's name",
@@ -138,6 +142,15 @@ mod tests {
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn of_a_good_host_with_a_bad_port_the_port_is_blamed() {
+        let mistake = parse_bind("127.0.0.1:99999").unwrap_err();
+        assert!(
+            mistake.what.contains("`99999` is not a port"),
+            "{mistake:?}"
+        );
     }
 
     #[test]
