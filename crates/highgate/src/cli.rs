@@ -109,21 +109,21 @@ pub(crate) struct Demo {
 pub(crate) enum CtlCommand {
     /// Backends, servers and listeners at one glance.
     Status,
-    /// One table.
+    /// One table, or the list of tables.
     Show {
         /// Its name; without one, the list of tables.
         table: Option<String>,
         /// Only rows that contain this text.
-        #[arg(long)]
+        #[arg(long, value_name = "TEXT")]
         filter: Option<String>,
-        /// text, json or csv.
-        #[arg(long, default_value = "text")]
+        /// How it is written.
+        #[arg(long, default_value = "text", value_parser = ["text", "json", "csv"])]
         format: String,
     },
-    /// The latest events.
+    /// The latest events: what happened to servers, roles and writes, and why.
     Events {
         /// How many.
-        #[arg(long, default_value_t = 30)]
+        #[arg(long, default_value_t = 30, value_name = "N")]
         last: u32,
     },
     /// Let a server finish what runs, and give it nothing new.

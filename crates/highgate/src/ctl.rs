@@ -35,9 +35,7 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
         CtlCommand::Events { last } => table_of(
             &socket,
             "events",
-            &format!(
-                "format=text&tail={last}&columns=time,severity,kind,backend,server,session,text"
-            ),
+            &format!("format=text&tail={last}&columns=time,severity,kind,backend,server,text"),
         ),
         CtlCommand::Drain { server } => act("servers", "drain", &[server]),
         CtlCommand::Maintenance { server } => act("servers", "maintenance", &[server]),
