@@ -108,10 +108,12 @@ impl LoginRequest {
         let answer = self.answer.expose();
         if self.capabilities.contains(Capabilities::PLUGIN_AUTH_LENENC) {
             put_lenenc_bytes(out, answer);
-        } else {
+        } else if self.capabilities.contains(Capabilities::SECURE_CONNECTION) {
             let len = u8::try_from(answer.len()).unwrap_or(u8::MAX);
             out.push(len);
             out.extend_from_slice(answer.get(..usize::from(len)).unwrap_or(answer));
+        } else {
+            put_nul_terminated(out, answer);
         }
         if self.capabilities.contains(Capabilities::CONNECT_WITH_DB) {
             put_nul_terminated(out, self.schema.as_deref().unwrap_or("").as_bytes());
