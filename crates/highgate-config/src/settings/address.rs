@@ -72,7 +72,7 @@ fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
             .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     // Four numbers that are no address are a mistyped address, not a host's name.
     let is_number = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if host.parse::<std::net::Ipv4Addr>().is_ok() {
+    if host.parse::<Ipv4Addr>().is_ok() {
         // With a good port it would have been read as a whole.
         parse_port(port, kind)?;
     }
