@@ -100,7 +100,7 @@ pub(crate) struct Demo {
     #[arg(long)]
     pub(crate) keep: bool,
     /// How long the scenes take together, beside what the databases need.
-    #[arg(long, default_value_t = 40, value_name = "N", value_parser = clap::value_parser!(u64).range(5..=3600))]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u64).range(5..=3600))]
     pub(crate) seconds: u64,
 }
 
