@@ -209,8 +209,8 @@ impl ServerCertVerifier for Lenient {
     }
 }
 
-/// Speaks TLS as the server on an accepted socket. The caller has made sure that no plain bytes
-/// follow the client's request for TLS: those could have been injected.
+/// Speaks TLS as the server on an accepted socket. `behind` was read from it already, behind the
+/// client's request for TLS: the start of its handshake, and nothing that could pass for more.
 ///
 /// # Errors
 /// As TLS says.
@@ -219,8 +219,19 @@ impl ServerCertVerifier for Lenient {
 pub async fn accept(
     config: Arc<ServerConfig>,
     stream: tokio::net::TcpStream,
+    mut behind: &[u8],
 ) -> io::Result<tokio_rustls::server::TlsStream<tokio::net::TcpStream>> {
-    tokio_rustls::TlsAcceptor::from(config).accept(stream).await
+    let acceptor = tokio_rustls::TlsAcceptor::from(config);
+    let accepting = acceptor.accept_with(stream, |session| {
+        while !behind.is_empty() {
+            // What is wrong with it is said again by the handshake.
+            let taken = session.read_tls(&mut behind);
+            if !matches!(taken, Ok(1..)) || session.process_new_packets().is_err() {
+                break;
+            }
+        }
+    });
+    accepting.await
 }
 
 /// Speaks TLS as the client of a server named `host` (a name or a numeric address).

@@ -1,6 +1,6 @@
 //! What a client's session is.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use highgate_mysql::sql::LexMode;
 use serde::{Deserialize, Serialize};
@@ -137,6 +137,14 @@ impl SessionState {
         mode.ignore_space |= self.capabilities & IGNORE_SPACE != 0;
         mode.unsafe_charset = self.profile.charset.is_unsafe();
         mode
+    }
+
+    /// After how much silence the client asked to be left.
+    #[must_use]
+    pub fn wait_timeout(&self) -> Option<Duration> {
+        let VarValue::Text(text) = self.profile.variable("wait_timeout")? else { return None };
+        let seconds = std::str::from_utf8(text).ok()?.parse().ok()?;
+        Some(Duration::from_secs(seconds))
     }
 
     /// A profile to write to; copies it if a connection shares it.

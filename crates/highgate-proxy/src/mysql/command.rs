@@ -323,6 +323,7 @@ impl Session<'_> {
             }
             Decided::Answer(answer) => self.answer_own(answer, facts, framed).await,
             Decided::End => Err(Ending::ClientClosed),
+            Decided::Kill(scope, id) if self.is_itself(id) => self.kill_itself(scope, framed).await,
             Decided::Kill(scope, id) => {
                 let answer = self.kill(scope, id);
                 self.answer_result(answer, framed).await
@@ -446,6 +447,20 @@ impl Session<'_> {
         self.answer_error(&answer, framed).await
     }
 
+    fn is_itself(&self, id: Option<u64>) -> bool {
+        id == Some(u64::from(self.context.presence.info.id))
+    }
+
+    /// KILL of the session's own id: the answer is the error of what was killed.
+    async fn kill_itself(&mut self, scope: KillScope, framed: Framed) -> Result<(), Ending> {
+        if scope == KillScope::Query {
+            let text = "Query execution was interrupted";
+            return self.answer_error(&error_code::ER_QUERY_INTERRUPTED.answer(text), framed).await;
+        }
+        self.answer_error(&was_killed(), framed).await?;
+        Err(Ending::Killed)
+    }
+
     /// KILL of a session id: of the same account only.
     fn kill(&self, scope: KillScope, id: Option<u64>) -> Result<(), Answer> {
         let shared = &self.context.worker.shared;
@@ -468,6 +483,11 @@ impl Session<'_> {
         let _ = self.context.worker.post(other.worker, Mail::Interrupt(other.slot, what));
         Ok(())
     }
+}
+
+/// What the client of a killed session is told about its running command.
+pub(crate) fn was_killed() -> Answer {
+    error_code::ER_CONNECTION_KILLED.answer("Connection was killed")
 }
 
 /// What a route comes to, without borrowing the snapshot.

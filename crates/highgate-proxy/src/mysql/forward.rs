@@ -39,7 +39,7 @@ use crate::{
     mysql::{
         acquire::{self, AcquireError, Lease, Order, Wish},
         client_stream::Framed,
-        command::RestSpace,
+        command::{RestSpace, was_killed},
         exchange::{Peers, Stopped},
         kill,
         prepare::{self, Unprepared},
@@ -118,6 +118,9 @@ impl Session<'_> {
                 }
                 Tried::Ended(ending) => {
                     self.abandon(lease);
+                    if matches!(ending, Ending::Killed) && space.exchange.passed_on == 0 {
+                        self.tell_killed(sending.framed).await;
+                    }
                     return Err(ending);
                 }
                 Tried::Refused(answer) => {
@@ -144,6 +147,15 @@ impl Session<'_> {
         let answer = error_code::ER_CON_COUNT_ERROR
             .answer("No database server carried this command out; nothing was executed");
         self.answer_error(&answer, sending.framed).await
+    }
+
+    /// The session was killed while its command ran. An idle one is closed without a word, as
+    /// servers do: clients that connect again by themselves know only that.
+    async fn tell_killed(&mut self, framed: Framed) {
+        let by = clock::now() + Duration::from_millis(100);
+        let answer = was_killed();
+        // A client that does not read has no use for it.
+        let _ = clock::before(by, self.answer_error(&answer, framed)).await;
     }
 
     async fn lease_for(

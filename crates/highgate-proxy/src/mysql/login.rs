@@ -177,14 +177,14 @@ async fn start_tls(
     mut stream: ClientStream,
     config: Option<Arc<rustls::ServerConfig>>,
 ) -> Result<ClientStream, Ending> {
-    // Bytes behind the request came in the clear: somebody may have injected them.
-    if !stream.inbox.is_empty() {
-        return Err(Ending::ClientProtocol("bytes follow the request for TLS".to_owned()));
-    }
     let (Some(config), Some(tcp)) = (config, stream.transport.take_tcp()) else {
         return Err(Ending::ClientProtocol("TLS was asked for and not offered".to_owned()));
     };
-    let accepted = tls::accept(config, tcp).await.map_err(Ending::ClientFailed)?;
+    // Clients start TLS without waiting: their first bytes may have come with the request. Nothing of
+    // that is ever read as a packet, or somebody could put commands in front of the encrypted ones.
+    let behind = stream.inbox.bytes().to_vec();
+    stream.inbox.consume(behind.len());
+    let accepted = tls::accept(config, tcp, &behind).await.map_err(Ending::ClientFailed)?;
     stream.transport = Transport::TlsServer(Box::new(accepted));
     Ok(stream)
 }

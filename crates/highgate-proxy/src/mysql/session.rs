@@ -1,6 +1,6 @@
 //! A mysql session: login, then commands until its ending.
 
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use highgate_config::{Listener, User};
 use highgate_core::{
@@ -250,12 +250,7 @@ impl Session<'_> {
         let context = self.context;
         if self.client.inbox.is_empty() {
             context.shows(Activity::Idle);
-            let patience = if self.state.in_transaction() {
-                self.settings.idle_in_transaction_timeout
-            } else {
-                self.settings.client_timeout
-            };
-            context.slot.set_deadline(context.worker.deadline(patience));
+            context.slot.set_deadline(context.worker.deadline(self.patience()));
         }
         let max = self.settings.max_allowed_packet;
         loop {
@@ -280,6 +275,19 @@ impl Session<'_> {
         }
     }
 
+    /// How long the client may say nothing: as configured, or shorter where it asked for that.
+    fn patience(&self) -> Duration {
+        let configured = if self.state.in_transaction() {
+            self.settings.idle_in_transaction_timeout
+        } else {
+            self.settings.client_timeout
+        };
+        match self.state.wait_timeout() {
+            Some(own) if configured.is_zero() || own < configured => own,
+            _ => configured,
+        }
+    }
+
     fn is_at_safe_point(&self) -> bool {
         self.lease.is_none() && self.client.inbox.is_empty()
     }
@@ -295,13 +303,12 @@ impl Session<'_> {
     /// Says goodbye where there is something to say, and cleans up what the session leaves behind.
     async fn finish(&mut self, ending: &Ending) {
         let goodbye = match ending {
-            Ending::Killed => Some(error_code::ER_CONNECTION_KILLED.answer("Connection was killed")),
             Ending::Drained => Some(error_code::ER_SERVER_SHUTDOWN.answer("Server shutdown in progress")),
             _ => None,
         };
         if let Some(goodbye) = goodbye {
             let packet = answer::error(&goodbye, 0);
-            let by = clock::now() + std::time::Duration::from_millis(100);
+            let by = clock::now() + Duration::from_millis(100);
             // A client that does not read has no use for it.
             let _ = clock::before(by, self.client.send(self.context, &packet)).await;
         }
