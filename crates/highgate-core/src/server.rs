@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    net::IpAddr,
     sync::{
         Arc, Weak,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -14,6 +15,7 @@ use std::{
 
 use crossbeam_utils::CachePadded;
 use highgate_config::{Address, BackendName, ServerName};
+use parking_lot::Mutex;
 
 /// Number of a server's identity; never given to another one while the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,6 +128,8 @@ pub struct ServerState {
     /// Connections opened by this node and not closed yet.
     pub opened: CachePadded<AtomicU32>,
     cold: CachePadded<Cold>,
+    /// Addresses that its name had last.
+    resolved: Mutex<Arc<[IpAddr]>>,
     born: Instant,
 }
 
@@ -141,8 +145,29 @@ impl ServerState {
             hot: CachePadded::default(),
             opened: CachePadded::default(),
             cold: CachePadded::default(),
+            resolved: Mutex::new(Arc::new([])),
             born: now,
         }
+    }
+
+    /// Addresses that its name had when it was looked up last; none for a server that is no name, or
+    /// was not looked up yet.
+    #[must_use]
+    pub fn resolved(&self) -> Arc<[IpAddr]> {
+        self.resolved.lock().clone()
+    }
+
+    /// Its name has these addresses now. True if none of those before is among them: the name means
+    /// another machine, and connections to the one before are closed as they become free.
+    pub fn resolve(&self, addresses: &[IpAddr]) -> bool {
+        let before = std::mem::replace(&mut *self.resolved.lock(), addresses.into());
+        let moved = !before.is_empty()
+            && !addresses.is_empty()
+            && !before.iter().any(|address| addresses.contains(address));
+        if moved {
+            self.next_generation();
+        }
+        moved
     }
 
     /// Commands in flight or waiting: what the balancing by load compares.

@@ -17,6 +17,8 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where a server is, resolved as far as it can be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
+    /// Several addresses of one host, tried in turn.
+    Any(Vec<SocketAddr>),
     /// A host name and port, looked up at each connect.
     Host(String, u16),
     /// A numeric address.
@@ -40,19 +42,33 @@ pub async fn connect(target: &Target, deadline: Instant) -> io::Result<Transport
 
 async fn open(target: &Target) -> io::Result<Transport> {
     match target {
+        Target::Any(addresses) => open_any(addresses.iter().copied()).await,
         Target::Host(host, port) => {
-            let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            for address in tokio::net::lookup_host((host.as_str(), *port)).await? {
-                match open_tcp(address).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => last = error,
-                }
-            }
-            Err(last)
+            open_any(tokio::net::lookup_host((host.as_str(), *port)).await?).await
         }
         Target::Ip(address) => open_tcp(*address).await,
         Target::Unix(path) => Ok(Transport::Unix(UnixStream::connect(path).await?)),
     }
+}
+
+async fn open_any(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Transport> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match open_tcp(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Whether a connection could not be opened for want of descriptors, memory or ports of our own:
+/// that says nothing about the server.
+#[must_use]
+pub fn is_our_own(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| ours.iter().any(|own| own.raw_os_error() == code))
 }
 
 async fn open_tcp(address: SocketAddr) -> io::Result<Transport> {

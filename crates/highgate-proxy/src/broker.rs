@@ -4,10 +4,11 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use highgate_core::{
-    limits::{Broker, HandOver, WaiterId},
+    limits::{Broker, HandOver, TokenBucket, WaiterId},
     server::{ServerId, ServerState},
 };
 use parking_lot::Mutex;
@@ -34,6 +35,41 @@ pub(crate) struct Heir {
     pub(crate) slot: SlotId,
     /// Whether the connection itself is of use to it, or only the room.
     pub(crate) takes_connection: bool,
+}
+
+/// How fast connections may be opened, by server; only those that have a bound.
+#[derive(Debug, Default)]
+pub(crate) struct Rates(Mutex<BTreeMap<ServerId, TokenBucket>>);
+
+impl Rates {
+    /// Takes leave to open one; 0 = no bound.
+    pub(crate) fn allows(&self, server: ServerId, rate: u32, now: Instant) -> bool {
+        if rate == 0 {
+            return true;
+        }
+        let mut buckets = self.0.lock();
+        let bucket = buckets
+            .entry(server)
+            .or_insert_with(|| TokenBucket::new(rate, burst(rate), now));
+        bucket.take(now).is_ok()
+    }
+
+    /// As [`Rates::allows`], by the bound that was in force when one was opened last.
+    pub(crate) fn allows_more(&self, server: ServerId, now: Instant) -> bool {
+        self.0.lock().get_mut(&server).is_none_or(|bucket| bucket.take(now).is_ok())
+    }
+
+    /// Another bound is configured.
+    pub(crate) fn set(&self, server: ServerId, rate: u32) {
+        if let Some(bucket) = self.0.lock().get_mut(&server) {
+            bucket.set_rate(rate, burst(rate));
+        }
+    }
+}
+
+/// Leave that is saved up: what comes due between two looks at the queues, twice.
+fn burst(rate: u32) -> u32 {
+    (rate / 5).max(1)
 }
 
 /// One queue per server.

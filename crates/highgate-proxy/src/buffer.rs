@@ -1,6 +1,14 @@
 //! Buffers of one worker: small, pooled, and given back while a session has nothing in them.
 
-use std::{cell::RefCell, ops::Range, rc::Rc};
+use std::{
+    cell::RefCell,
+    ops::Range,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// Size of a common buffer: most commands and answers fit, and it stays within the first cache.
 pub(crate) const SMALL: usize = 16 * 1024;
@@ -15,23 +23,43 @@ const KEEP_LARGE: usize = 16;
 pub(crate) struct BufferPool {
     small: RefCell<Vec<Box<[u8]>>>,
     large: RefCell<Vec<Box<[u8]>>>,
+    /// Bytes held from the allocator, by all workers: touched only where one asks it for more.
+    held: Arc<AtomicU64>,
 }
 
 impl BufferPool {
+    /// An empty pool that counts what it holds into `held`.
+    pub(crate) fn new(held: Arc<AtomicU64>) -> Self {
+        Self { held, ..Self::default() }
+    }
+
     fn take(&self, size: usize) -> Box<[u8]> {
         let list = if size == SMALL { &self.small } else { &self.large };
-        list.borrow_mut().pop().unwrap_or_else(|| vec![0; size].into_boxed_slice())
+        let free = list.borrow_mut().pop();
+        free.unwrap_or_else(|| self.allocate(size))
+    }
+
+    fn allocate(&self, size: usize) -> Box<[u8]> {
+        self.held.fetch_add(size as u64, Ordering::Relaxed);
+        vec![0; size].into_boxed_slice()
+    }
+
+    fn free(&self, memory: Box<[u8]>) {
+        self.held.fetch_sub(memory.len() as u64, Ordering::Relaxed);
     }
 
     fn give(&self, memory: Box<[u8]>) {
         let (list, keep) = match memory.len() {
             SMALL => (&self.small, KEEP_SMALL),
             LARGE => (&self.large, KEEP_LARGE),
-            _ => return,
+            0 => return,
+            _ => return self.free(memory),
         };
         let mut list = list.borrow_mut();
         if list.len() < keep {
             list.push(memory);
+        } else {
+            self.free(memory);
         }
     }
 }
@@ -101,7 +129,7 @@ impl Buffer {
             let mut memory = if size == SMALL {
                 self.pool.take(SMALL)
             } else {
-                vec![0; size].into_boxed_slice()
+                self.pool.allocate(size)
             };
             if let Some(to) = memory.get_mut(..len) {
                 to.copy_from_slice(self.bytes());
@@ -211,6 +239,21 @@ mod tests {
         buffer.extend(&long);
         assert_eq!(buffer.len(), 2 * SMALL - 10);
         assert_eq!(&buffer.bytes()[SMALL - 10..], &long[..]);
+    }
+
+    #[test]
+    fn held_memory_is_counted_until_it_goes_back_to_the_allocator() {
+        let held = Arc::new(AtomicU64::new(0));
+        let pool = Rc::new(BufferPool::new(held.clone()));
+        let mut buffer = Buffer::new(pool.clone());
+        buffer.make_room(10 * LARGE);
+        assert_eq!(held.load(Ordering::Relaxed), 10 * LARGE as u64);
+        drop(buffer);
+        assert_eq!(held.load(Ordering::Relaxed), 0);
+        Buffer::new(pool.clone()).room();
+        assert_eq!(held.load(Ordering::Relaxed), SMALL as u64, "pooled memory is held as well");
+        drop(Buffer::new(pool).room());
+        assert_eq!(held.load(Ordering::Relaxed), SMALL as u64, "and used again");
     }
 
     #[test]

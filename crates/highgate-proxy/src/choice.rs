@@ -19,7 +19,7 @@ use highgate_io::clock;
 
 use crate::{
     broker::Wanted,
-    pool::Grant,
+    pool::{Grant, Limit},
     session::{Context, Ending},
     session_info::Activity,
     slots::Interrupt,
@@ -53,7 +53,7 @@ pub(crate) fn choose(worker: &Worker, group: &Group, want: &Want<'_>) -> Result<
         exclude: want.exclude,
         max_lag_ms: None,
         full_ok: true,
-        now: clock::now(),
+        now: worker.coarse_now(),
     };
     worker.with_turn(&group.name, |turn| choose::choose(&request, turn, &mut || worker.random()))
 }
@@ -132,7 +132,7 @@ pub(crate) async fn wait_in_queue(
     let generation = server.generation();
     wake_holders_of_idle(worker, server);
     // What became free between the look and the queueing would otherwise be missed.
-    if let Some(grant) = worker.pools.grant_now(&key, server, member.server.max_connections) {
+    if let Some(grant) = worker.pools.grant_now(&key, server, Limit::of(group, member)) {
         if brokers.cancel(server, id) {
             return Ok(grant);
         }

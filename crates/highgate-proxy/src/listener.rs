@@ -31,6 +31,9 @@ const BATCH: usize = 64;
 /// Pause after the system refused to accept: descriptors must become free first.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
+/// Pause while the node is full.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
+
 /// A listener's settings and counters; outlives configurations that keep it.
 #[derive(Debug)]
 pub struct ListenerState {
@@ -186,7 +189,13 @@ pub(crate) async fn serve(
         Bound::Tcp(socket) => OwnedFd::from(socket),
         Bound::Unix(socket) => OwnedFd::from(socket),
     };
-    let socket = match AsyncFd::with_interest(descriptor, Interest::READABLE) {
+    #[expect(
+        deprecated,
+        reason = "the descriptor is owned here and never lent, so nobody can close it under epoll; \
+                  the constructor that replaces this one is unsafe for those that lend"
+    )]
+    let registered = AsyncFd::with_interest(descriptor, Interest::READABLE);
+    let socket = match registered {
         Ok(socket) => Socket(socket),
         Err(error) => {
             tracing::error!(listener = %listener.name, "cannot serve: {error}");
@@ -208,7 +217,18 @@ async fn accept_loop(
 ) {
     let mut in_batch = 0;
     let mut exhausted = false;
+    let mut is_full = false;
     loop {
+        // A place first: beyond the node's limit clients wait in the kernel's queue.
+        if !shared.has_room() {
+            if !std::mem::replace(&mut is_full, true) {
+                let text = format!("listener {} pauses: max_connections of the node is reached", listener.name);
+                shared.event(Event::new(Severity::Warning, Kind::Limit, text));
+            }
+            clock::pause(FULL_PAUSE).await;
+            continue;
+        }
+        is_full = false;
         match accept(socket).await {
             Ok((client, peer)) => {
                 exhausted = false;
@@ -281,6 +301,10 @@ fn admit(
         refuse(shared, listener, &client, address, "its network is not in `allow`", false);
         return;
     }
+    if shared.is_short_of(shared.memory_reserve()) {
+        refuse(shared, listener, &client, address, "memory_limit of the node is nearly reached", true);
+        return;
+    }
     match ClientPermit::take(shared, listener, address) {
         Ok(permit) => {
             listener.accepted.fetch_add(1, Ordering::Relaxed);
@@ -303,7 +327,7 @@ fn refuse(
     if say && listener.settings.load().mode == Mode::Mysql {
         // A client in its first read understands this before any greeting. Best effort: it is
         // small, and a full socket buffer means a peer not worth waiting for.
-        let packet = crate::mysql::answer::too_many_connections();
+        let packet = crate::mysql::answer::too_many_connections(why);
         let _ = match client {
             Detached::Tcp(stream) => io::Write::write(&mut &*stream, &packet),
             Detached::Unix(stream) => io::Write::write(&mut &*stream, &packet),

@@ -5,6 +5,7 @@
 //! else stores a snapshot.
 
 pub mod director;
+mod names;
 mod probe;
 mod questions;
 

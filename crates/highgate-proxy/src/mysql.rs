@@ -15,6 +15,7 @@ pub(crate) mod forward;
 pub(crate) mod kill;
 pub(crate) mod login;
 pub(crate) mod open;
+pub(crate) mod outgoing;
 pub(crate) mod local_infile;
 pub(crate) mod prepare;
 pub(crate) mod schema;

@@ -1,5 +1,7 @@
 //! Puts the parts of the data path together: workers, listeners, the director, the tables.
 
+mod handover;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -143,26 +145,6 @@ impl Node {
         &self.view
     }
 
-    /// Listening sockets of the process before: used instead of binding anew.
-    pub fn inherit(&self, sockets: BTreeMap<(ListenerName, String), OwnedFd>) {
-        *self.inherited.lock() = sockets;
-    }
-
-    /// The listening sockets, for the process behind: each with its listener and address.
-    ///
-    /// # Errors
-    /// When the process has no descriptor left.
-    pub fn sockets(&self) -> io::Result<Vec<(ListenerName, String, OwnedFd)>> {
-        let listeners = self.listeners.lock();
-        listeners
-            .iter()
-            .flat_map(|(name, running)| running.sockets.iter().map(move |socket| (name, socket)))
-            .map(|(name, socket)| {
-                Ok((name.clone(), socket.wanted.to_string(), socket.spare.try_clone()?))
-            })
-            .collect()
-    }
-
     /// Addresses that are served, by listener.
     #[must_use]
     pub fn addresses(&self) -> Vec<(ListenerName, String)> {
@@ -183,9 +165,7 @@ impl Node {
     pub fn apply(&self, config: &Config) -> Result<(), ApplyError> {
         let prepared = self.prepare(config)?;
         let node = config.node.get(&self.settings.name);
-        let max = node.map_or(0, |node| node.max_connections);
-        let max = if max == 0 { descriptor_limit() } else { max };
-        self.shared.max_connections.store(max, Ordering::Relaxed);
+        self.bound(node);
         *self.shared.server_tls.lock() = prepared.towards_servers;
         let mut listeners = self.listeners.lock();
         listeners.retain(|name, running| {
@@ -214,7 +194,30 @@ impl Node {
                 running.sockets.push(serving);
             }
         }
+        // An inherited socket that is not served would take clients into a queue nobody empties.
+        self.inherited.lock().clear();
         Ok(())
+    }
+
+    /// Puts the node's bounds in force: descriptors are shared among clients and servers, and some are
+    /// left for checks, operators and files.
+    fn bound(&self, node: Option<&highgate_config::Node>) {
+        /// What listeners, checks, operators and files need.
+        const OURS: u32 = 64;
+        let descriptors = descriptor_limit().saturating_sub(OURS).max(2);
+        let wanted = node.map_or(0, |node| node.max_connections);
+        let clients = if wanted == 0 { descriptors / 2 } else { wanted.min(descriptors * 3 / 4) };
+        if clients < wanted {
+            let text = format!(
+                "max_connections is {wanted}, and the limit of file descriptors allows {clients}"
+            );
+            self.shared.event(Event::new(Severity::Warning, Kind::Limit, text));
+        }
+        let shared = &self.shared;
+        shared.max_connections.store(clients, Ordering::Relaxed);
+        shared.max_server_sockets.store(descriptors - clients, Ordering::Relaxed);
+        let memory = node.map_or(0, |node| node.memory_limit);
+        shared.memory_limit.store(memory, Ordering::Relaxed);
     }
 
     fn serve(
@@ -321,9 +324,7 @@ impl Node {
     pub async fn drain(&self, patience: Duration) {
         let started = clock::now();
         self.shared.draining.store(true, Ordering::Relaxed);
-        for running in self.listeners.lock().values() {
-            running.sockets.iter().for_each(|socket| socket.stopper.stop());
-        }
+        self.stop_accepting();
         self.tell_sessions(Interrupt::Drain);
         let deadline = started + patience;
         while self.sessions() > 0 && clock::now() < deadline {
@@ -384,10 +385,13 @@ struct New {
     bound: Vec<(Address, Bound, OwnedFd)>,
 }
 
-/// How many client connections the descriptor limit allows: each may need two, some are ours.
+/// How many descriptors the process may have: as many as the system lets it ask for.
 fn descriptor_limit() -> u32 {
-    const OURS: u64 = 64;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let limit = limit.unwrap_or(1 << 20).saturating_sub(OURS) / 2;
-    u32::try_from(limit).unwrap_or(u32::MAX).max(1)
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // Where it is refused, what is in force holds.
+    let _ = setrlimit(Resource::Nofile, most);
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
+    u32::try_from(limit).unwrap_or(u32::MAX)
 }

@@ -12,7 +12,10 @@ use std::{
 };
 
 use foldhash::HashMap;
-use highgate_core::server::{ServerId, ServerState};
+use highgate_core::{
+    server::{ServerId, ServerState},
+    snapshot::{Group, Member},
+};
 
 use crate::{
     broker::Heir,
@@ -45,17 +48,46 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Takes room unless `max` connections are open.
+    /// Takes room unless a limit is reached: of the server, of descriptors, of new connections per
+    /// second.
     pub(crate) fn take(
         shared: &Arc<crate::shared::Shared>,
         server: &Arc<ServerState>,
-        max: u32,
+        limit: Limit,
     ) -> Option<Self> {
-        server.try_open(max).then(|| Self {
-            server: server.clone(),
-            shared: shared.clone(),
-            counted: true,
+        if !server.try_open(limit.max) {
+            return None;
+        }
+        if !shared.open_server_socket() {
+            server.closed();
+            return None;
+        }
+        if !shared.rates.allows(server.id, limit.rate, highgate_io::clock::now()) {
+            server.closed();
+            shared.server_sockets.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        Some(Self { server: server.clone(), shared: shared.clone(), counted: true })
+    }
+
+    /// Gives it to whoever waits longest. False: nobody does, and it is free.
+    pub(crate) fn pass_on(mut self) -> bool {
+        let heir = self.shared.brokers.heir_of_room(&self.server);
+        heir.is_some_and(|heir| {
+            self.hand_to(&heir);
+            true
         })
+    }
+
+    fn hand_to(&mut self, heir: &Heir) {
+        let room =
+            Self { server: self.server.clone(), shared: self.shared.clone(), counted: true };
+        self.counted = false;
+        let letter = Mail::Grant(heir.slot, Box::new(Grant::Room(room)));
+        if let Some(worker) = self.shared.workers.get(heir.worker) {
+            // A letter that can't be delivered drops the room, which asks for the next heir.
+            let _ = worker.mail.try_send(letter);
+        }
     }
 
     /// Whose room.
@@ -69,17 +101,50 @@ impl Drop for Room {
         if !self.counted {
             return;
         }
-        let Some(heir) = self.shared.brokers.heir_of_room(&self.server) else {
-            self.server.closed();
+        let waits = self.server.hot.queued.load(Ordering::Acquire) > 0;
+        // Who gets it opens a connection: where their rate is bounded, that may have to wait.
+        if waits
+            && self.shared.rates.allows_more(self.server.id, highgate_io::clock::now())
+            && let Some(heir) = self.shared.brokers.heir_of_room(&self.server)
+        {
+            self.hand_to(&heir);
             return;
-        };
-        let room =
-            Self { server: self.server.clone(), shared: self.shared.clone(), counted: true };
-        self.counted = false;
-        let letter = Mail::Grant(heir.slot, Box::new(Grant::Room(room)));
-        if let Some(worker) = self.shared.workers.get(heir.worker) {
-            // A letter that can't be delivered drops the room, which asks for the next heir.
-            let _ = worker.mail.try_send(letter);
+        }
+        self.server.closed();
+        self.shared.server_sockets.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What bounds the opening of connections to a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    /// Open at once; 0 = no bound.
+    pub(crate) max: u32,
+    /// Opened per second; 0 = no bound.
+    pub(crate) rate: u32,
+}
+
+impl Limit {
+    /// As configured for that member.
+    pub(crate) fn of(group: &Group, member: &Member) -> Self {
+        Self { max: member.server.max_connections, rate: group.backend.connect_rate }
+    }
+}
+
+/// Gives room to those who wait for a server although it has some: where new connections per second
+/// are bounded, or descriptors became free elsewhere.
+pub(crate) fn serve_queues(worker: &Worker) {
+    let snapshot = worker.snapshot();
+    for group in snapshot.placement.groups.values() {
+        for member in &group.members {
+            let limit = Limit::of(group, member);
+            worker.shared.rates.set(member.state.id, limit.rate);
+            while member.state.hot.queued.load(Ordering::Relaxed) > 0 {
+                let room = Room::take(&worker.shared, &member.state, limit);
+                if !room.is_some_and(Room::pass_on) {
+                    break;
+                }
+            }
         }
     }
 }
@@ -99,7 +164,8 @@ pub(crate) enum Grant {
 #[derive(Debug)]
 pub(crate) struct Pools {
     worker: Weak<Worker>,
-    idle: RefCell<HashMap<Arc<PoolKey>, Vec<ServerConnection>>>,
+    // Boxed: a connection is moved several times per command.
+    idle: RefCell<HashMap<Arc<PoolKey>, Vec<Box<ServerConnection>>>>,
 }
 
 impl Pools {
@@ -113,7 +179,7 @@ impl Pools {
         &self,
         key: &PoolKey,
         fits: impl Fn(&ServerConnection) -> bool,
-    ) -> Option<ServerConnection> {
+    ) -> Option<Box<ServerConnection>> {
         /// How many of the latest are looked at for one that needs no preparation.
         const LOOK: usize = 8;
         let mut dead = Vec::new();
@@ -121,7 +187,7 @@ impl Pools {
         let list = idle.get_mut(key)?;
         let found = loop {
             let from = list.len().saturating_sub(LOOK);
-            let recent = list.iter().skip(from).rposition(&fits);
+            let recent = list.iter().skip(from).rposition(|connection| fits(connection));
             let at = recent.map_or_else(|| list.len().checked_sub(1), |at| Some(from + at));
             let Some(at) = at else { break None };
             let connection = list.remove(at);
@@ -137,7 +203,7 @@ impl Pools {
     }
 
     /// Takes back a connection that is clean: hands it to whoever waits, keeps it, or closes it.
-    pub(crate) fn give(&self, connection: ServerConnection, now: Millis) {
+    pub(crate) fn give(&self, connection: Box<ServerConnection>, now: Millis) {
         let Some(worker) = self.worker.upgrade() else { return };
         let server = connection.server().clone();
         if let Some(heir) = worker.shared.brokers.heir_of_connection(&server, &connection.key) {
@@ -199,22 +265,24 @@ impl Pools {
         &self,
         key: &PoolKey,
         server: &Arc<ServerState>,
-        max: u32,
+        limit: Limit,
     ) -> Option<Grant> {
         if let Some(connection) = self.take(key, |_| true) {
-            return Some(Grant::Connection(Box::new(connection)));
+            return Some(Grant::Connection(connection));
         }
         let worker = self.worker.upgrade()?;
-        Room::take(&worker.shared, server, max).map(Grant::Room)
+        // Who came first has its turn first.
+        let is_alone = server.hot.queued.load(Ordering::Relaxed) <= 1;
+        is_alone.then(|| Room::take(&worker.shared, server, limit)).flatten().map(Grant::Room)
     }
 
     /// Passes on what was had and is not needed.
     pub(crate) fn give_back(&self, grant: Grant, now: Millis) {
         match grant {
-            Grant::Connection(connection) => self.give(*connection, now),
+            Grant::Connection(connection) => self.give(connection, now),
             Grant::Moved(moved) => {
                 if let Ok(connection) = moved.attach(now) {
-                    self.give(connection, now);
+                    self.give(Box::new(connection), now);
                 }
             }
             // Dropped, room goes to the next in the queue.
@@ -249,7 +317,7 @@ impl Pools {
     }
 }
 
-fn hand_over(worker: &Rc<Worker>, heir: Heir, connection: ServerConnection) {
+fn hand_over(worker: &Rc<Worker>, heir: Heir, connection: Box<ServerConnection>) {
     if !heir.takes_connection {
         // Its key does not fit: closing it would pass the room on by the queue again, to somebody
         // else; so the room goes to this heir by hand.
@@ -257,11 +325,11 @@ fn hand_over(worker: &Rc<Worker>, heir: Heir, connection: ServerConnection) {
         post_grant(worker, &heir, Grant::Room(room));
     } else if heir.worker == worker.index {
         if let Err(refused) =
-            worker.slots.grant(heir.slot, Grant::Connection(Box::new(connection)))
+            worker.slots.grant(heir.slot, Grant::Connection(connection))
             && let Grant::Connection(connection) = refused
         {
             // The waiter has just gone: the next in the queue, or the pool.
-            worker.pools.give(*connection, worker.now_ms());
+            worker.pools.give(connection, worker.now_ms());
         }
     } else {
         match connection.detach() {

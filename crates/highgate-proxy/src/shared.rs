@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
-    broker::Brokers,
+    broker::{Brokers, Rates},
     facts::BackendFacts,
     session_info::SessionInfo,
     worker::Mail,
@@ -50,8 +50,16 @@ pub struct Shared {
     pub facts: Mutex<std::collections::BTreeMap<BackendName, Arc<BackendFacts>>>,
     /// This node drains: `COM_PING` answers 1053.
     pub draining: AtomicBool,
-    /// Memory in buffers beyond the pooled ones, in bytes.
-    pub memory: AtomicU64,
+    /// Memory in buffers, in bytes.
+    pub memory: Arc<AtomicU64>,
+    /// Upper bound of that; 0 = none.
+    pub memory_limit: AtomicU64,
+    /// Connections to servers open now, and upper bound of that: descriptors are left for clients,
+    /// checks and operators.
+    pub(crate) server_sockets: AtomicU32,
+    pub(crate) max_server_sockets: AtomicU32,
+    /// How fast connections to servers may be opened.
+    pub(crate) rates: Rates,
     /// Upper bound of client connections of the process.
     pub max_connections: AtomicU32,
     /// Client connections open now.
@@ -110,7 +118,11 @@ impl Shared {
             workers,
             facts: Mutex::default(),
             draining: AtomicBool::new(false),
-            memory: AtomicU64::new(0),
+            memory: Arc::default(),
+            memory_limit: AtomicU64::new(0),
+            server_sockets: AtomicU32::new(0),
+            max_server_sockets: AtomicU32::new(u32::MAX),
+            rates: Rates::default(),
             max_connections: AtomicU32::new(u32::MAX),
             connections: CachePadded::default(),
             learned_sha2: Default::default(),
@@ -123,6 +135,30 @@ impl Shared {
             started: highgate_io::clock::now(),
             wall_ms: highgate_io::clock::wall_ms,
         })
+    }
+
+    /// Counts a connection to a server unless descriptors are short.
+    pub(crate) fn open_server_socket(&self) -> bool {
+        let max = self.max_server_sockets.load(Ordering::Relaxed);
+        let more = |open: u32| (open < max).then_some(open + 1);
+        let counter = &self.server_sockets;
+        counter.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Whether one more client may be accepted.
+    pub(crate) fn has_room(&self) -> bool {
+        self.connections.load(Ordering::Relaxed) < self.max_connections.load(Ordering::Relaxed)
+    }
+
+    /// What is left to open sessions when new ones are refused.
+    pub(crate) fn memory_reserve(&self) -> usize {
+        usize::try_from(self.memory_limit.load(Ordering::Relaxed) / 10).unwrap_or(usize::MAX)
+    }
+
+    /// Whether `more` bytes of buffers would go beyond `memory_limit`.
+    pub(crate) fn is_short_of(&self, more: usize) -> bool {
+        let limit = self.memory_limit.load(Ordering::Relaxed);
+        limit > 0 && self.memory.load(Ordering::Relaxed).saturating_add(more as u64) > limit
     }
 
     /// Keeps an event for operators and writes it to the log.
@@ -195,6 +231,16 @@ impl Shared {
         let info = Arc::new(make(id));
         sessions.living.insert(id, info.clone());
         info
+    }
+
+    /// The number that was given last.
+    pub(crate) fn last_number(&self) -> u32 {
+        self.sessions.lock().next
+    }
+
+    /// Numbers new sessions from there on.
+    pub(crate) fn number_from(&self, number: u32) {
+        self.sessions.lock().next = number & 0x00ff_ffff;
     }
 
     /// Forgets a session that has ended.

@@ -1,12 +1,16 @@
-//! From a configured address to one that can be connected to.
+//! From a server to where it can be connected to.
 
 use highgate_config::Address;
+use highgate_core::server::ServerState;
 use highgate_io::connect::Target;
 
-/// Where to connect for that address.
-pub(crate) fn target(address: &Address) -> Target {
-    match address {
-        Address::Host(host, port) => Target::Host(host.clone(), *port),
+/// Where to connect to that server: at the addresses that its name had last, where it is known by one.
+pub(crate) fn target(server: &ServerState) -> Target {
+    match &server.address {
+        Address::Host(host, port) => match server.resolved() {
+            known if known.is_empty() => Target::Host(host.clone(), *port),
+            known => Target::Any(known.iter().map(|ip| (*ip, *port).into()).collect()),
+        },
         Address::Ip(address) => Target::Ip(*address),
         Address::Unix(path) => Target::Unix(path.clone()),
     }

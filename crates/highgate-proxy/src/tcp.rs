@@ -12,7 +12,7 @@ use highgate_io::{clock, proxy_protocol, transport::Transport};
 use crate::{
     broker::Wanted,
     choice::{self, Want},
-    pool::{Claim, Grant, PoolKey, Room},
+    pool::{Claim, Grant, Limit, PoolKey, Room},
     proxy_header,
     relay::{Relay, RelayEnd},
     session::{Context, Ending},
@@ -152,7 +152,7 @@ async fn open(
     let claim = Claim::new(member.state.clone());
     context.shows(Activity::Preparing);
     let by = (clock::now() + group.backend.connect_timeout).min(deadline);
-    let mut transport = match highgate_io::connect::connect(&target(&member.state.address), by).await
+    let mut transport = match highgate_io::connect::connect(&target(&member.state), by).await
     {
         Ok(transport) => transport,
         Err(error) => {
@@ -177,6 +177,9 @@ async fn open(
 
 fn failed(context: &Context, server: &ServerState, error: &std::io::Error) {
     use std::io::ErrorKind::{ConnectionRefused, TimedOut};
+    if highgate_io::connect::is_our_own(error) {
+        return;
+    }
     let failure = match error.kind() {
         ConnectionRefused => TrafficFailure::Refused,
         TimedOut => TrafficFailure::Timeout,
@@ -194,8 +197,8 @@ async fn room(
     deadline: Instant,
 ) -> Result<Room, OpenFailed> {
     let shared = &context.worker.shared;
-    let max = member.server.max_connections;
-    if let Some(room) = Room::take(shared, &member.state, max) {
+    let waits = member.state.hot.queued.load(Ordering::Relaxed) > 0;
+    if !waits && let Some(room) = Room::take(shared, &member.state, Limit::of(group, member)) {
         return Ok(room);
     }
     let key = Arc::new(PoolKey {

@@ -86,6 +86,7 @@ pub(crate) struct Worker {
     born: Instant,
     born_wall_ms: u64,
     now_ms: Cell<Millis>,
+    now: Cell<Instant>,
 }
 
 /// Reaches the shared snapshot for the cache.
@@ -155,6 +156,11 @@ impl Worker {
     /// Milliseconds since the worker started, as of the last sweep.
     pub(crate) fn now_ms(&self) -> Millis {
         self.now_ms.get()
+    }
+
+    /// The time as of the last sweep: for ramps and shuns, which last for seconds.
+    pub(crate) fn coarse_now(&self) -> Instant {
+        self.now.get()
     }
 
     /// The wall clock as of the last sweep, in milliseconds.
@@ -236,7 +242,11 @@ impl Worker {
             let now = clock::now();
             let since = now.saturating_duration_since(self.born).as_millis();
             self.now_ms.set(Millis::try_from(since).unwrap_or(Millis::MAX));
+            self.now.set(now);
             self.slots.sweep(self.now_ms());
+            if self.index == 0 {
+                crate::pool::serve_queues(&self);
+            }
             sweeps += 1;
             if sweeps == SWEEPS_PER_POOL_CARE {
                 sweeps = 0;
@@ -288,7 +298,7 @@ impl Seed {
         let worker = Rc::new_cyclic(|this| Worker {
             index: self.index,
             node: self.node,
-            buffers: Rc::default(),
+            buffers: Rc::new(BufferPool::new(shared.memory.clone())),
             slots: Rc::default(),
             pools: Pools::new(this.clone()),
             tasks: LocalTasks::default(),
@@ -304,6 +314,7 @@ impl Seed {
             born: clock::now(),
             born_wall_ms: clock::wall_ms(),
             now_ms: Cell::new(0),
+            now: Cell::new(clock::now()),
             shared,
         });
         let read = async {

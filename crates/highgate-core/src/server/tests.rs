@@ -97,3 +97,20 @@ fn latency_follows_its_samples() {
 fn test_now() -> Instant {
     crate::testing::origin()
 }
+
+#[test]
+fn connections_end_when_a_name_means_another_machine_and_stay_when_it_gains_one() {
+    let key = ServerKey {
+        backend: "shop".into(),
+        name: "db1".into(),
+        address: Address::Host("db1.lan".to_owned(), 3306),
+    };
+    let server = ServerState::new(ServerId(1), key, origin());
+    let address = |last: u8| std::net::IpAddr::from([10, 0, 0, last]);
+    assert!(!server.resolve(&[address(1)]));
+    assert!(!server.resolve(&[address(2), address(1)]));
+    assert_eq!(server.generation(), 0);
+    assert!(server.resolve(&[address(3)]));
+    assert_eq!(server.generation(), 1);
+    assert_eq!(&*server.resolved(), &[address(3)]);
+}

@@ -223,7 +223,7 @@ impl SessionState {
 }
 
 /// The id that stands for the statement prepared last (MariaDB protocol, COM_STMT_EXECUTE).
-pub const LAST_PREPARED: u32 = u32::MAX;
+pub(super) const LAST_PREPARED: u32 = u32::MAX;
 
 /// CLIENT_IGNORE_SPACE.
 const IGNORE_SPACE: u64 = 1 << 8;

@@ -1,7 +1,7 @@
 //! The task that owns health, roles and the plan.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -24,7 +24,10 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    monitor::probe::{Probe, Probed},
+    monitor::{
+        names,
+        probe::{Probe, Probed},
+    },
     shared::Shared,
     worker::Mail,
 };
@@ -96,6 +99,8 @@ pub struct Director {
     overrides: plan::Overrides,
     snapshot: Option<Arc<Snapshot>>,
     results: mpsc::Sender<Probed>,
+    /// Servers whose names are looked up, ever: numbers are not used again.
+    named: BTreeSet<ServerId>,
     tasks: LocalTasks,
 }
 
@@ -125,6 +130,7 @@ impl Director {
             overrides: plan::Overrides::new(),
             snapshot: None,
             results,
+            named: BTreeSet::new(),
             tasks: LocalTasks::default(),
         };
         (director, receiver)
@@ -174,6 +180,10 @@ impl Director {
             let kept = self.servers.get(&id).filter(|watched| watched.probe.is_for(backend));
             if kept.is_none() {
                 let probe = Rc::new(Probe::new(state.clone(), backend.clone()));
+                if self.named.insert(id) && names::name(&state.address).is_some() {
+                    let (server, shared) = (Arc::downgrade(&state), self.shared.clone());
+                    self.tasks.spawn(names::follow(server, shared));
+                }
                 self.servers.insert(id, Watched { state, probe });
             }
             if self.healths.contains_key(&id) {

@@ -70,7 +70,7 @@ impl Probe {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<(), Failed> {
-        let target = target(&self.server.address);
+        let target = target(&self.server);
         let opened = highgate_io::connect::connect(&target, deadline).await;
         opened.map(drop).map_err(|error| Failed(kind_of(&error), error.to_string()))
     }
@@ -142,7 +142,7 @@ impl Probe {
 
     fn door(&self) -> Door {
         Door {
-            target: target(&self.server.address),
+            target: target(&self.server),
             host: host(&self.server.address),
             user: self.backend.monitor.user.clone(),
             proof: proof_of(self.backend.monitor.password.expose()),
@@ -166,6 +166,10 @@ struct Failed(CheckFailure, String);
 
 fn kind_of(error: &io::Error) -> CheckFailure {
     use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, TimedOut, UnexpectedEof};
+    // This node has no descriptor or port left: nothing is proved against the server.
+    if highgate_io::connect::is_our_own(error) {
+        return CheckFailure::Full;
+    }
     match error.kind() {
         ConnectionRefused => CheckFailure::Refused,
         BrokenPipe | ConnectionReset | UnexpectedEof => CheckFailure::Lost,

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use highgate_config::{BackendName, SendProxy};
@@ -32,7 +32,7 @@ use crate::{
         prepare,
         server_connection::ServerConnection,
     },
-    pool::{Claim, Grant, PoolKey, Room},
+    pool::{Claim, Grant, Limit, PoolKey, Room},
     session::{Context, Ending},
     session_info::Activity,
     slots::Interrupt,
@@ -42,7 +42,7 @@ use crate::{
 /// Temporary, exclusive use of a server connection.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(crate) connection: ServerConnection,
+    pub(crate) connection: Box<ServerConnection>,
     _claim: Claim,
 }
 
@@ -75,8 +75,10 @@ pub(crate) struct Order<'a> {
     pub(crate) wish: Wish,
     /// Only the server of this name.
     pub(crate) server: Option<&'a str>,
-    /// Servers that this command was tried on.
+    /// Servers that refused this command: not again until they were judged anew.
     pub(crate) exclude: &'a [ServerId],
+    /// Servers that lost this command's connection: not again if another can serve.
+    pub(crate) avoid: &'a [ServerId],
     /// What the connection should look like already, if one does.
     pub(crate) profile: &'a Arc<Profile>,
     pub(crate) started: Instant,
@@ -173,7 +175,7 @@ impl Who {
     /// How to get in there.
     pub(crate) fn door(&self, group: &Group, server: &ServerState, proof: &Proof) -> Door {
         Door {
-            target: target(&server.address),
+            target: target(server),
             host: host(&server.address),
             user: self.user.clone(),
             proof: proof.clone(),
@@ -196,10 +198,10 @@ pub(crate) async fn acquire(
     keys: &mut Keys,
     order: Order<'_>,
 ) -> Result<Lease, AcquireError> {
-    let mut exclude = order.exclude.to_vec();
+    let mut failed = order.exclude.to_vec();
     let mut last = None;
     loop {
-        let (group, index) = choose(context, &order, &exclude, last.take()).await?;
+        let (group, index) = choose(context, &order, &mut failed, last.take()).await?;
         let Some(member) = group.members.get(index) else { continue };
         let key = keys.get(who, &group, member.state.id);
         if let Some(connection) = pooled(context, &key, member, order.profile) {
@@ -210,7 +212,7 @@ pub(crate) async fn acquire(
             Ok(lease) => return Ok(lease),
             Err(Fresh::Failed(why)) => {
                 last = Some(why);
-                exclude.push(member.state.id);
+                failed.push(member.state.id);
             }
             Err(Fresh::Over(error)) => return Err(error),
         }
@@ -223,7 +225,7 @@ fn pooled(
     key: &PoolKey,
     member: &Member,
     profile: &Arc<Profile>,
-) -> Option<ServerConnection> {
+) -> Option<Box<ServerConnection>> {
     // Who came first has its turn first.
     if member.state.hot.queued.load(Ordering::Relaxed) > 0 {
         return None;
@@ -256,15 +258,15 @@ impl Keys {
 async fn choose(
     context: &Context,
     order: &Order<'_>,
-    exclude: &[ServerId],
+    failed: &mut Vec<ServerId>,
     last: Option<String>,
 ) -> Result<(Arc<Group>, usize), AcquireError> {
     let worker = &context.worker;
     let group = choice::group(worker, order.backend)
         .ok_or_else(|| AcquireError::NoBackend(order.backend.clone()))?;
-    match pick(context, &group, order, exclude) {
+    match pick(context, &group, order, failed) {
         Ok(index) => Ok((group, index)),
-        Err(why) => Box::pin(wait(context, order, exclude, group, why, last)).await,
+        Err(why) => Box::pin(wait(context, order, failed, group, (why, last))).await,
     }
 }
 
@@ -272,7 +274,7 @@ fn pick(
     context: &Context,
     group: &Group,
     order: &Order<'_>,
-    exclude: &[ServerId],
+    failed: &[ServerId],
 ) -> Result<usize, NoServer> {
     let named: Vec<usize>;
     let candidates = match order.wish {
@@ -287,57 +289,96 @@ fn pick(
         Wish::Reader | Wish::Writer => &group.writers,
     };
     let from = context.presence.info.client;
-    choice::choose(&context.worker, group, &Want { candidates, from, exclude })
+    let worker = &context.worker;
+    if !order.avoid.is_empty() {
+        let exclude = [failed, order.avoid].concat();
+        let others = choice::choose(worker, group, &Want { candidates, from, exclude: &exclude });
+        if others.is_ok() {
+            return others;
+        }
+    }
+    choice::choose(worker, group, &Want { candidates, from, exclude: failed })
 }
 
-/// Waits for a snapshot in which somebody can serve.
+/// Waits until somebody can serve: by a new snapshot, or because a server that failed a moment ago
+/// may be tried again.
 async fn wait(
     context: &Context,
     order: &Order<'_>,
-    exclude: &[ServerId],
+    failed: &mut Vec<ServerId>,
     first: Arc<Group>,
-    why: NoServer,
-    last: Option<String>,
+    (mut why, last): (NoServer, Option<String>),
 ) -> Result<(Arc<Group>, usize), AcquireError> {
     let worker = &context.worker;
-    if order.wish == Wish::Writer
-        && let Writes::Refused { reason } = &first.writes
-    {
-        return Err(AcquireError::NoPrimary(reason.clone()));
-    }
-    let patience = first.backend.failover_wait;
-    let left = (order.started + patience).saturating_duration_since(clock::now());
-    if left.is_zero() {
-        return Err(no_server(order, &first, why, last));
-    }
-    context.shows(Activity::Waiting);
-    context.slot.set_deadline(worker.deadline(left));
-    let mut seen = first.clone();
-    // A server that failed a moment ago may be tried again once the monitor has judged anew.
-    let found = poll_fn(|_| {
-        match context.slot.interrupted() {
-            Some(Interrupt::Deadline) => return Poll::Ready(None),
-            Some(Interrupt::KillQuery) => return Poll::Ready(Some(Err(AcquireError::Killed))),
-            Some(Interrupt::Kill) => {
-                return Poll::Ready(Some(Err(AcquireError::Ended(Ending::Killed))));
+    refused(order, &first)?;
+    let by = order.started + first.backend.failover_wait;
+    let mut seen = first;
+    loop {
+        let left = by.saturating_duration_since(clock::now());
+        if left.is_zero() {
+            return Err(no_server(order, &seen, why, last));
+        }
+        context.shows(Activity::Waiting);
+        context.slot.set_deadline(worker.deadline(left.clamp(SHORTEST, FORGIVEN)));
+        let found = poll_fn(|_| {
+            if let Some(end) = told_while_waiting(context) {
+                return Poll::Ready(end);
             }
-            Some(Interrupt::ServerDown) => context.slot.clear(Interrupt::ServerDown),
-            Some(Interrupt::Drain) | None => {}
+            let Some(group) = choice::group(worker, order.backend) else { return Poll::Pending };
+            if let Err(refused) = refused(order, &group) {
+                return Poll::Ready(Err(refused));
+            }
+            if !Arc::ptr_eq(&group, &seen) {
+                failed.clear();
+                seen = group.clone();
+            }
+            pick(context, &group, order, failed)
+                .map_or(Poll::Pending, |index| Poll::Ready(Ok(Some((group, index)))))
+        })
+        .await;
+        context.slot.set_deadline(None);
+        if let Some(found) = found? {
+            return Ok(found);
         }
-        let Some(group) = choice::group(worker, order.backend) else { return Poll::Pending };
-        if order.wish == Wish::Writer
-            && let Writes::Refused { reason } = &group.writes
-        {
-            return Poll::Ready(Some(Err(AcquireError::NoPrimary(reason.clone()))));
+        failed.clear();
+        match pick(context, &seen, order, failed) {
+            Ok(index) => return Ok((seen, index)),
+            Err(now) => why = now,
         }
-        let exclude = if Arc::ptr_eq(&group, &first) { exclude } else { &[] };
-        seen = group.clone();
-        pick(context, &group, order, exclude)
-            .map_or(Poll::Pending, |index| Poll::Ready(Some(Ok((group, index)))))
-    })
-    .await;
-    context.slot.set_deadline(None);
-    found.unwrap_or_else(|| Err(no_server(order, &seen, why, last)))
+    }
+}
+
+/// After this time a server that failed may be tried again, whether it was judged anew or not: it
+/// may have been away for less than a check's interval.
+const FORGIVEN: Duration = Duration::from_millis(300);
+/// What a slot's deadline can tell from none.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Where writes are refused, waiting would not help.
+fn refused(order: &Order<'_>, group: &Group) -> Result<(), AcquireError> {
+    match &group.writes {
+        Writes::Refused { reason } if order.wish == Wish::Writer => {
+            Err(AcquireError::NoPrimary(reason.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a waiting session was told: its time is up (`Ok`), or it is to end.
+fn told_while_waiting<T>(context: &Context) -> Option<Result<Option<T>, AcquireError>> {
+    match context.slot.interrupted()? {
+        Interrupt::Deadline => Some(Ok(None)),
+        Interrupt::KillQuery => {
+            context.slot.clear(Interrupt::KillQuery);
+            Some(Err(AcquireError::Killed))
+        }
+        Interrupt::Kill => Some(Err(AcquireError::Ended(Ending::Killed))),
+        Interrupt::ServerDown => {
+            context.slot.clear(Interrupt::ServerDown);
+            None
+        }
+        Interrupt::Drain => None,
+    }
 }
 
 fn no_server(
@@ -371,9 +412,8 @@ async fn fresh(
     started: Instant,
 ) -> Result<Lease, Fresh> {
     let worker = &context.worker;
-    let max = member.server.max_connections;
     let by = started + group.backend.queue_timeout;
-    let room = match room_now(context, member, max) {
+    let room = match room_now(context, member, Limit::of(group, member)) {
         Some(room) => room,
         None => {
             let wanted = Wanted { key: key.clone(), slot: Some(context.slot.id()) };
@@ -381,10 +421,12 @@ async fn fresh(
             let claim = Claim::new(member.state.clone());
             match grant {
                 Ok(Grant::Connection(connection)) => {
-                    return Ok(Lease { connection: *connection, _claim: claim });
+                    return Ok(Lease { connection, _claim: claim });
                 }
                 Ok(Grant::Moved(moved)) => match moved.attach(worker.now_ms()) {
-                    Ok(connection) => return Ok(Lease { connection, _claim: claim }),
+                    Ok(connection) => {
+                        return Ok(Lease { connection: Box::new(connection), _claim: claim });
+                    }
                     Err(room) => room,
                 },
                 Ok(Grant::Room(room)) => room,
@@ -398,15 +440,19 @@ async fn fresh(
     let claim = Claim::new(member.state.clone());
     context.shows(Activity::Preparing);
     let connection = open_one(context, who, group, member, key, room).await?;
-    Ok(Lease { connection, _claim: claim })
+    Ok(Lease { connection: Box::new(connection), _claim: claim })
 }
 
 /// Room for one more connection: free, or made by closing an idle one of another account.
-fn room_now(context: &Context, member: &Member, max: u32) -> Option<Room> {
+fn room_now(context: &Context, member: &Member, limit: Limit) -> Option<Room> {
     let worker = &context.worker;
-    Room::take(&worker.shared, &member.state, max).or_else(|| {
+    // Who came first has its turn first.
+    if member.state.hot.queued.load(Ordering::Relaxed) > 0 {
+        return None;
+    }
+    Room::take(&worker.shared, &member.state, limit).or_else(|| {
         worker.pools.evict_one(member.state.id).then_some(())?;
-        Room::take(&worker.shared, &member.state, max)
+        Room::take(&worker.shared, &member.state, limit)
     })
 }
 

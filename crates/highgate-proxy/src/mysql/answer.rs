@@ -7,9 +7,10 @@ use highgate_mysql::{
 };
 
 /// The packet for a client that is refused before the greeting.
-pub(crate) fn too_many_connections() -> Vec<u8> {
+pub(crate) fn too_many_connections(why: &str) -> Vec<u8> {
     let mut packet = Vec::new();
-    error_code::ER_CON_COUNT_ERROR.answer("Too many connections").encode(&mut packet, 0);
+    let text = format!("Too many connections: {why}");
+    error_code::ER_CON_COUNT_ERROR.answer(text).encode(&mut packet, 0);
     packet
 }
 

@@ -97,6 +97,34 @@ impl ClientStream {
         }
     }
 
+    /// Reads past the message at the front, which is too long to be taken in. Gives the sequence id
+    /// of its answer.
+    ///
+    /// Cancel safe: no; the connection must be closed.
+    pub(crate) async fn skip(&mut self, context: &Context) -> Result<u8, Unread> {
+        loop {
+            let header = loop {
+                match Header::peek(self.inbox.bytes()) {
+                    Some(header) => break header,
+                    None => poll_fn(|cx| self.poll_more(cx, context, HEADER_LEN)).await?,
+                }
+            };
+            let mut left = HEADER_LEN + usize::try_from(header.len).unwrap_or(usize::MAX);
+            loop {
+                let there = left.min(self.inbox.len());
+                self.inbox.consume(there);
+                left -= there;
+                if left == 0 {
+                    break;
+                }
+                poll_fn(|cx| self.poll_more(cx, context, 1)).await?;
+            }
+            if !header.is_continued() {
+                return Ok(header.seq.wrapping_add(1));
+            }
+        }
+    }
+
     fn poll_more(
         &mut self,
         cx: &mut Cx<'_>,
@@ -119,7 +147,11 @@ impl ClientStream {
             return Poll::Pending;
         }
         // A long message gets its room at once, but only as its bytes really come.
-        self.inbox.make_room(more.min(self.inbox.len().max(crate::buffer::SMALL)));
+        let room = more.min(self.inbox.len().max(crate::buffer::SMALL));
+        if room > crate::buffer::SMALL && context.worker.shared.is_short_of(room) {
+            return Poll::Ready(Err(Unread::NoMemory));
+        }
+        self.inbox.make_room(room);
         match self.transport.poll_read(cx, self.inbox.room()) {
             Poll::Pending => {
                 self.inbox.rest();
@@ -164,6 +196,8 @@ pub(crate) enum Unread {
     Closed,
     /// Its connection failed.
     Failed(io::Error),
+    /// There is no memory for so long a message within `memory_limit`.
+    NoMemory,
     /// The session was told something.
     Told(Interrupt),
     /// It announces more than is allowed.
@@ -179,6 +213,7 @@ impl Unread {
             Self::Told(Interrupt::Deadline) => deadline,
             Self::Told(Interrupt::Drain) => Ending::Drained,
             Self::Told(_) => Ending::Killed,
+            Self::NoMemory => Ending::Refused("`memory_limit` is reached".to_owned()),
             Self::TooLong => {
                 Ending::ClientProtocol("a packet is larger than `max_allowed_packet`".to_owned())
             }

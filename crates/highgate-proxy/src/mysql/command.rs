@@ -123,9 +123,9 @@ impl Session<'_> {
         if let Some(lost) = self.lost.take() {
             return self.tell_lost(lost, framed, &parsed).await;
         }
+        let mode = self.lex_mode();
         let payload = payload(&self.client.inbox, framed, &rest.joined);
         let prepared = self.prepared_text(&parsed);
-        let mode = self.state.lex_mode(self.lex);
         let text = match (&parsed.text, &prepared) {
             (Some(range), _) => payload.get(range.clone()),
             (None, Some((text, _))) => Some(&**text),
@@ -318,7 +318,7 @@ impl Session<'_> {
         let framed = sending.framed;
         match decided {
             Decided::Server { backend, role, server, causal, timeout } => {
-                let to = crate::mysql::forward::Destination { backend, role, server, causal, timeout };
+                let to = forward::Destination { backend, role, server, causal, timeout };
                 self.forward(to, facts, sending, space).await
             }
             Decided::Answer(answer) => self.answer_own(answer, facts, framed).await,
@@ -441,7 +441,7 @@ impl Session<'_> {
             self.lost = (parsed.kind != CommandKind::Quit).then_some(lost);
             return if parsed.kind == CommandKind::Quit { Err(Ending::ClientClosed) } else { Ok(()) };
         }
-        let answer = highgate_mysql::error_code::ErrorCode::new(1213, b"40001").answer(
+        let answer = error_code::ErrorCode::new(1213, b"40001").answer(
             "The transaction was rolled back: its server connection was lost; try restarting transaction",
         );
         self.answer_error(&answer, framed).await

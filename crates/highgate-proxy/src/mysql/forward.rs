@@ -28,9 +28,7 @@ use highgate_core::{
 use highgate_io::clock;
 use highgate_mysql::{
     Answer, Capabilities,
-    command::Command,
     error_code,
-    packet::{HEADER_LEN, PacketWriter},
     scan,
     sql::Flavor,
 };
@@ -73,20 +71,33 @@ pub(crate) struct Sending {
 pub(crate) enum Tried {
     /// Everything was said to the client.
     Answered,
+    /// Everything was said to the client; the connection is of no use any more.
+    Broken,
     /// The session ends.
     Ended(Ending),
     /// Nothing was said to the client yet: this is to be.
     Refused(Answer),
-    /// On another server, please.
-    Again { server: ServerId, why: String },
+    /// On another connection, please.
+    Again { server: ServerId, why: String, reason: Reason },
     /// The connection did not fit; on a fresh one, please.
     Unfit,
     /// No replica is far enough: on the primary, please.
     Behind,
 }
 
+/// Why a command is sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The connection was lost; the server itself may be well.
+    Lost,
+    /// The server said that it does not carry it out.
+    Refused,
+}
+
 /// Tries of one command.
 const ATTEMPTS: u32 = 8;
+/// Time that a statement has to end after it was told to; beyond it its connection is given up.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl Session<'_> {
     /// Sends a command to a server and its answer to the client.
@@ -100,7 +111,7 @@ impl Session<'_> {
         space: &mut RestSpace,
     ) -> Result<(), Ending> {
         let started = clock::now();
-        let mut tried: Vec<ServerId> = Vec::new();
+        let mut tried = Tries::default();
         let mut last_why = String::new();
         for _ in 0..ATTEMPTS {
             let mut lease = match self.lease_for(&to, &tried, started).await {
@@ -116,6 +127,10 @@ impl Session<'_> {
                     self.release(lease, facts, space);
                     return Ok(());
                 }
+                Tried::Broken => {
+                    self.abandon(lease);
+                    return Ok(());
+                }
                 Tried::Ended(ending) => {
                     self.abandon(lease);
                     if matches!(ending, Ending::Killed) && space.exchange.passed_on == 0 {
@@ -127,10 +142,10 @@ impl Session<'_> {
                     self.after_refusal(lease, own);
                     return self.answer_error(&answer, sending.framed).await;
                 }
-                Tried::Again { server, why } => {
+                Tried::Again { server, why, reason } => {
                     drop(lease);
                     self.count_retry(server, &why);
-                    tried.push(server);
+                    tried.note(server, reason);
                     last_why = why;
                     self.forget_lease();
                 }
@@ -161,7 +176,7 @@ impl Session<'_> {
     async fn lease_for(
         &mut self,
         to: &Destination,
-        tried: &[ServerId],
+        tried: &Tries,
         started: std::time::Instant,
     ) -> Result<Lease, AcquireError> {
         if to.role == Role::Same
@@ -177,7 +192,8 @@ impl Session<'_> {
             backend: &to.backend,
             wish,
             server: to.server.as_deref(),
-            exclude: tried,
+            exclude: &tried.refused,
+            avoid: &tried.lost,
             profile: &self.state.profile,
             started,
         };
@@ -202,7 +218,7 @@ impl Session<'_> {
         if let Some(tried) = self.prepare(lease, own, to, facts, space).await {
             return tried;
         }
-        let first = match self.first_bytes(lease, facts, sending) {
+        let first = match self.outgoing(lease, facts, sending) {
             Ok(first) => first,
             Err(answer) => return Tried::Refused(answer),
         };
@@ -211,7 +227,7 @@ impl Session<'_> {
             self.context.slot.set_deadline(self.context.worker.deadline(timeout));
         }
         let tried = self.exchange(lease, first, facts, sending, space).await;
-        if !timeout.is_zero() {
+        if !timeout.is_zero() || lease.connection.kill_in_flight.is_some() {
             self.context.slot.set_deadline(None);
         }
         tried
@@ -237,7 +253,7 @@ impl Session<'_> {
                     | CommandKind::StmtReset
                     | CommandKind::StmtFetch
             );
-            let position = self.state.last_write.clone();
+            let position = if to.causal { self.state.last_write.clone() } else { None };
             let needs = Needs {
                 statement: facts.statement.filter(|_| executes),
                 last_insert_id: core_prepare::needs_last_insert_id(
@@ -322,7 +338,8 @@ impl Session<'_> {
         if own {
             return self.own_connection_lost();
         }
-        Tried::Again { server, why: "its connection was lost while being prepared".to_owned() }
+        let why = "its connection was lost while being prepared".to_owned();
+        Tried::Again { server, why, reason: Reason::Lost }
     }
 
     /// The connection that the session was bound to is gone.
@@ -333,77 +350,6 @@ impl Session<'_> {
             ))),
             Lost::Transaction | Lost::Nothing => Tried::Refused(transaction_lost()),
         }
-    }
-
-    /// What goes first on the wire, and which part of the inbox behind it.
-    fn first_bytes(
-        &mut self,
-        lease: &mut Lease,
-        facts: &CommandFacts<'_>,
-        sending: &Sending,
-    ) -> Result<(Vec<u8>, Range<usize>), Answer> {
-        let wire = sending.framed.wire;
-        if let Some(text) = &sending.rules.rewrite {
-            let mut packet = Vec::with_capacity(text.len() + HEADER_LEN + 1);
-            let payload = [&[0x03], text.as_slice()].concat();
-            PacketWriter::new(&mut packet, 0).payload(&payload);
-            return Ok((packet, wire..wire));
-        }
-        let (Some(id), true) = (facts.statement, facts.command.names_statement()) else {
-            return Ok((Vec::new(), 0..wire));
-        };
-        let bytes = self.client.inbox.bytes();
-        let payload = bytes.get(HEADER_LEN..wire).unwrap_or_default();
-        let sent: Box<[u8]> = self.types_sent(id, payload).unwrap_or_default().into();
-        let gone = || {
-            error_code::ErrorCode::new(1243, b"HY000")
-                .answer(format!("Unknown prepared statement handler ({id}) given to the server"))
-        };
-        let connection = &mut lease.connection.state;
-        let execute = core_prepare::execute_as(&mut self.state, connection, id, &sent);
-        let execute = execute.ok_or_else(gone)?;
-        if execute.add_types {
-            return Ok((self.with_types(id, execute.id, wire), wire..wire));
-        }
-        let bytes = self.client.inbox.bytes();
-        let mut first = bytes.get(..HEADER_LEN + 1).unwrap_or_default().to_vec();
-        first.extend(execute.id.to_le_bytes());
-        let at = first.len();
-        Ok((first, at..wire))
-    }
-
-    /// Parameter types in an execution's packet, where it has them.
-    fn types_sent<'b>(&self, id: u32, payload: &'b [u8]) -> Option<&'b [u8]> {
-        let params = self.state.statements.get(&id)?.params;
-        match Command::parse(payload).ok()? {
-            Command::Execute(execute) => execute.params(params).ok()?.types,
-            Command::ExecuteBulk(bulk) => bulk.types(params),
-            _ => None,
-        }
-    }
-
-    /// The execution's packet with the types that the client sent earlier.
-    fn with_types(&self, id: u32, server_id: u32, wire: usize) -> Vec<u8> {
-        let bytes = self.client.inbox.bytes();
-        let payload = bytes.get(HEADER_LEN..wire).unwrap_or_default();
-        let (params, types) = self
-            .state
-            .statements
-            .get(&id)
-            .map_or((0, &[][..]), |statement| (statement.params, &*statement.types));
-        let nulls = usize::from(params).div_ceil(8);
-        // Command, id, flags, iterations, NULL bitmap; then the flag for new types.
-        let flag_at = 10 + nulls;
-        let mut changed = payload.get(..flag_at).unwrap_or_default().to_vec();
-        if let Some(place) = changed.get_mut(1..5) {
-            place.copy_from_slice(&server_id.to_le_bytes());
-        }
-        changed.push(1);
-        changed.extend_from_slice(types);
-        changed.extend_from_slice(payload.get(flag_at + 1..).unwrap_or_default());
-        let mut packet = Vec::with_capacity(changed.len() + HEADER_LEN);
-        PacketWriter::new(&mut packet, 0).payload(&changed);
-        packet
     }
 
     async fn exchange(
@@ -442,7 +388,9 @@ impl Session<'_> {
             };
             match stopped {
                 Stopped::Told(told @ (Interrupt::KillQuery | Interrupt::Deadline)) => {
-                    self.interrupt_statement(lease, told);
+                    if !self.interrupt_statement(lease, told) {
+                        return self.never_ended(lease, false, space).await;
+                    }
                 }
                 other => {
                     return self.stopped(lease, facts, other, Delivery::Complete, false, space).await;
@@ -481,7 +429,9 @@ impl Session<'_> {
                     }
                 }
                 Err(Stopped::Told(told @ (Interrupt::KillQuery | Interrupt::Deadline))) => {
-                    self.interrupt_statement(lease, told);
+                    if !self.interrupt_statement(lease, told) {
+                        return self.never_ended(lease, true, space).await;
+                    }
                 }
                 Err(stopped) => {
                     return self.stopped(lease, facts, stopped, Delivery::Complete, true, space).await;
@@ -508,7 +458,8 @@ impl Session<'_> {
         let server = lease.connection.server();
         // What it said means that its role or health has changed: judge it anew, at once.
         self.context.worker.report(server, TrafficFailure::Lost);
-        Some(Tried::Again { server: server.id, why: Retry::Again(again).to_string() })
+        let why = Retry::Again(again).to_string();
+        Some(Tried::Again { server: server.id, why, reason: Reason::Refused })
     }
 
     fn session_facts(&self, lease: &Lease) -> SessionFacts {
@@ -553,14 +504,17 @@ impl Session<'_> {
             "exchange stopped ({stopped:?}): {retry}"
         );
         match retry {
-            Retry::Again(_) => return Tried::Again { server: server.id, why: retry.to_string() },
+            Retry::Again(_) => {
+                let why = retry.to_string();
+                return Tried::Again { server: server.id, why, reason: Reason::Lost };
+            }
             Retry::UnknownOutcome => {
-                let text = format!("the outcome of a statement is unknown: {stopped:?}");
+                let text = format!("the outcome of a statement is unknown: {stopped}");
                 let event = Event::new(Severity::Error, Kind::OutcomeUnknown, text)
                     .backend(&server.backend)
                     .server(&server.name)
                     .session(self.context.presence.info.id);
-                self.context.worker.shared.event(event);
+                self.context.worker.shared.event_limited(event);
             }
             Retry::No(_) => {}
         }
@@ -597,8 +551,23 @@ impl Session<'_> {
             Lost::State(pins) => Tried::Ended(Ending::ServerFailed(format!(
                 "the connection was lost, and with it {pins}"
             ))),
-            Lost::Nothing | Lost::Transaction => Tried::Answered,
+            Lost::Nothing | Lost::Transaction => Tried::Broken,
         }
+    }
+
+    /// The statement goes on although it was told to end: its connection is given up.
+    async fn never_ended(&mut self, lease: &mut Lease, answered: bool, space: &RestSpace) -> Tried {
+        self.kill_statement(lease);
+        lease.connection.state.dirt.insert(PinCause::SessionUnknown);
+        let passed = answered && space.exchange.passed_on > 0;
+        let lost = settle::server_lost(&mut self.state);
+        if passed && !space.exchange.scanner.is_at_packet_boundary() {
+            return Tried::Ended(Ending::ServerFailed("a statement did not end".to_owned()));
+        }
+        let answer = error_code::ER_QUERY_INTERRUPTED.answer(
+            "Query execution was interrupted; the server did not confirm that it has ended",
+        );
+        self.end_in_error(answer, passed, lost, space).await
     }
 
     fn note_loss(&self, lease: &Lease) {
@@ -618,16 +587,19 @@ impl Session<'_> {
             .backend(&member.state.backend)
             .server(&member.state.name)
             .session(self.context.presence.info.id);
-        self.context.worker.shared.event(event);
+        self.context.worker.shared.event_limited(event);
     }
 
     /// Ends the running statement on its server; the connection lives on, and is not shared until
-    /// that is over.
-    fn interrupt_statement(&mut self, lease: &mut Lease, told: Interrupt) {
+    /// that is over. False: it had its time to end already.
+    fn interrupt_statement(&mut self, lease: &mut Lease, told: Interrupt) -> bool {
         self.context.slot.clear(told);
-        if lease.connection.kill_in_flight.is_none() {
-            lease.connection.kill_in_flight = self.start_kill(lease, "QUERY");
+        if lease.connection.kill_in_flight.is_some() {
+            return told != Interrupt::Deadline;
         }
+        lease.connection.kill_in_flight = self.start_kill(lease, "QUERY");
+        self.context.slot.set_deadline(self.context.worker.deadline(LAST_WORDS));
+        true
     }
 
     /// Ends the statement with its connection.
@@ -772,6 +744,25 @@ impl Session<'_> {
     fn abandon(&mut self, lease: Lease) {
         drop(lease);
         self.forget_lease();
+    }
+}
+
+/// Servers that a command was tried on.
+#[derive(Debug, Default)]
+struct Tries {
+    /// They lost its connection, once.
+    lost: Vec<ServerId>,
+    /// They refused it, or lost its connection twice.
+    refused: Vec<ServerId>,
+}
+
+impl Tries {
+    fn note(&mut self, server: ServerId, reason: Reason) {
+        if reason == Reason::Lost && !self.lost.contains(&server) {
+            self.lost.push(server);
+        } else {
+            self.refused.push(server);
+        }
     }
 }
 

@@ -58,6 +58,7 @@ impl OpenError {
     pub(crate) fn failure(&self) -> Option<TrafficFailure> {
         use io::ErrorKind::{ConnectionRefused, TimedOut};
         Some(match self {
+            Self::Connect(error) if connect::is_our_own(error) => return None,
             Self::Connect(error) => match error.kind() {
                 ConnectionRefused => TrafficFailure::Refused,
                 TimedOut => TrafficFailure::Timeout,

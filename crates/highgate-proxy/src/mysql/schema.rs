@@ -34,6 +34,7 @@ impl Session<'_> {
             wish: Wish::Reader,
             server: None,
             exclude: &[],
+            avoid: &[],
             profile: &self.state.profile,
             started: clock::now(),
         };

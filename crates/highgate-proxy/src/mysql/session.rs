@@ -4,8 +4,9 @@ use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use highgate_config::{Listener, User};
 use highgate_core::{
+    events::{Event, Kind, Severity},
     pins::PinSet,
-    state::{Open, SessionState},
+    state::{Open, Profile, SessionState},
 };
 use highgate_io::clock;
 use highgate_mysql::{
@@ -52,6 +53,8 @@ pub(crate) struct Session<'c> {
     /// Its transaction was lost with its connection; the next command is told so.
     pub(crate) lost: Option<PinSet>,
     pub(crate) lex: LexMode,
+    /// How texts are read under that profile: asked for once per change of it.
+    lex_now: Option<(Arc<Profile>, LexMode)>,
     pub(crate) rules_number: Option<Number>,
     pub(crate) nonce: Nonce,
     pub(crate) login: Login,
@@ -120,6 +123,7 @@ async fn begin(
         holds: None,
         lost: None,
         lex,
+        lex_now: None,
         rules_number: None,
         nonce,
         command_wire: 0,
@@ -212,6 +216,18 @@ impl Session<'_> {
         });
     }
 
+    /// How the session's texts are read.
+    pub(crate) fn lex_mode(&mut self) -> LexMode {
+        if let Some((profile, mode)) = &self.lex_now
+            && Arc::ptr_eq(profile, &self.state.profile)
+        {
+            return *mode;
+        }
+        let mode = self.state.lex_mode(self.lex);
+        self.lex_now = Some((self.state.profile.clone(), mode));
+        mode
+    }
+
     /// Status flags of an answer by Highgate itself.
     pub(crate) fn status(&self) -> StatusFlags {
         let mut status = StatusFlags::empty();
@@ -266,26 +282,31 @@ impl Session<'_> {
                 Err(Unread::TooLong) => {
                     let answer = error_code::ER_NET_PACKET_TOO_LARGE
                         .answer("Got a packet bigger than 'max_allowed_packet' bytes");
-                    // Best effort: the connection is closed in any case.
-                    let _ = self.client.send(context, &answer::error(&answer, 1)).await;
-                    return Err(Unread::TooLong.ending(Ending::IdleTimeout));
+                    self.refuse_message(&answer).await?;
+                }
+                Err(Unread::NoMemory) => {
+                    let text = "Highgate is short of memory (`memory_limit`): a command of this \
+                        length can't be taken at the moment; nothing was executed";
+                    let event = Event::new(Severity::Warning, Kind::Limit, "a long command was \
+                        refused: `memory_limit` is reached".to_owned());
+                    context.worker.shared.event_limited(event.session(context.presence.info.id));
+                    let answer = error_code::ErrorCode::new(1041, b"HY000").answer(text);
+                    self.refuse_message(&answer).await?;
                 }
                 Err(unread) => return Err(unread.ending(Ending::IdleTimeout)),
             }
         }
     }
 
-    /// How long the client may say nothing: as configured, or shorter where it asked for that.
-    fn patience(&self) -> Duration {
-        let configured = if self.state.in_transaction() {
-            self.settings.idle_in_transaction_timeout
-        } else {
-            self.settings.client_timeout
-        };
-        match self.state.wait_timeout() {
-            Some(own) if configured.is_zero() || own < configured => own,
-            _ => configured,
-        }
+    /// Reads past a message that is too long, as servers do, and refuses it: the session lives on.
+    async fn refuse_message(&mut self, refusal: &highgate_mysql::Answer) -> Result<(), Ending> {
+        /// Time for the rest of a message that nobody wants.
+        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+        let context = self.context;
+        context.slot.set_deadline(context.worker.deadline(PATIENCE));
+        let seq = self.client.skip(context).await.map_err(|u| u.ending(Ending::IdleTimeout))?;
+        context.slot.set_deadline(context.worker.deadline(self.settings.client_timeout));
+        self.client.send(context, &answer::error(refusal, seq)).await
     }
 
     fn is_at_safe_point(&self) -> bool {

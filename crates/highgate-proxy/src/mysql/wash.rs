@@ -21,7 +21,8 @@ pub(crate) fn start(context: &Context, lease: Lease) {
     let owner = worker.clone();
     owner.tasks.spawn(async move {
         let Lease { mut connection, .. } = lease;
-        if !connection.is_usable() {
+        // A kill on its way could hit whoever comes next.
+        if !connection.is_usable() || connection.kill_in_flight.is_some() {
             return;
         }
         let slot = worker.slot();

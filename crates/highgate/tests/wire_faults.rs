@@ -1,0 +1,277 @@
+//! Servers that vanish, hang or answer nonsense in each phase of a reply.
+
+#[path = "common/failure.rs"]
+mod failure;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use failure::{code, connect, run, toml};
+use highgate_testkit::{
+    highgate::HighgateProcess,
+    scripted::{Reply, Script, ScriptedServer, wire},
+    wait,
+};
+use mysql_async::prelude::Queryable as _;
+
+const BACKEND: &str =
+    "monitor = { user = \"m\", password = \"m\", check = \"connect\" }\nfailover_wait = \"3s\"\n";
+
+/// What every server does besides the statement under test.
+fn usual(command: &highgate_testkit::scripted::Command) -> Reply {
+    let text = command.text();
+    if text.starts_with("SELECT @@") {
+        let names: Vec<String> = text["SELECT ".len()..]
+            .split(',')
+            .map(|name| name.trim().to_owned())
+            .collect();
+        let row = names.iter().map(|_| Some("1000000".to_owned())).collect();
+        return Reply::Rows(names, vec![row]);
+    }
+    Reply::Ok
+}
+
+/// A server that answers statements with `mark` in them by `reply`, each connection's first time if
+/// `once`.
+fn faulty(
+    mark: &'static str,
+    reply: impl Fn(usize) -> Option<Reply> + Send + Sync + 'static,
+) -> anyhow::Result<ScriptedServer> {
+    let times = AtomicUsize::new(0);
+    ScriptedServer::start(Script::new(move |command| {
+        if command.code == 0x03 && command.text().contains(mark) {
+            let time = times.fetch_add(1, Ordering::Relaxed);
+            return reply(time).unwrap_or_else(|| Reply::value("n", "1"));
+        }
+        usual(command)
+    }))
+}
+
+fn front(servers: &[SocketAddr], listener: &str) -> anyhow::Result<HighgateProcess> {
+    HighgateProcess::start(failure::BINARY, &toml(servers, BACKEND, listener))
+}
+
+/// Bytes of the reply to a one-row SELECT, with headers.
+const REPLY: usize = 70;
+
+#[test]
+fn a_read_survives_a_server_that_vanishes_after_any_byte_of_its_reply_or_ends_in_one_error() {
+    let server = faulty("victim", |time| {
+        // Each even time a loss after the next number of bytes, each odd time a proper answer.
+        (time % 2 == 0).then(|| Reply::CloseAfter(time / 2, Box::new(Reply::value("n", "1"))))
+    })
+    .unwrap();
+    let process = front(&[server.addr()], "").unwrap();
+    let address = process.listener("shop").unwrap();
+    let (mut retried, mut errors) = (0, 0);
+    run(async {
+        let mut conn = connect(address).await.unwrap();
+        for bytes in 0..REPLY {
+            let started = wait::now();
+            let got = conn.query_first::<u64, _>("SELECT n FROM victim").await;
+            assert!(
+                wait::now() - started < Duration::from_secs(5),
+                "after {bytes} bytes it hung"
+            );
+            match got {
+                Ok(value) => {
+                    assert_eq!(value, Some(1));
+                    retried += 1;
+                }
+                Err(error) => {
+                    errors += 1;
+                    if code(&error).is_none() {
+                        // In the middle of a packet only the end of the session is honest.
+                        conn = connect(address).await.unwrap();
+                    }
+                    // Whichever it was: the next statement is right.
+                    let next = conn.query_first::<u64, _>("SELECT n FROM victim").await;
+                    assert_eq!(next.unwrap(), Some(1), "after {bytes} bytes: {error}");
+                }
+            }
+        }
+        drop(conn);
+    });
+    eprintln!("{retried} answered, {errors} ended in one error");
+    assert!(retried > 0);
+    assert!(!process.log().contains("panicked"), "{}", process.log());
+}
+
+#[test]
+fn a_write_whose_answer_is_lost_is_sent_once_and_its_outcome_told_as_unknown() {
+    let server = faulty("victim", |time| {
+        Some(Reply::CloseAfter(time, Box::new(Reply::Ok)))
+    })
+    .unwrap();
+    let process = front(&[server.addr()], "").unwrap();
+    let address = process.listener("shop").unwrap();
+    run(async {
+        // An OK packet has 11 bytes.
+        for bytes in 0..11 {
+            let mut conn = connect(address).await.unwrap();
+            let error = conn
+                .query_drop(format!("INSERT INTO victim VALUES ({bytes})"))
+                .await;
+            let error = error.unwrap_err();
+            assert_eq!(code(&error), Some(2013), "after {bytes} bytes: {error}");
+            conn.query_drop("SELECT 1").await.unwrap();
+            conn.disconnect().await.unwrap();
+        }
+    });
+    let sent = server
+        .queries()
+        .iter()
+        .filter(|text| text.contains("victim"))
+        .count();
+    assert_eq!(sent, 11, "no write is sent twice");
+}
+
+fn broken(name: &str, reply: Reply) {
+    let bad = Arc::new(AtomicBool::new(true));
+    let flag = bad.clone();
+    let server = faulty("victim", move |_| {
+        flag.load(Ordering::Relaxed).then(|| reply.clone())
+    })
+    .unwrap();
+    let process = front(&[server.addr()], "query_timeout = \"1s\"").unwrap();
+    let address = process.listener("shop").unwrap();
+    run(async {
+        for _ in 0..3 {
+            let started = wait::now();
+            let mut conn = connect(address).await.unwrap();
+            let got = tokio::time::timeout(
+                Duration::from_secs(12),
+                conn.query_first::<String, _>("SELECT n FROM victim"),
+            );
+            let got = got
+                .await
+                .unwrap_or_else(|_| panic!("{name}: hung past its limit"));
+            assert!(got.is_err(), "{name}: {got:?}");
+            eprintln!(
+                "{name}: {:?} after {:?}",
+                got.err().map(|e| e.to_string()),
+                wait::now() - started
+            );
+        }
+        bad.store(false, Ordering::Relaxed);
+        let mut conn = connect(address).await.unwrap();
+        for _ in 0..5 {
+            let got = conn.query_first::<u64, _>("SELECT n FROM victim").await;
+            assert_eq!(
+                got.unwrap(),
+                Some(1),
+                "{name}: a broken connection came back"
+            );
+        }
+    });
+    assert!(
+        !process.log().contains("panicked"),
+        "{name}: {}",
+        process.log()
+    );
+}
+
+#[test]
+fn garbage_never_goes_back_to_the_pool() {
+    broken("garbage", Reply::Garbage);
+}
+
+#[test]
+fn a_wrong_sequence_number_ends_the_connection() {
+    let mut bytes = wire::frame(7, &wire::ok(wire::AUTOCOMMIT));
+    bytes.extend(wire::frame(9, &wire::ok(wire::AUTOCOMMIT)));
+    broken("wrong sequence", Reply::Bytes(bytes));
+}
+
+#[test]
+fn a_reply_with_another_behind_it_ends_the_connection() {
+    let mut bytes = wire::frame(1, &wire::ok(wire::AUTOCOMMIT));
+    bytes.extend(wire::frame(1, &wire::ok(wire::AUTOCOMMIT)));
+    let server = faulty("victim", move |_| Some(Reply::Bytes(bytes.clone()))).unwrap();
+    let process = front(&[server.addr()], "").unwrap();
+    run(async {
+        let mut conn = connect(process.listener("shop").unwrap()).await.unwrap();
+        let _ = conn.query_drop("DELETE FROM victim").await;
+        let before = server.accepted();
+        let _ = conn.query_drop("INSERT INTO other VALUES (1)").await;
+        assert!(
+            server.accepted() > before,
+            "the desynchronised connection was used again"
+        );
+    });
+}
+
+#[test]
+fn a_column_count_without_columns_hangs_no_longer_than_the_time_out() {
+    broken("column count", Reply::ColumnCount(1 << 40));
+}
+
+#[test]
+fn a_hang_within_a_reply_ends_with_the_time_out() {
+    broken(
+        "hang",
+        Reply::HangAfter(20, Box::new(Reply::value("n", "1"))),
+    );
+}
+
+#[test]
+fn a_demand_for_a_file_is_blocked() {
+    broken("local infile", Reply::LocalInfile("/etc/passwd".to_owned()));
+}
+
+#[test]
+fn an_endless_result_streams_until_the_client_leaves_and_memory_stays_bounded() {
+    let server = faulty("victim", |_| Some(Reply::Endless)).unwrap();
+    let process = front(&[server.addr()], "query_timeout = \"2s\"").unwrap();
+    let address = process.listener("shop").unwrap();
+    let before = resident(process.pid());
+    run(async {
+        let mut conn = connect(address).await.unwrap();
+        let mut result = conn.query_iter("SELECT n FROM victim").await.unwrap();
+        let mut rows = 0_u64;
+        while let Ok(Some(_)) = result.next().await {
+            rows += 1;
+        }
+        eprintln!("{rows} rows before the time-out ended it");
+    });
+    let grown = resident(process.pid()).saturating_sub(before);
+    eprintln!("resident memory grew by {grown} KiB");
+    assert!(grown < 8 * 1024, "{grown} KiB");
+}
+
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse().ok())
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_server_that_hangs_in_its_greeting_is_left_for_another() {
+    let hung = ScriptedServer::start(Script::ok().greeting_hang()).unwrap();
+    let good = faulty("victim", |_| None).unwrap();
+    let servers = toml(
+        &[hung.addr(), good.addr()],
+        &format!("{BACKEND}connect_timeout = \"500ms\"\n"),
+        "",
+    );
+    let process = HighgateProcess::start(failure::BINARY, &servers).unwrap();
+    run(async {
+        for _ in 0..4 {
+            let mut conn = connect(process.listener("shop").unwrap()).await.unwrap();
+            let got = conn.query_first::<u64, _>("SELECT n FROM victim").await;
+            assert_eq!(got.unwrap(), Some(1));
+        }
+    });
+}
