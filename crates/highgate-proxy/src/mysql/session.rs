@@ -309,6 +309,19 @@ impl Session<'_> {
         self.client.send(context, &answer::error(refusal, seq)).await
     }
 
+    /// How long the client may say nothing: as configured, or shorter where it asked for that.
+    fn patience(&self) -> Duration {
+        let configured = if self.state.in_transaction() {
+            self.settings.idle_in_transaction_timeout
+        } else {
+            self.settings.client_timeout
+        };
+        match self.state.wait_timeout() {
+            Some(own) if configured.is_zero() || own < configured => own,
+            _ => configured,
+        }
+    }
+
     fn is_at_safe_point(&self) -> bool {
         self.lease.is_none() && self.client.inbox.is_empty()
     }
