@@ -237,7 +237,7 @@ fn rest(
         (true, LastInsertId::Doubtful { .. }) => steps.push(Step::CaptureLastInsertId),
         _ => {}
     }
-    if needs.no_diagnostics && !own && conn.diagnostics {
+    if needs.no_diagnostics && conn.diagnostics {
         steps.push(Step::ClearDiagnostics);
     }
     if let (false, Some(text)) = (own, &state.next_transaction) {

@@ -6,11 +6,12 @@
 //! server: nothing is recorded before its OK.
 
 mod effects;
+mod locks;
 mod set;
 #[cfg(test)]
 mod tests;
 
-use highgate_mysql::sql::{Analysis, Effects, LexMode, StatementKind};
+use highgate_mysql::sql::{Analysis, Effects, Flavor, LexMode, StatementKind};
 
 use crate::{
     pins::PinCause,
@@ -160,8 +161,9 @@ impl<'a> CommandFacts<'a> {
     /// Whether the text must be held until the command is settled.
     #[must_use]
     pub fn keep_text(&self) -> bool {
-        self.shape.effects.contains(Effects::SESSION_STATE)
-            || matches!(
+        self.shape.effects.intersects(
+            Effects::SESSION_STATE | Effects::NAMED_LOCK | Effects::RELEASES_NAMED_LOCK,
+        ) || matches!(
                 self.shape.kind,
                 StatementKind::Insert
                     | StatementKind::Load
@@ -205,6 +207,31 @@ pub fn before(state: &mut SessionState, facts: &CommandFacts<'_>) {
     if facts.reads_leftovers() {
         return;
     }
-    state.pins.remove(PinCause::Warnings);
+    if !leaves_warnings(facts) {
+        state.pins.remove(PinCause::Warnings);
+    }
     state.pins.remove(PinCause::FoundRows);
+}
+
+/// Whether the warnings of the statement before are still there after this one, if it has none.
+///
+/// Quirk: MariaDB forgets them only with a statement that uses a table.
+fn leaves_warnings(facts: &CommandFacts<'_>) -> bool {
+    if facts.mode.flavor != Flavor::MariaDb || !facts.command.runs() || facts.does(Effects::MULTI) {
+        return false;
+    }
+    let plain = matches!(
+        facts.shape.kind,
+        StatementKind::Begin
+            | StatementKind::Commit { .. }
+            | StatementKind::Empty
+            | StatementKind::Rollback { .. }
+            | StatementKind::Savepoint
+            | StatementKind::Select
+            | StatementKind::Set
+            | StatementKind::StartTransaction { .. }
+            | StatementKind::Use
+    );
+    let names_table = |text: &[u8]| text.windows(4).any(|word| word.eq_ignore_ascii_case(b"FROM"));
+    plain && !facts.text.is_none_or(names_table)
 }

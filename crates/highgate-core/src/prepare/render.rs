@@ -176,6 +176,8 @@ fn set_variables(out: &mut Vec<u8>, flavor: Flavor, from: &Profile, to: &Profile
         .keys()
         .filter(|name| !to.user_variables.contains_key(*name))
     {
+        // NULL alone would leave it the type of what it was.
+        put_user(name, b"_binary''");
         put_user(name, b"NULL");
     }
     for (name, value) in &to.user_variables {

@@ -46,6 +46,9 @@ pub struct SessionState {
     pub last_write: Option<Box<str>>,
     /// Warnings of the last command.
     pub warnings: u16,
+    /// Named locks it may hold, one entry for each time; empty while that is not known.
+    #[serde(default)]
+    pub named_locks: Vec<Box<[u8]>>,
     /// What binds it to its connection.
     pub pins: PinSet,
 }
@@ -111,6 +114,7 @@ impl SessionState {
             found_rows: Some(0),
             last_write: None,
             warnings: 0,
+            named_locks: Vec::new(),
             pins: PinSet::EMPTY,
         }
     }

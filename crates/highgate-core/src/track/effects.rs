@@ -6,7 +6,7 @@ use highgate_mysql::{
     sql::{Effects, Flavor, StatementKind},
 };
 
-use super::{CommandFacts, CommandKind, set};
+use super::{CommandFacts, CommandKind, locks, set};
 use crate::{
     answer::OwnAnswer,
     pins::{PinCause, PinSet},
@@ -108,6 +108,9 @@ pub(crate) fn failed(state: &mut SessionState, facts: &CommandFacts<'_>, outcome
     state.pins.insert(PinCause::Warnings);
     if facts.command != CommandKind::Query {
         statement(state, facts, |statement| statement.long_data = false);
+    }
+    if facts.does(Effects::NAMED_LOCK) {
+        state.named_locks.clear();
     }
     let effects = facts.shape.effects;
     let code = outcome.error.unwrap_or_default();
@@ -274,7 +277,10 @@ fn ran(
     if effects.contains(Effects::BEGINS_TRANSACTION) {
         state.pins.remove(PinCause::LockedTables);
     }
-    state.pins = state.pins.union(lasting(state, facts));
+    let mut lasting = lasting(state, facts);
+    lasting.remove(PinCause::NamedLock);
+    state.pins = state.pins.union(lasting);
+    locks::follow(state, facts);
     if outcome
         .status
         .is_some_and(|status| status.contains(StatusFlags::DB_DROPPED))
@@ -311,7 +317,10 @@ fn counts(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<
     };
     if !facts.does(Effects::READS_DIAGNOSTICS) {
         state.warnings = outcome.warnings;
-        state.pins.set(PinCause::Warnings, outcome.warnings > 0);
+        // Those of the statement before were dropped by `before`, or are still there.
+        if outcome.warnings > 0 {
+            state.pins.insert(PinCause::Warnings);
+        }
     }
 }
 
@@ -329,6 +338,7 @@ fn unlocks_tables(facts: &CommandFacts<'_>) -> bool {
 /// Effects that need a second look.
 const NOTEWORTHY: Effects = Effects::TEMP_TABLE
     .union(Effects::NAMED_LOCK)
+    .union(Effects::RELEASES_NAMED_LOCK)
     .union(Effects::LOCK_TABLES)
     .union(Effects::UNLOCKS_TABLES)
     .union(Effects::USER_VARIABLE_WRITE)

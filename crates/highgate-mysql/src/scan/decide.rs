@@ -26,7 +26,11 @@ impl ReplyScanner {
             (Some(0), Phase::First) if self.kind == CommandKind::Prepare => {
                 self.prepare_ok(payload)?;
             }
-            (Some(0), Phase::First | Phase::Single) => self.ok(payload)?,
+            (Some(0), Phase::First | Phase::Single) => {
+                // The last result is this one, which has no rows.
+                (self.facts.columns, self.facts.rows) = (0, 0);
+                self.ok(payload)?;
+            }
             (Some(0xfb), Phase::First) => self.phase = Phase::LocalInfile,
             (Some(_), Phase::First) if self.kind != CommandKind::Prepare => {
                 self.result_set(payload)?;
@@ -198,13 +202,13 @@ impl ReplyScanner {
         self.facts.error
     }
 
-    /// Rows of the last result set so far; events of a binary log, definitions of a field list.
+    /// Rows of the last result so far; events of a binary log, definitions of a field list.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.facts.rows
     }
 
-    /// Columns of the last result set.
+    /// Columns of the last result; 0 if it is an OK.
     #[must_use]
     pub fn columns(&self) -> u64 {
         self.facts.columns

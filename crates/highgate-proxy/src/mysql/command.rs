@@ -19,7 +19,7 @@ use highgate_mysql::{
     command::{Command, query_text},
     error_code,
     packet::HEADER_LEN,
-    sql::{self, Hint, KillScope, Scratch, StatementKind},
+    sql::{self, Flavor, Hint, KillScope, Scratch, StatementKind},
 };
 
 use crate::{
@@ -104,6 +104,10 @@ impl Session<'_> {
     pub(crate) async fn command(&mut self, framed: Framed) -> Result<(), Ending> {
         let worker = self.context.worker.clone();
         self.context.presence.info.commands.fetch_add(1, Ordering::Relaxed);
+        if self.lex.flavor == Flavor::Unknown {
+            // Logged in before any server was seen; what they are may be known by now.
+            self.lex = worker.shared.facts_of(&self.settings.backend).lex_mode();
+        }
         let mut space = worker.take_space();
         (self.command_wire, self.consumed_ahead) = (framed.wire, 0);
         let done = self.run(framed, &mut space).await;

@@ -152,7 +152,21 @@ const FLAGS: StatusFlags = StatusFlags::from_bits_retain(
         | StatusFlags::IN_TRANS_READONLY.bits(),
 );
 
+/// A user variable that was set to NULL has another length than one that never was.
+fn without_length_of_nothing(columns: &mut [Vec<u8>]) {
+    const LONG_BLOB: u8 = 251;
+    for column in columns {
+        let at = column.len() - 10;
+        if column[at + 4] == LONG_BLOB {
+            column[at..at + 4].fill(0);
+        }
+    }
+}
+
 fn comparable(mut part: Part) -> Part {
+    if let Part::Rows { columns, .. } | Part::Prepared { columns, .. } = &mut part {
+        without_length_of_nothing(columns);
+    }
     match &mut part {
         Part::Ok { status, .. } | Part::Rows { status, .. } => *status &= FLAGS,
         Part::Prepared { id, .. } => *id = 0,

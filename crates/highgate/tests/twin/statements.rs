@@ -194,7 +194,7 @@ const LEFTOVERS: &[&str] = &[
     "SELECT id FROM t ORDER BY id LIMIT {n}",
     "UPDATE u SET b = 'xx' LIMIT 3",
     "GET DIAGNOSTICS @a = NUMBER",
-    "EXPLAIN EXTENDED SELECT 1 FROM t",
+    "EXPLAIN EXTENDED SELECT 1",
     "SHOW STATUS LIKE 'Nothing'",
 ];
 

@@ -1,0 +1,93 @@
+//! Reads after writes, on a replica that does not follow.
+
+#[path = "client/raw.rs"]
+mod raw;
+
+use highgate_testkit::{Deadline, HighgateProcess, MariaDb, ReplicationCluster, wait, wait_until};
+use raw::{RawClient, USUAL};
+
+fn highgate(cluster: &ReplicationCluster) -> HighgateProcess {
+    let servers: String = cluster
+        .nodes()
+        .iter()
+        .enumerate()
+        .map(|(at, node)| {
+            let port = node.port();
+            format!("[[backend.server]]\nname = \"db{at}\"\naddress = \"127.0.0.1:{port}\"\n")
+        })
+        .collect();
+    let toml = format!(
+        "workers = 1\nadmin = {{ sql = \"off\", web = \"off\" }}\n\
+         [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n\
+         causal_reads = true\ncausal_reads_timeout = \"300ms\"\n\
+         [[backend]]\nname = \"shop\"\ntopology = \"mariadb-replication\"\nmax_lag = \"1h\"\n\
+         monitor = {{ user = \"monitor\", password = \"monitor\", interval = \"200ms\" }}\n{servers}\
+         [[user]]\nname = \"app\"\npassword = \"app\"\nbackend = \"shop\"\n"
+    );
+    HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &toml).unwrap()
+}
+
+#[test]
+fn a_session_reads_its_own_writes_whatever_its_replica_has() {
+    if !MariaDb::is_installed() {
+        eprintln!("MariaDB is not installed");
+        return;
+    }
+    let cluster = ReplicationCluster::start(2).unwrap();
+    cluster
+        .primary()
+        .unwrap()
+        .sql("CREATE TABLE shop.c (id INT PRIMARY KEY, v INT)")
+        .unwrap();
+    cluster.wait_caught_up().unwrap();
+    let highgate = highgate(&cluster);
+    let addr = highgate.listener("shop").unwrap();
+    let mut client = RawClient::connect(addr, "app", "app", Some("shop"), USUAL).unwrap();
+    let on_replica = wait_until(Deadline::seconds(10), || {
+        client.value("SELECT @@server_id").is_ok_and(|id| id == "2")
+    });
+    assert!(on_replica, "reads go to the replica: {}", highgate.log());
+    for id in 0..100 {
+        client
+            .ok(&format!("INSERT INTO c VALUES ({id}, {id})"))
+            .unwrap();
+        let seen = client
+            .value(&format!("SELECT COUNT(*) FROM c WHERE id = {id}"))
+            .unwrap();
+        assert_eq!(seen, "1", "write {id}");
+    }
+    assert_eq!(
+        client.value("SELECT @@server_id").unwrap(),
+        "2",
+        "a replica that keeps up serves"
+    );
+    cluster
+        .node(1)
+        .unwrap()
+        .sql("STOP SLAVE SQL_THREAD")
+        .unwrap();
+    for id in 100..105 {
+        client
+            .ok(&format!("INSERT INTO c VALUES ({id}, {id})"))
+            .unwrap();
+        let started = wait::now();
+        let seen = client
+            .value(&format!("SELECT COUNT(*) FROM c WHERE id = {id}"))
+            .unwrap();
+        assert_eq!(seen, "1", "write {id} on a replica that stands still");
+        assert!(
+            started.elapsed().as_millis() < 1500,
+            "{:?}",
+            started.elapsed()
+        );
+    }
+    // One that wrote nothing waits for nothing.
+    let mut other = RawClient::connect(addr, "app", "app", Some("shop"), USUAL).unwrap();
+    let started = wait::now();
+    other.value("SELECT COUNT(*) FROM c").unwrap();
+    assert!(
+        started.elapsed().as_millis() < 250,
+        "{:?}",
+        started.elapsed()
+    );
+}

@@ -1,0 +1,405 @@
+//! The protocol's less common parts through Highgate, on a real server.
+
+#[path = "client/raw.rs"]
+mod raw;
+
+use std::net::SocketAddr;
+
+use highgate_mysql::Capabilities;
+use highgate_testkit::{Deadline, HighgateProcess, MariaDb, MariaDbOptions, wait_until};
+use raw::{Param, Part, RawClient, USUAL, about, execute};
+
+/// A server with 64 MiB packets, and Highgate before it.
+struct Shop {
+    db: MariaDb,
+    highgate: HighgateProcess,
+}
+
+fn shop(workers: u32, max: u32, user: &str) -> Option<Shop> {
+    if !MariaDb::is_installed() {
+        eprintln!("MariaDB is not installed");
+        return None;
+    }
+    let args = [
+        "--max-allowed-packet=67108864",
+        "--local-infile=1",
+        "--log-bin=binlog",
+        "--server-id=1",
+    ];
+    let options = MariaDbOptions {
+        args: args.map(str::to_owned).to_vec(),
+        ..Default::default()
+    };
+    let db = MariaDb::start_with(options).unwrap();
+    db.sql("CREATE DATABASE shop").unwrap();
+    db.create_user("app", "app", "ALL ON *.*").unwrap();
+    db.create_user("monitor", "monitor", "REPLICATION CLIENT ON *.*")
+        .unwrap();
+    let port = db.port();
+    let toml = format!(
+        "workers = {workers}\nadmin = {{ sql = \"off\", web = \"off\" }}\n\
+         [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n\
+         [[backend]]\nname = \"shop\"\nqueue_timeout = \"20s\"\n\
+         monitor = {{ user = \"monitor\", password = \"monitor\", interval = \"500ms\" }}\n\
+         [[backend.server]]\nname = \"db1\"\naddress = \"127.0.0.1:{port}\"\nmax_connections = {max}\n\
+         [[user]]\nname = \"app\"\npassword = \"app\"\nbackend = \"shop\"\n{user}"
+    );
+    let highgate = HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &toml).unwrap();
+    Some(Shop { db, highgate })
+}
+
+impl Shop {
+    fn addr(&self) -> SocketAddr {
+        self.highgate.listener("shop").unwrap()
+    }
+
+    fn client(&self, capabilities: Capabilities) -> RawClient {
+        RawClient::connect(self.addr(), "app", "app", Some("shop"), capabilities).unwrap()
+    }
+}
+
+fn id(part: &Part) -> u32 {
+    match part {
+        Part::Prepared { id, .. } => *id,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn first(parts: &[Part]) -> String {
+    parts[0].texts()[0][0].clone().unwrap_or_default()
+}
+
+#[test]
+fn commands_sent_ahead_are_answered_in_order() {
+    let Some(shop) = shop(1, 100, "") else { return };
+    let mut client = shop.client(USUAL);
+    let mut bytes = Vec::new();
+    for n in 0..200_u32 {
+        let text = format!("SELECT {n}, '{}'", "x".repeat(n as usize));
+        highgate_mysql::packet::PacketWriter::new(&mut bytes, 0)
+            .payload(&[&[3], text.as_bytes()].concat());
+    }
+    // A preparation and what closes it, then a ping, all without waiting.
+    for payload in [&[&[0x16][..], b"SELECT 7"].concat(), &vec![0x0e]] {
+        highgate_mysql::packet::PacketWriter::new(&mut bytes, 0).payload(payload);
+    }
+    client.send_raw(&bytes).unwrap();
+    for n in 0..200_u32 {
+        assert_eq!(first(&client.answer().unwrap()), n.to_string());
+    }
+    let prepared = id(&client.prepared().unwrap());
+    assert!(matches!(client.answer().unwrap()[..], [Part::Ok { .. }]));
+    client.send(&about(0x19, prepared)).unwrap();
+    assert_eq!(client.value("SELECT 8").unwrap(), "8");
+}
+
+#[test]
+fn packets_beyond_16_mib_pass_both_ways() {
+    let Some(shop) = shop(1, 100, "") else { return };
+    let mut client = shop.client(USUAL);
+    let big = "x".repeat(20 << 20);
+    let length = client.value(&format!("SELECT LENGTH('{big}')")).unwrap();
+    assert_eq!(length, big.len().to_string());
+    let row = client.value("SELECT REPEAT('y', 20971520)").unwrap();
+    assert_eq!(row.len(), 20 << 20);
+    // Exactly one full packet, whose end is an empty one.
+    let exact = "z".repeat(0xff_ffff - "SELECT LENGTH('')".len() - 1);
+    assert_eq!(
+        client.value(&format!("SELECT LENGTH('{exact}')")).unwrap(),
+        exact.len().to_string()
+    );
+    let statement = id(&client.prepare("SELECT LENGTH(?), ?").unwrap());
+    let params = [Param::Text(big), Param::Int(5)];
+    for with_types in [true, false] {
+        let parts = client
+            .command(&execute(statement, 0, &params, with_types))
+            .unwrap();
+        assert!(
+            matches!(&parts[..], [Part::Rows { rows, .. }] if rows.len() == 1),
+            "{parts:?}"
+        );
+    }
+    assert_eq!(client.value("SELECT 9").unwrap(), "9");
+}
+
+#[test]
+fn a_prepared_statement_shows_the_columns_its_table_has_now() {
+    let Some(shop) = shop(1, 2, "") else { return };
+    let mut clients: Vec<RawClient> = (0..4)
+        .map(|_| shop.client(USUAL | Capabilities::DEPRECATE_EOF))
+        .collect();
+    clients[0].ok("CREATE TABLE d (a INT)").unwrap();
+    clients[0].ok("INSERT INTO d VALUES (1)").unwrap();
+    let ids: Vec<u32> = clients
+        .iter_mut()
+        .map(|c| id(&c.prepare("SELECT * FROM d").unwrap()))
+        .collect();
+    let columns =
+        |client: &mut RawClient, id| match &client.command(&execute(id, 0, &[], true)).unwrap()[..]
+        {
+            [Part::Rows { columns, rows, .. }] => (columns.len(), rows.len()),
+            other => panic!("{other:?}"),
+        };
+    for (client, id) in clients.iter_mut().zip(&ids) {
+        assert_eq!(columns(client, *id), (1, 1));
+    }
+    for (ddl, expected) in [
+        ("ALTER TABLE d ADD COLUMN b INT DEFAULT 2", 2),
+        (
+            "DROP TABLE d; CREATE TABLE d (x INT, y INT, z INT); INSERT INTO d VALUES (1, 2, 3)",
+            3,
+        ),
+    ] {
+        let parts = clients[0].query(ddl).unwrap();
+        assert!(parts.iter().all(|part| part.error().is_none()), "{parts:?}");
+        for (client, id) in clients.iter_mut().zip(&ids) {
+            assert_eq!(columns(client, *id), (expected, 1), "{ddl}");
+            let again = client.prepare("SELECT * FROM d").unwrap();
+            let Part::Prepared { columns, .. } = again else {
+                panic!("{again:?}")
+            };
+            assert_eq!(columns.len(), expected, "{ddl}");
+        }
+    }
+}
+
+#[test]
+fn cursors_are_fetched_in_parts_while_others_work() {
+    let Some(shop) = shop(1, 3, "") else { return };
+    let mut client = shop.client(USUAL);
+    let mut other = shop.client(USUAL);
+    let text = "SELECT seq FROM seq_1_to_10";
+    let statement = id(&client.prepare(text).unwrap());
+    let opened = client.command(&execute(statement, 1, &[], true)).unwrap();
+    assert!(
+        matches!(opened[..], [Part::Rows { open: true, .. }]),
+        "{opened:?}"
+    );
+    let mut rows = 0;
+    for _ in 0..4 {
+        assert_eq!(other.value("SELECT 1").unwrap(), "1");
+        if let Part::Rows { rows: some, .. } = client.fetch(statement, 3).unwrap() {
+            rows += some.len();
+        }
+    }
+    assert_eq!(rows, 10);
+    client.send(&about(0x19, statement)).unwrap();
+    assert_eq!(client.value("SELECT 2").unwrap(), "2");
+}
+
+#[test]
+fn bulk_executions_insert_every_row() {
+    let Some(shop) = shop(1, 100, "") else { return };
+    let bulk =
+        USUAL.difference(Capabilities::LONG_PASSWORD) | Capabilities::MARIADB_STMT_BULK_OPERATIONS;
+    let mut client = shop.client(bulk);
+    assert!(
+        client
+            .capabilities
+            .contains(Capabilities::MARIADB_STMT_BULK_OPERATIONS)
+    );
+    client
+        .ok("CREATE TABLE b (id INT AUTO_INCREMENT PRIMARY KEY, v BIGINT)")
+        .unwrap();
+    let statement = id(&client.prepare("INSERT INTO b (v) VALUES (?)").unwrap());
+    let mut payload = vec![0xfa];
+    payload.extend(statement.to_le_bytes());
+    payload.extend(128_u16.to_le_bytes());
+    payload.extend([8, 0]);
+    for value in 0..100_i64 {
+        payload.push(0);
+        payload.extend(value.to_le_bytes());
+    }
+    let parts = client.command(&payload).unwrap();
+    assert!(
+        matches!(parts[..], [Part::Ok { affected: 100, .. }]),
+        "{parts:?}"
+    );
+    assert_eq!(client.value("SELECT SUM(v) FROM b").unwrap(), "4950");
+}
+
+#[test]
+fn one_answer_may_hold_many_results() {
+    let Some(shop) = shop(1, 2, "") else { return };
+    let mut client = shop.client(USUAL);
+    let parts = client
+        .query("SELECT 1; DO 1; SELECT 2; SELECT * FROM nowhere; SELECT 3")
+        .unwrap();
+    assert_eq!(parts.len(), 4);
+    assert_eq!(parts[3].error(), Some(1146));
+    client.command(&[0x1b, 1, 0]).unwrap();
+    assert_eq!(
+        client.query("SELECT 1; SELECT 2").unwrap()[0].error(),
+        Some(1064)
+    );
+    client.command(&[0x1b, 0, 0]).unwrap();
+    assert_eq!(client.query("SELECT 1; SELECT 2").unwrap().len(), 2);
+    let Part::Text(text) = client.text(&[9]).unwrap() else {
+        panic!()
+    };
+    assert!(text.starts_with(b"Uptime"), "{text:?}");
+}
+
+#[test]
+fn a_file_is_sent_only_where_the_account_may() {
+    for (allowed, user) in [(true, "local_infile = true\n"), (false, "")] {
+        let Some(shop) = shop(1, 100, user) else {
+            return;
+        };
+        let mut client = shop.client(USUAL | Capabilities::LOCAL_FILES);
+        client.ok("CREATE TABLE l (a INT, b VARCHAR(20))").unwrap();
+        let load = "LOAD DATA LOCAL INFILE '/a/file' INTO TABLE l FIELDS TERMINATED BY ','";
+        let asked = client.query(load).unwrap();
+        if allowed {
+            assert_eq!(asked[..], [Part::Text(b"\xfb/a/file".to_vec())]);
+            let mut bytes = Vec::new();
+            let mut writer = highgate_mysql::packet::PacketWriter::new(&mut bytes, 2);
+            writer.payload(b"1,one\n2,two\n");
+            writer.payload(b"");
+            client.send_raw(&bytes).unwrap();
+            let loaded = client.answer().unwrap();
+            assert!(
+                matches!(loaded[..], [Part::Ok { affected: 2, .. }]),
+                "{loaded:?}"
+            );
+        } else {
+            assert!(asked[0].error().is_some(), "{asked:?}");
+        }
+        let rows = if allowed { "2" } else { "0" };
+        assert_eq!(client.value("SELECT COUNT(*) FROM l").unwrap(), rows);
+    }
+}
+
+#[test]
+fn named_locks_let_their_connection_go_once_all_are_released() {
+    let Some(shop) = shop(1, 1, "") else { return };
+    let (mut one, mut other) = (shop.client(USUAL), shop.client(USUAL));
+    for release in [
+        "SELECT RELEASE_ALL_LOCKS()",
+        "SELECT RELEASE_LOCK('a')",
+        "DO RELEASE_LOCK('a')",
+    ] {
+        assert_eq!(one.value("SELECT GET_LOCK('a', 1)").unwrap(), "1");
+        one.query(release).unwrap();
+        // There is one connection: it must be free.
+        assert_eq!(
+            other.value("SELECT IS_FREE_LOCK('a')").unwrap(),
+            "1",
+            "{release}"
+        );
+    }
+}
+
+#[test]
+fn sessions_without_autocommit_hold_a_connection_only_in_transactions() {
+    let Some(shop) = shop(1, 1, "") else { return };
+    let mut clients: Vec<RawClient> = (0..5).map(|_| shop.client(USUAL)).collect();
+    clients[0].ok("CREATE TABLE a (v INT)").unwrap();
+    for client in &mut clients {
+        client.ok("SET autocommit = 0").unwrap();
+    }
+    for round in 0..3 {
+        for client in &mut clients {
+            client.ok("SELECT COUNT(*) FROM a").unwrap();
+            client
+                .ok(&format!("INSERT INTO a VALUES ({round})"))
+                .unwrap();
+            client
+                .ok(if round == 1 { "ROLLBACK" } else { "COMMIT" })
+                .unwrap();
+        }
+    }
+    assert_eq!(shop.db.value("SELECT COUNT(*) FROM shop.a").unwrap(), "10");
+}
+
+#[test]
+fn prepared_inserts_stay_shared_whatever_id_they_get() {
+    let Some(shop) = shop(1, 1, "") else { return };
+    let mut clients: Vec<RawClient> = (0..4).map(|_| shop.client(USUAL)).collect();
+    clients[0]
+        .ok("CREATE TABLE p (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(20), n DOUBLE)")
+        .unwrap();
+    let text = "INSERT INTO p (v, n) VALUES (?, ?)";
+    let ids: Vec<u32> = clients
+        .iter_mut()
+        .map(|c| id(&c.prepare(text).unwrap()))
+        .collect();
+    for round in 0..5_u32 {
+        for (at, (client, statement)) in clients.iter_mut().zip(&ids).enumerate() {
+            let params = [Param::Text(format!("v{round}")), Param::Double(-1.5)];
+            client
+                .command(&execute(*statement, 0, &params, round == 0))
+                .unwrap();
+            let expected = (round as usize * 4 + at + 1).to_string();
+            assert_eq!(client.value("SELECT LAST_INSERT_ID()").unwrap(), expected);
+        }
+    }
+}
+
+#[test]
+fn thousands_of_sessions_share_fifty_connections() {
+    for workers in [1, 2] {
+        let Some(shop) = shop(workers, 50, "") else {
+            return;
+        };
+        shop.db
+            .sql("CREATE TABLE shop.s (id INT AUTO_INCREMENT PRIMARY KEY, session INT, n INT)")
+            .unwrap();
+        let addr = shop.addr();
+        let sessions = 2000;
+        let threads: Vec<_> = (0..8)
+            .map(|thread| std::thread::spawn(move || transactions(addr, thread, sessions / 8)))
+            .collect();
+        let mut most = 0;
+        let done = wait_until(Deadline::seconds(100), || {
+            let connected = shop
+                .db
+                .value("SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app'");
+            most = most.max(connected.unwrap().parse().unwrap());
+            threads.iter().all(std::thread::JoinHandle::is_finished)
+        });
+        assert!(done, "it takes too long");
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        assert!(most <= 50, "{most} connections");
+        let count = shop
+            .db
+            .sql("SELECT COUNT(*), COUNT(DISTINCT session), SUM(n) FROM shop.s")
+            .unwrap();
+        assert_eq!(count[0][0], (sessions * 2).to_string());
+        assert_eq!(count[0][1], sessions.to_string());
+        assert_eq!(count[0][2], (sessions * 3).to_string());
+        eprintln!("workers {workers}: at most {most} connections");
+    }
+}
+
+/// Opens sessions, then lets each run one transaction in two steps, interleaved with the others.
+fn transactions(addr: SocketAddr, thread: u32, count: u32) {
+    let mut clients: Vec<RawClient> = (0..count)
+        .map(|_| RawClient::connect(addr, "app", "app", Some("shop"), USUAL).unwrap())
+        .collect();
+    // Fewer transactions are open at a time than there are connections.
+    for (chunk, some) in clients.chunks_mut(5).enumerate() {
+        for client in some.iter_mut() {
+            client.ok("BEGIN").unwrap();
+        }
+        for (at, client) in some.iter_mut().enumerate() {
+            let session = thread * 100_000 + u32::try_from(chunk * 5 + at).unwrap();
+            for n in [1, 2] {
+                client
+                    .ok(&format!(
+                        "INSERT INTO s (session, n) VALUES ({session}, {n})"
+                    ))
+                    .unwrap();
+            }
+            let seen = client
+                .value(&format!("SELECT COUNT(*) FROM s WHERE session = {session}"))
+                .unwrap();
+            assert_eq!(seen, "2");
+        }
+        for client in some.iter_mut() {
+            client.ok("COMMIT").unwrap();
+        }
+    }
+}
