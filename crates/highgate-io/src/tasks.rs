@@ -78,6 +78,8 @@ impl LocalTasks {
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         *self.running.borrow_mut() += 1;
         let guard = Running(self.clone());
+        // Boxed, since an async block keeps what it captured beside what it awaits: twice the size.
+        let future = Box::pin(future);
         drop(tokio::task::spawn_local(async move {
             let _guard = guard;
             future.await;

@@ -1,6 +1,11 @@
 //! Sessions in tcp mode: one client, one server, bytes.
 
-use std::{future::poll_fn, sync::Arc, sync::atomic::Ordering, task::Poll, time::Instant};
+use std::{
+    future::poll_fn,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use highgate_config::{BackendName, SendProxy};
 use highgate_core::{
@@ -12,6 +17,7 @@ use highgate_io::{clock, proxy_protocol, transport::Transport};
 use crate::{
     broker::Wanted,
     choice::{self, Want},
+    listener::ClientPermit,
     pool::{Claim, Grant, Limit, PoolKey, Room},
     proxy_header,
     relay::{Relay, RelayEnd},
@@ -32,43 +38,46 @@ struct Link {
     claim: Claim,
 }
 
+/// A client with its server connection, ready to be relayed.
+struct Opened {
+    client: Transport,
+    link: Link,
+    relay: Relay,
+    idle: Duration,
+    _permit: ClientPermit,
+}
+
 /// Serves a client until either side ends.
 ///
 /// Cancel safe: no; bytes may be on their way. Both connections are closed.
 pub(crate) async fn run(context: &Context, accepted: Accepted) -> Ending {
-    let settings = accepted.listener.settings.load_full();
-    let _permit = accepted.permit;
-    let mut client = match accepted.socket.attach() {
-        Ok(client) => client,
-        Err(error) => return Ending::ClientFailed(error),
-    };
-    context.slot.set_waker(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
-    context.slot.set_deadline(context.worker.deadline(settings.handshake_timeout));
-    let header = match proxy_header::read(context, &mut client, accepted.peer, &settings).await {
-        Ok(header) => header,
-        Err(ending) => return ending,
-    };
-    context.slot.set_deadline(None);
-    let from = header.source.or(accepted.peer);
-    let link = match connect(context, &settings.backend, from, client.local()).await {
-        Ok(link) => link,
-        Err(ending) => return ending,
-    };
-    relay(context, client, link, &header.rest, settings.client_timeout).await
+    // What only the beginning needs is over, and freed, before the first byte is relayed.
+    match Box::pin(begin(context, accepted)).await {
+        Ok(mut opened) => relay(context, &mut opened).await,
+        Err(ending) => ending,
+    }
 }
 
-async fn relay(
-    context: &Context,
-    mut client: Transport,
-    mut link: Link,
-    first: &[u8],
-    idle: std::time::Duration,
-) -> Ending {
+async fn begin(context: &Context, accepted: Accepted) -> Result<Opened, Ending> {
+    let settings = accepted.listener.settings.load_full();
+    let mut client = accepted.socket.attach().map_err(Ending::ClientFailed)?;
+    context.slot.set_waker(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
+    context.slot.set_deadline(context.worker.deadline(settings.handshake_timeout));
+    let header = proxy_header::read(context, &mut client, accepted.peer, &settings).await?;
+    context.slot.set_deadline(None);
+    let from = header.source.or(accepted.peer);
+    let link = connect(context, &settings.backend, from, client.local()).await?;
+    let relay = Relay::new(&context.worker.buffers, &header.rest);
+    Ok(Opened { client, link, relay, idle: settings.client_timeout, _permit: accepted.permit })
+}
+
+async fn relay(context: &Context, opened: &mut Opened) -> Ending {
+    let Opened { client, link, relay, idle, .. } = opened;
+    let idle = *idle;
     let server = link.claim.server().clone();
     context.shows(Activity::Running);
     context.presence.info.set_server(Some((server.id.0, 0)));
     context.slot.set_server(Some(server.id.0));
-    let mut relay = Relay::new(&context.worker.buffers, first);
     context.slot.set_deadline(context.worker.deadline(idle));
     let mut seen = relay.moved();
     let end = poll_fn(|cx| {
@@ -87,7 +96,7 @@ async fn relay(
                 _ => return Poll::Ready(Err(context.ending().unwrap_or(Ending::Killed))),
             }
         }
-        relay.poll(cx, &mut client, &mut link.transport).map(Ok)
+        relay.poll(cx, client, &mut link.transport).map(Ok)
     })
     .await;
     let (up, down) = relay.moved();
