@@ -46,6 +46,9 @@ async fn serve(alone: Alone, data_dir: PathBuf, files: &[PathBuf]) -> anyhow::Re
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let wired = wiring::wire(alone, data_dir, &local)?;
     let (_, config) = wired.alone.current();
+    // Who logs in before the accounts are in force would be refused.
+    let mut planned = wired.node.shared().snapshot_changed.subscribe();
+    planned.wait_for(|version| *version > 0).await?;
     wired.node.apply(&config)?;
     wired.administer(&local)?;
     wired.serving.send_replace(true);

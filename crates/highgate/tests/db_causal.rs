@@ -39,12 +39,18 @@ fn a_session_reads_its_own_writes_whatever_its_replica_has() {
         .unwrap()
         .sql("CREATE TABLE shop.c (id INT PRIMARY KEY, v INT)")
         .unwrap();
+    let me = "CREATE TABLE shop.me (name CHAR(9)); INSERT INTO shop.me VALUES ('primary')";
+    cluster.primary().unwrap().sql(me).unwrap();
     cluster.wait_caught_up().unwrap();
+    let mine = "SET sql_log_bin = 0; UPDATE shop.me SET name = 'replica'";
+    cluster.node(1).unwrap().sql(mine).unwrap();
     let highgate = highgate(&cluster);
     let addr = highgate.listener("shop").unwrap();
     let mut client = RawClient::connect(addr, "app", "app", Some("shop"), USUAL).unwrap();
     let on_replica = wait_until(Deadline::seconds(10), || {
-        client.value("SELECT @@server_id").is_ok_and(|id| id == "2")
+        client
+            .value("SELECT name FROM me")
+            .is_ok_and(|id| id == "replica")
     });
     assert!(on_replica, "reads go to the replica: {}", highgate.log());
     for id in 0..100 {
@@ -57,8 +63,8 @@ fn a_session_reads_its_own_writes_whatever_its_replica_has() {
         assert_eq!(seen, "1", "write {id}");
     }
     assert_eq!(
-        client.value("SELECT @@server_id").unwrap(),
-        "2",
+        client.value("SELECT name FROM me").unwrap(),
+        "replica",
         "a replica that keeps up serves"
     );
     cluster

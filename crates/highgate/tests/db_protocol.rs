@@ -192,12 +192,15 @@ fn bulk_executions_insert_every_row() {
     let Some(shop) = shop(1, 100, "") else { return };
     let bulk =
         USUAL.difference(Capabilities::LONG_PASSWORD) | Capabilities::MARIADB_STMT_BULK_OPERATIONS;
-    let mut client = shop.client(bulk);
-    assert!(
+    // What servers can is known once one was seen.
+    let is_known = wait_until(Deadline::seconds(10), || {
+        let client = shop.client(bulk);
         client
             .capabilities
             .contains(Capabilities::MARIADB_STMT_BULK_OPERATIONS)
-    );
+    });
+    assert!(is_known);
+    let mut client = shop.client(bulk);
     client
         .ok("CREATE TABLE b (id INT AUTO_INCREMENT PRIMARY KEY, v BIGINT)")
         .unwrap();
