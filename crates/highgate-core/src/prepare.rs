@@ -159,7 +159,9 @@ pub fn needs_last_insert_id(
     if facts.does(
         Effects::READS_LAST_INSERT_ID
             | Effects::WRITES_LAST_INSERT_ID
-            | Effects::CAN_CHANGE_SESSION,
+            | Effects::CAN_CHANGE_SESSION
+            | Effects::MULTI
+            | Effects::DOUBTFUL,
     ) {
         return true;
     }
@@ -170,8 +172,12 @@ pub fn needs_last_insert_id(
     if !inserts || !facts.command.runs() {
         return false;
     }
+    let returns = |text: &[u8]| {
+        text.windows(9).any(|word| word.eq_ignore_ascii_case(b"RETURNING"))
+    };
     match (conn.last_insert_id, state.last_insert_id) {
         (Some(there), LastInsertId::Known(here)) if there == here => false,
+        _ if facts.text.is_some_and(returns) => true,
         (Some(0), _) => false,
         (Some(there), LastInsertId::Known(_)) => insert_id::may_be_written(facts, there),
         (None, LastInsertId::Known(_)) => true,

@@ -41,6 +41,9 @@ pub(super) fn follow(
         if facts.shape.effects.intersects(UNSEEN) || inserts {
             state.last_insert_id = LastInsertId::OnConnection;
         }
+    } else if inserts && outcome.rows.is_some() {
+        // RETURNING: rows came in place of the OK that names the id.
+        state.last_insert_id = LastInsertId::OnConnection;
     } else if inserts && outcome.insert_id != 0 {
         let id = outcome.insert_id;
         state.last_insert_id = match (state.last_insert_id, may_be_written(facts, id)) {

@@ -100,12 +100,12 @@ pub const fn refused(state: &mut SessionState) {
 /// Records a command that the server answered with an error.
 pub(crate) fn failed(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<'_>) {
     state.row_count = Some(-1);
+    // SHOW WARNINGS shows the error as well.
+    state.pins.insert(PinCause::Warnings);
     if !facts.command.runs() {
         return;
     }
-    // SHOW WARNINGS shows the error as well.
     state.warnings = outcome.warnings;
-    state.pins.insert(PinCause::Warnings);
     if facts.command != CommandKind::Query {
         statement(state, facts, |statement| statement.long_data = false);
     }

@@ -145,6 +145,7 @@ impl Session<'_> {
                 shape: prepared.as_ref().map_or_else(Shape::default, |(_, shape)| *shape),
                 text,
                 statement: parsed.statement,
+                mode,
                 ..CommandFacts::bare(parsed.kind)
             },
         };

@@ -305,7 +305,6 @@ const ERRORS: &[&str] = &[
     ";",
     "/* only a comment */",
     "SELECT 'open",
-    "KILL QUERY 999999",
 ];
 
 const MULTI: &[&str] = &[
