@@ -91,6 +91,18 @@ enum CommitError<E> {
     Unknown,
 }
 
+impl CommitError<String> {
+    /// The error, as the one who applies a file is told.
+    fn of_file(self, file: &str) -> ApplyError {
+        let file = file.to_owned();
+        match self {
+            Self::Refused(why) => ApplyError::Refused { file, why },
+            Self::Storage(why) => ApplyError::Storage { file, why },
+            Self::Unknown => ApplyError::Unknown { file },
+        }
+    }
+}
+
 impl Alone {
     /// Opens a data directory (created where it is missing) and takes it for this process. Blocks.
     ///
@@ -138,6 +150,43 @@ impl Alone {
         disk.acquire()?;
         self.publish(State::read(&disk.state)?);
         self.records.reread(&disk)
+    }
+
+    /// Shows what [`Self::acquire_with`] would put in force, and puts that in force in memory alone:
+    /// for a process that gets ready before it may write.
+    ///
+    /// # Errors
+    /// When the result does not fit together; nothing was changed.
+    pub fn stage_file(&self, file_name: &str, parsed: Arc<Config>) -> Result<(), ApplyError> {
+        let mut next = State::clone(&self.held.borrow());
+        merge_file(&mut next, self.node.clone(), file_name.to_owned(), parsed)
+            .map_err(|why| CommitError::Refused(why).of_file(file_name))?;
+        self.publish(next);
+        Ok(())
+    }
+
+    /// Takes the data directory as [`Self::acquire`] does and applies a file in the same step, so
+    /// that nobody sees the state between. Where the file can't be applied, what the last holder
+    /// left is in force. Blocks.
+    ///
+    /// # Errors
+    /// The outer one as [`Self::acquire`], the inner one as [`Self::apply_file`].
+    pub fn acquire_with(
+        &self,
+        file_name: &str,
+        parsed: Arc<Config>,
+    ) -> Result<Result<Applied, ApplyError>, OpenError> {
+        let mut disk = self.disk.lock();
+        disk.acquire()?;
+        let found = State::read(&disk.state)?;
+        self.records.reread(&disk)?;
+        let (node, file) = (self.node.clone(), file_name.to_owned());
+        let edit = |state: &mut State| merge_file(state, node, file, parsed);
+        let applied = self.commit_onto(&disk, &found, edit);
+        if applied.is_err() {
+            self.publish(found);
+        }
+        Ok(applied.map_err(|error| error.of_file(file_name)))
     }
 
     /// Lets the next process have the data directory; waits for a write that is under way. Edits
@@ -226,14 +275,8 @@ impl Alone {
         let (node, file) = (node.clone(), file_name.to_owned());
         let parsed = Arc::new(parsed);
         let edit = move |state: &mut State| merge_file(state, node, file, parsed);
-        let applied = self.commit(edit).await.map_err(|error| {
-            let file = file_name.to_owned();
-            match error {
-                CommitError::Refused(why) => ApplyError::Refused { file, why },
-                CommitError::Storage(why) => ApplyError::Storage { file, why },
-                CommitError::Unknown => ApplyError::Unknown { file },
-            }
-        })?;
+        let applied = self.commit(edit).await;
+        let applied = applied.map_err(|error| error.of_file(file_name))?;
         let (changes, conflicts) = (applied.changes.len(), applied.conflicts.len());
         let version = applied.version.0;
         tracing::info!(
@@ -267,9 +310,20 @@ impl Alone {
     ) -> Result<T, CommitError<E>> {
         let disk = self.disk.lock();
         let before = Arc::clone(&self.held.borrow());
-        let mut next = State::clone(&before);
+        self.commit_onto(&disk, &before, edit)
+    }
+
+    /// Stores the edit of `before`, which is what the disk holds, and puts it in force.
+    fn commit_onto<T, E>(
+        &self,
+        disk: &Disk,
+        before: &State,
+        edit: impl FnOnce(&mut State) -> Result<T, E>,
+    ) -> Result<T, CommitError<E>> {
+        let mut next = before.clone();
         let done = edit(&mut next).map_err(CommitError::Refused)?;
         if next == *before {
+            self.publish(next);
             return Ok(done);
         }
         self.node.as_str().clone_into(&mut next.node);

@@ -3,10 +3,7 @@
 use std::{
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::net::{
@@ -23,7 +20,7 @@ pub const MAX_TEXT: usize = 64 * 1024;
 ///
 /// # Errors
 /// As the system says.
-pub fn peer_is_trusted(stream: &UnixStream) -> io::Result<bool> {
+pub fn peer_is_trusted(stream: &impl AsFd) -> io::Result<bool> {
     let peer = rustix::net::sockopt::socket_peercred(stream.as_fd())?;
     Ok(peer.uid.is_root() || peer.uid == rustix::process::getuid())
 }
@@ -32,7 +29,7 @@ pub fn peer_is_trusted(stream: &UnixStream) -> io::Result<bool> {
 ///
 /// # Errors
 /// `InvalidInput` beyond the limits, else as the system says.
-pub fn send(stream: &UnixStream, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn send(stream: &impl AsFd, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     if descriptors.len() > MAX_DESCRIPTORS || text.len() > MAX_TEXT || text.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -61,7 +58,7 @@ pub fn send(stream: &UnixStream, text: &[u8], descriptors: &[BorrowedFd<'_>]) ->
 ///
 /// # Errors
 /// `UnexpectedEof` when the peer closed, `InvalidData` when something was cut off.
-pub fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+pub fn receive(stream: &impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut text = vec![0; MAX_TEXT];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -94,7 +91,10 @@ pub fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+    };
 
     #[test]
     fn a_descriptor_arrives_open_with_its_text() {

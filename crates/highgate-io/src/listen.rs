@@ -57,6 +57,28 @@ pub fn unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     Ok(listener)
 }
 
+/// Binds a Unix socket that this process's account alone may open, in place of one that may still be
+/// listened on: whoever connects finds the one or the other. For a path whose owner is settled by
+/// other means, such as a lock.
+///
+/// # Errors
+/// As the system says.
+pub fn unix_in_place(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = Path::new(&new);
+    match std::fs::remove_file(new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = std::os::unix::net::UnixListener::bind(new)?;
+    std::fs::set_permissions(new, std::fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    std::fs::rename(new, path)?;
+    Ok(listener)
+}
+
 /// Takes over a listening socket that another process handed to us.
 #[must_use]
 pub fn adopt(descriptor: OwnedFd) -> Socket {

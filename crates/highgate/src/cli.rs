@@ -42,8 +42,9 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) initial: bool,
     /// Take over the listening sockets of the process that uses the data directory now, without a
-    /// refused connection; that process drains and ends.
-    #[arg(long)]
+    /// refused connection; that process lets its sessions end, and ends. Where none runs, this is a
+    /// usual start.
+    #[arg(long, conflicts_with = "initial")]
     pub(crate) replace: bool,
     /// Name of this node.
     #[arg(long, default_value = "main", value_name = "NAME")]

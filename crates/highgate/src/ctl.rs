@@ -6,12 +6,13 @@ use anyhow::{Context, bail};
 use highgate_admin::ctl;
 
 use crate::{
+    admin_side,
     cli::{self, CtlCommand},
-    files, output, wiring,
+    files, output,
 };
 
 pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
-    let socket = wiring::socket_path(&arguments.data_dir);
+    let socket = admin_side::socket_path(&arguments.data_dir);
     let act = |table: &str, action: &str, arguments: &[&str]| {
         ctl::act(&socket, table, action, arguments)
             .map_err(|error| explain(&error.to_string(), &socket))
@@ -138,7 +139,7 @@ pub(crate) fn apply(arguments: &cli::Apply) -> anyhow::Result<()> {
     let Some(file) = file.to_str() else {
         bail!("the file's path is not UTF-8")
     };
-    let socket = wiring::socket_path(&data_dir);
+    let socket = admin_side::socket_path(&data_dir);
     let action = if arguments.dry_run {
         "compare"
     } else {

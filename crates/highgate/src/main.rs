@@ -4,12 +4,14 @@
 //! protocol. Start reading at `wiring`.
 
 mod admin_password;
+mod admin_side;
 mod check;
 mod cli;
 mod ctl;
 mod demo;
 mod explain_table;
 mod files;
+mod handover;
 mod node_table;
 mod output;
 mod records;

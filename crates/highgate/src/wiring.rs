@@ -1,25 +1,21 @@
 //! Builds the parts, connects them, and hands them to tasks: the box diagram of ARCHITECTURE.md,
 //! from top to bottom.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use highgate_admin::{Tables, Users, sql, web};
+use highgate_admin::Tables;
 use highgate_cluster::Alone;
-use highgate_config::{Address, ControlPlane, Node as NodeConfig, table::Table};
-use highgate_io::{
-    listen,
-    tasks::{LocalTasks, Stop, Stopper},
-};
+use highgate_config::{Config, ControlPlane, table::Table};
+use highgate_io::tasks::{LocalTasks, Stop, Stopper};
 use highgate_proxy::{
-    monitor::{Director, Inputs},
+    monitor::{Director, Inputs, Records},
     node::{Node, Settings},
 };
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    admin_password, explain_table::RulesTable, node_table::NodeTable, records,
-    servers_table::ServersTable,
+    explain_table::RulesTable, node_table::NodeTable, records, servers_table::ServersTable,
 };
 
 /// Everything that runs.
@@ -29,6 +25,8 @@ pub(crate) struct Wired {
     pub(crate) serving: watch::Sender<bool>,
     pub(crate) data_dir: PathBuf,
     stopper: Stopper,
+    /// Who the primaries are, as the director learns it.
+    learned: watch::Receiver<Arc<Records>>,
 }
 
 /// Builds and starts everything but the admin side.
@@ -43,18 +41,24 @@ pub(crate) fn wire(alone: Alone, data_dir: PathBuf, tasks: &LocalTasks) -> anyho
     };
     let node = Arc::new(Node::start(settings).context("cannot start the data workers")?);
     let (stopper, stop) = Stopper::new();
-    direct(&alone, &node, tasks, stop);
+    let learned = direct(&alone, &node, tasks, stop);
     Ok(Wired {
         alone,
         node,
         serving: watch::Sender::new(false),
         data_dir,
         stopper,
+        learned,
     })
 }
 
-/// The director, fed by the control plane, and the store of what it learns.
-fn direct(alone: &Alone, node: &Node, tasks: &LocalTasks, stop: Stop) {
+/// The director, fed by the control plane; gives what it learns.
+fn direct(
+    alone: &Alone,
+    node: &Node,
+    tasks: &LocalTasks,
+    stop: Stop,
+) -> watch::Receiver<Arc<Records>> {
     let known = records::load(&alone.records());
     let (store, changes) = watch::channel(Arc::new(known.clone()));
     let (_commands, orders) = mpsc::channel(1);
@@ -68,12 +72,12 @@ fn direct(alone: &Alone, node: &Node, tasks: &LocalTasks, stop: Stop) {
     };
     let (director, results) = Director::new(node.shared().clone(), inputs, node.view().clone());
     tasks.spawn(director.run(results, stop));
-    tasks.spawn(records::keep(alone.records(), changes));
+    changes
 }
 
 impl Wired {
     /// What operators see.
-    fn tables(&self) -> Tables {
+    pub(crate) fn tables(&self) -> Tables {
         let shared = self.node.shared();
         let mut tables: Vec<Arc<dyn Table>> = vec![Arc::new(NodeTable {
             alone: self.alone.clone(),
@@ -97,68 +101,22 @@ impl Wired {
         Tables::new(tables)
     }
 
-    /// Opens the admin endpoints.
-    pub(crate) fn administer(&self, tasks: &LocalTasks) -> anyhow::Result<()> {
-        let (_, config) = self.alone.current();
-        let own = config
-            .node
-            .get(self.alone.node())
-            .cloned()
-            .unwrap_or_default();
-        let tables = self.tables();
-        let accounts = admin_password::accounts(&own.admin.users, &self.data_dir)?;
-        let users = Users::fixed(accounts);
-        let stop = self.stop();
-        self.sql_port(&own, &tables, &users, tasks, stop.clone())?;
-        let site = web::Site {
-            tables,
-            users,
-            serving: self.serving.subscribe(),
-        };
-        if let Some(address) = &own.admin.web {
-            let (listener, address) = bind(address).context("[admin] web")?;
-            tracing::info!(admin = %"web", %address, "listening");
-            let router = web::router(&site, web::Door::of(address.ip()));
-            tasks.spawn(web::serve(listener, router, stop.clone()));
-        }
-        let socket = web::owner_socket(&socket_path(&self.data_dir))
-            .context("cannot open the socket for `highgate ctl`")?;
-        tasks.spawn(web::serve(
-            socket,
-            web::router(&site, web::Door::Owner),
-            stop,
-        ));
-        Ok(())
+    /// Stores what the director learns: from when this process may write.
+    pub(crate) fn keep_records(&self, tasks: &LocalTasks) {
+        let changes = self.learned.clone();
+        tasks.spawn(records::keep(self.alone.records(), changes));
     }
 
-    fn sql_port(
-        &self,
-        own: &NodeConfig,
-        tables: &Tables,
-        users: &Users,
-        tasks: &LocalTasks,
-        stop: Stop,
-    ) -> anyhow::Result<()> {
-        let Some(address) = &own.admin.sql else {
-            return Ok(());
-        };
-        let version = env!("CARGO_PKG_VERSION");
-        let engine = sql::Engine::start(tables.clone(), version, sql::Limits::default())?;
-        let (listener, address) = bind(address).context("[admin] sql")?;
-        tracing::info!(admin = %"sql", %address, "listening");
-        let port = sql::port::Port {
-            engine,
-            users: users.clone(),
-            version: version.to_owned(),
-            limits: sql::port::PortLimits::default(),
-        };
-        tasks.spawn(sql::port::serve(listener, port, stop));
-        Ok(())
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.alone.current().1
     }
 
-    /// Told when everything is to end.
-    fn stop(&self) -> Stop {
-        self.stopper.listen()
+    /// How long sessions may take to end.
+    pub(crate) fn patience(&self) -> Duration {
+        let config = self.config();
+        let own = config.node.get(self.alone.node());
+        own.map_or(Duration::from_secs(30), |node| node.drain_timeout)
     }
 
     /// Ends what is left after draining.
@@ -166,27 +124,6 @@ impl Wired {
         self.stopper.stop();
         self.node.stop();
     }
-}
-
-/// Where `highgate ctl` finds the process.
-pub(crate) fn socket_path(data_dir: &std::path::Path) -> PathBuf {
-    data_dir.join("highgate.sock")
-}
-
-fn bind(address: &Address) -> anyhow::Result<(tokio::net::TcpListener, std::net::SocketAddr)> {
-    let address = match address {
-        Address::Ip(address) => *address,
-        Address::Host(host, port) => {
-            let mut found = std::net::ToSocketAddrs::to_socket_addrs(&(&**host, *port))?;
-            found
-                .next()
-                .with_context(|| format!("{host} has no address"))?
-        }
-        Address::Unix(path) => anyhow::bail!("{} is no TCP address", path.display()),
-    };
-    let listener = listen::tcp(address).with_context(|| format!("cannot listen on {address}"))?;
-    let address = listener.local_addr()?;
-    Ok((tokio::net::TcpListener::from_std(listener)?, address))
 }
 
 fn workers(configured: u32) -> usize {

@@ -1,6 +1,6 @@
 //! Connections of the web surface: counted, timed, ended when asked.
 
-use std::{io, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use axum::{Router, serve::Listener};
 use highgate_io::{clock, tasks::Stop};
@@ -66,13 +66,11 @@ where
     }
 }
 
-/// Binds the socket that only this process's account can open, for `ctl`.
+/// Binds the socket that only this process's account can open, for `ctl`, in place of one that is
+/// there: only for who holds the data directory.
 ///
 /// # Errors
-/// `AddrInUse` where another process still answers there, else as the system says.
+/// As the system says.
 pub fn owner_socket(path: &Path) -> io::Result<UnixListener> {
-    let listener = highgate_io::listen::unix(path)?;
-    // The directory is ours alone; this closes the socket too where somebody opened the directory.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    UnixListener::from_std(listener)
+    UnixListener::from_std(highgate_io::listen::unix_in_place(path)?)
 }

@@ -1,0 +1,156 @@
+//! The admin endpoints of a running process: the SQL port, the web port, the socket for `ctl`.
+
+use std::{cell::RefCell, collections::BTreeMap, io, net::SocketAddr, os::fd::OwnedFd, path::Path};
+
+use anyhow::Context;
+use highgate_admin::{Users, sql, web};
+use highgate_config::{Address, Node as NodeConfig};
+use highgate_io::{
+    listen,
+    tasks::{LocalTasks, Stop, Stopper},
+};
+
+use crate::{admin_password, wiring::Wired};
+
+/// Listening sockets of the process before, by port (`sql`, `web`) and address as configured.
+pub(crate) type Inherited = BTreeMap<(String, String), OwnedFd>;
+
+/// What serves operators.
+pub(crate) struct AdminSide {
+    site: web::Site,
+    ports: Vec<Port>,
+    stopper: Stopper,
+    ctl: RefCell<Stopper>,
+}
+
+/// A listening socket of the admin side, for the process behind.
+struct Port {
+    name: &'static str,
+    wanted: String,
+    spare: OwnedFd,
+}
+
+impl AdminSide {
+    /// Opens the TCP ports, on sockets of the process before where there are any.
+    pub(crate) fn open(
+        wired: &Wired,
+        inherited: &mut Inherited,
+        tasks: &LocalTasks,
+    ) -> anyhow::Result<Self> {
+        let config = wired.config();
+        let own = config.node.get(wired.alone.node());
+        let own = own.cloned().unwrap_or_default();
+        let tables = wired.tables();
+        let accounts = admin_password::accounts(&own.admin.users, &wired.data_dir)?;
+        let (stopper, stop) = Stopper::new();
+        let mut side = Self {
+            site: web::Site {
+                tables,
+                users: Users::fixed(accounts),
+                serving: wired.serving.subscribe(),
+            },
+            ports: Vec::new(),
+            stopper,
+            ctl: RefCell::new(Stopper::new().0),
+        };
+        side.sql_port(&own, inherited, tasks, stop.clone())?;
+        if let Some(address) = &own.admin.web {
+            let (listener, address) = side.bind("web", address, inherited)?;
+            let router = web::router(&side.site, web::Door::of(address.ip()));
+            tasks.spawn(web::serve(listener, router, stop));
+        }
+        Ok(side)
+    }
+
+    fn sql_port(
+        &mut self,
+        own: &NodeConfig,
+        inherited: &mut Inherited,
+        tasks: &LocalTasks,
+        stop: Stop,
+    ) -> anyhow::Result<()> {
+        let Some(address) = &own.admin.sql else {
+            return Ok(());
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        let tables = self.site.tables.clone();
+        let engine = sql::Engine::start(tables, version, sql::Limits::default())?;
+        let (listener, _) = self.bind("sql", address, inherited)?;
+        let port = sql::port::Port {
+            engine,
+            users: self.site.users.clone(),
+            version: version.to_owned(),
+            limits: sql::port::PortLimits::default(),
+        };
+        tasks.spawn(sql::port::serve(listener, port, stop));
+        Ok(())
+    }
+
+    fn bind(
+        &mut self,
+        name: &'static str,
+        address: &Address,
+        inherited: &mut Inherited,
+    ) -> anyhow::Result<(tokio::net::TcpListener, SocketAddr)> {
+        let wanted = address.to_string();
+        let listener = match inherited.remove(&(name.to_owned(), wanted.clone())) {
+            Some(socket) => std::net::TcpListener::from(socket),
+            None => bind(address).with_context(|| format!("[admin] {name}"))?,
+        };
+        let address = listener.local_addr()?;
+        tracing::info!(admin = %name, %address, "listening");
+        let spare = listener.try_clone()?.into();
+        self.ports.push(Port {
+            name,
+            wanted,
+            spare,
+        });
+        Ok((tokio::net::TcpListener::from_std(listener)?, address))
+    }
+
+    /// Opens the socket for `highgate ctl`, in place of one that is there. Only for who holds the
+    /// data directory.
+    pub(crate) fn open_ctl(&self, data_dir: &Path, tasks: &LocalTasks) -> anyhow::Result<()> {
+        let socket = web::owner_socket(&socket_path(data_dir))
+            .context("cannot open the socket for `highgate ctl`")?;
+        let (stopper, stop) = Stopper::new();
+        self.ctl.replace(stopper).stop();
+        let router = web::router(&self.site, web::Door::Owner);
+        tasks.spawn(web::serve(socket, router, stop));
+        Ok(())
+    }
+
+    /// The TCP sockets, for the process behind: port, address as configured, descriptor.
+    pub(crate) fn sockets(&self) -> io::Result<Vec<(String, String, OwnedFd)>> {
+        let copy = |port: &Port| {
+            let spare = port.spare.try_clone()?;
+            Ok((port.name.to_owned(), port.wanted.clone(), spare))
+        };
+        self.ports.iter().map(copy).collect()
+    }
+
+    /// Ends all of it.
+    pub(crate) fn stop(&self) {
+        self.stopper.stop();
+        self.ctl.borrow().stop();
+    }
+}
+
+/// Where `highgate ctl` finds the process.
+pub(crate) fn socket_path(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join("highgate.sock")
+}
+
+fn bind(address: &Address) -> anyhow::Result<std::net::TcpListener> {
+    let address = match address {
+        Address::Ip(address) => *address,
+        Address::Host(host, port) => {
+            let mut found = std::net::ToSocketAddrs::to_socket_addrs(&(&**host, *port))?;
+            found
+                .next()
+                .with_context(|| format!("{host} has no address"))?
+        }
+        Address::Unix(path) => anyhow::bail!("{} is no TCP address", path.display()),
+    };
+    listen::tcp(address).with_context(|| format!("cannot listen on {address}"))
+}
