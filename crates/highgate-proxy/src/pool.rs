@@ -164,7 +164,7 @@ pub(crate) enum Grant {
 #[derive(Debug)]
 pub(crate) struct Pools {
     worker: Weak<Worker>,
-    // Boxed: a connection is moved several times per command.
+    #[expect(clippy::vec_box, reason = "a connection is moved several times per command")]
     idle: RefCell<HashMap<Arc<PoolKey>, Vec<Box<ServerConnection>>>>,
 }
 
@@ -304,16 +304,6 @@ impl Pools {
     /// Closes everything.
     pub(crate) fn close_all(&self) {
         drop(std::mem::take(&mut *self.idle.borrow_mut()));
-    }
-
-    /// How many are idle, by server.
-    pub(crate) fn idle_counts(&self) -> Vec<(ServerId, u32)> {
-        let mut counts: std::collections::BTreeMap<ServerId, u32> = Default::default();
-        let idle = self.idle.borrow();
-        for (server, count) in idle.iter().map(|(key, list)| (key.server, list.len())) {
-            *counts.entry(server).or_default() += u32::try_from(count).unwrap_or(u32::MAX);
-        }
-        counts.into_iter().collect()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 
 /// Whose doing the end of a session was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// The client's.
     Client,
     /// Highgate's: a limit, a kill, a stop.

@@ -2,10 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
 };
 
 use highgate_config::ListenerName;
@@ -90,8 +87,6 @@ pub struct SessionInfo {
     pub commands: AtomicU64,
     /// When the activity began, by the worker's coarse clock in wall-clock milliseconds.
     since_ms: AtomicU64,
-    /// Text of the running command, cut short; only digests, no literals.
-    pub(crate) digest: Mutex<Option<Arc<str>>>,
 }
 
 impl SessionInfo {
@@ -116,7 +111,6 @@ impl SessionInfo {
             pins: Mutex::default(),
             commands: AtomicU64::new(0),
             since_ms: AtomicU64::new(started_ms),
-            digest: Mutex::default(),
         }
     }
 

@@ -103,7 +103,8 @@ impl<G> Slots<G> {
     }
 
     /// How many are taken.
-    pub(crate) fn used(&self) -> usize {
+    #[cfg(test)]
+    fn used(&self) -> usize {
         self.entries.borrow().len() - self.free.borrow().len()
     }
 

@@ -29,7 +29,7 @@ pub(crate) fn all(
     vec![
         Arc::new(backends::Backends { shared: shared.clone() }),
         Arc::new(events::Events { shared: shared.clone() }),
-        Arc::new(listeners::Listeners { shared: shared.clone(), listeners: listeners.clone() }),
+        Arc::new(listeners::Listeners { listeners: listeners.clone() }),
         Arc::new(rules::Rules { shared: shared.clone() }),
         Arc::new(servers::Servers { shared: shared.clone(), view: view.clone() }),
         Arc::new(sessions::Sessions { shared: shared.clone() }),

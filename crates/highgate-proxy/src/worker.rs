@@ -78,15 +78,23 @@ pub(crate) struct Worker {
     pub(crate) pools: Pools,
     pub(crate) tasks: LocalTasks,
     pub(crate) sessions: Arc<CachePadded<AtomicU32>>,
-    snapshot: RefCell<(Cache<CacheSource, Arc<Snapshot>>, Rc<Snapshot>)>,
+    snapshot: RefCell<Cached>,
     turns: RefCell<HashMap<BackendName, Turn>>,
     rules: RefCell<RuleCache>,
+    #[expect(clippy::vec_box, reason = "taken and given back per command: only the pointer moves")]
     spaces: RefCell<Vec<Box<CommandSpace>>>,
     rng: RefCell<FastRng>,
     born: Instant,
     born_wall_ms: u64,
     now_ms: Cell<Millis>,
     now: Cell<Instant>,
+}
+
+/// The shared snapshot's cache, and this worker's own copy: cores share no count.
+#[derive(Debug)]
+struct Cached {
+    shared: Cache<CacheSource, Arc<Snapshot>>,
+    ours: Rc<Snapshot>,
 }
 
 /// Reaches the shared snapshot for the cache.
@@ -105,10 +113,9 @@ impl Worker {
     /// The snapshot in force: one atomic read unless it changed.
     pub(crate) fn snapshot(&self) -> Rc<Snapshot> {
         let mut cached = self.snapshot.borrow_mut();
-        let (cache, ours) = &mut *cached;
-        let current = cache.load();
+        let Cached { shared, ours } = &mut *cached;
+        let current = shared.load();
         if current.version != ours.version {
-            // A copy of a few pointers that is this worker's own: cores share no count.
             *ours = Rc::new(Snapshot::clone(current));
         }
         ours.clone()
@@ -303,10 +310,10 @@ impl Seed {
             pools: Pools::new(this.clone()),
             tasks: LocalTasks::default(),
             sessions: self.handle.sessions.clone(),
-            snapshot: RefCell::new((
-                Cache::new(CacheSource(shared.clone())),
-                Rc::new(Snapshot::clone(&shared.snapshot.load())),
-            )),
+            snapshot: RefCell::new(Cached {
+                shared: Cache::new(CacheSource(shared.clone())),
+                ours: Rc::new(Snapshot::clone(&shared.snapshot.load())),
+            }),
             turns: RefCell::default(),
             rules: RefCell::new(RuleCache::new(shared.snapshot.load().policy.rules.clone())),
             spaces: RefCell::default(),

@@ -16,7 +16,8 @@ const MAX_NAMES: usize = 16;
 pub(super) fn follow(state: &mut SessionState, facts: &CommandFacts<'_>) {
     let takes = facts.does(Effects::NAMED_LOCK);
     let releases = facts.does(Effects::RELEASES_NAMED_LOCK);
-    if !takes && !(releases && state.pins.contains(PinCause::NamedLock)) {
+    let ends = releases && state.pins.contains(PinCause::NamedLock);
+    if !takes && !ends {
         return;
     }
     let was = state.pins.contains(PinCause::NamedLock);

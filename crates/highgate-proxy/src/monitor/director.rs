@@ -14,7 +14,7 @@ use highgate_core::{
     plan::{self, Observed},
     server::{ServerId, ServerRegistry, ServerState},
     snapshot::{Snapshot, Writes},
-    topology::{Machine, Outcome, PrimaryRecord, Settings},
+    topology::{Input, Machine, Outcome, PrimaryRecord, Settings},
 };
 use highgate_io::{
     clock,
@@ -186,13 +186,12 @@ impl Director {
                 }
                 self.servers.insert(id, Watched { state, probe });
             }
-            if self.healths.contains_key(&id) {
-                self.step(id, HealthEvent::Settings(settings), now);
-                self.step(id, HealthEvent::Admin(admin), now);
-            } else {
-                self.healths.insert(id, ServerHealth::new(settings, admin, now));
-                self.step(id, HealthEvent::Tick, now);
-            }
+            let fresh = || ServerHealth::new(settings, admin, now);
+            self.healths.entry(id).or_insert_with(fresh);
+            // For a new one these say what it knows already.
+            self.step(id, HealthEvent::Settings(settings), now);
+            self.step(id, HealthEvent::Admin(admin), now);
+            self.step(id, HealthEvent::Tick, now);
         }
         self.configure_topologies(&config);
         self.registry.forget_dead();
@@ -326,6 +325,12 @@ impl Director {
         for (name, backend) in &config.shared.backends {
             let Some((_, machine)) = self.machines.get_mut(name) else { continue };
             let inputs = plan::inputs(backend, name, &self.registry, &self.healths);
+            // At start, nobody is judged before everybody was looked at: no false alarm, and no
+            // verdict that the next answer would overturn.
+            let is_first = !self.outcomes.contains_key(name);
+            if is_first && inputs.iter().any(is_awaited) {
+                continue;
+            }
             let outcome = machine.step(&inputs, now, &mut events);
             self.outcomes.insert(name.clone(), outcome);
         }
@@ -377,6 +382,11 @@ impl Director {
             .collect();
         self.view.lock().servers = servers;
     }
+}
+
+/// Whether the first word about a server is still to come.
+fn is_awaited(input: &Input<'_>) -> bool {
+    !input.checked && input.admin != AdminState::Maintenance
 }
 
 /// The marks that hold now, in the form of the plan.

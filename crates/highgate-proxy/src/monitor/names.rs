@@ -34,7 +34,7 @@ pub(super) async fn follow(server: Weak<ServerState>, shared: Arc<Shared>) {
         let found = found.unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into()));
         let Some(state) = server.upgrade() else { return };
         for (severity, text) in answers.take(&state, found, clock::now()) {
-            let event = Event::new(severity, Kind::Limit, format!("{host}: {text}"));
+            let event = Event::new(severity, Kind::Monitor, format!("{host}: {text}"));
             shared.event(event.backend(&state.backend).server(&state.name));
         }
         drop(state);

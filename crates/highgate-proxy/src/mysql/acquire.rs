@@ -12,7 +12,7 @@ use highgate_config::{BackendName, SendProxy};
 use highgate_core::{
     choose::NoServer,
     server::{ErrorKind, ServerId, ServerState},
-    snapshot::{Group, Member, Role, Writes},
+    snapshot::{Group, Member, Writes},
     state::Profile,
 };
 use highgate_io::clock;
@@ -439,7 +439,8 @@ async fn fresh(
     };
     let claim = Claim::new(member.state.clone());
     context.shows(Activity::Preparing);
-    let connection = open_one(context, who, group, member, key, room).await?;
+    let opening = Box::pin(open_one(context, who, group, member, key, room));
+    let connection = opening.await?;
     Ok(Lease { connection: Box::new(connection), _claim: claim })
 }
 
@@ -472,7 +473,7 @@ async fn open_one(
     for proof in &who.proofs {
         let mut door = who.door(group, server, proof);
         door.tls = crate::tls_files::towards(&worker.shared, group);
-        let opening = open::open(door, deadline);
+        let opening = Box::pin(open::open(door, deadline));
         match crate::mysql::login::within(context, async { Ok(opening.await) }).await {
             Ok(Ok((login, greeting))) => {
                 crate::facts::learn(&worker.shared, &group.name, &greeting);
@@ -513,9 +514,4 @@ async fn first_steps(context: &Context, connection: &mut ServerConnection) -> Re
         }
         Err(_) => Err(Fresh::Failed("the connection was lost right after login".to_owned())),
     }
-}
-
-/// Whether the group knows roles, so that reads and writes may part.
-pub(crate) fn has_roles(group: &Group) -> bool {
-    group.members.iter().any(|member| matches!(member.role, Role::Primary | Role::Replica))
 }

@@ -1,6 +1,6 @@
 //! A plain client of one server, for checks, monitors and kills: asks, and reads small answers.
 
-use std::{io, time::Instant};
+use std::time::Instant;
 
 use highgate_io::clock;
 use highgate_mysql::{
@@ -151,13 +151,5 @@ impl AskError {
     /// Whether the connection can be used again.
     pub(crate) fn leaves_connection(&self) -> bool {
         matches!(self, Self::Server { .. })
-    }
-
-    /// The system's error behind it, if any.
-    pub(crate) fn io(&self) -> Option<&io::Error> {
-        match self {
-            Self::Connection(OpenError::Connect(error) | OpenError::Lost(error)) => Some(error),
-            _ => None,
-        }
     }
 }

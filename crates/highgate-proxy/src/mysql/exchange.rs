@@ -12,10 +12,7 @@ use std::{
     time::Instant,
 };
 
-use highgate_core::{
-    retry::{Delivery, Progress, ServerSaid},
-    settle::Ended,
-};
+use highgate_core::retry::{Delivery, Progress, ServerSaid};
 use highgate_io::clock;
 use highgate_mysql::{
     Capabilities,
@@ -146,20 +143,6 @@ impl std::fmt::Display for Stopped {
             Self::ServerClosed => f.write_str("the server closed the connection"),
             Self::Told(Interrupt::ServerDown) => f.write_str("the server is down"),
             Self::Told(_) => f.write_str("the session was told to end"),
-        }
-    }
-}
-
-impl Stopped {
-    /// How the exchange ended, as settling sees it.
-    pub(crate) fn ended(&self, sent: bool) -> Ended {
-        match self {
-            Self::Client(_) => Ended::ClientGone,
-            Self::Broken(_) => Ended::Broken,
-            Self::Told(Interrupt::ServerDown) | Self::Server(_) | Self::ServerClosed => {
-                Ended::ServerGone { sent }
-            }
-            Self::Told(_) => Ended::ClientGone,
         }
     }
 }

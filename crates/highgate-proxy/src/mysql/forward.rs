@@ -20,7 +20,7 @@ use highgate_core::{
     retry::{self, Delivery, Retry, SessionFacts},
     route::Role,
     rules::RuleOutcome,
-    server::{ErrorKind, ServerId, TrafficFailure},
+    server::{ErrorKind, ServerId, TrafficFailure, ServerState},
     settle::{self, Ended, Lost, Outcome, Verdict},
     state::SessionState,
     track::{self, CommandFacts, CommandKind},
@@ -94,6 +94,20 @@ pub(crate) enum Reason {
     Refused,
 }
 
+/// How far an exchange came before it stopped.
+#[derive(Debug, Clone, Copy)]
+struct Reached {
+    delivery: Delivery,
+    /// The answer was being passed on.
+    answering: bool,
+}
+
+impl Reached {
+    const NOT_SENT: Self = Self { delivery: Delivery::Partial, answering: false };
+    const SENT: Self = Self { delivery: Delivery::Complete, answering: false };
+    const ANSWERING: Self = Self { delivery: Delivery::Complete, answering: true };
+}
+
 /// Tries of one command.
 const ATTEMPTS: u32 = 8;
 /// Time that a statement has to end after it was told to; beyond it its connection is given up.
@@ -121,7 +135,7 @@ impl Session<'_> {
             };
             let own = to.role == Role::Same;
             self.context.shows(Activity::Running);
-            let done = self.try_on(&mut lease, own, &to, facts, &sending, space).await;
+            let done = self.try_on(&mut lease, &to, facts, &sending, space).await;
             match done {
                 Tried::Answered => {
                     self.release(lease, facts, space);
@@ -209,12 +223,12 @@ impl Session<'_> {
     async fn try_on(
         &mut self,
         lease: &mut Lease,
-        own: bool,
         to: &Destination,
         facts: &CommandFacts<'_>,
         sending: &Sending,
         space: &mut RestSpace,
     ) -> Tried {
+        let own = to.role == Role::Same;
         if let Some(tried) = self.prepare(lease, own, to, facts, space).await {
             return tried;
         }
@@ -370,7 +384,7 @@ impl Session<'_> {
         let mut peers =
             Peers { context: self.context, client: &mut self.client, server: connection };
         if let Err(stopped) = peers.send(&first, rest).await {
-            return self.stopped(lease, facts, stopped, Delivery::Partial, false, space).await;
+            return self.stopped(lease, facts, stopped, Reached::NOT_SENT, space).await;
         }
         if sending.scan == scan::CommandKind::NoReply {
             track::unanswered(&mut self.state, facts);
@@ -393,7 +407,7 @@ impl Session<'_> {
                     }
                 }
                 other => {
-                    return self.stopped(lease, facts, other, Delivery::Complete, false, space).await;
+                    return self.stopped(lease, facts, other, Reached::SENT, space).await;
                 }
             }
         }
@@ -434,7 +448,7 @@ impl Session<'_> {
                     }
                 }
                 Err(stopped) => {
-                    return self.stopped(lease, facts, stopped, Delivery::Complete, true, space).await;
+                    return self.stopped(lease, facts, stopped, Reached::ANSWERING, space).await;
                 }
             }
         }
@@ -477,8 +491,7 @@ impl Session<'_> {
         lease: &mut Lease,
         facts: &CommandFacts<'_>,
         stopped: Stopped,
-        delivery: Delivery,
-        answered: bool,
+        reached: Reached,
         space: &mut RestSpace,
     ) -> Tried {
         let stopped = match stopped {
@@ -495,27 +508,17 @@ impl Session<'_> {
         };
         self.note_loss(lease);
         let server = lease.connection.server().clone();
-        let passed = answered && space.exchange.passed_on > 0;
-        let progress = space.exchange.progress(delivery, passed);
+        let passed = reached.answering && space.exchange.passed_on > 0;
+        let progress = space.exchange.progress(reached.delivery, passed);
         let retry = retry::may_retry(&progress, facts, &self.session_facts(lease));
-        tracing::debug!(
-            session = self.context.presence.info.id,
-            server = %server.name,
-            "exchange stopped ({stopped:?}): {retry}"
-        );
+        let session = self.context.presence.info.id;
+        tracing::debug!(session, server = %server.name, "exchange stopped ({stopped:?}): {retry}");
         match retry {
             Retry::Again(_) => {
                 let why = retry.to_string();
                 return Tried::Again { server: server.id, why, reason: Reason::Lost };
             }
-            Retry::UnknownOutcome => {
-                let text = format!("the outcome of a statement is unknown: {stopped}");
-                let event = Event::new(Severity::Error, Kind::OutcomeUnknown, text)
-                    .backend(&server.backend)
-                    .server(&server.name)
-                    .session(self.context.presence.info.id);
-                self.context.worker.shared.event_limited(event);
-            }
+            Retry::UnknownOutcome => self.tell_unknown(&server, &stopped),
             Retry::No(_) => {}
         }
         let lost = settle::server_lost(&mut self.state);
@@ -528,6 +531,15 @@ impl Session<'_> {
             _ => outcome_unknown(),
         };
         self.end_in_error(answer, passed, lost, space).await
+    }
+
+    fn tell_unknown(&self, server: &ServerState, stopped: &Stopped) {
+        let text = format!("the outcome of a statement is unknown: {stopped}");
+        let event = Event::new(Severity::Error, Kind::OutcomeUnknown, text)
+            .backend(&server.backend)
+            .server(&server.name)
+            .session(self.context.presence.info.id);
+        self.context.worker.shared.event_limited(event);
     }
 
     /// Tells an error in the place that the answer has come to.

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
-use highgate_config::{Listener, TlsMode, UserName};
+use highgate_config::{Listener, TlsMode};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{tasks, tls, transport::Transport};
 use highgate_mysql::{
@@ -226,9 +226,4 @@ pub(crate) fn failed(entrance: &Entrance<'_>, why: &str) {
         let event = Event::new(Severity::Warning, Kind::Login, text).session(session);
         entrance.context.worker.shared.event(event);
     }
-}
-
-/// The account's name, as tables key it.
-pub(crate) fn user_name(login: &Login) -> UserName {
-    UserName::from(login.user.as_str())
 }

@@ -301,7 +301,7 @@ impl Session<'_> {
     /// Reads past a message that is too long, as servers do, and refuses it: the session lives on.
     async fn refuse_message(&mut self, refusal: &highgate_mysql::Answer) -> Result<(), Ending> {
         /// Time for the rest of a message that nobody wants.
-        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+        const PATIENCE: Duration = Duration::from_secs(30);
         let context = self.context;
         context.slot.set_deadline(context.worker.deadline(PATIENCE));
         let seq = self.client.skip(context).await.map_err(|u| u.ending(Ending::IdleTimeout))?;

@@ -17,10 +17,9 @@ use highgate_config::{
 use parking_lot::Mutex;
 
 use super::column;
-use crate::{node::Running, shared::Shared};
+use crate::node::Running;
 
 pub(super) struct Listeners {
-    pub(super) shared: Arc<Shared>,
     pub(super) listeners: Arc<Mutex<BTreeMap<ListenerName, Running>>>,
 }
 
