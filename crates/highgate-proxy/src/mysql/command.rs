@@ -19,6 +19,7 @@ use highgate_mysql::{
     command::{Command, query_text},
     error_code,
     packet::HEADER_LEN,
+    scan,
     sql::{self, Flavor, Hint, KillScope, Scratch, StatementKind},
 };
 
@@ -90,7 +91,7 @@ impl CommandSpace {
 /// What is read off a payload before anything borrows it for long.
 struct Parsed {
     kind: CommandKind,
-    scan: highgate_mysql::scan::CommandKind,
+    scan: scan::CommandKind,
     /// Where the text lies in the payload.
     text: Option<std::ops::Range<usize>>,
     statement: Option<u32>,
@@ -334,6 +335,8 @@ impl Session<'_> {
                 self.answer_result(answer, framed).await
             }
             Decided::Login => Box::pin(self.change_user(framed)).await,
+            // Nobody waits for an answer: one would be taken for the next command's.
+            Decided::Refuse(_) if sending.scan == scan::CommandKind::NoReply => Ok(()),
             Decided::Refuse(answer) => self.answer_error(&answer, framed).await,
             Decided::Say(true, text) => {
                 let packet =
@@ -416,6 +419,10 @@ impl Session<'_> {
         refusal: &Answer,
         framed: Framed,
     ) -> Result<(), Ending> {
+        if !self.answers {
+            // Parameters sent ahead are lost, and there is no place to say so.
+            return Err(Ending::NoServer(refusal.text.clone()));
+        }
         track::refused(&mut self.state);
         let packet = answer::error(refusal, framed.answer_seq());
         self.client.send(self.context, &packet).await
@@ -442,7 +449,7 @@ impl Session<'_> {
         framed: Framed,
         parsed: &Parsed,
     ) -> Result<(), Ending> {
-        if matches!(parsed.scan, highgate_mysql::scan::CommandKind::NoReply) {
+        if matches!(parsed.scan, scan::CommandKind::NoReply) {
             self.lost = (parsed.kind != CommandKind::Quit).then_some(lost);
             return if parsed.kind == CommandKind::Quit { Err(Ending::ClientClosed) } else { Ok(()) };
         }

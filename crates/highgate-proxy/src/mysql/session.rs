@@ -62,6 +62,8 @@ pub(crate) struct Session<'c> {
     pub(crate) command_wire: usize,
     /// Bytes of the present command that were taken out of the inbox already.
     pub(crate) consumed_ahead: usize,
+    /// The present command has an answer.
+    pub(crate) answers: bool,
     shown_pins: PinSet,
 }
 
@@ -128,6 +130,7 @@ async fn begin(
         nonce,
         command_wire: 0,
         consumed_ahead: 0,
+        answers: true,
         shown_pins: PinSet::EMPTY,
         listener: accepted.listener,
         settings,

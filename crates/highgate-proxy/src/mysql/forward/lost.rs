@@ -1,0 +1,218 @@
+//! When an exchange stops before its end: whose failure it is, whether the command is sent again, what
+//! the client is told, and how a statement on a server is ended.
+
+use std::sync::{
+        Arc,
+        atomic::AtomicBool,
+    };
+
+use highgate_core::{
+    answer::outcome_unknown,
+    events::{Event, Kind, Severity},
+    pins::PinCause,
+    retry::{self, Delivery, Retry, SessionFacts},
+    server::{ErrorKind, ServerId, TrafficFailure, ServerState},
+    settle::{self, Lost},
+    track::CommandFacts,
+};
+use highgate_mysql::{
+    Answer, Capabilities,
+    error_code,
+};
+
+use crate::{
+    mysql::{
+        acquire::Lease,
+        command::RestSpace,
+        exchange::Stopped,
+        kill,
+        session::Session,
+    },
+    session::Ending,
+    slots::Interrupt,
+};
+
+use super::{LAST_WORDS, Reached, Reason, Tried};
+
+impl Session<'_> {
+    /// The server's first word is an error: whether another server should be asked.
+    pub(super) fn refused_by_server(
+        &mut self,
+        lease: &Lease,
+        facts: &CommandFacts<'_>,
+        space: &RestSpace,
+    ) -> Option<Tried> {
+        let progress = space.exchange.progress(Delivery::Complete, false);
+        let Retry::Again(again) = retry::may_retry(&progress, facts, &self.session_facts(lease))
+        else {
+            return None;
+        };
+        let server = lease.connection.server();
+        // What it said means that its role or health has changed: judge it anew, at once.
+        self.context.worker.report(server, TrafficFailure::Lost);
+        let why = Retry::Again(again).to_string();
+        Some(Tried::Again { server: server.id, why, reason: Reason::Refused })
+    }
+
+    pub(super) fn session_facts(&self, lease: &Lease) -> SessionFacts {
+        SessionFacts {
+            in_transaction: self.state.in_transaction(),
+            autocommit: self.state.autocommit,
+            may_move: self.state.pins.may_change_server(),
+            flavor: lease.connection.state.flavor,
+        }
+    }
+
+    /// The exchange stopped before its end.
+    pub(super) async fn stopped(
+        &mut self,
+        lease: &mut Lease,
+        facts: &CommandFacts<'_>,
+        stopped: Stopped,
+        reached: Reached,
+        space: &mut RestSpace,
+    ) -> Tried {
+        let stopped = match stopped {
+            Stopped::Client(ending) => {
+                // What it started must not go on for nobody, holding locks.
+                self.kill_statement(lease);
+                return Tried::Ended(ending);
+            }
+            Stopped::Told(Interrupt::Kill) => {
+                self.kill_statement(lease);
+                return Tried::Ended(Ending::Killed);
+            }
+            other => other,
+        };
+        self.note_loss(lease);
+        let server = lease.connection.server().clone();
+        let passed = reached.answering && space.exchange.passed_on > 0;
+        let progress = space.exchange.progress(reached.delivery, passed);
+        let retry = retry::may_retry(&progress, facts, &self.session_facts(lease));
+        let session = self.context.presence.info.id;
+        tracing::debug!(session, server = %server.name, "exchange stopped ({stopped:?}): {retry}");
+        match retry {
+            Retry::Again(_) => {
+                let why = retry.to_string();
+                return Tried::Again { server: server.id, why, reason: Reason::Lost };
+            }
+            Retry::UnknownOutcome => self.tell_unknown(&server, &stopped),
+            Retry::No(_) => {}
+        }
+        let lost = settle::server_lost(&mut self.state);
+        if passed && !space.exchange.scanner.is_at_packet_boundary() {
+            return Tried::Ended(Ending::ServerFailed(format!("within a packet: {stopped:?}")));
+        }
+        let answer = match (&lost, retry) {
+            (_, Retry::UnknownOutcome) => outcome_unknown(),
+            (Lost::Transaction, _) => transaction_lost(),
+            _ => outcome_unknown(),
+        };
+        self.end_in_error(answer, passed, lost, space).await
+    }
+
+    pub(super) fn tell_unknown(&self, server: &ServerState, stopped: &Stopped) {
+        let text = format!("the outcome of a statement is unknown: {stopped}");
+        let event = Event::new(Severity::Error, Kind::OutcomeUnknown, text)
+            .backend(&server.backend)
+            .server(&server.name)
+            .session(self.context.presence.info.id);
+        self.context.worker.shared.event_limited(event);
+    }
+
+    /// Tells an error in the place that the answer has come to.
+    pub(super) async fn end_in_error(
+        &mut self,
+        answer: Answer,
+        passed: bool,
+        lost: Lost,
+        space: &RestSpace,
+    ) -> Tried {
+        let ends = matches!(lost, Lost::State(_));
+        if !passed && !ends {
+            return Tried::Refused(answer);
+        }
+        let seq = if passed { space.exchange.scanner.next_seq() } else { 1 };
+        let packet = crate::mysql::answer::error(&answer, seq);
+        if let Err(ending) = self.client.send(self.context, &packet).await {
+            return Tried::Ended(ending);
+        }
+        match lost {
+            Lost::State(pins) => Tried::Ended(Ending::ServerFailed(format!(
+                "the connection was lost, and with it {pins}"
+            ))),
+            Lost::Nothing | Lost::Transaction => Tried::Broken,
+        }
+    }
+
+    /// The statement goes on although it was told to end: its connection is given up.
+    pub(super) async fn never_ended(&mut self, lease: &mut Lease, answered: bool, space: &RestSpace) -> Tried {
+        self.kill_statement(lease);
+        lease.connection.state.dirt.insert(PinCause::SessionUnknown);
+        let passed = answered && space.exchange.passed_on > 0;
+        let lost = settle::server_lost(&mut self.state);
+        if passed && !space.exchange.scanner.is_at_packet_boundary() {
+            return Tried::Ended(Ending::ServerFailed("a statement did not end".to_owned()));
+        }
+        let answer = error_code::ER_QUERY_INTERRUPTED.answer(
+            "Query execution was interrupted; the server did not confirm that it has ended",
+        );
+        self.end_in_error(answer, passed, lost, space).await
+    }
+
+    pub(super) fn note_loss(&self, lease: &Lease) {
+        let server = lease.connection.server();
+        server.count_error(ErrorKind::Lost);
+        self.context.worker.report(server, TrafficFailure::Lost);
+    }
+
+    pub(super) fn count_retry(&self, server: ServerId, why: &str) {
+        let snapshot = self.context.worker.snapshot();
+        let members = snapshot.placement.groups.values().flat_map(|group| &group.members);
+        let Some(member) = members.into_iter().find(|member| member.state.id == server) else {
+            return;
+        };
+        member.state.count_retry();
+        let event = Event::new(Severity::Info, Kind::Retry, format!("a command is sent {why}"))
+            .backend(&member.state.backend)
+            .server(&member.state.name)
+            .session(self.context.presence.info.id);
+        self.context.worker.shared.event_limited(event);
+    }
+
+    /// Ends the running statement on its server; the connection lives on, and is not shared until
+    /// that is over. False: it had its time to end already.
+    pub(super) fn interrupt_statement(&mut self, lease: &mut Lease, told: Interrupt) -> bool {
+        self.context.slot.clear(told);
+        if lease.connection.kill_in_flight.is_some() {
+            return told != Interrupt::Deadline;
+        }
+        lease.connection.kill_in_flight = self.start_kill(lease, "QUERY");
+        self.context.slot.set_deadline(self.context.worker.deadline(LAST_WORDS));
+        true
+    }
+
+    /// Ends the statement with its connection.
+    pub(super) fn kill_statement(&self, lease: &Lease) {
+        let _ = self.start_kill(lease, "CONNECTION");
+    }
+
+    pub(super) fn start_kill(&self, lease: &Lease, what: &'static str) -> Option<Arc<AtomicBool>> {
+        let snapshot = self.context.worker.snapshot();
+        let server = lease.connection.server();
+        let group = snapshot.placement.groups.get(&server.backend)?;
+        let proof = self.who.proofs.first()?;
+        let mut door = self.who.door(group, server, proof);
+        door.tls = crate::tls_files::towards(&self.context.worker.shared, group);
+        // This one asks, and reads answers of the old form.
+        door.capabilities.remove(Capabilities::DEPRECATE_EOF | Capabilities::MARIADB_EXTENDED);
+        Some(kill::start(&self.context.worker, door, what, lease.connection.thread))
+    }
+}
+
+pub(super) fn transaction_lost() -> Answer {
+    // What drivers know as "begin the transaction again", as for a deadlock.
+    error_code::ErrorCode::new(1213, b"40001").answer(
+        "The transaction was rolled back: its server connection was lost; try restarting transaction",
+    )
+}

@@ -1,0 +1,154 @@
+//! Bringing a lease to the session's state before a command, and what is to be done where that fails.
+
+
+use highgate_core::{
+    prepare::{self as core_prepare, CausalNeed, CausalWait, Needs, Step},
+    settle::{self, Lost},
+    track::{CommandFacts, CommandKind},
+};
+use highgate_mysql::{
+    error_code,
+    sql::Flavor,
+};
+
+use crate::{
+    mysql::{
+        acquire::Lease,
+        command::RestSpace,
+        exchange::Stopped,
+        prepare::{self, Unprepared},
+        session::Session,
+    },
+    session::Ending,
+    slots::Interrupt,
+};
+
+use super::{Destination, Reason, Tried, lost::transaction_lost, millis};
+
+impl Session<'_> {
+    /// Brings the connection to the session's state. `None`: it is there.
+    pub(super) async fn prepare(
+        &mut self,
+        lease: &mut Lease,
+        own: bool,
+        to: &Destination,
+        facts: &CommandFacts<'_>,
+        space: &mut RestSpace,
+    ) -> Option<Tried> {
+        // A capture of LAST_INSERT_ID() changes what is to be done, a failed SET resets.
+        for _ in 0..3 {
+            let connection = &mut lease.connection;
+            let executes = matches!(
+                facts.command,
+                CommandKind::StmtExecute
+                    | CommandKind::StmtBulkExecute
+                    | CommandKind::StmtSendLongData
+                    | CommandKind::StmtReset
+                    | CommandKind::StmtFetch
+            );
+            let position = if to.causal { self.state.last_write.clone() } else { None };
+            let needs = Needs {
+                statement: facts.statement.filter(|_| executes),
+                last_insert_id: core_prepare::needs_last_insert_id(
+                    &self.state,
+                    &connection.state,
+                    facts,
+                ),
+                no_diagnostics: core_prepare::needs_no_diagnostics(&self.state, facts),
+                causal: to.causal.then(|| CausalNeed {
+                    position: position.as_deref().unwrap_or_default(),
+                    wait: causal_wait(connection.state.flavor),
+                    timeout_ms: millis(self.settings.causal_reads_timeout),
+                }),
+            };
+            let steps = &mut space.steps;
+            let fits =
+                core_prepare::difference(&self.state, &mut connection.state, &needs, own, steps);
+            if let Err(unfit) = fits {
+                let session = self.context.presence.info.id;
+                tracing::debug!(session, pins = %self.state.pins, "connection unfit: {unfit}");
+                return Some(if own { self.unprepared_own() } else { Tried::Unfit });
+            }
+            if steps.is_empty() {
+                return None;
+            }
+            let captures = steps.iter().any(|step| matches!(step, Step::CaptureLastInsertId));
+            let steps = std::mem::take(steps);
+            let slot = &self.context.slot;
+            let ran = prepare::run(slot, connection, &steps, &mut space.exchange, Some(&mut self.state));
+            let done = ran.await;
+            space.steps = steps;
+            match done {
+                Ok(()) if captures => {}
+                Ok(()) => return None,
+                Err(unprepared) => {
+                    if let Some(tried) = self.after_unprepared(lease, own, unprepared) {
+                        return Some(tried);
+                    }
+                }
+            }
+        }
+        Some(if own { self.unprepared_own() } else { Tried::Unfit })
+    }
+
+    pub(super) fn unprepared_own(&self) -> Tried {
+        Tried::Refused(
+            error_code::ER_UNKNOWN_ERROR
+                .answer("The session could not be brought to its state on its own connection"),
+        )
+    }
+
+    pub(super) fn after_unprepared(
+        &mut self,
+        lease: &mut Lease,
+        own: bool,
+        unprepared: Unprepared,
+    ) -> Option<Tried> {
+        match unprepared {
+            Unprepared::Behind => Some(Tried::Behind),
+            Unprepared::Refused { answer, is_clients: true } => Some(Tried::Refused(answer)),
+            // Its state is marked as unknown: the next difference begins with a reset.
+            Unprepared::Refused { .. } if !own => None,
+            Unprepared::Refused { answer, .. } => Some(Tried::Refused(answer)),
+            Unprepared::Stopped(stopped) => Some(self.stopped_before(lease, own, stopped)),
+        }
+    }
+
+    /// The connection failed before a byte of the command left.
+    pub(super) fn stopped_before(&mut self, lease: &mut Lease, own: bool, stopped: Stopped) -> Tried {
+        match stopped {
+            Stopped::Client(ending) => return Tried::Ended(ending),
+            Stopped::Told(Interrupt::Kill) => return Tried::Ended(Ending::Killed),
+            Stopped::Told(Interrupt::KillQuery | Interrupt::Deadline) => {
+                self.context.slot.clear(Interrupt::KillQuery);
+                let text = "Query execution was interrupted";
+                return Tried::Refused(error_code::ER_QUERY_INTERRUPTED.answer(text));
+            }
+            _ => {}
+        }
+        self.note_loss(lease);
+        let server = lease.connection.server().id;
+        if own {
+            return self.own_connection_lost();
+        }
+        let why = "its connection was lost while being prepared".to_owned();
+        Tried::Again { server, why, reason: Reason::Lost }
+    }
+
+    /// The connection that the session was bound to is gone.
+    pub(super) fn own_connection_lost(&mut self) -> Tried {
+        match settle::server_lost(&mut self.state) {
+            Lost::State(pins) => Tried::Ended(Ending::ServerFailed(format!(
+                "the connection was lost, and with it {pins}"
+            ))),
+            Lost::Transaction | Lost::Nothing => Tried::Refused(transaction_lost()),
+        }
+    }
+}
+
+pub(super) fn causal_wait(flavor: Flavor) -> CausalWait {
+    match flavor {
+        Flavor::MySql => CausalWait::WaitForExecutedGtidSet,
+        _ => CausalWait::MasterGtidWait,
+    }
+}

@@ -1,0 +1,180 @@
+//! After a command: what becomes of its connection.
+
+use std::sync::Arc;
+
+use highgate_config::BackendName;
+use highgate_core::{
+    pins::PinCause,
+    settle::{self, Ended, Lost, Outcome, Verdict},
+    state::SessionState,
+    track::{CommandFacts, CommandKind},
+};
+use highgate_mysql::scan;
+
+use crate::{
+    mysql::{
+        acquire::Lease,
+        command::RestSpace,
+        session::Session,
+        wash,
+    },
+    session::Context,
+};
+
+
+impl Session<'_> {
+    pub(crate) fn forget_lease(&mut self) {
+        forget(self.context, &mut self.holds);
+    }
+
+    /// Settles, and does what the verdict says.
+    pub(super) fn release(&mut self, mut lease: Lease, facts: &CommandFacts<'_>, space: &RestSpace) {
+        let verdict = if facts.command == CommandKind::StmtSendLongData {
+            Verdict::Hold(self.state.pins)
+        } else {
+            let outcome = outcome(space, &lease);
+            self.follow_schema(|session| {
+                settle::settle(&mut session.state, &mut lease.connection.state, facts, &outcome)
+            })
+        };
+        if facts.command == CommandKind::StmtPrepare {
+            self.state.last_prepared = None;
+            if let Some(prepared) = space.exchange.scanner.prepared()
+                && space.exchange.scanner.error().is_none()
+            {
+                self.remember_prepared(&mut lease, facts, prepared);
+            }
+        }
+        self.keep_unshared(&mut lease);
+        match verdict {
+            Verdict::Hold(_) => self.lease = Some(lease),
+            Verdict::Keep if lease.connection.kill_in_flight.is_some() => self.forget_lease(),
+            Verdict::Keep if self.state.pins.is_empty() => self.pool(lease),
+            Verdict::Keep => self.lease = Some(lease),
+            Verdict::Wash(_) => {
+                wash::start(self.context, lease);
+                self.forget_lease();
+            }
+            Verdict::Close(reason) => {
+                drop(lease);
+                self.forget_lease();
+                if reason == settle::CloseReason::ServerCloses
+                    && let Lost::Transaction = settle::server_lost(&mut self.state)
+                {
+                    tracing::debug!("the server ended the connection within a transaction");
+                }
+            }
+        }
+    }
+
+    pub(super) fn follow_schema<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.state.profile.clone();
+        let done = change(self);
+        if !Arc::ptr_eq(&before, &self.state.profile) {
+            self.rules_number = None;
+            if before.schema != self.state.profile.schema {
+                let schema = self.state.schema().unwrap_or_default();
+                self.context.presence.info.set_schema(schema);
+            }
+        }
+        done
+    }
+
+    pub(super) fn remember_prepared(
+        &mut self,
+        lease: &mut Lease,
+        facts: &CommandFacts<'_>,
+        prepared: scan::Prepared,
+    ) {
+        let text = facts.text.unwrap_or_default();
+        self.state.prepared(text, facts.shape, prepared.params);
+        let under = self.state.profile.clone();
+        let old = lease.connection.state.prepared(prepared.statement_id, text.into(), under);
+        // Closed by the next preparation: there is no answer to wait for.
+        lease.connection.to_close.extend(old);
+    }
+
+    /// Where sharing is turned off, the session keeps its connection.
+    pub(super) fn keep_unshared(&mut self, lease: &mut Lease) {
+        if !lease.connection.multiplexes() {
+            self.state.pins.insert(PinCause::MultiplexOff);
+        }
+    }
+
+    /// Gives the connection to the pool, or to whoever waits.
+    pub(super) fn pool(&mut self, lease: Lease) {
+        self.forget_lease();
+        let worker = &self.context.worker;
+        worker.pools.give(lease.connection, worker.now_ms());
+    }
+
+    /// The command was refused before or instead of being sent.
+    pub(super) fn after_refusal(&mut self, lease: Lease, own: bool) {
+        let is_lost = lease.connection.state.dirt.contains(PinCause::SessionUnknown)
+            || !lease.connection.is_usable();
+        if own && !is_lost && !self.state.pins.is_empty() {
+            self.lease = Some(lease);
+            return;
+        }
+        self.forget_lease();
+        if is_lost {
+            drop(lease);
+        } else if lease.connection.state.schema_unknown {
+            wash::start(self.context, lease);
+        } else {
+            let worker = &self.context.worker;
+            worker.pools.give(lease.connection, worker.now_ms());
+        }
+    }
+
+    pub(super) fn abandon(&mut self, lease: Lease) {
+        drop(lease);
+        self.forget_lease();
+    }
+}
+
+pub(super) fn forget(context: &Context, holds: &mut Option<BackendName>) {
+    *holds = None;
+    context.slot.set_server(None);
+    context.presence.info.set_server(None);
+}
+
+/// Gives back a connection that was only kept for what the command before left on it.
+pub(crate) fn let_go(
+    context: &Context,
+    state: &SessionState,
+    lease: &mut Option<Lease>,
+    holds: &mut Option<BackendName>,
+) {
+    if !state.pins.is_empty() || state.in_transaction() {
+        return;
+    }
+    let Some(mut lease) = lease.take() else { return };
+    let dirt = &mut lease.connection.state.dirt;
+    dirt.remove(PinCause::Warnings);
+    dirt.remove(PinCause::FoundRows);
+    match settle::left(state, &lease.connection.state) {
+        Verdict::Keep => {
+            let worker = &context.worker;
+            worker.pools.give(lease.connection, worker.now_ms());
+        }
+        Verdict::Wash(_) => wash::start(context, lease),
+        Verdict::Close(_) | Verdict::Hold(_) => drop(lease),
+    }
+    forget(context, holds);
+}
+
+pub(super) fn outcome<'s>(space: &'s RestSpace, _lease: &Lease) -> Outcome<'s> {
+    let scanner = &space.exchange.scanner;
+    Outcome {
+        ended: Ended::Complete,
+        status: scanner.status(),
+        error: scanner.error().map(|error| error.code),
+        results: scanner.results().saturating_sub(1),
+        affected_rows: scanner.affected_rows(),
+        insert_id: scanner.last_insert_id(),
+        warnings: scanner.warnings(),
+        rows: (scanner.columns() > 0).then(|| scanner.rows()),
+        changes: &space.exchange.changes,
+    }
+}
