@@ -118,6 +118,7 @@ const cases = {
   async transaction() {
     const c = await connect();
     const d = await connect();
+    await c.query('CREATE TABLE IF NOT EXISTS js_w(a INT)');
     await c.raw.beginTransaction(...(name === 'mysql' ? [() => {}] : []));
     await c.query("INSERT INTO js_w VALUES (1000)");
     const mine = await c.query('SELECT COUNT(*) AS n FROM js_w WHERE a = 1000');
