@@ -406,3 +406,56 @@ fn transactions(addr: SocketAddr, thread: u32, count: u32) {
         }
     }
 }
+
+#[test]
+fn a_replica_replicates_through_it() {
+    let Some(shop) = shop(1, 100, "") else { return };
+    let args = ["--server-id=2", "--max-allowed-packet=67108864"];
+    let options = MariaDbOptions {
+        args: args.map(str::to_owned).to_vec(),
+        ..Default::default()
+    };
+    let replica = MariaDb::start_with(options).unwrap();
+    shop.db
+        .sql("CREATE TABLE shop.r (id INT PRIMARY KEY)")
+        .unwrap();
+    // Behind its setup: accounts are not made twice.
+    let position = shop.db.value("SELECT @@gtid_binlog_pos").unwrap();
+    replica
+        .sql("CREATE DATABASE shop; CREATE TABLE shop.r (id INT PRIMARY KEY)")
+        .unwrap();
+    let port = shop.addr().port();
+    replica
+        .sql(&format!(
+            "SET GLOBAL gtid_slave_pos = '{position}'; \
+             CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, MASTER_USER = 'app', \
+             MASTER_PASSWORD = 'app', MASTER_USE_GTID = slave_pos; START SLAVE"
+        ))
+        .unwrap();
+    let mut client = shop.client(USUAL);
+    for id in 0..50 {
+        client.ok(&format!("INSERT INTO r VALUES ({id})")).unwrap();
+    }
+    let arrived = wait_until(Deadline::seconds(20), || {
+        replica
+            .value("SELECT COUNT(*) FROM shop.r")
+            .is_ok_and(|rows| rows == "50")
+    });
+    assert!(
+        arrived,
+        "{:?}",
+        replica.record("SHOW SLAVE STATUS").unwrap()
+    );
+}
+
+#[test]
+fn what_has_no_answer_gets_none_even_if_it_is_wrong() {
+    let Some(shop) = shop(1, 100, "") else { return };
+    let mut client = shop.client(USUAL);
+    client.send(&raw::long_data(77, 0, b"lost")).unwrap();
+    client.send(&about(0x19, 78)).unwrap();
+    assert_eq!(client.value("SELECT 1").unwrap(), "1");
+    let unknown = client.command(&about(0x1a, 77)).unwrap();
+    assert_eq!(unknown[0].error(), Some(1243));
+    assert_eq!(client.value("SELECT 2").unwrap(), "2");
+}

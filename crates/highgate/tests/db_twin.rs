@@ -129,8 +129,8 @@ fn next(random: &mut Random, twin: &mut Twin) -> Action {
             2 => Action::Ping,
             3 => Action::FieldList(*random.pick::<&str>(&["t", "u", "nowhere", "d1"])),
             4 => Action::InitDb(*random.pick::<&str>(&["shop", "other", "nowhere"])),
-            5 => Action::Reset(slot),
-            6..=8 => Action::Fetch(slot, 2),
+            5 if twin.slots[slot].is_some() => Action::Reset(slot),
+            6..=8 if twin.slots[slot].is_some() => Action::Fetch(slot, 2),
             _ => prepare(random, twin, slot),
         },
         _ => {
@@ -224,6 +224,10 @@ fn interleave(
             found = run(&mut twins[at], &action, seed, step, true);
         }
         let expected = run(&mut twins[at], &action, seed, step, false);
+        if let (Action::Prepare(slot, _), [Part::Err { .. }]) = (&action, &found[..]) {
+            // What Highgate says by itself of unknown ids is not among a server's warnings.
+            twins[at].slots[*slot] = None;
+        }
         if found != expected {
             let twin = &twins[at];
             let from = twin.trace.len().saturating_sub(14);

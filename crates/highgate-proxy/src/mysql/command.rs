@@ -20,7 +20,7 @@ use highgate_mysql::{
     error_code,
     packet::HEADER_LEN,
     scan,
-    sql::{self, Flavor, Hint, KillScope, Scratch, StatementKind},
+    sql::{self, Flavor, Hint, KillScope, LexMode, Scratch, StatementKind},
 };
 
 use crate::{
@@ -140,32 +140,11 @@ impl Session<'_> {
             (Some(_), Some(text)) if !parsed.schema => Some(sql::analyze(text, mode, scratch)),
             _ => None,
         };
-        let mut facts = match (&analysis, text) {
-            (Some(analysis), Some(text)) => CommandFacts::text(parsed.kind, text, analysis, mode),
-            _ => CommandFacts {
-                shape: prepared.as_ref().map_or_else(Shape::default, |(_, shape)| *shape),
-                text,
-                statement: parsed.statement,
-                mode,
-                ..CommandFacts::bare(parsed.kind)
-            },
-        };
-        if parsed.statement.is_some() && prepared.is_none() {
-            facts.shape = Shape::UNKNOWN;
-        }
+        let facts = read_facts(&parsed, prepared.as_ref(), analysis.as_ref(), text, mode);
         let digest_text = analysis.as_ref().map_or(&[][..], |analysis| analysis.digest_text);
         let hint = analysis.as_ref().and_then(|analysis| analysis.hint.as_ref());
-        let hint_server: Option<Box<str>> = match (hint, text) {
-            (Some(Hint::Server(name)), Some(text)) => {
-                Some(String::from_utf8_lossy(name.of(text)).into())
-            }
-            _ => None,
-        };
-        let hint = hint.map(|hint| match hint {
-            Hint::Primary => RouteHint::Primary,
-            Hint::Replica => RouteHint::Replica,
-            Hint::Server(_) => RouteHint::Server(hint_server.as_deref().unwrap_or_default()),
-        });
+        let hint_server = hinted_server(hint, text);
+        let hint = hint.map(|hint| route_hint(hint, hint_server.as_deref()));
         track::before(&mut self.state, &facts);
         forward::let_go(self.context, &self.state, &mut self.lease, &mut self.holds);
         let (rules, number) = self.rules(facts.shape.digest, digest_text, text.unwrap_or_default());
@@ -325,7 +304,10 @@ impl Session<'_> {
         match decided {
             Decided::Server { backend, role, server, causal, timeout } => {
                 let to = forward::Destination { backend, role, server, causal, timeout };
-                self.forward(to, facts, sending, space).await
+                self.answers = sending.scan != scan::CommandKind::NoReply;
+                let done = self.forward(to, facts, sending, space).await;
+                self.answers = true;
+                done
             }
             Decided::Answer(answer) => self.answer_own(answer, facts, framed).await,
             Decided::End => Err(Ending::ClientClosed),
@@ -500,6 +482,49 @@ impl Session<'_> {
 /// What the client of a killed session is told about its running command.
 pub(crate) fn was_killed() -> Answer {
     error_code::ER_CONNECTION_KILLED.answer("Connection was killed")
+}
+
+/// What is known of a command before it is routed.
+fn read_facts<'a>(
+    parsed: &Parsed,
+    prepared: Option<&(Arc<[u8]>, Shape)>,
+    analysis: Option<&sql::Analysis<'a>>,
+    text: Option<&'a [u8]>,
+    mode: LexMode,
+) -> CommandFacts<'a> {
+    if let (Some(analysis), Some(text)) = (analysis, text) {
+        return CommandFacts::text(parsed.kind, text, analysis, mode);
+    }
+    let shape = match (parsed.statement, prepared) {
+        (_, Some((_, shape))) => *shape,
+        (Some(_), None) => Shape::UNKNOWN,
+        (None, None) => Shape::default(),
+    };
+    CommandFacts {
+        shape,
+        text,
+        statement: parsed.statement,
+        mode,
+        ..CommandFacts::bare(parsed.kind)
+    }
+}
+
+/// The server that a comment names.
+fn hinted_server(hint: Option<&Hint>, text: Option<&[u8]>) -> Option<Box<str>> {
+    match (hint, text) {
+        (Some(Hint::Server(name)), Some(text)) => {
+            Some(String::from_utf8_lossy(name.of(text)).into())
+        }
+        _ => None,
+    }
+}
+
+fn route_hint<'a>(hint: &Hint, server: Option<&'a str>) -> RouteHint<'a> {
+    match hint {
+        Hint::Primary => RouteHint::Primary,
+        Hint::Replica => RouteHint::Replica,
+        Hint::Server(_) => RouteHint::Server(server.unwrap_or_default()),
+    }
 }
 
 /// What a route comes to, without borrowing the snapshot.
