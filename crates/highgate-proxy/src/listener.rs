@@ -170,6 +170,22 @@ impl Bound {
     }
 }
 
+/// Counts an accept loop while it runs.
+struct Accepting(Arc<Shared>);
+
+impl Accepting {
+    fn begin(shared: Arc<Shared>) -> Self {
+        shared.accepting.fetch_add(1, Ordering::AcqRel);
+        Self(shared)
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.accepting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// A listening socket on a worker's epoll. Accepted sockets are not registered here: their worker
 /// may be another one.
 #[derive(Debug)]

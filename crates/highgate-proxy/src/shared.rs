@@ -73,6 +73,8 @@ pub struct Shared {
     events: Mutex<EventRing>,
     limited: Mutex<Limited>,
     sessions: Mutex<Sessions>,
+    /// Accept loops that run.
+    pub(crate) accepting: AtomicU32,
     /// Listening sockets given to workers so far.
     pub(crate) sockets_served: std::sync::atomic::AtomicUsize,
     /// When the process started.
@@ -131,6 +133,7 @@ impl Shared {
             events: Mutex::new(EventRing::new(EVENTS)),
             limited: Mutex::new(Limited { second: 0, told: 0, untold: 0 }),
             sessions: Mutex::default(),
+            accepting: AtomicU32::new(0),
             sockets_served: Default::default(),
             started: highgate_io::clock::now(),
             wall_ms: highgate_io::clock::wall_ms,

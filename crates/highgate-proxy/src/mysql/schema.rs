@@ -88,19 +88,7 @@ impl Session<'_> {
         let context = self.context;
         let bytes = self.client.inbox.bytes();
         let body = bytes.get(HEADER_LEN + 1..framed.wire).unwrap_or_default().to_vec();
-        let settings = ClientLoginSettings {
-            version: String::new(),
-            connection_id: context.presence.info.id,
-            client_host: client_host(self.who.from),
-            nonce: self.nonce,
-            capabilities: self.capabilities,
-            collation: 45,
-            status: StatusFlags::AUTOCOMMIT,
-            plugin: highgate_mysql::auth::NATIVE,
-            is_private: self.client.transport.is_private(),
-            requires_tls: false,
-            rsa_public_key: context.worker.shared.rsa.as_ref().map(|key| key.public_pem().to_vec()),
-        };
+        let settings = self.change_settings();
         let (mut login, mut action) = ClientLogin::change_user(settings, &self.login, &body);
         // Messages of the login come behind the command, which is taken out of the inbox first.
         let behind = framed.wire;
@@ -129,16 +117,7 @@ impl Session<'_> {
                 }
                 ClientAction::Send(packets) => {
                     self.client.send(context, &packets).await?;
-                    let framed = self
-                        .client
-                        .message(context, 64 * 1024)
-                        .await
-                        .map_err(|unread| unread.ending(Ending::HandshakeTimeout))?;
-                    let inbox = &mut self.client.inbox;
-                    let packet = inbox.bytes().get(HEADER_LEN..framed.wire).unwrap_or_default();
-                    let next = login.packet(framed.seq, packet);
-                    inbox.consume(framed.wire);
-                    next
+                    self.next_of_login(&mut login).await?
                 }
                 ClientAction::Verify(check) => {
                     let run = highgate_io::tasks::blocking(move || check.run());
@@ -158,6 +137,37 @@ impl Session<'_> {
         // The caller takes the command out once more: it finds nothing of it.
         self.consumed_ahead = behind;
         Ok(())
+    }
+
+    /// What a change of user is run under: the connection stays as it was greeted.
+    fn change_settings(&self) -> ClientLoginSettings {
+        let shared = &self.context.worker.shared;
+        ClientLoginSettings {
+            version: String::new(),
+            connection_id: self.context.presence.info.id,
+            client_host: client_host(self.who.from),
+            nonce: self.nonce,
+            capabilities: self.capabilities,
+            collation: 45,
+            status: StatusFlags::AUTOCOMMIT,
+            plugin: highgate_mysql::auth::NATIVE,
+            is_private: self.client.transport.is_private(),
+            requires_tls: false,
+            rsa_public_key: shared.rsa.as_ref().map(|key| key.public_pem().to_vec()),
+        }
+    }
+
+    /// Feeds the client's next message to the login.
+    async fn next_of_login(&mut self, login: &mut ClientLogin) -> Result<ClientAction, Ending> {
+        /// No message of a login is longer.
+        const MAX: u64 = 64 * 1024;
+        let framed = self.client.message(self.context, MAX).await;
+        let framed = framed.map_err(|unread| unread.ending(Ending::HandshakeTimeout))?;
+        let inbox = &mut self.client.inbox;
+        let packet = inbox.bytes().get(HEADER_LEN..framed.wire).unwrap_or_default();
+        let next = login.packet(framed.seq, packet);
+        inbox.consume(framed.wire);
+        Ok(next)
     }
 
     async fn changed(

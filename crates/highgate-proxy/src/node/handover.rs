@@ -86,7 +86,9 @@ impl Node {
         let started = clock::now();
         self.shared.draining.store(true, Ordering::Relaxed);
         self.stop_accepting();
-        while self.sessions() > 0 && clock::now() < started + patience / 2 {
+        let is_busy =
+            || self.shared.accepting.load(Ordering::Acquire) > 0 || self.sessions() > 0;
+        while is_busy() && clock::now() < started + patience / 2 {
             self.end_quiet_sessions();
             clock::pause(LOOK).await;
         }
