@@ -28,7 +28,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_highgate");
 /// settings of those.
 pub(crate) fn toml(servers: &[SocketAddr], backend: &str, listener: &str) -> String {
     let mut text = format!(
-        "workers = 2\n\
+        "workers = 2\n[admin]\nsql = \"127.0.0.1:0\"\nweb = \"127.0.0.1:0\"\n\
          [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n{listener}\n\
          [[user]]\nname = \"app\"\npassword = \"app\"\n\
          [[backend]]\nname = \"shop\"\n{backend}\n"
@@ -280,7 +280,7 @@ impl Load {
             .spawn(move || {
                 run(async move {
                     let mut clients = tokio::task::JoinSet::new();
-                    let mut number = 0;
+                    let mut number = 0_u32;
                     for (count, kind) in [
                         (mix.readers, Kind::Reads),
                         (mix.writers, Kind::Writes),
