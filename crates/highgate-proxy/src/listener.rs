@@ -211,6 +211,7 @@ pub(crate) async fn serve(
                   the constructor that replaces this one is unsafe for those that lend"
     )]
     let registered = AsyncFd::with_interest(descriptor, Interest::READABLE);
+    let _accepting = Accepting::begin(shared.clone());
     let socket = match registered {
         Ok(socket) => Socket(socket),
         Err(error) => {

@@ -6,7 +6,7 @@ mod failure;
 mod raw;
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
     process::{Command, Output, Stdio},
@@ -27,6 +27,7 @@ use highgate_testkit::{
     wait::{self, Deadline},
 };
 use raw::{RawClient, USUAL};
+use rustix::process::Signal;
 
 const BACKEND: &str =
     "monitor = { user = \"monitor\", password = \"monitor\", interval = \"300ms\" }\n";
@@ -47,11 +48,12 @@ fn database() -> Option<MariaDb> {
 }
 
 fn config(servers: &[SocketAddr], drain_timeout: &str) -> String {
-    let head = format!(
-        "drain_timeout = \"{drain_timeout}\"\n\
-         admin = {{ sql = \"127.0.0.1:0\", web = \"127.0.0.1:0\" }}\n"
+    let text = toml(servers, BACKEND, "");
+    assert!(
+        text.contains("[admin]"),
+        "admin ports that other tests have not"
     );
-    head + &toml(servers, BACKEND, "")
+    format!("drain_timeout = \"{drain_timeout}\"\n{text}")
 }
 
 fn start(server: &MariaDb, drain_timeout: &str) -> HighgateProcess {
@@ -282,6 +284,34 @@ fn a_changed_file_is_in_force_with_the_new_process_and_idle_sessions_end_within_
     assert!(quiet < all, "{quiet:?} {all:?}");
     assert!(stuck.ok("COMMIT").is_err());
     drop(new);
+}
+
+#[test]
+fn a_stop_refuses_new_clients_at_once_and_ends_within_the_bound() {
+    let Some(server) = database() else { return };
+    let mut process = start(&server, "3s");
+    let address = process.listener("shop").unwrap();
+    let mut idle = login(address).unwrap();
+    let mut working = login(address).unwrap();
+    let mut stuck = login(address).unwrap();
+    for client in [&mut working, &mut stuck] {
+        client.ok("BEGIN").unwrap();
+        client.ok("INSERT INTO t VALUES (1)").unwrap();
+    }
+    let began = wait::now();
+    process.signal(Signal::TERM).unwrap();
+    let told = idle.answer().unwrap();
+    assert_eq!(told[0].error(), Some(1053), "{told:?}");
+    let is_refused = || TcpStream::connect(address).is_err();
+    assert!(wait::wait_until(Deadline::seconds(1), is_refused));
+    working.ok("COMMIT").unwrap();
+    let status = process.wait(Deadline::seconds(10)).unwrap();
+    let took = wait::now() - began;
+    assert!(status.success(), "{}", process.log());
+    assert!(took < Duration::from_secs(6), "it took {took:?}");
+    assert!(stuck.ok("COMMIT").is_err());
+    let rows = server.value("SELECT COUNT(*) FROM shop.t").unwrap();
+    assert_eq!(rows, "1", "what was committed is there, the rest is not");
 }
 
 #[test]

@@ -320,6 +320,42 @@ async fn one_process_has_the_directory_until_it_lets_go() {
 }
 
 #[tokio::test]
+async fn a_staged_file_is_in_force_in_memory_and_stored_with_the_hand_over() {
+    let dir = Dir::new("staged");
+    let old = dir.open();
+    old.seed(shop(&[("db1", 1)])).await.unwrap();
+    let new = Alone::peek(&dir.data(), node()).unwrap();
+    let mut watch = new.watch_config();
+    let file = Arc::new(shop(&[("db1", 1), ("db2", 2)]));
+    new.stage_file("shop.toml", Arc::clone(&file)).unwrap();
+    assert_eq!(names(&watch.borrow_and_update()), ["db1", "db2"]);
+    assert_eq!(
+        names(&dir_state(&dir).config),
+        ["db1"],
+        "nothing is stored yet"
+    );
+    // The old one's last word is not lost.
+    old.set_override(drain("db1")).await.unwrap();
+    let error = new
+        .acquire_with("shop.toml", Arc::clone(&file))
+        .unwrap_err();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    old.release();
+    let applied = new.acquire_with("shop.toml", file).unwrap().unwrap();
+    assert_eq!(applied.changes.len(), 1);
+    assert!(
+        !watch.has_changed().unwrap(),
+        "nobody saw the state between"
+    );
+    assert_eq!(new.overrides().len(), 1);
+    assert_eq!(names(&dir_state(&dir).config), ["db1", "db2"]);
+    // The old one could take it back, and goes on from what is stored.
+    new.release();
+    old.acquire().unwrap();
+    assert_eq!(names(&old.current().1), ["db1", "db2"]);
+}
+
+#[tokio::test]
 async fn a_write_that_fails_changes_nothing() {
     let dir = Dir::new("fails");
     let alone = dir.open();

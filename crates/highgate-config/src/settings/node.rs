@@ -115,7 +115,7 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
         default: Is("30s"),
         takes_effect: TakesEffect::AtOnce,
         summary: "How long a stop or a hand-over to a new process waits for sessions to end by themselves.",
-        detail: "Sessions outside of a transaction end at once, others at their next safe point; what is left after this time is closed.",
+        detail: "At a stop, sessions outside of a transaction end at once, others at their next safe point; what is left after this time is closed. At a hand-over (`highgate run --replace`) there is no haste: in the first half of this time only sessions end that asked nothing for a second, then it goes on as at a stop. Sessions stay with the process that accepted them: the new one gets the listening sockets alone.",
         example: "drain_timeout = \"1m\"",
         also_known_as: &[("haproxy", "hard-stop-after")],
         put: |draft, value| draft.drain_timeout = value.duration(),
