@@ -75,7 +75,7 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 
 docs:
-	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items
 
 # Building cargo-deny takes two to three minutes, so only CI does it unasked.
 deny:

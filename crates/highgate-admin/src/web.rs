@@ -1,6 +1,6 @@
 //! The web surface: a live page, REST over the tables, `/metrics` and `/health`.
 //!
-//! One router for three [`Door`]s, which differ in who is trusted. [`serve`] bounds connections, time
+//! One router for three [`Door`]s, which differ in who is trusted. [`serve`](serve()) bounds connections, time
 //! and sizes. The page itself is three static files that ask the same REST as everybody else.
 
 mod api;

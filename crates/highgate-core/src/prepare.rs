@@ -79,7 +79,7 @@ pub enum Step {
         /// What holds afterwards.
         becomes: Arc<Profile>,
     },
-    /// COM_STMT_PREPARE; tell [`prepared`] what the server answered.
+    /// COM_STMT_PREPARE; tell [`ConnState::prepared`] what the server answered.
     Prepare {
         /// The text.
         text: Arc<[u8]>,

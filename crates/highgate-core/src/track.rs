@@ -1,6 +1,6 @@
 //! What a command does to a session: before it is routed, and once the server said OK.
 //!
-//! [`before`] ends the causes that hold for one command only (warnings, found rows). [`succeeded`] is
+//! [`before`] ends the causes that hold for one command only (warnings, found rows). `succeeded` is
 //! called by [`crate::settle`] with what the server accepted: `SET` and `USE` are taken apart, values are
 //! recorded as literals, and what cannot be repeated elsewhere becomes a pin. Errors come from the real
 //! server: nothing is recorded before its OK.

@@ -67,8 +67,16 @@ async fn open_any(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Tra
 #[must_use]
 pub fn is_our_own(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
-    error.raw_os_error().is_some_and(|code| ours.iter().any(|own| own.raw_os_error() == code))
+    let ours = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|code| ours.iter().any(|own| own.raw_os_error() == code))
 }
 
 async fn open_tcp(address: SocketAddr) -> io::Result<Transport> {

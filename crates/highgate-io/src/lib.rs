@@ -1,7 +1,7 @@
 //! The edge: everything that touches the clock, entropy, tasks, sockets and TLS.
 //!
 //! Refuses to know what the bytes mean or where they should go: it makes no decision. Start
-//! reading at [`transport::Transport`] for the data path, [`tasks::Tasks`] for everything else.
+//! reading at [`transport::Transport`] for the data path, [`tasks::LocalTasks`] for everything else.
 
 pub mod clock;
 pub mod connect;

@@ -36,7 +36,10 @@ impl KeyPair {
         let der: PublicKeyX509Der<'_> = key.public_key().as_der().map_err(|_| RsaFailed)?;
         let public_pem = pem(der.as_ref());
         let private = OaepPrivateDecryptingKey::new(key).map_err(|_| RsaFailed)?;
-        Ok(Self { private, public_pem })
+        Ok(Self {
+            private,
+            public_pem,
+        })
     }
 
     /// The public half in PEM, as it is sent to clients.
@@ -88,7 +91,11 @@ fn pem(der: &[u8]) -> Vec<u8> {
             let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
             let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
             text.extend([digit(bits >> 18), digit(bits >> 12)]);
-            text.push(if group.len() > 1 { digit(bits >> 6) } else { b'=' });
+            text.push(if group.len() > 1 {
+                digit(bits >> 6)
+            } else {
+                b'='
+            });
             text.push(if group.len() > 2 { digit(bits) } else { b'=' });
         }
         text.push(b'\n');

@@ -18,6 +18,7 @@ mod records;
 mod run;
 mod servers_table;
 mod signals;
+mod start;
 mod wiring;
 
 use std::process::ExitCode;

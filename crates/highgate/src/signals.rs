@@ -37,4 +37,11 @@ impl Signals {
             _ = self.hangup.recv() => Asked::Reload,
         }
     }
+
+    /// Told to stop; what else comes is of no interest any more.
+    ///
+    /// Cancel safe: yes.
+    pub(crate) async fn stopped(&mut self) {
+        while self.next().await != Asked::Stop {}
+    }
 }

@@ -6,6 +6,7 @@ mod failure;
 mod raw;
 
 use std::{
+    io::Read as _,
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
@@ -146,7 +147,13 @@ fn visit(address: SocketAddr) -> anyhow::Result<()> {
 #[test]
 fn hand_overs_under_a_stream_of_new_clients_refuse_and_fail_none() {
     let Some(server) = database() else { return };
-    let mut processes = vec![start(&server, "20s")];
+    let scratch = Scratch::new("unix").unwrap();
+    let path = scratch.join("shop.sock");
+    let text = config(&[server.addr()], "20s").replace(
+        "bind = \"127.0.0.1:0\"",
+        &format!("bind = [\"127.0.0.1:0\", \"unix:{}\"]", path.display()),
+    );
+    let mut processes = vec![failure::start(&text, 1).unwrap()];
     let address = processes[0].listener("shop").unwrap();
     ctl(&processes[0], &["weight", "shop/db1", "7"]).unwrap();
     let version = table(&processes[0], "node").unwrap()[0]["config_version"].clone();
@@ -179,6 +186,9 @@ fn hand_overs_under_a_stream_of_new_clients_refuse_and_fail_none() {
         assert!(status.success(), "{status}: {}", old.log());
         assert!(old.log().contains("took over"), "{}", old.log());
         processes.push(new);
+        let mut byte = [0];
+        let mut local = UnixStream::connect(&path).unwrap();
+        local.read_exact(&mut byte).unwrap();
     }
     let rate = stream.served() as f64 / (wait::now() - began).as_secs_f64();
     eprintln!("{} clients, {rate:.0} per second", stream.served());

@@ -201,7 +201,9 @@ fn a_reply_with_another_behind_it_ends_the_connection() {
         let _ = conn.query_drop("INSERT INTO other VALUES (1)").await;
         let on = |mark: &str| {
             let commands = server.commands();
-            let found = commands.iter().find(|command| command.text().contains(mark));
+            let found = commands
+                .iter()
+                .find(|command| command.text().contains(mark));
             found.map(|command| command.connection)
         };
         assert_ne!(

@@ -34,7 +34,7 @@ pub struct SessionState {
     pub statements: BTreeMap<u32, Statement>,
     /// The id for the next prepared statement.
     pub next_statement: u32,
-    /// What MariaDB's clients mean by [`LAST_PREPARED`]; none after a preparation that failed.
+    /// What MariaDB's clients mean by statement id -1; none after a preparation that failed.
     pub last_prepared: Option<u32>,
     /// What LAST_INSERT_ID() says.
     pub last_insert_id: LastInsertId,

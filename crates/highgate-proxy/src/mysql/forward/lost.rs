@@ -10,7 +10,7 @@ use highgate_core::{
     answer::outcome_unknown,
     events::{Event, Kind, Severity},
     pins::PinCause,
-    retry::{self, Delivery, Retry, SessionFacts},
+    retry::{self, Delivery, Retry, SessionFacts, ServerSaid},
     server::{ErrorKind, ServerId, TrafficFailure, ServerState},
     settle::{self, Lost},
     track::CommandFacts,
@@ -43,13 +43,14 @@ impl Session<'_> {
         space: &RestSpace,
     ) -> Option<Tried> {
         let progress = space.exchange.progress(Delivery::Complete, false);
-        let Retry::Again(again) = retry::may_retry(&progress, facts, &self.session_facts(lease))
-        else {
-            return None;
-        };
+        let retry = retry::may_retry(&progress, facts, &self.session_facts(lease));
         let server = lease.connection.server();
         // What it said means that its role or health has changed: judge it anew, at once.
-        self.context.worker.report(server, TrafficFailure::Lost);
+        let is_read_only = matches!(progress.server, ServerSaid::Error { code: 1290 | 1836, .. });
+        if is_read_only || matches!(retry, Retry::Again(_)) {
+            self.context.worker.report(server, TrafficFailure::Lost);
+        }
+        let Retry::Again(again) = retry else { return None };
         let why = Retry::Again(again).to_string();
         Some(Tried::Again { server: server.id, why, reason: Reason::Refused })
     }
