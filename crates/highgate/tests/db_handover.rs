@@ -1,5 +1,7 @@
 //! A new process takes over from a running one, as clients and operators see it.
 
+#![cfg(test)]
+
 #[path = "common/failure.rs"]
 mod failure;
 #[path = "client/raw.rs"]
@@ -105,7 +107,7 @@ impl Stream {
         let (ends, served) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let threads = (0..threads).map(|_| {
             let (ends, served) = (ends.clone(), served.clone());
-            std::thread::spawn(move || {
+            let client = move || {
                 let mut failed = Vec::new();
                 while !ends.load(Ordering::Relaxed) {
                     match visit(address) {
@@ -116,7 +118,8 @@ impl Stream {
                     }
                 }
                 failed
-            })
+            };
+            std::thread::Builder::new().spawn(client).unwrap()
         });
         let threads = threads.collect();
         Self {

@@ -1,5 +1,9 @@
 //! A client that hides nothing: every flag, count and packet of an answer can be looked at.
-#![allow(dead_code, reason = "each test file uses its own part of the client")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part of the client"
+)]
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
