@@ -2,7 +2,6 @@
 //! clients themselves.
 
 #[path = "client/raw.rs"]
-#[allow(dead_code, reason = "each test binary uses a part of it")]
 mod raw;
 
 use std::time::Duration;

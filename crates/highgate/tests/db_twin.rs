@@ -127,8 +127,8 @@ fn next(random: &mut Random, twin: &mut Twin) -> Action {
                 Action::ChangeUser
             }
             2 => Action::Ping,
-            3 => Action::FieldList(*random.pick::<&str>(&["t", "u", "nowhere", "d1"])),
-            4 => Action::InitDb(*random.pick::<&str>(&["shop", "other", "nowhere"])),
+            3 => Action::FieldList(random.pick::<&str>(&["t", "u", "nowhere", "d1"])),
+            4 => Action::InitDb(random.pick::<&str>(&["shop", "other", "nowhere"])),
             5 if twin.slots[slot].is_some() => Action::Reset(slot),
             6..=8 if twin.slots[slot].is_some() => Action::Fetch(slot, 2),
             _ => prepare(random, twin, slot),

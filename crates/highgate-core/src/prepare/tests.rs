@@ -144,7 +144,7 @@ fn a_statement_is_prepared_under_the_schema_it_was_prepared_under() {
             assert_eq!(conn.prepared(77, Arc::clone(text), Arc::clone(under)), None);
         }
     }
-    assert_eq!(super::tests::steps(&state, &mut conn, &needs), Ok(vec![]));
+    assert_eq!(steps(&state, &mut conn, &needs), Ok(vec![]));
     let execute = execute_as(&mut state, &mut conn, id, &[]);
     assert_eq!(
         execute,

@@ -105,8 +105,8 @@ fn connections_end_when_a_name_means_another_machine_and_stay_when_it_gains_one(
         name: "db1".into(),
         address: Address::Host("db1.lan".to_owned(), 3306),
     };
-    let server = ServerState::new(ServerId(1), key, origin());
-    let address = |last: u8| std::net::IpAddr::from([10, 0, 0, last]);
+    let server = ServerState::new(ServerId(1), key, test_now());
+    let address = |last: u8| IpAddr::from([10, 0, 0, last]);
     assert!(!server.resolve(&[address(1)]));
     assert!(!server.resolve(&[address(2), address(1)]));
     assert_eq!(server.generation(), 0);
