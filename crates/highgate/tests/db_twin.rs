@@ -179,6 +179,15 @@ fn execute(random: &mut Random, twin: &mut Twin, slot: usize, kinds: &str) -> Ac
     }
 }
 
+/// A session that may hold a connection lets it go, on both sides.
+fn let_go(twin: &mut Twin, seed: u64, step: usize) {
+    twin.trace.push((step, Action::ResetConnection));
+    twin.slots = [None; SLOTS];
+    let left = run(twin, &Action::ResetConnection, seed, step, true);
+    let right = run(twin, &Action::ResetConnection, seed, step, false);
+    assert_eq!(left, right, "seed {seed} step {step}: reset");
+}
+
 /// Runs one seed; gives the number of commands.
 fn interleave(
     through: std::net::SocketAddr,
@@ -213,14 +222,7 @@ fn interleave(
         let mut found = run(&mut twins[at], &action, seed, step, true);
         if is_queue_refusal(&found) {
             refusals += 1;
-            // Those that hold connections let them go, on both sides.
-            for twin in &mut twins {
-                twin.trace.push((step, Action::ResetConnection));
-                twin.slots = [None; SLOTS];
-                let left = run(twin, &Action::ResetConnection, seed, step, true);
-                let right = run(twin, &Action::ResetConnection, seed, step, false);
-                assert_eq!(left, right, "seed {seed} step {step}: reset");
-            }
+            twins.iter_mut().for_each(|twin| let_go(twin, seed, step));
             found = run(&mut twins[at], &action, seed, step, true);
         }
         let expected = run(&mut twins[at], &action, seed, step, false);
