@@ -1,7 +1,6 @@
 //! Serves the page over made-up tables, to look at it: `cargo run --example preview [port] [calm]`.
 //! The SQL port is the next one, for user and password `admin`.
 
-#![expect(clippy::too_many_lines, reason = "made-up rows are long")]
 
 use std::{net::SocketAddr, sync::Arc};
 

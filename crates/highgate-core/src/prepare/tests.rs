@@ -136,9 +136,9 @@ fn a_statement_is_prepared_under_the_schema_it_was_prepared_under() {
         statement: Some(id),
         ..Needs::default()
     };
-    let steps = steps(&state, &mut conn, &needs).unwrap();
-    assert_eq!(texts(&steps), ["USE a", "PREPARE SELECT * FROM t", "USE b"]);
-    for step in &steps {
+    let todo = steps(&state, &mut conn, &needs).unwrap();
+    assert_eq!(texts(&todo), ["USE a", "PREPARE SELECT * FROM t", "USE b"]);
+    for step in &todo {
         applied(&mut conn, step);
         if let Step::Prepare { text, under } = step {
             assert_eq!(conn.prepared(77, Arc::clone(text), Arc::clone(under)), None);
