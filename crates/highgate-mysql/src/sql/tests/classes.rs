@@ -328,7 +328,6 @@ fn extensions_of_other_databases_go_to_the_primary() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_statement_is_of_its_leading_words_kind() {
     let transaction = |read_only| K::StartTransaction { read_only };
     for (text, expected) in [

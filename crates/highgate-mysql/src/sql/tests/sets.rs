@@ -22,7 +22,6 @@ fn literal(text: &str) -> Value<'_> {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn an_assignment_keeps_its_value_as_written() {
     for (text, scope, name, value) in [
         (
