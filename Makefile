@@ -51,6 +51,8 @@ soak: setup
 	@if $(HAS_NEXTEST); then cargo nextest run --workspace --profile soak --run-ignored only; \
 	else cargo test --workspace -- --ignored; fi
 	scripts/fuzz 600
+	cargo build --release --bin highgate
+	scripts/clients/run --install --binary $(CARGO_TARGET_DIR)/release/highgate
 
 fix:
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
