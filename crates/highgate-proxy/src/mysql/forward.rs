@@ -226,7 +226,7 @@ impl Session<'_> {
         if let Some(tried) = self.prepare(lease, own, to, facts, space).await {
             return tried;
         }
-        let first = match self.outgoing(lease, facts, sending) {
+        let first = match self.outgoing(lease, facts, sending, &space.joined) {
             Ok(first) => first,
             Err(answer) => return Tried::Refused(answer),
         };

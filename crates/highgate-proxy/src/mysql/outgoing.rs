@@ -10,7 +10,7 @@ use highgate_core::{
 };
 use highgate_mysql::{
     Answer,
-    command::{Command, STATEMENT_ID_AT},
+    command::{COM_STMT_BULK_EXECUTE, Command, STATEMENT_ID_AT},
     error_code,
     packet::{HEADER_LEN, PacketWriter},
 };
@@ -25,6 +25,7 @@ impl Session<'_> {
         lease: &mut Lease,
         facts: &CommandFacts<'_>,
         sending: &Sending,
+        joined: &[u8],
     ) -> Result<(Vec<u8>, Range<usize>), Answer> {
         let wire = sending.framed.wire;
         if let Some(text) = &sending.rules.rewrite {
@@ -36,13 +37,24 @@ impl Session<'_> {
         let (Some(id), true) = (facts.statement, facts.command.names_statement()) else {
             return Ok((Vec::new(), 0..wire));
         };
-        let payload = self.client.inbox.bytes().get(HEADER_LEN..wire).unwrap_or_default();
+        let inbox = self.client.inbox.bytes();
+        let payload = match sending.framed.packets {
+            1 => inbox.get(HEADER_LEN..wire).unwrap_or_default(),
+            // Past 16 MiB: without the headers in its midst.
+            _ => joined,
+        };
         let execute = execute_as(&mut self.state, lease, id, payload).ok_or_else(|| {
             error_code::ErrorCode::new(1243, b"HY000")
                 .answer(format!("Unknown prepared statement handler ({id}) given to the server"))
         })?;
         if execute.add_types {
-            return Ok((self.with_types(id, execute.id, wire), wire..wire));
+            let statement = self.state.statements.get(&id);
+            let (params, types) =
+                statement.map_or((0, &[][..]), |statement| (statement.params, &*statement.types));
+            let changed = with_types(payload, execute.id, params, types);
+            let mut packet = Vec::with_capacity(changed.len() + HEADER_LEN);
+            PacketWriter::new(&mut packet, 0).payload(&changed);
+            return Ok((packet, wire..wire));
         }
         let at = HEADER_LEN + STATEMENT_ID_AT;
         if let Some(place) = self.client.inbox.bytes_mut().get_mut(at..at + 4) {
@@ -50,30 +62,28 @@ impl Session<'_> {
         }
         Ok((Vec::new(), 0..wire))
     }
+}
 
-    /// The execution's packet with the types that the client sent earlier.
-    fn with_types(&self, id: u32, server_id: u32, wire: usize) -> Vec<u8> {
-        let bytes = self.client.inbox.bytes();
-        let payload = bytes.get(HEADER_LEN..wire).unwrap_or_default();
-        let (params, types) = self
-            .state
-            .statements
-            .get(&id)
-            .map_or((0, &[][..]), |statement| (statement.params, &*statement.types));
-        let nulls = usize::from(params).div_ceil(8);
-        // Command, id, flags, iterations, NULL bitmap; then the flag for new types.
-        let flag_at = 10 + nulls;
-        let mut changed = payload.get(..flag_at).unwrap_or_default().to_vec();
-        if let Some(place) = changed.get_mut(1..5) {
-            place.copy_from_slice(&server_id.to_le_bytes());
-        }
-        changed.push(1);
-        changed.extend_from_slice(types);
-        changed.extend_from_slice(payload.get(flag_at + 1..).unwrap_or_default());
-        let mut packet = Vec::with_capacity(changed.len() + HEADER_LEN);
-        PacketWriter::new(&mut packet, 0).payload(&changed);
-        packet
+/// An execution's payload with the types that the client sent earlier.
+fn with_types(payload: &[u8], server_id: u32, params: u16, types: &[u8]) -> Vec<u8> {
+    /// In the flags of a bulk execution: types follow.
+    const SEND_TYPES: u8 = 0x80;
+    let is_bulk = payload.first() == Some(&COM_STMT_BULK_EXECUTE);
+    // Command and id; then flags, iterations, NULL bitmap, and the flag for new types. A bulk
+    // execution has two bytes of flags and its types at once.
+    let nulls = usize::from(params).div_ceil(8);
+    let (keep, skip) = if is_bulk { (7, 0) } else { (10 + nulls, 1) };
+    let mut changed = payload.get(..keep).unwrap_or_default().to_vec();
+    if let Some(place) = changed.get_mut(STATEMENT_ID_AT..STATEMENT_ID_AT + 4) {
+        place.copy_from_slice(&server_id.to_le_bytes());
     }
+    match changed.get_mut(5) {
+        Some(flags) if is_bulk => *flags |= SEND_TYPES,
+        _ => changed.push(1),
+    }
+    changed.extend_from_slice(types);
+    changed.extend_from_slice(payload.get(keep + skip..).unwrap_or_default());
+    changed
 }
 
 /// How the statement `id` is executed on the leased connection.
@@ -94,5 +104,25 @@ fn types_sent(params: u16, payload: &[u8]) -> Option<&[u8]> {
         Command::Execute(execute) => execute.params(params).ok()?.types,
         Command::ExecuteBulk(bulk) => bulk.types(params),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_put_where_an_execution_has_them() {
+        // COM_STMT_EXECUTE of 7, no flags, one iteration, one NULL bitmap byte, no new types.
+        let sent = [0x17, 7, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 42, 0];
+        let changed = with_types(&sent, 9, 1, &[2, 0]);
+        assert_eq!(changed, [0x17, 9, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 0, 42, 0]);
+    }
+
+    #[test]
+    fn types_are_put_where_a_bulk_execution_has_them() {
+        let sent = [0xfa, 7, 0, 0, 0, 0, 0, 0, 42, 0];
+        let changed = with_types(&sent, 9, 1, &[2, 0]);
+        assert_eq!(changed, [0xfa, 9, 0, 0, 0, 0x80, 0, 2, 0, 0, 42, 0]);
     }
 }
