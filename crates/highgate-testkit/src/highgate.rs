@@ -101,7 +101,7 @@ impl HighgateProcess {
         self.scratch.path()
     }
 
-    /// Waits until its log contains `text`.
+    /// Waits until its log contains `text`, not as a part of a longer word ("already" is not "ready").
     ///
     /// # Errors
     /// It doesn't in time; the message carries the log.
@@ -110,7 +110,7 @@ impl HighgateProcess {
         let mut ended = false;
         let found = wait_until(Deadline::after(PATIENCE), || {
             ended = !is_alive(pid);
-            self.log.lock().contains(text) || ended
+            has_words(&self.log.lock(), text) || ended
         });
         if ended {
             // Its last words may still be in the pipe; a child of its own may also hold the pipe open.
@@ -118,7 +118,7 @@ impl HighgateProcess {
         }
         let log = self.log();
         anyhow::ensure!(
-            found && log.contains(text),
+            found && has_words(&log, text),
             "no `{text}` in its log (ended: {ended}):\n{log}"
         );
         Ok(())
@@ -211,6 +211,20 @@ fn is_alive(pid: u32) -> bool {
         && !stat.is_empty()
 }
 
+/// Whether `text` occurs with no letter or digit right before or after it.
+fn has_words(log: &str, text: &str) -> bool {
+    log.match_indices(text).any(|(at, found)| {
+        let before = log.get(..at).and_then(|part| part.chars().next_back());
+        let after = log
+            .get(at + found.len()..)
+            .and_then(|part| part.chars().next());
+        ![before, after]
+            .into_iter()
+            .flatten()
+            .any(char::is_alphanumeric)
+    })
+}
+
 /// The last `listening` line of a name, since a reload may have moved it.
 fn find_address(log: &str, key: &str, name: &str) -> Option<SocketAddr> {
     let wanted = format!("{key}={name}");
@@ -255,6 +269,15 @@ mod tests {
         assert_eq!(process.listener("shop").unwrap().port(), 4001);
         assert_eq!(process.admin_sql().unwrap().port(), 4002);
         assert!(process.admin_web().is_err());
+    }
+
+    #[test]
+    fn a_word_is_not_found_within_a_longer_one() {
+        assert!(!has_words("error: address already in use", "ready"));
+        assert!(has_words(
+            "address already in use\nlevel=info ready\n",
+            "ready"
+        ));
     }
 
     #[test]
