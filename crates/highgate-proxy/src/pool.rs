@@ -35,8 +35,9 @@ pub(crate) struct PoolKey {
     pub(crate) credential: u128,
     /// Capability bits that change bytes or meaning.
     pub(crate) capabilities: u64,
-    /// Client address announced by a PROXY header, where one was sent.
-    pub(crate) announced: Option<std::net::SocketAddr>,
+    /// Client host announced by a PROXY header, where one was sent. Servers check accounts by host
+    /// alone, so connections are shared by clients of one host, whatever their ports are.
+    pub(crate) announced: Option<std::net::IpAddr>,
 }
 
 /// Room for one connection to a server: counted while it lives, then passed on or given back.

@@ -168,7 +168,10 @@ impl Who {
             user: self.user.clone(),
             credential: self.fingerprint,
             capabilities: (self.capabilities & SHARED_BY).bits(),
-            announced: (send_proxy != SendProxy::Off).then_some(self.from).flatten(),
+            announced: (send_proxy != SendProxy::Off)
+                .then_some(self.from)
+                .flatten()
+                .map(|from| from.ip().to_canonical()),
         }
     }
 
