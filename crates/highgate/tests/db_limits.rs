@@ -1,0 +1,243 @@
+//! Limits of memory, descriptors and time, and the right to end what runs, on a real server.
+
+#[path = "common/failure.rs"]
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+mod failure;
+#[path = "client/raw.rs"]
+mod raw;
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use failure::{BINARY, code, connect, connect_as, ctl, pause, run, toml};
+use highgate_testkit::{
+    highgate::HighgateProcess,
+    mariadb::MariaDb,
+    wait::{self, Deadline},
+};
+use mysql_async::prelude::Queryable as _;
+use raw::{Part, RawClient, USUAL};
+
+const BACKEND: &str = "monitor = { user = \"monitor\", password = \"monitor\", interval = \"300ms\" }\n\
+    failover_wait = \"2s\"\n";
+
+fn database() -> Option<MariaDb> {
+    if !MariaDb::is_installed() {
+        eprintln!("skipped: MariaDB is not installed");
+        return None;
+    }
+    let db = MariaDb::start().unwrap();
+    db.sql("CREATE DATABASE shop").unwrap();
+    db.sql("CREATE TABLE shop.t (id INT PRIMARY KEY, n INT)")
+        .unwrap();
+    db.sql("INSERT INTO shop.t VALUES (1, 0)").unwrap();
+    for user in ["app", "other"] {
+        db.create_user(user, user, "ALL ON shop.*").unwrap();
+    }
+    db.create_user("monitor", "monitor", "REPLICATION CLIENT ON *.*")
+        .unwrap();
+    Some(db)
+}
+
+fn configuration(db: &MariaDb, node: &str, backend: &str, listener: &str) -> String {
+    let text = toml(&[db.addr()], &format!("{BACKEND}{backend}"), listener);
+    let other = "[[user]]\nname = \"other\"\npassword = \"other\"\nbackend = \"shop\"\n";
+    format!("{node}\n{text}\n{other}")
+}
+
+fn front(db: &MariaDb, node: &str, backend: &str, listener: &str) -> HighgateProcess {
+    failure::start(&configuration(db, node, backend, listener), 1).unwrap()
+}
+
+fn raw(address: SocketAddr) -> RawClient {
+    RawClient::connect(address, "app", "app", Some("shop"), USUAL).unwrap()
+}
+
+fn error(parts: &[Part]) -> Option<u16> {
+    parts.iter().find_map(Part::error)
+}
+
+#[test]
+fn a_packet_past_the_limit_is_refused_and_the_session_lives_on() {
+    let Some(db) = database() else { return };
+    let process = front(&db, "", "", "max_allowed_packet = \"1MiB\"");
+    let mut client = raw(process.listener("shop").unwrap());
+    // The second one consists of two packets, whose first has the greatest length there is.
+    for size in [2_usize << 20, 20 << 20] {
+        let text = format!("SELECT LENGTH('{}')", "x".repeat(size));
+        assert_eq!(error(&client.query(&text).unwrap()), Some(1153), "{size}");
+        assert_eq!(client.value("SELECT 7").unwrap(), "7");
+    }
+}
+
+#[test]
+fn a_command_past_the_memory_limit_is_refused_and_the_session_lives_on() {
+    let Some(db) = database() else { return };
+    let process = front(&db, "memory_limit = \"16MiB\"", "", "");
+    let address = process.listener("shop").unwrap();
+    let mut client = raw(address);
+    for _ in 0..2 {
+        let text = format!("SELECT LENGTH('{}')", "x".repeat(30 << 20));
+        assert_eq!(error(&client.query(&text).unwrap()), Some(1041));
+        assert_eq!(client.value("SELECT 7").unwrap(), "7");
+    }
+    assert_eq!(raw(address).value("SELECT 8").unwrap(), "8");
+}
+
+/// Time of the processor that the process used, in hundredths of a second.
+fn cpu(process: &HighgateProcess) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).unwrap();
+    let rest = stat.rsplit(')').next().unwrap();
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn more_clients_than_descriptors_make_no_spin_and_no_silence() {
+    let Some(db) = database() else { return };
+    let text = configuration(&db, "", "", "");
+    let process = HighgateProcess::start_with(BINARY, &text, |command| {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "ulimit -n 256; exec \"$0\" \"$@\""])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        if let Some(folder) = command.get_current_dir() {
+            shell.current_dir(folder);
+        }
+        *command = shell;
+    })
+    .unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut first = raw(address);
+    assert_eq!(first.value("SELECT 1").unwrap(), "1");
+    let crowd: Vec<TcpStream> = (0..400)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    let _ = wait::wait_until(Deadline::after(Duration::from_millis(500)), || false);
+    let before = cpu(&process);
+    let _ = wait::wait_until(Deadline::seconds(1), || false);
+    let used = cpu(&process) - before;
+    assert!(used < 20, "{used} hundredths of a second in one second");
+    let node = ctl(&process, &["show", "servers"]).unwrap();
+    assert!(node.contains("db1"), "{node}");
+    assert_eq!(first.value("SELECT 2").unwrap(), "2");
+    drop(crowd);
+    wait::eventually(Deadline::seconds(5), "a client to be served again", || {
+        let mut client = RawClient::connect(address, "app", "app", Some("shop"), USUAL)?;
+        anyhow::ensure!(client.value("SELECT 3")? == "3");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_client_that_dies_in_a_transaction_leaves_no_lock() {
+    let Some(db) = database() else { return };
+    let process = front(&db, "", "", "");
+    let address = process.listener("shop").unwrap();
+    let mut client = raw(address);
+    client.ok("BEGIN").unwrap();
+    client.ok("UPDATE t SET n = 5 WHERE id = 1").unwrap();
+    drop(client);
+    let died = wait::now();
+    raw(address)
+        .ok("UPDATE t SET n = n + 1 WHERE id = 1")
+        .unwrap();
+    assert!(wait::now() - died < Duration::from_secs(1));
+    assert_eq!(db.value("SELECT n FROM shop.t").unwrap(), "1");
+}
+
+#[test]
+fn a_transaction_left_idle_is_rolled_back() {
+    let Some(db) = database() else { return };
+    let process = front(&db, "", "", "idle_in_transaction_timeout = \"1s\"");
+    let address = process.listener("shop").unwrap();
+    let (mut idle, mut outside) = (raw(address), raw(address));
+    assert_eq!(outside.value("SELECT 1").unwrap(), "1");
+    idle.ok("BEGIN").unwrap();
+    idle.ok("UPDATE t SET n = 5 WHERE id = 1").unwrap();
+    let left = wait::now();
+    raw(address)
+        .ok("UPDATE t SET n = n + 1 WHERE id = 1")
+        .unwrap();
+    let waited = wait::now() - left;
+    assert!(
+        waited > Duration::from_millis(700) && waited < Duration::from_secs(3),
+        "{waited:?}"
+    );
+    assert_eq!(db.value("SELECT n FROM shop.t").unwrap(), "1");
+    let last = idle.query("SELECT 1");
+    assert!(
+        last.as_ref().map_or(true, |parts| error(parts).is_some()),
+        "{last:?}"
+    );
+    assert_eq!(outside.value("SELECT 2").unwrap(), "2");
+}
+
+#[test]
+fn a_session_ends_statements_of_its_own_account_only() {
+    let Some(db) = database() else { return };
+    let process = front(&db, "", "", "");
+    let address = process.listener("shop").unwrap();
+    run(async {
+        let mut victim = connect(address).await.unwrap();
+        let mut bystander = connect(address).await.unwrap();
+        let id: u64 = victim
+            .query_first("SELECT CONNECTION_ID()")
+            .await
+            .unwrap()
+            .unwrap();
+        let sleeps = tokio::spawn(async move {
+            let started = wait::now();
+            let end = victim.query_first::<u64, _>("SELECT SLEEP(8)").await;
+            (end, wait::now() - started, victim)
+        });
+        let other =
+            tokio::spawn(async move { bystander.query_first::<u64, _>("SELECT SLEEP(2)").await });
+        pause(Duration::from_millis(500)).await;
+        let mut stranger = connect_as(address, "other").await.unwrap();
+        let refused = stranger
+            .query_drop(format!("KILL QUERY {id}"))
+            .await
+            .unwrap_err();
+        assert_eq!(code(&refused), Some(1095), "{refused}");
+        let mut killer = connect(address).await.unwrap();
+        killer.query_drop(format!("KILL QUERY {id}")).await.unwrap();
+        // Whoever gets a connection right now is not hit by a kill that comes late.
+        for n in 0..50_u64 {
+            let got: Option<u64> = killer
+                .query_first(format!("SELECT {n} + SLEEP(0.002)"))
+                .await
+                .unwrap();
+            assert_eq!(got, Some(n));
+        }
+        let (end, took, mut victim) = sleeps.await.unwrap();
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        // A server tells of an interrupted SLEEP by a 1 or by an error.
+        assert!(
+            matches!(&end, Ok(Some(1))) || end.as_ref().is_err_and(|e| code(e) == Some(1317)),
+            "{end:?}"
+        );
+        assert_eq!(
+            other.await.unwrap().unwrap(),
+            Some(0),
+            "another statement was hit"
+        );
+        assert_eq!(
+            victim.query_first::<u64, _>("SELECT 3").await.unwrap(),
+            Some(3)
+        );
+        killer.query_drop(format!("KILL {id}")).await.unwrap();
+        pause(Duration::from_millis(300)).await;
+        victim.query_drop("SELECT 4").await.unwrap_err();
+        let unknown = killer.query_drop("KILL 987654321").await.unwrap_err();
+        assert_eq!(code(&unknown), Some(1094), "{unknown}");
+    });
+}
