@@ -24,6 +24,9 @@ use crate::{
     worker::{Mail, Worker},
 };
 
+/// How long connections beyond `max_idle` stay.
+const SURPLUS_LINGERS: Millis = 10_000;
+
 /// What is fixed when a connection logs in: connections of one key can stand in for each other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PoolKey {
@@ -213,28 +216,31 @@ impl Pools {
         }
         let mut connection = connection;
         connection.idle_since = now;
-        let limit = connection.max_idle();
+        if connection.max_idle() == 0 {
+            return;
+        }
+        // Beyond `max_idle` they are closed by the care, some time later: the number that is idle
+        // goes up and down with every command, and closing at once would mean opening again.
         let mut idle = self.idle.borrow_mut();
         let list = match idle.get_mut(&connection.key) {
             Some(list) => list,
             None => idle.entry(connection.key.clone()).or_default(),
         };
-        let surplus = if list.len() < limit {
-            list.push(connection);
-            None
-        } else {
-            Some(connection)
-        };
-        drop(idle);
-        drop(surplus);
+        list.push(connection);
     }
 
     /// Closes what is dead, too old, or idle for too long.
     pub(crate) fn care(&self, now: Millis) {
         let mut gone = Vec::new();
         self.idle.borrow_mut().retain(|_, list| {
+            // The oldest come first: the latest are leased first.
+            let limit = list.first().map_or(0, |connection| connection.max_idle());
+            let mut surplus = list.len().saturating_sub(limit);
             gone.extend(list.extract_if(.., |connection| {
-                !connection.is_usable() || connection.is_past(now)
+                let is_surplus = surplus > 0
+                    && now.saturating_sub(connection.idle_since) > SURPLUS_LINGERS;
+                surplus -= usize::from(is_surplus);
+                is_surplus || !connection.is_usable() || connection.is_past(now)
             }));
             !list.is_empty()
         });

@@ -212,7 +212,8 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
         default: Is("50"),
         takes_effect: TakesEffect::AtOnce,
         summary: "Idle server connections that a worker keeps per server and account.",
-        detail: "ProxySQL keeps a share of each server's limit instead.",
+        detail: "What is beyond it is closed after ten seconds without use; 0 keeps none. \
+                 ProxySQL keeps a share of each server's limit instead.",
         example: "max_idle = 20",
         also_known_as: &[
             ("haproxy", "server pool-max-conn"),
