@@ -241,3 +241,99 @@ fn a_session_ends_statements_of_its_own_account_only() {
         assert_eq!(code(&unknown), Some(1094), "{unknown}");
     });
 }
+
+#[test]
+fn a_read_without_any_server_fails_in_time_and_works_after_the_restart() {
+    let Some(db) = database() else { return };
+    let process = front(&db, "", "", "");
+    let address = process.listener("shop").unwrap();
+    let mut client = raw(address);
+    assert_eq!(client.value("SELECT n FROM t").unwrap(), "0");
+    db.kill9();
+    for _ in 0..2 {
+        let asked = wait::now();
+        let answer = client.query("SELECT n FROM t").unwrap();
+        let took = wait::now() - asked;
+        assert!(error(&answer).is_some(), "{answer:?}");
+        assert!(took < Duration::from_secs(3), "{took:?}: {answer:?}");
+    }
+    db.restart().unwrap();
+    wait::eventually(Deadline::seconds(10), "an answer of the server", || {
+        anyhow::ensure!(client.value("SELECT n FROM t")? == "0");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_burst_of_clients_is_served_at_the_rate_of_new_connections() {
+    let Some(db) = database() else { return };
+    let process = front(&db, "", "connect_rate = 20\n", "");
+    let address = process.listener("shop").unwrap();
+    let count = || {
+        let row = db.sql("SHOW GLOBAL STATUS LIKE 'Connections'").unwrap();
+        row[0][1].parse::<u64>().unwrap()
+    };
+    let before = count();
+    let started = wait::now();
+    let clients: Vec<_> = (0..60)
+        .map(|_| std::thread::spawn(move || raw(address).value("SELECT SLEEP(4)").unwrap()))
+        .collect();
+    let _ = wait::wait_until(Deadline::seconds(1), || false);
+    let seen = count() - before;
+    let at = wait::now() - started;
+    for client in clients {
+        assert_eq!(client.join().unwrap(), "0");
+    }
+    eprintln!(
+        "{seen} connections after {at:?}, all served after {:?}",
+        wait::now() - started
+    );
+    // Besides the rate: what may come at once, a check, and the look itself.
+    let most = at.as_millis() * 20 / 1000 + 8;
+    assert!(seen > 10 && u128::from(seen) <= most, "{seen} after {at:?}");
+}
+
+#[test]
+fn a_drained_server_finishes_its_transaction_and_gets_nothing_new() {
+    let Some(db) = database() else { return };
+    let process = front(&db, "", "", "");
+    let address = process.listener("shop").unwrap();
+    let (mut busy, mut idle) = (raw(address), raw(address));
+    assert_eq!(idle.value("SELECT n FROM t").unwrap(), "0");
+    busy.ok("BEGIN").unwrap();
+    busy.ok("UPDATE t SET n = 5 WHERE id = 1").unwrap();
+    ctl(&process, &["drain", "shop/db1"]).unwrap();
+    assert!(error(&idle.query("SELECT n FROM t").unwrap()).is_some());
+    busy.ok("UPDATE t SET n = n + 1 WHERE id = 1").unwrap();
+    busy.ok("COMMIT").unwrap();
+    assert_eq!(db.value("SELECT n FROM shop.t").unwrap(), "6");
+    assert!(error(&busy.query("SELECT n FROM t").unwrap()).is_some());
+    ctl(&process, &["enable", "shop/db1"]).unwrap();
+    assert_eq!(idle.value("SELECT n FROM t").unwrap(), "6");
+}
+
+#[test]
+fn a_stop_lets_a_transaction_finish_and_ends_idle_sessions() {
+    let Some(db) = database() else { return };
+    let mut process = front(&db, "drain_timeout = \"10s\"", "", "");
+    let address = process.listener("shop").unwrap();
+    let (mut busy, mut idle) = (raw(address), raw(address));
+    assert_eq!(idle.value("SELECT n FROM t").unwrap(), "0");
+    busy.ok("BEGIN").unwrap();
+    busy.ok("UPDATE t SET n = 5 WHERE id = 1").unwrap();
+    let stopped = wait::now();
+    process.signal(rustix::process::Signal::TERM).unwrap();
+    process.wait_for_log("draining").unwrap();
+    let last = idle.query("SELECT 1");
+    assert!(
+        last.as_ref().map_or(true, |parts| error(parts).is_some()),
+        "{last:?}"
+    );
+    assert_eq!(error(&busy.command(&[0x0e]).unwrap()), Some(1053));
+    busy.ok("UPDATE t SET n = n + 1 WHERE id = 1").unwrap();
+    busy.ok("COMMIT").unwrap();
+    assert!(process.wait(Deadline::seconds(5)).unwrap().success());
+    assert!(wait::now() - stopped < Duration::from_secs(6));
+    assert_eq!(db.value("SELECT n FROM shop.t").unwrap(), "6");
+}
