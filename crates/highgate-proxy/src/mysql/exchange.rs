@@ -241,7 +241,18 @@ impl Peers<'_> {
     }
 
     fn poll_receive(&mut self, cx: &mut Cx<'_>, space: &mut Space) -> Poll<Result<(), Stopped>> {
-        let read = self.server.transport.poll_read(cx, space.buffer.room());
+        let transport = &mut self.server.transport;
+        // No memory is held while the server works: many wait, few read. (TLS may hold plain bytes
+        // of its own, for which the socket does not become readable again.)
+        let waits = space.buffer.is_empty()
+            && !transport.is_tls()
+            && matches!(transport.poll_readable(cx), Poll::Pending);
+        let read = if waits {
+            space.buffer.rest();
+            Poll::Pending
+        } else {
+            transport.poll_read(cx, space.buffer.room())
+        };
         let count = match read {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(Stopped::ServerClosed)),
             Poll::Ready(Ok(count)) => count,
