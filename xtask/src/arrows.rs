@@ -16,9 +16,9 @@ pub fn check(root: &Path) -> Result<Findings> {
     for package in &packages {
         let name = text(package, "name");
         let Some(rules) = table.get(name).and_then(toml_edit::Item::as_table_like) else {
-            found.errors.push(format!(
-                "{name} is not in xtask/arrows.toml; a crate earns its door"
-            ));
+            found
+                .errors
+                .push(format!("{name} is not in xtask/arrows.toml; a crate earns its door"));
             continue;
         };
         for edge in package["dependencies"].as_array().into_iter().flatten() {
@@ -28,9 +28,7 @@ pub fn check(root: &Path) -> Result<Findings> {
     }
     for (name, _) in table.iter() {
         if !packages.iter().any(|package| text(package, "name") == name) {
-            found
-                .errors
-                .push(format!("xtask/arrows.toml names {name}, which is no crate"));
+            found.errors.push(format!("xtask/arrows.toml names {name}, which is no crate"));
         }
     }
     found.seen = format!("{} crates, {edges} arrows", packages.len());
@@ -43,11 +41,7 @@ fn packages(root: &Path) -> Result<Vec<Value>> {
         .current_dir(root)
         .output()
         .context("cargo metadata")?;
-    ensure!(
-        done.status.success(),
-        "{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let metadata: Value = serde_json::from_slice(&done.stdout)?;
     Ok(metadata["packages"].as_array().cloned().unwrap_or_default())
 }
@@ -76,18 +70,13 @@ mod tests {
 
     fn judge(edge: &serde_json::Value) -> Option<String> {
         let rules: toml_edit::DocumentMut =
-            "imports = [\"a\"]\ndev = [\"highgate-testkit\"]\nnever = [\"tokio\"]"
-                .parse()
-                .unwrap();
+            "imports = [\"a\"]\ndev = [\"highgate-testkit\"]\nnever = [\"tokio\"]".parse().unwrap();
         wrong("x", rules.as_table(), edge)
     }
 
     #[test]
     fn an_arrow_outside_of_the_table_is_found() {
-        assert_eq!(
-            judge(&json!({"name": "a", "path": "p", "kind": null})),
-            None
-        );
+        assert_eq!(judge(&json!({"name": "a", "path": "p", "kind": null})), None);
         assert!(judge(&json!({"name": "b", "path": "p", "kind": null})).is_some());
         assert!(judge(&json!({"name": "b", "path": "p", "kind": "dev"})).is_some());
         assert!(judge(&json!({"name": "b", "path": "p", "kind": "build"})).is_some());

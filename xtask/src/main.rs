@@ -17,26 +17,10 @@ type Check = fn(&Path) -> Result<Findings>;
 
 /// Name, what it looks at, and the check itself.
 const CHECKS: [(&str, &str, Check); 4] = [
-    (
-        "check-arrows",
-        "imports between crates against xtask/arrows.toml",
-        arrows::check,
-    ),
-    (
-        "check-size",
-        "no file past 800 lines but the tables of xtask/size.toml",
-        size::check,
-    ),
-    (
-        "check-spec",
-        "SPECIFICATION.md against the tests and benches it names",
-        spec::check,
-    ),
-    (
-        "check-words",
-        "no identifier with a word of xtask/words.toml",
-        words::check,
-    ),
+    ("check-arrows", "imports between crates against xtask/arrows.toml", arrows::check),
+    ("check-size", "no file past 800 lines but the tables of xtask/size.toml", size::check),
+    ("check-spec", "SPECIFICATION.md against the tests and benches it names", spec::check),
+    ("check-words", "no identifier with a word of xtask/words.toml", words::check),
 ];
 
 /// What a check found.
@@ -65,11 +49,7 @@ fn main() -> Result<ExitCode> {
             is_well &= report(known, &check(&root)?);
         }
     }
-    Ok(if is_well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn report(name: &str, found: &Findings) -> bool {

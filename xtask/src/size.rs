@@ -20,23 +20,16 @@ pub fn check(root: &Path) -> Result<Findings> {
         let lines = file.text.lines().count();
         let is_table = tables.contains(&file.path);
         if lines > LIMIT && !is_table {
-            found.errors.push(format!(
-                "{} has {lines} lines, more than {LIMIT}",
-                file.path
-            ));
+            found.errors.push(format!("{} has {lines} lines, more than {LIMIT}", file.path));
         } else if lines > LOOK && !is_table {
             long.push((lines, &file.path));
         } else if lines <= LIMIT && is_table {
-            found
-                .errors
-                .push(format!("{} needs no line in xtask/size.toml", file.path));
+            found.errors.push(format!("{} needs no line in xtask/size.toml", file.path));
         }
     }
     for table in &tables {
         if !sources.iter().any(|file| &file.path == table) {
-            found
-                .errors
-                .push(format!("xtask/size.toml names {table}, which is gone"));
+            found.errors.push(format!("xtask/size.toml names {table}, which is gone"));
         }
     }
     if let Some((lines, longest)) = long.iter().max() {

@@ -53,9 +53,7 @@ pub fn table(root: &Path, name: &str) -> Result<toml_edit::DocumentMut> {
 pub fn list(table: &dyn toml_edit::TableLike, key: &str) -> Vec<String> {
     let items = table.get(key).and_then(toml_edit::Item::as_array);
     let items = items.into_iter().flatten();
-    items
-        .filter_map(|item| item.as_str().map(str::to_owned))
-        .collect()
+    items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 /// The code of a Rust text with comments, strings and characters blanked; lines stay where they are.
@@ -90,11 +88,7 @@ fn literal(rest: &str, before: Option<char>) -> Option<usize> {
         if rest[1 + hashes..].starts_with('"') {
             let end = format!("\"{}", "#".repeat(hashes));
             let start = 2 + hashes;
-            return Some(
-                rest[start..]
-                    .find(&end)
-                    .map_or(rest.len(), |at| start + at + end.len()),
-            );
+            return Some(rest[start..].find(&end).map_or(rest.len(), |at| start + at + end.len()));
         }
     }
     if rest.starts_with('"') {

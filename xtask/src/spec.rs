@@ -17,15 +17,11 @@ pub fn check(root: &Path) -> Result<Findings> {
     let path = root.join("SPECIFICATION.md");
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let sources = source::all(root)?;
-    let functions: BTreeSet<_> = sources
-        .iter()
-        .flat_map(|file| functions(&file.text))
-        .collect();
+    let functions: BTreeSet<_> = sources.iter().flat_map(|file| functions(&file.text)).collect();
     let is_bench = |name: &str| {
         let quoted = format!("\"{name}\"");
-        let mut bench = sources
-            .iter()
-            .filter(|file| file.path.starts_with("crates/highgate-bench/"));
+        let mut bench =
+            sources.iter().filter(|file| file.path.starts_with("crates/highgate-bench/"));
         bench.any(|file| file.text.contains(&quoted))
     };
     let mut found = Findings::default();
@@ -39,9 +35,7 @@ pub fn check(root: &Path) -> Result<Findings> {
         if held_by.contains(UNPROVEN) {
             unproven += 1;
         } else if names.is_empty() {
-            found.errors.push(format!(
-                "{id} names no test or bench, and does not say {UNPROVEN}"
-            ));
+            found.errors.push(format!("{id} names no test or bench, and does not say {UNPROVEN}"));
         }
         for name in names {
             let is_there = match name.strip_prefix("bench ") {
@@ -49,21 +43,13 @@ pub fn check(root: &Path) -> Result<Findings> {
                 None => functions.contains(name),
             };
             if !is_there {
-                found
-                    .errors
-                    .push(format!("{id} is held by `{name}`, which does not exist"));
+                found.errors.push(format!("{id} is held by `{name}`, which does not exist"));
             }
         }
     }
-    for file in sources
-        .iter()
-        .filter(|file| !file.path.starts_with("xtask/"))
-    {
+    for file in sources.iter().filter(|file| !file.path.starts_with("xtask/")) {
         for id in mentioned(&file.text).filter(|id| !lines.contains_key(id)) {
-            found.errors.push(format!(
-                "{} mentions {id}, which is not in the document",
-                file.path
-            ));
+            found.errors.push(format!("{} mentions {id}, which is not in the document", file.path));
         }
     }
     found.seen = format!("{} promises, {unproven} of them unproven", lines.len());
@@ -72,11 +58,7 @@ pub fn check(root: &Path) -> Result<Findings> {
 
 /// Id and last column of a table line that starts with an id.
 fn entry(line: &str) -> Option<(&str, &str)> {
-    let mut columns = line
-        .strip_prefix("| S-")?
-        .trim_end()
-        .trim_end_matches('|')
-        .split(" | ");
+    let mut columns = line.strip_prefix("| S-")?.trim_end().trim_end_matches('|').split(" | ");
     let number = columns.next()?.trim();
     let id = line.get(2..4 + number.len())?;
     Some((id, columns.last()?.trim()))
@@ -93,10 +75,7 @@ fn functions(text: &str) -> impl Iterator<Item = &str> {
 fn mentioned(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices("S-").filter_map(|(at, _)| {
         let is_start = !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-');
-        let digits = text[at + 2..]
-            .bytes()
-            .take_while(u8::is_ascii_digit)
-            .count();
+        let digits = text[at + 2..].bytes().take_while(u8::is_ascii_digit).count();
         (is_start && digits == 2).then(|| &text[at..at + 4])
     })
 }

@@ -1,7 +1,6 @@
 //! Serves the page over made-up tables, to look at it: `cargo run --example preview [port] [calm]`.
 //! The SQL port is the next one, for user and password `admin`.
 
-
 use std::{net::SocketAddr, sync::Arc};
 
 use highgate_admin::{Tables, Users, sql, web};
@@ -38,37 +37,17 @@ impl Table for Made {
 }
 
 const fn text(name: &'static str) -> Column {
-    Column {
-        name,
-        kind: Kind::Text,
-        metric: Metric::None,
-        doc: "Says it.",
-    }
+    Column { name, kind: Kind::Text, metric: Metric::None, doc: "Says it." }
 }
 
 const fn number(name: &'static str) -> Column {
-    Column {
-        name,
-        kind: Kind::Integer,
-        metric: Metric::Gauge,
-        doc: "Counts it.",
-    }
+    Column { name, kind: Kind::Integer, metric: Metric::Gauge, doc: "Counts it." }
 }
 
-const LISTENERS: &[Column] = &[
-    text("name"),
-    text("mode"),
-    text("address"),
-    text("backend"),
-    number("clients"),
-];
-const BACKENDS: &[Column] = &[
-    text("name"),
-    text("topology"),
-    text("primary"),
-    text("writes"),
-    text("reason"),
-];
+const LISTENERS: &[Column] =
+    &[text("name"), text("mode"), text("address"), text("backend"), number("clients")];
+const BACKENDS: &[Column] =
+    &[text("name"), text("topology"), text("primary"), text("writes"), text("reason")];
 const SERVERS: &[Column] = &[
     text("backend"),
     text("name"),
@@ -109,12 +88,8 @@ const EVENTS: &[Column] = &[
     number("session"),
     text("text"),
 ];
-const NODE: &[Column] = &[
-    text("name"),
-    text("version"),
-    number("uptime"),
-    number("config_version"),
-];
+const NODE: &[Column] =
+    &[text("name"), text("version"), number("uptime"), number("config_version")];
 const DRAIN: &[Action] = &[Action {
     name: "drain",
     arguments: &["backend", "server"],
@@ -150,26 +125,8 @@ fn servers(now: u64) -> Vec<Row> {
         ]
     };
     vec![
-        row(
-            "orders",
-            "db1",
-            "10.0.0.11:3306",
-            "primary",
-            "up",
-            "",
-            None,
-            1240,
-        ),
-        row(
-            "orders",
-            "db2",
-            "10.0.0.12:3306",
-            "replica",
-            "up",
-            "",
-            Some(12),
-            6210,
-        ),
+        row("orders", "db1", "10.0.0.11:3306", "primary", "up", "", None, 1240),
+        row("orders", "db2", "10.0.0.12:3306", "replica", "up", "", Some(12), 6210),
         row(
             "orders",
             "db3",
@@ -190,16 +147,7 @@ fn servers(now: u64) -> Vec<Row> {
             Some(8),
             3,
         ),
-        row(
-            "reports",
-            "wide-1",
-            "[2001:db8::17]:9030",
-            "follower",
-            "up",
-            "",
-            None,
-            80,
-        ),
+        row("reports", "wide-1", "[2001:db8::17]:9030", "follower", "up", "", None, 80),
     ]
 }
 
@@ -245,13 +193,7 @@ fn events(now: u64) -> Vec<Row> {
             "db2",
             "lag 3,210 ms is above max_lag 3 s; no reads for it until below 2 s",
         ),
-        (
-            "info",
-            "lag",
-            "orders",
-            "db2",
-            "lag 12 ms: takes reads again, slowly for 30 s",
-        ),
+        ("info", "lag", "orders", "db2", "lag 12 ms: takes reads again, slowly for 30 s"),
         (
             "error",
             "down",
@@ -259,13 +201,7 @@ fn events(now: u64) -> Vec<Row> {
             "db3",
             "no answer to a ping within 1 s, three times; its 14 sessions continue on db2",
         ),
-        (
-            "info",
-            "override",
-            "orders",
-            "db4",
-            "drain by root: disk replacement",
-        ),
+        ("info", "override", "orders", "db4", "drain by root: disk replacement"),
     ]
     .into_iter()
     .enumerate()
@@ -286,22 +222,12 @@ fn events(now: u64) -> Vec<Row> {
 
 fn tables(is_calm: bool) -> Tables {
     let made = |name, columns, actions, rows| {
-        Arc::new(Made {
-            name,
-            columns,
-            actions,
-            rows,
-        }) as Arc<dyn Table>
+        Arc::new(Made { name, columns, actions, rows }) as Arc<dyn Table>
     };
     let few: fn(u64) -> Vec<Row> = |now| servers(now).into_iter().take(2).collect();
     Tables::new(vec![
         made("node", NODE, &[], |_| {
-            vec![vec![
-                "alpha".into(),
-                "0.1.0".into(),
-                93_412_i64.into(),
-                7_i64.into(),
-            ]]
+            vec![vec!["alpha".into(), "0.1.0".into(), 93_412_i64.into(), 7_i64.into()]]
         }),
         made("listeners", LISTENERS, &[], |_| {
             vec![
@@ -337,37 +263,18 @@ fn tables(is_calm: bool) -> Tables {
                     "ok".into(),
                     Value::Null,
                 ],
-                vec![
-                    "reports".into(),
-                    "starrocks".into(),
-                    Value::Null,
-                    "ok".into(),
-                    Value::Null,
-                ],
+                vec!["reports".into(), "starrocks".into(), Value::Null, "ok".into(), Value::Null],
             ]
         }),
-        made(
-            "servers",
-            SERVERS,
-            DRAIN,
-            if is_calm { few } else { servers },
-        ),
-        made(
-            "sessions",
-            SESSIONS,
-            &[],
-            if is_calm { |_| Vec::new() } else { sessions },
-        ),
+        made("servers", SERVERS, DRAIN, if is_calm { few } else { servers }),
+        made("sessions", SESSIONS, &[], if is_calm { |_| Vec::new() } else { sessions }),
         made("events", EVENTS, &[], events),
     ])
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
-    let port = arguments
-        .get(1)
-        .and_then(|port| port.parse().ok())
-        .unwrap_or(6080);
+    let port = arguments.get(1).and_then(|port| port.parse().ok()).unwrap_or(6080);
     let site = web::Site {
         tables: tables(arguments.iter().any(|argument| argument == "calm")),
         users: Users::fixed(Default::default()),

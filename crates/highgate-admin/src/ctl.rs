@@ -45,10 +45,7 @@ pub enum CtlError {
 /// # Errors
 /// `Connect` and `Exchange` where nobody answers, `Refused` with the process's own words.
 pub fn get(socket: &Path, path: &str) -> Result<String, CtlError> {
-    exchange(
-        socket,
-        &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"),
-    )
+    exchange(socket, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
 }
 
 /// Carries out an action of a table, and returns what was done.
@@ -71,11 +68,7 @@ pub fn act(
     );
     let answer = exchange(socket, &request)?;
     let done = serde_json::from_str::<serde_json::Value>(&answer).unwrap_or_default();
-    Ok(done
-        .get("done")
-        .and_then(|done| done.as_str())
-        .unwrap_or(&answer)
-        .to_owned())
+    Ok(done.get("done").and_then(|done| done.as_str()).unwrap_or(&answer).to_owned())
 }
 
 /// Escapes a text for a place in a path or a query, as in `?filter=`.
@@ -94,25 +87,14 @@ pub fn escape(text: &str) -> String {
 
 fn exchange(socket: &Path, request: &str) -> Result<String, CtlError> {
     let path = socket.display().to_string();
-    let mut stream = UnixStream::connect(socket).map_err(|cause| CtlError::Connect {
-        path: path.clone(),
-        cause,
-    })?;
-    let answer = converse(&mut stream, request).map_err(|cause| CtlError::Exchange {
-        path: path.clone(),
-        cause,
-    })?;
-    let not_http = || CtlError::Exchange {
-        path,
-        cause: io::ErrorKind::InvalidData.into(),
-    };
+    let mut stream = UnixStream::connect(socket)
+        .map_err(|cause| CtlError::Connect { path: path.clone(), cause })?;
+    let answer = converse(&mut stream, request)
+        .map_err(|cause| CtlError::Exchange { path: path.clone(), cause })?;
+    let not_http = || CtlError::Exchange { path, cause: io::ErrorKind::InvalidData.into() };
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(not_http)?;
     let status = head.split(' ').nth(1).unwrap_or_default();
-    if status.starts_with('2') {
-        Ok(body.to_owned())
-    } else {
-        Err(refusal(status, body))
-    }
+    if status.starts_with('2') { Ok(body.to_owned()) } else { Err(refusal(status, body)) }
 }
 
 fn converse(stream: &mut UnixStream, request: &str) -> io::Result<String> {

@@ -30,30 +30,19 @@ impl Table for Fake {
         self.rows.clone()
     }
     fn actions(&self) -> &'static [Action] {
-        &[Action {
-            name: "drain",
-            arguments: &["server"],
-            doc: "Takes it out of service.",
-        }]
+        &[Action { name: "drain", arguments: &["server"], doc: "Takes it out of service." }]
     }
     fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
         if arguments == ["nobody"] {
             return Err("there is no server 'nobody'".into());
         }
-        self.acted
-            .lock()
-            .push(format!("{action} {}", arguments.join(" ")));
+        self.acted.lock().push(format!("{action} {}", arguments.join(" ")));
         Ok(format!("draining {}", arguments.join(" ")))
     }
 }
 
 const fn column(name: &'static str, kind: Kind, metric: Metric) -> Column {
-    Column {
-        name,
-        kind,
-        metric,
-        doc: "What it says.",
-    }
+    Column { name, kind, metric, doc: "What it says." }
 }
 
 /// Three servers.
@@ -65,12 +54,7 @@ pub(crate) fn servers() -> Arc<Fake> {
         column("commands", Kind::Integer, Metric::Counter),
     ];
     let rows = vec![
-        vec![
-            "db1".into(),
-            "primary".into(),
-            None::<f64>.into(),
-            10_i64.into(),
-        ],
+        vec!["db1".into(), "primary".into(), None::<f64>.into(), 10_i64.into()],
         vec!["db2".into(), "replica".into(), 1.5.into(), 20_i64.into()],
         vec!["db3".into(), "replica".into(), 0.0.into(), 30_i64.into()],
     ];
@@ -90,13 +74,7 @@ pub(crate) fn sessions(count: i64) -> Arc<Fake> {
 
 fn fake(name: &'static str, columns: &'static [Column], rows: Vec<Row>) -> Arc<Fake> {
     let (fetched, acted) = (Mutex::new(0), Mutex::new(Vec::new()));
-    Arc::new(Fake {
-        name,
-        columns,
-        rows,
-        fetched,
-        acted,
-    })
+    Arc::new(Fake { name, columns, rows, fetched, acted })
 }
 
 /// Three servers and as many sessions as wanted.

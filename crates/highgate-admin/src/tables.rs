@@ -18,8 +18,7 @@ impl Tables {
     /// The table of this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Arc<dyn Table>> {
-        self.iter()
-            .find(|table| table.name().eq_ignore_ascii_case(name))
+        self.iter().find(|table| table.name().eq_ignore_ascii_case(name))
     }
 
     /// All tables, in listing order.
@@ -41,10 +40,7 @@ impl Tables {
         let Some(found) = self.find(table) else {
             return Err(self.no_such_table(table));
         };
-        let declared = found
-            .actions()
-            .iter()
-            .find(|a| a.name.eq_ignore_ascii_case(action));
+        let declared = found.actions().iter().find(|a| a.name.eq_ignore_ascii_case(action));
         let Some(declared) = declared else {
             return Err(no_such_action(&**found, action));
         };
@@ -73,9 +69,7 @@ impl Tables {
 
 impl std::fmt::Debug for Tables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list()
-            .entries(self.iter().map(|table| table.name()))
-            .finish()
+        f.debug_list().entries(self.iter().map(|table| table.name())).finish()
     }
 }
 
@@ -93,11 +87,7 @@ fn no_such_action(table: &dyn Table, action: &str) -> String {
     if names.is_empty() {
         return format!("table '{}' has no actions", table.name());
     }
-    format!(
-        "table '{}' has no action '{action}'; it has {}",
-        table.name(),
-        names.join(", ")
-    )
+    format!("table '{}' has no action '{action}'; it has {}", table.name(), names.join(", "))
 }
 
 /// The closest of `names`, if it is close enough to be a slip of the fingers.
@@ -117,9 +107,7 @@ fn distance(left: &[u8], right: &[u8]) -> usize {
         let mut diagonal = above_left;
         let mut beside = above_left + 1;
         for (b, cell) in right.iter().zip(row.iter_mut().skip(1)) {
-            let here = (diagonal + usize::from(a != b))
-                .min(beside + 1)
-                .min(*cell + 1);
+            let here = (diagonal + usize::from(a != b)).min(beside + 1).min(*cell + 1);
             diagonal = *cell;
             *cell = here;
             beside = here;

@@ -33,10 +33,7 @@ impl Users {
     #[must_use]
     pub fn account(&self, name: &str) -> Option<Account> {
         let stored = self.stored(name)?;
-        Some(Account {
-            passwords: vec![stored],
-            ..Account::default()
-        })
+        Some(Account { passwords: vec![stored], ..Account::default() })
     }
 
     /// Whether this is the account's password. Takes milliseconds where a slow hash is stored.

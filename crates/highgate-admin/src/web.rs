@@ -54,21 +54,14 @@ impl Door {
     /// The door of a TCP listener on this address.
     #[must_use]
     pub fn of(address: std::net::IpAddr) -> Self {
-        if address.to_canonical().is_loopback() {
-            Self::Loopback
-        } else {
-            Self::Network
-        }
+        if address.to_canonical().is_loopback() { Self::Loopback } else { Self::Network }
     }
 }
 
 /// All routes, behind the door's checks.
 pub fn router(site: &Site, door: Door) -> Router {
     let site = Arc::new(site.clone());
-    let guard = guard::Guard {
-        site: Arc::clone(&site),
-        door,
-    };
+    let guard = guard::Guard { site: Arc::clone(&site), door };
     Router::new()
         .route("/", get(page::page))
         .route("/page.css", get(page::style))
@@ -99,10 +92,7 @@ async fn render_metrics(State(site): State<Arc<Site>>) -> impl IntoResponse {
 }
 
 async fn nothing_here() -> impl IntoResponse {
-    (
-        StatusCode::NOT_FOUND,
-        "nothing here; try /, /api/v1/tables, /metrics or /health\n",
-    )
+    (StatusCode::NOT_FOUND, "nothing here; try /, /api/v1/tables, /metrics or /health\n")
 }
 
 #[cfg(test)]

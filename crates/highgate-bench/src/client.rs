@@ -82,8 +82,7 @@ impl Client {
         let mut buffer = vec![0; 16_384];
         while left > 0 {
             let part = left.min(buffer.len());
-            self.stream
-                .read_exact(buffer.get_mut(..part).context("part")?)?;
+            self.stream.read_exact(buffer.get_mut(..part).context("part")?)?;
             left -= part;
         }
         Ok(())

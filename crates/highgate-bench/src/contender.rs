@@ -26,26 +26,13 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let file = std::fs::File::create(log)?;
         let mut pinned = Command::new("taskset");
-        pinned
-            .arg("-c")
-            .arg(cpu.to_string())
-            .arg(command.get_program())
-            .args(command.get_args());
-        pinned
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file);
-        let child = pinned
-            .spawn()
-            .with_context(|| format!("starting {pinned:?}"))?;
+        pinned.arg("-c").arg(cpu.to_string()).arg(command.get_program()).args(command.get_args());
+        pinned.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        let child = pinned.spawn().with_context(|| format!("starting {pinned:?}"))?;
         let process = Self { child, addr };
         let end = now() + Duration::from_secs(10);
         while TcpStream::connect(addr).is_err() {
-            anyhow::ensure!(
-                now() < end,
-                "{pinned:?} doesn't listen; see {}",
-                log.display()
-            );
+            anyhow::ensure!(now() < end, "{pinned:?} doesn't listen; see {}", log.display());
             pause(Duration::from_millis(20));
         }
         Ok(process)
@@ -77,8 +64,7 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|text| text.split_whitespace().next()?.parse().ok())
-            .unwrap_or(0)
+        line.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(0)
     }
 }
 
@@ -97,7 +83,5 @@ pub(crate) fn free_addr() -> anyhow::Result<SocketAddr> {
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    folders
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }

@@ -65,10 +65,7 @@ pub(crate) enum Mode {
     /// Sends back what comes.
     Echo,
     /// MySQL; a replica of an address, as monitors see it, or a primary.
-    Mysql {
-        server_id: u32,
-        replica_of: Option<SocketAddr>,
-    },
+    Mysql { server_id: u32, replica_of: Option<SocketAddr> },
 }
 
 struct Server {
@@ -85,12 +82,7 @@ pub(crate) fn serve(listener: TcpListener, mode: Mode) -> anyhow::Result<()> {
     poll.add(&listener, 0)?;
     let replies = [Replies::new(false), Replies::new(true)];
     let greeting = wire::greeting().into();
-    let mut server = Server {
-        mode,
-        replies,
-        greeting,
-        scratch: vec![0; 65_536],
-    };
+    let mut server = Server { mode, replies, greeting, scratch: vec![0; 65_536] };
     let mut peers: BTreeMap<u64, Peer> = BTreeMap::new();
     let mut next = 1;
     let mut keys = Vec::new();
@@ -229,16 +221,10 @@ impl Server {
     /// Answers `SELECT @@a, @@global.b AS c …` from a small table, as monitors ask it.
     fn variables(&self, body: &[u8], new_eof: bool) -> Rc<[u8]> {
         let text = String::from_utf8_lossy(body).to_lowercase();
-        let list = text
-            .trim_start_matches("select")
-            .split(" from ")
-            .next()
-            .unwrap_or_default();
+        let list = text.trim_start_matches("select").split(" from ").next().unwrap_or_default();
         let items: Vec<&str> = list.split(',').map(str::trim).collect();
-        let names: Vec<&str> = items
-            .iter()
-            .map(|item| item.rsplit(' ').next().unwrap_or(item))
-            .collect();
+        let names: Vec<&str> =
+            items.iter().map(|item| item.rsplit(' ').next().unwrap_or(item)).collect();
         let values = items.iter().map(|item| self.variable(item)).collect();
         wire::result(&names, &[values], new_eof).into()
     }
@@ -246,10 +232,7 @@ impl Server {
     fn variable(&self, item: &str) -> String {
         let (is_read_only, id) = match self.mode {
             Mode::Echo => (false, 0),
-            Mode::Mysql {
-                server_id,
-                replica_of,
-            } => (replica_of.is_some(), server_id),
+            Mode::Mysql { server_id, replica_of } => (replica_of.is_some(), server_id),
         };
         let text = match item {
             _ if item.contains("read_only") => ["0", "1"][usize::from(is_read_only)],
@@ -287,28 +270,12 @@ impl Server {
         ];
         let row = |primary: SocketAddr| {
             let (host, port) = (primary.ip().to_string(), primary.port().to_string());
-            let texts = [
-                "",
-                &host,
-                &port,
-                "Yes",
-                "Yes",
-                "0",
-                "1",
-                "0",
-                "",
-                "0",
-                "",
-                "Slave_Pos",
-                "0-1-1",
-            ];
+            let texts =
+                ["", &host, &port, "Yes", "Yes", "0", "1", "0", "", "0", "", "Slave_Pos", "0-1-1"];
             texts.map(str::to_owned).to_vec()
         };
         let rows: Vec<_> = match self.mode {
-            Mode::Mysql {
-                replica_of: Some(primary),
-                ..
-            } => vec![row(primary)],
+            Mode::Mysql { replica_of: Some(primary), .. } => vec![row(primary)],
             _ => Vec::new(),
         };
         wire::result(&columns, &rows, new_eof).into()

@@ -278,11 +278,7 @@ impl Run<'_> {
         while let Some(&[a, b, c, sequence]) = input.get(at..).and_then(<[u8]>::first_chunk::<4>) {
             let length = u32::from_le_bytes([a, b, c, 0]) as usize;
             let rest = input.get(at + 4..)?;
-            let needed = if client.phase == Phase::Command {
-                length.min(9)
-            } else {
-                length
-            };
+            let needed = if client.phase == Phase::Command { length.min(9) } else { length };
             if rest.len() < needed {
                 break;
             }
@@ -317,21 +313,14 @@ impl Run<'_> {
         match client.phase {
             Phase::Connecting => return None,
             Phase::Greeting => {
-                let wanted = if self.load.new_eof {
-                    wire::DEPRECATE_EOF
-                } else {
-                    0
-                };
+                let wanted = if self.load.new_eof { wire::DEPRECATE_EOF } else { 0 };
                 client.new_eof = wanted & wire::offered(payload) != 0;
                 let login = wire::login(payload, "app", "app", wanted);
                 poll::write(&mut client.stream, &login)?;
                 client.phase = Phase::Login;
             }
             Phase::Login if head == 0xfe => {
-                poll::write(
-                    &mut client.stream,
-                    &wire::switch(payload, sequence + 1, "app"),
-                )?;
+                poll::write(&mut client.stream, &wire::switch(payload, sequence + 1, "app"))?;
             }
             Phase::Login if head != 0 => return None,
             Phase::Login if self.load.work == Work::Prepared => {
@@ -349,10 +338,9 @@ impl Run<'_> {
                 if client.packets == 0 && head != 0 {
                     return None;
                 }
-                if let (0, Some(&[a, b, c, d])) = (
-                    client.packets,
-                    payload.get(1..5).and_then(|id| id.first_chunk::<4>()),
-                ) {
+                if let (0, Some(&[a, b, c, d])) =
+                    (client.packets, payload.get(1..5).and_then(|id| id.first_chunk::<4>()))
+                {
                     client.statement = u32::from_le_bytes([a, b, c, d]);
                 }
                 client.packets += 1;
@@ -388,9 +376,7 @@ impl Run<'_> {
                 self.outcome.last_trouble = Some(end);
             }
             let micros = took.as_micros();
-            self.outcome
-                .micros
-                .saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
+            self.outcome.micros.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
         }
     }
 

@@ -80,15 +80,7 @@ enum Cli {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse() {
-        Cli::Run {
-            highgate,
-            quick,
-            only,
-            out,
-            profile,
-            strace_count,
-            old_eof,
-        } => {
+        Cli::Run { highgate, quick, only, out, profile, strace_count, old_eof } => {
             let table = run::run(&run::Plan {
                 highgate,
                 quick,
@@ -101,21 +93,10 @@ fn main() -> anyhow::Result<()> {
             std::io::stdout().write_all(table.as_bytes())?;
             Ok(())
         }
-        Cli::LeanServer {
-            listen,
-            mode,
-            server_id,
-            replica_of,
-        } => {
+        Cli::LeanServer { listen, mode, server_id, replica_of } => {
             let echo = mode == "echo";
-            let mode = if echo {
-                lean::Mode::Echo
-            } else {
-                lean::Mode::Mysql {
-                    server_id,
-                    replica_of,
-                }
-            };
+            let mode =
+                if echo { lean::Mode::Echo } else { lean::Mode::Mysql { server_id, replica_of } };
             lean::serve(TcpListener::bind(listen)?, mode)
         }
         Cli::Relay { listen, to } => relay::serve(TcpListener::bind(listen)?, to),

@@ -32,11 +32,7 @@ pub(crate) fn idle(place: &Place, kind: Idle, count: usize) -> anyhow::Result<Ve
         Idle::Tls => ("idle-tls", "mysql"),
     };
     let server = place.lean(mode, None, 1)?;
-    let mut shape = if kind == Idle::Tcp {
-        Shape::tcp()
-    } else {
-        Shape::mysql()
-    };
+    let mut shape = if kind == Idle::Tcp { Shape::tcp() } else { Shape::mysql() };
     if kind == Idle::Tls {
         shape.tls = Some(certificate(&place.folder)?);
     }
@@ -45,11 +41,7 @@ pub(crate) fn idle(place: &Place, kind: Idle, count: usize) -> anyhow::Result<Ve
         Idle::Tls => Vec::new(),
         _ => place.others(&shape, server.addr)?,
     };
-    all.extend(
-        place
-            .highgate(&shape, &[server.addr])?
-            .map(|process| ("highgate", process)),
-    );
+    all.extend(place.highgate(&shape, &[server.addr])?.map(|process| ("highgate", process)));
     let mut lines = Vec::new();
     for (name, process) in &all {
         let before = process.rss_kib();
@@ -62,10 +54,7 @@ pub(crate) fn idle(place: &Place, kind: Idle, count: usize) -> anyhow::Result<Ve
             contender: (*name).to_owned(),
             cells: vec![
                 ("connections", Cell::Number(count as f64, 0)),
-                (
-                    "KiB per idle connection",
-                    Cell::Number(grown as f64 / count as f64, 2),
-                ),
+                ("KiB per idle connection", Cell::Number(grown as f64 / count as f64, 2)),
                 ("RSS KiB before", Cell::Number(before as f64, 0)),
             ],
         });
@@ -117,11 +106,7 @@ pub(crate) fn stall(place: &Place) -> anyhow::Result<Vec<Line>> {
     let server = place.lean("mysql", None, 1)?;
     let shape = Shape::mysql();
     let mut all = place.others(&shape, server.addr)?;
-    all.extend(
-        place
-            .highgate(&shape, &[server.addr])?
-            .map(|process| ("highgate", process)),
-    );
+    all.extend(place.highgate(&shape, &[server.addr])?.map(|process| ("highgate", process)));
     let mut lines = Vec::new();
     for (name, process) in &all {
         let grown = stalled(process).with_context(|| name.to_string())?;
@@ -153,15 +138,7 @@ fn certificate(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
     let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     let mut command = Command::new("openssl");
     command
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ])
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
         .args(["-days", "2", "-subj", "/CN=bench", "-keyout"])
         .arg(&key)
         .arg("-out")

@@ -23,10 +23,7 @@ pub(crate) fn reader(place: &Place, rounds: usize) -> anyhow::Result<Vec<Line>> 
         let primary = place.lean("mysql", None, 1)?;
         let kept = place.lean("mysql", Some(primary.addr), 2)?;
         let mut killed = place.lean("mysql", Some(primary.addr), 3)?;
-        let shape = Shape {
-            interval: INTERVAL,
-            ..Shape::mysql()
-        };
+        let shape = Shape { interval: INTERVAL, ..Shape::mysql() };
         let servers = [primary.addr, kept.addr, killed.addr];
         let Some(proxy) = place.highgate(&shape, &servers)? else {
             return Ok(Vec::new());
@@ -61,15 +58,9 @@ pub(crate) fn reader(place: &Place, rounds: usize) -> anyhow::Result<Vec<Line>> 
         contender: "highgate-split".to_owned(),
         cells: vec![
             ("ms to the last error or wait", Cell::Number(middle, 1)),
-            (
-                "most ms",
-                Cell::Number(millis.last().copied().unwrap_or(0.0), 1),
-            ),
+            ("most ms", Cell::Number(millis.last().copied().unwrap_or(0.0), 1)),
             ("errors", Cell::Number(errors as f64, 0)),
-            (
-                "a wait is over ms",
-                Cell::Number(SLOW.as_secs_f64() * 1e3, 0),
-            ),
+            ("a wait is over ms", Cell::Number(SLOW.as_secs_f64() * 1e3, 0)),
             ("rounds", Cell::Number(rounds as f64, 0)),
         ],
     }])
@@ -86,11 +77,7 @@ pub(crate) fn promotion(place: &Place, rounds: usize) -> anyhow::Result<Vec<Line
              INSERT INTO bench.t VALUES (0, 0, 'x')",
         )?;
         cluster.wait_caught_up()?;
-        let shape = Shape {
-            interval: INTERVAL,
-            monitor: "monitor",
-            ..Shape::mysql()
-        };
+        let shape = Shape { interval: INTERVAL, monitor: "monitor", ..Shape::mysql() };
         let servers: Vec<_> = cluster.nodes().iter().map(MariaDb::addr).collect();
         let Some(proxy) = place.highgate(&shape, &servers)? else {
             return Ok(Vec::new());
@@ -120,14 +107,8 @@ pub(crate) fn promotion(place: &Place, rounds: usize) -> anyhow::Result<Vec<Line
                 "ms to the first write",
                 Cell::Number(millis.get(millis.len() / 2).copied().unwrap_or(0.0), 1),
             ),
-            (
-                "most ms",
-                Cell::Number(millis.last().copied().unwrap_or(0.0), 1),
-            ),
-            (
-                "check interval ms",
-                Cell::Number(INTERVAL.as_secs_f64() * 1e3, 0),
-            ),
+            ("most ms", Cell::Number(millis.last().copied().unwrap_or(0.0), 1)),
+            ("check interval ms", Cell::Number(INTERVAL.as_secs_f64() * 1e3, 0)),
             ("rounds", Cell::Number(rounds as f64, 0)),
         ],
     }])
@@ -143,10 +124,7 @@ fn promote(cluster: &ReplicationCluster) -> anyhow::Result<Instant> {
         let watcher = scope.spawn(|| {
             let end = now() + Duration::from_secs(20);
             while now() < end {
-                if new
-                    .value("SELECT @@read_only")
-                    .is_ok_and(|text| text == "0")
-                {
+                if new.value("SELECT @@read_only").is_ok_and(|text| text == "0") {
                     return Some(now());
                 }
                 pause(Duration::from_millis(1));

@@ -18,44 +18,22 @@ pub(crate) struct Poll {
 
 impl Poll {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
-            epoll: epoll::create(CreateFlags::CLOEXEC)?,
-            events: Vec::with_capacity(256),
-        })
+        Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(256) })
     }
 
     pub(crate) fn add(&self, fd: impl AsFd, key: u64) -> io::Result<()> {
-        Ok(epoll::add(
-            &self.epoll,
-            fd,
-            EventData::new_u64(key),
-            EventFlags::IN,
-        )?)
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(key), EventFlags::IN)?)
     }
 
     /// Watches for reading, or for writing instead.
     pub(crate) fn watch(&self, fd: impl AsFd, key: u64, writing: bool) -> io::Result<()> {
-        let flags = if writing {
-            EventFlags::OUT
-        } else {
-            EventFlags::IN
-        };
-        Ok(epoll::modify(
-            &self.epoll,
-            fd,
-            EventData::new_u64(key),
-            flags,
-        )?)
+        let flags = if writing { EventFlags::OUT } else { EventFlags::IN };
+        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(key), flags)?)
     }
 
     /// Watches for nothing but errors.
     pub(crate) fn mute(&self, fd: impl AsFd, key: u64) -> io::Result<()> {
-        Ok(epoll::modify(
-            &self.epoll,
-            fd,
-            EventData::new_u64(key),
-            EventFlags::empty(),
-        )?)
+        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(key), EventFlags::empty())?)
     }
 
     /// The keys that are ready; waits for at most `within`.
@@ -66,11 +44,7 @@ impl Poll {
             tv_sec: i64::try_from(within.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(within.subsec_nanos()),
         };
-        match epoll::wait(
-            &self.epoll,
-            spare_capacity(&mut self.events),
-            Some(&timeout),
-        ) {
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -87,10 +61,7 @@ pub(crate) fn now() -> Instant {
 }
 
 /// Waits without any work; for processes that get ready.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a foreign process announces nothing to wait on"
-)]
+#[expect(clippy::disallowed_methods, reason = "a foreign process announces nothing to wait on")]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }

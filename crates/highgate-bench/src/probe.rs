@@ -41,13 +41,8 @@ impl Probe {
             Kind::Strace => command.args(["-c", "-f"]),
         };
         command.arg("-o").arg(&file).arg("-p").arg(pid.to_string());
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let child = command
-            .spawn()
-            .with_context(|| format!("starting {program}"))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().with_context(|| format!("starting {program}"))?;
         pause(Duration::from_millis(400));
         Ok(Self { child, file, kind })
     }
@@ -80,9 +75,7 @@ impl Probe {
         command.args(["--sort", "dso,symbol", "-i"]).arg(&self.file);
         let output = command.stderr(Stdio::null()).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let lines = text
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
         Ok(lines.take(60).fold(String::new(), |mut out, line| {
             let _ = writeln!(out, "{}", line.trim_end());
             out
@@ -107,10 +100,7 @@ fn per_operation(text: &str, operations: u64) -> String {
             } else {
                 ""
             };
-            let _ = writeln!(
-                out,
-                "{name:<20} {each:>9.3} per operation {errors:>9} errors"
-            );
+            let _ = writeln!(out, "{name:<20} {each:>9.3} per operation {errors:>9} errors");
         }
     }
     let _ = writeln!(out, "{operations} operations");

@@ -32,20 +32,8 @@ pub(crate) fn serve(listener: TcpListener, to: SocketAddr) -> anyhow::Result<()>
                     };
                     poll.add(&stream, next)?;
                     poll.add(&server, next + 1)?;
-                    halves.insert(
-                        next,
-                        Half {
-                            stream,
-                            pending: Vec::new(),
-                        },
-                    );
-                    halves.insert(
-                        next + 1,
-                        Half {
-                            stream: server,
-                            pending: Vec::new(),
-                        },
-                    );
+                    halves.insert(next, Half { stream, pending: Vec::new() });
+                    halves.insert(next + 1, Half { stream: server, pending: Vec::new() });
                     next += 2;
                 }
             } else if turn(&poll, &mut halves, key, &mut scratch).is_none() {
@@ -65,8 +53,7 @@ fn turn(poll: &Poll, halves: &mut BTreeMap<u64, Half>, key: u64, scratch: &mut [
         half.pending.drain(..sent);
         if half.pending.is_empty() {
             poll.watch(&half.stream, key, false).ok()?;
-            poll.watch(&halves.get(&(key ^ 1))?.stream, key ^ 1, false)
-                .ok()?;
+            poll.watch(&halves.get(&(key ^ 1))?.stream, key ^ 1, false).ok()?;
         }
         return Some(());
     }

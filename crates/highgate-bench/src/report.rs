@@ -70,22 +70,12 @@ impl Report {
         for line in &self.lines {
             let own: Vec<&str> = line.cells.iter().map(|(name, _)| *name).collect();
             if own != columns {
-                let _ = write!(
-                    out,
-                    "\n| work | contender | {} |\n|---|---|",
-                    own.join(" | ")
-                );
+                let _ = write!(out, "\n| work | contender | {} |\n|---|---|", own.join(" | "));
                 let _ = writeln!(out, "{}", "---:|".repeat(own.len()));
                 columns = own;
             }
             let cells: Vec<String> = line.cells.iter().map(|(_, cell)| cell.shown()).collect();
-            let _ = writeln!(
-                out,
-                "| {} | {} | {} |",
-                line.work,
-                line.contender,
-                cells.join(" | ")
-            );
+            let _ = writeln!(out, "| {} | {} | {} |", line.work, line.contender, cells.join(" | "));
         }
         for note in &self.notes {
             let _ = write!(out, "\n- {note}");
@@ -126,10 +116,7 @@ pub(crate) fn machine() -> String {
         value.map_or_else(|| "?".to_owned(), |(_, value)| value.trim().to_owned())
     };
     let processor = file("/proc/cpuinfo");
-    let cores = processor
-        .lines()
-        .filter(|line| line.starts_with("processor"))
-        .count();
+    let cores = processor.lines().filter(|line| line.starts_with("processor")).count();
     format!(
         "{} × {cores}, {} memory, Linux {}",
         field(&processor, "model name"),

@@ -34,9 +34,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     fn wants(&self, work: &str) -> bool {
-        self.only
-            .as_deref()
-            .is_none_or(|only| work.starts_with(only))
+        self.only.as_deref().is_none_or(|only| work.starts_with(only))
     }
 }
 
@@ -48,66 +46,16 @@ struct Scenario {
 }
 
 const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "tcp-16",
-        work: Work::Tcp64,
-        connections: 16,
-        bytes: 0,
-    },
-    Scenario {
-        name: "tcp-256",
-        work: Work::Tcp64,
-        connections: 256,
-        bytes: 0,
-    },
-    Scenario {
-        name: "text-16",
-        work: Work::Text,
-        connections: 16,
-        bytes: 0,
-    },
-    Scenario {
-        name: "text-256",
-        work: Work::Text,
-        connections: 256,
-        bytes: 0,
-    },
-    Scenario {
-        name: "mixed-16",
-        work: Work::Mixed,
-        connections: 16,
-        bytes: 0,
-    },
-    Scenario {
-        name: "prepared-16",
-        work: Work::Prepared,
-        connections: 16,
-        bytes: 0,
-    },
-    Scenario {
-        name: "prepared-256",
-        work: Work::Prepared,
-        connections: 256,
-        bytes: 0,
-    },
-    Scenario {
-        name: "result-1m",
-        work: Work::Mib1,
-        connections: 4,
-        bytes: 1 << 20,
-    },
-    Scenario {
-        name: "result-16m",
-        work: Work::Mib16,
-        connections: 4,
-        bytes: 16 << 20,
-    },
-    Scenario {
-        name: "cycle",
-        work: Work::Cycle,
-        connections: 8,
-        bytes: 0,
-    },
+    Scenario { name: "tcp-16", work: Work::Tcp64, connections: 16, bytes: 0 },
+    Scenario { name: "tcp-256", work: Work::Tcp64, connections: 256, bytes: 0 },
+    Scenario { name: "text-16", work: Work::Text, connections: 16, bytes: 0 },
+    Scenario { name: "text-256", work: Work::Text, connections: 256, bytes: 0 },
+    Scenario { name: "mixed-16", work: Work::Mixed, connections: 16, bytes: 0 },
+    Scenario { name: "prepared-16", work: Work::Prepared, connections: 16, bytes: 0 },
+    Scenario { name: "prepared-256", work: Work::Prepared, connections: 256, bytes: 0 },
+    Scenario { name: "result-1m", work: Work::Mib1, connections: 4, bytes: 1 << 20 },
+    Scenario { name: "result-16m", work: Work::Mib16, connections: 4, bytes: 16 << 20 },
+    Scenario { name: "cycle", work: Work::Cycle, connections: 8, bytes: 0 },
 ];
 
 /// One contender's figures of one round.
@@ -125,23 +73,14 @@ struct Sample {
 /// Runs all scenarios asked for and returns the tables.
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<String> {
     let own = std::process::id().to_string();
-    let pinned = Command::new("taskset")
-        .args(["-cp", &LOAD_CPU.to_string(), &own])
-        .output();
+    let pinned = Command::new("taskset").args(["-cp", &LOAD_CPU.to_string(), &own]).output();
     pinned.context("taskset (package util-linux) pins processes")?;
     let folder = std::env::temp_dir().join(format!("highgate-bench-{own}"));
     std::fs::create_dir_all(&folder)?;
-    let place = Place {
-        highgate: plan.highgate.clone(),
-        folder,
-        me: std::env::current_exe()?,
-    };
+    let place = Place { highgate: plan.highgate.clone(), folder, me: std::env::current_exe()? };
     let descriptors = raise_descriptors();
     let mut report = Report::default();
-    for scenario in SCENARIOS
-        .iter()
-        .filter(|scenario| plan.wants(scenario.name))
-    {
+    for scenario in SCENARIOS.iter().filter(|scenario| plan.wants(scenario.name)) {
         let played = play(plan, scenario, &place);
         add(&mut report, scenario.name, played);
     }
@@ -165,10 +104,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<String> {
 fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
-    let wanted = Rlimit {
-        current: Some(most.min(1 << 20)),
-        maximum: limit.maximum,
-    };
+    let wanted = Rlimit { current: Some(most.min(1 << 20)), maximum: limit.maximum };
     let _ = setrlimit(Resource::Nofile, wanted);
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
@@ -191,11 +127,9 @@ fn special(
     let mut skipped = Vec::new();
     let few = format!("the limit of descriptors is {descriptors}, not {DESCRIPTORS}");
     let rounds = if plan.quick { 1 } else { 5 };
-    for (work, kind) in [
-        ("idle-tcp", Idle::Tcp),
-        ("idle-mysql", Idle::Mysql),
-        ("idle-tls", Idle::Tls),
-    ] {
+    for (work, kind) in
+        [("idle-tcp", Idle::Tcp), ("idle-mysql", Idle::Mysql), ("idle-tls", Idle::Tls)]
+    {
         if !plan.wants(work) {
             continue;
         }
@@ -232,10 +166,7 @@ fn special(
 /// 10,000 clients that share 40 server connections.
 fn many(plan: &Plan, place: &Place) -> anyhow::Result<Vec<Line>> {
     let server = place.lean("mysql", None, 1)?;
-    let shape = Shape {
-        server_limit: Some(40),
-        ..Shape::mysql()
-    };
+    let shape = Shape { server_limit: Some(40), ..Shape::mysql() };
     let Some(process) = place.highgate(&shape, &[server.addr])? else {
         return Ok(Vec::new());
     };
@@ -258,10 +189,7 @@ fn many(plan: &Plan, place: &Place) -> anyhow::Result<Vec<Line>> {
             ("p50 µs", Cell::Number(sample.p50 as f64, 0)),
             ("p99 µs", Cell::Number(sample.p99 as f64, 0)),
             ("p999 µs", Cell::Number(sample.p999 as f64, 0)),
-            (
-                "p99/p50",
-                Cell::Number(sample.p99 as f64 / sample.p50.max(1) as f64, 2),
-            ),
+            ("p99/p50", Cell::Number(sample.p99 as f64 / sample.p50.max(1) as f64, 2)),
             ("RSS KiB", Cell::Number(sample.rss_kib as f64, 0)),
             ("errors", Cell::Number(sample.errors as f64, 0)),
         ],
@@ -270,11 +198,7 @@ fn many(plan: &Plan, place: &Place) -> anyhow::Result<Vec<Line>> {
 
 fn play(plan: &Plan, scenario: &Scenario, place: &Place) -> anyhow::Result<Vec<Line>> {
     let is_mysql = scenario.work != Work::Tcp64;
-    let (mode, shape) = if is_mysql {
-        ("mysql", Shape::mysql())
-    } else {
-        ("echo", Shape::tcp())
-    };
+    let (mode, shape) = if is_mysql { ("mysql", Shape::mysql()) } else { ("echo", Shape::tcp()) };
     let first = place.lean(mode, None, 1)?;
     let mut proxies = place.others(&shape, first.addr)?;
     if let Some(own) = place.highgate(&shape, &[first.addr])? {
@@ -300,21 +224,15 @@ fn play(plan: &Plan, scenario: &Scenario, place: &Place) -> anyhow::Result<Vec<L
         for (name, process) in &proxies {
             take(name, process)?;
         }
-        let wide = samples
-            .keys()
-            .filter_map(|name| ratio(&samples, name))
-            .any(|(_, half)| half > 0.05);
+        let wide =
+            samples.keys().filter_map(|name| ratio(&samples, name)).any(|(_, half)| half > 0.05);
         if round + 1 >= fewest && !wide {
             break;
         }
     }
     look_inside(plan, scenario, place, &proxies)?;
-    let names = ["direct"]
-        .into_iter()
-        .chain(proxies.iter().map(|(name, _)| *name));
-    Ok(names
-        .filter_map(|name| line(scenario, name, &samples))
-        .collect())
+    let names = ["direct"].into_iter().chain(proxies.iter().map(|(name, _)| *name));
+    Ok(names.filter_map(|name| line(scenario, name, &samples)).collect())
 }
 
 fn stretch(plan: &Plan, scenario: &Scenario, process: &Process) -> Load {
@@ -335,13 +253,10 @@ fn look_inside(
     place: &Place,
     proxies: &[(&str, Process)],
 ) -> anyhow::Result<()> {
-    for (wanted, kind, suffix) in [
-        (&plan.profile, Kind::Perf, "profile"),
-        (&plan.strace_count, Kind::Strace, "strace"),
-    ] {
-        let found = proxies
-            .iter()
-            .find(|(name, _)| wanted.as_deref() == Some(*name));
+    for (wanted, kind, suffix) in
+        [(&plan.profile, Kind::Perf, "profile"), (&plan.strace_count, Kind::Strace, "strace")]
+    {
+        let found = proxies.iter().find(|(name, _)| wanted.as_deref() == Some(*name));
         let Some((name, process)) = found else {
             continue;
         };
@@ -368,12 +283,8 @@ fn look_inside(
 
 fn sample(load: &Load, process: &Process) -> anyhow::Result<Sample> {
     let mut marks = Vec::new();
-    let outcome = drive(load, |_| {
-        marks.push((process.cpu_nanos(), process.rss_kib()))
-    })?;
-    let (Some(start), Some(end)) = (marks.first(), marks.last()) else {
-        anyhow::bail!("no marks")
-    };
+    let outcome = drive(load, |_| marks.push((process.cpu_nanos(), process.rss_kib())))?;
+    let (Some(start), Some(end)) = (marks.first(), marks.last()) else { anyhow::bail!("no marks") };
     let count = outcome.operations.max(1) as f64;
     Ok(Sample {
         cpu_micros: end.0.saturating_sub(start.0) as f64 / 1000.0 / count,
@@ -393,9 +304,7 @@ fn ratio(samples: &BTreeMap<&str, Vec<Sample>>, name: &str) -> Option<(f64, f64)
         return None;
     }
     let pairs = samples.get(name)?.iter().zip(base);
-    let mut ratios: Vec<f64> = pairs
-        .map(|(own, base)| own.cpu_micros / base.cpu_micros)
-        .collect();
+    let mut ratios: Vec<f64> = pairs.map(|(own, base)| own.cpu_micros / base.cpu_micros).collect();
     ratios.sort_by(f64::total_cmp);
     let count = ratios.len() as f64;
     let reach = 0.98 * count.sqrt();

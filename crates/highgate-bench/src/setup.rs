@@ -44,10 +44,7 @@ impl Shape {
     }
 
     pub(crate) fn mysql() -> Self {
-        Self {
-            mysql: true,
-            ..Self::tcp()
-        }
+        Self { mysql: true, ..Self::tcp() }
     }
 }
 
@@ -86,10 +83,7 @@ impl Place {
     ) -> anyhow::Result<Vec<(&'static str, Process)>> {
         let mut out = vec![("relay", self.relay(server)?)];
         for (name, start) in [
-            (
-                "haproxy",
-                Self::haproxy as fn(&Self, SocketAddr, &Path) -> anyhow::Result<Process>,
-            ),
+            ("haproxy", Self::haproxy as fn(&Self, SocketAddr, &Path) -> anyhow::Result<Process>),
             ("nginx", Self::nginx),
         ] {
             if let Some(program) = which(name) {
@@ -254,10 +248,7 @@ fn highgate_config(listen: SocketAddr, servers: &[SocketAddr], shape: &Shape) ->
         );
     }
     for (index, server) in servers.iter().enumerate() {
-        let _ = write!(
-            out,
-            "\n[[backend.server]]\nname = \"db{index}\"\naddress = \"{server}\"\n"
-        );
+        let _ = write!(out, "\n[[backend.server]]\nname = \"db{index}\"\naddress = \"{server}\"\n");
         if let Some(limit) = shape.server_limit {
             let _ = writeln!(out, "max_connections = {limit}");
         }

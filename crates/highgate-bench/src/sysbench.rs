@@ -38,13 +38,9 @@ pub(crate) fn run(
     anyhow::ensure!(MariaDb::is_installed(), "MariaDB is not installed");
     which("sysbench").context("sysbench is not installed")?;
     let database = MariaDb::start_with(MariaDbOptions {
-        args: [
-            "--log-bin=binlog",
-            "--server-id=1",
-            "--innodb-buffer-pool-size=512M",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+        args: ["--log-bin=binlog", "--server-id=1", "--innodb-buffer-pool-size=512M"]
+            .map(str::to_owned)
+            .to_vec(),
         ..MariaDbOptions::default()
     })?;
     database.sql(
@@ -72,11 +68,7 @@ pub(crate) fn run(
                 take(name, Some(process), process.addr)?;
             }
         }
-        lines.extend(
-            samples
-                .iter()
-                .map(|(name, all)| line(work, name, all, &samples)),
-        );
+        lines.extend(samples.iter().map(|(name, all)| line(work, name, all, &samples)));
     }
     Ok(lines)
 }
@@ -101,25 +93,12 @@ fn one(
 
 fn sysbench(addr: SocketAddr, workload: &str, step: &str, seconds: u32) -> anyhow::Result<String> {
     let mut command = Command::new("sysbench");
-    command.args([
-        workload,
-        "--db-driver=mysql",
-        "--mysql-user=app",
-        "--mysql-password=app",
-    ]);
-    command.args([
-        "--mysql-db=sbtest",
-        "--tables=4",
-        "--table-size=10000",
-        "--percentile=99",
-    ]);
+    command.args([workload, "--db-driver=mysql", "--mysql-user=app", "--mysql-password=app"]);
+    command.args(["--mysql-db=sbtest", "--tables=4", "--table-size=10000", "--percentile=99"]);
     command.args(["--mysql-ignore-errors=1213,1205,1020"]);
     command.arg(format!("--mysql-host={}", addr.ip()));
     command.arg(format!("--mysql-port={}", addr.port()));
-    command.arg(format!(
-        "--threads={}",
-        if step == "run" { THREADS } else { "1" }
-    ));
+    command.arg(format!("--threads={}", if step == "run" { THREADS } else { "1" }));
     command.arg(format!("--time={seconds}")).arg(step);
     let output = command.output().context("starting sysbench")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -148,26 +127,16 @@ fn line(work: &str, name: &str, all: &[Sample], samples: &BTreeMap<&str, Vec<Sam
         Some(base) if name != "direct" => Cell::Number(cpu(all) / cpu(base), 3),
         _ => Cell::None,
     };
-    let shown = if name == "direct" {
-        Cell::None
-    } else {
-        Cell::Number(cpu(all), 1)
-    };
+    let shown = if name == "direct" { Cell::None } else { Cell::Number(cpu(all), 1) };
     Line {
         work: work.to_owned(),
         contender: name.to_owned(),
         cells: vec![
             ("CPU µs/transaction", shown),
             ("ratio to HAProxy", ratio),
-            (
-                "transactions/s",
-                Cell::Number(middle(all, |sample| sample.per_second), 0),
-            ),
+            ("transactions/s", Cell::Number(middle(all, |sample| sample.per_second), 0)),
             ("p99 ms", Cell::Number(middle(all, |sample| sample.p99), 2)),
-            (
-                "errors",
-                Cell::Number(middle(all, |sample| sample.errors), 0),
-            ),
+            ("errors", Cell::Number(middle(all, |sample| sample.errors), 0)),
             ("rounds", Cell::Number(all.len() as f64, 0)),
         ],
     }

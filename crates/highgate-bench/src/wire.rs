@@ -58,14 +58,7 @@ pub(crate) fn result(columns: &[&str], rows: &[Vec<String>], new_eof: bool) -> V
         row.iter().for_each(|cell| text(&mut payload, cell));
         put(&mut out, &payload);
     }
-    put(
-        &mut out,
-        if new_eof {
-            &[0xfe, 0, 0, 2, 0, 0, 0]
-        } else {
-            &[0xfe, 0, 0, 2, 0]
-        },
-    );
+    put(&mut out, if new_eof { &[0xfe, 0, 0, 2, 0, 0, 0] } else { &[0xfe, 0, 0, 2, 0] });
     out
 }
 
@@ -86,11 +79,7 @@ pub(crate) fn endless(new_eof: bool) -> [Vec<u8>; 3] {
     for step in 0..1024_u32 {
         packet(&mut rows, sequence.wrapping_add(step as u8), &row);
     }
-    let ending: &[u8] = if new_eof {
-        &[0xfe, 0, 0, 2, 0, 0, 0]
-    } else {
-        &[0xfe, 0, 0, 2, 0]
-    };
+    let ending: &[u8] = if new_eof { &[0xfe, 0, 0, 2, 0, 0, 0] } else { &[0xfe, 0, 0, 2, 0] };
     packet(&mut end, sequence, ending);
     [head, rows, end]
 }
@@ -208,10 +197,7 @@ pub(crate) fn switch(request: &[u8], sequence: u8, password: &str) -> Vec<u8> {
 }
 
 fn challenge(greeting: &[u8]) -> Vec<u8> {
-    let after = greeting
-        .iter()
-        .position(|&byte| byte == 0)
-        .map_or(0, |end| end + 5);
+    let after = greeting.iter().position(|&byte| byte == 0).map_or(0, |end| end + 5);
     let mut out = greeting.get(after..after + 8).unwrap_or_default().to_vec();
     out.extend_from_slice(greeting.get(after + 27..after + 39).unwrap_or_default());
     out
@@ -224,8 +210,6 @@ fn scramble(challenge: &[u8], password: &str) -> [u8; 20] {
     mix.update(challenge);
     mix.update(twice);
     let mut out: [u8; 20] = mix.finalize().into();
-    out.iter_mut()
-        .zip(once)
-        .for_each(|(byte, other)| *byte ^= other);
+    out.iter_mut().zip(once).for_each(|(byte, other)| *byte ^= other);
     out
 }

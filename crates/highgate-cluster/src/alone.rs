@@ -279,14 +279,7 @@ impl Alone {
         let applied = applied.map_err(|error| error.of_file(file_name))?;
         let (changes, conflicts) = (applied.changes.len(), applied.conflicts.len());
         let version = applied.version.0;
-        tracing::info!(
-            file = file_name,
-            who,
-            version,
-            changes,
-            conflicts,
-            "file applied"
-        );
+        tracing::info!(file = file_name, who, version, changes, conflicts, "file applied");
         Ok(applied)
     }
 
@@ -327,14 +320,11 @@ impl Alone {
             return Ok(done);
         }
         self.node.as_str().clone_into(&mut next.node);
-        let body = next
-            .body()
-            .map_err(|error| CommitError::Storage(error.to_string()))?;
-        disk.write(&disk.state, &body)
-            .map_err(|error| match error {
-                WriteError::NotWritten { .. } => CommitError::Storage(error.to_string()),
-                WriteError::Unknown { .. } => CommitError::Unknown,
-            })?;
+        let body = next.body().map_err(|error| CommitError::Storage(error.to_string()))?;
+        disk.write(&disk.state, &body).map_err(|error| match error {
+            WriteError::NotWritten { .. } => CommitError::Storage(error.to_string()),
+            WriteError::Unknown { .. } => CommitError::Unknown,
+        })?;
         self.publish(next);
         Ok(done)
     }

@@ -31,11 +31,7 @@ pub(crate) struct Disk {
 impl Disk {
     /// Creates the directory (0700) where it is missing; takes no lock.
     pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(OpenError::io(dir))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(OpenError::io(dir))?;
         Ok(Self {
             dir: dir.to_owned(),
             lock: None,
@@ -82,9 +78,7 @@ impl Disk {
         let holder = fs::read_to_string(path).ok();
         OpenError::InUse {
             dir: self.dir.clone(),
-            holder: holder
-                .map(|pid| pid.trim().to_owned())
-                .filter(|pid| !pid.is_empty()),
+            holder: holder.map(|pid| pid.trim().to_owned()).filter(|pid| !pid.is_empty()),
         }
     }
 

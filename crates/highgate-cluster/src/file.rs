@@ -39,10 +39,7 @@ pub(crate) enum WriteError {
 impl DurableFile {
     /// A file of `dir`; `kind` is the first word of its first line.
     pub(crate) fn new(dir: &Path, name: &str, kind: &'static str) -> Self {
-        Self {
-            path: dir.join(name),
-            kind,
-        }
+        Self { path: dir.join(name), kind }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -83,11 +80,7 @@ impl DurableFile {
         match found {
             Some(FORMAT) => {}
             Some(found) if found > FORMAT => {
-                return Err(OpenError::TooNew {
-                    file: self.path.clone(),
-                    found,
-                    known: FORMAT,
-                });
+                return Err(OpenError::TooNew { file: self.path.clone(), found, known: FORMAT });
             }
             _ => return Err(self.damaged("its first line names no known format")),
         }
@@ -102,10 +95,7 @@ impl DurableFile {
     }
 
     pub(crate) fn damaged(&self, what: &str) -> OpenError {
-        OpenError::Damaged {
-            file: self.path.clone(),
-            what: what.to_owned(),
-        }
+        OpenError::Damaged { file: self.path.clone(), what: what.to_owned() }
     }
 
     /// Replaces the body, durably.
@@ -114,10 +104,7 @@ impl DurableFile {
         self.prepare(&new, body).map_err(|cause| {
             // Half a file has no use. Where it can't be removed, the next write tries again.
             let _ = fs::remove_file(&new);
-            WriteError::NotWritten {
-                path: self.path.clone(),
-                cause,
-            }
+            WriteError::NotWritten { path: self.path.clone(), cause }
         })?;
         self.sync_dir().or_else(|cause| self.put_back(cause))
     }
@@ -125,11 +112,7 @@ impl DurableFile {
     /// All up to and including the rename; an error means that `FILE` is as it was.
     fn prepare(&self, new: &Path, body: &[u8]) -> io::Result<()> {
         remove_if_there(new)?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(new)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new)?;
         let (kind, length) = (self.kind, body.len());
         writeln!(file, "{kind} {FORMAT} {length} {}", checksum(body))?;
         file.write_all(body)?;
@@ -144,11 +127,8 @@ impl DurableFile {
     /// The rename is done but may not survive a crash: back to the version before, if possible.
     fn put_back(&self, cause: io::Error) -> Result<(), WriteError> {
         let old = before(&self.path);
-        let is_back = if old.exists() {
-            copy_name(&old, &self.path)
-        } else {
-            fs::remove_file(&self.path)
-        };
+        let is_back =
+            if old.exists() { copy_name(&old, &self.path) } else { fs::remove_file(&self.path) };
         let path = self.path.clone();
         Err(match is_back.and_then(|()| self.sync_dir()) {
             Ok(()) => WriteError::NotWritten { path, cause },
@@ -204,8 +184,5 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 fn checksum(body: &[u8]) -> String {
-    Sha256::digest(body)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -24,10 +24,7 @@ pub struct RecordsStore {
 impl RecordsStore {
     pub(crate) fn open(disk: &Arc<Mutex<Disk>>) -> Result<Self, OpenError> {
         let records = read(&disk.lock())?;
-        Ok(Self {
-            disk: Arc::clone(disk),
-            held: watch::Sender::new(Arc::new(records)),
-        })
+        Ok(Self { disk: Arc::clone(disk), held: watch::Sender::new(Arc::new(records)) })
     }
 
     /// Reads again: another process may have written before it let go.
@@ -93,8 +90,7 @@ impl RecordsStore {
         }
         let body =
             serde_json::to_vec_pretty(&next).map_err(|error| StoreError(error.to_string()))?;
-        disk.write(&disk.primaries, &body)
-            .map_err(|error| StoreError(error.to_string()))?;
+        disk.write(&disk.primaries, &body).map_err(|error| StoreError(error.to_string()))?;
         self.held.send_replace(Arc::new(next));
         Ok(())
     }

@@ -90,18 +90,8 @@ pub fn apply(config: &mut Config, change: &Change) -> Result<(), ChangeRefused> 
     let is_done = match change {
         Change::Backend(name, None) => shared.backends.remove(name).is_some(),
         Change::Backend(name, Some(backend)) => {
-            let servers = shared
-                .backends
-                .remove(name)
-                .map(|old| old.servers)
-                .unwrap_or_default();
-            shared.backends.insert(
-                name.clone(),
-                Backend {
-                    servers,
-                    ..without_servers(backend)
-                },
-            );
+            let servers = shared.backends.remove(name).map(|old| old.servers).unwrap_or_default();
+            shared.backends.insert(name.clone(), Backend { servers, ..without_servers(backend) });
             true
         }
         Change::Listener(name, value) => put(&mut shared.listeners, name, value.as_ref()),
@@ -109,20 +99,13 @@ pub fn apply(config: &mut Config, change: &Change) -> Result<(), ChangeRefused> 
         Change::Rule(id, value) => put(&mut shared.rules, id, value.as_ref()),
         Change::Server(backend, name, value) => {
             let Some(backend) = shared.backends.get_mut(backend) else {
-                return Err(ChangeRefused::NoBackend {
-                    place,
-                    backend: backend.clone(),
-                });
+                return Err(ChangeRefused::NoBackend { place, backend: backend.clone() });
             };
             put(&mut backend.servers, name, value.as_ref())
         }
         Change::User(name, value) => put(&mut shared.users, name, value.as_ref()),
     };
-    if is_done {
-        Ok(())
-    } else {
-        Err(ChangeRefused::NotThere { place })
-    }
+    if is_done { Ok(()) } else { Err(ChangeRefused::NotThere { place }) }
 }
 
 /// Applies changes together and looks whether the whole still fits.
@@ -140,10 +123,7 @@ pub fn apply_all(config: &Config, changes: &[Change]) -> Result<Config, ChangeRe
         .into_iter()
         .find(|fault| fault.severity == Severity::Error && !before.contains(fault));
     match fault {
-        Some(fault) => Err(ChangeRefused::DoesNotFit {
-            place: fault.place,
-            what: fault.what,
-        }),
+        Some(fault) => Err(ChangeRefused::DoesNotFit { place: fault.place, what: fault.what }),
         None => Ok(next),
     }
 }
@@ -195,18 +175,8 @@ type Map<K, V> = std::collections::BTreeMap<K, V>;
 
 /// A backend's own fields.
 pub(crate) fn without_servers(backend: &Backend) -> Backend {
-    let Backend {
-        servers: _,
-        monitor,
-        tls,
-        ..
-    } = backend;
-    Backend {
-        servers: Map::new(),
-        monitor: monitor.clone(),
-        tls: tls.clone(),
-        ..*backend
-    }
+    let Backend { servers: _, monitor, tls, .. } = backend;
+    Backend { servers: Map::new(), monitor: monitor.clone(), tls: tls.clone(), ..*backend }
 }
 
 /// Each key of either map with its values there.
@@ -215,8 +185,7 @@ pub(crate) fn pairs<'a, K: Ord, V>(
     new: &'a Map<K, V>,
 ) -> impl Iterator<Item = (&'a K, Option<&'a V>, Option<&'a V>)> {
     let keys: std::collections::BTreeSet<&K> = old.keys().chain(new.keys()).collect();
-    keys.into_iter()
-        .map(|key| (key, old.get(key), new.get(key)))
+    keys.into_iter().map(|key| (key, old.get(key), new.get(key)))
 }
 
 fn edits<'a, K: Ord + Clone, V: PartialEq + Clone>(
@@ -254,10 +223,9 @@ fn bad_name(change: &Change) -> Option<String> {
 fn out_of_range(change: &Change) -> Option<String> {
     match change {
         Change::Backend(_, Some(backend)) => BACKEND.out_of_range(backend),
-        Change::Listener(_, Some(listener)) => LISTENER.out_of_range(&ListenerDraft {
-            listener: listener.clone(),
-            binds: Vec::new(),
-        }),
+        Change::Listener(_, Some(listener)) => {
+            LISTENER.out_of_range(&ListenerDraft { listener: listener.clone(), binds: Vec::new() })
+        }
         Change::Node(_, Some(node)) => NODE.out_of_range(node),
         Change::Rule(_, Some(rule)) => RULE.out_of_range(rule),
         Change::Server(_, _, Some(server)) => SERVER.out_of_range(server),

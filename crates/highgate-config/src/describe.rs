@@ -16,10 +16,7 @@ pub fn describe(change: &Change, config: &Config) -> String {
         Change::Node(name, new) => node(config.node.get(name), new.as_ref()),
         Change::Rule(id, new) => rule(shared.rules.get(id), new.as_ref()),
         Change::Server(backend, name, new) => {
-            let old = shared
-                .backends
-                .get(backend)
-                .and_then(|backend| backend.servers.get(name));
+            let old = shared.backends.get(backend).and_then(|backend| backend.servers.get(name));
             server(old, new.as_ref())
         }
         Change::User(name, new) => user(shared.users.get(name), new.as_ref()),
@@ -36,10 +33,7 @@ fn backend(old: Option<&Backend>, new: Option<&Backend>) -> String {
 }
 
 fn listener(old: Option<&Listener>, new: Option<&Listener>) -> String {
-    let draft = |listener: &Listener| ListenerDraft {
-        listener: listener.clone(),
-        binds: vec![],
-    };
+    let draft = |listener: &Listener| ListenerDraft { listener: listener.clone(), binds: vec![] };
     fields(&LISTENER, old.map(draft).as_ref(), new.map(draft).as_ref())
 }
 
@@ -54,11 +48,7 @@ fn node(old: Option<&Node>, new: Option<&Node>) -> String {
         let shown = |binds: Option<&Vec<_>>| {
             Value::Addresses(binds.cloned().unwrap_or_default()).to_string()
         };
-        parts.push(format!(
-            "bind of listener {name} {} → {}",
-            shown(was),
-            shown(is)
-        ));
+        parts.push(format!("bind of listener {name} {} → {}", shown(was), shown(is)));
     }
     for (name, was, is) in pairs(&before.admin.users, &after.admin.users) {
         match (was, is) {
@@ -104,11 +94,7 @@ fn fields<T>(table: &TableOf<T>, old: Option<&T>, new: Option<&T>) -> String {
             _ => format!("{name} {before} → {after}"),
         })
         .collect();
-    if changed.is_empty() {
-        UNCHANGED.to_owned()
-    } else {
-        changed.join(", ")
-    }
+    if changed.is_empty() { UNCHANGED.to_owned() } else { changed.join(", ") }
 }
 
 fn added<T>(table: &TableOf<T>, new: &T) -> String {
@@ -118,11 +104,7 @@ fn added<T>(table: &TableOf<T>, new: &T) -> String {
         .filter(|(setting, value)| *value != setting.default_value() && !is_empty(value))
         .map(|(setting, value)| format!("{} {value}", setting.name))
         .collect();
-    if set.is_empty() {
-        "added".to_owned()
-    } else {
-        format!("added ({})", set.join(", "))
-    }
+    if set.is_empty() { "added".to_owned() } else { format!("added ({})", set.join(", ")) }
 }
 
 fn is_empty(value: &Value) -> bool {

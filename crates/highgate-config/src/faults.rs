@@ -35,35 +35,19 @@ pub(crate) struct Fault {
 impl Fault {
     fn error(place: Place, field: &'static str, what: impl Into<String>) -> Self {
         let (severity, what) = (Severity::Error, what.into());
-        Self {
-            severity,
-            place,
-            field,
-            what,
-            hint: None,
-            other: None,
-        }
+        Self { severity, place, field, what, hint: None, other: None }
     }
 
     fn warning(place: Place, field: &'static str, what: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(place, field, what)
-        }
+        Self { severity: Severity::Warning, ..Self::error(place, field, what) }
     }
 
     fn with_hint(self, hint: &str) -> Self {
-        Self {
-            hint: Some(hint.to_owned()),
-            ..self
-        }
+        Self { hint: Some(hint.to_owned()), ..self }
     }
 
     fn with_other(self, place: Place, field: &'static str) -> Self {
-        Self {
-            other: Some((place, field)),
-            ..self
-        }
+        Self { other: Some((place, field)), ..self }
     }
 }
 
@@ -115,10 +99,7 @@ fn dangling(config: &Config, backend: &BackendName, place: Place, found: &mut Ve
         let known = config.shared.backends.keys().map(BackendName::as_str);
         let near = crate::nearest::nearest(backend.as_str(), known);
         let hint = near.map(|near| format!("did you mean `{near}`?"));
-        found.push(Fault {
-            hint,
-            ..Fault::warning(place, "backend", what)
-        });
+        found.push(Fault { hint, ..Fault::warning(place, "backend", what) });
     }
 }
 
@@ -128,11 +109,7 @@ fn of_backend(name: &BackendName, backend: &Backend, found: &mut Vec<Fault>) {
         found.push(Fault::error(place(), "tls.mode", what));
     }
     if backend.servers.is_empty() {
-        found.push(Fault::warning(
-            place(),
-            "",
-            format!("backend `{name}` has no server"),
-        ));
+        found.push(Fault::warning(place(), "", format!("backend `{name}` has no server")));
     }
     let monitor = &backend.monitor;
     let logs_in = matches!(monitor.check, Check::Ping | Check::Sql(_));
@@ -142,15 +119,9 @@ fn of_backend(name: &BackendName, backend: &Backend, found: &mut Vec<Fault>) {
         found.push(Fault::error(place(), "monitor.check", what));
     } else if monitor.user.is_empty() && (logs_in || has_roles) {
         let (field, what) = if has_roles {
-            (
-                "topology",
-                format!("topology `{}` needs `monitor.user`", backend.topology),
-            )
+            ("topology", format!("topology `{}` needs `monitor.user`", backend.topology))
         } else {
-            (
-                "monitor.check",
-                "this check needs `monitor.user`".to_owned(),
-            )
+            ("monitor.check", "this check needs `monitor.user`".to_owned())
         };
         let hint = "monitor = { user = \"monitor\", password = \"…\" }";
         found.push(Fault::error(place(), field, what).with_hint(hint));
@@ -159,10 +130,7 @@ fn of_backend(name: &BackendName, backend: &Backend, found: &mut Vec<Fault>) {
     for (server_name, server) in &backend.servers {
         let server_place = Place::Server(name.clone(), server_name.clone());
         if let Some(first) = seen.insert(&server.address, server_name) {
-            let what = format!(
-                "backend `{name}` has {} already as `{first}`",
-                server.address
-            );
+            let what = format!("backend `{name}` has {} already as `{first}`", server.address);
             let other = Place::Server(name.clone(), first.clone());
             let fault = Fault::error(server_place, "address", what);
             found.push(fault.with_other(other, "address"));
@@ -174,16 +142,8 @@ fn users(config: &Config, found: &mut Vec<Fault>) {
     for (name, user) in &config.shared.users {
         let place = || Place::User(name.clone());
         if user.passwords.is_empty() {
-            found.push(Fault::error(
-                place(),
-                "password",
-                format!("user `{name}` has no password"),
-            ));
-        } else if user
-            .passwords
-            .iter()
-            .any(|secret| secret.expose().is_empty())
-        {
+            found.push(Fault::error(place(), "password", format!("user `{name}` has no password")));
+        } else if user.passwords.iter().any(|secret| secret.expose().is_empty()) {
             let what = format!("user `{name}` can log in with an empty password");
             found.push(Fault::warning(place(), "password", what));
         }
@@ -220,17 +180,12 @@ fn of_rule(id: u32, rule: &Rule, config: &Config, found: &mut Vec<Fault>) {
 
 fn of_node(name: &NodeName, node: &Node, found: &mut Vec<Fault>) {
     let mut held: Vec<(&Address, Place, &'static str)> = Vec::new();
-    let admin = [
-        ("admin.sql", &node.admin.sql),
-        ("admin.web", &node.admin.web),
-    ];
+    let admin = [("admin.sql", &node.admin.sql), ("admin.web", &node.admin.web)];
     let admin = admin
         .into_iter()
         .filter_map(|(field, address)| Some((address.as_ref()?, Place::Node(name.clone()), field)));
     let binds = node.binds.iter().flat_map(|(listener, addresses)| {
-        addresses
-            .iter()
-            .map(move |it| (it, Place::Listener(listener.clone()), "bind"))
+        addresses.iter().map(move |it| (it, Place::Listener(listener.clone()), "bind"))
     });
     for (address, place, field) in admin.chain(binds) {
         let taken = held.iter().find(|(other, ..)| clash(other, address));

@@ -29,13 +29,11 @@ fn value(kind: Kind, is_optional: bool) -> BoxedStrategy<Value> {
                 .boxed()
         }
         Kind::Flag => any::<bool>().prop_map(Value::Flag).boxed(),
-        Kind::Word(words) => select(words)
-            .prop_map(|it| Value::Text(it.to_owned()))
-            .boxed(),
+        Kind::Word(words) => select(words).prop_map(|it| Value::Text(it.to_owned())).boxed(),
         Kind::Digest => any::<u64>().prop_map(Value::Digest).boxed(),
-        Kind::Secret | Kind::Secrets => "[a-z\"'\\\\é=\\[\n]{1,8}"
-            .prop_map(|it| Value::Secrets(vec![Secret::new(it)]))
-            .boxed(),
+        Kind::Secret | Kind::Secrets => {
+            "[a-z\"'\\\\é=\\[\n]{1,8}".prop_map(|it| Value::Secrets(vec![Secret::new(it)])).boxed()
+        }
         Kind::Network | Kind::Networks => read(&["10.0.0.0/8", "::1", "192.168.1.7"]).boxed(),
         Kind::Address => read(&["db:1", "10.0.0.1:3306", "[::1]:5", "unix:/s"]).boxed(),
         Kind::Binds | Kind::BindOrOff => read(&["127.0.0.1:0", "[::1]:0"]).boxed(),
@@ -43,11 +41,7 @@ fn value(kind: Kind, is_optional: bool) -> BoxedStrategy<Value> {
         Kind::Regex => text(&["^SELECT", "a\\.b", "'\"'"]).boxed(),
         Kind::Name | Kind::Path | Kind::Text => text(&["x", "a b", "é\"\\"]).boxed(),
     };
-    if is_optional {
-        prop_oneof![Just(Value::Absent), some].boxed()
-    } else {
-        some
-    }
+    if is_optional { prop_oneof![Just(Value::Absent), some].boxed() } else { some }
 }
 
 /// A thing with some of its settings set to other values.
@@ -82,12 +76,9 @@ fn thing<T: Clone + std::fmt::Debug + 'static>(table: &'static TableOf<T>) -> Bo
 fn some_tls(tls: &mut Tls) {
     *tls = match tls.mode {
         TlsMode::Disabled => Tls::default(),
-        mode => Tls {
-            mode,
-            cert: Some("/c".into()),
-            key: Some("/k".into()),
-            ca: Some("/ca".into()),
-        },
+        mode => {
+            Tls { mode, cert: Some("/c".into()), key: Some("/k".into()), ca: Some("/ca".into()) }
+        }
     };
 }
 
@@ -112,11 +103,8 @@ struct Tables {
 }
 
 fn backend() -> impl Strategy<Value = crate::Backend> {
-    let servers = btree_map(
-        select(NAMES).prop_map(crate::ServerName::from),
-        thing(&TABLES.server),
-        0..3,
-    );
+    let servers =
+        btree_map(select(NAMES).prop_map(crate::ServerName::from), thing(&TABLES.server), 0..3);
     (thing(&TABLES.backend), servers).prop_map(|(mut backend, mut servers)| {
         let mut seen = std::collections::BTreeSet::new();
         servers.retain(|_, server| seen.insert(server.address.clone()));
@@ -147,35 +135,19 @@ fn rule() -> impl Strategy<Value = crate::Rule> {
 
 fn config() -> impl Strategy<Value = Config> {
     let name = || select(NAMES);
-    let listeners = btree_map(
-        name().prop_map(ListenerName::from),
-        thing(&TABLES.listener),
-        0..3,
-    );
-    let admins = btree_map(
-        name().prop_map(crate::UserName::from),
-        "[a-z]{1,3}".prop_map(Secret::new),
-        0..2,
-    );
+    let listeners = btree_map(name().prop_map(ListenerName::from), thing(&TABLES.listener), 0..3);
+    let admins =
+        btree_map(name().prop_map(crate::UserName::from), "[a-z]{1,3}".prop_map(Secret::new), 0..2);
     (
         listeners,
         btree_map(name().prop_map(crate::BackendName::from), backend(), 0..3),
-        btree_map(
-            name().prop_map(crate::UserName::from),
-            thing(&TABLES.user),
-            0..3,
-        ),
+        btree_map(name().prop_map(crate::UserName::from), thing(&TABLES.user), 0..3),
         btree_map(0_u32..9, rule(), 0..3),
         thing(&TABLES.node),
         admins,
     )
         .prop_map(|(drafts, backends, users, rules, mut node, admins)| {
-            let mut shared = Shared {
-                backends,
-                users,
-                rules,
-                ..Shared::default()
-            };
+            let mut shared = Shared { backends, users, rules, ..Shared::default() };
             for (name, mut draft) in drafts {
                 some_tls(&mut draft.listener.tls);
                 if draft.listener.mode == crate::Mode::Http {
@@ -185,10 +157,7 @@ fn config() -> impl Strategy<Value = Config> {
                 shared.listeners.insert(name, draft.listener);
             }
             node.admin.users = admins;
-            Config {
-                shared,
-                node: [(NodeName::from("n"), node)].into(),
-            }
+            Config { shared, node: [(NodeName::from("n"), node)].into() }
         })
 }
 

@@ -30,19 +30,11 @@ as `tls.mode`, is a key of a table within its thing: `tls = { mode = \"required\
 ";
 
 fn table<T>(page: &mut String, table: &TableOf<T>) {
-    let heading = if table.heading.is_empty() {
-        "The top of the file"
-    } else {
-        table.heading
-    };
+    let heading = if table.heading.is_empty() { "The top of the file" } else { table.heading };
     let _ = write!(page, "\n## {heading}\n\n{}\n", table.summary);
     if let Some(key) = table.key {
         let expected = key.kind.expected();
-        let _ = write!(
-            page,
-            "\n### `{}`\n\n{} Required: {expected}.\n",
-            key.name, key.summary
-        );
+        let _ = write!(page, "\n### `{}`\n\n{} Required: {expected}.\n", key.name, key.summary);
     }
     for it in table.settings() {
         setting(page, it);
@@ -73,11 +65,7 @@ fn setting<T>(page: &mut String, setting: &Setting<T>) {
         WhenLeftOut::Nothing => page.push_str("- Left out: not set\n"),
         WhenLeftOut::Required => page.push_str("- Required\n"),
     }
-    let _ = writeln!(
-        page,
-        "- A change takes effect {}",
-        setting.takes_effect.words()
-    );
+    let _ = writeln!(page, "- A change takes effect {}", setting.takes_effect.words());
     let _ = writeln!(page, "- Example: `{}`", setting.example);
     if !setting.also_known_as.is_empty() {
         let names: Vec<String> = setting

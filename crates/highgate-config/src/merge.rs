@@ -68,61 +68,36 @@ impl fmt::Display for Conflict {
 /// Nodes that neither `base` nor `file` mentions are left alone.
 #[must_use]
 pub fn three_way(base: &Config, file: &Config, current: &Config) -> Merged {
-    let mut merge = Merge {
-        conflicts: Vec::new(),
-    };
+    let mut merge = Merge { conflicts: Vec::new() };
     let mut merged = current.clone();
     let (b, f, c) = (&base.shared, &file.shared, &current.shared);
     merged.shared.backends = merge.map(
-        Three {
-            base: &b.backends,
-            file: &f.backends,
-            current: &c.backends,
-        },
+        Three { base: &b.backends, file: &f.backends, current: &c.backends },
         |name| Place::Backend(name.clone()),
         backend,
     );
     merged.shared.listeners = merge.map(
-        Three {
-            base: &b.listeners,
-            file: &f.listeners,
-            current: &c.listeners,
-        },
+        Three { base: &b.listeners, file: &f.listeners, current: &c.listeners },
         |name| Place::Listener(name.clone()),
         listener,
     );
     merged.shared.users = merge.map(
-        Three {
-            base: &b.users,
-            file: &f.users,
-            current: &c.users,
-        },
+        Three { base: &b.users, file: &f.users, current: &c.users },
         |name| Place::User(name.clone()),
         |merge, place, base, file, current: &User| merge.fields(&USER, place, base, file, current),
     );
     merged.shared.rules = merge.map(
-        Three {
-            base: &b.rules,
-            file: &f.rules,
-            current: &c.rules,
-        },
+        Three { base: &b.rules, file: &f.rules, current: &c.rules },
         |id| Place::Rule(*id),
         |merge, place, base, file, current: &Rule| merge.fields(&RULE, place, base, file, current),
     );
     merged.node = merge.map(
-        Three {
-            base: &base.node,
-            file: &file.node,
-            current: &current.node,
-        },
+        Three { base: &base.node, file: &file.node, current: &current.node },
         |name| Place::Node(name.clone()),
         node,
     );
     keep_listeners_whole(&merge.conflicts, file, current, &mut merged);
-    Merged {
-        changes: diff(current, &merged),
-        conflicts: merge.conflicts,
-    }
+    Merged { changes: diff(current, &merged), conflicts: merge.conflicts }
 }
 
 fn backend(
@@ -160,20 +135,9 @@ fn listener(
     file: &Listener,
     current: &Listener,
 ) -> Listener {
-    let draft = |it: &Listener| ListenerDraft {
-        listener: it.clone(),
-        binds: Vec::new(),
-    };
+    let draft = |it: &Listener| ListenerDraft { listener: it.clone(), binds: Vec::new() };
     let base = base.map(draft);
-    merge
-        .fields(
-            &LISTENER,
-            place,
-            base.as_ref(),
-            &draft(file),
-            &draft(current),
-        )
-        .listener
+    merge.fields(&LISTENER, place, base.as_ref(), &draft(file), &draft(current)).listener
 }
 
 /// A listener and its binds are one thing to an operator: where an edit kept one of them, the
@@ -194,19 +158,13 @@ fn keep_listeners_whole(
             Decided::FileWins => continue,
         };
         if let Some(listener) = kept.shared.listeners.get(name) {
-            merged
-                .shared
-                .listeners
-                .entry(name.clone())
-                .or_insert_with(|| listener.clone());
+            merged.shared.listeners.entry(name.clone()).or_insert_with(|| listener.clone());
         }
         for (node_name, node) in &kept.node {
             if let (Some(binds), Some(into)) =
                 (node.binds.get(name), merged.node.get_mut(node_name))
             {
-                into.binds
-                    .entry(name.clone())
-                    .or_insert_with(|| binds.clone());
+                into.binds.entry(name.clone()).or_insert_with(|| binds.clone());
             }
         }
     }
@@ -241,9 +199,5 @@ fn node(
         |user| Place::AdminUser(name.clone(), user.clone()),
         |merge, place, base, file, current| merge.fields(&ADMIN_USER, place, base, file, current),
     );
-    Node {
-        binds,
-        admin: Admin { users, ..own.admin },
-        ..own
-    }
+    Node { binds, admin: Admin { users, ..own.admin }, ..own }
 }

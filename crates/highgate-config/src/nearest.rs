@@ -20,10 +20,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 
 /// Case and the two kinds of dash make no difference to a human.
 fn normal(word: &str) -> Vec<char> {
-    word.chars()
-        .flat_map(char::to_lowercase)
-        .map(|c| if c == '-' { '_' } else { c })
-        .collect()
+    word.chars().flat_map(char::to_lowercase).map(|c| if c == '-' { '_' } else { c }).collect()
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn one into the other.
@@ -36,9 +33,7 @@ fn distance(left: &[char], right: &[char]) -> usize {
             let at =
                 |cells: &[usize], index: usize| cells.get(index).copied().unwrap_or(usize::MAX);
             let replaced = at(&above, column) + usize::from(a != b);
-            let mut best = replaced
-                .min(at(&above, column + 1) + 1)
-                .min(at(&line, column) + 1);
+            let mut best = replaced.min(at(&above, column + 1) + 1).min(at(&line, column) + 1);
             let swapped = row > 0
                 && column > 0
                 && left.get(row - 1) == Some(b)

@@ -25,17 +25,11 @@ pub enum Secrets {
 pub fn render(config: &Config, node: &NodeName, secrets: Secrets) -> String {
     let nothing = Node::default();
     let own = config.node.get(node).unwrap_or(&nothing);
-    let mut page = Page {
-        text: String::new(),
-        secrets,
-    };
+    let mut page = Page { text: String::new(), secrets };
     page.thing(&NODE, None, own);
     for (name, listener) in &config.shared.listeners {
         let binds = own.binds.get(name).cloned().unwrap_or_default();
-        let draft = ListenerDraft {
-            listener: listener.clone(),
-            binds,
-        };
+        let draft = ListenerDraft { listener: listener.clone(), binds };
         page.thing(&LISTENER, Some(&quote(name.as_str())), &draft);
     }
     for (name, backend) in &config.shared.backends {
@@ -64,11 +58,7 @@ struct Page {
 impl Page {
     fn thing<T>(&mut self, table: &TableOf<T>, key: Option<&str>, thing: &T) {
         if let (Some(key), Some(declared)) = (key, table.key) {
-            let _ = write!(
-                self.text,
-                "\n{}\n{} = {key}\n",
-                table.heading, declared.name
-            );
+            let _ = write!(self.text, "\n{}\n{} = {key}\n", table.heading, declared.name);
         }
         let mut groups: Vec<&str> = Vec::new();
         for setting in table.settings() {

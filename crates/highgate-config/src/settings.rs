@@ -178,10 +178,7 @@ impl<T> TableOf<T> {
         self.settings().find_map(|setting| {
             let mistake = setting.kind.check((setting.get)(thing)).err()?;
             let expected = mistake.expected;
-            Some(format!(
-                "`{}`: {}; expected {expected}",
-                setting.name, mistake.what
-            ))
+            Some(format!("`{}`: {}; expected {expected}", setting.name, mistake.what))
         })
     }
 }

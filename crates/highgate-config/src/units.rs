@@ -2,21 +2,11 @@
 
 use std::time::Duration;
 
-const DURATIONS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const DURATIONS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-const SIZES: [(&str, u64); 5] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const SIZES: [(&str, u64); 5] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// Reads `3s`, `500ms`, `5m`, `8h`, `1d`.
 #[must_use]
@@ -33,11 +23,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 /// Writes a duration so that `parse_duration` reads the same, to the millisecond.
 #[must_use]
 pub fn duration_text(duration: Duration) -> String {
-    text_of(
-        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-        "0s",
-        &DURATIONS,
-    )
+    text_of(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), "0s", &DURATIONS)
 }
 
 /// Writes a size so that `parse_size` reads the same.
@@ -60,10 +46,7 @@ fn text_of(amount: u64, zero: &str, units: &[(&str, u64)]) -> String {
     units
         .iter()
         .find(|(_, factor)| amount.is_multiple_of(*factor))
-        .map_or_else(
-            || amount.to_string(),
-            |(name, factor)| format!("{}{name}", amount / factor),
-        )
+        .map_or_else(|| amount.to_string(), |(name, factor)| format!("{}{name}", amount / factor))
 }
 
 #[cfg(test)]
@@ -72,16 +55,8 @@ mod tests {
 
     #[test]
     fn a_number_without_its_unit_is_not_a_duration() {
-        for text in [
-            "",
-            "3",
-            "s",
-            "-3s",
-            "3.5s",
-            "3sec",
-            "99999999999999999999s",
-            "9999999999999d",
-        ] {
+        for text in ["", "3", "s", "-3s", "3.5s", "3sec", "99999999999999999999s", "9999999999999d"]
+        {
             assert_eq!(parse_duration(text), None, "{text}");
         }
     }

@@ -80,11 +80,8 @@ fn now() -> Instant {
 fn member(id: u32, now: Instant) -> Member {
     let name = format!("db{id}");
     let address = Address::Host(name.clone(), 3306);
-    let key = ServerKey {
-        backend: "shop".into(),
-        name: name.as_str().into(),
-        address: address.clone(),
-    };
+    let key =
+        ServerKey { backend: "shop".into(), name: name.as_str().into(), address: address.clone() };
     Member {
         state: Arc::new(ServerState::new(ServerId(id), key, now)),
         server: Server {

@@ -160,11 +160,7 @@ pub fn choose(
         }
     }
     let mut none = NoServer::default();
-    for member in request
-        .candidates
-        .iter()
-        .filter_map(|index| request.members.get(*index))
-    {
+    for member in request.candidates.iter().filter_map(|index| request.members.get(*index)) {
         none.candidates += 1;
         if let Some(passed) = passed_over(request, member) {
             none.count(passed);
@@ -223,10 +219,7 @@ fn passed_over(request: &Request<'_>, member: &Member) -> Option<Passed> {
         return Some(Passed::Full);
     }
     // Last, so that a shunned server is one that could serve otherwise.
-    member
-        .state
-        .is_shunned(request.now)
-        .then_some(Passed::Shunned)
+    member.state.is_shunned(request.now).then_some(Passed::Shunned)
 }
 
 /// For every member of the group: its index and why it was passed over; `None` = chosen.
@@ -241,13 +234,11 @@ pub fn explain(request: &Request<'_>, chosen: Option<usize>) -> Vec<(usize, Opti
                 let status = (!member.status.serves()).then_some(Passed::Status(member.status));
                 Some(status.unwrap_or(Passed::NotCandidate))
             } else {
-                Some(
-                    passed_over(request, member).unwrap_or(if member.server.backup {
-                        Passed::Backup
-                    } else {
-                        Passed::NotChosen
-                    }),
-                )
+                Some(passed_over(request, member).unwrap_or(if member.server.backup {
+                    Passed::Backup
+                } else {
+                    Passed::NotChosen
+                }))
             };
             (index, passed)
         })

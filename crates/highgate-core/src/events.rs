@@ -172,11 +172,7 @@ impl EventRing {
     /// A ring that keeps that many.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self {
-            events: VecDeque::with_capacity(capacity.min(1024)),
-            capacity,
-            total: 0,
-        }
+        Self { events: VecDeque::with_capacity(capacity.min(1024)), capacity, total: 0 }
     }
 
     /// Takes one in; the oldest goes if it is full.
@@ -194,10 +190,7 @@ impl EventRing {
     /// Oldest first, each with its number (1 = first of the process).
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &Event)> {
         let first = self.total - self.events.len() as u64 + 1;
-        self.events
-            .iter()
-            .enumerate()
-            .map(move |(nth, event)| (first + nth as u64, event))
+        self.events.iter().enumerate().map(move |(nth, event)| (first + nth as u64, event))
     }
 
     /// How many there ever were.

@@ -188,9 +188,7 @@ fn destination(route: &Route<'_>) -> String {
                 Role::Replica => "a replica",
                 Role::Same => "the server in use",
             };
-            let only = target
-                .server
-                .map_or_else(String::new, |name| format!(", only {name}"));
+            let only = target.server.map_or_else(String::new, |name| format!(", only {name}"));
             format!("{role} of backend {}{only}", target.backend)
         }
     }

@@ -2,26 +2,26 @@
 //!
 //! Pure: no sockets, no clocks, no runtime. Start reading at [`snapshot::Snapshot`].
 
+pub mod answer;
 pub mod choose;
 pub mod events;
 pub mod explain;
 pub mod health;
 pub mod limits;
+pub mod pins;
 pub mod plan;
+pub mod prepare;
 pub mod ramp;
+pub mod retry;
+pub mod route;
+pub mod rules;
 pub mod server;
+pub mod settle;
 #[cfg(test)]
 mod simulation;
 pub mod snapshot;
+pub mod state;
 #[cfg(test)]
 mod testing;
 pub mod topology;
-pub mod answer;
-pub mod pins;
-pub mod prepare;
-pub mod retry;
-pub mod settle;
-pub mod state;
 pub mod track;
-pub mod route;
-pub mod rules;

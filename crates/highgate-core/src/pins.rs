@@ -214,11 +214,7 @@ impl PinSet {
 
     /// Adds or takes away.
     pub const fn set(&mut self, cause: PinCause, on: bool) {
-        if on {
-            self.insert(cause)
-        } else {
-            self.remove(cause)
-        }
+        if on { self.insert(cause) } else { self.remove(cause) }
     }
 
     /// Both together.
@@ -235,10 +231,7 @@ impl PinSet {
 
     /// The causes, in the order of the table.
     pub fn iter(self) -> impl Iterator<Item = PinCause> {
-        PinCause::ALL
-            .iter()
-            .copied()
-            .filter(move |cause| self.contains(*cause))
+        PinCause::ALL.iter().copied().filter(move |cause| self.contains(*cause))
     }
 
     /// Whether the lease may be released.
@@ -307,10 +300,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_every_cause_explains_itself() {
-        let mut names: Vec<_> = PinCause::ALL
-            .iter()
-            .map(|cause| cause.facts().name)
-            .collect();
+        let mut names: Vec<_> = PinCause::ALL.iter().map(|cause| cause.facts().name).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), PinCause::ALL.len());
@@ -323,10 +313,7 @@ mod tests {
     #[test]
     fn a_cause_that_lets_the_server_change_is_not_lost_silently() {
         for cause in PinCause::ALL {
-            assert!(
-                !(cause.facts().may_change_server && cause.is_lost_silently()),
-                "{cause}"
-            );
+            assert!(!(cause.facts().may_change_server && cause.is_lost_silently()), "{cause}");
         }
     }
 

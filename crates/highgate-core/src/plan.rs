@@ -85,14 +85,7 @@ pub fn plan(
         (Some(previous), None) => previous.version + 1,
         (None, None) => 1,
     };
-    (
-        Snapshot {
-            version,
-            policy,
-            placement,
-        },
-        events,
-    )
+    (Snapshot { version, policy, placement }, events)
 }
 
 /// Every server of a configuration with its state: what the shell runs checks for.
@@ -158,11 +151,7 @@ fn state(
     registry: &mut ServerRegistry,
     now: Instant,
 ) -> Arc<ServerState> {
-    let key = ServerKey {
-        backend: backend.clone(),
-        name: name.clone(),
-        address: address.clone(),
-    };
+    let key = ServerKey { backend: backend.clone(), name: name.clone(), address: address.clone() };
     registry.get_or_create(&key, now)
 }
 
@@ -172,11 +161,7 @@ fn placement(
 ) -> Arc<Placement> {
     let same = previous.map(|previous| &previous.placement).filter(|old| {
         old.groups.len() == groups.len()
-            && old
-                .groups
-                .values()
-                .zip(groups.values())
-                .all(|(old, new)| Arc::ptr_eq(old, new))
+            && old.groups.values().zip(groups.values()).all(|(old, new)| Arc::ptr_eq(old, new))
     });
     same.map_or_else(|| Arc::new(Placement { groups }), Arc::clone)
 }

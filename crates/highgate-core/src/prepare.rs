@@ -172,9 +172,7 @@ pub fn needs_last_insert_id(
     if !inserts || !facts.command.runs() {
         return false;
     }
-    let returns = |text: &[u8]| {
-        text.windows(9).any(|word| word.eq_ignore_ascii_case(b"RETURNING"))
-    };
+    let returns = |text: &[u8]| text.windows(9).any(|word| word.eq_ignore_ascii_case(b"RETURNING"));
     match (conn.last_insert_id, state.last_insert_id) {
         (Some(there), LastInsertId::Known(here)) if there == here => false,
         _ if facts.text.is_some_and(returns) => true,
@@ -316,8 +314,5 @@ pub fn execute_as(
     if there.types != statement.types {
         there.types.clone_from(&statement.types);
     }
-    Some(ExecuteAs {
-        id: there.id,
-        add_types,
-    })
+    Some(ExecuteAs { id: there.id, add_types })
 }

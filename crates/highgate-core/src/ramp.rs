@@ -23,9 +23,7 @@ impl Ramp {
             return 1000;
         }
         let share = passed.as_micros() * 1000 / self.over.as_micros().max(1);
-        u32::try_from(share)
-            .unwrap_or(1000)
-            .clamp(FLOOR_PERMILLE, 1000)
+        u32::try_from(share).unwrap_or(1000).clamp(FLOOR_PERMILLE, 1000)
     }
 
     /// When the climb is over.

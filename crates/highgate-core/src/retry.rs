@@ -170,11 +170,7 @@ fn in_transaction(facts: &CommandFacts<'_>) -> Retry {
         ) || matches!(facts.shape.kind, StatementKind::Unknown | StatementKind::Xa));
     let rolls_back = matches!(facts.shape.kind, StatementKind::Rollback { .. })
         && !effects.contains(Effects::MULTI);
-    if commits && !rolls_back {
-        Retry::UnknownOutcome
-    } else {
-        Retry::No(No::InTransaction)
-    }
+    if commits && !rolls_back { Retry::UnknownOutcome } else { Retry::No(No::InTransaction) }
 }
 
 /// Whether it may run twice: it only reads, or is a request for information.

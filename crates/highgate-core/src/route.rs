@@ -196,54 +196,24 @@ pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>
         causal: false,
     };
     if let Some((to, reason)) = without_server(state, facts, view) {
-        return Route {
-            to,
-            reason,
-            actions,
-        };
+        return Route { to, reason, actions };
     }
     if let (Some(backend), Some(reason)) = (view.holds, bound(state)) {
-        let to = To::Server(Target {
-            backend,
-            role: Role::Same,
-            server: None,
-        });
-        return Route {
-            to,
-            reason,
-            actions,
-        };
+        let to = To::Server(Target { backend, role: Role::Same, server: None });
+        return Route { to, reason, actions };
     }
     if let Some(refused) = leftovers_gone(facts, view) {
-        return Route {
-            to: To::Refuse(refused),
-            reason: Reason::Known,
-            actions,
-        };
+        return Route { to: To::Refuse(refused), reason: Reason::Known, actions };
     }
     let backend = destination(view);
     let Some(group) = view.placement.groups.get(backend) else {
-        let refused = RouteRefused::UnknownBackend {
-            backend: backend.clone(),
-        };
-        return Route {
-            to: To::Refuse(refused),
-            reason: Reason::Unsplit,
-            actions,
-        };
+        let refused = RouteRefused::UnknownBackend { backend: backend.clone() };
+        return Route { to: To::Refuse(refused), reason: Reason::Unsplit, actions };
     };
     let (role, server, reason) = role(state, facts, view, group.backend.topology);
     let causal = role == Role::Replica && view.listener.causal_reads && state.last_write.is_some();
-    let to = To::Server(Target {
-        backend,
-        role,
-        server,
-    });
-    Route {
-        to,
-        reason,
-        actions: Actions { causal, ..actions },
-    }
+    let to = To::Server(Target { backend, role, server });
+    Route { to, reason, actions: Actions { causal, ..actions } }
 }
 
 /// What needs no server.
@@ -262,10 +232,7 @@ fn without_server<'a>(
         CommandKind::StmtClose => return known(OwnAnswer::Silence),
         CommandKind::ChangeUser => return Some((To::Login, Reason::Known)),
         CommandKind::ProcessKill(id) => {
-            let to = To::Kill {
-                scope: KillScope::Connection,
-                id: Some(id.into()),
-            };
+            let to = To::Kill { scope: KillScope::Connection, id: Some(id.into()) };
             return Some((to, Reason::Known));
         }
         CommandKind::ResetConnection if view.holds.is_none() => return known(OwnAnswer::Ok),
@@ -274,13 +241,9 @@ fn without_server<'a>(
         _ => {}
     }
     let unknown = facts.command.names_statement()
-        && facts
-            .statement
-            .is_none_or(|id| !state.statements.contains_key(&id));
+        && facts.statement.is_none_or(|id| !state.statements.contains_key(&id));
     if unknown {
-        return refuse(RouteRefused::UnknownStatement {
-            id: facts.statement.unwrap_or_default(),
-        });
+        return refuse(RouteRefused::UnknownStatement { id: facts.statement.unwrap_or_default() });
     }
     if facts.command == CommandKind::StmtReset && view.holds.is_none() {
         return known(OwnAnswer::Ok);
@@ -296,10 +259,9 @@ fn without_server<'a>(
         return refuse(RouteRefused::LocalInfile);
     }
     match facts.shape.kind {
-        StatementKind::Kill {
-            scope: scope @ (KillScope::Connection | KillScope::Query),
-            id,
-        } if facts.command.runs() && !facts.does(Effects::MULTI) => {
+        StatementKind::Kill { scope: scope @ (KillScope::Connection | KillScope::Query), id }
+            if facts.command.runs() && !facts.does(Effects::MULTI) =>
+        {
             Some((To::Kill { scope, id }, Reason::Known))
         }
         StatementKind::Kill { .. } if facts.command.runs() => refuse(RouteRefused::KillForm),
@@ -320,13 +282,9 @@ fn bound(state: &SessionState) -> Option<Reason> {
 fn leftovers_gone(facts: &CommandFacts<'_>, view: &View<'_>) -> Option<RouteRefused> {
     let reads = |effects| facts.does(effects) && view.holds.is_none();
     if reads(Effects::READS_FOUND_ROWS) && !facts.does(Effects::CALC_FOUND_ROWS | Effects::MULTI) {
-        Some(RouteRefused::Leftover {
-            function: "FOUND_ROWS()",
-        })
+        Some(RouteRefused::Leftover { function: "FOUND_ROWS()" })
     } else if reads(Effects::READS_ROW_COUNT) && !facts.does(Effects::MULTI) {
-        Some(RouteRefused::Leftover {
-            function: "ROW_COUNT()",
-        })
+        Some(RouteRefused::Leftover { function: "ROW_COUNT()" })
     } else {
         None
     }
@@ -403,11 +361,7 @@ fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
             StatementKind::Set => crate::track::is_replayable_set(facts),
             kind => kind == StatementKind::Use,
         };
-    if only_session {
-        (Role::Any, Reason::OnlySession)
-    } else {
-        (Role::Primary, Reason::Writes)
-    }
+    if only_session { (Role::Any, Reason::OnlySession) } else { (Role::Primary, Reason::Writes) }
 }
 
 /// What goes to the primary even if it only reads.

@@ -171,42 +171,22 @@ impl RuleSet {
             let mut pattern =
                 |of: &Option<String>, column, known: fn(&Self) -> &Patterns, set: &mut Patterns| {
                     let text = of.as_deref().filter(|text| !text.is_empty())?;
-                    let pattern = Pattern {
-                        text: text.into(),
-                        case_sensitive: rule.case_sensitive,
-                    };
+                    let pattern =
+                        Pattern { text: text.into(), case_sensitive: rule.case_sensitive };
                     let at = set.add(pattern, previous.map(known));
                     at.map_err(|why| {
-                        errors.push(RuleError {
-                            rule: id,
-                            column,
-                            pattern: text.into(),
-                            why,
-                        });
+                        errors.push(RuleError { rule: id, column, pattern: text.into(), why });
                     })
                     .ok()
                 };
-            let digest = pattern(
-                &rule.match_digest,
-                "match_digest",
-                |p| &p.digests,
-                &mut set.digests,
-            );
-            let text = pattern(
-                &rule.match_pattern,
-                "match_pattern",
-                |p| &p.texts,
-                &mut set.texts,
-            );
+            let digest =
+                pattern(&rule.match_digest, "match_digest", |p| &p.digests, &mut set.digests);
+            let text = pattern(&rule.match_pattern, "match_pattern", |p| &p.texts, &mut set.texts);
             set.push(id, rule, digest, text, previous);
         }
         set.digests.seal();
         set.texts.seal();
-        if errors.is_empty() {
-            Ok(set)
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(set) } else { Err(errors) }
     }
 
     fn push(
@@ -221,16 +201,11 @@ impl RuleSet {
         match (rule.digest, &rule.username) {
             (Some(digest), _) => self.by_digest.entry(digest).or_default().push(at),
             (None, Some(user)) => {
-                self.by_user
-                    .entry(user.as_str().into())
-                    .or_default()
-                    .push(at);
+                self.by_user.entry(user.as_str().into()).or_default().push(at);
             }
             (None, None) => self.general.push(at),
         }
-        let hits = previous
-            .and_then(|set| set.find(id))
-            .map(|old| Arc::clone(&old.hits));
+        let hits = previous.and_then(|set| set.find(id)).map(|old| Arc::clone(&old.hits));
         self.rules.push(Compiled {
             id,
             error_msg: rule.error_msg.as_deref().map(Into::into),
@@ -272,9 +247,7 @@ impl RuleSet {
 
     /// Hits by rule id.
     pub fn hits(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
-        self.rules
-            .iter()
-            .map(|rule| (rule.id, rule.hits.load(Ordering::Relaxed)))
+        self.rules.iter().map(|rule| (rule.id, rule.hits.load(Ordering::Relaxed)))
     }
 
     fn find(&self, id: u32) -> Option<&Compiled> {

@@ -44,13 +44,8 @@ pub enum TrafficFailure {
 
 impl TrafficFailure {
     /// All of them, in the order of the pending counters.
-    pub const ALL: [Self; 5] = [
-        Self::Refused,
-        Self::Unreachable,
-        Self::Lost,
-        Self::Timeout,
-        Self::Garbage,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Refused, Self::Unreachable, Self::Lost, Self::Timeout, Self::Garbage];
 
     /// Whether it proves that something is broken now, other than slowness or loss of packets.
     #[must_use]
@@ -174,20 +169,14 @@ impl ServerState {
     #[must_use]
     pub fn load(&self) -> u32 {
         let hot = &self.hot;
-        hot.leased
-            .load(Ordering::Relaxed)
-            .saturating_add(hot.queued.load(Ordering::Relaxed))
+        hot.leased.load(Ordering::Relaxed).saturating_add(hot.queued.load(Ordering::Relaxed))
     }
 
     /// Takes a new latency sample into the moving average (weight 1/8). Lost updates are harmless.
     pub fn record_latency(&self, sample: Duration) {
         let sample = u64::try_from(sample.as_micros()).unwrap_or(u64::MAX).max(1);
         let old = self.hot.latency_us.load(Ordering::Relaxed);
-        let new = if old == 0 {
-            sample
-        } else {
-            old - old / 8 + sample / 8
-        };
+        let new = if old == 0 { sample } else { old - old / 8 + sample / 8 };
         self.hot.latency_us.store(new.max(1), Ordering::Relaxed);
     }
 
@@ -239,9 +228,7 @@ impl ServerState {
 
     /// Keeps new work away until then.
     pub fn shun(&self, until: Instant) {
-        self.cold
-            .shunned_until_us
-            .fetch_max(self.micros(until), Ordering::Relaxed);
+        self.cold.shunned_until_us.fetch_max(self.micros(until), Ordering::Relaxed);
     }
 
     /// Ends a shun: a check has succeeded since.
@@ -282,9 +269,7 @@ impl ServerState {
         // A saturating decrement: one close too many must not turn into four billion connections.
         let _ = self
             .opened
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |open| {
-                Some(open.saturating_sub(1))
-            });
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |open| Some(open.saturating_sub(1)));
     }
 
     fn micros(&self, at: Instant) -> u64 {
@@ -302,10 +287,7 @@ pub struct TrafficReport {
 impl TrafficReport {
     /// Each kind that occurred, with how often.
     pub fn iter(&self) -> impl Iterator<Item = (TrafficFailure, u32)> {
-        TrafficFailure::ALL
-            .into_iter()
-            .zip(self.counts)
-            .filter(|(_, count)| *count > 0)
+        TrafficFailure::ALL.into_iter().zip(self.counts).filter(|(_, count)| *count > 0)
     }
 
     /// Whether nothing was reported.

@@ -165,11 +165,7 @@ pub fn settle(
     if releases {
         return Verdict::Close(CloseReason::ServerCloses);
     }
-    if state.pins.is_empty() {
-        Verdict::Keep
-    } else {
-        Verdict::Hold(state.pins)
-    }
+    if state.pins.is_empty() { Verdict::Keep } else { Verdict::Hold(state.pins) }
 }
 
 /// A session that says nothing is open on its connection leaves it: what becomes of the connection?
@@ -217,10 +213,7 @@ pub enum Lost {
 /// The connection that the session held is gone; the session goes on without what only that knew.
 pub fn server_lost(state: &mut SessionState) -> Lost {
     let pins = state.pins;
-    let silent: PinSet = pins
-        .iter()
-        .filter(|cause| cause.is_lost_silently())
-        .collect();
+    let silent: PinSet = pins.iter().filter(|cause| cause.is_lost_silently()).collect();
     if !silent.is_empty() {
         return Lost::State(silent);
     }
@@ -251,14 +244,9 @@ const fn survives_loss(cause: PinCause) -> bool {
 /// The driver asked the held connection for LAST_INSERT_ID(): this is its answer.
 pub fn captured(state: &mut SessionState, conn: &mut ConnState, value: u64) {
     state.last_insert_id = match state.last_insert_id {
-        LastInsertId::Doubtful {
-            candidate,
-            previous,
-        } => LastInsertId::Known(if value == candidate {
-            candidate
-        } else {
-            previous
-        }),
+        LastInsertId::Doubtful { candidate, previous } => {
+            LastInsertId::Known(if value == candidate { candidate } else { previous })
+        }
         LastInsertId::Known(known) => LastInsertId::Known(known),
         LastInsertId::OnConnection => LastInsertId::Known(value),
     };
@@ -272,8 +260,5 @@ pub fn captured(state: &mut SessionState, conn: &mut ConnState, value: u64) {
 const fn ends_connection(code: u16) -> bool {
     // 1053 shutdown, 1927 killed (MariaDB), 3169 killed (MySQL), 4031 idle too long (MySQL),
     // 1152..1161 and 1184 broken packets.
-    matches!(
-        code,
-        1053 | 1152 | 1153 | 1155..=1161 | 1184 | 1927 | 3169 | 4031
-    )
+    matches!(code, 1053 | 1152 | 1153 | 1155..=1161 | 1184 | 1927 | 3169 | 4031)
 }

@@ -86,12 +86,8 @@ impl Sim {
     fn restart(&mut self) {
         let record = self.machine.record().cloned();
         let name = BackendName::from("shop");
-        self.machine = Machine::new(
-            Topology::MariadbReplication,
-            &name,
-            Settings::default(),
-            record,
-        );
+        self.machine =
+            Machine::new(Topology::MariadbReplication, &name, Settings::default(), record);
         if let Machine::Mariadb(machine) = &mut self.machine {
             machine.ignore_record = self.bug;
         }
@@ -109,22 +105,14 @@ impl Sim {
 
     fn step_health(&mut self, index: usize, event: HealthEvent) {
         let state = Arc::clone(&self.states[index]);
-        let actions = self
-            .healths
-            .get_mut(&state.id)
-            .unwrap()
-            .step(event, self.now);
+        let actions = self.healths.get_mut(&state.id).unwrap().step(event, self.now);
         health::apply(&actions, &state);
         let mut replan = false;
         for action in actions {
             match action {
                 Action::CheckNow { timeout } => {
                     let hangs = self.world.servers[index].life == Life::Hangs;
-                    let takes = if hangs {
-                        timeout
-                    } else {
-                        ms(1 + self.dice.below(20))
-                    };
+                    let takes = if hangs { timeout } else { ms(1 + self.dice.below(20)) };
                     self.checks.push((self.now + takes, index, hangs));
                 }
                 Action::DeclareUp | Action::DeclareDown { .. } => {
@@ -159,16 +147,8 @@ impl Sim {
         };
         let new = plan(&mut self.registry, self.snapshot.as_ref());
         let again = plan(&mut self.registry, Some(&new));
-        assert!(
-            Arc::ptr_eq(&new.placement, &again.placement),
-            "seed {}: unstable plan",
-            self.seed
-        );
-        assert!(
-            Arc::ptr_eq(&new.policy, &again.policy),
-            "seed {}: unstable policy",
-            self.seed
-        );
+        assert!(Arc::ptr_eq(&new.placement, &again.placement), "seed {}: unstable plan", self.seed);
+        assert!(Arc::ptr_eq(&new.policy, &again.policy), "seed {}: unstable policy", self.seed);
         assert_eq!(new.version, again.version);
         self.snapshot = Some(new);
     }
@@ -177,16 +157,9 @@ impl Sim {
     fn run(&mut self, until: Duration, faults: bool) -> Found {
         let end = self.start + until;
         while self.now < end {
-            let deadlines = self
-                .healths
-                .values()
-                .filter_map(ServerHealth::next_deadline);
+            let deadlines = self.healths.values().filter_map(ServerHealth::next_deadline);
             let answers = self.checks.iter().map(|(at, ..)| *at);
-            let next = deadlines
-                .chain(answers)
-                .chain([self.world.next_at(), end])
-                .min()
-                .unwrap();
+            let next = deadlines.chain(answers).chain([self.world.next_at(), end]).min().unwrap();
             self.now = next.max(self.now);
             self.answer_checks();
             for index in 0..self.states.len() {
@@ -244,10 +217,7 @@ impl Sim {
 }
 
 fn failed(kind: CheckFailure) -> HealthEvent {
-    HealthEvent::CheckFailed {
-        kind,
-        text: kind.to_string(),
-    }
+    HealthEvent::CheckFailed { kind, text: kind.to_string() }
 }
 
 fn life(seed: u64, bug: bool) -> Found {
@@ -279,10 +249,7 @@ fn whatever_dies_hangs_returns_or_is_promoted_there_is_one_rightful_primary_and_
 fn the_simulation_finds_a_machine_that_forgets_its_primary() {
     let found = (0..1200).filter_map(|seed| life(seed, true).err()).next();
     let found = found.expect("the bug stayed hidden");
-    assert!(
-        found.contains("took the place of") || found.contains("no writes"),
-        "{found}"
-    );
+    assert!(found.contains("took the place of") || found.contains("no writes"), "{found}");
 }
 
 #[test]

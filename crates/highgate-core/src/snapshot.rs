@@ -76,9 +76,7 @@ impl Group {
     /// The member with that name.
     #[must_use]
     pub fn member(&self, name: &ServerName) -> Option<&Member> {
-        self.members
-            .iter()
-            .find(|member| member.state.name == *name)
+        self.members.iter().find(|member| member.state.name == *name)
     }
 }
 

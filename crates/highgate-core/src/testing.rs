@@ -17,10 +17,7 @@ use crate::{
 };
 
 /// Some instant; tests only add to it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an Instant can be made in no other way"
-)]
+#[expect(clippy::disallowed_methods, reason = "an Instant can be made in no other way")]
 pub(crate) fn origin() -> Instant {
     Instant::now()
 }
@@ -66,18 +63,10 @@ pub(crate) fn server(name: &str) -> Server {
 }
 
 pub(crate) fn backend(topology: Topology, names: &[&str]) -> Backend {
-    let tls = Tls {
-        mode: TlsMode::Disabled,
-        cert: None,
-        key: None,
-        ca: None,
-    };
+    let tls = Tls { mode: TlsMode::Disabled, cert: None, key: None, ca: None };
     Backend {
         topology,
-        servers: names
-            .iter()
-            .map(|name| ((*name).into(), server(name)))
-            .collect(),
+        servers: names.iter().map(|name| ((*name).into(), server(name))).collect(),
         balance: Balance::LeastConnections,
         monitor: monitor(),
         reads_on_primary: ReadsOnPrimary::Fallback,
@@ -111,10 +100,8 @@ fn monitor() -> Monitor {
 
 pub(crate) fn config(backends: &[(&str, Backend)]) -> Config {
     let mut config = Config::default();
-    config.shared.backends = backends
-        .iter()
-        .map(|(name, backend)| ((*name).into(), backend.clone()))
-        .collect();
+    config.shared.backends =
+        backends.iter().map(|(name, backend)| ((*name).into(), backend.clone())).collect();
     config.node = BTreeMap::new();
     config
 }
@@ -122,10 +109,7 @@ pub(crate) fn config(backends: &[(&str, Backend)]) -> Config {
 /// A member that serves, with that number and weight.
 pub(crate) fn member(id: u32, weight: u32, now: Instant) -> Member {
     let name = format!("db{id:04}");
-    let server = Server {
-        weight,
-        ..server(&name)
-    };
+    let server = Server { weight, ..server(&name) };
     let key = ServerKey {
         backend: "shop".into(),
         name: name.as_str().into(),

@@ -169,17 +169,13 @@ impl<'a> Input<'a> {
         }
         match self.unread {
             Some(unread) => self.seen.filter(|_| unread.known),
-            None => self
-                .seen
-                .filter(|seen| now.saturating_duration_since(seen.at) <= STALE),
+            None => self.seen.filter(|seen| now.saturating_duration_since(seen.at) <= STALE),
         }
     }
 
     /// What to add to a reason that rests on an old reading.
     fn as_read(&self) -> String {
-        self.unread.map_or_else(String::new, |unread| {
-            format!(", as last read: {}", unread.why())
-        })
+        self.unread.map_or_else(String::new, |unread| format!(", as last read: {}", unread.why()))
     }
 
     /// Why nothing is known about it now.

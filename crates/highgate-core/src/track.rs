@@ -73,10 +73,7 @@ impl CommandKind {
     /// Whether its text or prepared text runs.
     #[must_use]
     pub const fn runs(self) -> bool {
-        matches!(
-            self,
-            Self::Query | Self::StmtBulkExecute | Self::StmtExecute
-        )
+        matches!(self, Self::Query | Self::StmtBulkExecute | Self::StmtExecute)
     }
 
     /// Whether it speaks of a prepared statement by id.
@@ -161,9 +158,10 @@ impl<'a> CommandFacts<'a> {
     /// Whether the text must be held until the command is settled.
     #[must_use]
     pub fn keep_text(&self) -> bool {
-        self.shape.effects.intersects(
-            Effects::SESSION_STATE | Effects::NAMED_LOCK | Effects::RELEASES_NAMED_LOCK,
-        ) || matches!(
+        self.shape
+            .effects
+            .intersects(Effects::SESSION_STATE | Effects::NAMED_LOCK | Effects::RELEASES_NAMED_LOCK)
+            || matches!(
                 self.shape.kind,
                 StatementKind::Insert
                     | StatementKind::Load

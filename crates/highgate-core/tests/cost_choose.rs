@@ -41,10 +41,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 #[test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an Instant can be made in no other way"
-)]
+#[expect(clippy::disallowed_methods, reason = "an Instant can be made in no other way")]
 fn a_choice_allocates_nothing_once_it_is_warm() {
     let now = Instant::now();
     let members: Vec<Member> = (0..5).map(|id| member(id, now)).collect();
@@ -88,11 +85,8 @@ fn a_choice_allocates_nothing_once_it_is_warm() {
 fn member(id: u32, now: Instant) -> Member {
     let name = format!("db{id}");
     let address = Address::Host(name.clone(), 3306);
-    let key = ServerKey {
-        backend: "shop".into(),
-        name: name.as_str().into(),
-        address: address.clone(),
-    };
+    let key =
+        ServerKey { backend: "shop".into(), name: name.as_str().into(), address: address.clone() };
     let state = ServerState::new(ServerId(id), key, now);
     if id == 4 {
         state.report_traffic_failure(TrafficFailure::Refused, now);

@@ -1,9 +1,6 @@
 //! The only place that reads a clock.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this is the edge that the ban points to"
-)]
+#![expect(clippy::disallowed_methods, reason = "this is the edge that the ban points to")]
 
 use std::{
     future::Future,
@@ -19,9 +16,7 @@ pub fn now() -> Instant {
 /// Milliseconds since the Unix epoch by the wall clock; only for people to read.
 #[must_use]
 pub fn wall_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 

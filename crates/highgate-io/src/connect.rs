@@ -35,9 +35,7 @@ pub enum Target {
 /// Cancel safe: yes; a dropped call closes what it opened.
 pub async fn connect(target: &Target, deadline: Instant) -> io::Result<Transport> {
     let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
-    clock::before(deadline, open(target))
-        .await
-        .unwrap_or_else(|| Err(late()))
+    clock::before(deadline, open(target)).await.unwrap_or_else(|| Err(late()))
 }
 
 async fn open(target: &Target) -> io::Result<Transport> {
@@ -67,16 +65,8 @@ async fn open_any(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Tra
 #[must_use]
 pub fn is_our_own(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    let ours = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::ADDRNOTAVAIL,
-    ];
-    error
-        .raw_os_error()
-        .is_some_and(|code| ours.iter().any(|own| own.raw_os_error() == code))
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| ours.iter().any(|own| own.raw_os_error() == code))
 }
 
 async fn open_tcp(address: SocketAddr) -> io::Result<Transport> {
@@ -94,8 +84,5 @@ async fn open_tcp(address: SocketAddr) -> io::Result<Transport> {
 ///
 /// Cancel safe: yes; a dropped call has consumed nothing.
 pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
-    Ok(tokio::net::lookup_host((host, 0))
-        .await?
-        .map(|address| address.ip())
-        .collect())
+    Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
 }

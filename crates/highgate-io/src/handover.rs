@@ -31,27 +31,15 @@ pub fn peer_is_trusted(stream: &impl AsFd) -> io::Result<bool> {
 /// `InvalidInput` beyond the limits, else as the system says.
 pub fn send(stream: &impl AsFd, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     if descriptors.len() > MAX_DESCRIPTORS || text.len() > MAX_TEXT || text.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "too much for one message",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too much for one message"));
     }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::other("no room for the descriptors"));
     }
-    let sent = sendmsg(
-        stream,
-        &[IoSlice::new(text)],
-        &mut control,
-        SendFlags::NOSIGNAL,
-    )?;
-    if sent == text.len() {
-        Ok(())
-    } else {
-        Err(io::Error::other("message cut short"))
-    }
+    let sent = sendmsg(stream, &[IoSlice::new(text)], &mut control, SendFlags::NOSIGNAL)?;
+    if sent == text.len() { Ok(()) } else { Err(io::Error::other("message cut short")) }
 }
 
 /// Receives one message: its text and the descriptors that came with it.
@@ -63,12 +51,7 @@ pub fn receive(stream: &impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
-    let message = recvmsg(
-        stream,
-        &mut [IoSliceMut::new(&mut text)],
-        &mut control,
-        flags,
-    )?;
+    let message = recvmsg(stream, &mut [IoSliceMut::new(&mut text)], &mut control, flags)?;
     let mut descriptors = Vec::new();
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = part {
@@ -79,10 +62,7 @@ pub fn receive(stream: &impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     if message.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "descriptors were cut off",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors were cut off"));
     }
     text.truncate(message.bytes);
     Ok((text, descriptors))
@@ -116,9 +96,6 @@ mod tests {
     fn a_closed_peer_is_the_end() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(ours);
-        assert_eq!(
-            receive(&theirs).unwrap_err().kind(),
-            io::ErrorKind::UnexpectedEof
-        );
+        assert_eq!(receive(&theirs).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

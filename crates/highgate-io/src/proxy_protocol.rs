@@ -28,11 +28,7 @@ pub enum Parsed {
 /// Reads a header from the first bytes of a connection.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Parsed {
-    let signature = bytes
-        .iter()
-        .zip(V2_SIGNATURE)
-        .take_while(|(a, b)| **a == *b)
-        .count();
+    let signature = bytes.iter().zip(V2_SIGNATURE).take_while(|(a, b)| **a == *b).count();
     if signature == V2_SIGNATURE.len() {
         return parse_v2(bytes);
     }
@@ -48,15 +44,9 @@ fn parse_v1(bytes: &[u8]) -> Parsed {
         return Parsed::Invalid;
     }
     let Some(end) = bytes.iter().take(V1_MAX).position(|byte| *byte == b'\n') else {
-        return if bytes.len() < V1_MAX {
-            Parsed::More
-        } else {
-            Parsed::Invalid
-        };
+        return if bytes.len() < V1_MAX { Parsed::More } else { Parsed::Invalid };
     };
-    let line = bytes
-        .get(START.len()..end)
-        .and_then(|line| line.strip_suffix(b"\r"));
+    let line = bytes.get(START.len()..end).and_then(|line| line.strip_suffix(b"\r"));
     let Some(line) = line.and_then(|line| std::str::from_utf8(line).ok()) else {
         return Parsed::Invalid;
     };
@@ -66,20 +56,11 @@ fn parse_v1(bytes: &[u8]) -> Parsed {
         Some("TCP4") => false,
         Some("TCP6") => true,
         Some("UNKNOWN") => {
-            return Parsed::Header {
-                addresses: None,
-                length,
-            };
+            return Parsed::Header { addresses: None, length };
         }
         _ => return Parsed::Invalid,
     };
-    let mut address = || {
-        words
-            .next()?
-            .parse::<IpAddr>()
-            .ok()
-            .filter(|a| a.is_ipv6() == is_v6)
-    };
+    let mut address = || words.next()?.parse::<IpAddr>().ok().filter(|a| a.is_ipv6() == is_v6);
     let (Some(from), Some(to)) = (address(), address()) else {
         return Parsed::Invalid;
     };
@@ -87,10 +68,7 @@ fn parse_v1(bytes: &[u8]) -> Parsed {
     let (Some(from_port), Some(to_port), None) = (port(), port(), words.next()) else {
         return Parsed::Invalid;
     };
-    let addresses = Some((
-        SocketAddr::new(from, from_port),
-        SocketAddr::new(to, to_port),
-    ));
+    let addresses = Some((SocketAddr::new(from, from_port), SocketAddr::new(to, to_port)));
     Parsed::Header { addresses, length }
 }
 
@@ -108,10 +86,7 @@ fn parse_v2(bytes: &[u8]) -> Parsed {
         return Parsed::More;
     };
     match (command & 0x0f, family >> 4) {
-        (0, _) | (1, 0 | 3) => Parsed::Header {
-            addresses: None,
-            length,
-        },
+        (0, _) | (1, 0 | 3) => Parsed::Header { addresses: None, length },
         (1, 1) => addresses_v2::<4>(body, length, |b| Ipv4Addr::from(b).into()),
         (1, 2) => addresses_v2::<16>(body, length, |b| Ipv6Addr::from(b).into()),
         _ => Parsed::Invalid,
@@ -129,16 +104,10 @@ fn addresses_v2<const N: usize>(
         let (from_port, rest) = rest.split_first_chunk::<2>()?;
         let to_port = rest.first_chunk::<2>()?;
         let from = SocketAddr::new(address(*from), u16::from_be_bytes(*from_port));
-        Some((
-            from,
-            SocketAddr::new(address(*to), u16::from_be_bytes(*to_port)),
-        ))
+        Some((from, SocketAddr::new(address(*to), u16::from_be_bytes(*to_port))))
     };
     match read() {
-        Some(addresses) => Parsed::Header {
-            addresses: Some(addresses),
-            length,
-        },
+        Some(addresses) => Parsed::Header { addresses: Some(addresses), length },
         None => Parsed::Invalid,
     }
 }
@@ -150,12 +119,7 @@ pub fn encode_v1(addresses: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
         Some((from, to)) if from.is_ipv4() == to.is_ipv4() => {
             let family = if from.is_ipv4() { "TCP4" } else { "TCP6" };
             let (from_ip, to_ip) = (from.ip(), to.ip());
-            format!(
-                "PROXY {family} {from_ip} {to_ip} {} {}\r\n",
-                from.port(),
-                to.port()
-            )
-            .into()
+            format!("PROXY {family} {from_ip} {to_ip} {} {}\r\n", from.port(), to.port()).into()
         }
         _ => b"PROXY UNKNOWN\r\n".to_vec(),
     }

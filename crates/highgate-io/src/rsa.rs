@@ -36,10 +36,7 @@ impl KeyPair {
         let der: PublicKeyX509Der<'_> = key.public_key().as_der().map_err(|_| RsaFailed)?;
         let public_pem = pem(der.as_ref());
         let private = OaepPrivateDecryptingKey::new(key).map_err(|_| RsaFailed)?;
-        Ok(Self {
-            private,
-            public_pem,
-        })
+        Ok(Self { private, public_pem })
     }
 
     /// The public half in PEM, as it is sent to clients.
@@ -73,10 +70,8 @@ pub fn encrypt(public_pem: &[u8], bytes: &[u8]) -> Result<Vec<u8>, RsaFailed> {
     let key = PublicEncryptingKey::from_der(der.as_ref()).map_err(|_| RsaFailed)?;
     let key = OaepPublicEncryptingKey::new(key).map_err(|_| RsaFailed)?;
     let mut sealed = vec![0; key.ciphertext_size()];
-    let length = key
-        .encrypt(&OAEP_SHA1_MGF1SHA1, bytes, &mut sealed, None)
-        .map_err(|_| RsaFailed)?
-        .len();
+    let length =
+        key.encrypt(&OAEP_SHA1_MGF1SHA1, bytes, &mut sealed, None).map_err(|_| RsaFailed)?.len();
     sealed.truncate(length);
     Ok(sealed)
 }
@@ -91,11 +86,7 @@ fn pem(der: &[u8]) -> Vec<u8> {
             let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
             let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
             text.extend([digit(bits >> 18), digit(bits >> 12)]);
-            text.push(if group.len() > 1 {
-                digit(bits >> 6)
-            } else {
-                b'='
-            });
+            text.push(if group.len() > 1 { digit(bits >> 6) } else { b'=' });
             text.push(if group.len() > 2 { digit(bits) } else { b'=' });
         }
         text.push(b'\n');

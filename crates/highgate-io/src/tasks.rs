@@ -1,9 +1,6 @@
 //! Tracked tasks and threads: each has a name, a stop token and an owner that awaits it.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this is the edge that the ban points to"
-)]
+#![expect(clippy::disallowed_methods, reason = "this is the edge that the ban points to")]
 
 use std::{cell::RefCell, future::Future, rc::Rc, sync::Arc};
 
@@ -114,9 +111,7 @@ pub fn thread<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<std::thread::JoinHandle<T>> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(body)
+    std::thread::Builder::new().name(name.to_owned()).spawn(body)
 }
 
 /// Runs blocking work (files, password hashing, RSA) off the calling worker.

@@ -32,11 +32,7 @@ pub enum TlsError {
 }
 
 fn file_error(what: &'static str, path: &Path, cause: impl std::fmt::Display) -> TlsError {
-    TlsError::File {
-        what,
-        path: path.display().to_string(),
-        cause: cause.to_string(),
-    }
+    TlsError::File { what, path: path.display().to_string(), cause: cause.to_string() }
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -60,9 +56,7 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates("trusted authorities", path)? {
-        store
-            .add(certificate)
-            .map_err(|e| file_error("trusted authorities", path, e))?;
+        store.add(certificate).map_err(|e| file_error("trusted authorities", path, e))?;
     }
     Ok(store)
 }
@@ -118,11 +112,7 @@ pub fn towards_servers(
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let builder =
         ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let store = Arc::new(
-        ca.map(roots)
-            .transpose()?
-            .unwrap_or_else(RootCertStore::empty),
-    );
+    let store = Arc::new(ca.map(roots).transpose()?.unwrap_or_else(RootCertStore::empty));
     let builder = match verify {
         Verify::Identity => builder.with_root_certificates(store),
         Verify::Ca | Verify::Nothing => builder
@@ -153,10 +143,7 @@ impl Lenient {
             ),
             Verify::Identity | Verify::Nothing => None,
         };
-        Ok(Self {
-            chain,
-            provider: provider(),
-        })
+        Ok(Self { chain, provider: provider() })
     }
 }
 
@@ -203,9 +190,7 @@ impl ServerCertVerifier for Lenient {
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -247,7 +232,5 @@ pub async fn connect(
 ) -> io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a server name"))?;
-    tokio_rustls::TlsConnector::from(config)
-        .connect(name, stream)
-        .await
+    tokio_rustls::TlsConnector::from(config).connect(name, stream).await
 }

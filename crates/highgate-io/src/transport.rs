@@ -124,9 +124,7 @@ impl Transport {
         }
         match self {
             Self::Unix(stream) => stream.poll_read_ready(cx),
-            other => other
-                .tcp()
-                .map_or(Poll::Ready(Ok(())), |stream| stream.poll_read_ready(cx)),
+            other => other.tcp().map_or(Poll::Ready(Ok(())), |stream| stream.poll_read_ready(cx)),
         }
     }
 
@@ -134,8 +132,7 @@ impl Transport {
     /// keeps no waker: on an idle server connection it means that the server closed or misbehaves.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.poll_readable(&mut Context::from_waker(Waker::noop()))
-            .is_ready()
+        self.poll_readable(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     /// The peer's address, where it has one.

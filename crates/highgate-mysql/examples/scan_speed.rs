@@ -1,10 +1,6 @@
 //! Measures `ReplyScanner::feed`: `cargo run --release -p highgate-mysql --example scan_speed`.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a measuring program"
-)]
+#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measuring program")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -51,9 +47,6 @@ fn main() {
         }
         assert!(scanner.is_done());
         let chunks = bytes.len().div_ceil(CHUNK);
-        println!(
-            "{name}: {} bytes in {chunks} chunks, {best} ns",
-            bytes.len()
-        );
+        println!("{name}: {} bytes in {chunks} chunks, {best} ns", bytes.len());
     }
 }

@@ -195,9 +195,7 @@ impl ServerFlavor {
 #[must_use]
 pub fn parse_version(version: &str) -> Option<(u16, u16, u16)> {
     let plain = version.strip_prefix(REPLICATION_PREFIX).unwrap_or(version);
-    let end = plain
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(plain.len());
+    let end = plain.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(plain.len());
     let mut parts = plain.get(..end)?.split('.');
     let major = parts.next()?.parse().ok()?;
     let minor = parts.next()?.parse().ok()?;

@@ -26,11 +26,7 @@ impl Collation {
     #[must_use]
     pub fn by_id(id: u16) -> Option<Self> {
         let at = COLLATIONS.binary_search_by_key(&id, |(id, ..)| *id).ok()?;
-        COLLATIONS.get(at).map(|(id, name, charset)| Self {
-            id: *id,
-            name,
-            charset,
-        })
+        COLLATIONS.get(at).map(|(id, name, charset)| Self { id: *id, name, charset })
     }
 
     /// The collation of this name, in any case.
@@ -39,25 +35,15 @@ impl Collation {
         COLLATIONS
             .iter()
             .find(|(_, known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(id, name, charset)| Self {
-                id: *id,
-                name,
-                charset,
-            })
+            .map(|(id, name, charset)| Self { id: *id, name, charset })
     }
 
     /// The built-in default collation of this character set, in any case; `utf8` is utf8mb3. A
     /// server's settings can name another one.
     #[must_use]
     pub fn default_of(charset: &str) -> Option<Self> {
-        let charset = if charset.eq_ignore_ascii_case("utf8") {
-            "utf8mb3"
-        } else {
-            charset
-        };
-        let (_, id) = DEFAULTS
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(charset))?;
+        let charset = if charset.eq_ignore_ascii_case("utf8") { "utf8mb3" } else { charset };
+        let (_, id) = DEFAULTS.iter().find(|(name, _)| name.eq_ignore_ascii_case(charset))?;
         Self::by_id(*id)
     }
 
@@ -97,11 +83,7 @@ mod tests {
             (255, "utf8mb4_0900_ai_ci", "utf8mb4"),
             (2304, "utf8mb4_uca1400_ai_ci", "utf8mb4"),
         ] {
-            assert_eq!(
-                Collation::by_id(id),
-                Some(Collation { id, name, charset }),
-                "{id}"
-            );
+            assert_eq!(Collation::by_id(id), Some(Collation { id, name, charset }), "{id}");
             assert_eq!(Collation::by_name(&name.to_uppercase()).unwrap().id, id);
         }
         assert_eq!(Collation::by_id(0), None);
@@ -109,10 +91,7 @@ mod tests {
 
     #[test]
     fn every_character_set_has_a_default() {
-        assert_eq!(
-            Collation::default_of("UTF8").unwrap().name,
-            "utf8mb3_general_ci"
-        );
+        assert_eq!(Collation::default_of("UTF8").unwrap().name, "utf8mb3_general_ci");
         assert_eq!(Collation::default_of("latin1").unwrap().id, 8);
         for (charset, id) in DEFAULTS {
             assert_eq!(Collation::by_id(*id).unwrap().charset, *charset);
@@ -124,9 +103,7 @@ mod tests {
         for charset in ["sjis", "GBK", "big5", "cp932", "gb18030"] {
             assert!(is_unsafe_for_lexing(charset));
         }
-        for charset in [
-            "utf8mb4", "latin1", "eucjpms", "ujis", "euckr", "gb2312", "binary",
-        ] {
+        for charset in ["utf8mb4", "latin1", "eucjpms", "ujis", "euckr", "gb2312", "binary"] {
             assert!(!is_unsafe_for_lexing(charset));
         }
     }

@@ -184,10 +184,9 @@ impl<'a> Command<'a> {
             COM_BINLOG_DUMP_GTID => Self::BinlogDumpGtid(reader.rest()),
             COM_CHANGE_USER => Self::ChangeUser(reader.rest()),
             COM_DEBUG => Self::Debug,
-            COM_FIELD_LIST => Self::FieldList {
-                table: reader.nul_terminated()?,
-                pattern: reader.rest(),
-            },
+            COM_FIELD_LIST => {
+                Self::FieldList { table: reader.nul_terminated()?, pattern: reader.rest() }
+            }
             COM_INIT_DB => Self::InitDb(reader.rest()),
             COM_PING => Self::Ping,
             COM_PROCESS_INFO => Self::ProcessInfo,
@@ -209,10 +208,7 @@ impl<'a> Command<'a> {
             COM_STMT_BULK_EXECUTE => Self::ExecuteBulk(BulkExecute::parse(reader)?),
             COM_STMT_CLOSE => Self::StmtClose(reader.u32()?),
             COM_STMT_EXECUTE => Self::Execute(Execute::parse(reader)?),
-            COM_STMT_FETCH => Self::StmtFetch {
-                statement_id: reader.u32()?,
-                rows: reader.u32()?,
-            },
+            COM_STMT_FETCH => Self::StmtFetch { statement_id: reader.u32()?, rows: reader.u32()? },
             COM_STMT_PREPARE => Self::Prepare(reader.rest()),
             COM_STMT_RESET => Self::StmtReset(reader.u32()?),
             COM_STMT_SEND_LONG_DATA => Self::StmtSendLongData {
@@ -260,12 +256,8 @@ impl<'a> Command<'a> {
             Self::ExecuteBulk(execute) => Some(execute.statement_id),
             Self::StmtClose(id)
             | Self::StmtReset(id)
-            | Self::StmtFetch {
-                statement_id: id, ..
-            }
-            | Self::StmtSendLongData {
-                statement_id: id, ..
-            } => Some(*id),
+            | Self::StmtFetch { statement_id: id, .. }
+            | Self::StmtSendLongData { statement_id: id, .. } => Some(*id),
             _ => None,
         }
     }

@@ -43,11 +43,7 @@ impl CompressedHeader {
         let len = reader.u24().ok()?;
         let seq = reader.u8().ok()?;
         let plain_len = reader.u24().ok()?;
-        Some(Self {
-            len,
-            seq,
-            plain_len,
-        })
+        Some(Self { len, seq, plain_len })
     }
 
     fn encode(self) -> [u8; COMPRESSED_HEADER_LEN] {
@@ -84,9 +80,7 @@ pub fn decompress(
         out.extend_from_slice(body);
     } else if expand(algorithm, body, header.plain_len, out).is_none() {
         out.truncate(before);
-        return Err(Malformed::new(
-            "a compressed packet of the length that it names",
-        ));
+        return Err(Malformed::new("a compressed packet of the length that it names"));
     }
     *seq = seq.wrapping_add(1);
     Ok(end)
@@ -100,10 +94,7 @@ fn expand(algorithm: Algorithm, body: &[u8], plain_len: u32, out: &mut Vec<u8>) 
     let limit = u64::from(plain_len).saturating_add(1);
     match algorithm {
         Algorithm::Zlib(_) => {
-            flate2::read::ZlibDecoder::new(body)
-                .take(limit)
-                .read_to_end(out)
-                .ok()?;
+            flate2::read::ZlibDecoder::new(body).take(limit).read_to_end(out).ok()?;
         }
         Algorithm::Zstd(_) => {
             let decoder = zstd::stream::read::Decoder::with_buffer(body).ok()?;
@@ -125,17 +116,11 @@ pub fn compress(algorithm: Algorithm, seq: &mut u8, plain: &[u8], out: &mut Vec<
             out.truncate(start.saturating_add(COMPRESSED_HEADER_LEN));
             out.extend_from_slice(piece);
         }
-        let len = out
-            .len()
-            .saturating_sub(start.saturating_add(COMPRESSED_HEADER_LEN));
+        let len = out.len().saturating_sub(start.saturating_add(COMPRESSED_HEADER_LEN));
         let header = CompressedHeader {
             len: u32::try_from(len).unwrap_or(u32::MAX),
             seq: *seq,
-            plain_len: if is_shrunk {
-                u32::try_from(piece.len()).unwrap_or(u32::MAX)
-            } else {
-                0
-            },
+            plain_len: if is_shrunk { u32::try_from(piece.len()).unwrap_or(u32::MAX) } else { 0 },
         };
         if let Some(place) = out.get_mut(start..).and_then(|tail| tail.first_chunk_mut()) {
             *place = header.encode();
@@ -167,11 +152,8 @@ mod tests {
     fn what_is_compressed_comes_back() {
         for algorithm in [Algorithm::Zlib(6), Algorithm::Zstd(3)] {
             for len in [1, 49, 50, 5_000, MAX_PAYLOAD + 100] {
-                let plain: Vec<u8> = (0..=255_u8)
-                    .flat_map(|byte| [byte; 7])
-                    .cycle()
-                    .take(len)
-                    .collect();
+                let plain: Vec<u8> =
+                    (0..=255_u8).flat_map(|byte| [byte; 7]).cycle().take(len).collect();
                 let (mut wire, mut seq) = (Vec::new(), 7);
                 compress(algorithm, &mut seq, &plain, &mut wire);
                 let (mut back, mut seq, mut at) = (Vec::new(), 7, 0);

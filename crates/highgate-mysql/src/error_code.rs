@@ -15,20 +15,13 @@ impl ErrorCode {
     /// A code with its SQLSTATE.
     #[must_use]
     pub const fn new(code: u16, sqlstate: &[u8; 5]) -> Self {
-        Self {
-            code,
-            sqlstate: *sqlstate,
-        }
+        Self { code, sqlstate: *sqlstate }
     }
 
     /// An answer with this code.
     #[must_use]
     pub fn answer(self, text: impl Into<String>) -> Answer {
-        Answer {
-            code: self.code,
-            sqlstate: self.sqlstate,
-            text: text.into(),
-        }
+        Answer { code: self.code, sqlstate: self.sqlstate, text: text.into() }
     }
 }
 

@@ -52,14 +52,9 @@ impl Greeting {
         let is_extended = standard & 1 == 0;
         let capabilities =
             Capabilities::from_halves(standard, if is_extended { extended } else { 0 });
-        let second_len = usize::from(nonce_len)
-            .saturating_sub(8)
-            .max(13)
-            .min(reader.remaining());
+        let second_len = usize::from(nonce_len).saturating_sub(8).max(13).min(reader.remaining());
         let second = reader.bytes(second_len)?;
-        let second = second
-            .first_chunk::<12>()
-            .ok_or(Malformed::new("a challenge of 20 bytes"))?;
+        let second = second.first_chunk::<12>().ok_or(Malformed::new("a challenge of 20 bytes"))?;
         let mut nonce = [0; NONCE_LEN];
         for (to, from) in nonce.iter_mut().zip(first.iter().chain(second)) {
             *to = *from;
@@ -69,15 +64,7 @@ impl Greeting {
         } else {
             crate::auth::NATIVE.to_owned()
         };
-        Ok(Self {
-            version,
-            connection_id,
-            nonce,
-            capabilities,
-            collation,
-            status,
-            plugin,
-        })
+        Ok(Self { version, connection_id, nonce, capabilities, collation, status, plugin })
     }
 
     /// Appends the payload to `out`.
@@ -94,11 +81,7 @@ impl Greeting {
         out.extend_from_slice(&self.status.bits().to_le_bytes());
         out.extend_from_slice(&[c, d, 21, 0, 0, 0, 0, 0, 0]);
         let is_extended = standard & 1 == 0;
-        let extended = if is_extended {
-            self.capabilities.extended()
-        } else {
-            0
-        };
+        let extended = if is_extended { self.capabilities.extended() } else { 0 };
         out.extend_from_slice(&extended.to_le_bytes());
         out.extend_from_slice(second);
         out.push(0);

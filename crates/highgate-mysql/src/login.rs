@@ -140,11 +140,7 @@ impl LoginRequest {
         out.push(self.collation);
         out.extend_from_slice(&[0; 19]);
         let is_extended = capabilities.standard() & 1 == 0;
-        let extended = if is_extended {
-            capabilities.extended()
-        } else {
-            0
-        };
+        let extended = if is_extended { capabilities.extended() } else { 0 };
         out.extend_from_slice(&extended.to_le_bytes());
     }
 }

@@ -43,10 +43,7 @@ impl Header {
     #[must_use]
     pub const fn parse(bytes: [u8; HEADER_LEN]) -> Self {
         let [a, b, c, seq] = bytes;
-        Self {
-            len: u32::from_le_bytes([a, b, c, 0]),
-            seq,
-        }
+        Self { len: u32::from_le_bytes([a, b, c, 0]), seq }
     }
 
     /// The four bytes of this header; a length above [`MAX_PAYLOAD`] is cut to its low 24 bits.
@@ -65,9 +62,7 @@ impl Header {
     /// The header at the start of `bytes`, if four bytes are there.
     #[must_use]
     pub fn peek(bytes: &[u8]) -> Option<Self> {
-        bytes
-            .first_chunk::<HEADER_LEN>()
-            .map(|head| Self::parse(*head))
+        bytes.first_chunk::<HEADER_LEN>().map(|head| Self::parse(*head))
     }
 }
 
@@ -91,10 +86,7 @@ impl<'a> Reader<'a> {
     /// A reader at the start of `bytes`.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            rest: bytes,
-            len: bytes.len(),
-        }
+        Self { rest: bytes, len: bytes.len() }
     }
 
     /// One byte.
@@ -102,10 +94,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed`] at the end of the bytes; so for all methods of this type.
     pub fn u8(&mut self) -> Result<u8, Malformed> {
-        let (first, rest) = self
-            .rest
-            .split_first()
-            .ok_or(Malformed::new("one more byte"))?;
+        let (first, rest) = self.rest.split_first().ok_or(Malformed::new("one more byte"))?;
         self.rest = rest;
         Ok(*first)
     }
@@ -203,10 +192,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed`] where fewer remain.
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let (found, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or(Malformed::new("more bytes than remain"))?;
+        let (found, rest) =
+            self.rest.split_at_checked(len).ok_or(Malformed::new("more bytes than remain"))?;
         self.rest = rest;
         Ok(found)
     }
@@ -216,10 +203,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Malformed`] where fewer remain.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (found, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(Malformed::new("more bytes than remain"))?;
+        let (found, rest) =
+            self.rest.split_first_chunk::<N>().ok_or(Malformed::new("more bytes than remain"))?;
         self.rest = rest;
         Ok(*found)
     }
@@ -323,10 +308,7 @@ impl<'a> PacketWriter<'a> {
         let start = self.out.len();
         self.out.extend_from_slice(&[0; HEADER_LEN]);
         body(self.out);
-        let len = self
-            .out
-            .len()
-            .saturating_sub(start.saturating_add(HEADER_LEN));
+        let len = self.out.len().saturating_sub(start.saturating_add(HEADER_LEN));
         if len >= MAX_PAYLOAD {
             self.split_long(start);
             return;
@@ -342,10 +324,8 @@ impl<'a> PacketWriter<'a> {
     fn patch(&mut self, start: usize, len: usize) {
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         let header = Header { len, seq: self.seq }.encode();
-        if let Some(place) = self
-            .out
-            .get_mut(start..)
-            .and_then(|tail| tail.first_chunk_mut::<HEADER_LEN>())
+        if let Some(place) =
+            self.out.get_mut(start..).and_then(|tail| tail.first_chunk_mut::<HEADER_LEN>())
         {
             *place = header;
         }

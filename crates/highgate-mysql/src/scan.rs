@@ -261,14 +261,8 @@ impl ReplyScanner {
         self.facts.bytes_passed |= !chunk.is_empty();
         self.facts.started |= !chunk.is_empty();
         match self.run(chunk) {
-            Ok(consumed) => Scan {
-                consumed,
-                state: self.take_state(),
-            },
-            Err((consumed, why)) => Scan {
-                consumed,
-                state: ScanState::Broken(why),
-            },
+            Ok(consumed) => Scan { consumed, state: self.take_state() },
+            Err((consumed, why)) => Scan { consumed, state: ScanState::Broken(why) },
         }
     }
 
@@ -303,9 +297,8 @@ impl ReplyScanner {
     fn skip_rows(&mut self, chunk: &[u8], mut at: usize) -> usize {
         let mut rows = 0_u64;
         let mut seq = self.seq;
-        while let Some(&[a, b, c, id, first]) = chunk
-            .get(at..)
-            .and_then(|rest| rest.first_chunk::<{ HEADER_LEN + 1 }>())
+        while let Some(&[a, b, c, id, first]) =
+            chunk.get(at..).and_then(|rest| rest.first_chunk::<{ HEADER_LEN + 1 }>())
         {
             let len = u32::from_le_bytes([a, b, c, 0]) as usize;
             let end = at.wrapping_add(HEADER_LEN).wrapping_add(len);
@@ -342,10 +335,7 @@ impl ReplyScanner {
                 let header = self.header();
                 let expected = self.seq;
                 if header.seq != expected {
-                    return Err(ScanError::Sequence {
-                        expected,
-                        found: header.seq,
-                    });
+                    return Err(ScanError::Sequence { expected, found: header.seq });
                 }
                 if self.continued || header.len == 0 || have > HEADER_LEN {
                     break;
@@ -422,9 +412,7 @@ impl ReplyScanner {
         if self.body == Body::Kept {
             self.keep(rest.get(..take).unwrap_or_default());
         }
-        self.left = self
-            .left
-            .saturating_sub(u32::try_from(take).unwrap_or(u32::MAX));
+        self.left = self.left.saturating_sub(u32::try_from(take).unwrap_or(u32::MAX));
         if self.left == 0 {
             self.end()?;
         }
@@ -442,9 +430,7 @@ impl ReplyScanner {
         if let (Some(to), Some(from)) = (room.get_mut(..take), bytes.get(..take)) {
             to.copy_from_slice(from);
         }
-        self.kept_len = self
-            .kept_len
-            .saturating_add(u16::try_from(take).unwrap_or(0));
+        self.kept_len = self.kept_len.saturating_add(u16::try_from(take).unwrap_or(0));
     }
 
     /// A packet is whole; one that is continued by another is not.
@@ -492,19 +478,12 @@ impl ReplyScanner {
     }
 
     fn after_definitions(&self, with_eof: Phase, without: Phase) -> Phase {
-        if self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
-            without
-        } else {
-            with_eof
-        }
+        if self.capabilities.contains(Capabilities::DEPRECATE_EOF) { without } else { with_eof }
     }
 
     fn prepare_columns(&self) -> Phase {
         match self.facts.prepared {
-            Some(Prepared {
-                columns: left @ 1..,
-                ..
-            }) => Phase::PrepareColumns { left },
+            Some(Prepared { columns: left @ 1.., .. }) => Phase::PrepareColumns { left },
             _ => Phase::Done,
         }
     }

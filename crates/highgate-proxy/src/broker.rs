@@ -48,9 +48,8 @@ impl Rates {
             return true;
         }
         let mut buckets = self.0.lock();
-        let bucket = buckets
-            .entry(server)
-            .or_insert_with(|| TokenBucket::new(rate, burst(rate), now));
+        let bucket =
+            buckets.entry(server).or_insert_with(|| TokenBucket::new(rate, burst(rate), now));
         bucket.take(now).is_ok()
     }
 
@@ -104,7 +103,11 @@ impl Brokers {
     }
 
     /// Who waits longest for that server, now that a connection with `key` is free.
-    pub(crate) fn heir_of_connection(&self, server: &ServerState, key: &Arc<PoolKey>) -> Option<Heir> {
+    pub(crate) fn heir_of_connection(
+        &self,
+        server: &ServerState,
+        key: &Arc<PoolKey>,
+    ) -> Option<Heir> {
         if server.hot.queued.load(Ordering::Acquire) == 0 {
             return None;
         }

@@ -127,11 +127,8 @@ impl Buffer {
         } else {
             let size = (len + more).max(SMALL);
             let size = if size <= SMALL { SMALL } else { size.max(self.memory.len() * 2) };
-            let mut memory = if size == SMALL {
-                self.pool.take(SMALL)
-            } else {
-                self.pool.allocate(size)
-            };
+            let mut memory =
+                if size == SMALL { self.pool.take(SMALL) } else { self.pool.allocate(size) };
             if let Some(to) = memory.get_mut(..len) {
                 to.copy_from_slice(self.bytes());
             }

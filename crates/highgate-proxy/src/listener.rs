@@ -239,7 +239,10 @@ async fn accept_loop(
         // A place first: beyond the node's limit clients wait in the kernel's queue.
         if !shared.has_room() {
             if !std::mem::replace(&mut is_full, true) {
-                let text = format!("listener {} pauses: max_connections of the node is reached", listener.name);
+                let text = format!(
+                    "listener {} pauses: max_connections of the node is reached",
+                    listener.name
+                );
                 shared.event(Event::new(Severity::Warning, Kind::Limit, text));
             }
             clock::pause(FULL_PAUSE).await;
@@ -319,7 +322,14 @@ fn admit(
         return;
     }
     if shared.is_short_of(shared.memory_reserve()) {
-        refuse(shared, listener, &client, address, "memory_limit of the node is nearly reached", true);
+        refuse(
+            shared,
+            listener,
+            &client,
+            address,
+            "memory_limit of the node is nearly reached",
+            true,
+        );
         return;
     }
     match ClientPermit::take(shared, listener, address) {

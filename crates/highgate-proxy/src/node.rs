@@ -16,11 +16,7 @@ use highgate_core::{
     events::{Event, Kind, Severity},
     snapshot::{Placement, Policy, Snapshot},
 };
-use highgate_io::{
-    clock, listen, rsa,
-    tasks::Stopper,
-    tls::TlsError,
-};
+use highgate_io::{clock, listen, rsa, tasks::Stopper, tls::TlsError};
 use parking_lot::Mutex;
 
 use crate::{
@@ -252,10 +248,8 @@ impl Node {
         let mut prepared = Prepared::default();
         for (name, settings) in &config.shared.listeners {
             let wanted = binds.and_then(|binds| binds.get(name)).cloned().unwrap_or_default();
-            let tls = tls_files::for_clients(&settings.tls).map_err(|cause| ApplyError::Tls {
-                place: format!("listener {name}"),
-                cause,
-            })?;
+            let tls = tls_files::for_clients(&settings.tls)
+                .map_err(|cause| ApplyError::Tls { place: format!("listener {name}"), cause })?;
             let mut bound = Vec::new();
             for address in &wanted {
                 if present.contains(&(name.clone(), address.clone())) {
@@ -271,13 +265,17 @@ impl Node {
                 bound.push((address.clone(), socket, spare));
             }
             let settings = Arc::new(settings.clone());
-            prepared.listeners.push(New { name: name.clone(), settings, tls, binds: wanted, bound });
+            prepared.listeners.push(New {
+                name: name.clone(),
+                settings,
+                tls,
+                binds: wanted,
+                bound,
+            });
         }
         for (name, backend) in &config.shared.backends {
-            let tls = tls_files::for_servers(&backend.tls).map_err(|cause| ApplyError::Tls {
-                place: format!("backend {name}"),
-                cause,
-            })?;
+            let tls = tls_files::for_servers(&backend.tls)
+                .map_err(|cause| ApplyError::Tls { place: format!("backend {name}"), cause })?;
             if let Some(tls) = tls {
                 prepared.towards_servers.insert(name.clone(), tls);
             }

@@ -84,8 +84,7 @@ impl Room {
     }
 
     fn hand_to(&mut self, heir: &Heir) {
-        let room =
-            Self { server: self.server.clone(), shared: self.shared.clone(), counted: true };
+        let room = Self { server: self.server.clone(), shared: self.shared.clone(), counted: true };
         self.counted = false;
         let letter = Mail::Grant(heir.slot, Box::new(Grant::Room(room)));
         if let Some(worker) = self.shared.workers.get(heir.worker) {
@@ -237,8 +236,8 @@ impl Pools {
             let limit = list.first().map_or(0, |connection| connection.max_idle());
             let mut surplus = list.len().saturating_sub(limit);
             gone.extend(list.extract_if(.., |connection| {
-                let is_surplus = surplus > 0
-                    && now.saturating_sub(connection.idle_since) > SURPLUS_LINGERS;
+                let is_surplus =
+                    surplus > 0 && now.saturating_sub(connection.idle_since) > SURPLUS_LINGERS;
                 surplus -= usize::from(is_surplus);
                 is_surplus || !connection.is_usable() || connection.is_past(now)
             }));
@@ -321,8 +320,7 @@ fn hand_over(worker: &Rc<Worker>, heir: Heir, connection: Box<ServerConnection>)
         let room = connection.into_room();
         post_grant(worker, &heir, Grant::Room(room));
     } else if heir.worker == worker.index {
-        if let Err(refused) =
-            worker.slots.grant(heir.slot, Grant::Connection(connection))
+        if let Err(refused) = worker.slots.grant(heir.slot, Grant::Connection(connection))
             && let Grant::Connection(connection) = refused
         {
             // The waiter has just gone: the next in the queue, or the pool.

@@ -161,8 +161,7 @@ async fn open(
     let claim = Claim::new(member.state.clone());
     context.shows(Activity::Preparing);
     let by = (clock::now() + group.backend.connect_timeout).min(deadline);
-    let mut transport = match highgate_io::connect::connect(&target(&member.state), by).await
-    {
+    let mut transport = match highgate_io::connect::connect(&target(&member.state), by).await {
         Ok(transport) => transport,
         Err(error) => {
             failed(context, &member.state, &error);

@@ -222,18 +222,14 @@ impl Worker {
                 self.slots.interrupt(slot, what);
             }
             Mail::Listen(listener, bound, stop) => {
-                let serve = crate::listener::serve(
-                    self.shared.clone(),
-                    listener,
-                    *bound,
-                    self.index,
-                    stop,
-                );
+                let serve =
+                    crate::listener::serve(self.shared.clone(), listener, *bound, self.index, stop);
                 self.tasks.spawn(serve);
             }
             Mail::ServersDown(servers) => {
                 self.pools.close_outdated();
-                let is_down = |id: Option<u32>| id.is_some_and(|id| servers.contains(&ServerId(id)));
+                let is_down =
+                    |id: Option<u32>| id.is_some_and(|id| servers.contains(&ServerId(id)));
                 self.slots.interrupt_where(Interrupt::ServerDown, is_down);
             }
             Mail::SnapshotChanged => self.slots.wake_all(),

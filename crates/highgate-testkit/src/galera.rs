@@ -19,10 +19,8 @@ use crate::wait::{Deadline, eventually};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where Debian and others keep the provider.
-const PROVIDERS: [&str; 2] = [
-    "/usr/lib/galera/libgalera_smm.so",
-    "/usr/lib64/galera/libgalera_smm.so",
-];
+const PROVIDERS: [&str; 2] =
+    ["/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera/libgalera_smm.so"];
 
 /// A Galera cluster with the accounts `app` and `monitor`, each with its name as password, and the schema `shop`.
 #[derive(Debug)]
@@ -55,9 +53,7 @@ impl GaleraCluster {
             // One after the other: a donor serves one joiner at a time.
             cluster.node(index)?.launch(&[])?;
             let donor = || cluster.node(0).map(MariaDb::log).unwrap_or_default();
-            cluster
-                .wait_synced(index)
-                .with_context(|| format!("the donor says: {}", donor()))?;
+            cluster.wait_synced(index).with_context(|| format!("the donor says: {}", donor()))?;
         }
         Ok(cluster)
     }
@@ -72,9 +68,7 @@ impl GaleraCluster {
     /// # Errors
     /// There is no such node.
     pub fn node(&self, index: usize) -> anyhow::Result<&MariaDb> {
-        self.nodes
-            .get(index)
-            .with_context(|| format!("the cluster has no node {index}"))
+        self.nodes.get(index).with_context(|| format!("the cluster has no node {index}"))
     }
 
     /// Starts a new group of which `index` is the first member; for when all nodes are down.
@@ -118,8 +112,7 @@ impl GaleraCluster {
     /// It doesn't answer, or the state doesn't come.
     pub fn set_desync(&self, index: usize, is_desynced: bool) -> anyhow::Result<()> {
         let flag = u8::from(is_desynced);
-        self.node(index)?
-            .sql(&format!("SET GLOBAL wsrep_desync = {flag}"))?;
+        self.node(index)?.sql(&format!("SET GLOBAL wsrep_desync = {flag}"))?;
         let state = if is_desynced { "2" } else { "4" };
         self.wait_status(index, "wsrep_local_state", state)
     }
@@ -132,9 +125,8 @@ impl GaleraCluster {
     /// It doesn't answer, or the state doesn't come.
     pub fn set_isolated(&self, index: usize, is_isolated: bool) -> anyhow::Result<()> {
         let flag = u8::from(is_isolated);
-        self.node(index)?.sql(&format!(
-            "SET GLOBAL wsrep_provider_options = 'gmcast.isolate={flag}'"
-        ))?;
+        self.node(index)?
+            .sql(&format!("SET GLOBAL wsrep_provider_options = 'gmcast.isolate={flag}'"))?;
         if is_isolated {
             self.wait_status(index, "wsrep_cluster_status", "non-Primary")
         } else {
@@ -167,12 +159,8 @@ impl GaleraCluster {
     /// # Errors
     /// The node doesn't answer.
     pub fn status(&self, index: usize, name: &str) -> anyhow::Result<String> {
-        let row = self
-            .node(index)?
-            .record(&format!("SHOW GLOBAL STATUS LIKE '{name}'"))?;
-        row.get("Value")
-            .cloned()
-            .with_context(|| format!("no status {name}"))
+        let row = self.node(index)?.record(&format!("SHOW GLOBAL STATUS LIKE '{name}'"))?;
+        row.get("Value").cloned().with_context(|| format!("no status {name}"))
     }
 
     /// Waits until the others have given a dead member up.
@@ -203,19 +191,14 @@ impl GaleraCluster {
                 sst: PortLease::take()?,
             });
         }
-        let mut cluster = Self {
-            nodes: Vec::with_capacity(nodes),
-            group,
-        };
+        let mut cluster = Self { nodes: Vec::with_capacity(nodes), group };
         for index in 0..nodes {
             let options = MariaDbOptions {
                 args: cluster.args(index)?,
                 account: account(),
                 ..MariaDbOptions::default()
             };
-            cluster
-                .nodes
-                .push(MariaDb::prepare_from(options, template)?);
+            cluster.nodes.push(MariaDb::prepare_from(options, template)?);
         }
         Ok(cluster)
     }
@@ -229,11 +212,8 @@ impl GaleraCluster {
     fn args(&self, index: usize) -> anyhow::Result<Vec<String>> {
         let provider = provider().context("install galera-4")?;
         let own = self.group.get(index).context("no such node")?;
-        let members: Vec<String> = self
-            .group
-            .iter()
-            .map(|ports| ports.gmcast.addr().to_string())
-            .collect();
+        let members: Vec<String> =
+            self.group.iter().map(|ports| ports.gmcast.addr().to_string()).collect();
         Ok(vec![
             "--wsrep-on=ON".to_owned(),
             format!("--wsrep-provider={provider}"),
@@ -298,21 +278,14 @@ fn template() -> anyhow::Result<PathBuf> {
 fn mark_safe_to_bootstrap(data: &Path) -> anyhow::Result<()> {
     let file = data.join("grastate.dat");
     let state = fs::read_to_string(&file).context("reading the group state")?;
-    fs::write(
-        &file,
-        state.replace("safe_to_bootstrap: 0", "safe_to_bootstrap: 1"),
-    )?;
+    fs::write(&file, state.replace("safe_to_bootstrap: 0", "safe_to_bootstrap: 1"))?;
     Ok(())
 }
 
 fn make_users(node: &MariaDb) -> anyhow::Result<()> {
     node.sql("CREATE DATABASE shop")?;
     node.create_user("app", "app", "ALL ON shop.*")?;
-    node.create_user(
-        "monitor",
-        "monitor",
-        "SLAVE MONITOR, REPLICATION CLIENT ON *.*",
-    )
+    node.create_user("monitor", "monitor", "SLAVE MONITOR, REPLICATION CLIENT ON *.*")
 }
 
 #[cfg(test)]

@@ -51,9 +51,7 @@ impl HighgateProcess {
         adjust: impl FnOnce(&mut Command),
     ) -> anyhow::Result<Self> {
         let process = Self::spawn(binary.as_ref(), toml, adjust)?;
-        process
-            .wait_for_log("ready")
-            .context("waiting for Highgate to be ready")?;
+        process.wait_for_log("ready").context("waiting for Highgate to be ready")?;
         Ok(process)
     }
 
@@ -129,10 +127,7 @@ impl HighgateProcess {
     /// # Errors
     /// The process is gone.
     pub fn signal(&self, what: Signal) -> anyhow::Result<()> {
-        let pid = i32::try_from(self.child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .context("no pid")?;
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("no pid")?;
         kill_process(pid, what).with_context(|| format!("sending {what:?}"))
     }
 
@@ -155,14 +150,9 @@ impl HighgateProcess {
         std::fs::write(&file, toml).context("writing the configuration")?;
         let mut command = Command::new(binary);
         command.arg("run").arg(&file).current_dir(scratch.path());
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         adjust(&mut command);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("starting {command:?}"))?;
+        let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
         let reaper = Reaper::guard(child.id(), scratch.path())?;
         let stderr = child.stderr.take().context("no standard error")?;
         let log = Arc::new(Mutex::new(String::new()));
@@ -176,13 +166,7 @@ impl HighgateProcess {
                 log.push('\n');
             }
         })?;
-        Ok(Self {
-            child,
-            log,
-            reader,
-            scratch,
-            _reaper: reaper,
-        })
+        Ok(Self { child, log, reader, scratch, _reaper: reaper })
     }
 
     fn address(&self, key: &str, name: &str) -> anyhow::Result<SocketAddr> {
@@ -205,9 +189,7 @@ impl Drop for HighgateProcess {
 fn is_alive(pid: u32) -> bool {
     // A child that ended stays a zombie until it is waited for.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')')
-        .next()
-        .is_some_and(|rest| !rest.trim_start().starts_with(['Z', 'X']))
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with(['Z', 'X']))
         && !stat.is_empty()
 }
 
@@ -215,13 +197,8 @@ fn is_alive(pid: u32) -> bool {
 fn has_words(log: &str, text: &str) -> bool {
     log.match_indices(text).any(|(at, found)| {
         let before = log.get(..at).and_then(|part| part.chars().next_back());
-        let after = log
-            .get(at + found.len()..)
-            .and_then(|part| part.chars().next());
-        ![before, after]
-            .into_iter()
-            .flatten()
-            .any(char::is_alphanumeric)
+        let after = log.get(at + found.len()..).and_then(|part| part.chars().next());
+        ![before, after].into_iter().flatten().any(char::is_alphanumeric)
     })
 }
 
@@ -231,15 +208,10 @@ fn find_address(log: &str, key: &str, name: &str) -> Option<SocketAddr> {
     log.lines()
         .rev()
         .filter(|line| line.contains("listening"))
-        .filter(|line| {
-            line.split_whitespace()
-                .any(|word| word.replace('"', "") == wanted)
-        })
+        .filter(|line| line.split_whitespace().any(|word| word.replace('"', "") == wanted))
         .find_map(|line| {
             let words = line.split_whitespace();
-            let value = words
-                .filter_map(|word| word.strip_prefix("address="))
-                .next()?;
+            let value = words.filter_map(|word| word.strip_prefix("address=")).next()?;
             value.trim_matches('"').parse().ok()
         })
 }
@@ -274,19 +246,13 @@ mod tests {
     #[test]
     fn a_word_is_not_found_within_a_longer_one() {
         assert!(!has_words("error: address already in use", "ready"));
-        assert!(has_words(
-            "address already in use\nlevel=info ready\n",
-            "ready"
-        ));
+        assert!(has_words("address already in use\nlevel=info ready\n", "ready"));
     }
 
     #[test]
     fn a_program_that_ends_at_once_fails_with_its_log() {
         let scratch = Scratch::new("stand-in").unwrap();
-        let program = stand_in(
-            &scratch,
-            "#!/bin/sh\necho 'line 3: no such key' >&2\nexit 1\n",
-        );
+        let program = stand_in(&scratch, "#!/bin/sh\necho 'line 3: no such key' >&2\nexit 1\n");
         let error = HighgateProcess::start(program, "").unwrap_err();
         assert!(format!("{error:#}").contains("no such key"), "{error:#}");
     }

@@ -44,12 +44,7 @@ pub struct MariaDbOptions {
 
 impl Default for MariaDbOptions {
     fn default() -> Self {
-        Self {
-            args: Vec::new(),
-            bind: "127.0.0.1".to_owned(),
-            netns: None,
-            account: None,
-        }
+        Self { args: Vec::new(), bind: "127.0.0.1".to_owned(), netns: None, account: None }
     }
 }
 
@@ -105,12 +100,7 @@ impl MariaDb {
     pub(crate) fn prepare_from(options: MariaDbOptions, template: &Path) -> anyhow::Result<Self> {
         let scratch = Scratch::new("mariadb")?;
         copy(template, &scratch.join("data"))?;
-        Ok(Self {
-            options,
-            running: Mutex::new(None),
-            port: PortLease::take()?,
-            scratch,
-        })
+        Ok(Self { options, running: Mutex::new(None), port: PortLease::take()?, scratch })
     }
 
     /// Where clients connect.
@@ -135,10 +125,7 @@ impl MariaDb {
 
     /// The process id, or `None` while it doesn't run.
     pub fn pid(&self) -> Option<u32> {
-        self.running
-            .lock()
-            .as_ref()
-            .map(|running| running.child.id())
+        self.running.lock().as_ref().map(|running| running.child.id())
     }
 
     /// Whether the process runs.
@@ -194,9 +181,7 @@ impl MariaDb {
     pub fn is_frozen(&self) -> bool {
         let Some(pid) = self.pid() else { return false };
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit(") ")
-            .next()
-            .is_some_and(|rest| rest.starts_with('T'))
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
     }
 
     /// Starts the process again on the same port and files, after killing it if it runs.
@@ -226,10 +211,7 @@ impl MariaDb {
     /// The connection or a statement fails.
     pub fn sql(&self, sql: &str) -> anyhow::Result<Rows> {
         let rows = self.query(sql)?;
-        Ok(rows
-            .iter()
-            .map(|row| (0..row.len()).map(|i| cell(row, i)).collect())
-            .collect())
+        Ok(rows.iter().map(|row| (0..row.len()).map(|i| cell(row, i)).collect()).collect())
     }
 
     /// The first column of the first row.
@@ -238,10 +220,7 @@ impl MariaDb {
     /// As [`MariaDb::sql`], or the result is empty.
     pub fn value(&self, sql: &str) -> anyhow::Result<String> {
         let rows = self.sql(sql)?;
-        let first = rows
-            .into_iter()
-            .next()
-            .and_then(|row| row.into_iter().next());
+        let first = rows.into_iter().next().and_then(|row| row.into_iter().next());
         first.with_context(|| format!("no row for: {sql}"))
     }
 
@@ -254,14 +233,8 @@ impl MariaDb {
         let Some(row) = rows.first() else {
             return Ok(BTreeMap::new());
         };
-        let names = row
-            .columns_ref()
-            .iter()
-            .map(|column| column.name_str().into_owned());
-        Ok(names
-            .enumerate()
-            .map(|(i, name)| (name, cell(row, i)))
-            .collect())
+        let names = row.columns_ref().iter().map(|column| column.name_str().into_owned());
+        Ok(names.enumerate().map(|(i, name)| (name, cell(row, i))).collect())
     }
 
     /// Makes an account for any host, with `grants` as in `SELECT, INSERT ON shop.*`.
@@ -290,10 +263,7 @@ impl MariaDb {
     pub fn launch(&self, extra: &[String]) -> anyhow::Result<()> {
         let program = scratch::which("mariadbd").context("install mariadb-server")?;
         self.give_to_account()?;
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.scratch.join("log"))?;
+        let log = fs::File::options().create(true).append(true).open(self.scratch.join("log"))?;
         let mut command = match &self.options.netns {
             None => Command::new(program),
             Some(name) => {
@@ -310,14 +280,9 @@ impl MariaDb {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        let child = command
-            .spawn()
-            .with_context(|| format!("starting {command:?}"))?;
+        let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
         let reaper = Reaper::guard(child.id(), self.scratch.path())?;
-        *self.running.lock() = Some(Running {
-            child,
-            _reaper: reaper,
-        });
+        *self.running.lock() = Some(Running { child, _reaper: reaper });
         Ok(())
     }
 
@@ -341,9 +306,7 @@ impl MariaDb {
 
     fn has_ended(&self) -> bool {
         let mut running = self.running.lock();
-        running
-            .as_mut()
-            .is_none_or(|running| !matches!(running.child.try_wait(), Ok(None)))
+        running.as_mut().is_none_or(|running| !matches!(running.child.try_wait(), Ok(None)))
     }
 
     fn base_args(&self) -> Vec<String> {
@@ -378,10 +341,7 @@ impl MariaDb {
 
     fn signal(&self, what: Signal) -> anyhow::Result<()> {
         let running = self.running.lock();
-        signal(
-            &running.as_ref().context("mariadbd does not run")?.child,
-            what,
-        )
+        signal(&running.as_ref().context("mariadbd does not run")?.child, what)
     }
 
     fn query(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
@@ -393,9 +353,7 @@ impl MariaDb {
         // A thread of its own, because the caller may itself be inside a tokio runtime.
         let answer = std::thread::scope(|scope| {
             let task = scope.spawn(|| -> anyhow::Result<Vec<Row>> {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(async {
                     let mut connection = Conn::new(options).await?;
                     let rows = last_result(&mut connection, sql).await?;
@@ -453,10 +411,7 @@ fn cell(row: &Row, index: usize) -> String {
 }
 
 fn signal(child: &Child, what: Signal) -> anyhow::Result<()> {
-    let pid = i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .context("no process id")?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("no process id")?;
     kill_process(pid, what).with_context(|| format!("sending {what:?} to {pid:?}"))
 }
 
@@ -471,10 +426,7 @@ pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 pub(crate) fn version_key() -> anyhow::Result<String> {
     let program = scratch::which("mariadbd").context("install mariadb-server")?;
     let version = scratch::run(Command::new(program).args(["--no-defaults", "--version"]))?;
-    Ok(version
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric())
-        .collect())
+    Ok(version.chars().filter(|c| c.is_ascii_alphanumeric()).collect())
 }
 
 /// The template of a data directory, which the first caller on the machine installs.
@@ -489,11 +441,7 @@ pub(crate) fn template() -> anyhow::Result<PathBuf> {
     let _ = fs::remove_dir_all(&half);
     let mut command = Command::new(install);
     command
-        .args([
-            "--no-defaults",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-        ])
+        .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
         .args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M"])
         .arg(format!("--datadir={}", half.display()));
     if scratch::is_root() {

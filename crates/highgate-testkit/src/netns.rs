@@ -27,19 +27,14 @@ impl Lab {
     /// # Errors
     /// Not root, or `ip` refuses.
     pub fn new(hosts: u8) -> anyhow::Result<Self> {
-        let mut lab = Self {
-            switch: Netns::new()?,
-            hosts: Vec::new(),
-        };
+        let mut lab = Self { switch: Netns::new()?, hosts: Vec::new() };
         lab.switch.ip("link add br0 type bridge")?;
         lab.switch.ip("link set br0 up")?;
         for number in 1..=hosts {
             let host = Netns::new()?;
             let (port, switch) = (format!("port{number}"), &lab.switch);
-            switch.ip(&format!(
-                "link add {port} type veth peer name eth0 netns {}",
-                host.name()
-            ))?;
+            switch
+                .ip(&format!("link add {port} type veth peer name eth0 netns {}", host.name()))?;
             switch.ip(&format!("link set {port} master br0 up"))?;
             host.ip(&format!("addr add 10.99.0.{number}/24 dev eth0"))?;
             host.ip("link set eth0 up")?;
@@ -53,12 +48,8 @@ impl Lab {
     /// # Errors
     /// There is no such host.
     pub fn host(&self, number: u8) -> anyhow::Result<&Netns> {
-        let index = usize::from(number)
-            .checked_sub(1)
-            .context("hosts count from 1")?;
-        self.hosts
-            .get(index)
-            .with_context(|| format!("the lab has no host {number}"))
+        let index = usize::from(number).checked_sub(1).context("hosts count from 1")?;
+        self.hosts.get(index).with_context(|| format!("the lab has no host {number}"))
     }
 
     /// Pulls a host's cable out.
@@ -127,9 +118,7 @@ impl Netns {
     /// # Errors
     /// It fails.
     pub fn ip(&self, words: &str) -> anyhow::Result<()> {
-        run(Command::new("ip")
-            .args(["-n", &self.name])
-            .args(words.split_whitespace()))?;
+        run(Command::new("ip").args(["-n", &self.name]).args(words.split_whitespace()))?;
         Ok(())
     }
 
@@ -145,9 +134,7 @@ impl Netns {
     /// # Errors
     /// It can't be started.
     pub fn spawn(&self, mut command: Command) -> anyhow::Result<Child> {
-        command
-            .spawn()
-            .with_context(|| format!("starting {command:?}"))
+        command.spawn().with_context(|| format!("starting {command:?}"))
     }
 
     /// Adds delay and loss to what `device` sends, as in `delay 20ms loss 1%`.
@@ -180,18 +167,14 @@ impl Netns {
     /// # Errors
     /// `nft` is missing or refuses.
     pub fn drop_nothing(&self) -> anyhow::Result<()> {
-        run(self
-            .command("nft")
-            .arg("add table ip testkit; delete table ip testkit"))?;
+        run(self.command("nft").arg("add table ip testkit; delete table ip testkit"))?;
         Ok(())
     }
 }
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        let _ = Command::new("ip")
-            .args(["netns", "del", &self.name])
-            .output();
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
     }
 }
 

@@ -30,11 +30,7 @@ pub struct ReplicationOptions {
 
 impl Default for ReplicationOptions {
     fn default() -> Self {
-        Self {
-            nodes: 3,
-            semi_sync: false,
-            args: Vec::new(),
-        }
+        Self { nodes: 3, semi_sync: false, args: Vec::new() }
     }
 }
 
@@ -55,10 +51,7 @@ impl ReplicationCluster {
     /// # Errors
     /// As [`MariaDb::start`], or replication does not start.
     pub fn start(nodes: usize) -> anyhow::Result<Self> {
-        Self::start_with(ReplicationOptions {
-            nodes,
-            ..ReplicationOptions::default()
-        })
+        Self::start_with(ReplicationOptions { nodes, ..ReplicationOptions::default() })
     }
 
     /// Starts `nodes` nodes of which the primary waits for one replica per write.
@@ -66,11 +59,8 @@ impl ReplicationCluster {
     /// # Errors
     /// As [`ReplicationCluster::start`].
     pub fn start_semi_sync(nodes: usize) -> anyhow::Result<Self> {
-        let options = ReplicationOptions {
-            nodes,
-            semi_sync: true,
-            ..ReplicationOptions::default()
-        };
+        let options =
+            ReplicationOptions { nodes, semi_sync: true, ..ReplicationOptions::default() };
         Self::start_with(options)
     }
 
@@ -84,10 +74,7 @@ impl ReplicationCluster {
         for index in 0..options.nodes {
             let mut args = node_args(index);
             args.extend(options.args.iter().cloned());
-            let node = MariaDb::prepare(MariaDbOptions {
-                args,
-                ..MariaDbOptions::default()
-            })?;
+            let node = MariaDb::prepare(MariaDbOptions { args, ..MariaDbOptions::default() })?;
             // All are launched before the first is waited for, so they start side by side.
             node.launch(&[])?;
             nodes.push(node);
@@ -122,9 +109,7 @@ impl ReplicationCluster {
     /// # Errors
     /// There is no such node.
     pub fn node(&self, index: usize) -> anyhow::Result<&MariaDb> {
-        self.nodes
-            .get(index)
-            .with_context(|| format!("the cluster has no node {index}"))
+        self.nodes.get(index).with_context(|| format!("the cluster has no node {index}"))
     }
 
     /// The index of the node that was promoted last.
@@ -146,10 +131,7 @@ impl ReplicationCluster {
     /// The new primary doesn't catch up in time, or a statement fails.
     pub fn switchover(&self, to: usize) -> anyhow::Result<()> {
         let (old, new) = (self.primary()?, self.node(to)?);
-        anyhow::ensure!(
-            to != self.primary_index(),
-            "node {to} is the primary already"
-        );
+        anyhow::ensure!(to != self.primary_index(), "node {to} is the primary already");
         old.sql("SET GLOBAL read_only = 1")?;
         let position = old.value("SELECT @@gtid_binlog_pos")?;
         wait_position(new, &position)?;
@@ -194,10 +176,7 @@ impl ReplicationCluster {
             node.rebuild()?;
             // A server skips events of its own id, and here it has to replay those of its former life.
             let life = self.rebuilt.fetch_add(1, Ordering::Relaxed) + 1;
-            node.sql(&format!(
-                "SET GLOBAL server_id = {}",
-                100 * life + index + 1
-            ))?;
+            node.sql(&format!("SET GLOBAL server_id = {}", 100 * life + index + 1))?;
             self.follow(node, primary)?;
         }
         Ok(())
@@ -209,9 +188,7 @@ impl ReplicationCluster {
     /// The node doesn't answer.
     pub fn lag(&self, index: usize) -> anyhow::Result<Option<u64>> {
         let status = self.node(index)?.record("SHOW SLAVE STATUS")?;
-        Ok(status
-            .get("Seconds_Behind_Master")
-            .and_then(|text| text.parse().ok()))
+        Ok(status.get("Seconds_Behind_Master").and_then(|text| text.parse().ok()))
     }
 
     /// Waits until every running replica has applied what the primary has committed by now.
@@ -227,14 +204,8 @@ impl ReplicationCluster {
     }
 
     fn running_but(&self, index: usize) -> impl Iterator<Item = &MariaDb> {
-        let others = self
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(move |(i, _)| *i != index);
-        others
-            .map(|(_, node)| node)
-            .filter(|node| node.is_running())
+        let others = self.nodes.iter().enumerate().filter(move |(i, _)| *i != index);
+        others.map(|(_, node)| node).filter(|node| node.is_running())
     }
 
     fn make_primary(&self, index: usize) -> anyhow::Result<()> {
@@ -292,19 +263,12 @@ impl ReplicationCluster {
             return Ok(());
         }
         primary.sql("SET GLOBAL rpl_semi_sync_master_enabled = 1")?;
-        eventually(
-            Deadline::after(PATIENCE),
-            "a replica that acknowledges",
-            || {
-                let status = primary.record("SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'")?;
-                let clients = status
-                    .get("Value")
-                    .and_then(|text| text.parse().ok())
-                    .unwrap_or(0);
-                anyhow::ensure!(clients > 0, "no replica acknowledges");
-                Ok(())
-            },
-        )
+        eventually(Deadline::after(PATIENCE), "a replica that acknowledges", || {
+            let status = primary.record("SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'")?;
+            let clients = status.get("Value").and_then(|text| text.parse().ok()).unwrap_or(0);
+            anyhow::ensure!(clients > 0, "no replica acknowledges");
+            Ok(())
+        })
     }
 }
 
@@ -350,11 +314,7 @@ fn make_users(primary: &MariaDb) -> anyhow::Result<()> {
 fn wait_position(node: &MariaDb, position: &str) -> anyhow::Result<()> {
     let seconds = PATIENCE.as_secs();
     let answer = node.value(&format!("SELECT MASTER_GTID_WAIT('{position}', {seconds})"))?;
-    anyhow::ensure!(
-        answer == "0",
-        "no arrival at {position} in {seconds} s: {}",
-        node.log()
-    );
+    anyhow::ensure!(answer == "0", "no arrival at {position} in {seconds} s: {}", node.log());
     Ok(())
 }
 
@@ -374,11 +334,7 @@ fn sequence(node: &MariaDb) -> anyhow::Result<u64> {
 }
 
 fn last_sequence(position: &str) -> u64 {
-    position
-        .rsplit('-')
-        .next()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
+    position.rsplit('-').next().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

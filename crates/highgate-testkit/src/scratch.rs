@@ -63,8 +63,7 @@ pub fn shared() -> anyhow::Result<PathBuf> {
 pub fn lock(name: &str) -> anyhow::Result<File> {
     let path = shared()?.join(format!("{name}.lock"));
     let file = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
-    file.lock()
-        .with_context(|| format!("locking {}", path.display()))?;
+    file.lock().with_context(|| format!("locking {}", path.display()))?;
     Ok(file)
 }
 
@@ -73,9 +72,7 @@ pub fn lock(name: &str) -> anyhow::Result<File> {
 /// # Errors
 /// It can't be started or fails; the message carries what it wrote to standard error.
 pub fn run(command: &mut Command) -> anyhow::Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("starting {command:?}"))?;
+    let output = command.output().with_context(|| format!("starting {command:?}"))?;
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     anyhow::ensure!(
         output.status.success(),

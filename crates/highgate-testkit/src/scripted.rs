@@ -96,9 +96,7 @@ enum Greeting {
 
 impl std::fmt::Debug for Script {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Script")
-            .field("greeting", &self.greeting)
-            .finish_non_exhaustive()
+        f.debug_struct("Script").field("greeting", &self.greeting).finish_non_exhaustive()
     }
 }
 
@@ -189,11 +187,7 @@ impl ScriptedServer {
         let own = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("scripted".to_owned());
         let acceptor = thread.spawn(move || accept(&own, &listener))?;
-        Ok(Self {
-            shared,
-            addr,
-            acceptor: Some(acceptor),
-        })
+        Ok(Self { shared, addr, acceptor: Some(acceptor) })
     }
 
     /// Where it listens.
@@ -209,11 +203,7 @@ impl ScriptedServer {
     /// The texts of all COM_QUERY received so far.
     pub fn queries(&self) -> Vec<String> {
         let commands = self.shared.commands.lock();
-        commands
-            .iter()
-            .filter(|command| command.code == 0x03)
-            .map(Command::text)
-            .collect()
+        commands.iter().filter(|command| command.code == 0x03).map(Command::text).collect()
     }
 
     /// The payloads of all login packets received so far.
@@ -263,12 +253,7 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
         let own = Arc::clone(shared);
         let thread = std::thread::Builder::new().name(format!("scripted-{connection}"));
         let _ = thread.spawn(move || {
-            let mut peer = Peer {
-                socket,
-                connection,
-                shared: &own,
-                deprecate_eof: false,
-            };
+            let mut peer = Peer { socket, connection, shared: &own, deprecate_eof: false };
             // A peer that goes away is what many scripts are about.
             let _ = peer.serve();
             let _ = peer.socket.shutdown(Shutdown::Both);
@@ -301,20 +286,14 @@ impl Peer<'_> {
         let (sequence, login) = self.read_packet()?;
         self.deprecate_eof = script.deprecate_eof && wire::wants_deprecate_eof(&login);
         self.shared.logins.lock().push(login);
-        self.socket.write_all(&wire::frame(
-            sequence.wrapping_add(1),
-            &wire::ok(wire::AUTOCOMMIT),
-        ))?;
+        self.socket
+            .write_all(&wire::frame(sequence.wrapping_add(1), &wire::ok(wire::AUTOCOMMIT)))?;
         loop {
             let (sequence, payload) = self.read_packet()?;
             let Some((&code, body)) = payload.split_first() else {
                 return Ok(());
             };
-            let command = Command {
-                connection: self.connection,
-                code,
-                body: body.to_vec(),
-            };
+            let command = Command { connection: self.connection, code, body: body.to_vec() };
             self.shared.commands.lock().push(command.clone());
             if code == wire::COM_QUIT {
                 return Ok(());
@@ -343,14 +322,12 @@ impl Peer<'_> {
             }
             Reply::CloseAfter(count, reply) => {
                 let bytes = self.encode(sequence, reply);
-                self.socket
-                    .write_all(bytes.get(..*count).unwrap_or(&bytes))?;
+                self.socket.write_all(bytes.get(..*count).unwrap_or(&bytes))?;
                 return Ok(false);
             }
             Reply::HangAfter(count, reply) => {
                 let bytes = self.encode(sequence, reply);
-                self.socket
-                    .write_all(bytes.get(..*count).unwrap_or(&bytes))?;
+                self.socket.write_all(bytes.get(..*count).unwrap_or(&bytes))?;
                 self.hang()?;
                 return Ok(false);
             }
@@ -420,8 +397,7 @@ impl Peer<'_> {
             let length = u32::from_le_bytes([a, b, c, 0]) as usize;
             let start = payload.len();
             payload.resize(start + length, 0);
-            self.socket
-                .read_exact(payload.get_mut(start..).unwrap_or_default())?;
+            self.socket.read_exact(payload.get_mut(start..).unwrap_or_default())?;
             if length < wire::MAX_PAYLOAD {
                 return Ok((sequence, payload));
             }

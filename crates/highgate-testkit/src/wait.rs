@@ -72,18 +72,12 @@ pub fn eventually<T>(
 }
 
 /// The present, for measuring in tests.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one clock of the test fixtures"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one clock of the test fixtures")]
 pub fn now() -> Instant {
     Instant::now()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a foreign process announces nothing to wait on"
-)]
+#[expect(clippy::disallowed_methods, reason = "a foreign process announces nothing to wait on")]
 fn pause(time: Duration) {
     std::thread::sleep(time);
 }

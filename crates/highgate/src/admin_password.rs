@@ -21,10 +21,7 @@ pub(crate) fn accounts(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(&file)?,
         Err(error) => return Err(error).context(format!("cannot read {}", file.display())),
     };
-    Ok(BTreeMap::from([(
-        UserName::from("admin"),
-        Secret::new(password),
-    )]))
+    Ok(BTreeMap::from([(UserName::from("admin"), Secret::new(password))]))
 }
 
 fn make(file: &Path) -> anyhow::Result<String> {

@@ -100,11 +100,7 @@ impl AdminSide {
         let address = listener.local_addr()?;
         tracing::info!(admin = %name, %address, "listening");
         let spare = listener.try_clone()?.into();
-        self.ports.push(Port {
-            name,
-            wanted,
-            spare,
-        });
+        self.ports.push(Port { name, wanted, spare });
         Ok((tokio::net::TcpListener::from_std(listener)?, address))
     }
 
@@ -146,9 +142,7 @@ fn bind(address: &Address) -> anyhow::Result<std::net::TcpListener> {
         Address::Ip(address) => *address,
         Address::Host(host, port) => {
             let mut found = std::net::ToSocketAddrs::to_socket_addrs(&(&**host, *port))?;
-            found
-                .next()
-                .with_context(|| format!("{host} has no address"))?
+            found.next().with_context(|| format!("{host} has no address"))?
         }
         Address::Unix(path) => anyhow::bail!("{} is no TCP address", path.display()),
     };

@@ -8,11 +8,7 @@ pub(crate) fn check(arguments: &cli::Check) -> anyhow::Result<()> {
     let node = NodeName::from(arguments.node.as_str());
     let config = files::read(&arguments.files, &node)?;
     let shared = &config.shared;
-    let servers: usize = shared
-        .backends
-        .values()
-        .map(|backend| backend.servers.len())
-        .sum();
+    let servers: usize = shared.backends.values().map(|backend| backend.servers.len()).sum();
     output::say(&format!(
         "configuration is valid: {} listeners, {} backends with {servers} servers, {} users, {} rules",
         shared.listeners.len(),

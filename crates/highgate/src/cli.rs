@@ -83,12 +83,7 @@ pub(crate) struct Apply {
 #[derive(Debug, Args)]
 pub(crate) struct Ctl {
     /// Where the running process keeps its state.
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "highgate-data",
-        global = true
-    )]
+    #[arg(long, value_name = "DIR", default_value = "highgate-data", global = true)]
     pub(crate) data_dir: PathBuf,
     #[command(subcommand)]
     pub(crate) command: CtlCommand,

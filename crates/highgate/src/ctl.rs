@@ -20,15 +20,10 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
     };
     match &arguments.command {
         CtlCommand::Status => status(&socket),
-        CtlCommand::Show { table: None, .. } => say(
-            &socket,
-            &format!("/api/v1/tables?format=text&width={}", output::width()),
-        ),
-        CtlCommand::Show {
-            table: Some(table),
-            filter,
-            format,
-        } => {
+        CtlCommand::Show { table: None, .. } => {
+            say(&socket, &format!("/api/v1/tables?format=text&width={}", output::width()))
+        }
+        CtlCommand::Show { table: Some(table), filter, format } => {
             let filter = filter.as_deref().unwrap_or_default();
             let wish = format!("format={format}&filter={}", ctl::escape(filter));
             table_of(&socket, table, &wish)
@@ -48,24 +43,12 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
             let action = if *query { "kill_query" } else { "kill" };
             act("sessions", action, &[&session.to_string()])
         }
-        CtlCommand::Explain {
-            sql,
-            user,
-            listener,
-        } => act(
+        CtlCommand::Explain { sql, user, listener } => act(
             "rules",
             "explain",
-            &[
-                sql,
-                user.as_deref().unwrap_or_default(),
-                listener.as_deref().unwrap_or_default(),
-            ],
+            &[sql, user.as_deref().unwrap_or_default(), listener.as_deref().unwrap_or_default()],
         ),
-        CtlCommand::Act {
-            table,
-            action,
-            arguments,
-        } => {
+        CtlCommand::Act { table, action, arguments } => {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             act(table, action, &arguments)
         }
@@ -74,22 +57,10 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
 
 /// What is asked first: of each table the columns that tell whether all is well, and why not.
 const STATUS: [(&str, &str); 4] = [
-    (
-        "node",
-        "name,version,pid,uptime_seconds,config_version,clients,draining",
-    ),
-    (
-        "listeners",
-        "name,mode,address,backend,clients,refused,login_failures",
-    ),
-    (
-        "backends",
-        "name,primary,writes,readers,serving,servers,reason",
-    ),
-    (
-        "servers",
-        "backend,name,address,role,status,lag_ms,commands,reason",
-    ),
+    ("node", "name,version,pid,uptime_seconds,config_version,clients,draining"),
+    ("listeners", "name,mode,address,backend,clients,refused,login_failures"),
+    ("backends", "name,primary,writes,readers,serving,servers,reason"),
+    ("servers", "backend,name,address,role,status,lag_ms,commands,reason"),
 ];
 
 fn status(socket: &Path) -> anyhow::Result<()> {
@@ -104,10 +75,7 @@ fn status(socket: &Path) -> anyhow::Result<()> {
 /// One table, with wishes as in the query of a URL.
 fn table_of(socket: &Path, table: &str, wishes: &str) -> anyhow::Result<()> {
     let (table, width) = (ctl::escape(table), output::width());
-    say(
-        socket,
-        &format!("/api/v1/tables/{table}?width={width}&{wishes}"),
-    )
+    say(socket, &format!("/api/v1/tables/{table}?width={width}&{wishes}"))
 }
 
 fn say(socket: &Path, path: &str) -> anyhow::Result<()> {
@@ -136,15 +104,9 @@ pub(crate) fn apply(arguments: &cli::Apply) -> anyhow::Result<()> {
         .unwrap_or_else(|| files::default_data_dir(Some(&arguments.file)));
     let file = std::fs::canonicalize(&arguments.file)
         .with_context(|| format!("cannot read {}", arguments.file.display()))?;
-    let Some(file) = file.to_str() else {
-        bail!("the file's path is not UTF-8")
-    };
+    let Some(file) = file.to_str() else { bail!("the file's path is not UTF-8") };
     let socket = admin_side::socket_path(&data_dir);
-    let action = if arguments.dry_run {
-        "compare"
-    } else {
-        "apply"
-    };
+    let action = if arguments.dry_run { "compare" } else { "apply" };
     let told = ctl::act(&socket, "node", action, &[file]);
     output::say(&told.map_err(|error| explain(&error.to_string(), &socket))?)
 }

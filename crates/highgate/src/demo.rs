@@ -40,10 +40,7 @@ pub(crate) fn demo(arguments: &cli::Demo) -> anyhow::Result<()> {
     let programs = Programs::find()?;
     let pulse = Pulse::listening()?;
     let screen = Arc::new(Screen::new());
-    screen.say(
-        Look::Bold,
-        "Highgate in front of one MariaDB primary and two replicas",
-    );
+    screen.say(Look::Bold, "Highgate in front of one MariaDB primary and two replicas");
     let scratch = Scratch::new()?;
     screen.note(&format!(
         "starting three MariaDB {} servers in {}, which is removed at the end",
@@ -54,11 +51,7 @@ pub(crate) fn demo(arguments: &cli::Demo) -> anyhow::Result<()> {
     let proxy = Proxy::start(&cluster, &scratch, &pulse)?;
     proxy.wait_for_servers(2, &pulse)?;
     introduce(&screen, &proxy)?;
-    let stage = Stage {
-        screen,
-        pulse,
-        unit: Duration::from_secs(arguments.seconds) / 10,
-    };
+    let stage = Stage { screen, pulse, unit: Duration::from_secs(arguments.seconds) / 10 };
     stage.play(cluster, &proxy, &scratch, arguments.keep)
 }
 
@@ -135,8 +128,7 @@ impl Stage {
         drop(line);
         is_kept &= self.count(&cluster, &counts)?;
         for (words, times) in counts.words.lock().iter() {
-            self.screen
-                .say(Look::Plain, &format!("          {times} × {words}"));
+            self.screen.say(Look::Plain, &format!("          {times} × {words}"));
         }
         if keep {
             self.stay(&cluster, proxy)?;
@@ -150,8 +142,7 @@ impl Stage {
 
     fn planned_switchover(&self, cluster: &mut Cluster, counts: &Counts) -> anyhow::Result<bool> {
         let (old, new) = (cluster.node(0)?.name, cluster.node(1)?.name);
-        self.screen
-            .heading(&format!("Scene 1: planned switchover, {old} to {new}"));
+        self.screen.heading(&format!("Scene 1: planned switchover, {old} to {new}"));
         self.screen.note(&format!(
             "{} readers and {} writers go through Highgate; {old} is the primary",
             load::READERS,
@@ -159,16 +150,10 @@ impl Stage {
         ));
         self.pulse.pause(self.unit)?;
         let begin = Mark::now(counts);
-        self.screen.note(&format!(
-            "{old} becomes read-only; {new} catches up and is promoted"
-        ));
+        self.screen.note(&format!("{old} becomes read-only; {new} catches up and is promoted"));
         cluster.switch_over(1)?;
-        let took = clock::now()
-            .saturating_duration_since(begin.at)
-            .as_secs_f64();
-        self.screen.note(&format!(
-            "{new} is the primary, the others follow it: {took:.1} s"
-        ));
+        let took = clock::now().saturating_duration_since(begin.at).as_secs_f64();
+        self.screen.note(&format!("{new} is the primary, the others follow it: {took:.1} s"));
         self.pulse.pause(self.unit * 2)?;
         let end = Mark::now(counts);
         let is_kept = self.reads(&begin, &end);
@@ -194,33 +179,23 @@ impl Stage {
         counts: &Counts,
     ) -> anyhow::Result<bool> {
         let (victim, name) = (cluster.primary, cluster.primary()?.name);
-        self.screen
-            .heading(&format!("Scene 2: kill -9 of the primary, {name}"));
+        self.screen.heading(&format!("Scene 2: kill -9 of the primary, {name}"));
         self.pulse.pause(self.unit)?;
         let begin = Mark::now(counts);
         let pid = cluster.primary()?.pid().unwrap_or_default();
-        self.screen.note(&format!(
-            "kill -9 {pid}: {name} is gone; writes wait, reads go on"
-        ));
+        self.screen.note(&format!("kill -9 {pid}: {name} is gone; writes wait, reads go on"));
         let from = clock::now();
         cluster.kill_primary();
-        let kill = Kill {
-            from,
-            to: clock::now(),
-        };
+        let kill = Kill { from, to: clock::now() };
         self.pulse.pause(WITHOUT_PRIMARY)?;
         let best = cluster.best_replica()?;
         let new = cluster.node(best)?.name;
-        self.screen.note(&format!(
-            "the demo promotes {new}, which received the most of {name}"
-        ));
+        self.screen.note(&format!("the demo promotes {new}, which received the most of {name}"));
         cluster.make_primary(best)?;
         self.screen.note(&format!("{new} is the primary"));
         self.pulse.pause(self.unit * 2)?;
         let end = Mark::now(counts);
-        self.screen.note(&format!(
-            "{name} starts again on its old files, as a replica of {new}"
-        ));
+        self.screen.note(&format!("{name} starts again on its old files, as a replica of {new}"));
         let how = match cluster.bring_back(victim, scratch)? {
             Return::AsItWas => "it follows with what it had",
             Return::Refilled => "it held a write that nobody else had: wiped, and filled anew",
@@ -262,10 +237,8 @@ impl Stage {
     }
 
     fn reads(&self, begin: &Mark, end: &Mark) -> bool {
-        let (failed, wrong) = (
-            end.reads_failed - begin.reads_failed,
-            end.reads_wrong - begin.reads_wrong,
-        );
+        let (failed, wrong) =
+            (end.reads_failed - begin.reads_failed, end.reads_wrong - begin.reads_wrong);
         let done = thousands(end.reads - begin.reads);
         let text = format!("reads: {done} done, {failed} failed, {wrong} with a foreign answer");
         self.screen.verdict(failed + wrong == 0, &text);
@@ -274,8 +247,7 @@ impl Stage {
 
     /// Counts the rows at the primary, once all replicas have them too.
     fn count(&self, cluster: &Cluster, counts: &Counts) -> anyhow::Result<bool> {
-        self.screen
-            .heading("The count: rows in the tables against what clients were told");
+        self.screen.heading("The count: rows in the tables against what clients were told");
         cluster.catch_up()?;
         let mut is_kept = true;
         for node in &cluster.nodes {
@@ -304,14 +276,11 @@ impl Stage {
 
     /// Goes on with the load, for people who want to look.
     fn stay(&self, cluster: &Cluster, proxy: &Proxy) -> anyhow::Result<()> {
-        self.screen
-            .heading("The load goes on until you press Enter");
+        self.screen.heading("The load goes on until you press Enter");
         for node in &cluster.nodes {
             let pid = node.pid().unwrap_or_default();
-            self.screen.say(
-                Look::Plain,
-                &format!("    {}: port {}, pid {pid}", node.name, node.port),
-            );
+            self.screen
+                .say(Look::Plain, &format!("    {}: port {}, pid {pid}", node.name, node.port));
         }
         let load = Load::start(proxy.shop)?;
         let _line = RunningLine::start(&self.screen, proxy, &load.counts)?;
@@ -330,6 +299,5 @@ fn rows(node: &database::Database) -> anyhow::Result<BTreeMap<(usize, u64), usiz
         }
         _ => bail!("a row of another shape"),
     });
-    rows.collect::<anyhow::Result<_>>()
-        .context("counting the rows")
+    rows.collect::<anyhow::Result<_>>().context("counting the rows")
 }

@@ -48,9 +48,7 @@ impl Table for RulesTable {
 
     fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
         let [sql, user, listener] = arguments else {
-            return Err(format!(
-                "`{action}` takes a statement, an account and a listener"
-            ));
+            return Err(format!("`{action}` takes a statement, an account and a listener"));
         };
         let snapshot = self.shared.snapshot.load_full();
         let listener = listener_of(&snapshot, listener)?;
@@ -66,9 +64,7 @@ impl Table for RulesTable {
             mode: facts.map(|facts| facts.lex_mode()).unwrap_or_default(),
             now: clock::now(),
         };
-        explain(&question, &snapshot)
-            .map(|trace| trace.to_string())
-            .map_err(|why| why.to_string())
+        explain(&question, &snapshot).map(|trace| trace.to_string()).map_err(|why| why.to_string())
     }
 }
 

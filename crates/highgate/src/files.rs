@@ -13,11 +13,7 @@ pub(crate) fn read(files: &[PathBuf], node: &NodeName) -> anyhow::Result<Config>
         bail!(
             "several configuration files at once are not supported yet: put them into one \
              (given: {})",
-            files
-                .iter()
-                .map(|file| file.display().to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
+            files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
         );
     };
     parse(file, node)
@@ -40,16 +36,11 @@ pub(crate) fn parse(file: &Path, node: &NodeName) -> anyhow::Result<Config> {
 
 /// The name under which a file's last applied form is kept: its whole path.
 pub(crate) fn key(file: &Path) -> String {
-    std::fs::canonicalize(file)
-        .unwrap_or_else(|_| file.to_owned())
-        .display()
-        .to_string()
+    std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()).display().to_string()
 }
 
 /// Where state is kept if nothing was said.
 pub(crate) fn default_data_dir(file: Option<&PathBuf>) -> PathBuf {
-    let beside = file
-        .and_then(|file| file.parent())
-        .filter(|dir| !dir.as_os_str().is_empty());
+    let beside = file.and_then(|file| file.parent()).filter(|dir| !dir.as_os_str().is_empty());
     beside.unwrap_or(Path::new(".")).join("highgate-data")
 }

@@ -50,11 +50,7 @@ enum Message {
     /// The new one introduces itself.
     Hello { format: u32, pid: u32 },
     /// Sockets, their descriptors beside the text; `more` follow when asked for.
-    Sockets {
-        sockets: Vec<Socket>,
-        more: bool,
-        first_session: u32,
-    },
+    Sockets { sockets: Vec<Socket>, more: bool, first_session: u32 },
     /// The next sockets, please.
     More,
     /// The new one serves.

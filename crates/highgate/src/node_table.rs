@@ -31,31 +31,11 @@ const COLUMNS: &[Column] = &[
     column("name", Text, Label, "Name of the node."),
     column("version", Text, Hidden, "Version of Highgate."),
     column("pid", Integer, Hidden, "Process id."),
-    column(
-        "uptime_seconds",
-        Integer,
-        Gauge,
-        "Time since start, in seconds.",
-    ),
-    column(
-        "config_version",
-        Integer,
-        Gauge,
-        "Version of the configuration in force.",
-    ),
-    column(
-        "snapshot_version",
-        Integer,
-        Gauge,
-        "Version of the plan in force.",
-    ),
+    column("uptime_seconds", Integer, Gauge, "Time since start, in seconds."),
+    column("config_version", Integer, Gauge, "Version of the configuration in force."),
+    column("snapshot_version", Integer, Gauge, "Version of the plan in force."),
     column("clients", Integer, Gauge, "Clients connected now."),
-    column(
-        "max_clients",
-        Integer,
-        Gauge,
-        "Most clients that may be connected.",
-    ),
+    column("max_clients", Integer, Gauge, "Most clients that may be connected."),
     column("draining", Integer, Gauge, "1 while the node drains."),
 ];
 
@@ -65,12 +45,7 @@ const fn column(
     metric: highgate_config::table::Metric,
     doc: &'static str,
 ) -> Column {
-    Column {
-        name,
-        kind,
-        metric,
-        doc,
-    }
+    Column { name, kind, metric, doc }
 }
 
 impl Table for NodeTable {
@@ -88,9 +63,7 @@ impl Table for NodeTable {
 
     fn rows(&self) -> Vec<Row> {
         let shared = &self.shared;
-        let uptime = highgate_io::clock::now()
-            .saturating_duration_since(shared.started)
-            .as_secs();
+        let uptime = highgate_io::clock::now().saturating_duration_since(shared.started).as_secs();
         let (version, _) = self.alone.current();
         vec![vec![
             self.alone.node().to_string().into(),
@@ -139,10 +112,7 @@ const ACTIONS: &[Action] = &[
 impl NodeTable {
     fn compare(&self, file: &Path, parsed: &Config) -> String {
         let (_, current) = self.alone.current();
-        let base = self
-            .alone
-            .applied(self.alone.node(), &files::key(file))
-            .unwrap_or_default();
+        let base = self.alone.applied(self.alone.node(), &files::key(file)).unwrap_or_default();
         let merged = merge::three_way(&base, parsed, &current);
         lines(&current, &merged.changes, &merged.conflicts)
     }
@@ -150,16 +120,10 @@ impl NodeTable {
     fn apply(&self, file: &Path, parsed: Config) -> Result<String, String> {
         let (_, before) = self.alone.current();
         let key = files::key(file);
-        let applying = self
-            .alone
-            .apply_file(self.alone.node(), &key, parsed, "apply");
+        let applying = self.alone.apply_file(self.alone.node(), &key, parsed, "apply");
         let applied = tasks::wait(applying).map_err(|error| error.to_string())?;
         let text = lines(&before, &applied.changes, &applied.conflicts);
-        let event = Event::new(
-            Severity::Info,
-            EventKind::Config,
-            format!("applied: {text}"),
-        );
+        let event = Event::new(Severity::Info, EventKind::Config, format!("applied: {text}"));
         self.shared.event(event);
         Ok(text)
     }

@@ -23,13 +23,8 @@ pub(crate) fn write(text: &str) {
 /// The width of the terminal, or a wide one's where there is none or it does not say.
 pub(crate) fn width() -> usize {
     const WIDE: usize = 200;
-    rustix::termios::tcgetwinsize(std::io::stdout()).map_or(WIDE, |size| {
-        if size.ws_col == 0 {
-            WIDE
-        } else {
-            usize::from(size.ws_col)
-        }
-    })
+    rustix::termios::tcgetwinsize(std::io::stdout())
+        .map_or(WIDE, |size| if size.ws_col == 0 { WIDE } else { usize::from(size.ws_col) })
 }
 
 /// Writes to standard error.

@@ -11,15 +11,13 @@ pub(crate) fn load(store: &RecordsStore) -> Records {
     store
         .all()
         .iter()
-        .filter_map(
-            |(backend, value)| match serde_json::from_value(value.clone()) {
-                Ok(record) => Some((backend.clone(), record)),
-                Err(error) => {
-                    tracing::warn!(%backend, "the record of its primary can't be read: {error}");
-                    None
-                }
-            },
-        )
+        .filter_map(|(backend, value)| match serde_json::from_value(value.clone()) {
+            Ok(record) => Some((backend.clone(), record)),
+            Err(error) => {
+                tracing::warn!(%backend, "the record of its primary can't be read: {error}");
+                None
+            }
+        })
         .collect()
 }
 

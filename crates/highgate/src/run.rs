@@ -25,12 +25,7 @@ pub(crate) fn run(arguments: &cli::Run) -> anyhow::Result<()> {
         .data_dir
         .clone()
         .unwrap_or_else(|| files::default_data_dir(arguments.files.first()));
-    let start = Start {
-        arguments,
-        node,
-        config,
-        data_dir,
-    };
+    let start = Start { arguments, node, config, data_dir };
     let runtime = tasks::local_runtime().context("cannot start the control runtime")?;
     runtime.block_on(serve(start))
 }
@@ -102,10 +97,7 @@ async fn follow(
 fn put_in_force(wired: &Wired, config: &Arc<Config>) {
     if let Err(error) = wired.node.apply(config) {
         let text = format!("a part of the configuration is not in force: {error}");
-        wired
-            .node
-            .shared()
-            .event(Event::new(Severity::Error, Kind::Config, text));
+        wired.node.shared().event(Event::new(Severity::Error, Kind::Config, text));
     }
 }
 
@@ -116,9 +108,7 @@ async fn reload(wired: &Wired, list: &[PathBuf]) {
         let told = match files::parse(file, wired.alone.node()) {
             Ok(parsed) => {
                 let key = files::key(file);
-                let applied = wired
-                    .alone
-                    .apply_file(wired.alone.node(), &key, parsed, "SIGHUP");
+                let applied = wired.alone.apply_file(wired.alone.node(), &key, parsed, "SIGHUP");
                 match applied.await {
                     Ok(applied) => {
                         for conflict in &applied.conflicts {

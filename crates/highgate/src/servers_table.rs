@@ -72,9 +72,7 @@ impl Table for ServersTable {
             ("enable", []) => None,
             ("maintenance", []) => Some(OverrideKind::Maintenance),
             ("weight", [weight]) => Some(OverrideKind::Weight(
-                weight
-                    .parse()
-                    .map_err(|_| format!("`{weight}` is no weight"))?,
+                weight.parse().map_err(|_| format!("`{weight}` is no weight"))?,
             )),
             _ => return Err(format!("`{action}` does not take these arguments")),
         };
@@ -119,9 +117,7 @@ impl ServersTable {
         match found.as_slice() {
             [one] => Ok(one.clone()),
             [] => Err(format!("there is no server `{name}`; see table `servers`")),
-            _ => Err(format!(
-                "several backends have a server `{name}`: say BACKEND/{name}"
-            )),
+            _ => Err(format!("several backends have a server `{name}`: say BACKEND/{name}")),
         }
     }
 }

@@ -64,10 +64,7 @@ impl Running {
         let (stopper, stop) = Stopper::new();
         let (wired, admin) = (self.wired.clone(), self.admin.clone());
         tasks.spawn(give::offer(socket, wired, admin, ready, stop));
-        Ok(Door {
-            peers,
-            _stopper: stopper,
-        })
+        Ok(Door { peers, _stopper: stopper })
     }
 }
 
@@ -90,10 +87,7 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
     wired.node.apply(&wired.config())?;
     let admin = AdminSide::open(&wired, &mut Inherited::new(), local)?;
     wired.serving.send_replace(true);
-    let running = Running {
-        wired,
-        admin: Rc::new(admin),
-    };
+    let running = Running { wired, admin: Rc::new(admin) };
     let door = running.open_door(local)?;
     Ok((running, door))
 }

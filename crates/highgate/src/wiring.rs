@@ -42,14 +42,7 @@ pub(crate) fn wire(alone: Alone, data_dir: PathBuf, tasks: &LocalTasks) -> anyho
     let node = Arc::new(Node::start(settings).context("cannot start the data workers")?);
     let (stopper, stop) = Stopper::new();
     let learned = direct(&alone, &node, tasks, stop);
-    Ok(Wired {
-        alone,
-        node,
-        serving: watch::Sender::new(false),
-        data_dir,
-        stopper,
-        learned,
-    })
+    Ok(Wired { alone, node, serving: watch::Sender::new(false), data_dir, stopper, learned })
 }
 
 /// The director, fed by the control plane; gives what it learns.
@@ -79,22 +72,13 @@ impl Wired {
     /// What operators see.
     pub(crate) fn tables(&self) -> Tables {
         let shared = self.node.shared();
-        let mut tables: Vec<Arc<dyn Table>> = vec![Arc::new(NodeTable {
-            alone: self.alone.clone(),
-            shared: shared.clone(),
-        })];
+        let mut tables: Vec<Arc<dyn Table>> =
+            vec![Arc::new(NodeTable { alone: self.alone.clone(), shared: shared.clone() })];
         for table in self.node.tables() {
             let (alone, shared) = (self.alone.clone(), shared.clone());
             tables.push(match table.name() {
-                "rules" => Arc::new(RulesTable {
-                    inner: table,
-                    shared,
-                }),
-                "servers" => Arc::new(ServersTable {
-                    inner: table,
-                    alone,
-                    shared,
-                }),
+                "rules" => Arc::new(RulesTable { inner: table, shared }),
+                "servers" => Arc::new(ServersTable { inner: table, alone, shared }),
                 _ => table,
             });
         }
@@ -128,9 +112,5 @@ impl Wired {
 
 fn workers(configured: u32) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if configured == 0 {
-        cores
-    } else {
-        usize::try_from(configured).unwrap_or(cores)
-    }
+    if configured == 0 { cores } else { usize::try_from(configured).unwrap_or(cores) }
 }

@@ -34,11 +34,7 @@ fn a_session_reads_its_own_writes_whatever_its_replica_has() {
         return;
     }
     let cluster = ReplicationCluster::start(2).unwrap();
-    cluster
-        .primary()
-        .unwrap()
-        .sql("CREATE TABLE shop.c (id INT PRIMARY KEY, v INT)")
-        .unwrap();
+    cluster.primary().unwrap().sql("CREATE TABLE shop.c (id INT PRIMARY KEY, v INT)").unwrap();
     let me = "CREATE TABLE shop.me (name CHAR(9)); INSERT INTO shop.me VALUES ('primary')";
     cluster.primary().unwrap().sql(me).unwrap();
     cluster.wait_caught_up().unwrap();
@@ -48,18 +44,12 @@ fn a_session_reads_its_own_writes_whatever_its_replica_has() {
     let addr = highgate.listener("shop").unwrap();
     let mut client = RawClient::connect(addr, "app", "app", Some("shop"), USUAL).unwrap();
     let on_replica = wait_until(Deadline::seconds(10), || {
-        client
-            .value("SELECT name FROM me")
-            .is_ok_and(|id| id == "replica")
+        client.value("SELECT name FROM me").is_ok_and(|id| id == "replica")
     });
     assert!(on_replica, "reads go to the replica: {}", highgate.log());
     for id in 0..100 {
-        client
-            .ok(&format!("INSERT INTO c VALUES ({id}, {id})"))
-            .unwrap();
-        let seen = client
-            .value(&format!("SELECT COUNT(*) FROM c WHERE id = {id}"))
-            .unwrap();
+        client.ok(&format!("INSERT INTO c VALUES ({id}, {id})")).unwrap();
+        let seen = client.value(&format!("SELECT COUNT(*) FROM c WHERE id = {id}")).unwrap();
         assert_eq!(seen, "1", "write {id}");
     }
     assert_eq!(
@@ -67,33 +57,17 @@ fn a_session_reads_its_own_writes_whatever_its_replica_has() {
         "replica",
         "a replica that keeps up serves"
     );
-    cluster
-        .node(1)
-        .unwrap()
-        .sql("STOP SLAVE SQL_THREAD")
-        .unwrap();
+    cluster.node(1).unwrap().sql("STOP SLAVE SQL_THREAD").unwrap();
     for id in 100..105 {
-        client
-            .ok(&format!("INSERT INTO c VALUES ({id}, {id})"))
-            .unwrap();
+        client.ok(&format!("INSERT INTO c VALUES ({id}, {id})")).unwrap();
         let started = wait::now();
-        let seen = client
-            .value(&format!("SELECT COUNT(*) FROM c WHERE id = {id}"))
-            .unwrap();
+        let seen = client.value(&format!("SELECT COUNT(*) FROM c WHERE id = {id}")).unwrap();
         assert_eq!(seen, "1", "write {id} on a replica that stands still");
-        assert!(
-            started.elapsed().as_millis() < 1500,
-            "{:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed().as_millis() < 1500, "{:?}", started.elapsed());
     }
     // One that wrote nothing waits for nothing.
     let mut other = RawClient::connect(addr, "app", "app", Some("shop"), USUAL).unwrap();
     let started = wait::now();
     other.value("SELECT COUNT(*) FROM c").unwrap();
-    assert!(
-        started.elapsed().as_millis() < 250,
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed().as_millis() < 250, "{:?}", started.elapsed());
 }

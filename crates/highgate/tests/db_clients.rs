@@ -53,13 +53,7 @@ fn connect(process: &HighgateProcess) -> anyhow::Result<RawClient> {
         | Capabilities::CONNECT_WITH_DB
         | Capabilities::LOCAL_FILES
         | Capabilities::TRANSACTIONS;
-    RawClient::connect(
-        process.listener("shop")?,
-        "app",
-        "app",
-        Some("shop"),
-        capabilities,
-    )
+    RawClient::connect(process.listener("shop")?, "app", "app", Some("shop"), capabilities)
 }
 
 #[test]
@@ -77,10 +71,7 @@ fn a_local_file_that_the_statement_names_is_loaded() -> anyhow::Result<()> {
     writer.payload(b"");
     client.send_raw(&file)?;
     let answer = client.answer()?;
-    assert!(
-        matches!(answer[..], [Part::Ok { affected: 2, .. }]),
-        "{answer:?}"
-    );
+    assert!(matches!(answer[..], [Part::Ok { affected: 2, .. }]), "{answer:?}");
     assert_eq!(client.value("SELECT SUM(b) FROM t")?, "6");
     Ok(())
 }
@@ -97,19 +88,12 @@ fn an_execution_sent_behind_its_preparation_names_it_by_minus_one() -> anyhow::R
         client.send(&execute(u32::MAX, 0, &[], false))?;
         client.prepared()?;
         let answer = client.answer()?;
-        assert!(
-            matches!(&answer[..], [Part::Rows { rows, .. }] if rows.len() == 1),
-            "{answer:?}"
-        );
+        assert!(matches!(&answer[..], [Part::Rows { rows, .. }] if rows.len() == 1), "{answer:?}");
     }
     client.send(b"\x16SELEKT")?;
     client.send(&execute(u32::MAX, 0, &[], false))?;
     assert_eq!(client.prepared()?.error(), Some(1064));
-    assert_eq!(
-        client.answer()?[0].error(),
-        Some(1243),
-        "the failed one is not the one before"
-    );
+    assert_eq!(client.answer()?[0].error(), Some(1243), "the failed one is not the one before");
     Ok(())
 }
 
@@ -143,10 +127,7 @@ fn a_session_killed_while_idle_is_closed_without_a_word() -> anyhow::Result<()> 
     };
     let (mut one, mut other) = (connect(&process)?, connect(&process)?);
     other.ok(&format!("KILL {}", one.id))?;
-    assert!(
-        one.packet().is_err(),
-        "end of file, and no packet before it"
-    );
+    assert!(one.packet().is_err(), "end of file, and no packet before it");
     let own = other.id;
     assert_eq!(other.query(format!("KILL {own}"))?[0].error(), Some(1927));
     assert!(other.packet().is_err());
@@ -162,11 +143,7 @@ fn a_client_is_left_after_the_silence_that_it_asked_for() -> anyhow::Result<()> 
     client.ok("SET wait_timeout = 1")?;
     let began = std::time::Instant::now();
     assert!(client.packet().is_err());
-    assert!(
-        began.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     Ok(())
 }
 
@@ -180,11 +157,9 @@ fn a_refused_login_names_user_host_and_password_as_servers_do() -> anyhow::Resul
         let refused = RawClient::connect(address, user, password, None, Capabilities::PROTOCOL_41);
         format!("{:#}", refused.expect_err("it is refused"))
     };
-    for (user, password, said) in [
-        ("app", "wrong", "YES"),
-        ("nobody", "x", "YES"),
-        ("app", "", "NO"),
-    ] {
+    for (user, password, said) in
+        [("app", "wrong", "YES"), ("nobody", "x", "YES"), ("app", "", "NO")]
+    {
         let text = login(user, password);
         let wanted =
             format!("Access denied for user '{user}'@'127.0.0.1' (using password: {said})");

@@ -57,8 +57,5 @@ fn a_demo_that_is_interrupted_leaves_nothing_behind() {
         let lives = |pid: &String| std::path::Path::new(&format!("/proc/{pid}/exe")).exists();
         !folder.exists() && !pids.iter().any(lives)
     };
-    assert!(
-        wait_until(Deadline::seconds(10), is_gone),
-        "{pids:?} or {folder:?} is left"
-    );
+    assert!(wait_until(Deadline::seconds(10), is_gone), "{pids:?} or {folder:?} is left");
 }

@@ -16,11 +16,7 @@ use highgate_testkit::{
     wait::{self, Deadline},
 };
 
-const MIX: Mix = Mix {
-    readers: 6,
-    writers: 6,
-    transactions: 4,
-};
+const MIX: Mix = Mix { readers: 6, writers: 6, transactions: 4 };
 
 fn setting(semi_sync: bool) -> anyhow::Result<Option<(ReplicationCluster, HighgateProcess)>> {
     if !MariaDb::is_installed() {
@@ -53,11 +49,7 @@ fn switchovers(times: usize) -> anyhow::Result<()> {
     eprintln!("{}", seen.line());
     eprintln!("{}", failure::ctl(&process, &["events", "--last", "40"])?);
     anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
-    anyhow::ensure!(
-        seen.write_errors.is_empty(),
-        "writes: {:?}",
-        seen.write_errors
-    );
+    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
     anyhow::ensure!(seen.unknown.is_empty(), "unknown: {:?}", seen.unknown);
     for error in &seen.transaction_errors {
         anyhow::ensure!(is_retryable(error), "a transaction failed with: {error}");
@@ -67,9 +59,7 @@ fn switchovers(times: usize) -> anyhow::Result<()> {
 
 /// What drivers and frameworks know as "run the transaction again", or the server's own refusal.
 fn is_retryable(error: &str) -> bool {
-    ["40001", "1290", "08007", "read-only"]
-        .iter()
-        .any(|mark| error.contains(mark))
+    ["40001", "1290", "08007", "read-only"].iter().any(|mark| error.contains(mark))
 }
 
 #[test]
@@ -112,17 +102,9 @@ fn crashes(times: usize) -> anyhow::Result<()> {
     let mut seen = load.stop()?;
     eprintln!("{}", seen.line());
     anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
-    anyhow::ensure!(
-        seen.write_errors.is_empty(),
-        "writes: {:?}",
-        seen.write_errors
-    );
+    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
     let in_flight = times * usize::try_from(MIX.writers + MIX.transactions)?;
-    anyhow::ensure!(
-        seen.unknown.len() <= in_flight,
-        "{} unknown",
-        seen.unknown.len()
-    );
+    anyhow::ensure!(seen.unknown.len() <= in_flight, "{} unknown", seen.unknown.len());
     for error in &seen.transaction_errors {
         anyhow::ensure!(is_retryable(error), "a transaction failed with: {error}");
     }
@@ -144,35 +126,23 @@ fn killed_replica() -> anyhow::Result<()> {
     let Some((cluster, process)) = setting(false)? else {
         return Ok(());
     };
-    let load = Load::start(
-        process.listener("shop")?,
-        Mix {
-            readers: 12,
-            writers: 2,
-            transactions: 0,
-        },
-    )?;
+    let load =
+        Load::start(process.listener("shop")?, Mix { readers: 12, writers: 2, transactions: 0 })?;
     load.wait_writes(50, Duration::from_secs(10))?;
     cluster.node(2)?.kill9();
-    let took = until_server(&process, "db3", Duration::from_secs(3), |server| {
-        server.status == "down"
-    })?;
+    let took =
+        until_server(&process, "db3", Duration::from_secs(3), |server| server.status == "down")?;
     eprintln!("a killed replica was ejected within {took:?}");
     anyhow::ensure!(took < Duration::from_millis(1500), "{took:?}");
     load.wait_writes(50, Duration::from_secs(10))?;
     cluster.node(2)?.restart()?;
     cluster.rejoin_as_replica(2)?;
     let before = server(&process, "db3")?.commands;
-    until_server(&process, "db3", Duration::from_secs(20), |server| {
-        server.commands > before + 5
-    })?;
+    until_server(&process, "db3", Duration::from_secs(20), |server| server.commands > before + 5)?;
     let mut seen = load.stop()?;
     eprintln!("{}", seen.line());
     anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
-    anyhow::ensure!(
-        seen.write_errors.is_empty() && seen.unknown.is_empty(),
-        "writes failed"
-    );
+    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
     assert_none_lost_none_doubled(cluster.primary()?, &seen)
 }
 
@@ -185,19 +155,12 @@ fn frozen_replica() -> anyhow::Result<()> {
     let Some((cluster, process)) = setting(false)? else {
         return Ok(());
     };
-    let load = Load::start(
-        process.listener("shop")?,
-        Mix {
-            readers: 12,
-            writers: 2,
-            transactions: 0,
-        },
-    )?;
+    let load =
+        Load::start(process.listener("shop")?, Mix { readers: 12, writers: 2, transactions: 0 })?;
     load.wait_writes(50, Duration::from_secs(10))?;
     cluster.node(1)?.sigstop()?;
-    let took = until_server(&process, "db2", Duration::from_secs(5), |server| {
-        server.status == "down"
-    })?;
+    let took =
+        until_server(&process, "db2", Duration::from_secs(5), |server| server.status == "down")?;
     eprintln!("a frozen replica was found within {took:?}");
     anyhow::ensure!(took < Duration::from_millis(2500), "{took:?}");
     load.wait_writes(50, Duration::from_secs(10))?;
@@ -206,21 +169,13 @@ fn frozen_replica() -> anyhow::Result<()> {
         server.status == "starting" || server.status == "up"
     })?;
     let before = server(&process, "db2")?.commands;
-    until_server(&process, "db2", Duration::from_secs(20), |server| {
-        server.commands > before + 5
-    })?;
+    until_server(&process, "db2", Duration::from_secs(20), |server| server.commands > before + 5)?;
     let mut seen = load.stop()?;
     eprintln!("{}", seen.line());
     anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
-    anyhow::ensure!(
-        seen.write_errors.is_empty() && seen.unknown.is_empty(),
-        "writes failed"
-    );
+    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
     let longest = seen.latencies.last().copied().unwrap_or_default();
-    anyhow::ensure!(
-        longest < Duration::from_millis(3500),
-        "a read waited {longest:?}"
-    );
+    anyhow::ensure!(longest < Duration::from_millis(3500), "a read waited {longest:?}");
     Ok(())
 }
 
@@ -236,9 +191,8 @@ fn frozen_primary() -> anyhow::Result<()> {
     let load = Load::start(process.listener("shop")?, MIX)?;
     load.wait_writes(50, Duration::from_secs(10))?;
     cluster.node(0)?.sigstop()?;
-    let took = until_server(&process, "db1", Duration::from_secs(5), |server| {
-        server.status == "down"
-    })?;
+    let took =
+        until_server(&process, "db1", Duration::from_secs(5), |server| server.status == "down")?;
     eprintln!("a frozen primary was found within {took:?}");
     anyhow::ensure!(took < Duration::from_millis(2500), "{took:?}");
     cluster.node(0)?.sigcont()?;
@@ -247,11 +201,7 @@ fn frozen_primary() -> anyhow::Result<()> {
     let mut seen = load.stop()?;
     eprintln!("{}", seen.line());
     anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
-    anyhow::ensure!(
-        seen.write_errors.is_empty(),
-        "writes: {:?}",
-        seen.write_errors
-    );
+    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
     anyhow::ensure!(seen.unknown.len() <= 10, "unknown: {:?}", seen.unknown);
     assert_none_lost_none_doubled(cluster.primary()?, &seen)
 }

@@ -52,10 +52,7 @@ fn database() -> Option<MariaDb> {
 
 fn config(servers: &[SocketAddr], drain_timeout: &str) -> String {
     let text = toml(servers, BACKEND, "");
-    assert!(
-        text.contains("[admin]"),
-        "admin ports that other tests have not"
-    );
+    assert!(text.contains("[admin]"), "admin ports that other tests have not");
     format!("drain_timeout = \"{drain_timeout}\"\n{text}")
 }
 
@@ -122,11 +119,7 @@ impl Stream {
             std::thread::Builder::new().spawn(client).unwrap()
         });
         let threads = threads.collect();
-        Self {
-            ends,
-            served,
-            threads,
-        }
+        Self { ends, served, threads }
     }
 
     fn served(&self) -> usize {
@@ -168,17 +161,11 @@ fn hand_overs_under_a_stream_of_new_clients_refuse_and_fail_none() {
         assert!(client.id > number, "session numbers go on");
         number = client.id;
         client.ok("BEGIN").unwrap();
-        client
-            .ok(&format!("INSERT INTO t VALUES ({round})"))
-            .unwrap();
+        client.ok(&format!("INSERT INTO t VALUES ({round})")).unwrap();
         let new = replace(&processes[0]).unwrap();
         let served = stream.served();
         let more = || stream.served() > served + 100;
-        assert!(
-            wait::wait_until(Deadline::seconds(10), more),
-            "{}",
-            new.log()
-        );
+        assert!(wait::wait_until(Deadline::seconds(10), more), "{}", new.log());
         assert_eq!(new.listener("shop").unwrap(), address);
         assert_eq!(new.admin_sql().unwrap(), processes[0].admin_sql().unwrap());
         client.ok("INSERT INTO t VALUES (0)").unwrap();
@@ -216,10 +203,7 @@ fn a_new_process_that_cannot_start_leaves_the_old_one_untouched() {
     let good = config(&[server.addr()], "5s");
     let done = replace_in_vain(&process, "workers = 2\n[[listner]]\nname = \"x\"\n");
     let report = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(
-        !done.status.success() && report.contains("listener"),
-        "{report}"
-    );
+    assert!(!done.status.success() && report.contains("listener"), "{report}");
     assert!(!process.log().contains("gets ready"), "{}", process.log());
     // Another one has the port.
     let taken = good.replace(
@@ -244,9 +228,7 @@ fn a_new_process_that_dies_on_the_way_leaves_the_old_one_serving_and_storing() {
     let words: [&[u8]; 2] = [br#"{"hello":{"format":1,"pid":1}}"#, br#""ready""#];
     for (count, log) in [(1, "did not take over"), (2, "the new process failed")] {
         let stream = UnixStream::connect(&path).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         for word in &words[..count] {
             handover::send(&stream, word, &[]).unwrap();
             handover::receive(&stream).unwrap();

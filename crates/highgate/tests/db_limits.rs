@@ -31,14 +31,12 @@ fn database() -> Option<MariaDb> {
     }
     let db = MariaDb::start().unwrap();
     db.sql("CREATE DATABASE shop").unwrap();
-    db.sql("CREATE TABLE shop.t (id INT PRIMARY KEY, n INT)")
-        .unwrap();
+    db.sql("CREATE TABLE shop.t (id INT PRIMARY KEY, n INT)").unwrap();
     db.sql("INSERT INTO shop.t VALUES (1, 0)").unwrap();
     for user in ["app", "other"] {
         db.create_user(user, user, "ALL ON shop.*").unwrap();
     }
-    db.create_user("monitor", "monitor", "REPLICATION CLIENT ON *.*")
-        .unwrap();
+    db.create_user("monitor", "monitor", "REPLICATION CLIENT ON *.*").unwrap();
     Some(db)
 }
 
@@ -117,9 +115,7 @@ fn more_clients_than_descriptors_make_no_spin_and_no_silence() {
     let address = process.listener("shop").unwrap();
     let mut first = raw(address);
     assert_eq!(first.value("SELECT 1").unwrap(), "1");
-    let crowd: Vec<TcpStream> = (0..400)
-        .map(|_| TcpStream::connect(address).unwrap())
-        .collect();
+    let crowd: Vec<TcpStream> = (0..400).map(|_| TcpStream::connect(address).unwrap()).collect();
     let _ = wait::wait_until(Deadline::after(Duration::from_millis(500)), || false);
     let before = cpu(&process);
     let _ = wait::wait_until(Deadline::seconds(1), || false);
@@ -147,9 +143,7 @@ fn a_client_that_dies_in_a_transaction_leaves_no_lock() {
     client.ok("UPDATE t SET n = 5 WHERE id = 1").unwrap();
     drop(client);
     let died = wait::now();
-    raw(address)
-        .ok("UPDATE t SET n = n + 1 WHERE id = 1")
-        .unwrap();
+    raw(address).ok("UPDATE t SET n = n + 1 WHERE id = 1").unwrap();
     assert!(wait::now() - died < Duration::from_secs(1));
     assert_eq!(db.value("SELECT n FROM shop.t").unwrap(), "1");
 }
@@ -164,20 +158,12 @@ fn a_transaction_left_idle_is_rolled_back() {
     idle.ok("BEGIN").unwrap();
     idle.ok("UPDATE t SET n = 5 WHERE id = 1").unwrap();
     let left = wait::now();
-    raw(address)
-        .ok("UPDATE t SET n = n + 1 WHERE id = 1")
-        .unwrap();
+    raw(address).ok("UPDATE t SET n = n + 1 WHERE id = 1").unwrap();
     let waited = wait::now() - left;
-    assert!(
-        waited > Duration::from_millis(700) && waited < Duration::from_secs(3),
-        "{waited:?}"
-    );
+    assert!(waited > Duration::from_millis(700) && waited < Duration::from_secs(3), "{waited:?}");
     assert_eq!(db.value("SELECT n FROM shop.t").unwrap(), "1");
     let last = idle.query("SELECT 1");
-    assert!(
-        last.as_ref().map_or(true, |parts| error(parts).is_some()),
-        "{last:?}"
-    );
+    assert!(last.as_ref().map_or(true, |parts| error(parts).is_some()), "{last:?}");
     assert_eq!(outside.value("SELECT 2").unwrap(), "2");
 }
 
@@ -189,11 +175,7 @@ fn a_session_ends_statements_of_its_own_account_only() {
     run(async {
         let mut victim = connect(address).await.unwrap();
         let mut bystander = connect(address).await.unwrap();
-        let id: u64 = victim
-            .query_first("SELECT CONNECTION_ID()")
-            .await
-            .unwrap()
-            .unwrap();
+        let id: u64 = victim.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
         let sleeps = tokio::spawn(async move {
             let started = wait::now();
             let end = victim.query_first::<u64, _>("SELECT SLEEP(8)").await;
@@ -203,19 +185,14 @@ fn a_session_ends_statements_of_its_own_account_only() {
             tokio::spawn(async move { bystander.query_first::<u64, _>("SELECT SLEEP(2)").await });
         pause(Duration::from_millis(500)).await;
         let mut stranger = connect_as(address, "other").await.unwrap();
-        let refused = stranger
-            .query_drop(format!("KILL QUERY {id}"))
-            .await
-            .unwrap_err();
+        let refused = stranger.query_drop(format!("KILL QUERY {id}")).await.unwrap_err();
         assert_eq!(code(&refused), Some(1095), "{refused}");
         let mut killer = connect(address).await.unwrap();
         killer.query_drop(format!("KILL QUERY {id}")).await.unwrap();
         // Whoever gets a connection right now is not hit by a kill that comes late.
         for n in 0..50_u64 {
-            let got: Option<u64> = killer
-                .query_first(format!("SELECT {n} + SLEEP(0.002)"))
-                .await
-                .unwrap();
+            let got: Option<u64> =
+                killer.query_first(format!("SELECT {n} + SLEEP(0.002)")).await.unwrap();
             assert_eq!(got, Some(n));
         }
         let (end, took, mut victim) = sleeps.await.unwrap();
@@ -225,15 +202,8 @@ fn a_session_ends_statements_of_its_own_account_only() {
             matches!(&end, Ok(Some(1))) || end.as_ref().is_err_and(|e| code(e) == Some(1317)),
             "{end:?}"
         );
-        assert_eq!(
-            other.await.unwrap().unwrap(),
-            Some(0),
-            "another statement was hit"
-        );
-        assert_eq!(
-            victim.query_first::<u64, _>("SELECT 3").await.unwrap(),
-            Some(3)
-        );
+        assert_eq!(other.await.unwrap().unwrap(), Some(0), "another statement was hit");
+        assert_eq!(victim.query_first::<u64, _>("SELECT 3").await.unwrap(), Some(3));
         killer.query_drop(format!("KILL {id}")).await.unwrap();
         pause(Duration::from_millis(300)).await;
         victim.query_drop("SELECT 4").await.unwrap_err();
@@ -285,10 +255,7 @@ fn a_burst_of_clients_is_served_at_the_rate_of_new_connections() {
     for client in clients {
         assert_eq!(client.join().unwrap(), "0");
     }
-    eprintln!(
-        "{seen} connections after {at:?}, all served after {:?}",
-        wait::now() - started
-    );
+    eprintln!("{seen} connections after {at:?}, all served after {:?}", wait::now() - started);
     // Besides the rate: what may come at once, a check, and the look itself.
     let most = at.as_millis() * 20 / 1000 + 8;
     assert!(seen > 10 && u128::from(seen) <= most, "{seen} after {at:?}");
@@ -326,10 +293,7 @@ fn a_stop_lets_a_transaction_finish_and_ends_idle_sessions() {
     process.signal(rustix::process::Signal::TERM).unwrap();
     process.wait_for_log("draining").unwrap();
     let last = idle.query("SELECT 1");
-    assert!(
-        last.as_ref().map_or(true, |parts| error(parts).is_some()),
-        "{last:?}"
-    );
+    assert!(last.as_ref().map_or(true, |parts| error(parts).is_some()), "{last:?}");
     assert_eq!(error(&busy.command(&[0x0e]).unwrap()), Some(1053));
     busy.ok("UPDATE t SET n = n + 1 WHERE id = 1").unwrap();
     busy.ok("COMMIT").unwrap();

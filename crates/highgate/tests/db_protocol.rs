@@ -20,21 +20,13 @@ fn shop(workers: u32, max: u32, user: &str) -> Option<Shop> {
         eprintln!("MariaDB is not installed");
         return None;
     }
-    let args = [
-        "--max-allowed-packet=67108864",
-        "--local-infile=1",
-        "--log-bin=binlog",
-        "--server-id=1",
-    ];
-    let options = MariaDbOptions {
-        args: args.map(str::to_owned).to_vec(),
-        ..Default::default()
-    };
+    let args =
+        ["--max-allowed-packet=67108864", "--local-infile=1", "--log-bin=binlog", "--server-id=1"];
+    let options = MariaDbOptions { args: args.map(str::to_owned).to_vec(), ..Default::default() };
     let db = MariaDb::start_with(options).unwrap();
     db.sql("CREATE DATABASE shop").unwrap();
     db.create_user("app", "app", "ALL ON *.*").unwrap();
-    db.create_user("monitor", "monitor", "REPLICATION CLIENT ON *.*")
-        .unwrap();
+    db.create_user("monitor", "monitor", "REPLICATION CLIENT ON *.*").unwrap();
     let port = db.port();
     let toml = format!(
         "workers = {workers}\nadmin = {{ sql = \"off\", web = \"off\" }}\n\
@@ -111,13 +103,8 @@ fn packets_beyond_16_mib_pass_both_ways() {
     let statement = id(&client.prepare("SELECT LENGTH(?), ?").unwrap());
     let params = [Param::Text(big), Param::Int(5)];
     for with_types in [true, false] {
-        let parts = client
-            .command(&execute(statement, 0, &params, with_types))
-            .unwrap();
-        assert!(
-            matches!(&parts[..], [Part::Rows { rows, .. }] if rows.len() == 1),
-            "{parts:?}"
-        );
+        let parts = client.command(&execute(statement, 0, &params, with_types)).unwrap();
+        assert!(matches!(&parts[..], [Part::Rows { rows, .. }] if rows.len() == 1), "{parts:?}");
     }
     assert_eq!(client.value("SELECT 9").unwrap(), "9");
 }
@@ -125,15 +112,12 @@ fn packets_beyond_16_mib_pass_both_ways() {
 #[test]
 fn a_prepared_statement_shows_the_columns_its_table_has_now() {
     let Some(shop) = shop(1, 2, "") else { return };
-    let mut clients: Vec<RawClient> = (0..4)
-        .map(|_| shop.client(USUAL | Capabilities::DEPRECATE_EOF))
-        .collect();
+    let mut clients: Vec<RawClient> =
+        (0..4).map(|_| shop.client(USUAL | Capabilities::DEPRECATE_EOF)).collect();
     clients[0].ok("CREATE TABLE d (a INT)").unwrap();
     clients[0].ok("INSERT INTO d VALUES (1)").unwrap();
-    let ids: Vec<u32> = clients
-        .iter_mut()
-        .map(|c| id(&c.prepare("SELECT * FROM d").unwrap()))
-        .collect();
+    let ids: Vec<u32> =
+        clients.iter_mut().map(|c| id(&c.prepare("SELECT * FROM d").unwrap())).collect();
     let columns =
         |client: &mut RawClient, id| match &client.command(&execute(id, 0, &[], true)).unwrap()[..]
         {
@@ -145,19 +129,14 @@ fn a_prepared_statement_shows_the_columns_its_table_has_now() {
     }
     for (ddl, expected) in [
         ("ALTER TABLE d ADD COLUMN b INT DEFAULT 2", 2),
-        (
-            "DROP TABLE d; CREATE TABLE d (x INT, y INT, z INT); INSERT INTO d VALUES (1, 2, 3)",
-            3,
-        ),
+        ("DROP TABLE d; CREATE TABLE d (x INT, y INT, z INT); INSERT INTO d VALUES (1, 2, 3)", 3),
     ] {
         let parts = clients[0].query(ddl).unwrap();
         assert!(parts.iter().all(|part| part.error().is_none()), "{parts:?}");
         for (client, id) in clients.iter_mut().zip(&ids) {
             assert_eq!(columns(client, *id), (expected, 1), "{ddl}");
             let again = client.prepare("SELECT * FROM d").unwrap();
-            let Part::Prepared { columns, .. } = again else {
-                panic!("{again:?}")
-            };
+            let Part::Prepared { columns, .. } = again else { panic!("{again:?}") };
             assert_eq!(columns.len(), expected, "{ddl}");
         }
     }
@@ -171,10 +150,7 @@ fn cursors_are_fetched_in_parts_while_others_work() {
     let text = "SELECT seq FROM seq_1_to_10";
     let statement = id(&client.prepare(text).unwrap());
     let opened = client.command(&execute(statement, 1, &[], true)).unwrap();
-    assert!(
-        matches!(opened[..], [Part::Rows { open: true, .. }]),
-        "{opened:?}"
-    );
+    assert!(matches!(opened[..], [Part::Rows { open: true, .. }]), "{opened:?}");
     let mut rows = 0;
     for _ in 0..4 {
         assert_eq!(other.value("SELECT 1").unwrap(), "1");
@@ -195,15 +171,11 @@ fn bulk_executions_insert_every_row() {
     // What servers can is known once one was seen.
     let is_known = wait_until(Deadline::seconds(10), || {
         let client = shop.client(bulk);
-        client
-            .capabilities
-            .contains(Capabilities::MARIADB_STMT_BULK_OPERATIONS)
+        client.capabilities.contains(Capabilities::MARIADB_STMT_BULK_OPERATIONS)
     });
     assert!(is_known);
     let mut client = shop.client(bulk);
-    client
-        .ok("CREATE TABLE b (id INT AUTO_INCREMENT PRIMARY KEY, v BIGINT)")
-        .unwrap();
+    client.ok("CREATE TABLE b (id INT AUTO_INCREMENT PRIMARY KEY, v BIGINT)").unwrap();
     let statement = id(&client.prepare("INSERT INTO b (v) VALUES (?)").unwrap());
     let mut payload = vec![0xfa];
     payload.extend(statement.to_le_bytes());
@@ -214,10 +186,7 @@ fn bulk_executions_insert_every_row() {
         payload.extend(value.to_le_bytes());
     }
     let parts = client.command(&payload).unwrap();
-    assert!(
-        matches!(parts[..], [Part::Ok { affected: 100, .. }]),
-        "{parts:?}"
-    );
+    assert!(matches!(parts[..], [Part::Ok { affected: 100, .. }]), "{parts:?}");
     assert_eq!(client.value("SELECT SUM(v) FROM b").unwrap(), "4950");
 }
 
@@ -225,21 +194,14 @@ fn bulk_executions_insert_every_row() {
 fn one_answer_may_hold_many_results() {
     let Some(shop) = shop(1, 2, "") else { return };
     let mut client = shop.client(USUAL);
-    let parts = client
-        .query("SELECT 1; DO 1; SELECT 2; SELECT * FROM nowhere; SELECT 3")
-        .unwrap();
+    let parts = client.query("SELECT 1; DO 1; SELECT 2; SELECT * FROM nowhere; SELECT 3").unwrap();
     assert_eq!(parts.len(), 4);
     assert_eq!(parts[3].error(), Some(1146));
     client.command(&[0x1b, 1, 0]).unwrap();
-    assert_eq!(
-        client.query("SELECT 1; SELECT 2").unwrap()[0].error(),
-        Some(1064)
-    );
+    assert_eq!(client.query("SELECT 1; SELECT 2").unwrap()[0].error(), Some(1064));
     client.command(&[0x1b, 0, 0]).unwrap();
     assert_eq!(client.query("SELECT 1; SELECT 2").unwrap().len(), 2);
-    let Part::Text(text) = client.text(&[9]).unwrap() else {
-        panic!()
-    };
+    let Part::Text(text) = client.text(&[9]).unwrap() else { panic!() };
     assert!(text.starts_with(b"Uptime"), "{text:?}");
 }
 
@@ -261,10 +223,7 @@ fn a_file_is_sent_only_where_the_account_may() {
             writer.payload(b"");
             client.send_raw(&bytes).unwrap();
             let loaded = client.answer().unwrap();
-            assert!(
-                matches!(loaded[..], [Part::Ok { affected: 2, .. }]),
-                "{loaded:?}"
-            );
+            assert!(matches!(loaded[..], [Part::Ok { affected: 2, .. }]), "{loaded:?}");
         } else {
             assert!(asked[0].error().is_some(), "{asked:?}");
         }
@@ -277,19 +236,13 @@ fn a_file_is_sent_only_where_the_account_may() {
 fn named_locks_let_their_connection_go_once_all_are_released() {
     let Some(shop) = shop(1, 1, "") else { return };
     let (mut one, mut other) = (shop.client(USUAL), shop.client(USUAL));
-    for release in [
-        "SELECT RELEASE_ALL_LOCKS()",
-        "SELECT RELEASE_LOCK('a')",
-        "DO RELEASE_LOCK('a')",
-    ] {
+    for release in
+        ["SELECT RELEASE_ALL_LOCKS()", "SELECT RELEASE_LOCK('a')", "DO RELEASE_LOCK('a')"]
+    {
         assert_eq!(one.value("SELECT GET_LOCK('a', 1)").unwrap(), "1");
         one.query(release).unwrap();
         // There is one connection: it must be free.
-        assert_eq!(
-            other.value("SELECT IS_FREE_LOCK('a')").unwrap(),
-            "1",
-            "{release}"
-        );
+        assert_eq!(other.value("SELECT IS_FREE_LOCK('a')").unwrap(), "1", "{release}");
     }
 }
 
@@ -304,12 +257,8 @@ fn sessions_without_autocommit_hold_a_connection_only_in_transactions() {
     for round in 0..3 {
         for client in &mut clients {
             client.ok("SELECT COUNT(*) FROM a").unwrap();
-            client
-                .ok(&format!("INSERT INTO a VALUES ({round})"))
-                .unwrap();
-            client
-                .ok(if round == 1 { "ROLLBACK" } else { "COMMIT" })
-                .unwrap();
+            client.ok(&format!("INSERT INTO a VALUES ({round})")).unwrap();
+            client.ok(if round == 1 { "ROLLBACK" } else { "COMMIT" }).unwrap();
         }
     }
     assert_eq!(shop.db.value("SELECT COUNT(*) FROM shop.a").unwrap(), "10");
@@ -323,16 +272,11 @@ fn prepared_inserts_stay_shared_whatever_id_they_get() {
         .ok("CREATE TABLE p (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(20), n DOUBLE)")
         .unwrap();
     let text = "INSERT INTO p (v, n) VALUES (?, ?)";
-    let ids: Vec<u32> = clients
-        .iter_mut()
-        .map(|c| id(&c.prepare(text).unwrap()))
-        .collect();
+    let ids: Vec<u32> = clients.iter_mut().map(|c| id(&c.prepare(text).unwrap())).collect();
     for round in 0..5_u32 {
         for (at, (client, statement)) in clients.iter_mut().zip(&ids).enumerate() {
             let params = [Param::Text(format!("v{round}")), Param::Double(-1.5)];
-            client
-                .command(&execute(*statement, 0, &params, round == 0))
-                .unwrap();
+            client.command(&execute(*statement, 0, &params, round == 0)).unwrap();
             let expected = (round as usize * 4 + at + 1).to_string();
             assert_eq!(client.value("SELECT LAST_INSERT_ID()").unwrap(), expected);
         }
@@ -362,14 +306,10 @@ fn thousands_of_sessions_share_fifty_connections() {
             threads.iter().all(std::thread::JoinHandle::is_finished)
         });
         assert!(done, "it takes too long");
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert!(most <= 50, "{most} connections");
-        let count = shop
-            .db
-            .sql("SELECT COUNT(*), COUNT(DISTINCT session), SUM(n) FROM shop.s")
-            .unwrap();
+        let count =
+            shop.db.sql("SELECT COUNT(*), COUNT(DISTINCT session), SUM(n) FROM shop.s").unwrap();
         assert_eq!(count[0][0], (sessions * 2).to_string());
         assert_eq!(count[0][1], sessions.to_string());
         assert_eq!(count[0][2], (sessions * 3).to_string());
@@ -390,15 +330,10 @@ fn transactions(addr: SocketAddr, thread: u32, count: u32) {
         for (at, client) in some.iter_mut().enumerate() {
             let session = thread * 100_000 + u32::try_from(chunk * 5 + at).unwrap();
             for n in [1, 2] {
-                client
-                    .ok(&format!(
-                        "INSERT INTO s (session, n) VALUES ({session}, {n})"
-                    ))
-                    .unwrap();
+                client.ok(&format!("INSERT INTO s (session, n) VALUES ({session}, {n})")).unwrap();
             }
-            let seen = client
-                .value(&format!("SELECT COUNT(*) FROM s WHERE session = {session}"))
-                .unwrap();
+            let seen =
+                client.value(&format!("SELECT COUNT(*) FROM s WHERE session = {session}")).unwrap();
             assert_eq!(seen, "2");
         }
         for client in some.iter_mut() {
@@ -411,19 +346,12 @@ fn transactions(addr: SocketAddr, thread: u32, count: u32) {
 fn a_replica_replicates_through_it() {
     let Some(shop) = shop(1, 100, "") else { return };
     let args = ["--server-id=2", "--max-allowed-packet=67108864"];
-    let options = MariaDbOptions {
-        args: args.map(str::to_owned).to_vec(),
-        ..Default::default()
-    };
+    let options = MariaDbOptions { args: args.map(str::to_owned).to_vec(), ..Default::default() };
     let replica = MariaDb::start_with(options).unwrap();
-    shop.db
-        .sql("CREATE TABLE shop.r (id INT PRIMARY KEY)")
-        .unwrap();
+    shop.db.sql("CREATE TABLE shop.r (id INT PRIMARY KEY)").unwrap();
     // Behind its setup: accounts are not made twice.
     let position = shop.db.value("SELECT @@gtid_binlog_pos").unwrap();
-    replica
-        .sql("CREATE DATABASE shop; CREATE TABLE shop.r (id INT PRIMARY KEY)")
-        .unwrap();
+    replica.sql("CREATE DATABASE shop; CREATE TABLE shop.r (id INT PRIMARY KEY)").unwrap();
     let port = shop.addr().port();
     replica
         .sql(&format!(
@@ -437,15 +365,9 @@ fn a_replica_replicates_through_it() {
         client.ok(&format!("INSERT INTO r VALUES ({id})")).unwrap();
     }
     let arrived = wait_until(Deadline::seconds(20), || {
-        replica
-            .value("SELECT COUNT(*) FROM shop.r")
-            .is_ok_and(|rows| rows == "50")
+        replica.value("SELECT COUNT(*) FROM shop.r").is_ok_and(|rows| rows == "50")
     });
-    assert!(
-        arrived,
-        "{:?}",
-        replica.record("SHOW SLAVE STATUS").unwrap()
-    );
+    assert!(arrived, "{:?}", replica.record("SHOW SLAVE STATUS").unwrap());
 }
 
 #[test]

@@ -39,10 +39,7 @@ fn server() -> anyhow::Result<MariaDb> {
         "--lock-wait-timeout=0",
         "--log-bin-trust-function-creators=1",
     ];
-    let options = MariaDbOptions {
-        args: args.map(str::to_owned).to_vec(),
-        ..Default::default()
-    };
+    let options = MariaDbOptions { args: args.map(str::to_owned).to_vec(), ..Default::default() };
     let server = MariaDb::start_with(options)?;
     for statement in statements::SETUP {
         server.sql(statement)?;
@@ -107,11 +104,7 @@ fn next(random: &mut Random, twin: &mut Twin) -> Action {
                 bound.clear();
             }
             twin.bound[slot] = None;
-            Action::LongData(
-                slot,
-                u16::try_from(at).unwrap(),
-                format!("long{}", random.below(9)),
-            )
+            Action::LongData(slot, u16::try_from(at).unwrap(), format!("long{}", random.below(9)))
         }
         (4, Some(_)) if random.one_in(2) => {
             twin.slots[slot] = None;
@@ -162,21 +155,11 @@ fn execute(random: &mut Random, twin: &mut Twin, slot: usize, kinds: &str) -> Ac
     // Without types the values must be of the kinds that were bound before.
     if let (Some(bound), true) = (&twin.bound[slot], random.one_in(3)) {
         let params = bound.clone();
-        return Action::Execute {
-            slot,
-            params,
-            with_types: false,
-            cursor,
-        };
+        return Action::Execute { slot, params, with_types: false, cursor };
     }
     let params: Vec<Param> = kinds.chars().map(|kind| param(random, kind)).collect();
     twin.bound[slot] = Some(params.clone());
-    Action::Execute {
-        slot,
-        params,
-        with_types: true,
-        cursor,
-    }
+    Action::Execute { slot, params, with_types: true, cursor }
 }
 
 /// A session that may hold a connection lets it go, on both sides.
@@ -255,11 +238,7 @@ fn interleave(
 }
 
 fn run(twin: &mut Twin, action: &Action, seed: u64, step: usize, through: bool) -> Vec<Part> {
-    let side = if through {
-        &mut twin.through
-    } else {
-        &mut twin.direct
-    };
+    let side = if through { &mut twin.through } else { &mut twin.direct };
     side.run(action).unwrap_or_else(|error| {
         for (step, action) in twin.trace.iter().rev().take(30).rev() {
             eprintln!("  {step}: {action:?}");
@@ -269,9 +248,7 @@ fn run(twin: &mut Twin, action: &Action, seed: u64, step: usize, through: bool) 
 }
 
 fn seconds(default: u64) -> Duration {
-    let given = std::env::var("TWIN_SECONDS")
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let given = std::env::var("TWIN_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(given.unwrap_or(default))
 }
 
@@ -281,9 +258,7 @@ fn sessions_that_share_connections_see_what_they_see_alone() {
         eprintln!("MariaDB is not installed");
         return;
     }
-    let one = std::env::var("TWIN_SEED")
-        .ok()
-        .and_then(|text| text.parse::<u64>().ok());
+    let one = std::env::var("TWIN_SEED").ok().and_then(|text| text.parse::<u64>().ok());
     let until = wait::Deadline::after(seconds(12));
     let mut commands = 0;
     let mut seed = one.unwrap_or(1);

@@ -27,10 +27,8 @@ const BACKEND: &str =
 fn usual(command: &highgate_testkit::scripted::Command) -> Reply {
     let text = command.text();
     if text.starts_with("SELECT @@") {
-        let names: Vec<String> = text["SELECT ".len()..]
-            .split(',')
-            .map(|name| name.trim().to_owned())
-            .collect();
+        let names: Vec<String> =
+            text["SELECT ".len()..].split(',').map(|name| name.trim().to_owned()).collect();
         let row = names.iter().map(|_| Some("1000000".to_owned())).collect();
         return Reply::Rows(names, vec![row]);
     }
@@ -75,10 +73,7 @@ fn a_read_survives_a_server_that_vanishes_after_any_byte_of_its_reply_or_ends_in
         for bytes in 0..REPLY {
             let started = wait::now();
             let got = conn.query_first::<u64, _>("SELECT n FROM victim").await;
-            assert!(
-                wait::now() - started < Duration::from_secs(5),
-                "after {bytes} bytes it hung"
-            );
+            assert!(wait::now() - started < Duration::from_secs(5), "after {bytes} bytes it hung");
             match got {
                 Ok(value) => {
                     assert_eq!(value, Some(1));
@@ -105,40 +100,30 @@ fn a_read_survives_a_server_that_vanishes_after_any_byte_of_its_reply_or_ends_in
 
 #[test]
 fn a_write_whose_answer_is_lost_is_sent_once_and_its_outcome_told_as_unknown() {
-    let server = faulty("victim", |time| {
-        Some(Reply::CloseAfter(time, Box::new(Reply::Ok)))
-    })
-    .unwrap();
+    let server =
+        faulty("victim", |time| Some(Reply::CloseAfter(time, Box::new(Reply::Ok)))).unwrap();
     let process = front(&[server.addr()], "").unwrap();
     let address = process.listener("shop").unwrap();
     run(async {
         // An OK packet has 11 bytes.
         for bytes in 0..11 {
             let mut conn = connect(address).await.unwrap();
-            let error = conn
-                .query_drop(format!("INSERT INTO victim VALUES ({bytes})"))
-                .await;
+            let error = conn.query_drop(format!("INSERT INTO victim VALUES ({bytes})")).await;
             let error = error.unwrap_err();
             assert_eq!(code(&error), Some(2013), "after {bytes} bytes: {error}");
             conn.query_drop("SELECT 1").await.unwrap();
             conn.disconnect().await.unwrap();
         }
     });
-    let sent = server
-        .queries()
-        .iter()
-        .filter(|text| text.contains("victim"))
-        .count();
+    let sent = server.queries().iter().filter(|text| text.contains("victim")).count();
     assert_eq!(sent, 11, "no write is sent twice");
 }
 
 fn broken(name: &str, reply: Reply) {
     let bad = Arc::new(AtomicBool::new(true));
     let flag = bad.clone();
-    let server = faulty("victim", move |_| {
-        flag.load(Ordering::Relaxed).then(|| reply.clone())
-    })
-    .unwrap();
+    let server =
+        faulty("victim", move |_| flag.load(Ordering::Relaxed).then(|| reply.clone())).unwrap();
     let process = front(&[server.addr()], "query_timeout = \"1s\"").unwrap();
     let address = process.listener("shop").unwrap();
     run(async {
@@ -149,9 +134,7 @@ fn broken(name: &str, reply: Reply) {
                 Duration::from_secs(12),
                 conn.query_first::<String, _>("SELECT n FROM victim"),
             );
-            let got = got
-                .await
-                .unwrap_or_else(|_| panic!("{name}: hung past its limit"));
+            let got = got.await.unwrap_or_else(|_| panic!("{name}: hung past its limit"));
             assert!(got.is_err(), "{name}: {got:?}");
             eprintln!(
                 "{name}: {:?} after {:?}",
@@ -163,18 +146,10 @@ fn broken(name: &str, reply: Reply) {
         let mut conn = connect(address).await.unwrap();
         for _ in 0..5 {
             let got = conn.query_first::<u64, _>("SELECT n FROM victim").await;
-            assert_eq!(
-                got.unwrap(),
-                Some(1),
-                "{name}: a broken connection came back"
-            );
+            assert_eq!(got.unwrap(), Some(1), "{name}: a broken connection came back");
         }
     });
-    assert!(
-        !process.log().contains("panicked"),
-        "{name}: {}",
-        process.log()
-    );
+    assert!(!process.log().contains("panicked"), "{name}: {}", process.log());
 }
 
 #[test]
@@ -201,16 +176,10 @@ fn a_reply_with_another_behind_it_ends_the_connection() {
         let _ = conn.query_drop("INSERT INTO other VALUES (1)").await;
         let on = |mark: &str| {
             let commands = server.commands();
-            let found = commands
-                .iter()
-                .find(|command| command.text().contains(mark));
+            let found = commands.iter().find(|command| command.text().contains(mark));
             found.map(|command| command.connection)
         };
-        assert_ne!(
-            on("victim"),
-            on("other"),
-            "the desynchronised connection was used again"
-        );
+        assert_ne!(on("victim"), on("other"), "the desynchronised connection was used again");
     });
 }
 
@@ -221,10 +190,7 @@ fn a_column_count_without_columns_hangs_no_longer_than_the_time_out() {
 
 #[test]
 fn a_hang_within_a_reply_ends_with_the_time_out() {
-    broken(
-        "hang",
-        Reply::HangAfter(20, Box::new(Reply::value("n", "1"))),
-    );
+    broken("hang", Reply::HangAfter(20, Box::new(Reply::value("n", "1"))));
 }
 
 #[test]
@@ -254,25 +220,16 @@ fn an_endless_result_streams_until_the_client_leaves_and_memory_stays_bounded() 
 
 fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS"))
-        .unwrap_or_default();
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|kib| kib.parse().ok())
-        .unwrap_or_default()
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or_default()
 }
 
 #[test]
 fn a_server_that_hangs_in_its_greeting_is_left_for_another() {
     let hung = ScriptedServer::start(Script::ok().greeting_hang()).unwrap();
     let good = faulty("victim", |_| None).unwrap();
-    let servers = toml(
-        &[hung.addr(), good.addr()],
-        &format!("{BACKEND}connect_timeout = \"500ms\"\n"),
-        "",
-    );
+    let servers =
+        toml(&[hung.addr(), good.addr()], &format!("{BACKEND}connect_timeout = \"500ms\"\n"), "");
     let process = HighgateProcess::start(failure::BINARY, &servers).unwrap();
     run(async {
         for _ in 0..4 {

@@ -7,11 +7,7 @@ use serde_json::{Map, Value as Json};
 #[must_use]
 pub fn row_to_json(columns: &[Column], row: &Row) -> Json {
     let pairs = columns.iter().zip(row);
-    Json::Object(
-        pairs
-            .map(|(c, v)| (c.name.to_owned(), value_to_json(v)))
-            .collect::<Map<_, _>>(),
-    )
+    Json::Object(pairs.map(|(c, v)| (c.name.to_owned(), value_to_json(v))).collect::<Map<_, _>>())
 }
 
 /// A value as JSON; numbers that JSON can't say become `null`.

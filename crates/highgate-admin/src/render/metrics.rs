@@ -21,11 +21,7 @@ const MOST_SERIES: usize = 10_000;
 pub fn render_metrics(tables: &Tables) -> String {
     let mut out = String::with_capacity(16 * 1024);
     for table in tables.iter() {
-        if table
-            .columns()
-            .iter()
-            .any(|column| is_exported(column.metric))
-        {
+        if table.columns().iter().any(|column| is_exported(column.metric)) {
             push_table(&mut out, &**table);
         }
     }
@@ -47,20 +43,14 @@ fn push_table(out: &mut String, table: &dyn Table) {
         if !is_exported(column.metric) {
             continue;
         }
-        let values = rows
-            .iter()
-            .map(|row| row.get(position).unwrap_or(&Value::Null));
+        let values = rows.iter().map(|row| row.get(position).unwrap_or(&Value::Null));
         let series = series(column, labels.iter().zip(values));
         push_family(out, &family_name(table.name(), column), column, &series);
     }
 }
 
 fn family_name(table: &str, column: &Column) -> String {
-    let suffix = if column.metric == Metric::Counter {
-        "_total"
-    } else {
-        ""
-    };
+    let suffix = if column.metric == Metric::Counter { "_total" } else { "" };
     format!("highgate_{table}_{}{suffix}", column.name)
 }
 
@@ -90,10 +80,7 @@ fn series<'a>(
     series
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a sum of mixed kinds is shown, not counted with"
-)]
+#[expect(clippy::cast_precision_loss, reason = "a sum of mixed kinds is shown, not counted with")]
 fn add(sum: &mut Value, more: &Value) {
     *sum = match (&*sum, more) {
         (Value::Integer(a), Value::Integer(b)) => Value::Integer(a.saturating_add(*b)),
@@ -108,11 +95,7 @@ fn push_family(out: &mut String, name: &str, column: &Column, series: &[(String,
     if series.is_empty() {
         return;
     }
-    let kind = if column.metric == Metric::Counter {
-        "counter"
-    } else {
-        "gauge"
-    };
+    let kind = if column.metric == Metric::Counter { "counter" } else { "gauge" };
     let help = column.doc.replace('\\', "\\\\").replace('\n', "\\n");
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
     for (labels, value) in series {
@@ -140,10 +123,7 @@ fn labels(columns: &[Column], row: &Row) -> String {
 
 fn with_label(labels: &str, name: &str, value: &str) -> String {
     let comma = if labels.is_empty() { "" } else { "," };
-    let value = value
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n");
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("{labels}{comma}{name}=\"{value}\"")
 }
 

@@ -6,36 +6,11 @@ use super::{metrics::render_metrics, *};
 use crate::Tables;
 
 const COLUMNS: &[Column] = &[
-    Column {
-        name: "name",
-        kind: Kind::Text,
-        metric: Metric::Label,
-        doc: "Its name.",
-    },
-    Column {
-        name: "status",
-        kind: Kind::Text,
-        metric: Metric::State,
-        doc: "Up or down.",
-    },
-    Column {
-        name: "lag_ms",
-        kind: Kind::Real,
-        metric: Metric::Gauge,
-        doc: "Lag, in ms.",
-    },
-    Column {
-        name: "commands",
-        kind: Kind::Integer,
-        metric: Metric::Counter,
-        doc: "Done\nso far.",
-    },
-    Column {
-        name: "reason",
-        kind: Kind::Text,
-        metric: Metric::None,
-        doc: "Why.",
-    },
+    Column { name: "name", kind: Kind::Text, metric: Metric::Label, doc: "Its name." },
+    Column { name: "status", kind: Kind::Text, metric: Metric::State, doc: "Up or down." },
+    Column { name: "lag_ms", kind: Kind::Real, metric: Metric::Gauge, doc: "Lag, in ms." },
+    Column { name: "commands", kind: Kind::Integer, metric: Metric::Counter, doc: "Done\nso far." },
+    Column { name: "reason", kind: Kind::Text, metric: Metric::None, doc: "Why." },
 ];
 
 struct Servers(Vec<Row>);
@@ -57,20 +32,8 @@ impl Table for Servers {
 
 fn rows() -> Vec<Row> {
     vec![
-        vec![
-            "db1".into(),
-            "up".into(),
-            0.25.into(),
-            12_i64.into(),
-            Value::Null,
-        ],
-        vec![
-            "d\"2".into(),
-            "down".into(),
-            Value::Null,
-            7_i64.into(),
-            "no answer, twice".into(),
-        ],
+        vec!["db1".into(), "up".into(), 0.25.into(), 12_i64.into(), Value::Null],
+        vec!["d\"2".into(), "down".into(), Value::Null, 7_i64.into(), "no answer, twice".into()],
     ]
 }
 
@@ -99,10 +62,7 @@ highgate_servers_commands_total{name=\"d\\\"2\"} 7
 fn rows_with_equal_labels_are_one_series() {
     let row = |n: i64| -> Row { vec!["a".into(), Value::Null, Value::Null, n.into(), Value::Null] };
     let text = render_metrics(&Tables::new(vec![Arc::new(Servers(vec![row(1), row(2)]))]));
-    assert!(
-        text.ends_with("\nhighgate_servers_commands_total{name=\"a\"} 3\n"),
-        "{text}"
-    );
+    assert!(text.ends_with("\nhighgate_servers_commands_total{name=\"a\"} 3\n"), "{text}");
 }
 
 #[test]
@@ -119,16 +79,8 @@ d\"2   down         -         7  no answer, twice
 
 #[test]
 fn a_sentence_is_wrapped_and_not_cut() {
-    let column = |name| Column {
-        name,
-        kind: Kind::Text,
-        metric: Metric::None,
-        doc: "",
-    };
-    let rows: [Row; 1] = [vec![
-        "db1".into(),
-        "one two three four five six seven".into(),
-    ]];
+    let column = |name| Column { name, kind: Kind::Text, metric: Metric::None, doc: "" };
+    let rows: [Row; 1] = [vec!["db1".into(), "one two three four five six seven".into()]];
     assert_eq!(
         render_table(&[column("name"), column("reason")], &rows, 30),
         "NAME  REASON\ndb1   one two three four five\n      six seven\n"
@@ -150,12 +102,7 @@ d\"2   down         -         7
 
 #[test]
 fn a_time_is_shown_as_people_read_it() {
-    let columns = [Column {
-        name: "time",
-        kind: Kind::Integer,
-        metric: Metric::None,
-        doc: "",
-    }];
+    let columns = [Column { name: "time", kind: Kind::Integer, metric: Metric::None, doc: "" }];
     let text = render_table(&columns, &[vec![1_795_229_468_030_i64.into()]], 0);
     assert_eq!(text, "                   TIME\n2026-11-21 02:51:08.030\n");
 }
@@ -169,20 +116,8 @@ fn a_clients_text_can_not_drive_the_terminal() {
 #[test]
 fn csv_quotes_what_needs_it_and_defuses_formulas() {
     let rows: Vec<Row> = vec![
-        vec![
-            "=1+1".into(),
-            "a,b".into(),
-            (-1.5).into(),
-            (-3_i64).into(),
-            "say \"hi\"".into(),
-        ],
-        vec![
-            "".into(),
-            "plain".into(),
-            Value::Null,
-            Value::Null,
-            Value::Null,
-        ],
+        vec!["=1+1".into(), "a,b".into(), (-1.5).into(), (-3_i64).into(), "say \"hi\"".into()],
+        vec!["".into(), "plain".into(), Value::Null, Value::Null, Value::Null],
     ];
     assert_eq!(
         render_csv(COLUMNS, &rows),
@@ -202,13 +137,9 @@ fn json_keeps_numbers_and_nulls() {
 
 #[test]
 fn fractions_are_short() {
-    for (number, text) in [
-        (0.0, "0"),
-        (1.0, "1"),
-        (0.1 + 0.2, "0.3"),
-        (1234.5678, "1234.568"),
-        (-0.0001, "0"),
-    ] {
+    for (number, text) in
+        [(0.0, "0"), (1.0, "1"), (0.1 + 0.2, "0.3"), (1234.5678, "1234.568"), (-0.0001, "0")]
+    {
         assert_eq!(real(number), text);
     }
 }

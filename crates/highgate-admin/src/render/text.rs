@@ -25,18 +25,13 @@ pub fn render_table(columns: &[Column], rows: &[Row], width: usize) -> String {
         .iter()
         .map(|row| {
             let cells = row.iter().zip(columns);
-            cells
-                .map(|(value, column)| printable(value, column))
-                .collect()
+            cells.map(|(value, column)| printable(value, column)).collect()
         })
         .collect();
     let natural = natural_widths(columns, &cells);
     let layout = Layout::of(columns, natural, width);
     let mut out = String::new();
-    let header: Vec<_> = columns
-        .iter()
-        .map(|c| Cow::Owned(c.name.to_uppercase()))
-        .collect();
+    let header: Vec<_> = columns.iter().map(|c| Cow::Owned(c.name.to_uppercase())).collect();
     layout.push_line(&mut out, columns, &header);
     for line in &cells {
         layout.push_line(&mut out, columns, line);
@@ -58,21 +53,11 @@ impl Layout {
         let ends_in_text =
             columns.len() > 1 && columns.last().is_some_and(|c| c.kind == Kind::Text);
         if width == 0 || total(&natural) <= width || !ends_in_text {
-            let widths = give_way(
-                columns,
-                natural,
-                if width == 0 { usize::MAX } else { width },
-            );
-            return Self {
-                widths,
-                sentence: None,
-            };
+            let widths = give_way(columns, natural, if width == 0 { usize::MAX } else { width });
+            return Self { widths, sentence: None };
         }
         let last = natural.last().copied().unwrap_or_default();
-        let before = natural
-            .get(..natural.len() - 1)
-            .unwrap_or_default()
-            .to_vec();
+        let before = natural.get(..natural.len() - 1).unwrap_or_default().to_vec();
         let wanted = last.min(SENTENCE) + GAP;
         let mut widths = give_way(columns, before, width.saturating_sub(wanted));
         let begin = total(&widths) + GAP;
@@ -83,10 +68,7 @@ impl Layout {
         } else {
             (INDENT, width.saturating_sub(INDENT).max(SENTENCE))
         };
-        Self {
-            widths,
-            sentence: Some(sentence),
-        }
+        Self { widths, sentence: Some(sentence) }
     }
 
     fn push_line(&self, out: &mut String, columns: &[Column], cells: &[Cow<'_, str>]) {
@@ -117,11 +99,7 @@ fn printable<'a>(value: &'a Value, column: &Column) -> Cow<'a, str> {
         return Cow::Borrowed("-");
     };
     if text.chars().any(char::is_control) {
-        return Cow::Owned(
-            text.chars()
-                .map(|c| if c.is_control() { '·' } else { c })
-                .collect(),
-        );
+        return Cow::Owned(text.chars().map(|c| if c.is_control() { '·' } else { c }).collect());
     }
     text
 }

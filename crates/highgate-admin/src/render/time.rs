@@ -16,19 +16,12 @@ fn civil(day: i64) -> (i64, i64, i64) {
     /// From 0000-03-01 to 1970-01-01.
     const EPOCH: i64 = 719_468;
     let day = day + EPOCH;
-    let (era, of_era) = (
-        day.div_euclid(DAYS_OF_400_YEARS),
-        day.rem_euclid(DAYS_OF_400_YEARS),
-    );
+    let (era, of_era) = (day.div_euclid(DAYS_OF_400_YEARS), day.rem_euclid(DAYS_OF_400_YEARS));
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     (year + era * 400 + i64::from(month <= 2), month, day)
 }
 

@@ -34,14 +34,8 @@ pub struct ResultColumn {
 impl Rows {
     /// A result set of text columns.
     pub(super) fn of_text(names: &[&str], rows: Vec<Row>) -> Self {
-        let column = |name: &&str| ResultColumn {
-            name: (*name).to_owned(),
-            kind: Kind::Text,
-        };
-        Self {
-            columns: names.iter().map(column).collect(),
-            rows,
-        }
+        let column = |name: &&str| ResultColumn { name: (*name).to_owned(), kind: Kind::Text };
+        Self { columns: names.iter().map(column).collect(), rows }
     }
 }
 
@@ -59,50 +53,26 @@ pub struct SqlError {
 
 impl SqlError {
     pub(super) fn syntax(text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code: 1064,
-            state: "42000",
-            text: text.into(),
-        }
+        Self { code: 1064, state: "42000", text: text.into() }
     }
 
     pub(super) fn no_such_table(text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code: 1146,
-            state: "42S02",
-            text: text.into(),
-        }
+        Self { code: 1146, state: "42S02", text: text.into() }
     }
 
     pub(super) fn no_such_column(text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code: 1054,
-            state: "42S22",
-            text: text.into(),
-        }
+        Self { code: 1054, state: "42S22", text: text.into() }
     }
 
     pub(super) fn refused(text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code: 1290,
-            state: "HY000",
-            text: text.into(),
-        }
+        Self { code: 1290, state: "HY000", text: text.into() }
     }
 
     pub(super) fn too_expensive(text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code: 3024,
-            state: "HY000",
-            text: text.into(),
-        }
+        Self { code: 3024, state: "HY000", text: text.into() }
     }
 
     pub(super) fn failed(text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code: 1105,
-            state: "HY000",
-            text: text.into(),
-        }
+        Self { code: 1105, state: "HY000", text: text.into() }
     }
 }

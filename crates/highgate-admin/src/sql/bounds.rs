@@ -22,11 +22,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            rows: 100_000,
-            bytes: 32 << 20,
-            steps: 30_000_000,
-        }
+        Self { rows: 100_000, bytes: 32 << 20, steps: 30_000_000 }
     }
 }
 
@@ -61,7 +57,6 @@ pub(super) fn bound(
         }),
     )?;
     let refusal = refusal.clone();
-    connection.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
-        refusal.decide(&context)
-    }))
+    connection
+        .authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| refusal.decide(&context)))
 }

@@ -14,10 +14,7 @@ pub(super) fn tables(tables: &Tables, like: Option<&str>, is_full: bool) -> Rows
         let row = |t: &std::sync::Arc<dyn Table>| -> Row { vec![t.name().into(), "VIEW".into()] };
         return Rows::of_text(&[&name, "Table_type"], rows.map(row).collect());
     }
-    Rows::of_text(
-        &[&name],
-        rows.map(|table| vec![table.name().into()]).collect(),
-    )
+    Rows::of_text(&[&name], rows.map(|table| vec![table.name().into()]).collect())
 }
 
 /// `DESCRIBE table`: MySQL's columns, and what each column says.
@@ -25,19 +22,9 @@ pub(super) fn columns(table: &dyn Table) -> Rows {
     let rows = table.columns().iter().map(|column| -> Row {
         let kind = kind_name(column.kind).into();
         let (null, key, default, extra) = ("YES".into(), "".into(), Value::Null, "".into());
-        vec![
-            column.name.into(),
-            kind,
-            null,
-            key,
-            default,
-            extra,
-            column.doc.into(),
-        ]
+        vec![column.name.into(), kind, null, key, default, extra, column.doc.into()]
     });
-    let names = [
-        "Field", "Type", "Null", "Key", "Default", "Extra", "Comment",
-    ];
+    let names = ["Field", "Type", "Null", "Key", "Default", "Extra", "Comment"];
     Rows::of_text(&names, rows.collect())
 }
 
@@ -46,14 +33,7 @@ pub(super) fn create_table(table: &dyn Table) -> Rows {
     let columns: Vec<String> = table
         .columns()
         .iter()
-        .map(|c| {
-            format!(
-                "  `{}` {} COMMENT '{}'",
-                c.name,
-                kind_name(c.kind),
-                escape(c.doc)
-            )
-        })
+        .map(|c| format!("  `{}` {} COMMENT '{}'", c.name, kind_name(c.kind), escape(c.doc)))
         .collect();
     let text = format!(
         "CREATE TABLE `{}` (\n{}\n) COMMENT='{}'",
@@ -61,10 +41,7 @@ pub(super) fn create_table(table: &dyn Table) -> Rows {
         columns.join(",\n"),
         escape(table.doc())
     );
-    Rows::of_text(
-        &["Table", "Create Table"],
-        vec![vec![table.name().into(), text.into()]],
-    )
+    Rows::of_text(&["Table", "Create Table"], vec![vec![table.name().into(), text.into()]])
 }
 
 /// `SHOW VARIABLES`.
@@ -73,9 +50,7 @@ pub(super) fn variables(version: &str, like: Option<&str>) -> Rows {
     known.sort();
     let wanted = |name: &str| like.is_none_or(|pattern| is_like(name, pattern));
     let rows = known.into_iter().filter(|(name, _)| wanted(name));
-    let rows = rows
-        .map(|(name, value)| vec![name.into(), value.into()])
-        .collect();
+    let rows = rows.map(|(name, value)| vec![name.into(), value.into()]).collect();
     Rows::of_text(&["Variable_name", "Value"], rows)
 }
 
@@ -83,33 +58,19 @@ pub(super) fn variables(version: &str, like: Option<&str>) -> Rows {
 pub(super) fn help(tables: &Tables) -> Rows {
     let mut rows: Vec<Row> = Vec::new();
     for table in tables.iter() {
-        rows.push(vec![
-            format!("SELECT * FROM {}", table.name()).into(),
-            table.doc().into(),
-        ]);
+        rows.push(vec![format!("SELECT * FROM {}", table.name()).into(), table.doc().into()]);
     }
     for table in tables.iter() {
         for action in table.actions() {
             let arguments: Vec<_> = action.arguments.iter().map(|a| format!("'{a}'")).collect();
-            let call = format!(
-                "CALL {}.{}({})",
-                table.name(),
-                action.name,
-                arguments.join(", ")
-            );
+            let call = format!("CALL {}.{}({})", table.name(), action.name, arguments.join(", "));
             rows.push(vec![call.into(), action.doc.into()]);
         }
     }
     for (statement, doc) in [
         ("SHOW TABLES [LIKE 'pattern']", "The names of the tables."),
-        (
-            "DESCRIBE table",
-            "The columns of a table and what they say.",
-        ),
-        (
-            "SHOW PROCESSLIST",
-            "The sessions, as SELECT * FROM sessions.",
-        ),
+        ("DESCRIBE table", "The columns of a table and what they say."),
+        ("SHOW PROCESSLIST", "The sessions, as SELECT * FROM sessions."),
     ] {
         rows.push(vec![statement.into(), doc.into()]);
     }

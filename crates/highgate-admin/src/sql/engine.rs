@@ -89,11 +89,7 @@ impl Engine {
     /// Cancel safe: yes; but an action that was handed over is carried out.
     pub async fn answer(&self, caller: &Caller, text: &str) -> Result<Answer, SqlError> {
         let (answer, answered) = oneshot::channel();
-        let job = Job {
-            caller: caller.clone(),
-            text: text.to_owned(),
-            answer,
-        };
+        let job = Job { caller: caller.clone(), text: text.to_owned(), answer };
         let gone =
             || SqlError::failed("the SQL engine has ended; look for a bug report in the log");
         self.jobs.send(job).await.map_err(|_| gone())?;
@@ -115,10 +111,7 @@ pub(super) struct Owner {
 impl Owner {
     fn new(tables: Tables, version: &str, limits: Limits) -> rusqlite::Result<Self> {
         let mut connection = Connection::open_in_memory()?;
-        let session = Session {
-            caller: Caller::default(),
-            version: version.to_owned(),
-        };
+        let session = Session { caller: Caller::default(), version: version.to_owned() };
         let session = Arc::new(Mutex::new(session));
         functions::register(&connection, &session)?;
         let sources: Vec<_> = tables.iter().cloned().map(Source::new).collect();
@@ -128,15 +121,7 @@ impl Owner {
         let refusal = Refusal::default();
         let steps = Arc::new(AtomicU64::new(0));
         bound(&mut connection, &refusal, &steps, limits.steps)?;
-        Ok(Self {
-            connection,
-            tables,
-            sources,
-            session,
-            refusal,
-            steps,
-            limits,
-        })
+        Ok(Self { connection, tables, sources, session, refusal, steps, limits })
     }
 
     fn run(self, mut waiting: mpsc::Receiver<Job>) {
@@ -145,9 +130,7 @@ impl Owner {
             // A bug in one table's action must not take the port from the others.
             let answer = catch_unwind(AssertUnwindSafe(|| self.answer(&job.text)));
             let answer = answer.unwrap_or_else(|_| {
-                Err(SqlError::failed(
-                    "the statement ran into a bug; the log has its place",
-                ))
+                Err(SqlError::failed("the statement ran into a bug; the log has its place"))
             });
             for source in &self.sources {
                 source.forget();
@@ -159,11 +142,7 @@ impl Owner {
 
     fn answer(&self, text: &str) -> Result<Answer, SqlError> {
         let rows = match statement::recognize(text)? {
-            Statement::Call {
-                table,
-                action,
-                arguments,
-            } => {
+            Statement::Call { table, action, arguments } => {
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
                 let done = self.tables.act(table, action, &arguments);
                 return done.map(Answer::Done).map_err(SqlError::failed);
@@ -196,9 +175,7 @@ impl Owner {
         self.refusal.take();
         if text.trim().eq_ignore_ascii_case("select $$") {
             // The mysql command line asks this to learn whether `$$` quotes; it expects this answer.
-            return Err(SqlError::no_such_column(
-                "Unknown column '$$' in 'field list'",
-            ));
+            return Err(SqlError::no_such_column("Unknown column '$$' in 'field list'"));
         }
         let text = variables::rewrite(text);
         let fetched = self

@@ -49,12 +49,7 @@ impl Owner {
             return SqlError::refused(READ_ONLY);
         }
         let place = usize::try_from(offset).unwrap_or_default();
-        let near: String = text
-            .get(place..)
-            .unwrap_or_default()
-            .chars()
-            .take(60)
-            .collect();
+        let near: String = text.get(place..).unwrap_or_default().chars().take(60).collect();
         SqlError::syntax(format!("{message}; near '{near}'"))
     }
 }

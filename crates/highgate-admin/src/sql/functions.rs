@@ -23,9 +23,7 @@ pub(super) fn register(
         let flags = FunctionFlags::SQLITE_UTF8;
         connection.create_scalar_function(name, 0, flags, move |_| Ok(value(&session.lock())))
     };
-    add("connection_id", |session| {
-        SqlValue::Integer(session.caller.connection.into())
-    })?;
+    add("connection_id", |session| SqlValue::Integer(session.caller.connection.into()))?;
     add("version", |session| SqlValue::Text(session.version.clone()))?;
     for name in ["database", "schema"] {
         add(name, |_| SqlValue::Text(super::engine::SCHEMA.into()))?;

@@ -79,12 +79,7 @@ pub async fn serve(listener: TcpListener, port: Port, stop: Stop) {
             continue;
         }
         connection = connection.wrapping_add(1);
-        connections.spawn(converse(
-            stream,
-            Arc::clone(&port),
-            connection,
-            stop.clone(),
-        ));
+        connections.spawn(converse(stream, Arc::clone(&port), connection, stop.clone()));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -106,9 +101,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 fn refuse(stream: &TcpStream) {
     let mut out = Vec::new();
     let text = "Too many connections to the SQL port; close one";
-    error_code::ER_CON_COUNT_ERROR
-        .answer(text)
-        .encode(&mut out, 0);
+    error_code::ER_CON_COUNT_ERROR.answer(text).encode(&mut out, 0);
     let _ = stream.try_write(&out);
 }
 
@@ -131,10 +124,7 @@ async fn session(mut wire: Wire, port: &Port, connection: u32) -> io::Result<()>
     let Some(login) = login::login(&mut wire, port, connection, deadline).await? else {
         return Ok(());
     };
-    let caller = Caller {
-        user: login.user,
-        connection,
-    };
+    let caller = Caller { user: login.user, connection };
     loop {
         let deadline = clock::now() + port.limits.idle;
         let Some((_, payload)) = wire.read(deadline).await? else {

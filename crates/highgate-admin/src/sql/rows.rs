@@ -24,12 +24,8 @@ impl From<rusqlite::Error> for FetchError {
 /// Runs a prepared SELECT to its end.
 pub(super) fn fetch(statement: &mut Statement<'_>, limits: &Limits) -> Result<Rows, FetchError> {
     let names = statement.column_names().map(variables::column_name);
-    let mut columns: Vec<_> = names
-        .map(|name| ResultColumn {
-            name,
-            kind: Kind::Integer,
-        })
-        .collect();
+    let mut columns: Vec<_> =
+        names.map(|name| ResultColumn { name, kind: Kind::Integer }).collect();
     let mut rows: Vec<Row> = Vec::new();
     let mut bytes = 0;
     let mut cursor = statement.query([])?;
@@ -63,11 +59,7 @@ fn value(value: ValueRef<'_>) -> Value {
 }
 
 fn size(value: &Value) -> usize {
-    let text = if let Value::Text(text) = value {
-        text.len()
-    } else {
-        0
-    };
+    let text = if let Value::Text(text) = value { text.len() } else { 0 };
     size_of::<Value>() + text
 }
 

@@ -11,11 +11,7 @@ use super::answer::SqlError;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Statement<'a> {
     /// `CALL table.action(arguments)`.
-    Call {
-        table: &'a str,
-        action: &'a str,
-        arguments: Vec<String>,
-    },
+    Call { table: &'a str, action: &'a str, arguments: Vec<String> },
     /// `DESCRIBE table`, `SHOW COLUMNS FROM table`; with `FULL`, the documentation too.
     Columns { table: &'a str },
     /// `SHOW CREATE TABLE`.
@@ -44,10 +40,7 @@ pub(super) enum Statement<'a> {
 /// A syntax error for what is neither, and for more than one statement in a text.
 pub(super) fn recognize(text: &str) -> Result<Statement<'_>, SqlError> {
     let tokens = tokens(text);
-    let end = tokens
-        .iter()
-        .position(|t| *t == Token::Sign(';'))
-        .unwrap_or(tokens.len());
+    let end = tokens.iter().position(|t| *t == Token::Sign(';')).unwrap_or(tokens.len());
     let (tokens, after) = tokens.split_at(end);
     if after.iter().any(|token| *token != Token::Sign(';')) {
         return Err(SqlError::syntax("send one statement at a time"));
@@ -76,10 +69,7 @@ pub(super) fn recognize(text: &str) -> Result<Statement<'_>, SqlError> {
 fn show<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
     const SKIPPED: [&str; 4] = ["FULL", "GLOBAL", "SESSION", "EXTENDED"];
     let is_full = tokens.iter().take(2).any(|token| token.is("FULL"));
-    let skipped = tokens
-        .iter()
-        .take_while(|t| SKIPPED.iter().any(|s| t.is(s)))
-        .count();
+    let skipped = tokens.iter().take_while(|t| SKIPPED.iter().any(|s| t.is(s))).count();
     let Some((Token::Word(what), rest)) = tokens.get(skipped..).and_then(<[_]>::split_first) else {
         return Err(SqlError::syntax("SHOW what? Try SHOW TABLES or SHOW HELP"));
     };
@@ -90,29 +80,17 @@ fn show<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
             [table, name @ ..] if table.is("TABLE") => {
                 table_name(name).map(|table| Statement::CreateTable { table })
             }
-            _ => Err(SqlError::syntax(
-                "SHOW CREATE what? Try SHOW CREATE TABLE name",
-            )),
+            _ => Err(SqlError::syntax("SHOW CREATE what? Try SHOW CREATE TABLE name")),
         },
         // Under this name as well, since the command lines keep a bare HELP for themselves.
         "HELP" => Ok(Statement::Help),
         "DATABASES" | "SCHEMAS" => Ok(Statement::Databases),
         "PROCESSLIST" => Ok(Statement::Processlist),
-        "TABLES" => Ok(Statement::Tables {
-            like: like(rest),
-            is_full,
-        }),
+        "TABLES" => Ok(Statement::Tables { like: like(rest), is_full }),
         "VARIABLES" => Ok(Statement::Variables { like: like(rest) }),
         "WARNINGS" | "ERRORS" => empty(&["Level", "Code", "Message"]),
         "STATUS" => empty(&["Variable_name", "Value"]),
-        "COLLATION" => empty(&[
-            "Collation",
-            "Charset",
-            "Id",
-            "Default",
-            "Compiled",
-            "Sortlen",
-        ]),
+        "COLLATION" => empty(&["Collation", "Charset", "Id", "Default", "Compiled", "Sortlen"]),
         "CHARSET" | "CHARACTER" => {
             empty(&["Charset", "Description", "Default collation", "Maxlen"])
         }
@@ -130,13 +108,7 @@ fn call<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
     const USAGE: &str =
         "an action is called as CALL table.action('argument', …); SHOW HELP lists them";
     let usage = || SqlError::syntax(USAGE);
-    let [
-        Token::Word(table),
-        Token::Sign('.'),
-        Token::Word(action),
-        rest @ ..,
-    ] = tokens
-    else {
+    let [Token::Word(table), Token::Sign('.'), Token::Word(action), rest @ ..] = tokens else {
         return Err(usage());
     };
     let inner = match rest {
@@ -156,11 +128,7 @@ fn call<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
     if !inner.is_empty() && inner.len() % 2 == 0 {
         return Err(usage());
     }
-    Ok(Statement::Call {
-        table,
-        action,
-        arguments,
-    })
+    Ok(Statement::Call { table, action, arguments })
 }
 
 fn columns_of<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
@@ -173,17 +141,14 @@ fn table_name<'a>(tokens: &[Token<'a>]) -> Result<&'a str, SqlError> {
         [Token::Word(_), Token::Sign('.'), Token::Word(name), ..] | [Token::Word(name), ..] => {
             Ok(name)
         }
-        _ => Err(SqlError::syntax(
-            "the name of a table is missing; SHOW TABLES lists them",
-        )),
+        _ => Err(SqlError::syntax("the name of a table is missing; SHOW TABLES lists them")),
     }
 }
 
 /// The pattern of a `LIKE`, or of `WHERE Variable_name = '…'`.
 fn like(tokens: &[Token<'_>]) -> Option<String> {
-    let mut tokens = tokens
-        .iter()
-        .skip_while(|token| !token.is("LIKE") && **token != Token::Sign('='));
+    let mut tokens =
+        tokens.iter().skip_while(|token| !token.is("LIKE") && **token != Token::Sign('='));
     tokens.next()?;
     match tokens.next() {
         Some(Token::Text(pattern)) => Some(pattern.clone()),
@@ -193,9 +158,7 @@ fn like(tokens: &[Token<'_>]) -> Option<String> {
 
 fn unknown(text: &str) -> SqlError {
     let near: String = text.trim().chars().take(40).collect();
-    SqlError::syntax(format!(
-        "'{near}' is not known here; try SELECT, SHOW TABLES or SHOW HELP"
-    ))
+    SqlError::syntax(format!("'{near}' is not known here; try SELECT, SHOW TABLES or SHOW HELP"))
 }
 
 #[cfg(test)]

@@ -10,15 +10,7 @@ fn engine(tables: Tables) -> Engine {
 }
 
 async fn run(engine: &Engine, text: &str) -> Result<Answer, SqlError> {
-    engine
-        .answer(
-            &Caller {
-                user: "admin".into(),
-                connection: 7,
-            },
-            text,
-        )
-        .await
+    engine.answer(&Caller { user: "admin".into(), connection: 7 }, text).await
 }
 
 async fn rows(engine: &Engine, text: &str) -> Rows {
@@ -42,32 +34,16 @@ async fn one(engine: &Engine, text: &str) -> Value {
 #[tokio::test]
 async fn tables_are_read_by_any_select() {
     let engine = engine(fake::tables(9));
-    let found = rows(
-        &engine,
-        "SELECT name, lag_ms FROM servers WHERE role = 'replica' ORDER BY 1",
-    )
-    .await;
-    let kinds: Vec<_> = found
-        .columns
-        .iter()
-        .map(|c| (c.name.as_str(), c.kind))
-        .collect();
+    let found =
+        rows(&engine, "SELECT name, lag_ms FROM servers WHERE role = 'replica' ORDER BY 1").await;
+    let kinds: Vec<_> = found.columns.iter().map(|c| (c.name.as_str(), c.kind)).collect();
     assert_eq!(kinds, [("name", Kind::Text), ("lag_ms", Kind::Real)]);
-    assert_eq!(
-        found.rows,
-        [
-            ["db2".into(), Value::Real(1.5)],
-            ["db3".into(), Value::Real(0.0)]
-        ]
-    );
+    assert_eq!(found.rows, [["db2".into(), Value::Real(1.5)], ["db3".into(), Value::Real(0.0)]]);
     let joined =
         "SELECT v.name, count(*) FROM servers v JOIN sessions s ON s.server = v.name GROUP BY 1";
     let joined = rows(&engine, joined).await;
     assert_eq!(joined.rows[0], ["db1".into(), Value::Integer(3)]);
-    assert_eq!(
-        one(&engine, "select sum(commands) from MAIN.`Servers`").await,
-        Value::Integer(60)
-    );
+    assert_eq!(one(&engine, "select sum(commands) from MAIN.`Servers`").await, Value::Integer(60));
 }
 
 #[tokio::test]
@@ -102,12 +78,7 @@ async fn whatever_does_not_read_is_refused() {
         let error = error(&engine, text).await;
         assert!(matches!(error.code, 1290 | 1064), "{text}: {error}");
     }
-    assert!(
-        error(&engine, "delete from servers")
-            .await
-            .text
-            .contains("CALL table.action")
-    );
+    assert!(error(&engine, "delete from servers").await.text.contains("CALL table.action"));
 }
 
 #[tokio::test]
@@ -121,21 +92,14 @@ async fn a_wrong_name_is_answered_with_the_right_one() {
     assert_eq!(error(&engine, "SELECT nam FROM servers").await.code, 1054);
     assert_eq!(error(&engine, "DESCRIBE nothing").await.code, 1146);
     let syntax = error(&engine, "SELECT * FORM servers").await;
-    assert_eq!(
-        (syntax.code, syntax.text.contains("near")),
-        (1064, true),
-        "{syntax}"
-    );
+    assert_eq!((syntax.code, syntax.text.contains("near")), (1064, true), "{syntax}");
     assert_eq!(error(&engine, "FLUSH everything").await.code, 1064);
     assert_eq!(error(&engine, "select $$").await.code, 1054);
 }
 
 #[tokio::test]
 async fn an_endless_statement_ends_and_the_engine_goes_on() {
-    let limits = Limits {
-        steps: 1_000_000,
-        ..Limits::default()
-    };
+    let limits = Limits { steps: 1_000_000, ..Limits::default() };
     let engine = Engine::start(fake::tables(2000), "v", limits).expect("starts");
     for text in [
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n",
@@ -143,37 +107,17 @@ async fn an_endless_statement_ends_and_the_engine_goes_on() {
     ] {
         assert_eq!(error(&engine, text).await.code, 3024, "{text}");
     }
-    assert_eq!(
-        one(&engine, "SELECT count(*) FROM sessions").await,
-        Value::Integer(2000)
-    );
+    assert_eq!(one(&engine, "SELECT count(*) FROM sessions").await, Value::Integer(2000));
 }
 
 #[tokio::test]
 async fn a_large_answer_is_refused_rather_than_held() {
-    let limits = Limits {
-        rows: 100,
-        bytes: 10_000,
-        ..Limits::default()
-    };
+    let limits = Limits { rows: 100, bytes: 10_000, ..Limits::default() };
     let engine = Engine::start(fake::tables(1000), "v", limits).expect("starts");
     assert_eq!(error(&engine, "SELECT * FROM sessions").await.code, 3024);
-    assert_eq!(
-        error(&engine, "SELECT hex(zeroblob(9999))").await.code,
-        3024
-    );
-    assert_eq!(
-        rows(&engine, "SELECT * FROM sessions LIMIT 10")
-            .await
-            .rows
-            .len(),
-        10
-    );
-    assert!(
-        run(&engine, "SELECT hex(zeroblob(900000000))")
-            .await
-            .is_err()
-    );
+    assert_eq!(error(&engine, "SELECT hex(zeroblob(9999))").await.code, 3024);
+    assert_eq!(rows(&engine, "SELECT * FROM sessions LIMIT 10").await.rows.len(), 10);
+    assert!(run(&engine, "SELECT hex(zeroblob(900000000))").await.is_err());
 }
 
 #[tokio::test]
@@ -186,14 +130,8 @@ async fn what_clients_ask_at_connect_is_answered() {
         ("select current_user()", "admin".into()),
         ("SELECT VERSION()", "8.0.0-test".into()),
         ("SELECT CONNECTION_ID()", Value::Integer(7)),
-        (
-            "select concat(@@version, ' ', @@version_comment)",
-            "8.0.0-test Highgate admin".into(),
-        ),
-        (
-            "SELECT @@session.auto_increment_increment AS a",
-            Value::Integer(1),
-        ),
+        ("select concat(@@version, ' ', @@version_comment)", "8.0.0-test Highgate admin".into()),
+        ("SELECT @@session.auto_increment_increment AS a", Value::Integer(1)),
         ("show databases", "main".into()),
         ("show tables like 'serv%'", "servers".into()),
         ("SHOW VARIABLES LIKE 'version'", "version".into()),
@@ -203,21 +141,14 @@ async fn what_clients_ask_at_connect_is_answered() {
         ("show processlist", Value::Integer(0)),
         ("HELP", "SELECT * FROM servers".into()),
         ("show help", "SELECT * FROM servers".into()),
-        (
-            "select name from servers where role = \"primary\" limit 0, 1",
-            "db1".into(),
-        ),
+        ("select name from servers where role = \"primary\" limit 0, 1", "db1".into()),
     ] {
         assert_eq!(one(&engine, text).await, value, "{text}");
     }
     let found = rows(&engine, "select @@version_comment limit 1").await;
     assert_eq!(found.columns[0].name, "@@version_comment");
     for text in ["SET NAMES utf8mb4", "USE main", "", "/*!40101 SET x=1 */"] {
-        assert_eq!(
-            run(&engine, text).await,
-            Ok(Answer::Done(String::new())),
-            "{text}"
-        );
+        assert_eq!(run(&engine, text).await, Ok(Answer::Done(String::new())), "{text}");
     }
 }
 
@@ -232,10 +163,7 @@ async fn an_action_is_called_and_says_what_it_did() {
         ("CALL servers.drain('nobody')", "no server 'nobody'"),
         ("CALL servers.drian('db2')", "it has drain"),
         ("CALL server.drain('db2')", "did you mean 'servers'"),
-        (
-            "CALL servers.drain()",
-            "takes 1 argument (server) and got 0",
-        ),
+        ("CALL servers.drain()", "takes 1 argument (server) and got 0"),
     ] {
         let error = error(&engine, text).await;
         assert!(error.text.contains(says), "{text}: {error}");
@@ -249,10 +177,7 @@ async fn a_bug_in_one_table_leaves_the_others_readable() {
     let read = error(&engine, "SELECT * FROM broken").await;
     assert!(read.text.contains("'broken' could not be read"), "{read}");
     assert_eq!(error(&engine, "CALL broken.break()").await.code, 1105);
-    assert_eq!(
-        one(&engine, "SELECT count(*) FROM servers").await,
-        Value::Integer(3)
-    );
+    assert_eq!(one(&engine, "SELECT count(*) FROM servers").await, Value::Integer(3));
 }
 
 struct Broken;
@@ -265,22 +190,13 @@ impl Table for Broken {
         "Panics."
     }
     fn columns(&self) -> &'static [Column] {
-        &[Column {
-            name: "a",
-            kind: Kind::Integer,
-            metric: Metric::None,
-            doc: "Nothing.",
-        }]
+        &[Column { name: "a", kind: Kind::Integer, metric: Metric::None, doc: "Nothing." }]
     }
     fn rows(&self) -> Vec<Row> {
         panic!("reading")
     }
     fn actions(&self) -> &'static [Action] {
-        &[Action {
-            name: "break",
-            arguments: &[],
-            doc: "Panics.",
-        }]
+        &[Action { name: "break", arguments: &[], doc: "Panics." }]
     }
     fn act(&self, _: &str, _: &[&str]) -> Result<String, String> {
         panic!("acting")

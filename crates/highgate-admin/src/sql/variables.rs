@@ -37,9 +37,7 @@ const VARIABLES: &[(&str, &str)] = &[
 
 /// The variables and their values, for `SHOW VARIABLES`.
 pub(super) fn all(version: &str) -> impl Iterator<Item = (&'static str, String)> + use<> {
-    let known = VARIABLES
-        .iter()
-        .map(|(name, value)| (*name, (*value).to_owned()));
+    let known = VARIABLES.iter().map(|(name, value)| (*name, (*value).to_owned()));
     known.chain([("version", version.to_owned())])
 }
 
@@ -94,9 +92,7 @@ fn name_of(text: &str) -> (&str, &str) {
 
 /// A result column's name as the client wrote it.
 pub(super) fn column_name(name: &str) -> String {
-    let written = name
-        .strip_prefix(FUNCTION)
-        .and_then(|n| n.strip_prefix("('"));
+    let written = name.strip_prefix(FUNCTION).and_then(|n| n.strip_prefix("('"));
     match written.and_then(|n| n.strip_suffix("')")) {
         Some(variable) if !variable.contains('\'') => format!("@@{variable}"),
         _ => name.to_owned(),
@@ -115,10 +111,7 @@ mod tests {
                 "select @@version_comment limit 1",
                 "select system_variable('version_comment') limit 1",
             ),
-            (
-                "select @@SESSION.sql_mode, '@@a'",
-                "select system_variable('sql_mode'), '@@a'",
-            ),
+            ("select @@SESSION.sql_mode, '@@a'", "select system_variable('sql_mode'), '@@a'"),
             ("select '@@' || @@é", "select '@@' || system_variable('')é"),
         ] {
             assert_eq!(rewrite(text), rewritten);

@@ -4,10 +4,7 @@
 //! fetched once per statement, at the first scan, so a join of a table with itself is consistent and
 //! an inner loop doesn't collect all sessions again for every outer row.
 
-#![expect(
-    unsafe_code,
-    reason = "rusqlite's virtual table traits are unsafe to implement"
-)]
+#![expect(unsafe_code, reason = "rusqlite's virtual table traits are unsafe to implement")]
 
 use std::{
     borrow::Cow,
@@ -34,10 +31,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(table: Arc<dyn Table>) -> Arc<Self> {
-        Arc::new(Self {
-            table,
-            rows: Mutex::new(None),
-        })
+        Arc::new(Self { table, rows: Mutex::new(None) })
     }
 
     /// Ends what the statement saw; the next one fetches anew.
@@ -88,10 +82,7 @@ unsafe impl VTab<'_> for Tab {
     ) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
         let source = aux.ok_or_else(|| Error::ModuleError("no table behind the module".into()))?;
         let definition = CString::new(definition(&*source.table)).map_err(Error::NulError)?;
-        let tab = Self {
-            base: ffi::sqlite3_vtab::default(),
-            source: Arc::clone(source),
-        };
+        let tab = Self { base: ffi::sqlite3_vtab::default(), source: Arc::clone(source) };
         Ok((Cow::Owned(definition), tab))
     }
 

@@ -58,17 +58,9 @@ pub(super) async fn tables(
 
 /// The tables with what a row of each is, for people.
 fn list(site: &Site, width: usize) -> String {
-    let column = |name| Column {
-        name,
-        kind: Kind::Text,
-        metric: Metric::None,
-        doc: "",
-    };
-    let rows: Vec<Row> = site
-        .tables
-        .iter()
-        .map(|table| vec![table.name().into(), table.doc().into()])
-        .collect();
+    let column = |name| Column { name, kind: Kind::Text, metric: Metric::None, doc: "" };
+    let rows: Vec<Row> =
+        site.tables.iter().map(|table| vec![table.name().into(), table.doc().into()]).collect();
     render::render_table(&[column("table"), column("about")], &rows, width)
 }
 
@@ -82,9 +74,9 @@ pub(super) async fn table(
         return refuse(StatusCode::NOT_FOUND, &site.tables.no_such_table(&name));
     };
     match View::parse(&wishes) {
-        Ok(view) => view
-            .render(&**table)
-            .unwrap_or_else(|why| refuse(StatusCode::BAD_REQUEST, &why)),
+        Ok(view) => {
+            view.render(&**table).unwrap_or_else(|why| refuse(StatusCode::BAD_REQUEST, &why))
+        }
         Err(why) => refuse(StatusCode::BAD_REQUEST, &why),
     }
 }
@@ -114,10 +106,7 @@ pub(super) fn refuse(status: StatusCode, why: &str) -> Response {
 
 impl View {
     fn parse(wishes: &[(String, String)]) -> Result<Self, String> {
-        let mut view = Self {
-            limit: ROWS,
-            ..Self::default()
-        };
+        let mut view = Self { limit: ROWS, ..Self::default() };
         for (name, value) in wishes {
             match name.as_str() {
                 "columns" => view.columns = value.split(',').map(str::to_owned).collect(),
@@ -187,16 +176,8 @@ impl View {
             })
         };
         let places: Vec<usize> = self.columns.iter().map(place).collect::<Result<_, _>>()?;
-        let columns = places
-            .iter()
-            .filter_map(|place| all.get(*place).copied())
-            .collect();
-        let cut = |row: Row| {
-            places
-                .iter()
-                .filter_map(|place| row.get(*place).cloned())
-                .collect()
-        };
+        let columns = places.iter().filter_map(|place| all.get(*place).copied()).collect();
+        let cut = |row: Row| places.iter().filter_map(|place| row.get(*place).cloned()).collect();
         Ok((columns, rows.into_iter().map(cut).collect()))
     }
 }
@@ -218,8 +199,7 @@ fn has_value(row: &Row, place: usize) -> bool {
 }
 
 fn number(name: &str, text: &str) -> Result<usize, String> {
-    text.parse()
-        .map_err(|_| format!("{name} is a number of 0 or more"))
+    text.parse().map_err(|_| format!("{name} is a number of 0 or more"))
 }
 
 fn as_json(table: &str, columns: &[Column], rows: &[Row], total: usize, matched: usize) -> Json_ {
@@ -263,10 +243,7 @@ fn describe(table: &dyn Table) -> Json_ {
 /// The arguments of an action; numbers are taken as they are written.
 fn arguments(body: &Json_) -> Option<Vec<String>> {
     let Some(given) = body.get("arguments") else {
-        return body
-            .as_object()
-            .filter(|body| body.is_empty())
-            .map(|_| Vec::new());
+        return body.as_object().filter(|body| body.is_empty()).map(|_| Vec::new());
     };
     let texts = given.as_array()?.iter().map(|argument| match argument {
         Json_::String(text) => Some(text.clone()),

@@ -93,11 +93,7 @@ impl Guard {
         }
         if request.method() == Method::GET || request.method() == Method::HEAD {
             let is_open = self.door == Door::Loopback || request.uri().path() == "/health";
-            return if is_open {
-                Demand::Nothing
-            } else {
-                self.login(headers)
-            };
+            return if is_open { Demand::Nothing } else { self.login(headers) };
         }
         if !is_same_origin(headers) {
             return Demand::Refuse(
@@ -123,10 +119,7 @@ impl Guard {
 }
 
 fn has_loopback_host(request: &Request) -> bool {
-    let named = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     named.is_some_and(|host| is_loopback_name(without_port(host)))
 }
 
@@ -139,9 +132,7 @@ fn without_port(host: &str) -> &str {
 
 fn is_loopback_name(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
-        || name
-            .parse::<std::net::Ipv4Addr>()
-            .is_ok_and(|ip| ip.is_loopback())
+        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
         || name.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
@@ -150,9 +141,7 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = text("host").unwrap_or_default();
     let is_ours = |origin: &str| {
-        origin
-            .split_once("://")
-            .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+        origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
     };
     headers.contains_key(CSRF_HEADER)
         && text("origin").is_none_or(is_ours)
@@ -194,15 +183,8 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 fn ask_for_login() -> Response {
-    let ask = [(
-        header::WWW_AUTHENTICATE,
-        "Basic realm=\"Highgate admin\", charset=\"UTF-8\"",
-    )];
-    (
-        ask,
-        refuse(StatusCode::UNAUTHORIZED, "log in as an admin user"),
-    )
-        .into_response()
+    let ask = [(header::WWW_AUTHENTICATE, "Basic realm=\"Highgate admin\", charset=\"UTF-8\"")];
+    (ask, refuse(StatusCode::UNAUTHORIZED, "log in as an admin user")).into_response()
 }
 
 fn add_headers(headers: &mut HeaderMap) {
@@ -223,12 +205,9 @@ mod tests {
 
     #[test]
     fn base64_is_undone() {
-        for (encoded, plain) in [
-            ("", ""),
-            ("YQ==", "a"),
-            ("YWI=", "ab"),
-            ("YWRtaW46eDp5", "admin:x:y"),
-        ] {
+        for (encoded, plain) in
+            [("", ""), ("YQ==", "a"), ("YWI=", "ab"), ("YWRtaW46eDp5", "admin:x:y")]
+        {
             assert_eq!(decode_base64(encoded).as_deref(), Some(plain.as_bytes()));
         }
         assert_eq!(decode_base64("a b"), None);

@@ -50,9 +50,7 @@ where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(64 * 1024);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 * 1024);
     let mut served = std::pin::pin!(http.serve_connection(io, TowerToHyperService::new(router)));
     let end_of_life = clock::now() + LIFE;
     let ended = tokio::select! {

@@ -26,39 +26,24 @@ async fn served(door: Door, users: &[(&str, &str)]) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     run(serve(listener, router, stop));
-    Served {
-        address,
-        serving,
-        servers,
-        _stopper: stopper,
-    }
+    Served { address, serving, servers, _stopper: stopper }
 }
 
 fn site(servers: &Arc<fake::Fake>, users: &[(&str, &str)], serving: watch::Receiver<bool>) -> Site {
     let tables = Tables::new(vec![servers.clone(), fake::sessions(5000)]);
-    let users: BTreeMap<_, _> = users
-        .iter()
-        .map(|(name, secret)| ((*name).into(), Secret::new(*secret)))
-        .collect();
-    Site {
-        tables,
-        users: Users::fixed(users),
-        serving,
-    }
+    let users: BTreeMap<_, _> =
+        users.iter().map(|(name, secret)| ((*name).into(), Secret::new(*secret))).collect();
+    Site { tables, users: Users::fixed(users), serving }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test's server ends with its runtime"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test's server ends with its runtime")]
 fn run(server: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(server);
 }
 
 impl Served {
     async fn get(&self, path: &str) -> (u16, String) {
-        self.send(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
-            .await
+        self.send(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")).await
     }
 
     async fn post(&self, path: &str, headers: &str, body: &str) -> (u16, String) {
@@ -86,30 +71,19 @@ const DB2: &str = r#"{"arguments": ["db2"]}"#;
 #[tokio::test]
 async fn a_table_is_read_as_json_csv_and_text() {
     let served = served(Door::Loopback, &[]).await;
-    let (status, json) = served
-        .get("/api/v1/tables/servers?filter=replica&limit=1")
-        .await;
+    let (status, json) = served.get("/api/v1/tables/servers?filter=replica&limit=1").await;
     assert_eq!(status, 200);
-    assert!(
-        json.contains(r#""matched":2"#) && json.contains(r#""truncated":true"#),
-        "{json}"
-    );
+    assert!(json.contains(r#""matched":2"#) && json.contains(r#""truncated":true"#), "{json}");
     assert!(
         json.contains(r#"{"commands":20,"lag_ms":1.5,"name":"db2","role":"replica"}"#),
         "{json}"
     );
     let (_, csv) = served.get("/api/v1/tables/servers?format=csv&tail=1").await;
-    assert!(
-        csv.ends_with("\r\n\r\nname,role,lag_ms,commands\r\ndb3,replica,0,30\r\n"),
-        "{csv}"
-    );
+    assert!(csv.ends_with("\r\n\r\nname,role,lag_ms,commands\r\ndb3,replica,0,30\r\n"), "{csv}");
     let (_, text) = served.get("/api/v1/tables/servers?format=text").await;
     assert!(text.contains("db1   primary       -        10\n"), "{text}");
     let (_, list) = served.get("/api/v1/tables").await;
-    assert!(
-        list.contains(r#""metric":"highgate_servers_commands_total""#),
-        "{list}"
-    );
+    assert!(list.contains(r#""metric":"highgate_servers_commands_total""#), "{list}");
 }
 
 #[tokio::test]
@@ -124,15 +98,9 @@ async fn a_large_table_is_answered_in_part_and_says_so() {
 async fn what_does_not_exist_is_said_with_what_does() {
     let served = served(Door::Loopback, &[]).await;
     let (status, text) = served.get("/api/v1/tables/server").await;
-    assert!(
-        status == 404 && text.contains("did you mean 'servers'"),
-        "{text}"
-    );
+    assert!(status == 404 && text.contains("did you mean 'servers'"), "{text}");
     let (status, text) = served.get("/api/v1/tables/servers?sort=1").await;
-    assert!(
-        status == 400 && text.contains("there are columns, format"),
-        "{text}"
-    );
+    assert!(status == 400 && text.contains("there are columns, format"), "{text}");
     assert_eq!(served.get("/nowhere").await.0, 404);
 }
 
@@ -167,11 +135,9 @@ async fn every_answer_carries_the_security_headers() {
     let served = served(Door::Loopback, &[]).await;
     for path in ["/", "/page.js", "/nowhere", "/metrics"] {
         let (_, answer) = served.get(path).await;
-        for header in [
-            "content-security-policy: default-src 'none'",
-            "nosniff",
-            "x-frame-options: DENY",
-        ] {
+        for header in
+            ["content-security-policy: default-src 'none'", "nosniff", "x-frame-options: DENY"]
+        {
             assert!(answer.contains(header), "{path}: {answer}");
         }
     }
@@ -180,9 +146,7 @@ async fn every_answer_carries_the_security_headers() {
 #[tokio::test]
 async fn a_foreign_page_can_neither_read_nor_act() {
     let served = served(Door::Loopback, &[]).await;
-    let rebound = served
-        .send("GET / HTTP/1.0\r\nHost: evil.example:6080\r\n\r\n")
-        .await;
+    let rebound = served.send("GET / HTTP/1.0\r\nHost: evil.example:6080\r\n\r\n").await;
     assert_eq!(rebound.0, 403);
     assert_eq!(served.send("GET / HTTP/1.0\r\n\r\n").await.0, 403);
     for headers in [
@@ -202,10 +166,7 @@ async fn our_own_page_can_act_on_loopback() {
     let served = served(Door::Loopback, &[]).await;
     let ours = "X-Highgate: 1\r\nOrigin: http://localhost\r\nSec-Fetch-Site: same-origin\r\n";
     let (status, text) = served.post(DRAIN, ours, DB2).await;
-    assert!(
-        status == 200 && text.ends_with(r#"{"done":"draining db2"}"#),
-        "{text}"
-    );
+    assert!(status == 200 && text.ends_with(r#"{"done":"draining db2"}"#), "{text}");
     assert_eq!(*served.servers.acted.lock(), ["drain db2"]);
     for (path, body, code) in [
         (DRAIN, r#"{"arguments": ["nobody"]}"#, 409),
@@ -228,25 +189,9 @@ async fn users_must_log_in_to_act_and_on_a_network_also_to_look() {
     let local = served(Door::Loopback, &users).await;
     assert_eq!(local.get("/metrics").await.0, 200);
     assert_eq!(local.post(DRAIN, "X-Highgate: 1\r\n", DB2).await.0, 401);
-    assert_eq!(
-        local
-            .post(DRAIN, &format!("X-Highgate: 1\r\n{wrong}"), DB2)
-            .await
-            .0,
-        401
-    );
-    assert_eq!(
-        local
-            .post(DRAIN, &format!("X-Highgate: 1\r\n{right}"), DB2)
-            .await
-            .0,
-        200
-    );
-    assert_eq!(
-        local.post(DRAIN, right, DB2).await.0,
-        403,
-        "a login does not replace the header"
-    );
+    assert_eq!(local.post(DRAIN, &format!("X-Highgate: 1\r\n{wrong}"), DB2).await.0, 401);
+    assert_eq!(local.post(DRAIN, &format!("X-Highgate: 1\r\n{right}"), DB2).await.0, 200);
+    assert_eq!(local.post(DRAIN, right, DB2).await.0, 403, "a login does not replace the header");
     let network = served(Door::Network, &users).await;
     assert_eq!(network.get("/metrics").await.0, 401);
     let request = format!("GET /metrics HTTP/1.0\r\nHost: db.example\r\n{right}\r\n");
@@ -271,10 +216,7 @@ async fn the_owners_socket_needs_no_login() {
     let done = highgate_io::tasks::blocking(move || {
         let text = ctl::get(&socket, "/api/v1/tables/servers?format=text").unwrap();
         assert!(text.starts_with("NAME"), "{text}");
-        assert_eq!(
-            ctl::act(&socket, "servers", "drain", &["db3"]).unwrap(),
-            "draining db3"
-        );
+        assert_eq!(ctl::act(&socket, "servers", "drain", &["db3"]).unwrap(), "draining db3");
         let refused = ctl::act(&socket, "servers", "drain", &["nobody"]).unwrap_err();
         assert_eq!(refused.to_string(), "there is no server 'nobody'");
         let missing = ctl::get(&socket.with_extension("gone"), "/health").unwrap_err();

@@ -55,9 +55,7 @@ impl SmallDisk {
             .args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "highgate-test"])
             .arg(&at)
             .output();
-        mount
-            .is_ok_and(|done| done.status.success())
-            .then_some(Self(at))
+        mount.is_ok_and(|done| done.status.success()).then_some(Self(at))
     }
 }
 
@@ -86,12 +84,7 @@ fn shop(servers: &[(&str, u16)]) -> Config {
 }
 
 fn batch(base: Version, change: Change) -> Batch {
-    Batch {
-        base_version: base,
-        changes: vec![change],
-        who: "test".into(),
-        why: "a test".into(),
-    }
+    Batch { base_version: base, changes: vec![change], who: "test".into(), why: "a test".into() }
 }
 
 fn drop_server(alone: &Alone, name: &str) -> Batch {
@@ -111,9 +104,7 @@ fn drain(server: &str) -> Override {
 
 fn names(config: &Config) -> Vec<String> {
     let backends = config.shared.backends.values();
-    backends
-        .flat_map(|it| it.servers.keys().map(ToString::to_string))
-        .collect()
+    backends.flat_map(|it| it.servers.keys().map(ToString::to_string)).collect()
 }
 
 #[tokio::test]
@@ -234,10 +225,7 @@ async fn a_torn_or_damaged_file_is_never_an_empty_store() {
     for length in [0, 1, 14, 20, 60, whole.len() / 2, whole.len() - 1] {
         fs::write(&file, &whole[..length]).unwrap();
         let error = dir.open_fails();
-        assert!(
-            error.contains("state.json can't be used"),
-            "{length}: {error}"
-        );
+        assert!(error.contains("state.json can't be used"), "{length}: {error}");
         assert!(error.contains("--initial"), "{error}");
     }
     let mut flipped = whole.clone();
@@ -268,11 +256,7 @@ async fn a_file_of_a_later_format_says_so() {
     dir.open().seed(shop(&[("db1", 1)])).await.unwrap();
     let file = dir.file("state.json");
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(
-        &file,
-        text.replacen("highgate-state 1", "highgate-state 2", 1),
-    )
-    .unwrap();
+    fs::write(&file, text.replacen("highgate-state 1", "highgate-state 2", 1)).unwrap();
     assert!(dir.open_fails().contains("has format 2"));
 }
 
@@ -301,10 +285,7 @@ async fn one_process_has_the_directory_until_it_lets_go() {
     let old = dir.open();
     old.seed(shop(&[("db1", 1), ("db2", 2)])).await.unwrap();
     let error = dir.open_fails();
-    assert!(
-        error.contains(&format!("process {}", std::process::id())),
-        "{error}"
-    );
+    assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
     // The hand-over: the new process is ready before the old one lets go.
     let new = Alone::peek(&dir.data(), node()).unwrap();
     let mut watch = new.watch_config();
@@ -329,24 +310,15 @@ async fn a_staged_file_is_in_force_in_memory_and_stored_with_the_hand_over() {
     let file = Arc::new(shop(&[("db1", 1), ("db2", 2)]));
     new.stage_file("shop.toml", Arc::clone(&file)).unwrap();
     assert_eq!(names(&watch.borrow_and_update()), ["db1", "db2"]);
-    assert_eq!(
-        names(&dir_state(&dir).config),
-        ["db1"],
-        "nothing is stored yet"
-    );
+    assert_eq!(names(&dir_state(&dir).config), ["db1"], "nothing is stored yet");
     // The old one's last word is not lost.
     old.set_override(drain("db1")).await.unwrap();
-    let error = new
-        .acquire_with("shop.toml", Arc::clone(&file))
-        .unwrap_err();
+    let error = new.acquire_with("shop.toml", Arc::clone(&file)).unwrap_err();
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
     old.release();
     let applied = new.acquire_with("shop.toml", file).unwrap().unwrap();
     assert_eq!(applied.changes.len(), 1);
-    assert!(
-        !watch.has_changed().unwrap(),
-        "nobody saw the state between"
-    );
+    assert!(!watch.has_changed().unwrap(), "nobody saw the state between");
     assert_eq!(new.overrides().len(), 1);
     assert_eq!(names(&dir_state(&dir).config), ["db1", "db2"]);
     // The old one could take it back, and goes on from what is stored.
@@ -403,26 +375,17 @@ async fn a_file_brings_what_changed_in_it_and_edits_elsewhere_stay() {
     let alone = dir.open();
     let who = "test";
     let first = shop(&[("db1", 1), ("db2", 2)]);
-    let done = alone
-        .apply_file(&node(), "a.toml", first, who)
-        .await
-        .unwrap();
+    let done = alone.apply_file(&node(), "a.toml", first, who).await.unwrap();
     assert_eq!(done.version, Version(1));
     alone.propose(drop_server(&alone, "db2")).await.unwrap();
     let second = shop(&[("db1", 1), ("db2", 2), ("db3", 3)]);
-    let done = alone
-        .apply_file(&node(), "a.toml", second.clone(), who)
-        .await
-        .unwrap();
+    let done = alone.apply_file(&node(), "a.toml", second.clone(), who).await.unwrap();
     assert_eq!(names(&alone.current().1), ["db1", "db3"]);
     assert_eq!((done.changes.len(), done.conflicts.len()), (1, 0));
     drop(alone);
     let again = dir.open();
     assert_eq!(again.applied(&node(), "a.toml").as_deref(), Some(&second));
-    let done = again
-        .apply_file(&node(), "a.toml", second, who)
-        .await
-        .unwrap();
+    let done = again.apply_file(&node(), "a.toml", second, who).await.unwrap();
     assert_eq!((done.changes.len(), done.version), (0, Version(3)));
 }
 
@@ -430,20 +393,14 @@ async fn a_file_brings_what_changed_in_it_and_edits_elsewhere_stay() {
 async fn a_conflict_is_reported_and_the_file_wins() {
     let dir = Dir::new("conflict");
     let alone = dir.open();
-    alone
-        .apply_file(&node(), "a.toml", shop(&[("db1", 1)]), "t")
-        .await
-        .unwrap();
+    alone.apply_file(&node(), "a.toml", shop(&[("db1", 1)]), "t").await.unwrap();
     let (version, now) = alone.current();
     let mut server = now.shared.backends["shop"].servers["db1"].clone();
     server.address = highgate_config::Address::Host("elsewhere".into(), 1);
     let change = Change::Server("shop".into(), "db1".into(), Some(server));
     alone.propose(batch(version, change)).await.unwrap();
     let file = shop(&[("db1", 7)]);
-    let done = alone
-        .apply_file(&node(), "a.toml", file.clone(), "t")
-        .await
-        .unwrap();
+    let done = alone.apply_file(&node(), "a.toml", file.clone(), "t").await.unwrap();
     assert_eq!(done.conflicts.len(), 1);
     assert_eq!(*alone.current().1, file);
 }
@@ -455,10 +412,7 @@ async fn a_file_that_does_not_fit_is_not_remembered() {
     let mut bad = shop(&[("db1", 1)]);
     let server = bad.shared.backends.values_mut().next().unwrap();
     server.servers.values_mut().next().unwrap().weight = u32::MAX;
-    let error = alone
-        .apply_file(&node(), "a.toml", bad, "t")
-        .await
-        .unwrap_err();
+    let error = alone.apply_file(&node(), "a.toml", bad, "t").await.unwrap_err();
     assert!(matches!(error, ApplyError::Refused { .. }), "{error}");
     assert_eq!(alone.applied(&node(), "a.toml"), None);
     assert!(alone.is_empty());
@@ -475,10 +429,7 @@ async fn a_forgotten_store_is_empty_and_set_aside() {
     fs::write(dir.file("state.json"), "damaged").unwrap();
     Alone::forget(&dir.data()).unwrap();
     assert!(dir.open().is_empty());
-    assert_eq!(
-        fs::read_to_string(dir.file("state.json.forgotten")).unwrap(),
-        "damaged"
-    );
+    assert_eq!(fs::read_to_string(dir.file("state.json.forgotten")).unwrap(), "damaged");
 }
 
 #[tokio::test]

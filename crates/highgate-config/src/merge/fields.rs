@@ -20,11 +20,7 @@ impl Merge {
     /// Merges things by name; what `both` sides have is merged by it.
     pub(super) fn map<K: Ord + Clone, V: Clone + PartialEq>(
         &mut self,
-        Three {
-            base,
-            file,
-            current,
-        }: Three<'_, BTreeMap<K, V>>,
+        Three { base, file, current }: Three<'_, BTreeMap<K, V>>,
         place: impl Fn(&K) -> Place,
         both: impl Fn(&mut Self, &Place, Option<&V>, &V, &V) -> V,
     ) -> BTreeMap<K, V> {
@@ -115,10 +111,6 @@ impl Merge {
     }
 
     fn conflict(&mut self, place: &Place, field: Option<&'static str>, decided: Decided) {
-        self.conflicts.push(Conflict {
-            place: place.clone(),
-            field,
-            decided,
-        });
+        self.conflicts.push(Conflict { place: place.clone(), field, decided });
     }
 }

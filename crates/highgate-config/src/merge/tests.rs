@@ -15,19 +15,14 @@ fn config(edits: &[(&str, &str)]) -> Config {
         assert!(text.contains(from), "{from}");
         text = text.replace(from, to);
     }
-    native::parse("t", &text, &NodeName::from("n"))
-        .unwrap_or_else(|p| panic!("{p}"))
-        .config
+    native::parse("t", &text, &NodeName::from("n")).unwrap_or_else(|p| panic!("{p}")).config
 }
 
 /// What is in force after the merge, and the conflicts as they are told.
 fn merged(base: &Config, file: &Config, current: &Config) -> (Config, Vec<String>) {
     let merged = three_way(base, file, current);
     let config = apply_all(current, &merged.changes).unwrap();
-    (
-        config,
-        merged.conflicts.iter().map(ToString::to_string).collect(),
-    )
+    (config, merged.conflicts.iter().map(ToString::to_string).collect())
 }
 
 const DB2: (&str, &str) = ("[[backend.server]]\nname = 'db2'\naddress = 'db2:1'\n", "");
@@ -37,23 +32,15 @@ fn an_unchanged_file_changes_nothing() {
     let base = config(&[]);
     let current = config(&[("weight = 1", "weight = 7"), DB2]);
     let merged = three_way(&base, &base, &current);
-    assert_eq!(
-        merged,
-        Merged {
-            changes: vec![],
-            conflicts: vec![]
-        }
-    );
+    assert_eq!(merged, Merged { changes: vec![], conflicts: vec![] });
 }
 
 #[test]
 fn a_field_changed_in_the_file_leaves_another_changed_elsewhere() {
     let file = config(&[("weight = 1", "weight = 5")]);
     let current = config(&[("max_connections = 10", "max_connections = 99")]);
-    let both = config(&[
-        ("weight = 1", "weight = 5"),
-        ("max_connections = 10", "max_connections = 99"),
-    ]);
+    let both =
+        config(&[("weight = 1", "weight = 5"), ("max_connections = 10", "max_connections = 99")]);
     assert_eq!(merged(&config(&[]), &file, &current), (both, vec![]));
 }
 
@@ -98,10 +85,7 @@ fn deleted_in_the_file_but_edited_elsewhere_stays() {
     let current = config(&[("'db2:1'", "'db2:9'")]);
     let (config, told) = merged(&config(&[]), &file, &current);
     assert_eq!(config, current);
-    assert_eq!(
-        told,
-        ["server shop/db2: deleted in the file but edited elsewhere; it stays"]
-    );
+    assert_eq!(told, ["server shop/db2: deleted in the file but edited elsewhere; it stays"]);
 }
 
 #[test]
@@ -110,10 +94,7 @@ fn deleted_elsewhere_but_edited_in_the_file_is_back() {
     let current = config(&[DB2]);
     let (config, told) = merged(&config(&[]), &file, &current);
     assert_eq!(config, file);
-    assert_eq!(
-        told,
-        ["server shop/db2: deleted elsewhere but edited in the file; it is back"]
-    );
+    assert_eq!(told, ["server shop/db2: deleted elsewhere but edited in the file; it is back"]);
 }
 
 #[test]
@@ -123,10 +104,7 @@ fn a_backend_deleted_in_the_file_stays_whole_when_one_server_was_edited() {
     let current = config(&[("weight = 1", "weight = 7")]);
     let (config, told) = merged(&config(&[]), &file, &current);
     assert_eq!(config, current);
-    assert_eq!(
-        told,
-        ["backend shop: deleted in the file but edited elsewhere; it stays"]
-    );
+    assert_eq!(told, ["backend shop: deleted in the file but edited elsewhere; it stays"]);
 }
 
 #[test]
@@ -142,14 +120,8 @@ fn added_on_both_sides_is_merged_field_by_field() {
 
 #[test]
 fn added_elsewhere_stays_and_added_in_the_file_comes() {
-    let other = (
-        "# end of user",
-        "[[user]]\nname = 'other'\npassword = 'o'\n",
-    );
-    let server = (
-        "# end of shop",
-        "[[backend.server]]\nname = 'db3'\naddress = 'db3:1'\n",
-    );
+    let other = ("# end of user", "[[user]]\nname = 'other'\npassword = 'o'\n");
+    let server = ("# end of shop", "[[backend.server]]\nname = 'db3'\naddress = 'db3:1'\n");
     let (got, told) = merged(&config(&[]), &config(&[server]), &config(&[other]));
     assert_eq!((got, told), (config(&[server, other]), vec![]));
 }
@@ -170,10 +142,7 @@ fn a_listener_that_stays_keeps_its_binds() {
 #[test]
 fn binds_and_admin_accounts_are_merged_by_name() {
     let file = config(&[("127.0.0.1:1", "127.0.0.1:2")]);
-    let current = config(&[
-        ("password = 'r'", "password = 'new'"),
-        ("'off'", "'127.0.0.1:5'"),
-    ]);
+    let current = config(&[("password = 'r'", "password = 'new'"), ("'off'", "'127.0.0.1:5'")]);
     let (got, told) = merged(&config(&[]), &file, &current);
     assert_eq!(got.node["n"].binds, file.node["n"].binds);
     assert_eq!(got.node["n"].admin, current.node["n"].admin);
@@ -183,14 +152,8 @@ fn binds_and_admin_accounts_are_merged_by_name() {
 #[test]
 fn another_nodes_part_is_left_alone() {
     let mut current = config(&[]);
-    current
-        .node
-        .insert(NodeName::from("other"), Node::default());
-    let (got, _) = merged(
-        &config(&[]),
-        &config(&[("weight = 1", "weight = 5")]),
-        &current,
-    );
+    current.node.insert(NodeName::from("other"), Node::default());
+    let (got, _) = merged(&config(&[]), &config(&[("weight = 1", "weight = 5")]), &current);
     assert!(got.node.contains_key("other"));
 }
 

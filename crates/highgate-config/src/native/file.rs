@@ -21,10 +21,7 @@ use crate::{
 
 pub(super) fn parse(file_name: &str, text: &str, node: &NodeName) -> Result<Parsed, Problems> {
     let mut file = File {
-        reader: Reader {
-            source: Source::new(text),
-            found: Vec::new(),
-        },
+        reader: Reader { source: Source::new(text), found: Vec::new() },
         places: BTreeMap::new(),
         failed: BTreeSet::new(),
         config: Config::default(),
@@ -37,13 +34,7 @@ pub(super) fn parse(file_name: &str, text: &str, node: &NodeName) -> Result<Pars
             let at = error.span().unwrap_or(0..0);
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
             let what = format!("this is not TOML: {message}");
-            file.reader.error(
-                at,
-                Mistake {
-                    what,
-                    ..Mistake::default()
-                },
-            );
+            file.reader.error(at, Mistake { what, ..Mistake::default() });
         }
     }
     file.finish(file_name)
@@ -132,10 +123,7 @@ impl File<'_> {
         let Some((_, mut read)) = read else { return };
         read.draft.servers = servers;
         let monitor = &mut read.draft.monitor;
-        if !read
-            .fields
-            .iter()
-            .any(|(field, _)| *field == "monitor.check")
+        if !read.fields.iter().any(|(field, _)| *field == "monitor.check")
             && monitor.user.is_empty()
         {
             monitor.check = Check::Connect;
@@ -180,17 +168,9 @@ impl File<'_> {
             return true;
         };
         let what = format!("there is a {place} already");
-        let mistake = Mistake {
-            what,
-            ..Mistake::default()
-        };
+        let mistake = Mistake { what, ..Mistake::default() };
         let (severity, at) = (Severity::Error, at.clone());
-        self.reader.found.push(Found {
-            severity,
-            at,
-            mistake,
-            other: Some(first),
-        });
+        self.reader.found.push(Found { severity, at, mistake, other: Some(first) });
         false
     }
 
@@ -199,8 +179,7 @@ impl File<'_> {
         for (field, span) in &read.fields {
             self.places.insert((place.clone(), field), span.clone());
         }
-        self.failed
-            .extend(read.failed.iter().map(|field| (place.clone(), *field)));
+        self.failed.extend(read.failed.iter().map(|field| (place.clone(), *field)));
     }
 
     /// The tables of a list of tables, with the places of their headings.
@@ -218,21 +197,11 @@ impl File<'_> {
             let what = format!("`{name}` is not a list of tables");
             let expected = heading.to_owned();
             reader.source.hide_line_at(at.start);
-            reader.error(
-                at,
-                Mistake {
-                    what,
-                    expected,
-                    ..Mistake::default()
-                },
-            );
+            reader.error(at, Mistake { what, expected, ..Mistake::default() });
         };
         if let Some(list) = item.as_array_of_tables() {
             let at = |table: &toml_edit::Table| table.span().unwrap_or_else(|| key_at.clone());
-            return list
-                .iter()
-                .map(|table| (table as &dyn TableLike, at(table)))
-                .collect();
+            return list.iter().map(|table| (table as &dyn TableLike, at(table))).collect();
         }
         let Some(list) = item.as_array() else {
             wrong(item.span().unwrap_or(key_at), &mut self.reader);
@@ -255,22 +224,12 @@ impl File<'_> {
         }
         self.reader.found.sort_by_key(|found| found.at.start);
         let source = &self.reader.source;
-        let problems: Vec<Problem> = self
-            .reader
-            .found
-            .into_iter()
-            .map(|found| problem(file_name, source, found))
-            .collect();
-        if problems
-            .iter()
-            .any(|problem| problem.severity == Severity::Error)
-        {
+        let problems: Vec<Problem> =
+            self.reader.found.into_iter().map(|found| problem(file_name, source, found)).collect();
+        if problems.iter().any(|problem| problem.severity == Severity::Error) {
             return Err(Problems(problems));
         }
-        Ok(Parsed {
-            config: self.config,
-            warnings: problems,
-        })
+        Ok(Parsed { config: self.config, warnings: problems })
     }
 
     fn fault(&mut self, fault: Fault) {
@@ -281,26 +240,14 @@ impl File<'_> {
         }
         let at = self.at(&key);
         let other = fault.other.as_ref().map(|other| self.at(other));
-        let mistake = Mistake {
-            what: fault.what,
-            hint: fault.hint,
-            ..Mistake::default()
-        };
-        self.reader.found.push(Found {
-            severity: fault.severity,
-            at,
-            mistake,
-            other,
-        });
+        let mistake = Mistake { what: fault.what, hint: fault.hint, ..Mistake::default() };
+        self.reader.found.push(Found { severity: fault.severity, at, mistake, other });
     }
 
     /// Where a setting is written, or its thing where it is left out.
     fn at(&self, (place, field): &(Place, &'static str)) -> Span {
         let field_at = self.places.get(&(place.clone(), field));
-        field_at
-            .or_else(|| self.places.get(&(place.clone(), "")))
-            .cloned()
-            .unwrap_or(0..0)
+        field_at.or_else(|| self.places.get(&(place.clone(), ""))).cloned().unwrap_or(0..0)
     }
 }
 

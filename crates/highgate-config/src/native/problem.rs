@@ -39,10 +39,7 @@ impl Problems {
     /// How many of them are errors.
     #[must_use]
     pub fn errors(&self) -> usize {
-        self.0
-            .iter()
-            .filter(|problem| problem.severity == Severity::Error)
-            .count()
+        self.0.iter().filter(|problem| problem.severity == Severity::Error).count()
     }
 }
 
@@ -66,11 +63,7 @@ impl fmt::Display for Problem {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        writeln!(
-            f,
-            "{}:{}:{}: {word}: {}",
-            self.file, self.line, self.column, self.what
-        )?;
+        writeln!(f, "{}:{}:{}: {word}: {}", self.file, self.line, self.column, self.what)?;
         writeln!(f, "{:5} | {}", self.line, self.source)?;
         let before = self.column.saturating_sub(1);
         write!(f, "      | {:before$}{}", "", "^".repeat(self.width.max(1)))?;

@@ -59,10 +59,7 @@ impl Reader<'_> {
         {
             self.missing(table.heading, key.name, at);
         }
-        for setting in table
-            .settings()
-            .filter(|it| it.default == WhenLeftOut::Required)
-        {
+        for setting in table.settings().filter(|it| it.default == WhenLeftOut::Required) {
             let is_there = read.fields.iter().any(|(name, _)| *name == setting.name);
             if !is_there && read.failed.insert(setting.name) {
                 self.missing(table.heading, setting.name, at);
@@ -91,10 +88,7 @@ impl Reader<'_> {
                 }
             } else if let Some(setting) = table.setting(&full) {
                 self.setting(setting, item, &at, read);
-            } else if table
-                .settings()
-                .any(|setting| setting.name.starts_with(&inside))
-            {
+            } else if table.settings().any(|setting| setting.name.starts_with(&inside)) {
                 match item.as_table_like() {
                     Some(toml) => self.keys(table, toml, &inside, read),
                     None => self.not_a_table(name, item, at),
@@ -111,8 +105,7 @@ impl Reader<'_> {
         {
             self.source.hide(span);
         }
-        read.fields
-            .push((setting.name, item.span().unwrap_or_else(|| at.clone())));
+        read.fields.push((setting.name, item.span().unwrap_or_else(|| at.clone())));
         match self.value(&setting.kind, item, at) {
             Some(value) => (setting.put)(&mut read.draft, value),
             None => {
@@ -131,10 +124,8 @@ impl Reader<'_> {
         let Some(array) = toml.as_array().filter(|_| kind.is_list()) else {
             return self.scalar(kind, toml, at);
         };
-        let read: Vec<Option<Value>> = array
-            .iter()
-            .map(|element| self.scalar(kind, element, at))
-            .collect();
+        let read: Vec<Option<Value>> =
+            array.iter().map(|element| self.scalar(kind, element, at)).collect();
         let values: Option<Vec<Value>> = read.into_iter().collect();
         Some(values?.into_iter().fold(kind.empty_list(), joined))
     }
@@ -162,14 +153,7 @@ impl Reader<'_> {
         if let Some((_, reason)) = table.refused.iter().find(|(known, _)| *known == full) {
             let what = format!("`{full}` is known, but not honoured");
             let hint = Some((*reason).to_owned());
-            return self.error(
-                at,
-                Mistake {
-                    what,
-                    hint,
-                    ..Mistake::default()
-                },
-            );
+            return self.error(at, Mistake { what, hint, ..Mistake::default() });
         }
         let known = table
             .settings()
@@ -178,32 +162,19 @@ impl Reader<'_> {
             .chain(table.key.map(|key| key.name))
             .filter_map(|known| known.strip_prefix(prefix))
             .map(|known| known.split('.').next().unwrap_or(known));
-        let elsewhere = table
-            .settings()
-            .find(|setting| is_known_as(setting.also_known_as, name));
+        let elsewhere = table.settings().find(|setting| is_known_as(setting.also_known_as, name));
         let near = match elsewhere {
             Some(setting) => Some(setting.name),
             None => nearest(name, known),
         };
-        let place = if table.heading.is_empty() {
-            "at the top of the file"
-        } else {
-            table.heading
-        };
+        let place = if table.heading.is_empty() { "at the top of the file" } else { table.heading };
         let kind = if item.is_value() { "setting" } else { "table" };
         let what = match prefix.strip_suffix('.') {
             Some(group) => format!("unknown {kind} `{}` in `{group}`", short(name)),
             None if table.heading.is_empty() => format!("unknown {kind} `{}` {place}", short(name)),
             None => format!("unknown {kind} `{}` in {place}", short(name)),
         };
-        self.error(
-            at,
-            Mistake {
-                what,
-                nearest: near.map(str::to_owned),
-                ..Mistake::default()
-            },
-        );
+        self.error(at, Mistake { what, nearest: near.map(str::to_owned), ..Mistake::default() });
     }
 
     fn not_a_table(&mut self, name: &str, item: &Item, at: Span) {
@@ -211,42 +182,22 @@ impl Reader<'_> {
         let at = item.span().unwrap_or(at);
         let expected = format!("a table such as {name} = {{ … }}");
         let what = format!("`{}` is not a table", short(name));
-        self.error(
-            at,
-            Mistake {
-                what,
-                expected,
-                ..Mistake::default()
-            },
-        );
+        self.error(at, Mistake { what, expected, ..Mistake::default() });
     }
 
     fn missing(&mut self, heading: &str, name: &str, at: &Span) {
         let what = format!("{heading} has no `{name}`");
-        self.error(
-            at.clone(),
-            Mistake {
-                what,
-                ..Mistake::default()
-            },
-        );
+        self.error(at.clone(), Mistake { what, ..Mistake::default() });
     }
 
     pub(super) fn error(&mut self, at: Span, mistake: Mistake) {
-        self.found.push(Found {
-            severity: Severity::Error,
-            at,
-            mistake,
-            other: None,
-        });
+        self.found.push(Found { severity: Severity::Error, at, mistake, other: None });
     }
 }
 
 /// Whether another program calls it by this name: `maxconn` for "server maxconn".
 fn is_known_as(names: &[(&str, &str)], name: &str) -> bool {
-    names
-        .iter()
-        .any(|(_, theirs)| theirs.rsplit([' ', '.']).next() == Some(name))
+    names.iter().any(|(_, theirs)| theirs.rsplit([' ', '.']).next() == Some(name))
 }
 
 fn joined(list: Value, one: Value) -> Value {

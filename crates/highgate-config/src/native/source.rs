@@ -22,26 +22,14 @@ pub(super) struct Spot {
 
 impl<'a> Source<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        let after = text
-            .bytes()
-            .enumerate()
-            .filter(|(_, b)| *b == b'\n')
-            .map(|(at, _)| at + 1);
-        Self {
-            text,
-            starts: std::iter::once(0).chain(after).collect(),
-            hidden: BTreeMap::new(),
-        }
+        let after = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
+        Self { text, starts: std::iter::once(0).chain(after).collect(), hidden: BTreeMap::new() }
     }
 
     /// Nothing of this range will be shown.
     pub(super) fn hide(&mut self, range: Range<usize>) {
         let Range { mut start, mut end } = range;
-        let before = self
-            .hidden
-            .range(..=start)
-            .next_back()
-            .filter(|(_, last)| **last >= start);
+        let before = self.hidden.range(..=start).next_back().filter(|(_, last)| **last >= start);
         if let Some((first, last)) = before {
             (start, end) = (*first, end.max(*last));
         }
@@ -77,10 +65,7 @@ impl<'a> Source<'a> {
     }
 
     fn start_of(&self, line: usize) -> usize {
-        self.starts
-            .get(line.saturating_sub(1))
-            .copied()
-            .unwrap_or(0)
+        self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0)
     }
 
     fn line_from(&self, start: usize) -> &'a str {
@@ -94,41 +79,20 @@ impl<'a> Source<'a> {
 
     pub(super) fn spot(&self, range: &Range<usize>) -> Spot {
         let line = self.line_of(range.start);
-        let start = self
-            .starts
-            .get(line.saturating_sub(1))
-            .copied()
-            .unwrap_or(0);
+        let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let rest = self.text.get(start..).unwrap_or_default();
         let text = rest.lines().next().unwrap_or_default();
         let offset = range.start.saturating_sub(start).min(text.len());
-        let before = text
-            .char_indices()
-            .take_while(|(at, _)| *at < offset)
-            .count();
+        let before = text.char_indices().take_while(|(at, _)| *at < offset).count();
         let end = range.end.saturating_sub(start).min(text.len());
-        let width = text
-            .char_indices()
-            .filter(|(at, _)| *at >= offset && *at < end)
-            .count();
+        let width = text.char_indices().filter(|(at, _)| *at >= offset && *at < end).count();
         let shown = text
             .char_indices()
             .take(WIDEST)
-            .map(|(at, c)| {
-                if self.is_hidden(start + at, c) {
-                    '·'
-                } else {
-                    printable(c)
-                }
-            })
+            .map(|(at, c)| if self.is_hidden(start + at, c) { '·' } else { printable(c) })
             .collect();
         let (column, width) = (before + 1, width.min(WIDEST.saturating_sub(before)));
-        Spot {
-            line,
-            column,
-            width,
-            shown,
-        }
+        Spot { line, column, width, shown }
     }
 
     fn is_hidden(&self, at: usize, c: char) -> bool {

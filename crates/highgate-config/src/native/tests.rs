@@ -231,14 +231,8 @@ fn changes_are_told_in_one_line_without_secrets() {
         .replace("127.0.0.1:6033", "127.0.0.1:6034")
         + "[[rule]]\nrule_id = 1\nmatch_digest = '^SELECT'\nbackend = 'shop'\n";
     let new = read(&new).unwrap().config;
-    let mut told: Vec<String> = crate::diff(&old, &new)
-        .iter()
-        .map(|it| crate::describe(it, &old))
-        .collect();
-    told.extend(
-        crate::diff(&new, &Config::default())
-            .iter()
-            .map(|it| crate::describe(it, &new)),
-    );
+    let mut told: Vec<String> =
+        crate::diff(&old, &new).iter().map(|it| crate::describe(it, &old)).collect();
+    told.extend(crate::diff(&new, &Config::default()).iter().map(|it| crate::describe(it, &new)));
     golden("changes", &told.join("\n"));
 }

@@ -30,10 +30,7 @@ pub(super) fn parse_bind(text: &str) -> Result<Address, Mistake> {
     match port {
         Some(port) => {
             let port = parse_port(port, &Kind::Binds)?;
-            Ok(Address::Ip(SocketAddr::new(
-                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                port,
-            )))
+            Ok(Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)))
         }
         None => parse_any(text, &Kind::Binds),
     }
@@ -53,23 +50,15 @@ fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
     }
     if text.parse::<Ipv6Addr>().is_ok() {
         let hint = Some(format!("write \"[{text}]:{port}\""));
-        return Err(Mistake {
-            hint,
-            ..kind.mistake(format!("`{text}` has no port"))
-        });
+        return Err(Mistake { hint, ..kind.mistake(format!("`{text}` has no port")) });
     }
     let Some((host, port)) = text.rsplit_once(':') else {
         let hint = Some(format!("write \"{}:{port}\"", short(text)));
-        return Err(Mistake {
-            hint,
-            ..kind.mistake(format!("`{}` has no port", short(text)))
-        });
+        return Err(Mistake { hint, ..kind.mistake(format!("`{}` has no port", short(text))) });
     };
     let is_name = !host.is_empty()
         && host.len() <= 253
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     // Four numbers that are no address are a mistyped address, not a host's name.
     let is_number = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if host.parse::<Ipv4Addr>().is_ok() {
@@ -77,10 +66,9 @@ fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
         parse_port(port, kind)?;
     }
     if !is_name || is_number {
-        return Err(kind.mistake(format!(
-            "`{}` is neither an address nor a host's name",
-            short(host)
-        )));
+        return Err(
+            kind.mistake(format!("`{}` is neither an address nor a host's name", short(host)))
+        );
     }
     Ok(Address::Host(host.to_owned(), parse_port(port, kind)?))
 }
@@ -119,11 +107,7 @@ mod tests {
             ("localhost:6033", "localhost:6033"),
             ("unix:/run/highgate.sock", "unix:/run/highgate.sock"),
         ] {
-            assert_eq!(
-                parse_bind(text).map(|a| a.to_string()),
-                Ok(shown.to_owned()),
-                "{text}"
-            );
+            assert_eq!(parse_bind(text).map(|a| a.to_string()), Ok(shown.to_owned()), "{text}");
         }
     }
 
@@ -147,10 +131,7 @@ mod tests {
     #[test]
     fn of_a_good_host_with_a_bad_port_the_port_is_blamed() {
         let mistake = parse_bind("127.0.0.1:99999").unwrap_err();
-        assert!(
-            mistake.what.contains("`99999` is not a port"),
-            "{mistake:?}"
-        );
+        assert!(mistake.what.contains("`99999` is not a port"), "{mistake:?}");
     }
 
     #[test]

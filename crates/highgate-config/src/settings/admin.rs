@@ -10,11 +10,7 @@ use crate::{Node, Secret};
 pub(super) const USER: TableOf<Secret> = TableOf {
     name: "admin user",
     heading: "[[admin.user]]",
-    key: Some(KeyOf {
-        name: "name",
-        kind: Kind::Name,
-        summary: "The account's name.",
-    }),
+    key: Some(KeyOf { name: "name", kind: Kind::Name, summary: "The account's name." }),
     summary: "An account of the admin SQL port and the web page. Where none is given, the first start makes one and shows its password once.",
     groups: &[USER_SETTINGS],
     children: &[],
@@ -32,17 +28,10 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
         summary: "Where the admin SQL port listens, or `off`.",
         detail: "It speaks the MySQL protocol: `mysql -h 127.0.0.1 -P 6032 -u admin -p`. Bind it beyond loopback only where the network is trusted.",
         example: "admin = { sql = \"127.0.0.1:6032\" }",
-        also_known_as: &[
-            ("haproxy", "stats socket"),
-            ("proxysql", "admin-mysql_ifaces"),
-        ],
+        also_known_as: &[("haproxy", "stats socket"), ("proxysql", "admin-mysql_ifaces")],
         put: |draft, value| draft.admin.sql = value.addresses().into_iter().next(),
         get: |draft| {
-            draft
-                .admin
-                .sql
-                .clone()
-                .map_or(Value::Absent, |one| Value::Addresses(vec![one]))
+            draft.admin.sql.clone().map_or(Value::Absent, |one| Value::Addresses(vec![one]))
         },
     },
     Setting::<Node> {
@@ -61,11 +50,7 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
         ],
         put: |draft, value| draft.admin.web = value.addresses().into_iter().next(),
         get: |draft| {
-            draft
-                .admin
-                .web
-                .clone()
-                .map_or(Value::Absent, |one| Value::Addresses(vec![one]))
+            draft.admin.web.clone().map_or(Value::Absent, |one| Value::Addresses(vec![one]))
         },
     },
 ];

@@ -13,11 +13,7 @@ use crate::{Backend, Balance, ReadsOnPrimary, SendProxy, Tls, TlsMode, Topology}
 pub(super) const TABLE: TableOf<Backend> = TableOf {
     name: "backend",
     heading: "[[backend]]",
-    key: Some(KeyOf {
-        name: "name",
-        kind: Kind::Name,
-        summary: "The backend's name.",
-    }),
+    key: Some(KeyOf { name: "name", kind: Kind::Name, summary: "The backend's name." }),
     summary: "A named group of servers and how they are used and checked.",
     groups: &[SETTINGS, monitor::SETTINGS, TLS],
     children: &["server"],
@@ -29,11 +25,7 @@ const TLS: &[Setting<Backend>] = tls_settings!(
     Backend,
     tls,
     TakesEffect::NextServerConnection,
-    &[
-        ("haproxy", "server ssl"),
-        ("maxscale", "ssl"),
-        ("proxysql", "mysql_servers.use_ssl")
-    ],
+    &[("haproxy", "server ssl"), ("maxscale", "ssl"), ("proxysql", "mysql_servers.use_ssl")],
     "`preferred` and `required` do not look at the certificate; only the modes that verify keep out somebody in between.",
     "the servers"
 );
@@ -74,10 +66,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
         also_known_as: &[
             ("haproxy", "option external-check"),
             ("maxscale", "module=mariadbmon or galeramon"),
-            (
-                "proxysql",
-                "mysql_replication_hostgroups or mysql_galera_hostgroups",
-            ),
+            ("proxysql", "mysql_replication_hostgroups or mysql_galera_hostgroups"),
         ],
         put: |draft, value| {
             if let Some(word) = Topology::from_word(&value.text()) {
@@ -95,10 +84,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
         summary: "How a server is chosen among those that may serve.",
         detail: "`least-connections` counts commands in flight and adapts to slow servers; HAProxy's default is round robin, ProxySQL's a random choice by weight.",
         example: "balance = \"least-connections\"",
-        also_known_as: &[
-            ("haproxy", "balance"),
-            ("maxscale", "slave_selection_criteria"),
-        ],
+        also_known_as: &[("haproxy", "balance"), ("maxscale", "slave_selection_criteria")],
         put: |draft, value| {
             if let Some(word) = Balance::from_word(&value.text()) {
                 draft.balance = word;
@@ -128,10 +114,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
     },
     Setting::<Backend> {
         name: "failover_wait",
-        kind: Kind::Duration {
-            min: Duration::ZERO,
-            max: Duration::from_secs(3600),
-        },
+        kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(3600) },
         unit: "",
         default: Is("10s"),
         takes_effect: TakesEffect::NextCommand,
@@ -148,10 +131,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
     },
     Setting::<Backend> {
         name: "connect_timeout",
-        kind: Kind::Duration {
-            min: Duration::from_millis(10),
-            max: Duration::from_secs(600),
-        },
+        kind: Kind::Duration { min: Duration::from_millis(10), max: Duration::from_secs(600) },
         unit: "",
         default: Is("3s"),
         takes_effect: TakesEffect::NextServerConnection,
@@ -168,10 +148,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
     },
     Setting::<Backend> {
         name: "queue_timeout",
-        kind: Kind::Duration {
-            min: Duration::ZERO,
-            max: Duration::from_secs(3600),
-        },
+        kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(3600) },
         unit: "",
         default: Is("10s"),
         takes_effect: TakesEffect::NextAcquire,
@@ -188,10 +165,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
     },
     Setting::<Backend> {
         name: "max_queue",
-        kind: Kind::Count {
-            min: 0,
-            max: 10_000_000,
-        },
+        kind: Kind::Count { min: 0, max: 10_000_000 },
         unit: "commands",
         default: Is("10000"),
         takes_effect: TakesEffect::NextAcquire,
@@ -204,10 +178,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
     },
     Setting::<Backend> {
         name: "max_idle",
-        kind: Kind::Count {
-            min: 0,
-            max: 100_000,
-        },
+        kind: Kind::Count { min: 0, max: 100_000 },
         unit: "connections",
         default: Is("50"),
         takes_effect: TakesEffect::AtOnce,
@@ -235,19 +206,13 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
         summary: "Idle time after which a pooled server connection is closed.",
         detail: "Keep it below the `wait_timeout` of the servers.",
         example: "idle_timeout = \"1m\"",
-        also_known_as: &[
-            ("haproxy", "server pool-purge-delay"),
-            ("maxscale", "persistmaxtime"),
-        ],
+        also_known_as: &[("haproxy", "server pool-purge-delay"), ("maxscale", "persistmaxtime")],
         put: |draft, value| draft.idle_timeout = value.duration(),
         get: |draft| Value::Duration(draft.idle_timeout),
     },
     Setting::<Backend> {
         name: "max_age",
-        kind: Kind::Duration {
-            min: Duration::ZERO,
-            max: Duration::from_secs(31536000),
-        },
+        kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(31536000) },
         unit: "",
         default: Is("1h"),
         takes_effect: TakesEffect::AtOnce,
@@ -260,29 +225,20 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
     },
     Setting::<Backend> {
         name: "connect_rate",
-        kind: Kind::Count {
-            min: 0,
-            max: 1_000_000,
-        },
+        kind: Kind::Count { min: 0, max: 1_000_000 },
         unit: "connections per second",
         default: Is("0"),
         takes_effect: TakesEffect::NextServerConnection,
         summary: "Server connections opened per second to one server.",
         detail: "0 stands for no bound. Set it where a server that comes back is overrun by logins.",
         example: "connect_rate = 200",
-        also_known_as: &[(
-            "proxysql",
-            "mysql-throttle_connections_per_sec_to_hostgroup",
-        )],
+        also_known_as: &[("proxysql", "mysql-throttle_connections_per_sec_to_hostgroup")],
         put: |draft, value| draft.connect_rate = value.count(),
         get: |draft| Value::Count(draft.connect_rate.into()),
     },
     Setting::<Backend> {
         name: "slow_start",
-        kind: Kind::Duration {
-            min: Duration::ZERO,
-            max: Duration::from_secs(3600),
-        },
+        kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(3600) },
         unit: "",
         default: Is("10s"),
         takes_effect: TakesEffect::NextAcquire,
@@ -295,10 +251,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
     },
     Setting::<Backend> {
         name: "max_lag",
-        kind: Kind::Duration {
-            min: Duration::ZERO,
-            max: Duration::from_secs(31536000),
-        },
+        kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(31536000) },
         unit: "",
         default: Is("0s"),
         takes_effect: TakesEffect::NextCommand,

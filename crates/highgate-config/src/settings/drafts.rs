@@ -63,19 +63,11 @@ impl Default for Admin {
 /// No TLS.
 impl Default for Tls {
     fn default() -> Self {
-        Self {
-            mode: TlsMode::Disabled,
-            cert: None,
-            key: None,
-            ca: None,
-        }
+        Self { mode: TlsMode::Disabled, cert: None, key: None, ca: None }
     }
 }
 
 /// The only secret of a list, or an empty one.
 pub(super) fn only(secrets: Vec<Secret>) -> Secret {
-    secrets
-        .into_iter()
-        .next()
-        .unwrap_or_else(|| Secret::new(""))
+    secrets.into_iter().next().unwrap_or_else(|| Secret::new(""))
 }

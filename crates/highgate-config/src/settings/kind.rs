@@ -135,11 +135,7 @@ impl Kind {
             (Self::Duration { min, max }, Value::Duration(it)) => it < min || it > max,
             _ => false,
         };
-        if outside {
-            Err(self.mistake(format!("{value} is out of range")))
-        } else {
-            Ok(value)
-        }
+        if outside { Err(self.mistake(format!("{value} is out of range"))) } else { Ok(value) }
     }
 
     /// Looks whether a value that was not read from a text could have been.
@@ -205,11 +201,7 @@ impl Kind {
     }
 
     pub(crate) fn mistake(&self, what: String) -> Mistake {
-        Mistake {
-            what,
-            expected: self.expected(),
-            ..Mistake::default()
-        }
+        Mistake { what, expected: self.expected(), ..Mistake::default() }
     }
 
     pub(crate) fn bad_unit(&self, text: &str) -> Mistake {
@@ -221,29 +213,21 @@ impl Kind {
         };
         let hint = match (bare, self) {
             (true, Self::Bytes { .. }) => {
-                let exact = text
-                    .parse()
-                    .map_or_else(|_| "1MiB".to_owned(), units::size_text);
+                let exact = text.parse().map_or_else(|_| "1MiB".to_owned(), units::size_text);
                 format!("write \"{exact}\"")
             }
             (true, _) => format!("write \"{}s\"", short(text)),
             (false, Self::Bytes { .. }) => "the units are B, KiB, MiB, GiB, TiB".to_owned(),
             (false, _) => "the units are ms, s, m, h, d".to_owned(),
         };
-        Mistake {
-            hint: Some(hint),
-            ..self.mistake(what)
-        }
+        Mistake { hint: Some(hint), ..self.mistake(what) }
     }
 
     fn read_check(&self, text: &str) -> Result<Value, Mistake> {
         if CHECKS.contains(&text) || text.trim().contains(char::is_whitespace) {
             return self.without_nul(text);
         }
-        read_word(text, CHECKS).map_err(|mistake| Mistake {
-            expected: self.expected(),
-            ..mistake
-        })
+        read_word(text, CHECKS).map_err(|mistake| Mistake { expected: self.expected(), ..mistake })
     }
 
     fn read_digest(&self, text: &str) -> Result<Value, Mistake> {
@@ -327,11 +311,8 @@ fn quoted(words: &[&str]) -> String {
 
 /// A foreign text as far as an error may quote it.
 pub(crate) fn short(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(40)
-        .map(|c| if c.is_control() { '·' } else { c })
-        .collect();
+    let mut shown: String =
+        text.chars().take(40).map(|c| if c.is_control() { '·' } else { c }).collect();
     if text.chars().nth(40).is_some() {
         shown.push('…');
     }

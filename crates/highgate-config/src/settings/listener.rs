@@ -12,11 +12,7 @@ use crate::{AuthSource, BackendName, Listener, Mode, Tls, TlsMode};
 pub(super) const TABLE: TableOf<ListenerDraft> = TableOf {
     name: "listener",
     heading: "[[listener]]",
-    key: Some(KeyOf {
-        name: "name",
-        kind: Kind::Name,
-        summary: "The listener's name.",
-    }),
+    key: Some(KeyOf { name: "name", kind: Kind::Name, summary: "The listener's name." }),
     summary: "An address that clients connect to, with what holds for them.",
     groups: &[SETTINGS, TLS],
     children: &[],
@@ -28,11 +24,7 @@ const TLS: &[Setting<ListenerDraft>] = tls_settings!(
     ListenerDraft,
     listener.tls,
     TakesEffect::NextConnection,
-    &[
-        ("haproxy", "bind ssl"),
-        ("maxscale", "ssl"),
-        ("proxysql", "mysql-have_ssl")
-    ],
+    &[("haproxy", "bind ssl"), ("maxscale", "ssl"), ("proxysql", "mysql-have_ssl")],
     "With a certificate and no mode it is `preferred`: clients choose. The modes that verify ask for a client certificate.",
     "clients"
 );
@@ -57,10 +49,7 @@ fn blank() -> ListenerDraft {
         server_version: String::new(),
         max_allowed_packet: 0,
     };
-    ListenerDraft {
-        listener,
-        binds: Vec::new(),
-    }
+    ListenerDraft { listener, binds: Vec::new() }
 }
 
 pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
@@ -137,10 +126,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
         summary: "Whether commands that only read go to replicas.",
         detail: "Whatever is not provably a read goes to the primary. ProxySQL needs rules for this, HAProxy two ports.",
         example: "read_write_split = true",
-        also_known_as: &[
-            ("maxscale", "router=readwritesplit"),
-            ("proxysql", "mysql_query_rules"),
-        ],
+        also_known_as: &[("maxscale", "router=readwritesplit"), ("proxysql", "mysql_query_rules")],
         put: |draft, value| draft.listener.read_write_split = value.flag(),
         get: |draft| Value::Flag(draft.listener.read_write_split),
     },
@@ -162,10 +148,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
     },
     Setting::<ListenerDraft> {
         name: "causal_reads_timeout",
-        kind: Kind::Duration {
-            min: Duration::from_millis(1),
-            max: Duration::from_secs(3600),
-        },
+        kind: Kind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(3600) },
         unit: "",
         default: Is("1s"),
         takes_effect: TakesEffect::NextCommand,
@@ -211,10 +194,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
     },
     Setting::<ListenerDraft> {
         name: "max_connections",
-        kind: Kind::Count {
-            min: 0,
-            max: 10_000_000,
-        },
+        kind: Kind::Count { min: 0, max: 10_000_000 },
         unit: "connections",
         default: Is("0"),
         takes_effect: TakesEffect::NextConnection,
@@ -227,10 +207,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
     },
     Setting::<ListenerDraft> {
         name: "max_connections_per_address",
-        kind: Kind::Count {
-            min: 0,
-            max: 10_000_000,
-        },
+        kind: Kind::Count { min: 0, max: 10_000_000 },
         unit: "connections",
         default: Is("0"),
         takes_effect: TakesEffect::NextConnection,
@@ -243,10 +220,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
     },
     Setting::<ListenerDraft> {
         name: "handshake_timeout",
-        kind: Kind::Duration {
-            min: Duration::from_millis(100),
-            max: Duration::from_secs(600),
-        },
+        kind: Kind::Duration { min: Duration::from_millis(100), max: Duration::from_secs(600) },
         unit: "",
         default: Is("10s"),
         takes_effect: TakesEffect::NextConnection,
@@ -259,10 +233,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
     },
     Setting::<ListenerDraft> {
         name: "client_timeout",
-        kind: Kind::Duration {
-            min: Duration::ZERO,
-            max: Duration::from_secs(31536000),
-        },
+        kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(31536000) },
         unit: "",
         default: Is("8h"),
         takes_effect: TakesEffect::NextCommand,
@@ -279,10 +250,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
     },
     Setting::<ListenerDraft> {
         name: "idle_in_transaction_timeout",
-        kind: Kind::Duration {
-            min: Duration::ZERO,
-            max: Duration::from_secs(31536000),
-        },
+        kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(31536000) },
         unit: "",
         default: Is("10m"),
         takes_effect: TakesEffect::NextCommand,
@@ -295,10 +263,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
     },
     Setting::<ListenerDraft> {
         name: "query_timeout",
-        kind: Kind::Duration {
-            min: Duration::ZERO,
-            max: Duration::from_secs(31536000),
-        },
+        kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(31536000) },
         unit: "",
         default: Is("0s"),
         takes_effect: TakesEffect::NextCommand,
@@ -322,19 +287,13 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
         summary: "The version that clients are greeted with.",
         detail: "Left empty it is that of the primary, so that clients see what they really use.",
         example: "server_version = \"10.11.6-MariaDB\"",
-        also_known_as: &[
-            ("maxscale", "version_string"),
-            ("proxysql", "mysql-server_version"),
-        ],
+        also_known_as: &[("maxscale", "version_string"), ("proxysql", "mysql-server_version")],
         put: |draft, value| draft.listener.server_version = value.text(),
         get: |draft| Value::Text(draft.listener.server_version.clone()),
     },
     Setting::<ListenerDraft> {
         name: "max_allowed_packet",
-        kind: Kind::Bytes {
-            min: 1024,
-            max: 1 << 30,
-        },
+        kind: Kind::Bytes { min: 1024, max: 1 << 30 },
         unit: "",
         default: Is("64MiB"),
         takes_effect: TakesEffect::NextCommand,

@@ -99,10 +99,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
     },
     Setting::<Backend> {
         name: "monitor.interval",
-        kind: Kind::Duration {
-            min: Duration::from_millis(10),
-            max: Duration::from_secs(3600),
-        },
+        kind: Kind::Duration { min: Duration::from_millis(10), max: Duration::from_secs(3600) },
         unit: "",
         default: Is("500ms"),
         takes_effect: TakesEffect::NextCheck,
@@ -119,10 +116,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
     },
     Setting::<Backend> {
         name: "monitor.timeout",
-        kind: Kind::Duration {
-            min: Duration::from_millis(10),
-            max: Duration::from_secs(600),
-        },
+        kind: Kind::Duration { min: Duration::from_millis(10), max: Duration::from_secs(600) },
         unit: "",
         default: Is("1s"),
         takes_effect: TakesEffect::NextCheck,

@@ -13,26 +13,11 @@ pub(super) const TABLE: TableOf<Node> = TableOf {
     groups: &[SETTINGS, admin::SETTINGS],
     children: &["admin.user", "backend", "listener", "rule", "user"],
     refused: &[
-        (
-            "cluster",
-            "a cluster of Highgate nodes is not available yet",
-        ),
-        (
-            "log",
-            "logging is set on the command line until this table is available",
-        ),
-        (
-            "tls",
-            "TLS is set in the table `tls` of a listener or a backend",
-        ),
-        (
-            "topology",
-            "a topology is set by `topology` of a backend until this table is available",
-        ),
-        (
-            "vip",
-            "addresses that move between nodes are not available yet",
-        ),
+        ("cluster", "a cluster of Highgate nodes is not available yet"),
+        ("log", "logging is set on the command line until this table is available"),
+        ("tls", "TLS is set in the table `tls` of a listener or a backend"),
+        ("topology", "a topology is set by `topology` of a backend until this table is available"),
+        ("vip", "addresses that move between nodes are not available yet"),
     ],
     blank,
 };
@@ -41,11 +26,7 @@ fn blank() -> Node {
     Node {
         workers: 0,
         binds: Default::default(),
-        admin: Admin {
-            sql: None,
-            web: None,
-            users: Default::default(),
-        },
+        admin: Admin { sql: None, web: None, users: Default::default() },
         memory_limit: 0,
         max_connections: 0,
         drain_timeout: Duration::ZERO,
@@ -72,10 +53,7 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
     },
     Setting::<Node> {
         name: "memory_limit",
-        kind: Kind::Bytes {
-            min: 0,
-            max: 1 << 50,
-        },
+        kind: Kind::Bytes { min: 0, max: 1 << 50 },
         unit: "",
         default: Is("0B"),
         takes_effect: TakesEffect::AtOnce,
@@ -88,29 +66,20 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
     },
     Setting::<Node> {
         name: "max_connections",
-        kind: Kind::Count {
-            min: 0,
-            max: 10_000_000,
-        },
+        kind: Kind::Count { min: 0, max: 10_000_000 },
         unit: "connections",
         default: Is("0"),
         takes_effect: TakesEffect::NextConnection,
         summary: "Upper bound of client connections of this node, over all listeners.",
         detail: "0 stands for as many as the limit of file descriptors allows. Beyond it clients wait in the kernel's queue; ProxySQL answers error 1040 instead.",
         example: "max_connections = 20000",
-        also_known_as: &[
-            ("haproxy", "global maxconn"),
-            ("proxysql", "mysql-max_connections"),
-        ],
+        also_known_as: &[("haproxy", "global maxconn"), ("proxysql", "mysql-max_connections")],
         put: |draft, value| draft.max_connections = value.count(),
         get: |draft| Value::Count(draft.max_connections.into()),
     },
     Setting::<Node> {
         name: "drain_timeout",
-        kind: Kind::Duration {
-            min: Duration::ZERO,
-            max: Duration::from_secs(86400),
-        },
+        kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(86400) },
         unit: "",
         default: Is("30s"),
         takes_effect: TakesEffect::AtOnce,

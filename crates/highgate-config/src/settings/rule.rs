@@ -13,10 +13,7 @@ pub(super) const TABLE: TableOf<Rule> = TableOf {
     heading: "[[rule]]",
     key: Some(KeyOf {
         name: "rule_id",
-        kind: Kind::Count {
-            min: 0,
-            max: 4_294_967_295,
-        },
+        kind: Kind::Count { min: 0, max: 4_294_967_295 },
         summary: "Rules are evaluated in this order.",
     }),
     summary: "What is done with commands that match. Conditions that are left out match everything.",
@@ -24,39 +21,18 @@ pub(super) const TABLE: TableOf<Rule> = TableOf {
     children: &[],
     refused: &[
         ("cache_ttl", "a cache of results is not available yet"),
-        (
-            "cache_empty_result",
-            "a cache of results is not available yet",
-        ),
+        ("cache_empty_result", "a cache of results is not available yet"),
         ("cache_timeout", "a cache of results is not available yet"),
-        (
-            "mirror_flagOUT",
-            "mirroring of commands is not available yet",
-        ),
-        (
-            "mirror_hostgroup",
-            "mirroring of commands is not available yet",
-        ),
-        (
-            "destination_hostgroup",
-            "name the backend with `backend`, and the role with `role`",
-        ),
+        ("mirror_flagOUT", "mirroring of commands is not available yet"),
+        ("mirror_hostgroup", "mirroring of commands is not available yet"),
+        ("destination_hostgroup", "name the backend with `backend`, and the role with `role`"),
         ("delay", "delaying commands is not available yet"),
         ("log", "logging of single commands is not available yet"),
         ("reconnect", "ProxySQL itself does not use it"),
-        (
-            "retries",
-            "a command is repeated wherever that is provably safe, and nowhere else",
-        ),
-        (
-            "next_query_flagIN",
-            "carrying a flag to the next command is not available yet",
-        ),
+        ("retries", "a command is repeated wherever that is provably safe, and nowhere else"),
+        ("next_query_flagIN", "carrying a flag to the next command is not available yet"),
         ("sticky_conn", "holding a connection is `multiplex = false`"),
-        (
-            "gtid_from_hostgroup",
-            "reading own writes is `causal_reads` of the listener",
-        ),
+        ("gtid_from_hostgroup", "reading own writes is `causal_reads` of the listener"),
         ("attributes", "attributes of rules are not available yet"),
         ("proxy_addr", "name the listener with `listener`"),
         ("proxy_port", "name the listener with `listener`"),
@@ -108,10 +84,7 @@ pub(super) const SETTINGS: &[Setting<Rule>] = &[
     },
     Setting::<Rule> {
         name: "flagIN",
-        kind: Kind::Count {
-            min: 0,
-            max: 4_294_967_295,
-        },
+        kind: Kind::Count { min: 0, max: 4_294_967_295 },
         unit: "",
         default: Is("0"),
         takes_effect: TakesEffect::NextCommand,
@@ -134,9 +107,7 @@ pub(super) const SETTINGS: &[Setting<Rule>] = &[
         also_known_as: &[("proxysql", "mysql_query_rules.client_addr")],
         put: |draft, value| draft.client_addr = value.networks().into_iter().next(),
         get: |draft| {
-            draft
-                .client_addr
-                .map_or(Value::Absent, |network| Value::Networks(vec![network]))
+            draft.client_addr.map_or(Value::Absent, |network| Value::Networks(vec![network]))
         },
     },
     Setting::<Rule> {
@@ -221,10 +192,7 @@ pub(super) const SETTINGS: &[Setting<Rule>] = &[
     },
     Setting::<Rule> {
         name: "flagOUT",
-        kind: Kind::Count {
-            min: 0,
-            max: 4_294_967_295,
-        },
+        kind: Kind::Count { min: 0, max: 4_294_967_295 },
         unit: "",
         default: Nothing,
         takes_effect: TakesEffect::NextCommand,
@@ -233,11 +201,7 @@ pub(super) const SETTINGS: &[Setting<Rule>] = &[
         example: "flagOUT = 10",
         also_known_as: &[("proxysql", "mysql_query_rules.flagOUT")],
         put: |draft, value| draft.flag_out = value.some_count(),
-        get: |draft| {
-            draft
-                .flag_out
-                .map_or(Value::Absent, |flag| Value::Count(flag.into()))
-        },
+        get: |draft| draft.flag_out.map_or(Value::Absent, |flag| Value::Count(flag.into())),
     },
     Setting::<Rule> {
         name: "replace_pattern",
@@ -276,18 +240,11 @@ pub(super) const SETTINGS: &[Setting<Rule>] = &[
         example: "role = \"primary\"",
         also_known_as: &[],
         put: |draft, value| draft.role = RuleRole::from_word(&value.text()),
-        get: |draft| {
-            draft
-                .role
-                .map_or(Value::Absent, |role| Value::of_word(role.word()))
-        },
+        get: |draft| draft.role.map_or(Value::Absent, |role| Value::of_word(role.word())),
     },
     Setting::<Rule> {
         name: "timeout",
-        kind: Kind::Duration {
-            min: Duration::from_millis(1),
-            max: Duration::from_secs(31536000),
-        },
+        kind: Kind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(31536000) },
         unit: "",
         default: Nothing,
         takes_effect: TakesEffect::NextCommand,

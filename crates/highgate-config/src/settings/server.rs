@@ -20,14 +20,8 @@ pub(super) const TABLE: TableOf<Server> = TableOf {
     groups: &[SETTINGS],
     children: &[],
     refused: &[
-        (
-            "compression",
-            "compression towards servers is not available yet",
-        ),
-        (
-            "max_latency_ms",
-            "a server that is slow gets less by `balance = \"fastest\"`",
-        ),
+        ("compression", "compression towards servers is not available yet"),
+        ("max_latency_ms", "a server that is slow gets less by `balance = \"fastest\"`"),
     ],
     blank,
 };
@@ -67,20 +61,14 @@ pub(super) const SETTINGS: &[Setting<Server>] = &[
     },
     Setting::<Server> {
         name: "weight",
-        kind: Kind::Count {
-            min: 0,
-            max: 1_000_000,
-        },
+        kind: Kind::Count { min: 0, max: 1_000_000 },
         unit: "",
         default: Is("1"),
         takes_effect: TakesEffect::NextAcquire,
         summary: "Its share of the work, relative to the others of its backend.",
         detail: "0: only what is there already.",
         example: "weight = 5",
-        also_known_as: &[
-            ("haproxy", "server weight"),
-            ("proxysql", "mysql_servers.weight"),
-        ],
+        also_known_as: &[("haproxy", "server weight"), ("proxysql", "mysql_servers.weight")],
         put: |draft, value| draft.weight = value.count(),
         get: |draft| Value::Count(draft.weight.into()),
     },
@@ -99,10 +87,7 @@ pub(super) const SETTINGS: &[Setting<Server>] = &[
     },
     Setting::<Server> {
         name: "max_connections",
-        kind: Kind::Count {
-            min: 1,
-            max: 100_000,
-        },
+        kind: Kind::Count { min: 1, max: 100_000 },
         unit: "connections",
         default: Is("200"),
         takes_effect: TakesEffect::NextAcquire,
@@ -119,10 +104,7 @@ pub(super) const SETTINGS: &[Setting<Server>] = &[
     },
     Setting::<Server> {
         name: "max_lag",
-        kind: Kind::Duration {
-            min: Duration::ZERO,
-            max: Duration::from_secs(31536000),
-        },
+        kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(31536000) },
         unit: "",
         default: Nothing,
         takes_effect: TakesEffect::NextCommand,

@@ -30,10 +30,7 @@ fn each_default_lies_within_its_own_range() {
 #[test]
 fn each_setting_has_a_summary_and_an_example_of_itself() {
     each(|name, _, _, summary, example| {
-        assert!(
-            summary.len() > 10 && summary.ends_with('.'),
-            "{name}: {summary}"
-        );
+        assert!(summary.len() > 10 && summary.ends_with('.'), "{name}: {summary}");
         let last = name.rsplit('.').next().unwrap();
         assert!(example.contains(&format!("{last} =")), "{name}: {example}");
     });
@@ -52,21 +49,9 @@ fn what_is_put_in_is_what_is_got_out() {
         for setting in table.settings() {
             let value = (setting.get)(&thing);
             (setting.put)(&mut thing, value.clone());
-            assert_eq!(
-                (setting.get)(&thing),
-                value,
-                "{}.{}",
-                table.name,
-                setting.name
-            );
+            assert_eq!((setting.get)(&thing), value, "{}.{}", table.name, setting.name);
             if let WhenLeftOut::Is(_) = setting.default {
-                assert_eq!(
-                    value,
-                    setting.default_value(),
-                    "{}.{}",
-                    table.name,
-                    setting.name
-                );
+                assert_eq!(value, setting.default_value(), "{}.{}", table.name, setting.name);
             }
         }
     }
@@ -91,11 +76,7 @@ fn file_with<T>(table: &TableOf<T>, setting: &Setting<T>) -> String {
         Some(_) => "name = \"x\"\n",
         None => "",
     };
-    let above = if table.name == "server" {
-        "[[backend]]\nname = \"b\"\n"
-    } else {
-        ""
-    };
+    let above = if table.name == "server" { "[[backend]]\nname = \"b\"\n" } else { "" };
     let example = setting.example;
     let mut file = format!("{above}{}\n{key}{required}{example}\n", table.heading);
     for (one, other) in [
@@ -119,12 +100,7 @@ fn each_example_is_accepted() {
         for setting in table.settings() {
             let file = file_with(table, setting);
             let read = native::parse("example", &file, &NodeName::from("n"));
-            assert!(
-                read.is_ok(),
-                "{}:\n{file}\n{}",
-                setting.name,
-                read.unwrap_err()
-            );
+            assert!(read.is_ok(), "{}:\n{file}\n{}", setting.name, read.unwrap_err());
         }
     }
     of(&NODE);

@@ -9,24 +9,14 @@ use crate::{BackendName, User};
 pub(super) const TABLE: TableOf<User> = TableOf {
     name: "user",
     heading: "[[user]]",
-    key: Some(KeyOf {
-        name: "name",
-        kind: Kind::Name,
-        summary: "The account's name.",
-    }),
+    key: Some(KeyOf { name: "name", kind: Kind::Name, summary: "The account's name." }),
     summary: "An account that clients log in with where a listener's `auth` is `local`.",
     groups: &[SETTINGS],
     children: &[],
     refused: &[
         ("default_hostgroup", "name the backend with `backend`"),
-        (
-            "fast_forward",
-            "sessions share connections unless `multiplex` of the backend is false",
-        ),
-        (
-            "schema_locked",
-            "locking an account to its schema is not available yet",
-        ),
+        ("fast_forward", "sessions share connections unless `multiplex` of the backend is false"),
+        ("schema_locked", "locking an account to its schema is not available yet"),
     ],
     blank,
 };
@@ -114,10 +104,7 @@ pub(super) const SETTINGS: &[Setting<User>] = &[
     },
     Setting::<User> {
         name: "max_connections",
-        kind: Kind::Count {
-            min: 0,
-            max: 10_000_000,
-        },
+        kind: Kind::Count { min: 0, max: 10_000_000 },
         unit: "connections",
         default: Is("0"),
         takes_effect: TakesEffect::NextConnection,

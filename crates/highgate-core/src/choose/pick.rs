@@ -51,20 +51,14 @@ impl Cost {
 
 fn by_load(member: &Member, weight: u32) -> Cost {
     // The command to be sent counts: otherwise idle servers of unlike weight would look alike.
-    Cost {
-        amount: u64::from(member.state.load()) + 1,
-        weight,
-    }
+    Cost { amount: u64::from(member.state.load()) + 1, weight }
 }
 
 fn by_latency(member: &Member, weight: u32) -> Cost {
     // Latency times load: the fastest server must not be buried under its own fame. A server without
     // a sample is tried first.
     let latency = member.state.hot.latency_us.load(Ordering::Relaxed);
-    Cost {
-        amount: latency.saturating_mul(u64::from(member.state.load()) + 1),
-        weight,
-    }
+    Cost { amount: latency.saturating_mul(u64::from(member.state.load()) + 1), weight }
 }
 
 /// The cheapest; among equals one at random, so that workers do not march in step.

@@ -7,10 +7,7 @@ use crate::{
 };
 
 fn members(weights: &[u32], now: Instant) -> Vec<Member> {
-    (0..)
-        .zip(weights)
-        .map(|(id, weight)| member(id, *weight, now))
-        .collect()
+    (0..).zip(weights).map(|(id, weight)| member(id, *weight, now)).collect()
 }
 
 fn request<'a>(
@@ -46,25 +43,14 @@ fn shares(request: &Request<'_>, rounds: usize, busy: usize) -> Vec<usize> {
     let mut counts = vec![0; request.members.len()];
     let mut flying = std::collections::VecDeque::new();
     for round in 0..rounds {
-        let request = Request {
-            key: Some(round as u64),
-            ..*request
-        };
+        let request = Request { key: Some(round as u64), ..*request };
         let chosen = choose(&request, &mut turn, &mut || dice.bits()).unwrap();
         counts[chosen] += 1;
-        request.members[chosen]
-            .state
-            .hot
-            .leased
-            .fetch_add(1, Ordering::Relaxed);
+        request.members[chosen].state.hot.leased.fetch_add(1, Ordering::Relaxed);
         flying.push_back(chosen);
         if flying.len() > busy {
             let done = flying.remove(dice.index(flying.len())).unwrap();
-            request.members[done]
-                .state
-                .hot
-                .leased
-                .fetch_sub(1, Ordering::Relaxed);
+            request.members[done].state.hot.leased.fetch_sub(1, Ordering::Relaxed);
         }
     }
     counts
@@ -73,21 +59,15 @@ fn shares(request: &Request<'_>, rounds: usize, busy: usize) -> Vec<usize> {
 #[test]
 fn shares_follow_the_weights_under_load() {
     let now = origin();
-    for balance in [
-        Balance::LeastConnections,
-        Balance::RandomTwo,
-        Balance::RoundRobin,
-        Balance::Source,
-    ] {
+    for balance in
+        [Balance::LeastConnections, Balance::RandomTwo, Balance::RoundRobin, Balance::Source]
+    {
         let members = members(&[100, 100, 200], now);
         let counts = shares(&request(&members, &[0, 1, 2], balance, now), 8000, 40);
         let share = counts[2] as f64 / 8000.0;
         // Comparing two by load evens the shares out a little.
         assert!((0.38..0.56).contains(&share), "{balance:?} {counts:?}");
-        assert!(
-            counts[0].abs_diff(counts[1]) < 600,
-            "{balance:?} {counts:?}"
-        );
+        assert!(counts[0].abs_diff(counts[1]) < 600, "{balance:?} {counts:?}");
     }
 }
 
@@ -97,9 +77,7 @@ fn round_robin_is_smooth() {
     let members = members(&[5, 1, 1], now);
     let request = request(&members, &[0, 1, 2], Balance::RoundRobin, now);
     let mut turn = Turn::default();
-    let order: Vec<_> = (0..7)
-        .map(|_| choose(&request, &mut turn, &mut || 0).unwrap())
-        .collect();
+    let order: Vec<_> = (0..7).map(|_| choose(&request, &mut turn, &mut || 0).unwrap()).collect();
     assert_eq!(order, [0, 0, 1, 0, 2, 0, 0]);
 }
 
@@ -108,11 +86,7 @@ fn first_takes_the_first_that_serves() {
     let now = origin();
     let mut members = members(&[1, 1], now);
     let take = |members: &[Member]| {
-        choose(
-            &request(members, &[0, 1], Balance::First, now),
-            &mut Turn::default(),
-            &mut || 0,
-        )
+        choose(&request(members, &[0, 1], Balance::First, now), &mut Turn::default(), &mut || 0)
     };
     assert_eq!(take(&members), Ok(0));
     members[0].status = Status::Down;
@@ -124,11 +98,7 @@ fn the_fastest_is_preferred_until_it_is_busy_and_the_unmeasured_is_tried() {
     let now = origin();
     let members = members(&[1, 1, 1], now);
     for (member, latency) in members.iter().zip([900, 300, 0]) {
-        member
-            .state
-            .hot
-            .latency_us
-            .store(latency, Ordering::Relaxed);
+        member.state.hot.latency_us.store(latency, Ordering::Relaxed);
     }
     let take = |candidates: &[usize]| {
         let request = request(&members, candidates, Balance::Fastest, now);
@@ -148,10 +118,7 @@ fn a_source_keeps_its_server_and_only_those_of_a_lost_server_move() {
         (0..2000)
             .map(|key| {
                 let request = request(members, &[0, 1, 2, 3, 4], Balance::Source, now);
-                let request = Request {
-                    key: Some(key),
-                    ..request
-                };
+                let request = Request { key: Some(key), ..request };
                 choose(&request, &mut Turn::default(), &mut || 0).unwrap()
             })
             .collect()
@@ -164,13 +131,8 @@ fn a_source_keeps_its_server_and_only_those_of_a_lost_server_move() {
         assert!(*old == 3 || old == new);
     }
     let mut counts = BTreeMap::new();
-    before
-        .iter()
-        .for_each(|index| *counts.entry(index).or_insert(0) += 1);
-    assert!(
-        counts.values().all(|count| (300..500).contains(count)),
-        "{counts:?}"
-    );
+    before.iter().for_each(|index| *counts.entry(index).or_insert(0) += 1);
+    assert!(counts.values().all(|count| (300..500).contains(count)), "{counts:?}");
 }
 
 #[test]
@@ -179,15 +141,9 @@ fn backups_serve_only_when_nobody_else_can() {
     for balance in ALL {
         let mut members = members(&[1, 100], now);
         members[1].server.backup = true;
-        assert_eq!(
-            shares(&request(&members, &[0, 1], balance, now), 50, 0),
-            [50, 0]
-        );
+        assert_eq!(shares(&request(&members, &[0, 1], balance, now), 50, 0), [50, 0]);
         members[0].status = Status::Lagging;
-        assert_eq!(
-            shares(&request(&members, &[0, 1], balance, now), 50, 0),
-            [0, 50]
-        );
+        assert_eq!(shares(&request(&members, &[0, 1], balance, now), 50, 0), [0, 50]);
     }
 }
 
@@ -196,14 +152,8 @@ fn a_shunned_server_is_the_last_resort() {
     let now = origin();
     let members = members(&[100, 1], now);
     members[0].state.shun(now + ms(1000));
-    assert_eq!(
-        shares(&request(&members, &[0, 1], Balance::RoundRobin, now), 20, 0),
-        [0, 20]
-    );
-    assert_eq!(
-        shares(&request(&members, &[0], Balance::RoundRobin, now), 20, 0),
-        [20, 0]
-    );
+    assert_eq!(shares(&request(&members, &[0, 1], Balance::RoundRobin, now), 20, 0), [0, 20]);
+    assert_eq!(shares(&request(&members, &[0], Balance::RoundRobin, now), 20, 0), [20, 0]);
 }
 
 #[test]
@@ -216,20 +166,15 @@ fn nobody_left_is_an_error_that_counts_the_reasons() {
     members[2].state.hot.leased.store(1, Ordering::Relaxed);
     let exclude = [members[3].state.id];
     for balance in ALL {
-        let request = Request {
-            exclude: &exclude,
-            ..request(&members, &[0, 1, 2, 3], balance, now)
-        };
+        let request =
+            Request { exclude: &exclude, ..request(&members, &[0, 1, 2, 3], balance, now) };
         let none = choose(&request, &mut Turn::default(), &mut || 0).unwrap_err();
         assert!(none.may_queue());
         assert_eq!(
             none.to_string(),
             "no server of 4 can serve: 1 not up, 1 tried already, 1 of weight 0, 1 at the connection limit"
         );
-        let full_ok = Request {
-            full_ok: true,
-            ..request
-        };
+        let full_ok = Request { full_ok: true, ..request };
         assert_eq!(choose(&full_ok, &mut Turn::default(), &mut || 0), Ok(2));
     }
 }
@@ -238,17 +183,9 @@ fn nobody_left_is_an_error_that_counts_the_reasons() {
 fn a_server_that_came_back_climbs_to_its_share() {
     let now = origin();
     let mut members = members(&[100, 100], now);
-    members[1].ramp = Some(Ramp {
-        since: now,
-        over: ms(10_000),
-    });
-    let share = |at| {
-        shares(
-            &request(&members, &[0, 1], Balance::RoundRobin, now + ms(at)),
-            1000,
-            0,
-        )[1]
-    };
+    members[1].ramp = Some(Ramp { since: now, over: ms(10_000) });
+    let share =
+        |at| shares(&request(&members, &[0, 1], Balance::RoundRobin, now + ms(at)), 1000, 0)[1];
     assert!((40..60).contains(&share(0)));
     assert!((300..360).contains(&share(5000)));
     assert_eq!(share(10_000), 500);
@@ -261,10 +198,8 @@ fn a_command_that_tolerates_less_lag_passes_over_those_behind() {
     for (member, lag) in members.iter_mut().zip([Some(5000), None, Some(100)]) {
         (member.role, member.lag_ms) = (crate::snapshot::Role::Replica, lag);
     }
-    let request = Request {
-        max_lag_ms: Some(1000),
-        ..request(&members, &[0, 1, 2], Balance::First, now)
-    };
+    let request =
+        Request { max_lag_ms: Some(1000), ..request(&members, &[0, 1, 2], Balance::First, now) };
     assert_eq!(choose(&request, &mut Turn::default(), &mut || 0), Ok(2));
 }
 

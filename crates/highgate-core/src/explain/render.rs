@@ -26,9 +26,7 @@ impl fmt::Display for Trace {
             writeln!(f, "rewritten  {rewrite}")?;
         }
         writeln!(f, "route      {} ({})", self.route, self.reason)?;
-        self.backend
-            .as_ref()
-            .map_or(Ok(()), |group| servers(f, group))
+        self.backend.as_ref().map_or(Ok(()), |group| servers(f, group))
     }
 }
 
@@ -54,11 +52,7 @@ fn effects(trace: &Trace) -> String {
     let names: Vec<String> = (trace.effects.iter_names())
         .map(|(name, _)| name.to_ascii_lowercase().replace('_', " "))
         .collect();
-    if names.is_empty() {
-        "no effects known".to_owned()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "no effects known".to_owned() } else { names.join(", ") }
 }
 
 const fn verdict(verdict: TriedVerdict) -> &'static str {

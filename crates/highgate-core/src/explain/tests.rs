@@ -14,16 +14,11 @@ use crate::{
 
 /// Backend `shop`: db1 is the primary, db2 a replica, db3 lags.
 fn snapshot(rules: &[(u32, Rule)], now: Instant) -> Snapshot {
-    let mut config = config(&[(
-        "shop",
-        backend(Topology::MariadbReplication, &["db1", "db2", "db3"]),
-    )]);
+    let mut config =
+        config(&[("shop", backend(Topology::MariadbReplication, &["db1", "db2", "db3"]))]);
     config.shared.rules = rules.iter().cloned().collect();
-    let listener = Listener {
-        backend: "shop".into(),
-        read_write_split: true,
-        ..Listener::default()
-    };
+    let listener =
+        Listener { backend: "shop".into(), read_write_split: true, ..Listener::default() };
     config.shared.listeners.insert("web".into(), listener);
     config.shared.users.insert("app".into(), User::default());
     let mut registry = ServerRegistry::new();
@@ -32,19 +27,10 @@ fn snapshot(rules: &[(u32, Rule)], now: Instant) -> Snapshot {
         let settings = HealthSettings::from(&config.shared.backends["shop"].monitor);
         let mut health = ServerHealth::new(settings, AdminState::Enabled, now);
         health.step(Event::Tick, now);
-        health.step(
-            Event::CheckOk {
-                latency: ms(1),
-                facts: None,
-            },
-            now,
-        );
+        health.step(Event::CheckOk { latency: ms(1), facts: None }, now);
         healths.insert(state.id, (state, health));
     }
-    let held: Vec<_> = healths
-        .values()
-        .map(|(state, _)| Arc::clone(state))
-        .collect();
+    let held: Vec<_> = healths.values().map(|(state, _)| Arc::clone(state)).collect();
     let healths = healths.into_iter().map(|(id, (_, h))| (id, h)).collect();
     let observed = Observed {
         healths: &healths,
@@ -64,28 +50,14 @@ fn outcome() -> Outcome {
         reason: reason.into(),
     };
     let roles = BTreeMap::from([
-        (
-            "db1".into(),
-            role(MemberRole::Primary, None, "writable (read_only=0)"),
-        ),
-        (
-            "db2".into(),
-            role(MemberRole::Replica, None, "replicates from db1"),
-        ),
+        ("db1".into(), role(MemberRole::Primary, None, "writable (read_only=0)")),
+        ("db2".into(), role(MemberRole::Replica, None, "replicates from db1")),
         (
             "db3".into(),
-            role(
-                MemberRole::Replica,
-                Some(Status::Lagging),
-                "is 60 s behind, more than 10 s",
-            ),
+            role(MemberRole::Replica, Some(Status::Lagging), "is 60 s behind, more than 10 s"),
         ),
     ]);
-    Outcome {
-        roles,
-        primary: Some("db1".into()),
-        writes: Writes::Open,
-    }
+    Outcome { roles, primary: Some("db1".into()), writes: Writes::Open }
 }
 
 fn ask(text: &str, rules: &[(u32, Rule)]) -> Trace {
@@ -103,20 +75,13 @@ fn ask(text: &str, rules: &[(u32, Rule)]) -> Trace {
 }
 
 fn rule(digest: &str) -> Rule {
-    Rule {
-        active: true,
-        match_digest: Some(digest.to_owned()),
-        ..Rule::default()
-    }
+    Rule { active: true, match_digest: Some(digest.to_owned()), ..Rule::default() }
 }
 
 #[test]
 fn the_text_of_a_trace_is_as_printed_here() {
-    let to_primary = Rule {
-        role: Some(RuleRole::Primary),
-        apply: true,
-        ..rule("^SELECT .* FOR UPDATE")
-    };
+    let to_primary =
+        Rule { role: Some(RuleRole::Primary), apply: true, ..rule("^SELECT .* FOR UPDATE") };
     let rules = [(10, to_primary), (20, rule("^SELECT"))];
     let trace = ask("SELECT name FROM item WHERE id=42", &rules);
     let expected = "\
@@ -141,10 +106,7 @@ fn a_write_goes_to_the_primary_and_a_rule_that_decides_is_the_reason() {
     let chosen = trace.backend.and_then(|group| group.chosen);
     assert_eq!(chosen.as_deref(), Some("db1"));
     assert_eq!(trace.reason, "writes, or may write");
-    let to_primary = Rule {
-        role: Some(RuleRole::Primary),
-        ..rule("^SELECT")
-    };
+    let to_primary = Rule { role: Some(RuleRole::Primary), ..rule("^SELECT") };
     let trace = ask("SELECT 1 FROM t", &[(7, to_primary)]);
     assert_eq!(trace.reason, "rule 7");
     assert_eq!(trace.route, "the primary of backend shop");
@@ -152,16 +114,9 @@ fn a_write_goes_to_the_primary_and_a_rule_that_decides_is_the_reason() {
 
 #[test]
 fn a_rule_may_send_it_to_a_backend_that_does_not_exist_and_the_trace_says_so() {
-    let lost = Rule {
-        backend: Some("gone".into()),
-        ..rule("^SELECT")
-    };
+    let lost = Rule { backend: Some("gone".into()), ..rule("^SELECT") };
     let trace = ask("SELECT 1 FROM t", &[(7, lost)]);
-    assert!(
-        trace.route.starts_with("refused: backend gone"),
-        "{}",
-        trace.route
-    );
+    assert!(trace.route.starts_with("refused: backend gone"), "{}", trace.route);
     assert_eq!(trace.backend, None);
 }
 
@@ -181,12 +136,6 @@ fn explaining_counts_no_hit_and_needs_a_listener() {
     let trace = explain(&question, &snapshot).unwrap();
     assert!(!trace.knows_user);
     assert_eq!(snapshot.policy.rules.hits().collect::<Vec<_>>(), [(7, 0)]);
-    let nowhere = Question {
-        listener: &"nowhere".into(),
-        ..question
-    };
-    assert_eq!(
-        explain(&nowhere, &snapshot),
-        Err(Unexplained::Listener("nowhere".into()))
-    );
+    let nowhere = Question { listener: &"nowhere".into(), ..question };
+    assert_eq!(explain(&nowhere, &snapshot), Err(Unexplained::Listener("nowhere".into())));
 }

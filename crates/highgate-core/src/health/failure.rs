@@ -49,10 +49,7 @@ impl CheckFailure {
 
     /// Whether it proves that the server can't be used, other than slowness or loss of packets.
     pub(super) const fn is_hard(self) -> bool {
-        matches!(
-            self,
-            Self::Refused | Self::Unreachable | Self::Lost | Self::Stopping
-        )
+        matches!(self, Self::Refused | Self::Unreachable | Self::Lost | Self::Stopping)
     }
 
     /// Whether it proves that the server is alive, although nothing could be read from it.

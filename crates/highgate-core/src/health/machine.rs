@@ -130,22 +130,13 @@ impl ServerHealth {
 
     fn interval(&self) -> Duration {
         let interval = self.settings.interval;
-        if self.hurried {
-            interval.min(HURRY)
-        } else {
-            interval
-        }
+        if self.hurried { interval.min(HURRY) } else { interval }
     }
 
     /// Longest time from a silent hang to the verdict, under these settings and with checks alone.
     #[must_use]
     pub fn detection_bound(&self) -> Duration {
-        let HealthSettings {
-            interval,
-            timeout,
-            fall,
-            ..
-        } = self.settings;
+        let HealthSettings { interval, timeout, fall, .. } = self.settings;
         interval + (timeout + GRACE) * fall + LEAST_GAP * (fall - 1)
     }
 
@@ -217,9 +208,7 @@ impl ServerHealth {
             self.due = None;
             self.started = Some(now);
             self.in_flight = Some(now + self.settings.timeout + GRACE);
-            actions.push(Action::CheckNow {
-                timeout: self.settings.timeout,
-            });
+            actions.push(Action::CheckNow { timeout: self.settings.timeout });
         }
     }
 
@@ -229,9 +218,7 @@ impl ServerHealth {
             return;
         }
         if admin == AdminState::Maintenance {
-            actions.push(Action::DeclareDown {
-                reason: "taken out for maintenance".to_owned(),
-            });
+            actions.push(Action::DeclareDown { reason: "taken out for maintenance".to_owned() });
             self.begin(now);
         } else if before == AdminState::Maintenance {
             self.begin(now);

@@ -1,13 +1,8 @@
 use super::*;
 use crate::testing::{Dice, ms, origin};
 
-const SETTINGS: HealthSettings = HealthSettings {
-    interval: ms(500),
-    timeout: ms(500),
-    rise: 2,
-    fall: 2,
-    active: true,
-};
+const SETTINGS: HealthSettings =
+    HealthSettings { interval: ms(500), timeout: ms(500), rise: 2, fall: 2, active: true };
 
 struct Rig {
     health: ServerHealth,
@@ -19,20 +14,13 @@ impl Rig {
     fn new(settings: HealthSettings) -> Self {
         let start = origin();
         let health = ServerHealth::new(settings, AdminState::Enabled, start);
-        Self {
-            health,
-            now: start,
-            start,
-        }
+        Self { health, now: start, start }
     }
 
     /// One that is up since its first check.
     fn up() -> Self {
         let mut rig = Self::new(SETTINGS);
-        assert_eq!(
-            rig.step(Event::Tick),
-            [Action::CheckNow { timeout: ms(500) }]
-        );
+        assert_eq!(rig.step(Event::Tick), [Action::CheckNow { timeout: ms(500) }]);
         assert!(rig.ok().contains(&Action::DeclareUp));
         rig
     }
@@ -42,17 +30,11 @@ impl Rig {
     }
 
     fn ok(&mut self) -> Actions {
-        self.step(Event::CheckOk {
-            latency: ms(1),
-            facts: None,
-        })
+        self.step(Event::CheckOk { latency: ms(1), facts: None })
     }
 
     fn fails(&mut self, kind: CheckFailure) -> Actions {
-        self.step(Event::CheckFailed {
-            kind,
-            text: String::new(),
-        })
+        self.step(Event::CheckFailed { kind, text: String::new() })
     }
 
     fn traffic(&mut self, kind: TrafficFailure) -> Actions {
@@ -71,15 +53,11 @@ impl Rig {
 }
 
 fn down(actions: &[Action]) -> bool {
-    actions
-        .iter()
-        .any(|action| matches!(action, Action::DeclareDown { .. }))
+    actions.iter().any(|action| matches!(action, Action::DeclareDown { .. }))
 }
 
 fn checks(actions: &[Action]) -> bool {
-    actions
-        .iter()
-        .any(|action| matches!(action, Action::CheckNow { .. }))
+    actions.iter().any(|action| matches!(action, Action::CheckNow { .. }))
 }
 
 #[test]
@@ -127,10 +105,7 @@ fn a_server_is_up_again_after_as_many_successes_as_rise_says() {
 fn a_lost_connection_is_followed_by_a_check_at_once() {
     let mut rig = Rig::up();
     rig.now += ms(300);
-    assert_eq!(
-        rig.traffic(TrafficFailure::Lost),
-        [Action::CheckNow { timeout: ms(500) }]
-    );
+    assert_eq!(rig.traffic(TrafficFailure::Lost), [Action::CheckNow { timeout: ms(500) }]);
 }
 
 #[test]
@@ -144,10 +119,7 @@ fn traffic_and_a_check_that_agree_end_it_at_once() {
 
 #[test]
 fn one_killed_connection_does_not_make_a_slow_check_a_verdict() {
-    let settings = HealthSettings {
-        fall: 3,
-        ..SETTINGS
-    };
+    let settings = HealthSettings { fall: 3, ..SETTINGS };
     let mut rig = Rig::new(settings);
     rig.step(Event::Tick);
     rig.ok();
@@ -162,11 +134,7 @@ fn a_refused_connect_shuns_at_once_and_one_good_check_ends_that() {
     let mut rig = Rig::up();
     rig.now += ms(300);
     let actions = rig.traffic(TrafficFailure::Refused);
-    assert!(
-        actions
-            .iter()
-            .any(|action| matches!(action, Action::Shun { .. }))
-    );
+    assert!(actions.iter().any(|action| matches!(action, Action::Shun { .. })));
     assert!(checks(&actions));
     let again = rig.traffic(TrafficFailure::Refused);
     assert_eq!(again, [], "one shun, one event");
@@ -205,10 +173,7 @@ fn a_server_that_hangs_is_found_within_two_seconds_even_by_silence_alone() {
 
 #[test]
 fn a_check_that_reports_after_its_verdict_counts_once() {
-    let mut rig = Rig::new(HealthSettings {
-        fall: 3,
-        ..SETTINGS
-    });
+    let mut rig = Rig::new(HealthSettings { fall: 3, ..SETTINGS });
     rig.step(Event::Tick);
     rig.ok();
     rig.next();
@@ -220,10 +185,7 @@ fn a_check_that_reports_after_its_verdict_counts_once() {
 
 #[test]
 fn while_down_checks_stay_frequent_whatever_the_interval() {
-    let mut rig = Rig::new(HealthSettings {
-        interval: ms(60_000),
-        ..SETTINGS
-    });
+    let mut rig = Rig::new(HealthSettings { interval: ms(60_000), ..SETTINGS });
     rig.step(Event::Tick);
     rig.fails(CheckFailure::Refused);
     for _ in 0..5 {
@@ -244,11 +206,7 @@ fn flap(rig: &mut Rig, up: Duration, down: Duration, total: Duration) -> Vec<Ins
         let mut actions = rig.next();
         if checks(&actions) {
             let good = in_cycle < up.as_millis();
-            actions.extend(if good {
-                rig.ok()
-            } else {
-                rig.fails(CheckFailure::Refused)
-            });
+            actions.extend(if good { rig.ok() } else { rig.fails(CheckFailure::Refused) });
         }
         let declared =
             |action: &&Action| matches!(action, Action::DeclareUp | Action::DeclareDown { .. });
@@ -276,9 +234,7 @@ fn no_flapping_makes_more_than_sixteen_transitions_in_any_minute() {
         let down = ms(200 + dice.below(8000));
         let changes = flap(&mut rig, up, down, ms(300_000));
         for (index, at) in changes.iter().enumerate() {
-            let within = changes[index..]
-                .iter()
-                .take_while(|other| **other - *at < ms(60_000));
+            let within = changes[index..].iter().take_while(|other| **other - *at < ms(60_000));
             assert!(within.count() <= 16, "{up:?} {down:?}");
         }
     }
@@ -312,10 +268,7 @@ fn maintenance_stops_checks_and_its_end_begins_with_one() {
 
 #[test]
 fn without_checks_traffic_alone_takes_a_server_out_and_time_brings_it_back() {
-    let mut rig = Rig::new(HealthSettings {
-        active: false,
-        ..SETTINGS
-    });
+    let mut rig = Rig::new(HealthSettings { active: false, ..SETTINGS });
     assert!(rig.is_up());
     assert!(!down(&rig.traffic(TrafficFailure::Refused)));
     rig.step(Event::TrafficOk);
@@ -328,10 +281,7 @@ fn without_checks_traffic_alone_takes_a_server_out_and_time_brings_it_back() {
 fn a_longer_interval_in_force_does_not_forget_a_check_in_flight() {
     let mut rig = Rig::up();
     rig.next();
-    rig.step(Event::Settings(HealthSettings {
-        interval: ms(9000),
-        ..SETTINGS
-    }));
+    rig.step(Event::Settings(HealthSettings { interval: ms(9000), ..SETTINGS }));
     rig.ok();
     assert_eq!(rig.health.next_deadline(), Some(rig.now + ms(9000)));
     rig.step(Event::Settings(SETTINGS));
@@ -340,14 +290,7 @@ fn a_longer_interval_in_force_does_not_forget_a_check_in_flight() {
 
 fn warnings(actions: &[Action]) -> usize {
     let warning = |action: &&Action| {
-        matches!(
-            action,
-            Action::Event {
-                severity: Severity::Warning,
-                kind: Kind::Monitor,
-                ..
-            }
-        )
+        matches!(action, Action::Event { severity: Severity::Warning, kind: Kind::Monitor, .. })
     };
     actions.iter().filter(warning).count()
 }
@@ -368,15 +311,7 @@ fn a_refused_monitor_never_takes_a_server_out_and_is_told_once() {
         assert_eq!(rig.health.unread().unwrap().kind, kind);
         assert!(rig.health.last_error().is_some());
         rig.next();
-        let event = |action: &Action| {
-            matches!(
-                action,
-                Action::Event {
-                    kind: Kind::Monitor,
-                    ..
-                }
-            )
-        };
+        let event = |action: &Action| matches!(action, Action::Event { kind: Kind::Monitor, .. });
         assert!(rig.ok().iter().any(event));
         assert_eq!(rig.health.unread(), None);
     }
@@ -408,10 +343,7 @@ fn a_warning_says_what_to_repair() {
         _ => None,
     });
     let text = text.unwrap();
-    assert!(
-        text.contains("'monitor'@'10.0.0.9'") && text.contains("`monitor.password`"),
-        "{text}"
-    );
+    assert!(text.contains("'monitor'@'10.0.0.9'") && text.contains("`monitor.password`"), "{text}");
 }
 
 #[test]
@@ -474,10 +406,7 @@ fn in_a_hurry_checks_come_every_hundred_milliseconds_and_no_longer_than_asked() 
     rig.ok();
     assert_eq!(rig.health.next_deadline(), Some(rig.now + ms(500)));
     // One without checks has nothing to hurry.
-    let mut passive = Rig::new(HealthSettings {
-        active: false,
-        ..SETTINGS
-    });
+    let mut passive = Rig::new(HealthSettings { active: false, ..SETTINGS });
     passive.health.hurry(true, passive.now);
     assert_eq!(passive.health.next_deadline(), None);
 }

@@ -45,12 +45,7 @@ impl<K: PartialEq> Broker<K> {
     /// A broker at which at most `max` may wait (0 = no bound).
     #[must_use]
     pub const fn new(max: usize) -> Self {
-        Self {
-            queue: VecDeque::new(),
-            waiting: BTreeMap::new(),
-            next: 0,
-            max,
-        }
+        Self { queue: VecDeque::new(), waiting: BTreeMap::new(), next: 0, max }
     }
 
     /// Another bound; those that wait go on waiting.
@@ -126,11 +121,7 @@ impl<K: PartialEq> Broker<K> {
     }
 
     fn drop_cancelled_front(&mut self) {
-        while self
-            .queue
-            .front()
-            .is_some_and(|id| !self.waiting.contains_key(id))
-        {
+        while self.queue.front().is_some_and(|id| !self.waiting.contains_key(id)) {
             self.queue.pop_front();
         }
     }

@@ -16,11 +16,7 @@ impl TokenBucket {
     #[must_use]
     pub fn new(rate: u32, burst: u32, now: Instant) -> Self {
         let burst = Self::cost(rate) * burst.max(1);
-        Self {
-            rate,
-            spent_to: now.checked_sub(burst).unwrap_or(now),
-            burst,
-        }
+        Self { rate, spent_to: now.checked_sub(burst).unwrap_or(now), burst }
     }
 
     /// Takes a token, or says when there will be one.

@@ -28,29 +28,14 @@ pub(super) fn group(
             let health = observed.healths.get(&state.id);
             let assigned = outcome.and_then(|outcome| outcome.roles.get(server));
             let before = old.and_then(|old| old.member(server));
-            let seat = Seat {
-                backend,
-                settings,
-                state,
-                mark,
-                health,
-                assigned,
-            };
+            let seat = Seat { backend, settings, state, mark, health, assigned };
             seat.member(before, alone)
         })
         .collect();
     let primary = outcome
         .and_then(|outcome| outcome.primary.as_ref())
-        .and_then(|primary| {
-            members
-                .iter()
-                .position(|member| member.state.name == *primary)
-        });
-    let writes = writes(
-        backend,
-        outcome,
-        primary.and_then(|index| members.get(index)),
-    );
+        .and_then(|primary| members.iter().position(|member| member.state.name == *primary));
+    let writes = writes(backend, outcome, primary.and_then(|index| members.get(index)));
     let writers = match (backend.topology, primary) {
         (Topology::Static, _) => serving(&members, |_| true),
         (_, Some(index)) if writes == Writes::Open => vec![index],
@@ -59,16 +44,7 @@ pub(super) fn group(
     let readers = readers(backend, &members, &writers);
     let reason = reason(&members, &readers, primary, &writes);
     let backend = Arc::clone(backend);
-    Group {
-        name: name.clone(),
-        backend,
-        members,
-        primary,
-        readers,
-        writers,
-        writes,
-        reason,
-    }
+    Group { name: name.clone(), backend, members, primary, readers, writers, writes, reason }
 }
 
 /// What is known about one server.
@@ -99,10 +75,7 @@ impl Seat<'_> {
             server: self.settings.clone(),
             role,
             status,
-            weight: self
-                .mark
-                .and_then(|mark| mark.weight)
-                .unwrap_or(self.settings.weight),
+            weight: self.mark.and_then(|mark| mark.weight).unwrap_or(self.settings.weight),
             ramp,
             lag_ms: self.assigned.and_then(|assigned| assigned.lag_ms),
             reason,
@@ -111,15 +84,9 @@ impl Seat<'_> {
 
     fn status(&self) -> (Status, String) {
         let by = self.mark.filter(|mark| mark.state.is_some());
-        let by = by.map_or_else(
-            || "by configuration".to_owned(),
-            |mark| format!("by {}", mark.who),
-        );
-        match self
-            .mark
-            .and_then(|mark| mark.state)
-            .unwrap_or(self.settings.state)
-        {
+        let by =
+            by.map_or_else(|| "by configuration".to_owned(), |mark| format!("by {}", mark.who));
+        match self.mark.and_then(|mark| mark.state).unwrap_or(self.settings.state) {
             AdminState::Maintenance => {
                 return (Status::Maintenance, format!("in maintenance {by}"));
             }
@@ -127,10 +94,7 @@ impl Seat<'_> {
             AdminState::Enabled => {}
         }
         let error = self.health.and_then(ServerHealth::last_error);
-        let health = match self
-            .health
-            .map_or(Condition::Unknown, ServerHealth::condition)
-        {
+        let health = match self.health.map_or(Condition::Unknown, ServerHealth::condition) {
             Condition::Unknown | Condition::Maintenance => {
                 return (Status::Unknown, "not checked yet".to_owned());
             }
@@ -169,10 +133,7 @@ impl Seat<'_> {
             return None;
         }
         match before.status {
-            Status::Down | Status::Held => Some(Ramp {
-                since,
-                over: self.backend.slow_start,
-            }),
+            Status::Down | Status::Held => Some(Ramp { since, over: self.backend.slow_start }),
             _ => before.ramp.filter(|ramp| ramp.since == since),
         }
     }
@@ -189,11 +150,7 @@ fn serving(members: &[Member], role: impl Fn(&Member) -> bool) -> Vec<usize> {
     };
     let serving = pick(Status::serves);
     // A flapping server is better than none.
-    if serving.is_empty() {
-        pick(|status| status == Status::Held)
-    } else {
-        serving
-    }
+    if serving.is_empty() { pick(|status| status == Status::Held) } else { serving }
 }
 
 fn readers(backend: &Backend, members: &[Member], writers: &[usize]) -> Vec<usize> {
@@ -201,10 +158,7 @@ fn readers(backend: &Backend, members: &[Member], writers: &[usize]) -> Vec<usiz
         return writers.to_vec();
     }
     let mut readers = serving(members, |member| member.role == Role::Replica);
-    let usable = readers
-        .iter()
-        .filter_map(|index| members.get(*index))
-        .any(|m| m.weight > 0);
+    let usable = readers.iter().filter_map(|index| members.get(*index)).any(|m| m.weight > 0);
     let primary = match backend.reads_on_primary {
         ReadsOnPrimary::Always => true,
         ReadsOnPrimary::Fallback => !usable,
@@ -222,9 +176,7 @@ fn writes(backend: &Backend, outcome: Option<&Outcome>, primary: Option<&Member>
         return Writes::Open;
     }
     let Some(outcome) = outcome else {
-        return Writes::Waiting {
-            reason: "the servers' roles are not known yet".into(),
-        };
+        return Writes::Waiting { reason: "the servers' roles are not known yet".into() };
     };
     match primary.filter(|_| outcome.writes == Writes::Open) {
         // The health flip is planned at once, the topology's word follows: the stricter one counts.
@@ -247,15 +199,9 @@ fn reason(
     primary: Option<usize>,
     writes: &Writes,
 ) -> PlanReason {
-    let serving = members
-        .iter()
-        .filter(|member| member.status.serves())
-        .count();
-    let mut text = format!(
-        "{serving} of {} servers serve, {} take reads",
-        members.len(),
-        readers.len()
-    );
+    let serving = members.iter().filter(|member| member.status.serves()).count();
+    let mut text =
+        format!("{serving} of {} servers serve, {} take reads", members.len(), readers.len());
     match (primary.and_then(|index| members.get(index)), writes) {
         (Some(member), Writes::Open) => {
             text.push_str(&format!(", {} takes writes", member.state.name))

@@ -85,10 +85,7 @@ fn tell(errors: &[RuleError], then: &str, events: &mut Vec<Event>) {
 
 fn equal<K: Ord, V: PartialEq>(old: &BTreeMap<K, Arc<V>>, new: &BTreeMap<K, V>) -> bool {
     old.len() == new.len()
-        && old
-            .iter()
-            .zip(new)
-            .all(|((k, v), (key, value))| k == key && **v == *value)
+        && old.iter().zip(new).all(|((k, v), (key, value))| k == key && **v == *value)
 }
 
 /// The new map, with the old `Arc`s of all that did not change.
@@ -98,13 +95,8 @@ fn carry<K: Ord + Clone, V: Clone + PartialEq>(
 ) -> BTreeMap<K, Arc<V>> {
     (new.iter())
         .map(|(key, value)| {
-            let kept = old
-                .and_then(|old| old.get(key))
-                .filter(|old| ***old == *value);
-            (
-                key.clone(),
-                kept.map_or_else(|| Arc::new(value.clone()), Arc::clone),
-            )
+            let kept = old.and_then(|old| old.get(key)).filter(|old| ***old == *value);
+            (key.clone(), kept.map_or_else(|| Arc::new(value.clone()), Arc::clone))
         })
         .collect()
 }
@@ -114,10 +106,8 @@ fn dangling(config: &Config, events: &mut Vec<Event>) {
     let shared = &config.shared;
     let missing = |name: &BackendName| !shared.backends.contains_key(name);
     for (name, listener) in shared.listeners.iter().filter(|(_, l)| missing(&l.backend)) {
-        let text = format!(
-            "listener `{name}` names backend `{}`, which does not exist",
-            listener.backend
-        );
+        let text =
+            format!("listener `{name}` names backend `{}`, which does not exist", listener.backend);
         events.push(Event::new(Severity::Warning, Kind::Config, text).backend(&listener.backend));
     }
     for (name, user) in &shared.users {

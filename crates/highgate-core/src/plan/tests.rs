@@ -24,10 +24,7 @@ impl Rig {
         let now = origin();
         let config = config(&[
             ("pair", backend(Topology::Static, &["a", "b"])),
-            (
-                "shop",
-                backend(Topology::MariadbReplication, &["db1", "db2", "db3"]),
-            ),
+            ("shop", backend(Topology::MariadbReplication, &["db1", "db2", "db3"])),
         ]);
         let mut registry = ServerRegistry::new();
         let states = states(&config, &mut registry, now);
@@ -53,11 +50,7 @@ impl Rig {
     }
 
     fn id(&self, server: &str) -> ServerId {
-        self.states
-            .iter()
-            .find(|state| state.name.as_str() == server)
-            .unwrap()
-            .id
+        self.states.iter().find(|state| state.name.as_str() == server).unwrap().id
     }
 
     fn step(&mut self, server: &str, event: HealthEvent) {
@@ -69,35 +62,19 @@ impl Rig {
     }
 
     fn ok(&mut self, server: &str) {
-        self.step(
-            server,
-            HealthEvent::CheckOk {
-                latency: ms(1),
-                facts: None,
-            },
-        );
+        self.step(server, HealthEvent::CheckOk { latency: ms(1), facts: None });
     }
 
     fn kill(&mut self, server: &str) {
         for _ in 0..2 {
             let kind = CheckFailure::Refused;
-            self.step(
-                server,
-                HealthEvent::CheckFailed {
-                    kind,
-                    text: kind.to_string(),
-                },
-            );
+            self.step(server, HealthEvent::CheckFailed { kind, text: kind.to_string() });
         }
     }
 
     fn roles(&mut self, primary: &str) {
         let assigned = |name: &ServerName| Assigned {
-            role: if name.as_str() == primary {
-                Role::Primary
-            } else {
-                Role::Replica
-            },
+            role: if name.as_str() == primary { Role::Primary } else { Role::Replica },
             unfit: None,
             lag_ms: Some(0),
             reason: "test".into(),
@@ -122,14 +99,7 @@ impl Rig {
             overrides: &self.overrides,
         };
         let node = "n1".into();
-        plan(
-            &self.config,
-            &node,
-            observed,
-            &mut self.registry,
-            previous,
-            self.now,
-        )
+        plan(&self.config, &node, observed, &mut self.registry, previous, self.now)
     }
 }
 
@@ -138,10 +108,7 @@ fn group<'a>(snapshot: &'a Snapshot, name: &str) -> &'a Arc<Group> {
 }
 
 fn status(snapshot: &Snapshot, backend: &str, server: &str) -> Status {
-    group(snapshot, backend)
-        .member(&server.into())
-        .unwrap()
-        .status
+    group(snapshot, backend).member(&server.into()).unwrap().status
 }
 
 #[test]
@@ -188,28 +155,16 @@ fn a_changed_user_leaves_placement_and_all_else_alone() {
     let after = rig.plan(Some(&before));
     assert!(!Arc::ptr_eq(&before.policy, &after.policy));
     assert!(Arc::ptr_eq(&before.placement, &after.placement));
-    assert!(Arc::ptr_eq(
-        &before.policy.backends["shop"],
-        &after.policy.backends["shop"]
-    ));
+    assert!(Arc::ptr_eq(&before.policy.backends["shop"], &after.policy.backends["shop"]));
 }
 
 #[test]
 fn a_server_that_is_not_mentioned_by_a_change_keeps_its_state() {
     let mut rig = Rig::new();
     let before = rig.plan(None);
-    rig.config
-        .shared
-        .backends
-        .get_mut("shop")
-        .unwrap()
-        .failover_wait = ms(1);
+    rig.config.shared.backends.get_mut("shop").unwrap().failover_wait = ms(1);
     let after = rig.plan(Some(&before));
-    for (old, new) in group(&before, "shop")
-        .members
-        .iter()
-        .zip(&group(&after, "shop").members)
-    {
+    for (old, new) in group(&before, "shop").members.iter().zip(&group(&after, "shop").members) {
         assert!(Arc::ptr_eq(&old.state, &new.state));
     }
 }
@@ -223,12 +178,7 @@ fn reads_use_the_primary_only_as_configured() {
         (Never, vec![1, 2], vec![]),
     ] {
         let mut rig = Rig::new();
-        rig.config
-            .shared
-            .backends
-            .get_mut("shop")
-            .unwrap()
-            .reads_on_primary = mode;
+        rig.config.shared.backends.get_mut("shop").unwrap().reads_on_primary = mode;
         assert_eq!(group(&rig.plan(None), "shop").readers, healthy);
         rig.kill("db2");
         rig.kill("db3");
@@ -241,10 +191,7 @@ fn writes_wait_as_soon_as_the_primary_is_down_even_before_the_topology_says_so()
     let mut rig = Rig::new();
     rig.kill("db1");
     let snapshot = rig.plan(None);
-    assert!(matches!(
-        group(&snapshot, "shop").writes,
-        Writes::Waiting { .. }
-    ));
+    assert!(matches!(group(&snapshot, "shop").writes, Writes::Waiting { .. }));
     assert!(group(&snapshot, "shop").writers.is_empty());
 }
 
@@ -270,12 +217,7 @@ fn an_operators_mark_overrides_configuration_and_names_its_author() {
 fn a_server_that_came_back_starts_slowly_and_one_that_never_left_does_not() {
     let mut rig = Rig::new();
     let first = rig.plan(None);
-    assert!(
-        group(&first, "pair")
-            .members
-            .iter()
-            .all(|member| member.ramp.is_none())
-    );
+    assert!(group(&first, "pair").members.iter().all(|member| member.ramp.is_none()));
     rig.kill("a");
     let second = rig.plan(Some(&first));
     rig.ok("a");
@@ -293,20 +235,10 @@ fn a_server_that_came_back_starts_slowly_and_one_that_never_left_does_not() {
 fn a_dangling_reference_is_a_warning() {
     let mut rig = Rig::new();
     rig.config.shared.rules.entry(12).or_default().backend = Some("gone".into());
-    let observed = Observed {
-        healths: &rig.healths,
-        topologies: &rig.topologies,
-        overrides: &rig.overrides,
-    };
+    let observed =
+        Observed { healths: &rig.healths, topologies: &rig.topologies, overrides: &rig.overrides };
     let node = "n1".into();
-    let (_, events) = plan(
-        &rig.config,
-        &node,
-        observed,
-        &mut rig.registry,
-        None,
-        rig.now,
-    );
+    let (_, events) = plan(&rig.config, &node, observed, &mut rig.registry, None, rig.now);
     assert!(
         events
             .iter()
@@ -319,10 +251,7 @@ fn changed_rules_make_a_new_policy_and_keep_hits_and_placement() {
     let mut rig = Rig::new();
     rig.config.shared.rules.entry(12).or_default().active = true;
     let first = rig.plan(None);
-    let outcome = crate::rules::RuleOutcome {
-        matched: vec![12],
-        ..Default::default()
-    };
+    let outcome = crate::rules::RuleOutcome { matched: vec![12], ..Default::default() };
     first.policy.rules.count(&outcome);
     assert!(Arc::ptr_eq(&rig.plan(Some(&first)).policy, &first.policy));
     rig.config.shared.rules.entry(13).or_default().active = true;
@@ -330,10 +259,7 @@ fn changed_rules_make_a_new_policy_and_keep_hits_and_placement() {
     assert_eq!(second.version, first.version + 1);
     assert_ne!(second.policy, first.policy);
     assert!(Arc::ptr_eq(&first.placement, &second.placement));
-    assert_eq!(
-        second.policy.rules.hits().collect::<Vec<_>>(),
-        [(12, 1), (13, 0)]
-    );
+    assert_eq!(second.policy.rules.hits().collect::<Vec<_>>(), [(12, 1), (13, 0)]);
     rig.config.shared.backends.remove("pair");
     let third = rig.plan(Some(&second));
     assert!(Arc::ptr_eq(&third.policy.rules, &second.policy.rules));

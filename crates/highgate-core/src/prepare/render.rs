@@ -61,24 +61,15 @@ pub(super) fn profile(
         })
     };
     if split {
-        steps.push(Step::Set {
-            text: statement_of(charset),
-            becomes: held(&to.charset, false),
-        });
+        steps.push(Step::Set { text: statement_of(charset), becomes: held(&to.charset, false) });
         charset = Vec::new();
     }
     charset.extend_from_slice(&variables);
     if !charset.is_empty() {
-        steps.push(Step::Set {
-            text: statement_of(charset),
-            becomes: held(&to.charset, true),
-        });
+        steps.push(Step::Set { text: statement_of(charset), becomes: held(&to.charset, true) });
     }
     if let (true, Some(schema)) = (moves, &to.schema) {
-        steps.push(Step::InitDb {
-            schema: schema.clone(),
-            becomes: Arc::clone(to),
-        });
+        steps.push(Step::InitDb { schema: schema.clone(), becomes: Arc::clone(to) });
     }
     Ok(())
 }
@@ -109,12 +100,7 @@ fn set_charset(
     if from.spelt(flavor).as_ref() == Some(&there) {
         return Ok(());
     }
-    let Charset::Set {
-        client,
-        results,
-        connection,
-    } = &there
-    else {
+    let Charset::Set { client, results, connection } = &there else {
         return Err(Unfit::Charset);
     };
     assign(out, "character_set_client", client.as_bytes());
@@ -151,19 +137,12 @@ fn set_variables(out: &mut Vec<u8>, flavor: Flavor, from: &Profile, to: &Profile
         (old, Some(new)) if old != Some(new) => assign(out, name_on(flavor, name), new.as_bytes()),
         _ => {}
     };
-    for name in from
-        .variables
-        .keys()
-        .filter(|name| !to.variables.contains_key(*name))
-    {
+    for name in from.variables.keys().filter(|name| !to.variables.contains_key(*name)) {
         if **name != *LAST {
             put(name);
         }
     }
-    to.variables
-        .keys()
-        .filter(|name| ***name != *LAST)
-        .for_each(|name| put(name));
+    to.variables.keys().filter(|name| ***name != *LAST).for_each(|name| put(name));
     put(LAST);
     let mut put_user = |name: &str, value: &[u8]| {
         out.extend_from_slice(b",@");
@@ -171,11 +150,7 @@ fn set_variables(out: &mut Vec<u8>, flavor: Flavor, from: &Profile, to: &Profile
         out.push(b'=');
         out.extend_from_slice(value);
     };
-    for name in from
-        .user_variables
-        .keys()
-        .filter(|name| !to.user_variables.contains_key(*name))
-    {
+    for name in from.user_variables.keys().filter(|name| !to.user_variables.contains_key(*name)) {
         // NULL alone would leave it the type of what it was.
         put_user(name, b"_binary''");
         put_user(name, b"NULL");
@@ -199,10 +174,8 @@ pub(super) fn statement(
     {
         return Ok(());
     }
-    let prepare = Step::Prepare {
-        text: Arc::clone(&statement.text),
-        under: Arc::clone(&statement.under),
-    };
+    let prepare =
+        Step::Prepare { text: Arc::clone(&statement.text), under: Arc::clone(&statement.under) };
     if statement.under.prepares_alike(&state.profile) {
         steps.push(prepare);
         return Ok(());
@@ -210,18 +183,13 @@ pub(super) fn statement(
     let mut under = Arc::clone(&statement.under);
     if under.schema.is_none() && state.profile.schema.is_some() {
         // Prepared without a schema, all its names have one: any schema will do.
-        Arc::make_mut(&mut under)
-            .schema
-            .clone_from(&state.profile.schema);
+        Arc::make_mut(&mut under).schema.clone_from(&state.profile.schema);
     }
     if under.schema.is_some() && state.profile.schema.is_none() {
         return Err(Unfit::Schema);
     }
     // The schema is known once the steps before these were carried out.
-    let known = ConnState {
-        schema_unknown: false,
-        ..conn.clone()
-    };
+    let known = ConnState { schema_unknown: false, ..conn.clone() };
     profile(&known, &state.profile, &under, steps)?;
     steps.push(prepare);
     profile(&known, &under, &state.profile, steps)

@@ -52,9 +52,7 @@ fn equal_states_need_nothing_and_share_a_profile_afterwards() {
 fn one_set_brings_all_variables_with_sql_mode_last() {
     let (mut state, mut conn) = (state(Some("shop")), conn(Some("old")));
     let foreign = VarValue::text(b"1");
-    Arc::make_mut(&mut conn.profile)
-        .variables
-        .insert("big_tables".into(), foreign);
+    Arc::make_mut(&mut conn.profile).variables.insert("big_tables".into(), foreign);
     set(&mut state, "sql_mode", "'ANSI'");
     set(&mut state, "time_zone", "'+00:00'");
     state.profile_mut().charset = Charset::names(VarValue::text(b"latin1"), None);
@@ -77,29 +75,21 @@ fn a_collation_of_the_login_is_spelt_out() {
     let steps = steps(&state, &mut conn, &Needs::default()).unwrap();
     assert_eq!(
         texts(&steps),
-        [
-            "SET character_set_client=utf8mb4,character_set_results=utf8mb4,\
-          collation_connection=utf8mb4_general_ci"
-        ]
+        ["SET character_set_client=utf8mb4,character_set_results=utf8mb4,\
+          collation_connection=utf8mb4_general_ci"]
     );
 }
 
 #[test]
 fn a_schema_cannot_be_taken_away() {
-    assert_eq!(
-        steps(&state(None), &mut conn(Some("shop")), &Needs::default()),
-        Err(Unfit::Schema)
-    );
+    assert_eq!(steps(&state(None), &mut conn(Some("shop")), &Needs::default()), Err(Unfit::Schema));
 }
 
 #[test]
 fn a_bound_session_fits_no_other_connection() {
     let mut state = state(None);
     state.pins.insert(PinCause::TemporaryTable);
-    assert_eq!(
-        steps(&state, &mut conn(None), &Needs::default()),
-        Err(Unfit::Pinned)
-    );
+    assert_eq!(steps(&state, &mut conn(None), &Needs::default()), Err(Unfit::Pinned));
 }
 
 #[test]
@@ -117,13 +107,8 @@ fn a_dirty_connection_is_reset_first() {
 fn defaults_that_differ_from_a_login_are_not_used() {
     let mut conn = conn(None);
     conn.default_is_login = false;
-    Arc::make_mut(&mut conn.profile)
-        .variables
-        .insert("sql_mode".into(), VarValue::text(b"''"));
-    assert_eq!(
-        steps(&state(None), &mut conn, &Needs::default()),
-        Err(Unfit::Defaults)
-    );
+    Arc::make_mut(&mut conn.profile).variables.insert("sql_mode".into(), VarValue::text(b"''"));
+    assert_eq!(steps(&state(None), &mut conn, &Needs::default()), Err(Unfit::Defaults));
 }
 
 #[test]
@@ -132,10 +117,7 @@ fn a_statement_is_prepared_under_the_schema_it_was_prepared_under() {
     let id = state.prepared(b"SELECT * FROM t", Shape::default(), 0);
     state.profile_mut().schema = Some("b".into());
     let mut conn = conn(Some("b"));
-    let needs = Needs {
-        statement: Some(id),
-        ..Needs::default()
-    };
+    let needs = Needs { statement: Some(id), ..Needs::default() };
     let todo = steps(&state, &mut conn, &needs).unwrap();
     assert_eq!(texts(&todo), ["USE a", "PREPARE SELECT * FROM t", "USE b"]);
     for step in &todo {
@@ -146,13 +128,7 @@ fn a_statement_is_prepared_under_the_schema_it_was_prepared_under() {
     }
     assert_eq!(steps(&state, &mut conn, &needs), Ok(vec![]));
     let execute = execute_as(&mut state, &mut conn, id, &[]);
-    assert_eq!(
-        execute,
-        Some(ExecuteAs {
-            id: 77,
-            add_types: false
-        })
-    );
+    assert_eq!(execute, Some(ExecuteAs { id: 77, add_types: false }));
 }
 
 #[test]
@@ -166,29 +142,11 @@ fn types_bound_elsewhere_are_sent_again() {
         let _ = conn.prepared(server_id, b"SELECT ?"[..].into(), under);
     }
     let execute = execute_as(&mut state, &mut first, id, &[8, 0]);
-    assert_eq!(
-        execute,
-        Some(ExecuteAs {
-            id: 1,
-            add_types: false
-        })
-    );
+    assert_eq!(execute, Some(ExecuteAs { id: 1, add_types: false }));
     let execute = execute_as(&mut state, &mut second, id, &[]);
-    assert_eq!(
-        execute,
-        Some(ExecuteAs {
-            id: 2,
-            add_types: true
-        })
-    );
+    assert_eq!(execute, Some(ExecuteAs { id: 2, add_types: true }));
     let execute = execute_as(&mut state, &mut second, id, &[]);
-    assert_eq!(
-        execute,
-        Some(ExecuteAs {
-            id: 2,
-            add_types: false
-        })
-    );
+    assert_eq!(execute, Some(ExecuteAs { id: 2, add_types: false }));
 }
 
 #[test]
@@ -210,16 +168,9 @@ fn a_causal_wait_and_the_next_transaction_come_last() {
     state.last_insert_id = LastInsertId::Known(5);
     state.next_transaction = Some("SET TRANSACTION READ ONLY".into());
     state.pins.insert(PinCause::NextTransaction);
-    let causal = CausalNeed {
-        position: "0-1-2",
-        wait: CausalWait::MasterGtidWait,
-        timeout_ms: 250,
-    };
-    let needs = Needs {
-        last_insert_id: true,
-        causal: Some(causal),
-        ..Needs::default()
-    };
+    let causal =
+        CausalNeed { position: "0-1-2", wait: CausalWait::MasterGtidWait, timeout_ms: 250 };
+    let needs = Needs { last_insert_id: true, causal: Some(causal), ..Needs::default() };
     let steps = steps(&state, &mut conn(None), &needs).unwrap();
     assert_eq!(
         texts(&steps),
@@ -236,9 +187,7 @@ fn profiles() -> impl Strategy<Value = Profile> {
     let values = proptest::sample::select(vec!["'a'", "1", "'\u{e4}'"]);
     let map = || proptest::collection::btree_map(names.clone(), values.clone(), 0..5);
     let own = |map: BTreeMap<&str, &str>| -> BTreeMap<Box<str>, VarValue> {
-        map.into_iter()
-            .map(|(k, v)| (k.into(), VarValue::text(v.as_bytes())))
-            .collect()
+        map.into_iter().map(|(k, v)| (k.into(), VarValue::text(v.as_bytes()))).collect()
     };
     (map(), map(), proptest::option::of("[ab]"), 0_u16..3).prop_map(
         move |(v, u, schema, charset)| Profile {

@@ -12,11 +12,7 @@ const AUTOCOMMIT: SessionFacts = SessionFacts {
 
 fn facts(kind: StatementKind, effects: Effects) -> CommandFacts<'static> {
     CommandFacts {
-        shape: Shape {
-            kind,
-            effects,
-            ..Shape::default()
-        },
+        shape: Shape { kind, effects, ..Shape::default() },
         ..CommandFacts::bare(CommandKind::Query)
     }
 }
@@ -30,70 +26,35 @@ fn write() -> CommandFacts<'static> {
 }
 
 fn lost(delivery: Delivery) -> Progress {
-    Progress {
-        delivery,
-        answered: false,
-        server: ServerSaid::Nothing,
-    }
+    Progress { delivery, answered: false, server: ServerSaid::Nothing }
 }
 
 fn error(code: u16) -> Progress {
-    let server = ServerSaid::Error {
-        code,
-        sqlstate: *b"08S01",
-    };
-    Progress {
-        delivery: Delivery::Complete,
-        answered: false,
-        server,
-    }
+    let server = ServerSaid::Error { code, sqlstate: *b"08S01" };
+    Progress { delivery: Delivery::Complete, answered: false, server }
 }
 
 #[test]
 fn a_read_is_sent_again_and_a_write_is_unknown() {
     let lost = lost(Delivery::Complete);
-    assert_eq!(
-        may_retry(&lost, &read(), &AUTOCOMMIT),
-        Retry::Again(Again::Read)
-    );
-    assert_eq!(
-        may_retry(&lost, &write(), &AUTOCOMMIT),
-        Retry::UnknownOutcome
-    );
+    assert_eq!(may_retry(&lost, &read(), &AUTOCOMMIT), Retry::Again(Again::Read));
+    assert_eq!(may_retry(&lost, &write(), &AUTOCOMMIT), Retry::UnknownOutcome);
 }
 
 #[test]
 fn half_a_command_cannot_have_run() {
     let half = lost(Delivery::Partial);
-    assert_eq!(
-        may_retry(&half, &write(), &AUTOCOMMIT),
-        Retry::Again(Again::NotDelivered)
-    );
-    let in_transaction = SessionFacts {
-        in_transaction: true,
-        ..AUTOCOMMIT
-    };
-    assert_eq!(
-        may_retry(&half, &write(), &in_transaction),
-        Retry::No(No::InTransaction)
-    );
-    let bound = SessionFacts {
-        may_move: false,
-        ..AUTOCOMMIT
-    };
+    assert_eq!(may_retry(&half, &write(), &AUTOCOMMIT), Retry::Again(Again::NotDelivered));
+    let in_transaction = SessionFacts { in_transaction: true, ..AUTOCOMMIT };
+    assert_eq!(may_retry(&half, &write(), &in_transaction), Retry::No(No::InTransaction));
+    let bound = SessionFacts { may_move: false, ..AUTOCOMMIT };
     assert_eq!(may_retry(&half, &write(), &bound), Retry::No(No::Pinned));
 }
 
 #[test]
 fn a_byte_at_the_client_ends_all_chances() {
-    let answered = Progress {
-        answered: true,
-        ..lost(Delivery::Complete)
-    };
-    assert_eq!(
-        may_retry(&answered, &read(), &AUTOCOMMIT),
-        Retry::No(No::Answered)
-    );
+    let answered = Progress { answered: true, ..lost(Delivery::Complete) };
+    assert_eq!(may_retry(&answered, &read(), &AUTOCOMMIT), Retry::No(No::Answered));
 }
 
 #[test]
@@ -114,43 +75,19 @@ fn a_read_that_depends_on_its_session_is_not_repeated() {
 
 #[test]
 fn a_lost_transaction_is_rolled_back_unless_it_was_being_committed() {
-    let open = SessionFacts {
-        in_transaction: true,
-        ..AUTOCOMMIT
-    };
+    let open = SessionFacts { in_transaction: true, ..AUTOCOMMIT };
     let lost = lost(Delivery::Complete);
-    assert_eq!(
-        may_retry(&lost, &write(), &open),
-        Retry::No(No::InTransaction)
-    );
-    assert_eq!(
-        may_retry(&lost, &read(), &open),
-        Retry::No(No::InTransaction)
-    );
-    let commit = facts(
-        StatementKind::Commit {
-            chain: false,
-            release: false,
-        },
-        Effects::ENDS_TRANSACTION,
-    );
+    assert_eq!(may_retry(&lost, &write(), &open), Retry::No(No::InTransaction));
+    assert_eq!(may_retry(&lost, &read(), &open), Retry::No(No::InTransaction));
+    let commit =
+        facts(StatementKind::Commit { chain: false, release: false }, Effects::ENDS_TRANSACTION);
     assert_eq!(may_retry(&lost, &commit, &open), Retry::UnknownOutcome);
     let rollback = facts(
-        StatementKind::Rollback {
-            to_savepoint: false,
-            chain: false,
-            release: false,
-        },
+        StatementKind::Rollback { to_savepoint: false, chain: false, release: false },
         Effects::ENDS_TRANSACTION,
     );
-    assert_eq!(
-        may_retry(&lost, &rollback, &open),
-        Retry::No(No::InTransaction)
-    );
-    let ddl = facts(
-        StatementKind::Ddl,
-        Effects::WRITES | Effects::IMPLICIT_COMMIT,
-    );
+    assert_eq!(may_retry(&lost, &rollback, &open), Retry::No(No::InTransaction));
+    let ddl = facts(StatementKind::Ddl, Effects::WRITES | Effects::IMPLICIT_COMMIT);
     assert_eq!(may_retry(&lost, &ddl, &open), Retry::UnknownOutcome);
 }
 
@@ -170,59 +107,30 @@ fn errors_that_prove_that_nothing_ran_are_retried_and_no_others() {
         (1317, Flavor::MySql, false),
     ];
     for (code, flavor, again) in table {
-        let session = SessionFacts {
-            flavor,
-            ..AUTOCOMMIT
-        };
-        let expected = if again {
-            Retry::Again(Again::Refused(code))
-        } else {
-            Retry::No(No::Final)
-        };
-        assert_eq!(
-            may_retry(&error(code), &write(), &session),
-            expected,
-            "{code} {flavor:?}"
-        );
+        let session = SessionFacts { flavor, ..AUTOCOMMIT };
+        let expected =
+            if again { Retry::Again(Again::Refused(code)) } else { Retry::No(No::Final) };
+        assert_eq!(may_retry(&error(code), &write(), &session), expected, "{code} {flavor:?}");
         for session in [
-            SessionFacts {
-                in_transaction: true,
-                ..session
-            },
-            SessionFacts {
-                autocommit: false,
-                ..session
-            },
+            SessionFacts { in_transaction: true, ..session },
+            SessionFacts { autocommit: false, ..session },
         ] {
-            assert_eq!(
-                may_retry(&error(code), &write(), &session),
-                Retry::No(No::Final)
-            );
+            assert_eq!(may_retry(&error(code), &write(), &session), Retry::No(No::Final));
         }
     }
 }
 
 #[test]
 fn a_read_only_error_of_a_routine_or_of_several_statements_proves_nothing() {
-    for effect in [
-        Effects::CAN_CHANGE_SESSION,
-        Effects::MULTI,
-        Effects::SIDE_EFFECT_FUNCTION,
-    ] {
+    for effect in [Effects::CAN_CHANGE_SESSION, Effects::MULTI, Effects::SIDE_EFFECT_FUNCTION] {
         let facts = facts(StatementKind::Call, Effects::WRITES | effect);
-        assert_eq!(
-            may_retry(&error(1290), &facts, &AUTOCOMMIT),
-            Retry::No(No::Final)
-        );
+        assert_eq!(may_retry(&error(1290), &facts, &AUTOCOMMIT), Retry::No(No::Final));
     }
 }
 
 #[test]
 fn a_read_refused_by_a_server_that_shuts_down_is_sent_elsewhere() {
-    assert_eq!(
-        may_retry(&error(1053), &read(), &AUTOCOMMIT),
-        Retry::Again(Again::Read)
-    );
+    assert_eq!(may_retry(&error(1053), &read(), &AUTOCOMMIT), Retry::Again(Again::Read));
 }
 
 proptest! {

@@ -29,11 +29,7 @@ pub fn own_answer(
         },
         Asked::RowCount => (state.row_count?, false),
     };
-    Some(OwnAnswer::Number {
-        column: column.into(),
-        value,
-        unsigned,
-    })
+    Some(OwnAnswer::Number { column: column.into(), value, unsigned })
 }
 
 /// `SELECT LAST_INSERT_ID() AS something;` with some blanks.
@@ -65,9 +61,8 @@ fn question(text: &[u8]) -> Option<(Asked, &str)> {
         return None;
     }
     let expression = rest.trim_ascii_start();
-    let (asked, rest) = QUESTIONS
-        .iter()
-        .find_map(|(name, asked)| Some((*asked, after_word(expression, name)?)))?;
+    let (asked, rest) =
+        QUESTIONS.iter().find_map(|(name, asked)| Some((*asked, after_word(expression, name)?)))?;
     let rest = if expression.starts_with('@') {
         rest
     } else {
@@ -84,10 +79,7 @@ fn question(text: &[u8]) -> Option<(Asked, &str)> {
     // Without AS, any word could be one of the language: only what follows AS is taken for a name.
     let alias = after_word(rest, "AS")?;
     let alias = alias.strip_prefix(|c: char| c.is_ascii_whitespace())?.trim_ascii();
-    let bare = alias
-        .strip_prefix('`')
-        .and_then(|inside| inside.strip_suffix('`'))
-        .unwrap_or(alias);
+    let bare = alias.strip_prefix('`').and_then(|inside| inside.strip_suffix('`')).unwrap_or(alias);
     let plain = bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let named = plain && bare.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     named.then_some((asked, bare))

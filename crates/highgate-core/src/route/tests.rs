@@ -3,11 +3,7 @@ use crate::{state::Shape, track::before};
 
 fn facts(kind: StatementKind, effects: Effects) -> CommandFacts<'static> {
     CommandFacts {
-        shape: Shape {
-            kind,
-            effects,
-            ..Shape::default()
-        },
+        shape: Shape { kind, effects, ..Shape::default() },
         ..CommandFacts::bare(CommandKind::Query)
     }
 }
@@ -24,26 +20,13 @@ fn plain_questions_are_answered_from_the_session() {
         own_answer(&state, &facts, 77)
     };
     let number = |column: &str, value, unsigned| {
-        Some(OwnAnswer::Number {
-            column: column.into(),
-            value,
-            unsigned,
-        })
+        Some(OwnAnswer::Number { column: column.into(), value, unsigned })
     };
-    assert_eq!(
-        ask("SELECT CONNECTION_ID()"),
-        number("CONNECTION_ID()", 77, true)
-    );
-    assert_eq!(
-        ask(" select  last_insert_id( ) ; "),
-        number("last_insert_id( )", 9, true)
-    );
+    assert_eq!(ask("SELECT CONNECTION_ID()"), number("CONNECTION_ID()", 77, true));
+    assert_eq!(ask(" select  last_insert_id( ) ; "), number("last_insert_id( )", 9, true));
     assert_eq!(ask("SELECT LAST_INSERT_ID() AS id"), number("id", 9, true));
     assert_eq!(ask("SELECT CONNECTION_ID() as `my id`"), None);
-    assert_eq!(
-        ask("select @@pseudo_thread_id"),
-        number("@@pseudo_thread_id", 77, true)
-    );
+    assert_eq!(ask("select @@pseudo_thread_id"), number("@@pseudo_thread_id", 77, true));
     assert_eq!(ask("SELECT ROW_COUNT()"), number("ROW_COUNT()", 0, false));
     for text in [
         "SELECT CONNECTION_ID(), 1",
@@ -63,24 +46,12 @@ fn reads_go_to_replicas_and_doubt_to_the_primary() {
     let read = Effects::READ_ONLY_PROVED;
     for (kind, effects, expected) in [
         (StatementKind::Select, read, Role::Replica),
-        (
-            StatementKind::Select,
-            read | Effects::LOCKING_READ,
-            Role::Primary,
-        ),
-        (
-            StatementKind::Select,
-            read | Effects::SEQUENCE,
-            Role::Primary,
-        ),
+        (StatementKind::Select, read | Effects::LOCKING_READ, Role::Primary),
+        (StatementKind::Select, read | Effects::SEQUENCE, Role::Primary),
         (StatementKind::Select, Effects::empty(), Role::Primary),
         (StatementKind::Unknown, Effects::DOUBTFUL, Role::Primary),
         (StatementKind::Insert, Effects::WRITES, Role::Primary),
-        (
-            StatementKind::Begin,
-            Effects::BEGINS_TRANSACTION,
-            Role::Primary,
-        ),
+        (StatementKind::Begin, Effects::BEGINS_TRANSACTION, Role::Primary),
         (
             StatementKind::StartTransaction { read_only: true },
             Effects::BEGINS_TRANSACTION,
@@ -88,18 +59,10 @@ fn reads_go_to_replicas_and_doubt_to_the_primary() {
         ),
         // Without its text, a SET may be one that binds.
         (StatementKind::Set, Effects::SESSION_STATE, Role::Primary),
-        (
-            StatementKind::Set,
-            Effects::SESSION_STATE | Effects::ADMINISTRATION,
-            Role::Primary,
-        ),
+        (StatementKind::Set, Effects::SESSION_STATE | Effects::ADMINISTRATION, Role::Primary),
         (StatementKind::Use, Effects::SESSION_STATE, Role::Any),
     ] {
-        assert_eq!(
-            classify(&state, &facts(kind, effects)).0,
-            expected,
-            "{kind:?} {effects:?}"
-        );
+        assert_eq!(classify(&state, &facts(kind, effects)).0, expected, "{kind:?} {effects:?}");
     }
 }
 
@@ -136,33 +99,22 @@ fn with_autocommit_off_even_reads_go_to_the_primary() {
     let mut state = SessionState::new(0, "app", None, 45);
     state.autocommit = false;
     let read = facts(StatementKind::Select, Effects::READ_ONLY_PROVED);
-    assert_eq!(
-        classify(&state, &read),
-        (Role::Primary, Reason::AutocommitOff)
-    );
+    assert_eq!(classify(&state, &read), (Role::Primary, Reason::AutocommitOff));
 }
 
 #[test]
 fn warnings_bind_only_the_statement_that_asks_for_them() {
     let mut state = SessionState::new(0, "app", None, 45);
     state.pins.insert(PinCause::Warnings);
-    before(
-        &mut state,
-        &facts(StatementKind::Show, Effects::READS_DIAGNOSTICS),
-    );
+    before(&mut state, &facts(StatementKind::Show, Effects::READS_DIAGNOSTICS));
     assert_eq!(bound(&state), Some(Reason::Pinned(PinCause::Warnings)));
-    before(
-        &mut state,
-        &facts(StatementKind::Select, Effects::READ_ONLY_PROVED),
-    );
+    before(&mut state, &facts(StatementKind::Select, Effects::READ_ONLY_PROVED));
     assert_eq!(bound(&state), None);
 }
 
 #[test]
 fn no_refusal_tells_a_client_about_backends() {
-    let refused = RouteRefused::UnknownBackend {
-        backend: "secret-name".into(),
-    };
+    let refused = RouteRefused::UnknownBackend { backend: "secret-name".into() };
     assert!(!refused.answer().text.contains("secret"));
     assert!(refused.to_string().contains("secret-name"));
 }

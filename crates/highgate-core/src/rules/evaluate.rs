@@ -23,9 +23,7 @@ impl RuleSet {
         let empty: &[usize] = &[];
         let mut lists = [
             self.general.as_slice(),
-            self.by_digest
-                .get(&context.digest)
-                .map_or(empty, Vec::as_slice),
+            self.by_digest.get(&context.digest).map_or(empty, Vec::as_slice),
             self.by_user.get(context.user).map_or(empty, Vec::as_slice),
         ];
         let mut run = Run::new(context);
@@ -93,28 +91,16 @@ impl<'c> Run<'c> {
         if is.flag_in != self.flag {
             return TriedVerdict::Flag;
         }
-        if is
-            .username
-            .as_ref()
-            .is_some_and(|user| user.as_str() != context.user)
-        {
+        if is.username.as_ref().is_some_and(|user| user.as_str() != context.user) {
             return TriedVerdict::User;
         }
-        if is
-            .schemaname
-            .as_ref()
-            .is_some_and(|schema| schema != context.schema)
-        {
+        if is.schemaname.as_ref().is_some_and(|schema| schema != context.schema) {
             return TriedVerdict::Schema;
         }
         if is.digest.is_some_and(|digest| digest != context.digest) {
             return TriedVerdict::Digest;
         }
-        if is
-            .listener
-            .as_ref()
-            .is_some_and(|listener| listener != context.listener)
-        {
+        if is.listener.as_ref().is_some_and(|listener| listener != context.listener) {
             return TriedVerdict::Listener;
         }
         let inside = |net: &ipnet::IpNet| context.client_addr.is_some_and(|ip| net.contains(&ip));
@@ -123,10 +109,7 @@ impl<'c> Run<'c> {
         }
         let negate = is.negate_match_pattern;
         if let Some(at) = rule.match_digest
-            && set
-                .digests
-                .is_match(at, context.digest_text, &mut self.digest_seen)
-                == negate
+            && set.digests.is_match(at, context.digest_text, &mut self.digest_seen) == negate
         {
             return TriedVerdict::MatchDigest;
         }

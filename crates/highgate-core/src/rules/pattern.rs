@@ -59,10 +59,7 @@ impl Patterns {
                     let flags = if pattern.case_sensitive { "" } else { "(?i)" };
                     format!("{flags}(?:{})", pattern.text)
                 });
-                RegexSetBuilder::new(patterns)
-                    .dfa_size_limit(8 << 20)
-                    .build()
-                    .ok()
+                RegexSetBuilder::new(patterns).dfa_size_limit(8 << 20).build().ok()
             })
             .collect();
     }
@@ -95,11 +92,7 @@ fn compile(pattern: &Pattern) -> Result<Regex, String> {
         .build()
         .map_err(|error| {
             let why = error.to_string();
-            why.lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned()
+            why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
         })
 }
 

@@ -5,10 +5,7 @@ use highgate_config::{BackendName, ListenerName, Rule, RuleRole};
 use super::*;
 
 fn rule() -> Rule {
-    Rule {
-        active: true,
-        ..Rule::default()
-    }
+    Rule { active: true, ..Rule::default() }
 }
 
 fn compile(rules: impl IntoIterator<Item = (u32, Rule)>) -> RuleSet {
@@ -50,17 +47,10 @@ fn every_condition_must_hold() {
     assert!(evaluate(&set, |c| c.schema = "").matched.is_empty());
     assert!(evaluate(&set, |c| c.client_addr = None).matched.is_empty());
     assert!(evaluate(&set, |c| c.digest = 8).matched.is_empty());
-    assert!(
-        evaluate(&set, |c| c.digest_text = b"UPDATE")
-            .matched
-            .is_empty()
-    );
+    assert!(evaluate(&set, |c| c.digest_text = b"UPDATE").matched.is_empty());
     assert!(evaluate(&set, |c| c.text = b"id=43").matched.is_empty());
     assert!(evaluate(&set, |c| c.flag = 1).matched.is_empty());
-    let listener = RuleContext {
-        listener: &other,
-        ..context_of(&other)
-    };
+    let listener = RuleContext { listener: &other, ..context_of(&other) };
     assert!(set.evaluate(&listener).matched.is_empty());
 }
 
@@ -84,65 +74,27 @@ fn an_inactive_rule_does_not_exist() {
 
 #[test]
 fn later_rules_overwrite_what_earlier_rules_said_until_one_applies() {
-    let backend = |name: &str| Rule {
-        backend: Some(name.into()),
-        ..rule()
-    };
+    let backend = |name: &str| Rule { backend: Some(name.into()), ..rule() };
     let set = compile([
-        (
-            10,
-            Rule {
-                timeout: Some(Duration::from_secs(1)),
-                ..backend("a")
-            },
-        ),
-        (
-            20,
-            Rule {
-                apply: true,
-                role: Some(RuleRole::Replica),
-                ..backend("b")
-            },
-        ),
+        (10, Rule { timeout: Some(Duration::from_secs(1)), ..backend("a") }),
+        (20, Rule { apply: true, role: Some(RuleRole::Replica), ..backend("b") }),
         (30, backend("c")),
     ]);
     let outcome = evaluate(&set, |_| {});
     assert_eq!(outcome.matched, [10, 20]);
     assert_eq!(outcome.backend, Some(BackendName::from("b")));
     assert_eq!(outcome.timeout, Some(Duration::from_secs(1)));
-    assert_eq!(
-        (outcome.role, outcome.last()),
-        (Some(RuleRole::Replica), Some(20))
-    );
+    assert_eq!((outcome.role, outcome.last()), (Some(RuleRole::Replica), Some(20)));
 }
 
 #[test]
 fn rules_of_all_indexes_are_tried_in_the_order_of_their_ids() {
     let set = compile([
         (1, rule()),
-        (
-            2,
-            Rule {
-                username: Some("app".into()),
-                ..rule()
-            },
-        ),
-        (
-            3,
-            Rule {
-                digest: Some(7),
-                ..rule()
-            },
-        ),
+        (2, Rule { username: Some("app".into()), ..rule() }),
+        (3, Rule { digest: Some(7), ..rule() }),
         (4, rule()),
-        (
-            5,
-            Rule {
-                username: Some("app".into()),
-                digest: Some(7),
-                ..rule()
-            },
-        ),
+        (5, Rule { username: Some("app".into()), digest: Some(7), ..rule() }),
     ]);
     assert_eq!(evaluate(&set, |_| {}).matched, [1, 2, 3, 4, 5]);
     assert_eq!(evaluate(&set, |c| c.user = "x").matched, [1, 3, 4]);
@@ -152,36 +104,10 @@ fn rules_of_all_indexes_are_tried_in_the_order_of_their_ids() {
 #[test]
 fn a_flag_chains_only_to_rules_that_follow() {
     let set = compile([
-        (
-            1,
-            Rule {
-                flag_in: 5,
-                backend: Some("early".into()),
-                ..rule()
-            },
-        ),
-        (
-            2,
-            Rule {
-                flag_out: Some(5),
-                ..rule()
-            },
-        ),
-        (
-            3,
-            Rule {
-                backend: Some("zero".into()),
-                ..rule()
-            },
-        ),
-        (
-            4,
-            Rule {
-                flag_in: 5,
-                backend: Some("late".into()),
-                ..rule()
-            },
-        ),
+        (1, Rule { flag_in: 5, backend: Some("early".into()), ..rule() }),
+        (2, Rule { flag_out: Some(5), ..rule() }),
+        (3, Rule { backend: Some("zero".into()), ..rule() }),
+        (4, Rule { flag_in: 5, backend: Some("late".into()), ..rule() }),
     ]);
     let outcome = evaluate(&set, |_| {});
     assert_eq!(outcome.matched, [2, 4]);
@@ -192,31 +118,16 @@ fn a_flag_chains_only_to_rules_that_follow() {
 fn negation_turns_both_patterns_around() {
     let set = compile([(
         1,
-        Rule {
-            match_digest: Some("^INSERT".into()),
-            negate_match_pattern: true,
-            ..rule()
-        },
+        Rule { match_digest: Some("^INSERT".into()), negate_match_pattern: true, ..rule() },
     )]);
     assert_eq!(evaluate(&set, |_| {}).matched, [1]);
-    assert!(
-        evaluate(&set, |c| c.digest_text = b"insert into t")
-            .matched
-            .is_empty()
-    );
+    assert!(evaluate(&set, |c| c.digest_text = b"insert into t").matched.is_empty());
 }
 
 #[test]
 fn case_matters_only_where_a_rule_says_so() {
     let of = |case_sensitive| {
-        compile([(
-            1,
-            Rule {
-                match_digest: Some("^select".into()),
-                case_sensitive,
-                ..rule()
-            },
-        )])
+        compile([(1, Rule { match_digest: Some("^select".into()), case_sensitive, ..rule() })])
     };
     assert_eq!(evaluate(&of(false), |_| {}).matched, [1]);
     assert!(evaluate(&of(true), |_| {}).matched.is_empty());
@@ -233,129 +144,58 @@ fn a_rewritten_text_is_what_later_patterns_see() {
                 ..rule()
             },
         ),
-        (
-            2,
-            Rule {
-                match_pattern: Some(r"\$new\.t".into()),
-                ..rule()
-            },
-        ),
-        (
-            3,
-            Rule {
-                match_pattern: Some("FROM t".into()),
-                ..rule()
-            },
-        ),
+        (2, Rule { match_pattern: Some(r"\$new\.t".into()), ..rule() }),
+        (3, Rule { match_pattern: Some("FROM t".into()), ..rule() }),
     ]);
     let outcome = evaluate(&set, |_| {});
-    assert_eq!(
-        outcome.rewrite.as_deref(),
-        Some(&b"SELECT * FROM $new.t WHERE id=42"[..])
-    );
+    assert_eq!(outcome.rewrite.as_deref(), Some(&b"SELECT * FROM $new.t WHERE id=42"[..]));
     assert_eq!(outcome.matched, [1, 2]);
 }
 
 #[test]
 fn an_outcome_is_for_the_digest_unless_a_pattern_looked_at_the_text() {
-    let looks = Rule {
-        match_pattern: Some("42".into()),
-        ..rule()
-    };
-    let set = compile([(
-        1,
-        Rule {
-            username: Some("app".into()),
-            ..looks
-        },
-    )]);
+    let looks = Rule { match_pattern: Some("42".into()), ..rule() };
+    let set = compile([(1, Rule { username: Some("app".into()), ..looks })]);
     assert_eq!(evaluate(&set, |_| {}).cacheability, Cacheability::Text);
-    assert_eq!(
-        evaluate(&set, |c| c.user = "x").cacheability,
-        Cacheability::Digest
-    );
+    assert_eq!(evaluate(&set, |c| c.user = "x").cacheability, Cacheability::Digest);
 }
 
 #[test]
 fn every_bad_pattern_is_named_at_once() {
-    let bad = |pattern: &str| Rule {
-        match_digest: Some(pattern.into()),
-        ..rule()
-    };
+    let bad = |pattern: &str| Rule { match_digest: Some(pattern.into()), ..rule() };
     let rules = BTreeMap::from([(1, bad("(")), (2, bad("ok")), (3, bad("(?!x)"))]);
     let errors = RuleSet::compile(&rules, None).unwrap_err();
-    assert_eq!(
-        errors.iter().map(|error| error.rule).collect::<Vec<_>>(),
-        [1, 3]
-    );
-    assert!(
-        errors[1].to_string().contains("look-around"),
-        "{}",
-        errors[1]
-    );
+    assert_eq!(errors.iter().map(|error| error.rule).collect::<Vec<_>>(), [1, 3]);
+    assert!(errors[1].to_string().contains("look-around"), "{}", errors[1]);
 }
 
 #[test]
 fn hits_and_patterns_outlive_a_recompilation() {
-    let rules = BTreeMap::from([(
-        1,
-        Rule {
-            match_digest: Some("SELECT".into()),
-            ..rule()
-        },
-    )]);
+    let rules = BTreeMap::from([(1, Rule { match_digest: Some("SELECT".into()), ..rule() })]);
     let first = RuleSet::compile(&rules, None).unwrap();
     first.count(&evaluate(&first, |_| {}));
     let second = RuleSet::compile(&rules, Some(&first)).unwrap();
     second.count(&evaluate(&second, |_| {}));
     assert_eq!(first.hits().collect::<Vec<_>>(), [(1, 2)]);
-    let (a, b) = (
-        first.digests.regex(0).unwrap(),
-        second.digests.regex(0).unwrap(),
-    );
+    let (a, b) = (first.digests.regex(0).unwrap(), second.digests.regex(0).unwrap());
     assert!(std::ptr::eq(a, b));
 }
 
 #[test]
 fn explain_names_the_condition_that_failed() {
     let set = compile([
-        (
-            1,
-            Rule {
-                username: Some("other".into()),
-                ..rule()
-            },
-        ),
-        (
-            2,
-            Rule {
-                match_digest: Some("^UPDATE".into()),
-                ..rule()
-            },
-        ),
-        (
-            3,
-            Rule {
-                apply: true,
-                ..rule()
-            },
-        ),
+        (1, Rule { username: Some("other".into()), ..rule() }),
+        (2, Rule { match_digest: Some("^UPDATE".into()), ..rule() }),
+        (3, Rule { apply: true, ..rule() }),
         (4, rule()),
     ]);
     let listener = ListenerName::from("shop");
     let (outcome, tried) = set.explain(&context_of(&listener));
     assert_eq!(outcome, set.evaluate(&context_of(&listener)));
-    let verdicts: Vec<_> = tried
-        .iter()
-        .map(|tried| (tried.rule, tried.verdict))
-        .collect();
+    let verdicts: Vec<_> = tried.iter().map(|tried| (tried.rule, tried.verdict)).collect();
     assert_eq!(
         verdicts,
-        [
-            (1, TriedVerdict::User),
-            (2, TriedVerdict::MatchDigest),
-            (3, TriedVerdict::Matched)
-        ]
+        [(1, TriedVerdict::User), (2, TriedVerdict::MatchDigest), (3, TriedVerdict::Matched)]
     );
 }
 
@@ -364,20 +204,12 @@ fn explain_names_the_condition_that_failed() {
 fn a_hundred_rules_that_miss_are_tested_by_one_automaton() {
     let rules = (0..100).map(|id| {
         let pattern = format!("^SELECT .* FROM table_{id} WHERE");
-        (
-            id,
-            Rule {
-                match_digest: Some(pattern),
-                ..rule()
-            },
-        )
+        (id, Rule { match_digest: Some(pattern), ..rule() })
     });
     let set = compile(rules);
     assert!(evaluate(&set, |_| {}).matched.is_empty());
     assert_eq!(
-        evaluate(&set, |c| c.digest_text =
-            b"SELECT a FROM table_77 WHERE x=?")
-        .matched,
+        evaluate(&set, |c| c.digest_text = b"SELECT a FROM table_77 WHERE x=?").matched,
         [77]
     );
 }

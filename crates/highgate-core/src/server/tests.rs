@@ -13,10 +13,7 @@ fn a_server_keeps_its_identity_while_anything_holds_it_and_numbers_are_never_reu
     let now = test_now();
     let mut registry = ServerRegistry::new();
     let first = registry.get_or_create(&key("db1"), now);
-    assert!(Arc::ptr_eq(
-        &first,
-        &registry.get_or_create(&key("db1"), now)
-    ));
+    assert!(Arc::ptr_eq(&first, &registry.get_or_create(&key("db1"), now)));
     let old = first.id;
     drop(first);
     registry.forget_dead();
@@ -29,10 +26,7 @@ fn another_address_is_another_server() {
     let now = test_now();
     let mut registry = ServerRegistry::new();
     let first = registry.get_or_create(&key("db1"), now);
-    let moved = ServerKey {
-        address: Address::Host("other".into(), 3306),
-        ..key("db1")
-    };
+    let moved = ServerKey { address: Address::Host("other".into(), 3306), ..key("db1") };
     assert_ne!(registry.get_or_create(&moved, now).id, first.id);
 }
 
@@ -55,10 +49,7 @@ fn only_the_first_pending_failure_wakes_the_monitor() {
     assert!(state.report_traffic_failure(TrafficFailure::Lost, now));
     assert!(!state.report_traffic_failure(TrafficFailure::Lost, now));
     let report = state.take_traffic();
-    assert_eq!(
-        report.iter().collect::<Vec<_>>(),
-        [(TrafficFailure::Lost, 2)]
-    );
+    assert_eq!(report.iter().collect::<Vec<_>>(), [(TrafficFailure::Lost, 2)]);
     assert!(state.take_traffic().is_empty());
     assert!(state.report_traffic_failure(TrafficFailure::Timeout, now));
 }

@@ -48,10 +48,9 @@ pub(super) fn follow(
         let id = outcome.insert_id;
         state.last_insert_id = match (state.last_insert_id, may_be_written(facts, id)) {
             (_, false) => LastInsertId::Known(id),
-            (LastInsertId::Known(previous), true) if previous != id => LastInsertId::Doubtful {
-                candidate: id,
-                previous,
-            },
+            (LastInsertId::Known(previous), true) if previous != id => {
+                LastInsertId::Doubtful { candidate: id, previous }
+            }
             (LastInsertId::Known(_), true) => LastInsertId::Known(id),
             (LastInsertId::Doubtful { .. } | LastInsertId::OnConnection, true) => {
                 LastInsertId::OnConnection
@@ -65,9 +64,7 @@ pub(super) fn follow(
         LastInsertId::Doubtful { .. } | LastInsertId::OnConnection => None,
     };
     conn.last_insert_id = known;
-    state
-        .pins
-        .set(PinCause::LastInsertIdUnknown, known.is_none());
+    state.pins.set(PinCause::LastInsertIdUnknown, known.is_none());
 }
 
 /// What may set it without the answer saying so.
@@ -111,10 +108,7 @@ fn may_stand_in(text: &[u8], id: u64, plain_backslash: bool) -> Option<usize> {
                 after
             }
             b'0'..=b'9' | b'.' => {
-                let end = rest
-                    .iter()
-                    .position(|b| !is_number(*b))
-                    .unwrap_or(rest.len());
+                let end = rest.iter().position(|b| !is_number(*b)).unwrap_or(rest.len());
                 let (number, after) = rest.split_at(end);
                 if reads_as(number, id) {
                     return None;
@@ -127,16 +121,9 @@ fn may_stand_in(text: &[u8], id: u64, plain_backslash: bool) -> Option<usize> {
                     .position(|b| !b.is_ascii_alphanumeric() && *b != b'_')
                     .unwrap_or(rest.len());
                 let (word, after) = rest.split_at(end);
-                if ![
-                    &b"NULL"[..],
-                    b"DEFAULT",
-                    b"TRUE",
-                    b"FALSE",
-                    b"NOW",
-                    b"CURRENT_TIMESTAMP",
-                ]
-                .iter()
-                .any(|known| word.eq_ignore_ascii_case(known))
+                if ![&b"NULL"[..], b"DEFAULT", b"TRUE", b"FALSE", b"NOW", b"CURRENT_TIMESTAMP"]
+                    .iter()
+                    .any(|known| word.eq_ignore_ascii_case(known))
                     || (id <= 1 && word.len() <= 5 && !word.eq_ignore_ascii_case(b"NULL"))
                 {
                     return None;
@@ -219,17 +206,14 @@ fn reads_as(literal: &[u8], id: u64) -> bool {
     if digits == 0 && !rest.starts_with(b".") {
         return false;
     }
-    let plain = !matches!(
-        rest.first(),
-        Some(b'.' | b'e' | b'E' | b'x' | b'X' | b'b' | b'B')
-    );
+    let plain = !matches!(rest.first(), Some(b'.' | b'e' | b'E' | b'x' | b'X' | b'b' | b'B'));
     if !plain {
         // Fractions, exponents, hexadecimals: the value is not computed here.
         return true;
     }
-    let value = whole.iter().try_fold(0_u64, |sum, digit| {
-        sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-    });
+    let value = whole
+        .iter()
+        .try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
     digits > 0 && value.is_none_or(|value| value == id)
 }
 
@@ -278,10 +262,7 @@ mod tests {
     #[test]
     fn truth_values_are_numbers() {
         assert_eq!(may_stand_in(b"INSERT INTO t VALUES (TRUE)", 1, false), None);
-        assert_eq!(
-            may_stand_in(b"INSERT INTO t VALUES (TRUE)", 2, false),
-            Some(0)
-        );
+        assert_eq!(may_stand_in(b"INSERT INTO t VALUES (TRUE)", 2, false), Some(0));
     }
 
     #[test]

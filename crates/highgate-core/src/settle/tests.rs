@@ -24,11 +24,7 @@ impl Twin {
 
     fn run(&mut self, kind: StatementKind, effects: Effects, outcome: Outcome<'_>) -> Verdict {
         let facts = CommandFacts {
-            shape: Shape {
-                kind,
-                effects,
-                ..Shape::default()
-            },
+            shape: Shape { kind, effects, ..Shape::default() },
             ..CommandFacts::bare(CommandKind::Query)
         };
         before(&mut self.state, &facts);
@@ -37,10 +33,7 @@ impl Twin {
 }
 
 fn ok(status: StatusFlags) -> Outcome<'static> {
-    Outcome {
-        status: Some(status),
-        ..Outcome::default()
-    }
+    Outcome { status: Some(status), ..Outcome::default() }
 }
 
 fn hold(causes: &[PinCause]) -> Verdict {
@@ -52,10 +45,7 @@ const SELECT: (StatementKind, Effects) = (StatementKind::Select, Effects::READ_O
 #[test]
 fn a_plain_read_leaves_its_connection_clean() {
     let mut twin = Twin::new(Flavor::MariaDb);
-    let outcome = Outcome {
-        rows: Some(3),
-        ..ok(AUTOCOMMIT)
-    };
+    let outcome = Outcome { rows: Some(3), ..ok(AUTOCOMMIT) };
     assert_eq!(twin.run(SELECT.0, SELECT.1, outcome), Verdict::Keep);
     assert_eq!(twin.state.found_rows, Some(3));
 }
@@ -69,40 +59,19 @@ fn an_open_transaction_holds_and_its_end_releases() {
         ok(AUTOCOMMIT | StatusFlags::IN_TRANS),
     );
     assert_eq!(begun, hold(&[PinCause::Transaction]));
-    let commit = StatementKind::Commit {
-        chain: false,
-        release: false,
-    };
-    assert_eq!(
-        twin.run(commit, Effects::ENDS_TRANSACTION, ok(AUTOCOMMIT)),
-        Verdict::Keep
-    );
+    let commit = StatementKind::Commit { chain: false, release: false };
+    assert_eq!(twin.run(commit, Effects::ENDS_TRANSACTION, ok(AUTOCOMMIT)), Verdict::Keep);
 }
 
 #[test]
 fn with_autocommit_off_the_first_statement_holds_although_the_bit_is_clear() {
     let mut twin = Twin::new(Flavor::MariaDb);
     let off = StatusFlags::empty();
-    assert_eq!(
-        twin.run(StatementKind::Show, SELECT.1, ok(off)),
-        Verdict::Keep
-    );
-    assert_eq!(
-        twin.run(SELECT.0, SELECT.1, ok(off)),
-        hold(&[PinCause::AutocommitOff])
-    );
-    assert_eq!(
-        twin.run(StatementKind::Show, SELECT.1, ok(off)),
-        hold(&[PinCause::AutocommitOff])
-    );
-    let commit = StatementKind::Commit {
-        chain: false,
-        release: false,
-    };
-    assert_eq!(
-        twin.run(commit, Effects::ENDS_TRANSACTION, ok(off)),
-        Verdict::Keep
-    );
+    assert_eq!(twin.run(StatementKind::Show, SELECT.1, ok(off)), Verdict::Keep);
+    assert_eq!(twin.run(SELECT.0, SELECT.1, ok(off)), hold(&[PinCause::AutocommitOff]));
+    assert_eq!(twin.run(StatementKind::Show, SELECT.1, ok(off)), hold(&[PinCause::AutocommitOff]));
+    let commit = StatementKind::Commit { chain: false, release: false };
+    assert_eq!(twin.run(commit, Effects::ENDS_TRANSACTION, ok(off)), Verdict::Keep);
 }
 
 #[test]
@@ -111,19 +80,10 @@ fn without_status_bits_begin_and_commit_are_read_from_the_text() {
     let bare = || ok(StatusFlags::empty());
     let begun = twin.run(StatementKind::Begin, Effects::BEGINS_TRANSACTION, bare());
     assert_eq!(begun, hold(&[PinCause::Transaction]));
-    assert_eq!(
-        twin.run(SELECT.0, SELECT.1, bare()),
-        hold(&[PinCause::Transaction])
-    );
+    assert_eq!(twin.run(SELECT.0, SELECT.1, bare()), hold(&[PinCause::Transaction]));
     assert!(twin.state.autocommit, "an absent bit means unknown");
-    let commit = StatementKind::Commit {
-        chain: false,
-        release: false,
-    };
-    assert_eq!(
-        twin.run(commit, Effects::ENDS_TRANSACTION, bare()),
-        Verdict::Keep
-    );
+    let commit = StatementKind::Commit { chain: false, release: false };
+    assert_eq!(twin.run(commit, Effects::ENDS_TRANSACTION, bare()), Verdict::Keep);
     assert_eq!(twin.state.transaction.open, Open::No);
 }
 
@@ -135,10 +95,7 @@ fn an_error_does_not_end_a_transaction() {
         Effects::BEGINS_TRANSACTION,
         ok(AUTOCOMMIT | StatusFlags::IN_TRANS),
     );
-    let failed = Outcome {
-        error: Some(1062),
-        ..Outcome::default()
-    };
+    let failed = Outcome { error: Some(1062), ..Outcome::default() };
     let verdict = twin.run(StatementKind::Insert, Effects::WRITES, failed);
     assert_eq!(verdict, hold(&[PinCause::Transaction, PinCause::Warnings]));
 }
@@ -146,19 +103,9 @@ fn an_error_does_not_end_a_transaction() {
 #[test]
 fn warnings_hold_until_the_next_statement() {
     let mut twin = Twin::new(Flavor::MariaDb);
-    let warned = Outcome {
-        warnings: 2,
-        ..ok(AUTOCOMMIT)
-    };
-    assert_eq!(
-        twin.run(SELECT.0, SELECT.1, warned),
-        hold(&[PinCause::Warnings])
-    );
-    let show = twin.run(
-        StatementKind::Show,
-        Effects::READS_DIAGNOSTICS,
-        ok(AUTOCOMMIT),
-    );
+    let warned = Outcome { warnings: 2, ..ok(AUTOCOMMIT) };
+    assert_eq!(twin.run(SELECT.0, SELECT.1, warned), hold(&[PinCause::Warnings]));
+    let show = twin.run(StatementKind::Show, Effects::READS_DIAGNOSTICS, ok(AUTOCOMMIT));
     assert_eq!(show, hold(&[PinCause::Warnings]));
     assert_eq!(twin.run(SELECT.0, SELECT.1, ok(AUTOCOMMIT)), Verdict::Keep);
 }
@@ -178,9 +125,7 @@ fn what_cannot_be_replayed_holds() {
     ] {
         let mut twin = Twin::new(Flavor::MariaDb);
         let verdict = twin.run(StatementKind::Select, effects, ok(AUTOCOMMIT));
-        let Verdict::Hold(pins) = verdict else {
-            panic!("{effects:?}: {verdict:?}")
-        };
+        let Verdict::Hold(pins) = verdict else { panic!("{effects:?}: {verdict:?}") };
         assert!(pins.contains(cause), "{effects:?}: {pins}");
     }
 }
@@ -190,20 +135,12 @@ fn an_id_that_may_have_been_written_is_asked_for() {
     let mut twin = Twin::new(Flavor::MariaDb);
     let text = b"INSERT INTO t (id) VALUES (9)";
     let facts = CommandFacts {
-        shape: Shape {
-            kind: StatementKind::Insert,
-            effects: Effects::WRITES,
-            ..Shape::default()
-        },
+        shape: Shape { kind: StatementKind::Insert, effects: Effects::WRITES, ..Shape::default() },
         text: Some(text),
         ..CommandFacts::bare(CommandKind::Query)
     };
     let insert = |twin: &mut Twin, insert_id| {
-        let outcome = Outcome {
-            insert_id,
-            affected_rows: 1,
-            ..ok(AUTOCOMMIT)
-        };
+        let outcome = Outcome { insert_id, affected_rows: 1, ..ok(AUTOCOMMIT) };
         settle(&mut twin.state, &mut twin.conn, &facts, &outcome)
     };
     assert_eq!(insert(&mut twin, 5), Verdict::Keep);
@@ -219,20 +156,10 @@ fn an_id_that_may_have_been_written_is_asked_for() {
 
 #[test]
 fn a_broken_exchange_closes_whatever_else_is_known() {
-    for ended in [
-        Ended::Broken,
-        Ended::ClientGone,
-        Ended::ServerGone { sent: true },
-    ] {
+    for ended in [Ended::Broken, Ended::ClientGone, Ended::ServerGone { sent: true }] {
         let mut twin = Twin::new(Flavor::MariaDb);
-        let outcome = Outcome {
-            ended,
-            ..ok(AUTOCOMMIT)
-        };
-        assert!(matches!(
-            twin.run(SELECT.0, SELECT.1, outcome),
-            Verdict::Close(_)
-        ));
+        let outcome = Outcome { ended, ..ok(AUTOCOMMIT) };
+        assert!(matches!(twin.run(SELECT.0, SELECT.1, outcome), Verdict::Close(_)));
     }
 }
 
@@ -243,10 +170,7 @@ fn a_client_that_leaves_a_transaction_has_its_connection_washed() {
     twin.state.pins.insert(PinCause::Transaction);
     assert!(matches!(left(&twin.state, &twin.conn), Verdict::Wash(_)));
     twin.state.pins.insert(PinCause::Xa);
-    assert!(matches!(
-        left(&twin.state, &twin.conn),
-        Verdict::Close(CloseReason::Unwashable(_))
-    ));
+    assert!(matches!(left(&twin.state, &twin.conn), Verdict::Close(CloseReason::Unwashable(_))));
 }
 
 #[test]
@@ -254,11 +178,7 @@ fn a_lost_transaction_is_told_and_lost_variables_end_the_session() {
     let mut twin = Twin::new(Flavor::MariaDb);
     assert_eq!(server_lost(&mut twin.state), Lost::Nothing);
     let status = AUTOCOMMIT | StatusFlags::IN_TRANS;
-    let _ = twin.run(
-        StatementKind::Begin,
-        Effects::BEGINS_TRANSACTION,
-        ok(status),
-    );
+    let _ = twin.run(StatementKind::Begin, Effects::BEGINS_TRANSACTION, ok(status));
     assert_eq!(server_lost(&mut twin.state), Lost::Transaction);
     assert!(twin.state.pins.is_empty());
     let _ = twin.run(SELECT.0, Effects::USER_VARIABLE_WRITE, ok(AUTOCOMMIT));

@@ -47,26 +47,15 @@ pub(super) fn follow(
     };
     let wrote = open != Open::No
         && (was.wrote || (facts.command.runs() && facts.does(Effects::WRITES | UNCLEAR)));
-    state.transaction = Transaction {
-        open,
-        read_only,
-        wrote,
-    };
+    state.transaction = Transaction { open, read_only, wrote };
     state.pins.set(PinCause::Transaction, open == Open::Yes);
-    state
-        .pins
-        .set(PinCause::AutocommitOff, open == Open::Implicit);
+    state.pins.set(PinCause::AutocommitOff, open == Open::Implicit);
     if open == Open::No {
         state.pins.remove(PinCause::Savepoint);
     } else if facts.shape.kind == StatementKind::Savepoint && facts.command.runs() {
         state.pins.insert(PinCause::Savepoint);
     }
-    next_transaction(
-        state,
-        facts,
-        outcome,
-        was.open != Open::No && open == Open::No,
-    );
+    next_transaction(state, facts, outcome, was.open != Open::No && open == Open::No);
     facts.command.runs()
         && outcome.error.is_none()
         && matches!(
@@ -128,13 +117,7 @@ fn from_text(state: &SessionState, facts: &CommandFacts<'_>, was: Open) -> Open 
 fn ends(facts: &CommandFacts<'_>) -> bool {
     facts.does(Effects::ENDS_TRANSACTION | Effects::IMPLICIT_COMMIT)
         && !facts.does(Effects::MULTI)
-        && !matches!(
-            facts.shape.kind,
-            StatementKind::Rollback {
-                to_savepoint: true,
-                ..
-            }
-        )
+        && !matches!(facts.shape.kind, StatementKind::Rollback { to_savepoint: true, .. })
 }
 
 /// Whether a statement opens a transaction by itself while autocommit is off.
@@ -148,10 +131,7 @@ fn starts_implicitly(facts: &CommandFacts<'_>) -> bool {
                 | StatementKind::Empty
                 | StatementKind::Kill { .. }
                 | StatementKind::Prepare
-                | StatementKind::Rollback {
-                    to_savepoint: false,
-                    ..
-                }
+                | StatementKind::Rollback { to_savepoint: false, .. }
                 | StatementKind::Set
                 | StatementKind::Show
                 | StatementKind::UnlockTables

@@ -27,22 +27,13 @@ impl Sim {
     pub(super) fn check(&mut self) -> Found {
         self.check_transitions()?;
         let now = self.now;
-        let fail = |what: String| {
-            Err(format!(
-                "seed {} at {:?}: {what}",
-                self.seed,
-                now - self.start
-            ))
-        };
+        let fail =
+            |what: String| Err(format!("seed {} at {:?}: {what}", self.seed, now - self.start));
         let Some(snapshot) = &self.snapshot else {
             return Ok(());
         };
         let group = snapshot.placement.groups.values().next().unwrap();
-        let primaries = group
-            .members
-            .iter()
-            .filter(|m| m.role == Role::Primary)
-            .count();
+        let primaries = group.members.iter().filter(|m| m.role == Role::Primary).count();
         if primaries > 1 {
             return fail("two primaries".into());
         }
@@ -60,10 +51,7 @@ impl Sim {
             && !server.denies
             && now > server.changed_at.max(server.readable_since) + bound
         {
-            return fail(format!(
-                "writes go to {}, read-only for long",
-                NAMES[primary]
-            ));
+            return fail(format!("writes go to {}, read-only for long", NAMES[primary]));
         }
         if primary == self.world.legit {
             // Only once everybody was looked at since: two switchovers within one check interval
@@ -81,25 +69,14 @@ impl Sim {
     }
 
     pub(super) fn healed(&self, whole: bool) -> Found {
-        let group = self
-            .snapshot
-            .as_ref()
-            .unwrap()
-            .placement
-            .groups
-            .values()
-            .next()
-            .unwrap();
+        let group = self.snapshot.as_ref().unwrap().placement.groups.values().next().unwrap();
         let fail = |what: &str| Err(format!("seed {}: {what}: {}", self.seed, group.reason));
         if group.primary != Some(self.world.legit) || group.writes != Writes::Open {
             return fail("no writes although all is well");
         }
         if whole && group.readers.len() != NAMES.len() - 1 {
-            let why: Vec<_> = group
-                .members
-                .iter()
-                .map(|m| format!("{}: {}", m.state.name, m.reason))
-                .collect();
+            let why: Vec<_> =
+                group.members.iter().map(|m| format!("{}: {}", m.state.name, m.reason)).collect();
             return fail(&format!(
                 "not all replicas serve although all is well ({})",
                 why.join(", ")

@@ -99,9 +99,7 @@ impl World {
     /// Who was opened before the old primary was closed, in a switchover on its way: if the old one
     /// counts as down just then, to follow the new one is right.
     pub(super) fn opened_first(&self) -> Option<usize> {
-        self.pending
-            .filter(|(_, _, open_first)| *open_first)
-            .map(|(_, to, _)| to)
+        self.pending.filter(|(_, _, open_first)| *open_first).map(|(_, to, _)| to)
     }
 
     pub(super) fn stop_faults(&mut self) {
@@ -149,10 +147,7 @@ impl World {
             18 => return (Some(index), false),
             19 => self.servers[index].denies = true,
             20 | 21 => self.admit(index, now),
-            22 => self
-                .servers
-                .iter_mut()
-                .for_each(|server| server.denies = true),
+            22 => self.servers.iter_mut().for_each(|server| server.denies = true),
             23 | 24 => (0..self.servers.len()).for_each(|index| self.admit(index, now)),
             _ => {}
         }
@@ -222,11 +217,7 @@ impl World {
         if !fine {
             return;
         }
-        let (read_only, changed) = if open_first {
-            (false, to)
-        } else {
-            (true, self.legit)
-        };
+        let (read_only, changed) = if open_first { (false, to) } else { (true, self.legit) };
         self.servers[changed].read_only = read_only;
         self.servers[changed].changed_at = now;
         if open_first {
@@ -272,11 +263,7 @@ impl World {
                 host: super::NAMES[source].to_owned(),
                 port: 3306,
                 server_id: id(source),
-                io: if connected {
-                    IoThread::Running
-                } else {
-                    IoThread::Connecting
-                },
+                io: if connected { IoThread::Running } else { IoThread::Connecting },
                 sql_running: server.sql_running,
                 seconds_behind: (connected && server.sql_running).then_some(server.lag),
                 error: None,

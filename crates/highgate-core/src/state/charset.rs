@@ -40,10 +40,8 @@ impl Charset {
         Self::Set {
             client: charset.clone(),
             results: charset.clone(),
-            connection: collation.map_or(
-                ConnectionCharset::Charset(charset),
-                ConnectionCharset::Collation,
-            ),
+            connection: collation
+                .map_or(ConnectionCharset::Charset(charset), ConnectionCharset::Collation),
         }
     }
 
@@ -67,10 +65,7 @@ impl Charset {
                     return Some(Self::names(VarValue::Default, None));
                 };
                 let charset = VarValue::text(charset.as_bytes());
-                Some(Self::names(
-                    charset,
-                    Some(VarValue::text(collation.as_bytes())),
-                ))
+                Some(Self::names(charset, Some(VarValue::text(collation.as_bytes()))))
             }
             Self::ServerDefault => Some(Self::names(VarValue::Default, None)),
             Self::Set { .. } => Some(self.clone()),
@@ -107,13 +102,9 @@ pub fn collation_names(id: u16, flavor: Flavor) -> Option<Option<(&'static str, 
     if flavor == Flavor::MariaDb && (255..=323).contains(&id) {
         return Some(None);
     }
-    let at = COLLATIONS
-        .binary_search_by_key(&id, |(known, _)| *known)
-        .ok()?;
+    let at = COLLATIONS.binary_search_by_key(&id, |(known, _)| *known).ok()?;
     let (_, collation) = COLLATIONS.get(at)?;
-    let charset = collation
-        .split_once('_')
-        .map_or(*collation, |(charset, _)| charset);
+    let charset = collation.split_once('_').map_or(*collation, |(charset, _)| charset);
     Some(Some((charset, collation)))
 }
 
@@ -276,10 +267,7 @@ mod tests {
             collation_names(45, Flavor::MariaDb),
             Some(Some(("utf8mb4", "utf8mb4_general_ci")))
         );
-        assert_eq!(
-            collation_names(63, Flavor::MySql),
-            Some(Some(("binary", "binary")))
-        );
+        assert_eq!(collation_names(63, Flavor::MySql), Some(Some(("binary", "binary"))));
         assert_eq!(collation_names(7777, Flavor::MySql), None);
     }
 

@@ -126,11 +126,7 @@ impl ConnState {
     pub fn prepared(&mut self, id: u32, text: Arc<[u8]>, under: Arc<Profile>) -> Option<u32> {
         let gone = self.position(&text, &under).or_else(|| {
             (self.statements.len() >= MAX_STATEMENTS).then(|| {
-                let oldest = self
-                    .statements
-                    .iter()
-                    .enumerate()
-                    .min_by_key(|(_, s)| s.used);
+                let oldest = self.statements.iter().enumerate().min_by_key(|(_, s)| s.used);
                 oldest.map_or(0, |(at, _)| at)
             })
         });

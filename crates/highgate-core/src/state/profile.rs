@@ -78,16 +78,12 @@ pub(super) fn read_sql_mode(value: &[u8], mode: &mut LexMode) {
         [b'\'', inner @ .., b'\''] => inner,
         other => other,
     };
-    let bits = std::str::from_utf8(bare)
-        .ok()
-        .and_then(|text| text.trim().parse::<u64>().ok());
+    let bits = std::str::from_utf8(bare).ok().and_then(|text| text.trim().parse::<u64>().ok());
     let has = |bit: u64, names: &[&str]| match bits {
         Some(bits) => bits & bit != 0,
         None => bare.split(|byte| *byte == b',').any(|word| {
             let word = word.trim_ascii();
-            names
-                .iter()
-                .any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+            names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
         }),
     };
     let combined = has(0, &COMBINED);

@@ -208,9 +208,7 @@ impl SessionState {
         );
         debug_assert_eq!(
             self.pins.contains(PinCause::LongData),
-            self.statements
-                .values()
-                .any(|statement| statement.long_data),
+            self.statements.values().any(|statement| statement.long_data),
             "parameters sent ahead bind"
         );
         debug_assert_eq!(

@@ -22,12 +22,8 @@ pub struct Shape {
 
 impl Shape {
     /// What is certain of a text that nobody read: nothing.
-    pub const UNKNOWN: Self = Self {
-        kind: StatementKind::Unknown,
-        effects: Effects::DOUBTFUL,
-        locking: None,
-        digest: 0,
-    };
+    pub const UNKNOWN: Self =
+        Self { kind: StatementKind::Unknown, effects: Effects::DOUBTFUL, locking: None, digest: 0 };
 
     /// Of an analysis.
     #[must_use]

@@ -35,12 +35,7 @@ impl Machine {
         settings: Settings,
         record: Option<PrimaryRecord>,
     ) -> Self {
-        Self {
-            backend,
-            settings,
-            record,
-            before: None,
-        }
+        Self { backend, settings, record, before: None }
     }
 
     /// The writer to remember.
@@ -87,11 +82,7 @@ impl Machine {
             }
         }
         let writes = writes(inputs, writer.is_some());
-        let outcome = Outcome {
-            roles,
-            primary: writer.map(|input| input.name.clone()),
-            writes,
-        };
+        let outcome = Outcome { roles, primary: writer.map(|input| input.name.clone()), writes };
         notes::tell(&self.backend, self.before.as_ref(), &outcome, events);
         self.before = Some(outcome.clone());
         outcome
@@ -136,10 +127,7 @@ impl Machine {
         let donor =
             wsrep.local_state == DONOR && self.settings.donor_reads && !wsrep.donor_rejects_queries;
         if wsrep.local_state != SYNCED && !donor {
-            return Err((
-                Status::Broken,
-                format!("not synced: {}", state_name(wsrep.local_state)),
-            ));
+            return Err((Status::Broken, format!("not synced: {}", state_name(wsrep.local_state))));
         }
         if wsrep.desynced && !donor {
             return broken("desynced");
@@ -173,9 +161,7 @@ impl Machine {
         if self.record.is_none() && inputs.iter().any(|input| !input.checked) {
             return None;
         }
-        able.iter()
-            .min_by_key(|(input, index)| (*index, input.name))
-            .map(|(input, _)| *input)
+        able.iter().min_by_key(|(input, index)| (*index, input.name)).map(|(input, _)| *input)
     }
 
     fn remember(&mut self, name: &ServerName, seen: &Observation, events: &mut Vec<Event>) {
@@ -192,11 +178,7 @@ impl Machine {
                 (Severity::Warning, Kind::Failover, text)
             }
         };
-        events.push(
-            Event::new(severity, kind, text)
-                .backend(&self.backend)
-                .server(name),
-        );
+        events.push(Event::new(severity, kind, text).backend(&self.backend).server(name));
         self.record = Some(PrimaryRecord {
             server: name.clone(),
             server_id: seen.server_id,
@@ -216,26 +198,17 @@ fn writes(inputs: &[Input<'_>], has_writer: bool) -> Writes {
     } else {
         "no writable synced member of a Primary component"
     };
-    Writes::Waiting {
-        reason: reason.into(),
-    }
+    Writes::Waiting { reason: reason.into() }
 }
 
 /// The cluster that most members in a Primary component belong to; among equals the larger uuid.
 fn majority<'a>(inputs: &[Input<'a>], now: Instant) -> Option<&'a str> {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
     let wsrep = |input: &Input<'a>| -> Option<&'a Galera> { input.live(now)?.galera.as_ref() };
-    for wsrep in inputs
-        .iter()
-        .filter_map(wsrep)
-        .filter(|wsrep| wsrep.primary_component)
-    {
+    for wsrep in inputs.iter().filter_map(wsrep).filter(|wsrep| wsrep.primary_component) {
         *counts.entry(wsrep.cluster_uuid.as_str()).or_default() += 1;
     }
-    counts
-        .into_iter()
-        .max_by_key(|(uuid, count)| (*count, *uuid))
-        .map(|(uuid, _)| uuid)
+    counts.into_iter().max_by_key(|(uuid, count)| (*count, *uuid)).map(|(uuid, _)| uuid)
 }
 
 /// Whether those that can be read see fewer members than are thought to be alive.

@@ -27,19 +27,11 @@ pub(super) struct Fitness {
 
 impl Fitness {
     const fn fit(lag: u64, reason: String) -> Self {
-        Self {
-            verdict: Ok(lag),
-            lag_ms: Some(lag),
-            reason,
-        }
+        Self { verdict: Ok(lag), lag_ms: Some(lag), reason }
     }
 
     fn unfit(status: Status, lag_ms: Option<u64>, reason: String) -> Self {
-        Self {
-            verdict: Err(status),
-            lag_ms,
-            reason,
-        }
+        Self { verdict: Err(status), lag_ms, reason }
     }
 }
 
@@ -60,16 +52,9 @@ pub(super) struct Links<'a> {
 /// The member that a replication connection leads to.
 pub(super) fn target<'a>(inputs: &'a [Input<'a>], source: &Source) -> Option<&'a Input<'a>> {
     let by_id = inputs.iter().find(|input| {
-        source.server_id != 0
-            && input
-                .seen
-                .is_some_and(|seen| seen.server_id == source.server_id)
+        source.server_id != 0 && input.seen.is_some_and(|seen| seen.server_id == source.server_id)
     });
-    by_id.or_else(|| {
-        inputs
-            .iter()
-            .find(|input| names(input.address, &source.host, source.port))
-    })
+    by_id.or_else(|| inputs.iter().find(|input| names(input.address, &source.host, source.port)))
 }
 
 fn names(address: &Address, host: &str, port: u16) -> bool {
@@ -94,9 +79,7 @@ impl<'a> Links<'a> {
     /// Judges a replica by its link and those behind it, up to the primary.
     pub(super) fn fitness(&self, input: &Input<'_>) -> Fitness {
         let Some(primary) = self.primary else {
-            return self
-                .hop(input, None)
-                .map_or_else(|unfit| *unfit, |(_, fit)| fit);
+            return self.hop(input, None).map_or_else(|unfit| *unfit, |(_, fit)| fit);
         };
         let (mut at, mut lag, mut path) = (*input, 0_u64, String::new());
         // A chain can't be longer than there are servers; a longer walk goes in a circle.
@@ -116,11 +99,7 @@ impl<'a> Links<'a> {
                 } else {
                     format!("replicates from {primary} through{path}")
                 };
-                return Fitness {
-                    verdict: Ok(lag),
-                    lag_ms: Some(lag),
-                    reason,
-                };
+                return Fitness { verdict: Ok(lag), lag_ms: Some(lag), reason };
             }
             path.push(' ');
             path.push_str(next.name.as_str());
@@ -143,35 +122,26 @@ impl<'a> Links<'a> {
                 format!("is {}", input.absence()),
             )));
         };
-        let mut inside = seen
-            .sources
-            .iter()
-            .filter_map(|source| Some((source, target(self.inputs, source)?)));
+        let mut inside =
+            seen.sources.iter().filter_map(|source| Some((source, target(self.inputs, source)?)));
         // With several connections the one to the primary counts, else the first to any member.
         let direct = inside.clone().find(|(_, to)| Some(to.name) == primary);
         let Some((source, to)) = direct.or_else(|| inside.next()) else {
             return Err(Box::new(self.stranger(input, primary)));
         };
-        self.link(input, source, to)
-            .map(|fit| (to, fit))
-            .map_err(Box::new)
+        self.link(input, source, to).map(|fit| (to, fit)).map_err(Box::new)
     }
 
     fn stranger(&self, input: &Input<'_>, primary: Option<&ServerName>) -> Fitness {
         let seen = input.seen;
         let writable = seen.is_some_and(|seen| !seen.read_only);
-        let instead = primary.map_or_else(
-            || "any server of this backend".to_owned(),
-            ToString::to_string,
-        );
+        let instead =
+            primary.map_or_else(|| "any server of this backend".to_owned(), ToString::to_string);
         match seen.and_then(|seen| seen.sources.first()) {
             Some(source) => Fitness::unfit(
                 Status::Quarantined,
                 None,
-                format!(
-                    "replicates from {}:{}, not from {instead}",
-                    source.host, source.port
-                ),
+                format!("replicates from {}:{}, not from {instead}", source.host, source.port),
             ),
             None if writable => Fitness::unfit(
                 Status::Quarantined,
@@ -193,16 +163,11 @@ impl<'a> Links<'a> {
             && let Some((_, lag)) = fine
             && (to_primary || self.primary.is_none())
         {
-            let reason = format!(
-                "replicated well from {} until that stopped being the primary",
-                to.name
-            );
+            let reason =
+                format!("replicated well from {} until that stopped being the primary", to.name);
             return Ok(Fitness::fit(lag, reason));
         }
-        let error = source
-            .error
-            .as_deref()
-            .map_or_else(String::new, |error| format!(": {error}"));
+        let error = source.error.as_deref().map_or_else(String::new, |error| format!(": {error}"));
         if !source.sql_running {
             let reason = format!("replication is stopped (SQL thread){error}");
             return Err(Fitness::unfit(Status::Broken, None, reason));
@@ -240,11 +205,8 @@ impl<'a> Links<'a> {
             let lagged = lagged.is_some_and(|before| before.unfit == Some(Status::Lagging));
             let limit = if lagged { cap - cap / 5 } else { cap };
             if lag > millis(limit) {
-                let reason = format!(
-                    "is {} s behind, more than {} s",
-                    lag / 1000,
-                    limit.as_secs_f64()
-                );
+                let reason =
+                    format!("is {} s behind, more than {} s", lag / 1000, limit.as_secs_f64());
                 return Err(Fitness::unfit(Status::Lagging, Some(lag), reason));
             }
         }

@@ -92,10 +92,7 @@ impl Machine {
                 self.was_read_only.remove(input.name);
                 continue;
             };
-            if self
-                .was_read_only
-                .insert(input.name.clone(), seen.read_only)
-                == Some(true)
+            if self.was_read_only.insert(input.name.clone(), seen.read_only) == Some(true)
                 && !seen.read_only
             {
                 self.promoted.insert(input.name.clone(), seen.at);
@@ -103,10 +100,8 @@ impl Machine {
                 self.promoted.remove(input.name);
             }
         }
-        self.was_read_only
-            .retain(|name, _| inputs.iter().any(|input| input.name == name));
-        self.fine
-            .retain(|name, _| inputs.iter().any(|input| input.name == name));
+        self.was_read_only.retain(|name, _| inputs.iter().any(|input| input.name == name));
+        self.fine.retain(|name, _| inputs.iter().any(|input| input.name == name));
     }
 
     fn remember(
@@ -128,9 +123,7 @@ impl Machine {
         let (severity, kind, text) = match &self.record {
             None => (Severity::Info, Kind::Role, format!("{name} is the primary")),
             Some(old) => {
-                let alive = inputs
-                    .iter()
-                    .any(|i| *i.name == old.server && i.live(now).is_some());
+                let alive = inputs.iter().any(|i| *i.name == old.server && i.live(now).is_some());
                 let (severity, kind) = if alive {
                     (Severity::Info, Kind::Switchover)
                 } else {
@@ -143,11 +136,7 @@ impl Machine {
                 (severity, kind, text)
             }
         };
-        events.push(
-            Event::new(severity, kind, text)
-                .backend(&self.backend)
-                .server(name),
-        );
+        events.push(Event::new(severity, kind, text).backend(&self.backend).server(name));
         // A promotion counts once: who was the primary before must follow the new one first.
         self.promoted.retain(|promoted, _| promoted == name);
         self.record = Some(PrimaryRecord {
@@ -161,15 +150,9 @@ impl Machine {
     }
 
     fn tell_rivals(&mut self, inputs: &[Input<'_>], candidates: &[usize], events: &mut Vec<Event>) {
-        let names = candidates
-            .iter()
-            .filter_map(|index| inputs.get(*index))
-            .map(|i| i.name.clone());
-        let rivals: Vec<_> = if candidates.len() > 1 {
-            names.collect()
-        } else {
-            Vec::new()
-        };
+        let names =
+            candidates.iter().filter_map(|index| inputs.get(*index)).map(|i| i.name.clone());
+        let rivals: Vec<_> = if candidates.len() > 1 { names.collect() } else { Vec::new() };
         if rivals.len() > 1 && rivals != self.rivals {
             let list: Vec<_> = rivals.iter().map(ServerName::as_str).collect();
             let keeps = self.record.as_ref().map_or_else(
@@ -190,21 +173,12 @@ impl Machine {
         now: Instant,
     ) -> Links<'a> {
         let before = self.before.as_ref();
-        Links {
-            inputs,
-            primary,
-            primary_lives,
-            fine: &self.fine,
-            before,
-            now,
-        }
+        Links { inputs, primary, primary_lives, fine: &self.fine, before, now }
     }
 
     fn learn_followers(&mut self, inputs: &[Input<'_>], outcome: &Outcome, now: Instant) {
-        let Some(record) = self
-            .record
-            .as_mut()
-            .filter(|r| outcome.primary.as_ref() == Some(&r.server))
+        let Some(record) =
+            self.record.as_mut().filter(|r| outcome.primary.as_ref() == Some(&r.server))
         else {
             return;
         };

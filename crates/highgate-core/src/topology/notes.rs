@@ -24,11 +24,8 @@ pub(super) fn tell(
         _ if old.is_some_and(|old| kind(old) == kind(&after.writes)) => {}
         Writes::Open => {}
         Writes::Waiting { reason } | Writes::Refused { reason } => {
-            let verb = if matches!(after.writes, Writes::Waiting { .. }) {
-                "wait"
-            } else {
-                "are refused"
-            };
+            let verb =
+                if matches!(after.writes, Writes::Waiting { .. }) { "wait" } else { "are refused" };
             let text = format!("writes {verb}: {reason}");
             events.push(Event::new(Severity::Error, Kind::NoPrimary, text).backend(backend));
         }
@@ -69,9 +66,5 @@ fn server(
         Some(status) => (severity, format!("{status}: {}", after.reason)),
         None => (Severity::Info, format!("{}: {}", after.role, after.reason)),
     };
-    events.push(
-        Event::new(severity, kind, text)
-            .backend(backend)
-            .server(name),
-    );
+    events.push(Event::new(severity, kind, text).backend(backend).server(name));
 }

@@ -21,9 +21,5 @@ pub fn judge(inputs: &[Input<'_>]) -> Outcome {
             (input.name.clone(), assigned)
         })
         .collect();
-    Outcome {
-        roles,
-        primary: None,
-        writes: Writes::Open,
-    }
+    Outcome { roles, primary: None, writes: Writes::Open }
 }

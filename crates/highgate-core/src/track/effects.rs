@@ -41,9 +41,7 @@ pub(crate) fn succeeded(
         CommandKind::FieldList => state.row_count = Some(-1),
         CommandKind::StmtFetch => {
             state.row_count = Some(-1);
-            let read = outcome
-                .status
-                .is_some_and(|s| s.contains(StatusFlags::LAST_ROW_SENT));
+            let read = outcome.status.is_some_and(|s| s.contains(StatusFlags::LAST_ROW_SENT));
             statement(state, facts, |statement| statement.cursor &= !read);
         }
         CommandKind::StmtReset => {
@@ -160,13 +158,9 @@ const fn is_early(code: u16) -> bool {
 
 /// Causes that a single failed statement leaves no trace of.
 fn only_if_done() -> PinSet {
-    [
-        PinCause::TemporaryTable,
-        PinCause::LockedTables,
-        PinCause::GlobalReadLock,
-    ]
-    .into_iter()
-    .collect()
+    [PinCause::TemporaryTable, PinCause::LockedTables, PinCause::GlobalReadLock]
+        .into_iter()
+        .collect()
 }
 
 /// COM_CHANGE_USER was accepted: another login on the same connection.
@@ -181,21 +175,13 @@ pub fn changed_user(state: &mut SessionState, user: &str, schema: Option<&str>, 
 pub fn reset(state: &mut SessionState, flavor: Flavor) {
     let charset = Charset::after_reset(state.login_collation, flavor);
     let schema = state.profile.schema.clone();
-    let kept: PinSet = [
-        PinCause::Passthrough,
-        PinCause::MultiplexOff,
-        PinCause::BinlogDump,
-    ]
-    .into_iter()
-    .filter(|cause| state.pins.contains(*cause))
-    .collect();
+    let kept: PinSet = [PinCause::Passthrough, PinCause::MultiplexOff, PinCause::BinlogDump]
+        .into_iter()
+        .filter(|cause| state.pins.contains(*cause))
+        .collect();
     let fresh = SessionState::new(state.capabilities, &state.user, None, state.login_collation);
     *state = SessionState {
-        profile: std::sync::Arc::new(Profile {
-            schema,
-            charset,
-            ..Profile::default()
-        }),
+        profile: std::sync::Arc::new(Profile { schema, charset, ..Profile::default() }),
         pins: kept,
         next_statement: state.next_statement,
         last_write: state.last_write.take(),
@@ -264,9 +250,7 @@ fn ran(
     if !effects.intersects(NOTEWORTHY)
         && outcome.changes.is_empty()
         && !matches!(facts.shape.kind, StatementKind::Unknown | StatementKind::Xa)
-        && !outcome
-            .status
-            .is_some_and(|status| status.contains(StatusFlags::DB_DROPPED))
+        && !outcome.status.is_some_and(|status| status.contains(StatusFlags::DB_DROPPED))
     {
         return;
     }
@@ -281,10 +265,7 @@ fn ran(
     lasting.remove(PinCause::NamedLock);
     state.pins = state.pins.union(lasting);
     locks::follow(state, facts);
-    if outcome
-        .status
-        .is_some_and(|status| status.contains(StatusFlags::DB_DROPPED))
-    {
+    if outcome.status.is_some_and(|status| status.contains(StatusFlags::DB_DROPPED)) {
         state.profile_mut().schema = None;
     }
     let multi = effects.contains(Effects::MULTI);
@@ -327,11 +308,8 @@ fn counts(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<
 /// `UNLOCK TABLES`, not `UNLOCK INSTANCE` or `BACKUP UNLOCK`.
 fn unlocks_tables(facts: &CommandFacts<'_>) -> bool {
     facts.text.is_some_and(|text| {
-        text.windows(5)
-            .any(|word| word.eq_ignore_ascii_case(b"TABLE"))
-            && !text
-                .windows(6)
-                .any(|word| word.eq_ignore_ascii_case(b"BACKUP"))
+        text.windows(5).any(|word| word.eq_ignore_ascii_case(b"TABLE"))
+            && !text.windows(6).any(|word| word.eq_ignore_ascii_case(b"BACKUP"))
     })
 }
 
@@ -395,10 +373,7 @@ fn lasting(state: &SessionState, facts: &CommandFacts<'_>) -> PinSet {
 
 fn locks(kind: StatementKind, facts: &CommandFacts<'_>) -> PinSet {
     let names = |word: &[u8]| {
-        facts.text.is_none_or(|text| {
-            text.windows(word.len())
-                .any(|w| w.eq_ignore_ascii_case(word))
-        })
+        facts.text.is_none_or(|text| text.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word)))
     };
     let cause = match kind {
         StatementKind::Flush => PinCause::GlobalReadLock,

@@ -36,11 +36,7 @@ pub(super) fn apply(
             }
             Item::Password | Item::DefaultRole => {}
             Item::ResourceGroup | Item::Role(_) => state.pins.insert(PinCause::UnreplayableSet),
-            Item::Transaction {
-                scope,
-                isolation,
-                read_only,
-            } => {
+            Item::Transaction { scope, isolation, read_only } => {
                 transaction(state, *scope, *isolation, *read_only);
             }
         }
@@ -106,13 +102,13 @@ fn assigned(
         Value::Literal(text) => normal(text, facts.mode),
         Value::Expression(_) => {
             // Several reports of one name: the last counts.
-            let reported = StateChanges::new(outcome.changes)
-                .flatten()
-                .filter_map(|change| match change {
-                    StateChange::SystemVariable {
-                        name: reported,
-                        value,
-                    } if reported.eq_ignore_ascii_case(name.as_bytes()) => Some(value),
+            let reported =
+                StateChanges::new(outcome.changes).flatten().filter_map(|change| match change {
+                    StateChange::SystemVariable { name: reported, value }
+                        if reported.eq_ignore_ascii_case(name.as_bytes()) =>
+                    {
+                        Some(value)
+                    }
                     _ => None,
                 });
             reported.last().and_then(literal_of)
@@ -130,9 +126,7 @@ fn assigned(
 
 fn is_off(value: &VarValue) -> bool {
     let text = value.as_bytes();
-    [&b"0"[..], b"OFF", b"FALSE", b"'OFF'", b"'0'"]
-        .iter()
-        .any(|off| text.eq_ignore_ascii_case(off))
+    [&b"0"[..], b"OFF", b"FALSE", b"'OFF'", b"'0'"].iter().any(|off| text.eq_ignore_ascii_case(off))
 }
 
 fn variable(state: &mut SessionState, name: &str, value: VarValue) {
@@ -197,9 +191,7 @@ fn is_charset(name: &str) -> bool {
 
 fn last_insert_id(state: &mut SessionState, conn: &mut ConnState, value: Value<'_>) {
     let id = match value {
-        Value::Literal(text) => std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse().ok()),
+        Value::Literal(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
         Value::Default | Value::Expression(_) => None,
     };
     conn.last_insert_id = id;
@@ -221,10 +213,7 @@ fn user_variable(state: &mut SessionState, name: &str, value: Value<'_>, mode: L
         state.pins.insert(PinCause::UserVariables);
     }
     if state.profile.user_variables.get(name) != Some(&literal) {
-        state
-            .profile_mut()
-            .user_variables
-            .insert(name.to_ascii_lowercase().into(), literal);
+        state.profile_mut().user_variables.insert(name.to_ascii_lowercase().into(), literal);
     }
 }
 
@@ -236,9 +225,7 @@ fn next(state: &mut SessionState, name: &str, value: Value<'_>, mode: LexMode) {
         Value::Literal(text) => normal(text, mode),
         Value::Default | Value::Expression(_) => None,
     };
-    let text = literal
-        .as_ref()
-        .and_then(|literal| std::str::from_utf8(literal.as_bytes()).ok());
+    let text = literal.as_ref().and_then(|literal| std::str::from_utf8(literal.as_bytes()).ok());
     match text {
         Some(text) => next_transaction(state, &format!("SET @@{name}={text}")),
         None => state.pins.insert(PinCause::UnreplayableSet),
@@ -280,11 +267,7 @@ fn session_transaction(state: &mut SessionState, level: Option<&str>, read_only:
         variable(state, ISOLATION, VarValue::text(literal.as_bytes()));
     }
     if let Some(read_only) = read_only {
-        variable(
-            state,
-            READ_ONLY,
-            VarValue::text(if read_only { b"1" } else { b"0" }),
-        );
+        variable(state, READ_ONLY, VarValue::text(if read_only { b"1" } else { b"0" }));
     }
 }
 
@@ -304,11 +287,7 @@ fn names(
     mode: LexMode,
 ) {
     let word = |word: &[u8]| {
-        if is_word(word) {
-            Some(VarValue::text(word))
-        } else {
-            normal(word, mode)
-        }
+        if is_word(word) { Some(VarValue::text(word)) } else { normal(word, mode) }
     };
     let charset = charset.map_or(Some(VarValue::Default), word);
     let collation = collation.map(word);
@@ -326,11 +305,8 @@ fn put_charset(state: &mut SessionState, charset: Charset) {
         return;
     }
     // A string variable keeps the charset it was set under: it would be replayed under the new one.
-    let strings = state
-        .profile
-        .user_variables
-        .values()
-        .any(|value| value.as_bytes().starts_with(b"'"));
+    let strings =
+        state.profile.user_variables.values().any(|value| value.as_bytes().starts_with(b"'"));
     if strings {
         state.pins.insert(PinCause::UserVariables);
     }
@@ -338,14 +314,8 @@ fn put_charset(state: &mut SessionState, charset: Charset) {
 }
 
 fn charset_variable(state: &mut SessionState, name: &str, value: VarValue) {
-    let Some(Charset::Set {
-        mut client,
-        mut results,
-        mut connection,
-    }) = state
-        .profile
-        .charset
-        .spelt(highgate_mysql::sql::Flavor::Unknown)
+    let Some(Charset::Set { mut client, mut results, mut connection }) =
+        state.profile.charset.spelt(highgate_mysql::sql::Flavor::Unknown)
     else {
         state.pins.insert(PinCause::UnreplayableSet);
         return;
@@ -356,43 +326,24 @@ fn charset_variable(state: &mut SessionState, name: &str, value: VarValue) {
         "collation_connection" => connection = ConnectionCharset::Collation(value),
         _ => connection = ConnectionCharset::Charset(value),
     }
-    put_charset(
-        state,
-        Charset::Set {
-            client,
-            results,
-            connection,
-        },
-    );
+    put_charset(state, Charset::Set { client, results, connection });
 }
 
 fn is_word(text: &[u8]) -> bool {
-    !text.is_empty()
-        && text
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
 fn is_number(text: &[u8]) -> bool {
-    let digits = text
-        .strip_prefix(b"-")
-        .or_else(|| text.strip_prefix(b"+"))
-        .unwrap_or(text);
+    let digits = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
     !digits.is_empty()
-        && digits
-            .iter()
-            .all(|byte| byte.is_ascii_digit() || *byte == b'.')
+        && digits.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
         && digits.iter().any(u8::is_ascii_digit)
         && digits.iter().filter(|byte| **byte == b'.').count() <= 1
 }
 
 /// A reported value as a literal.
 fn literal_of(value: &[u8]) -> Option<VarValue> {
-    if is_number(value) {
-        Some(VarValue::text(value))
-    } else {
-        quoted(value)
-    }
+    if is_number(value) { Some(VarValue::text(value)) } else { quoted(value) }
 }
 
 /// In single quotes, in a way that reads the same under every sql_mode; `None` if there is none.

@@ -36,11 +36,7 @@ impl Twin {
             ..CommandFacts::bare(CommandKind::Query)
         };
         let status = StatusFlags::AUTOCOMMIT;
-        let outcome = Outcome {
-            status: Some(status),
-            changes: &track,
-            ..Outcome::default()
-        };
+        let outcome = Outcome { status: Some(status), changes: &track, ..Outcome::default() };
         before(&mut self.state, &facts);
         settle(&mut self.state, &mut self.conn, &facts, &outcome)
     }
@@ -71,39 +67,22 @@ fn default_is_forgotten_not_quoted() {
     assert_eq!(twin.set("SET time_zone = DEFAULT", &[]), Verdict::Keep);
     assert_eq!(twin.value("time_zone"), None);
     assert_eq!(twin.set("SET NAMES DEFAULT", &[]), Verdict::Keep);
-    assert_eq!(
-        twin.state.profile.charset,
-        Charset::names(VarValue::Default, None)
-    );
+    assert_eq!(twin.state.profile.charset, Charset::names(VarValue::Default, None));
 }
 
 #[test]
 fn an_expression_is_learned_from_the_report_or_binds() {
     let mut twin = Twin::new();
-    let report = StateChange::SystemVariable {
-        name: b"sql_select_limit",
-        value: b"42",
-    };
-    assert_eq!(
-        twin.set("SET sql_select_limit = 40 + 2", &[report]),
-        Verdict::Keep
-    );
+    let report = StateChange::SystemVariable { name: b"sql_select_limit", value: b"42" };
+    assert_eq!(twin.set("SET sql_select_limit = 40 + 2", &[report]), Verdict::Keep);
     assert_eq!(twin.value("sql_select_limit"), Some("42"));
     let verdict = twin.set("SET sql_mode = CONCAT(@@sql_mode, ',ANSI')", &[]);
-    assert_eq!(
-        verdict,
-        Verdict::Hold([PinCause::UnreplayableSet].into_iter().collect())
-    );
+    assert_eq!(verdict, Verdict::Hold([PinCause::UnreplayableSet].into_iter().collect()));
 }
 
 #[test]
 fn what_acts_once_binds() {
-    for text in [
-        "SET insert_id = 5",
-        "SET rand_seed1 = 1",
-        "SET ROLE r",
-        "SET profiling = 1",
-    ] {
+    for text in ["SET insert_id = 5", "SET rand_seed1 = 1", "SET ROLE r", "SET profiling = 1"] {
         let mut twin = Twin::new();
         let verdict = twin.set(text, &[]);
         assert_eq!(
@@ -142,10 +121,7 @@ fn global_values_are_not_the_sessions() {
 fn the_next_transaction_is_held_for() {
     let mut twin = Twin::new();
     let verdict = twin.set("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", &[]);
-    assert_eq!(
-        verdict,
-        Verdict::Hold([PinCause::NextTransaction].into_iter().collect())
-    );
+    assert_eq!(verdict, Verdict::Hold([PinCause::NextTransaction].into_iter().collect()));
     assert_eq!(
         twin.state.next_transaction.as_deref(),
         Some("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")

@@ -6,11 +6,8 @@ fn pair(from: &str, to: &str) -> Option<(SocketAddr, SocketAddr)> {
 
 #[test]
 fn what_is_written_is_read_back() {
-    let cases = [
-        pair("10.0.0.1:3306", "192.168.1.2:1"),
-        pair("[2001:db8::1]:65535", "[::1]:0"),
-        None,
-    ];
+    let cases =
+        [pair("10.0.0.1:3306", "192.168.1.2:1"), pair("[2001:db8::1]:65535", "[::1]:0"), None];
     for addresses in cases {
         for bytes in [encode_v1(addresses), encode_v2(addresses)] {
             let length = bytes.len();
@@ -53,8 +50,5 @@ fn what_is_no_header_is_refused() {
     for bytes in cases {
         assert_eq!(parse(bytes), Parsed::Invalid, "{bytes:?}");
     }
-    assert_eq!(
-        parse(&[b"PROXY ".as_slice(), &[b'x'; 200]].concat()),
-        Parsed::Invalid
-    );
+    assert_eq!(parse(&[b"PROXY ".as_slice(), &[b'x'; 200]].concat()), Parsed::Invalid);
 }

@@ -67,10 +67,7 @@ fn expand(password: &[u8]) -> (Zeroizing<Scalar>, Zeroizing<[u8; 32]>) {
     for (to, from) in secret.iter_mut().chain(prefix.iter_mut()).zip(hash.iter()) {
         *to = *from;
     }
-    (
-        Zeroizing::new(Scalar::from_bytes_mod_order(clamp_integer(*secret))),
-        prefix,
-    )
+    (Zeroizing::new(Scalar::from_bytes_mod_order(clamp_integer(*secret))), prefix)
 }
 
 fn scalar(parts: &[&[u8]]) -> Scalar {

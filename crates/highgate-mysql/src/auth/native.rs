@@ -48,11 +48,7 @@ pub fn verify(
 }
 
 fn mask(double_hash: &[u8; LEN], nonce: &[u8]) -> [u8; LEN] {
-    Sha1::new()
-        .chain_update(nonce)
-        .chain_update(double_hash)
-        .finalize()
-        .into()
+    Sha1::new().chain_update(nonce).chain_update(double_hash).finalize().into()
 }
 
 fn xor(a: &[u8; LEN], b: &[u8; LEN]) -> [u8; LEN] {

@@ -64,11 +64,7 @@ pub fn verify(
 }
 
 fn mask(double_hash: &[u8; LEN], nonce: &[u8]) -> [u8; LEN] {
-    Sha256::new()
-        .chain_update(double_hash)
-        .chain_update(nonce)
-        .finalize()
-        .into()
+    Sha256::new().chain_update(double_hash).chain_update(nonce).finalize().into()
 }
 
 fn xor(a: &[u8; LEN], b: &[u8; LEN]) -> [u8; LEN] {
@@ -83,22 +79,15 @@ fn xor(a: &[u8; LEN], b: &[u8; LEN]) -> [u8; LEN] {
 #[must_use]
 pub fn xor_nonce(bytes: &[u8], nonce: &[u8]) -> Secret {
     Secret::new(
-        bytes
-            .iter()
-            .zip(nonce.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask)
-            .collect::<Vec<_>>(),
+        bytes.iter().zip(nonce.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect::<Vec<_>>(),
     )
 }
 
 /// The hash in the stored form: SHA-crypt with SHA-256. Takes milliseconds: not for a worker.
 #[must_use]
 pub fn crypt(password: &[u8], salt: &[u8], rounds: u32) -> [u8; HASH_LEN] {
-    let alternate = Sha256::new()
-        .chain_update(password)
-        .chain_update(salt)
-        .chain_update(password)
-        .finalize();
+    let alternate =
+        Sha256::new().chain_update(password).chain_update(salt).chain_update(password).finalize();
     let mut first = Sha256::new().chain_update(password).chain_update(salt);
     fill(&mut first, &alternate, password.len());
     let mut bits = password.len();
@@ -112,11 +101,7 @@ pub fn crypt(password: &[u8], salt: &[u8], rounds: u32) -> [u8; HASH_LEN] {
     }
     let first: [u8; LEN] = first.finalize().into();
     let p = sequence(password, password.len(), password.len());
-    let s = sequence(
-        salt,
-        16_usize.saturating_add(usize::from(first_byte(&first))),
-        salt.len(),
-    );
+    let s = sequence(salt, 16_usize.saturating_add(usize::from(first_byte(&first))), salt.len());
     encode(&stretch(first, &p, &s, rounds))
 }
 

@@ -50,9 +50,7 @@ impl StoredPassword {
             return Ok(Self::Native(hash));
         }
         if let Some(key) = text.strip_prefix("ed25519:") {
-            return base64::decode_key(key)
-                .map(Self::Ed25519)
-                .ok_or(ParsePasswordError::Ed25519);
+            return base64::decode_key(key).map(Self::Ed25519).ok_or(ParsePasswordError::Ed25519);
         }
         if text.starts_with("$A$") {
             return Self::parse_sha2(text.as_bytes());
@@ -85,11 +83,7 @@ impl StoredPassword {
         let hash = rest.try_into().ok()?;
         // The server's own range is 5 to 0xfff thousand; nobody may make us hash for seconds.
         let is_sane = (5..=100).contains(&thousands);
-        is_sane.then_some(Self::Sha2 {
-            rounds: thousands.saturating_mul(1000),
-            salt: *salt,
-            hash,
-        })
+        is_sane.then_some(Self::Sha2 { rounds: thousands.saturating_mul(1000), salt: *salt, hash })
     }
 
     /// A clear password.
@@ -159,10 +153,9 @@ impl StoredPassword {
         match self {
             Self::Clear(_) | Self::Sha2 { .. } => None,
             Self::Ed25519(key) => Some(format!("ed25519:{}", base64::encode_key(key))),
-            Self::Native(hash) => Some(
-                hash.iter()
-                    .fold(String::from("*"), |text, byte| format!("{text}{byte:02X}")),
-            ),
+            Self::Native(hash) => {
+                Some(hash.iter().fold(String::from("*"), |text, byte| format!("{text}{byte:02X}")))
+            }
         }
     }
 }

@@ -15,10 +15,7 @@ fn a_native_answer_reveals_what_opens_every_server() {
     let stage1 = native::verify(&answer, NONCE, &native::double_hash(b"secret")).unwrap();
     assert_eq!(*stage1, *native::stage1(b"secret"));
     let other = b"another challenge 20";
-    assert_eq!(
-        native::answer_stage1(&stage1, other).to_vec(),
-        native::answer(b"secret", other)
-    );
+    assert_eq!(native::answer_stage1(&stage1, other).to_vec(), native::answer(b"secret", other));
     assert!(native::verify(&answer, other, &native::double_hash(b"secret")).is_none());
     assert!(native::verify(&answer[..19], NONCE, &native::double_hash(b"secret")).is_none());
 }
@@ -27,14 +24,8 @@ fn a_native_answer_reveals_what_opens_every_server() {
 fn the_stored_native_form_is_that_of_the_server() {
     // SELECT PASSWORD('secret')
     let stored = StoredPassword::parse("*14E65567ABDB5135D0CFD9A70B3032C179A49EE7").unwrap();
-    assert_eq!(
-        stored,
-        StoredPassword::Native(native::double_hash(b"secret"))
-    );
-    assert_eq!(
-        stored.to_hash_text().unwrap(),
-        "*14E65567ABDB5135D0CFD9A70B3032C179A49EE7"
-    );
+    assert_eq!(stored, StoredPassword::Native(native::double_hash(b"secret")));
+    assert_eq!(stored.to_hash_text().unwrap(), "*14E65567ABDB5135D0CFD9A70B3032C179A49EE7");
 }
 
 #[test]
@@ -42,19 +33,10 @@ fn the_stored_ed25519_form_is_that_of_the_server() {
     // MariaDB documentation: ed25519_password('secret')
     let key = "ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY";
     let stored = StoredPassword::parse(key).unwrap();
-    assert_eq!(
-        stored,
-        StoredPassword::Ed25519(ed25519::public_key(b"secret"))
-    );
-    assert_eq!(
-        StoredPassword::parse(&format!("ed25519:{key}")).unwrap(),
-        stored
-    );
+    assert_eq!(stored, StoredPassword::Ed25519(ed25519::public_key(b"secret")));
+    assert_eq!(StoredPassword::parse(&format!("ed25519:{key}")).unwrap(), stored);
     let answer = ed25519::answer(b"secret", &[7; 32]);
-    assert_eq!(
-        stored.verify_answer(ED25519, &answer, &[7; 32]),
-        Some(Proof::None)
-    );
+    assert_eq!(stored.verify_answer(ED25519, &answer, &[7; 32]), Some(Proof::None));
     assert_eq!(stored.verify_answer(ED25519, &answer, &[8; 32]), None);
     assert!(stored.verify_password(b"secret") && !stored.verify_password(b"Secret"));
 }
@@ -63,10 +45,7 @@ fn the_stored_ed25519_form_is_that_of_the_server() {
 fn a_fast_answer_is_verified_by_the_double_hash() {
     let answer = sha2::answer(b"secret", NONCE);
     let stage1 = sha2::verify(&answer, NONCE, &sha2::double_hash(b"secret")).unwrap();
-    assert_eq!(
-        sha2::answer_stage1(&stage1, b"x").to_vec(),
-        sha2::answer(b"secret", b"x")
-    );
+    assert_eq!(sha2::answer_stage1(&stage1, b"x").to_vec(), sha2::answer(b"secret", b"x"));
     assert!(sha2::verify(&answer, b"other", &sha2::double_hash(b"secret")).is_none());
 }
 
@@ -79,29 +58,17 @@ fn the_dollar_form_verifies_a_password_and_no_fast_answer() {
     let text = String::from_utf8(text).unwrap();
     let stored = StoredPassword::parse(&text).unwrap();
     assert!(stored.verify_password(b"secret") && !stored.verify_password(b""));
-    assert_eq!(
-        stored.verify_answer(CACHING_SHA2, &sha2::answer(b"secret", NONCE), NONCE),
-        None
-    );
+    assert_eq!(stored.verify_answer(CACHING_SHA2, &sha2::answer(b"secret", NONCE), NONCE), None);
     let hex: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
     assert_eq!(StoredPassword::parse(&format!("0x{hex}")).unwrap(), stored);
-    assert_eq!(
-        StoredPassword::parse("$A$005$short"),
-        Err(ParsePasswordError::Sha2)
-    );
+    assert_eq!(StoredPassword::parse("$A$005$short"), Err(ParsePasswordError::Sha2));
 }
 
 #[test]
 fn the_mask_before_rsa_comes_off() {
-    let masked = sha2::xor_nonce(
-        with_nul(b"a password longer than twenty bytes").expose(),
-        NONCE,
-    );
+    let masked = sha2::xor_nonce(with_nul(b"a password longer than twenty bytes").expose(), NONCE);
     let back = sha2::xor_nonce(masked.expose(), NONCE);
-    assert_eq!(
-        without_nul(back.expose()),
-        b"a password longer than twenty bytes"
-    );
+    assert_eq!(without_nul(back.expose()), b"a password longer than twenty bytes");
 }
 
 #[test]

@@ -60,9 +60,7 @@ impl ClientLogin {
             State::Full => self.full(payload),
             State::FullRsa => {
                 self.state = State::Decrypting;
-                ClientAction::RsaDecrypt {
-                    bytes: payload.to_vec(),
-                }
+                ClientAction::RsaDecrypt { bytes: payload.to_vec() }
             }
             State::StartingTls
             | State::LookingUp
@@ -122,9 +120,7 @@ impl ClientLogin {
         if !matches!(self.state, State::LookingUp) {
             return self.refuse(ER_HANDSHAKE_ERROR.answer("Bad handshake"));
         }
-        self.is_known = account
-            .as_ref()
-            .is_some_and(|account| !account.passwords.is_empty());
+        self.is_known = account.as_ref().is_some_and(|account| !account.passwords.is_empty());
         self.account = match account {
             Some(account) if self.is_known => account,
             _ => self.decoy(),
@@ -137,11 +133,7 @@ impl ClientLogin {
         };
         let answer = login.answer.clone();
         let has_plugins = login.capabilities.contains(Capabilities::PLUGIN_AUTH);
-        let answered = if has_plugins {
-            known_plugin(&login.plugin)
-        } else {
-            Some(NATIVE)
-        };
+        let answered = if has_plugins { known_plugin(&login.plugin) } else { Some(NATIVE) };
         match answered {
             // The greeting's challenge has 20 bytes: an answer of client_ed25519 is to another one.
             Some(plugin) if plugin != ED25519 && self.fits(plugin) => {
@@ -160,43 +152,24 @@ impl ClientLogin {
     fn decoy(&self) -> Account {
         let short = self.settings.nonce.short();
         let decoy = if self.settings.plugin == CACHING_SHA2 {
-            StoredPassword::Sha2 {
-                rounds: 5000,
-                salt: short,
-                hash: [b'.'; sha2::HASH_LEN],
-            }
+            StoredPassword::Sha2 { rounds: 5000, salt: short, hash: [b'.'; sha2::HASH_LEN] }
         } else {
             StoredPassword::Native(short)
         };
-        Account {
-            passwords: vec![decoy],
-            ..Account::default()
-        }
+        Account { passwords: vec![decoy], ..Account::default() }
     }
 
     fn fits(&self, plugin: &str) -> bool {
         (plugin != CLEAR || self.is_private())
-            && self
-                .account
-                .passwords
-                .iter()
-                .any(|stored| stored.fits(plugin))
+            && self.account.passwords.iter().any(|stored| stored.fits(plugin))
     }
 
     fn switch(&mut self) -> ClientAction {
-        let best = self
-            .account
-            .passwords
-            .first()
-            .and_then(StoredPassword::plugin);
+        let best = self.account.passwords.first().and_then(StoredPassword::plugin);
         let plugin = best.unwrap_or(self.settings.plugin);
         self.state = State::Switched { plugin };
         let short = self.settings.nonce.short();
-        let challenge: &[u8] = if plugin == ED25519 {
-            self.settings.nonce.long()
-        } else {
-            &short
-        };
+        let challenge: &[u8] = if plugin == ED25519 { self.settings.nonce.long() } else { &short };
         let mut out = Vec::new();
         let mut writer = PacketWriter::new(&mut out, self.seq);
         writer.packet(|body| AuthSwitch { plugin, challenge }.encode(body));
@@ -216,11 +189,7 @@ impl ClientLogin {
             };
         }
         let short = self.settings.nonce.short();
-        let nonce: &[u8] = if plugin == ED25519 {
-            self.settings.nonce.long()
-        } else {
-            &short
-        };
+        let nonce: &[u8] = if plugin == ED25519 { self.settings.nonce.long() } else { &short };
         let proofs: Vec<_> = self
             .account
             .passwords
@@ -239,19 +208,10 @@ impl ClientLogin {
     fn fast_failed(&mut self, answer: &[u8], nonce: &[u8]) -> ClientAction {
         let cached = self.account.cached_sha2;
         if let Some(stage1) = cached.and_then(|hash| sha2::verify(answer, nonce, &hash)) {
-            return self.done(
-                CACHING_SHA2,
-                Proof::Sha256(Secret::new(stage1.to_vec())),
-                None,
-            );
+            return self.done(CACHING_SHA2, Proof::Sha256(Secret::new(stage1.to_vec())), None);
         }
         // A clear password would have verified the fast answer; only the `$A$` form needs more.
-        if !self
-            .account
-            .passwords
-            .iter()
-            .any(|s| matches!(s, StoredPassword::Sha2 { .. }))
-        {
+        if !self.account.passwords.iter().any(|s| matches!(s, StoredPassword::Sha2 { .. })) {
             return self.refuse(self.denied());
         }
         self.state = State::Full;
@@ -270,9 +230,7 @@ impl ClientLogin {
             // A client that has the key already sends the password at once.
             Some(_) if payload.len() > 1 => {
                 self.state = State::Decrypting;
-                ClientAction::RsaDecrypt {
-                    bytes: payload.to_vec(),
-                }
+                ClientAction::RsaDecrypt { bytes: payload.to_vec() }
             }
             _ => self.refuse(self.denied()),
         }
@@ -303,11 +261,8 @@ impl ClientLogin {
         if !is_right {
             return self.refuse(self.denied());
         }
-        let has_sha2 = self
-            .account
-            .passwords
-            .iter()
-            .any(|s| matches!(s, StoredPassword::Sha2 { .. }));
+        let has_sha2 =
+            self.account.passwords.iter().any(|s| matches!(s, StoredPassword::Sha2 { .. }));
         let learned = has_sha2.then(|| sha2::double_hash(password.expose()));
         let plugin = if has_sha2 { CACHING_SHA2 } else { CLEAR };
         self.done(plugin, Proof::Clear(password), learned)
@@ -359,10 +314,7 @@ impl ClientLogin {
 
     fn refuse(&mut self, answer: Answer) -> ClientAction {
         self.state = State::Ended;
-        ClientAction::Refused {
-            answer,
-            seq: self.seq,
-        }
+        ClientAction::Refused { answer, seq: self.seq }
     }
 
     /// One text for a wrong password, an unknown user and an account that needs TLS.
@@ -386,9 +338,7 @@ fn is_empty(proof: &Proof) -> bool {
 }
 
 fn known_plugin(name: &str) -> Option<&'static str> {
-    [NATIVE, CACHING_SHA2, ED25519, CLEAR]
-        .into_iter()
-        .find(|known| *known == name)
+    [NATIVE, CACHING_SHA2, ED25519, CLEAR].into_iter().find(|known| *known == name)
 }
 
 fn tls_required() -> Answer {

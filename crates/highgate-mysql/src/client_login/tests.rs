@@ -45,19 +45,12 @@ fn greeted(settings: ClientLoginSettings) -> (ClientLogin, [u8; 20]) {
 }
 
 fn account(stored: StoredPassword) -> Option<Account> {
-    Some(Account {
-        passwords: vec![stored],
-        ..Account::default()
-    })
+    Some(Account { passwords: vec![stored], ..Account::default() })
 }
 
 fn sha2_form(password: &str) -> StoredPassword {
     let salt = [b'x'; 20];
-    StoredPassword::Sha2 {
-        rounds: 5000,
-        salt,
-        hash: sha2::crypt(password.as_bytes(), &salt, 5000),
-    }
+    StoredPassword::Sha2 { rounds: 5000, salt, hash: sha2::crypt(password.as_bytes(), &salt, 5000) }
 }
 
 /// What one more packet, or the check that it asks for, leads to.
@@ -78,13 +71,8 @@ fn a_hashed_native_account_gives_a_proof_for_other_servers() {
     let action = machine.packet(1, &request(NATIVE, native::answer(b"pw", &nonce)));
     assert!(matches!(action, ClientAction::LookUp { .. }));
     let stored = StoredPassword::Native(native::double_hash(b"pw"));
-    let ClientAction::Done(login) = machine.account(account(stored)) else {
-        panic!("done")
-    };
-    assert_eq!(
-        login.proof,
-        Proof::Sha1(Secret::new(native::stage1(b"pw").to_vec()))
-    );
+    let ClientAction::Done(login) = machine.account(account(stored)) else { panic!("done") };
+    assert_eq!(login.proof, Proof::Sha1(Secret::new(native::stage1(b"pw").to_vec())));
     assert_eq!((login.seq, login.before_ok.len()), (2, 0));
     assert!(login.capabilities.contains(Capabilities::DEPRECATE_EOF));
 }
@@ -106,9 +94,7 @@ fn unknown_users_see_what_wrong_passwords_see() {
             if plugin == CACHING_SHA2 {
                 trail.push(machine.packet(3, &[sha2::ASK_KEY]));
                 trail.push(machine.packet(5, &[0; 256]));
-                let ClientAction::Verify(check) = machine.decrypted(None) else {
-                    panic!("check")
-                };
+                let ClientAction::Verify(check) = machine.decrypted(None) else { panic!("check") };
                 trail.push(machine.checked(check.run()));
             }
             seen.push(trail);
@@ -123,19 +109,12 @@ fn an_ed25519_account_is_switched_to_its_plugin() {
     let (mut machine, _) = greeted(settings(NATIVE));
     machine.packet(1, &request(NATIVE, vec![1; 20]));
     let stored = StoredPassword::Ed25519(ed25519::public_key(b"pw"));
-    let ClientAction::Send(bytes) = machine.account(account(stored)) else {
-        panic!("switch")
-    };
+    let ClientAction::Send(bytes) = machine.account(account(stored)) else { panic!("switch") };
     let (header, payload, _) = split_packet(&bytes).unwrap();
     let switch = AuthSwitch::parse(payload).unwrap();
-    assert_eq!(
-        (header.seq, switch.plugin, switch.challenge.len()),
-        (2, ED25519, 32)
-    );
+    assert_eq!((header.seq, switch.plugin, switch.challenge.len()), (2, ED25519, 32));
     let answer = ed25519::answer(b"pw", switch.challenge);
-    let ClientAction::Done(login) = machine.packet(3, &answer) else {
-        panic!("done")
-    };
+    let ClientAction::Done(login) = machine.packet(3, &answer) else { panic!("done") };
     assert_eq!((login.proof, login.seq), (Proof::None, 4));
 }
 
@@ -148,14 +127,9 @@ fn a_dollar_form_needs_one_full_exchange_and_then_none() {
     let action = machine.packet(3, &[sha2::ASK_KEY]);
     assert_eq!(action, ClientAction::Send(b"\x04\0\0\x04\x01PEM".to_vec()));
     let masked = sha2::xor_nonce(with_nul(b"pw").expose(), &nonce);
-    assert!(matches!(
-        machine.packet(5, &[1; 256]),
-        ClientAction::RsaDecrypt { .. }
-    ));
+    assert!(matches!(machine.packet(5, &[1; 256]), ClientAction::RsaDecrypt { .. }));
     let action = machine.decrypted(Some(masked));
-    let ClientAction::Done(login) = settle(&mut machine, action) else {
-        panic!("done")
-    };
+    let ClientAction::Done(login) = settle(&mut machine, action) else { panic!("done") };
     assert_eq!(login.proof, Proof::Clear(Secret::new("pw")));
     assert_eq!((login.seq, login.before_ok.len()), (6, 0));
 
@@ -166,9 +140,7 @@ fn a_dollar_form_needs_one_full_exchange_and_then_none() {
         cached_sha2: login.learned_sha2,
         ..Account::default()
     };
-    let ClientAction::Done(login) = machine.account(Some(found)) else {
-        panic!("done")
-    };
+    let ClientAction::Done(login) = machine.account(Some(found)) else { panic!("done") };
     assert_eq!((login.before_ok, login.seq), (vec![2, 0, 0, 2, 1, 3], 3));
 }
 
@@ -178,10 +150,7 @@ fn either_of_two_passwords_is_right_while_one_is_rotated() {
         let (mut machine, nonce) = greeted(settings(NATIVE));
         machine.packet(1, &request(NATIVE, native::answer(password, &nonce)));
         let passwords = vec![StoredPassword::clear("new"), StoredPassword::clear("old")];
-        let action = machine.account(Some(Account {
-            passwords,
-            ..Account::default()
-        }));
+        let action = machine.account(Some(Account { passwords, ..Account::default() }));
         assert!(matches!(action, ClientAction::Done(_)));
     }
 }
@@ -191,20 +160,14 @@ fn a_clear_password_is_not_taken_where_others_can_listen() {
     let (mut machine, _) = greeted(settings(NATIVE));
     machine.packet(1, &request(CLEAR, b"pw\0".to_vec()));
     let action = machine.account(account(StoredPassword::clear("pw")));
-    assert!(
-        matches!(action, ClientAction::Send(_)),
-        "a switch to another plugin"
-    );
+    assert!(matches!(action, ClientAction::Send(_)), "a switch to another plugin");
 
     let mut private = settings(NATIVE);
     private.is_private = true;
     let (mut machine, _) = greeted(private);
     machine.packet(1, &request(CLEAR, b"pw\0".to_vec()));
     let action = machine.account(account(StoredPassword::clear("pw")));
-    assert!(matches!(
-        settle(&mut machine, action),
-        ClientAction::Done(_)
-    ));
+    assert!(matches!(settle(&mut machine, action), ClientAction::Done(_)));
 }
 
 #[test]

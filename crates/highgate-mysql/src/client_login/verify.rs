@@ -17,8 +17,8 @@ impl SlowCheck {
     /// Whether the password fits any of the forms. All are tried, so that time tells nothing.
     #[must_use]
     pub fn run(&self) -> bool {
-        self.stored.iter().fold(false, |found, stored| {
-            stored.verify_password(self.password.expose()) | found
-        })
+        self.stored
+            .iter()
+            .fold(false, |found, stored| stored.verify_password(self.password.expose()) | found)
     }
 }

@@ -8,10 +8,7 @@ pub const STATEMENT_ID_AT: usize = 1;
 /// Puts another statement id into the payload of a COM_STMT_ command; whether there was room.
 #[must_use]
 pub fn patch_statement_id(payload: &mut [u8], statement_id: u32) -> bool {
-    match payload
-        .get_mut(STATEMENT_ID_AT..)
-        .and_then(|tail| tail.first_chunk_mut::<4>())
-    {
+    match payload.get_mut(STATEMENT_ID_AT..).and_then(|tail| tail.first_chunk_mut::<4>()) {
         Some(place) => {
             *place = statement_id.to_le_bytes();
             true
@@ -53,11 +50,7 @@ impl<'a> Execute<'a> {
         let statement_id = reader.u32()?;
         let flags = reader.u8()?;
         reader.skip(4)?;
-        Ok(Self {
-            statement_id,
-            flags,
-            tail: reader.rest(),
-        })
+        Ok(Self { statement_id, flags, tail: reader.rest() })
     }
 
     /// Whether a cursor is asked for.
@@ -84,12 +77,7 @@ impl<'a> Execute<'a> {
             true => Some(reader.bytes(num_params.saturating_mul(2))?),
             false => None,
         };
-        Ok(ExecuteParams {
-            null_bitmap,
-            types,
-            types_at,
-            values: reader.rest(),
-        })
+        Ok(ExecuteParams { null_bitmap, types, types_at, values: reader.rest() })
     }
 }
 
@@ -110,21 +98,13 @@ impl<'a> BulkExecute<'a> {
     pub(super) fn parse(mut reader: Reader<'a>) -> Result<Self, Malformed> {
         let statement_id = reader.u32()?;
         let flags = reader.u16()?;
-        Ok(Self {
-            statement_id,
-            flags,
-            tail: reader.rest(),
-        })
+        Ok(Self { statement_id, flags, tail: reader.rest() })
     }
 
     /// The parameter types, where this execution brings them.
     #[must_use]
     pub fn types(&self, num_params: u16) -> Option<&'a [u8]> {
         let len = usize::from(num_params).saturating_mul(2);
-        if self.flags & Self::SENDS_TYPES == 0 {
-            None
-        } else {
-            self.tail.get(..len)
-        }
+        if self.flags & Self::SENDS_TYPES == 0 { None } else { self.tail.get(..len) }
     }
 }

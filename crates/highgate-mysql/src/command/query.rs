@@ -18,10 +18,7 @@ pub struct QueryText<'a> {
 /// [`Malformed`] where the attributes can't be decoded.
 pub fn query_text(body: &[u8], capabilities: Capabilities) -> Result<QueryText<'_>, Malformed> {
     if !capabilities.contains(Capabilities::QUERY_ATTRIBUTES) {
-        return Ok(QueryText {
-            attributes: &[],
-            text: body,
-        });
+        return Ok(QueryText { attributes: &[], text: body });
     }
     let mut reader = Reader::new(body);
     let count = reader.lenenc_int()?;
@@ -30,10 +27,7 @@ pub fn query_text(body: &[u8], capabilities: Capabilities) -> Result<QueryText<'
         skip_attributes(&mut reader, count)?;
     }
     let attributes = body.get(..reader.position()).unwrap_or_default();
-    Ok(QueryText {
-        attributes,
-        text: reader.rest(),
-    })
+    Ok(QueryText { attributes, text: reader.rest() })
 }
 
 /// Two passes over the types, none of them stored: the count is the peer's word.
@@ -61,9 +55,7 @@ fn skip_attributes(reader: &mut Reader<'_>, count: u64) -> Result<(), Malformed>
 }
 
 fn is_null(bitmap: &[u8], at: u64) -> bool {
-    let byte = usize::try_from(at / 8)
-        .ok()
-        .and_then(|byte| bitmap.get(byte));
+    let byte = usize::try_from(at / 8).ok().and_then(|byte| bitmap.get(byte));
     byte.is_some_and(|byte| byte & (1 << (at % 8)) != 0)
 }
 

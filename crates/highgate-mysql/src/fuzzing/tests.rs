@@ -85,14 +85,7 @@ fn request() -> Vec<u8> {
 
 #[test]
 fn logins_of_any_bytes_do_not_panic() {
-    run(
-        login,
-        &[
-            greeting(),
-            request(),
-            b"\xfep\0abcdefghijklmnopqrst\0".to_vec(),
-        ],
-    );
+    run(login, &[greeting(), request(), b"\xfep\0abcdefghijklmnopqrst\0".to_vec()]);
 }
 
 #[test]
@@ -107,24 +100,13 @@ fn commands_of_any_bytes_do_not_panic() {
 fn replies_of_any_bytes_do_not_panic() {
     let ok = b"\0\0\0\x02\x40\0\0\0\x0b\x01\x05\x04shop\x05\x02\x01T".to_vec();
     let column = b"\x03def\0\0\0\x011\0\x0c\x3f\0\x01\0\0\0\x08\x81\0\0\0\0".to_vec();
-    run(
-        reply,
-        &[
-            ok,
-            column,
-            b"\xff\x15\x04#28000no".to_vec(),
-            b"\xfe\0\0\x02\0".to_vec(),
-        ],
-    );
+    run(reply, &[ok, column, b"\xff\x15\x04#28000no".to_vec(), b"\xfe\0\0\x02\0".to_vec()]);
 }
 
 #[test]
 fn scans_of_any_bytes_agree_however_they_are_cut() {
     let mut seeds = Vec::new();
-    for (choice, caps) in [
-        (6, Capabilities::empty()),
-        (64 + 5, Capabilities::DEPRECATE_EOF),
-    ] {
+    for (choice, caps) in [(6, Capabilities::empty()), (64 + 5, Capabilities::DEPRECATE_EOF)] {
         let mut bytes = Vec::new();
         let columns = [Column::text("a"), Column::integer("b")];
         let mut set =

@@ -44,14 +44,7 @@ impl ChangeUser {
             attributes = parse_attributes(reader.lenenc_bytes()?)?;
         }
         let schema = (!schema.is_empty()).then_some(schema);
-        Ok(Self {
-            user,
-            answer,
-            schema,
-            collation,
-            plugin,
-            attributes,
-        })
+        Ok(Self { user, answer, schema, collation, plugin, attributes })
     }
 
     /// Appends the payload, command byte included, to `out`.

@@ -39,10 +39,7 @@ fn a_request_for_tls_is_the_fixed_part_alone() {
     let mut out = Vec::new();
     login().encode_ssl_request(&mut out);
     assert_eq!(out.len(), 32);
-    assert!(matches!(
-        LoginRequest::parse_first(&out),
-        Ok(FirstPacket::StartTls(_))
-    ));
+    assert!(matches!(LoginRequest::parse_first(&out), Ok(FirstPacket::StartTls(_))));
 }
 
 #[test]
@@ -69,11 +66,7 @@ fn a_change_of_user_comes_back() {
 fn an_auth_switch_comes_back_without_the_nul() {
     for challenge in [b"abcdefghijklmnopqrst".to_vec(), vec![0; 32], vec![]] {
         let mut out = Vec::new();
-        AuthSwitch {
-            plugin: "p",
-            challenge: &challenge,
-        }
-        .encode(&mut out);
+        AuthSwitch { plugin: "p", challenge: &challenge }.encode(&mut out);
         assert_eq!(AuthSwitch::parse(&out).unwrap().challenge, challenge);
     }
     assert!(AuthSwitch::parse(&[0xfe]).is_err());

@@ -19,17 +19,7 @@ fn lengths_longer_than_the_bytes_are_refused() {
 
 #[test]
 fn length_encoded_integers_come_back() {
-    for value in [
-        0,
-        0xfa,
-        0xfb,
-        0xff,
-        0xffff,
-        0x1_0000,
-        0xff_ffff,
-        0x100_0000,
-        u64::MAX,
-    ] {
+    for value in [0, 0xfa, 0xfb, 0xff, 0xffff, 0x1_0000, 0xff_ffff, 0x100_0000, u64::MAX] {
         let mut out = Vec::new();
         put_lenenc_int(&mut out, value);
         let mut reader = Reader::new(&out);

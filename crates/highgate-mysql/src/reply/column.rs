@@ -76,11 +76,7 @@ impl<'a> ColumnDefinition<'a> {
         let kind = fixed.u8()?;
         let flags = fixed.u16()?;
         let decimals = fixed.u8()?;
-        let default = if reader.is_empty() {
-            None
-        } else {
-            reader.nullable_bytes()?
-        };
+        let default = if reader.is_empty() { None } else { reader.nullable_bytes()? };
         Ok(Self {
             schema,
             table,
@@ -100,13 +96,7 @@ impl<'a> ColumnDefinition<'a> {
     /// Appends the payload to `out`.
     pub fn encode(&self, out: &mut Vec<u8>, capabilities: Capabilities) {
         put_lenenc_bytes(out, b"def");
-        for text in [
-            self.schema,
-            self.table,
-            self.org_table,
-            self.name,
-            self.org_name,
-        ] {
+        for text in [self.schema, self.table, self.org_table, self.name, self.org_name] {
             put_lenenc_bytes(out, text);
         }
         if capabilities.contains(Capabilities::MARIADB_EXTENDED_METADATA) {

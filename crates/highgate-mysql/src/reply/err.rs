@@ -32,11 +32,7 @@ impl<'a> ErrPacket<'a> {
         if sqlstate.is_some() {
             reader = with_state;
         }
-        Ok(Self {
-            code,
-            sqlstate,
-            message: reader.rest(),
-        })
+        Ok(Self { code, sqlstate, message: reader.rest() })
     }
 
     /// Appends the payload to `out`.

@@ -39,14 +39,8 @@ impl<'a> OkPacket<'a> {
         let last_insert_id = reader.lenenc_int()?;
         let status = StatusFlags::from_bits_retain(reader.u16()?);
         let warnings = reader.u16()?;
-        let mut ok = Self {
-            is_eof,
-            affected_rows,
-            last_insert_id,
-            status,
-            warnings,
-            ..Self::default()
-        };
+        let mut ok =
+            Self { is_eof, affected_rows, last_insert_id, status, warnings, ..Self::default() };
         if capabilities.contains(Capabilities::SESSION_TRACK) {
             if !reader.is_empty() {
                 ok.info = reader.lenenc_bytes()?;
@@ -64,10 +58,7 @@ impl<'a> OkPacket<'a> {
     pub fn encode(&self, out: &mut Vec<u8>, capabilities: Capabilities) {
         let tracks = capabilities.contains(Capabilities::SESSION_TRACK);
         let mut status = self.status;
-        status.set(
-            StatusFlags::SESSION_STATE_CHANGED,
-            tracks && !self.session_track.is_empty(),
-        );
+        status.set(StatusFlags::SESSION_STATE_CHANGED, tracks && !self.session_track.is_empty());
         out.push(if self.is_eof { 0xfe } else { 0 });
         put_lenenc_int(out, self.affected_rows);
         put_lenenc_int(out, self.last_insert_id);
@@ -136,10 +127,7 @@ impl EofPacket {
             return Ok(Self::default());
         }
         let warnings = reader.u16()?;
-        Ok(Self {
-            warnings,
-            status: StatusFlags::from_bits_retain(reader.u16()?),
-        })
+        Ok(Self { warnings, status: StatusFlags::from_bits_retain(reader.u16()?) })
     }
 
     /// Appends the payload to `out`.

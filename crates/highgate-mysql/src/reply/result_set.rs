@@ -37,23 +37,13 @@ impl<'a> Column<'a> {
     /// A column of texts.
     #[must_use]
     pub const fn text(name: &'a str) -> Self {
-        Self {
-            name,
-            kind: column_type::VAR_STRING,
-            flags: 0,
-            length: 1024,
-        }
+        Self { name, kind: column_type::VAR_STRING, flags: 0, length: 1024 }
     }
 
     /// A column of 64-bit integers.
     #[must_use]
     pub const fn integer(name: &'a str) -> Self {
-        Self {
-            name,
-            kind: column_type::LONGLONG,
-            flags: 0,
-            length: 21,
-        }
+        Self { name, kind: column_type::LONGLONG, flags: 0, length: 21 }
     }
 }
 
@@ -87,19 +77,9 @@ impl<'a> ResultSetWriter<'a> {
             writer.packet(|body| definition(column).encode(body, capabilities));
         }
         if !capabilities.contains(Capabilities::DEPRECATE_EOF) {
-            writer.packet(|body| {
-                EofPacket {
-                    warnings: 0,
-                    status,
-                }
-                .encode(body)
-            });
+            writer.packet(|body| EofPacket { warnings: 0, status }.encode(body));
         }
-        Self {
-            writer,
-            capabilities,
-            status,
-        }
+        Self { writer, capabilities, status }
     }
 
     /// Appends a row; `None` is NULL.
@@ -124,18 +104,9 @@ impl<'a> ResultSetWriter<'a> {
         let (status, capabilities) = (self.status, self.capabilities);
         self.writer.packet(|body| {
             if capabilities.contains(Capabilities::DEPRECATE_EOF) {
-                OkPacket {
-                    is_eof: true,
-                    status,
-                    ..OkPacket::default()
-                }
-                .encode(body, capabilities);
+                OkPacket { is_eof: true, status, ..OkPacket::default() }.encode(body, capabilities);
             } else {
-                EofPacket {
-                    warnings: 0,
-                    status,
-                }
-                .encode(body);
+                EofPacket { warnings: 0, status }.encode(body);
             }
         });
         self.writer.next_seq()

@@ -9,11 +9,7 @@ fn tracking() -> Capabilities {
 
 fn tracked() -> Vec<u8> {
     let mut track = Vec::new();
-    StateChange::SystemVariable {
-        name: b"autocommit",
-        value: b"OFF",
-    }
-    .encode(&mut track);
+    StateChange::SystemVariable { name: b"autocommit", value: b"OFF" }.encode(&mut track);
     StateChange::Schema(b"shop").encode(&mut track);
     StateChange::Gtids(b"0-1-5").encode(&mut track);
     StateChange::TransactionState(b"T_______").encode(&mut track);
@@ -67,10 +63,7 @@ fn stripped_of_session_state_an_ok_keeps_the_rest() {
     strip_session_track(&payload, tracking(), &mut stripped).unwrap();
     let parsed = OkPacket::parse(&stripped, Capabilities::PROTOCOL_41).unwrap();
     assert_eq!(parsed.status, StatusFlags::AUTOCOMMIT);
-    assert_eq!(
-        (parsed.affected_rows, parsed.info),
-        (2, b"hello".as_slice())
-    );
+    assert_eq!((parsed.affected_rows, parsed.info), (2, b"hello".as_slice()));
     assert!(parsed.session_track.is_empty());
 }
 
@@ -103,9 +96,6 @@ fn the_result_sets_we_write_are_those_we_scan() {
             let (header, payload, _) = split_packet(rest).unwrap();
             (header, ColumnDefinition::parse(payload, caps).unwrap())
         };
-        assert_eq!(
-            (definition.name, definition.collation),
-            (b"name".as_slice(), 45)
-        );
+        assert_eq!((definition.name, definition.collation), (b"name".as_slice(), 45));
     }
 }

@@ -80,10 +80,7 @@ impl<'a> StateChanges<'a> {
     /// Over the bytes of an OK packet's session state information.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            blocks: Reader::new(bytes),
-            variables: Reader::new(&[]),
-        }
+        Self { blocks: Reader::new(bytes), variables: Reader::new(&[]) }
     }
 
     fn advance(&mut self) -> Result<Option<StateChange<'a>>, Malformed> {

@@ -119,9 +119,7 @@ impl ReplyScanner {
             return Err(Malformed::new("a result set with columns").into());
         }
         // MariaDB leaves the definitions out where the client is known to have them.
-        let has_definitions = !self
-            .capabilities
-            .contains(Capabilities::MARIADB_CACHE_METADATA)
+        let has_definitions = !self.capabilities.contains(Capabilities::MARIADB_CACHE_METADATA)
             || reader.peek() != Some(0);
         self.facts.columns = columns;
         self.facts.rows = 0;
@@ -143,11 +141,7 @@ impl ReplyScanner {
             reader.skip(1)?;
             self.facts.warnings = reader.u16()?;
         }
-        self.facts.prepared = Some(Prepared {
-            statement_id,
-            columns,
-            params,
-        });
+        self.facts.prepared = Some(Prepared { statement_id, columns, params });
         self.phase = match params {
             0 => self.prepare_columns(),
             left => Phase::PrepareParams { left },
@@ -253,9 +247,7 @@ impl ReplyScanner {
     /// The last deciding packet, as far as it is kept: OK, EOF or ERR once the reply is done.
     #[must_use]
     pub fn last_packet(&self) -> &[u8] {
-        self.kept
-            .get(..usize::from(self.kept_len))
-            .unwrap_or_default()
+        self.kept.get(..usize::from(self.kept_len)).unwrap_or_default()
     }
 
     /// Whether [`ReplyScanner::last_packet`] is the whole packet.
@@ -270,9 +262,7 @@ impl ReplyScanner {
     #[must_use]
     pub fn changed_packet_len(&self) -> usize {
         let headers = (self.headers as usize).saturating_mul(HEADER_LEN);
-        usize::try_from(self.whole_len)
-            .unwrap_or(usize::MAX)
-            .saturating_add(headers)
+        usize::try_from(self.whole_len).unwrap_or(usize::MAX).saturating_add(headers)
     }
 
     /// How many of the last bytes consumed belong to a packet that decides something and is not

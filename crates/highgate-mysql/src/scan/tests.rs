@@ -28,38 +28,21 @@ fn ok(header: u8, status: u16) -> Vec<u8> {
 
 /// The end in the form of `caps`.
 fn end(caps: Capabilities, status: u16) -> Vec<u8> {
-    if caps.contains(Capabilities::DEPRECATE_EOF) {
-        ok(0xfe, status)
-    } else {
-        eof(status)
-    }
+    if caps.contains(Capabilities::DEPRECATE_EOF) { ok(0xfe, status) } else { eof(status) }
 }
 
 /// Scans whole, cut at every byte, and byte by byte; all must agree.
 fn scan(kind: CommandKind, caps: Capabilities, bytes: &[u8]) -> ReplyScanner {
     let mut whole = ReplyScanner::new(kind, caps);
     let found = whole.feed(bytes);
-    assert_eq!(
-        (found.consumed, found.state),
-        (bytes.len(), ScanState::Done)
-    );
+    assert_eq!((found.consumed, found.state), (bytes.len(), ScanState::Done));
     for cut in 1..bytes.len() {
         let mut scanner = ReplyScanner::new(kind, caps);
         let (head, tail) = bytes.split_at(cut);
-        assert_eq!(
-            scanner.feed(head),
-            Scan {
-                consumed: cut,
-                state: ScanState::More
-            },
-            "{cut}"
-        );
+        assert_eq!(scanner.feed(head), Scan { consumed: cut, state: ScanState::More }, "{cut}");
         assert_eq!(
             scanner.feed(tail),
-            Scan {
-                consumed: tail.len(),
-                state: ScanState::Done
-            },
+            Scan { consumed: tail.len(), state: ScanState::Done },
             "{cut}"
         );
         assert_eq!(format!("{scanner:?}"), format!("{whole:?}"), "{cut}");
@@ -68,24 +51,14 @@ fn scan(kind: CommandKind, caps: Capabilities, bytes: &[u8]) -> ReplyScanner {
     let mut single = ReplyScanner::new(kind, caps);
     for (at, byte) in bytes.iter().enumerate() {
         let is_last = at + 1 == bytes.len();
-        let state = if is_last {
-            ScanState::Done
-        } else {
-            ScanState::More
-        };
+        let state = if is_last { ScanState::Done } else { ScanState::More };
         assert_eq!(single.feed(&[*byte]), Scan { consumed: 1, state });
     }
     assert_eq!(format!("{single:?}"), format!("{whole:?}"));
     let mut longer = bytes.to_vec();
     longer.extend_from_slice(b"next");
     let mut scanner = ReplyScanner::new(kind, caps);
-    assert_eq!(
-        scanner.feed(&longer),
-        Scan {
-            consumed: bytes.len(),
-            state: ScanState::Done
-        }
-    );
+    assert_eq!(scanner.feed(&longer), Scan { consumed: bytes.len(), state: ScanState::Done });
     whole
 }
 
@@ -107,11 +80,7 @@ fn joined(packets: &[Vec<u8>]) -> Vec<u8> {
 
 #[test]
 fn an_ok_is_a_whole_reply() {
-    for kind in [
-        CommandKind::Query,
-        CommandKind::Execute,
-        CommandKind::Simple,
-    ] {
+    for kind in [CommandKind::Query, CommandKind::Execute, CommandKind::Simple] {
         let scanner = scan(kind, NEW, &reply(&[&ok(0, 2)]));
         assert_eq!((scanner.affected_rows(), scanner.last_insert_id()), (3, 7));
         assert_eq!(scanner.status(), Some(StatusFlags::AUTOCOMMIT));
@@ -134,13 +103,7 @@ fn an_err_first_is_known_as_such() {
     ] {
         let scanner = scan(kind, OLD, &reply(&[ERR]));
         assert!(scanner.first_packet_is_error(), "{kind:?}");
-        assert_eq!(
-            scanner.error(),
-            Some(ServerError {
-                code: 1045,
-                sqlstate: *b"28000"
-            })
-        );
+        assert_eq!(scanner.error(), Some(ServerError { code: 1045, sqlstate: *b"28000" }));
         assert_eq!(scanner.status(), None);
     }
 }
@@ -185,20 +148,10 @@ fn several_results_are_one_reply() {
 fn a_cursor_sends_definitions_and_no_rows() {
     let packets = [vec![1], COLUMN.to_vec(), end(OLD, 0x42)];
     let scanner = scan(CommandKind::Execute, OLD, &joined(&packets));
-    assert!(
-        scanner
-            .status()
-            .unwrap()
-            .contains(StatusFlags::CURSOR_EXISTS)
-    );
+    assert!(scanner.status().unwrap().contains(StatusFlags::CURSOR_EXISTS));
     let packets = [vec![1], COLUMN.to_vec(), end(NEW, 0x42)];
     let scanner = scan(CommandKind::Execute, NEW, &joined(&packets));
-    assert!(
-        scanner
-            .status()
-            .unwrap()
-            .contains(StatusFlags::CURSOR_EXISTS)
-    );
+    assert!(scanner.status().unwrap().contains(StatusFlags::CURSOR_EXISTS));
     for caps in [OLD, NEW] {
         let packets = [b"\0\0\x01".to_vec(), b"\0\0\x02".to_vec(), end(caps, 0x82)];
         assert_eq!(scan(CommandKind::Fetch, caps, &joined(&packets)).rows(), 2);
@@ -207,15 +160,9 @@ fn a_cursor_sends_definitions_and_no_rows() {
 
 #[test]
 fn a_prepared_statement_tells_its_id_params_and_columns() {
-    for (caps, columns, params) in [
-        (OLD, 0, 0),
-        (OLD, 1, 2),
-        (OLD, 0, 1),
-        (OLD, 2, 0),
-        (NEW, 1, 2),
-        (NEW, 0, 1),
-        (NEW, 2, 0),
-    ] {
+    for (caps, columns, params) in
+        [(OLD, 0, 0), (OLD, 1, 2), (OLD, 0, 1), (OLD, 2, 0), (NEW, 1, 2), (NEW, 0, 1), (NEW, 2, 0)]
+    {
         let mut packets = vec![vec![0, 9, 0, 0, 0, columns, 0, params, 0, 0, 4, 0]];
         for count in [params, columns] {
             packets.extend((0..count).map(|_| COLUMN.to_vec()));
@@ -225,14 +172,7 @@ fn a_prepared_statement_tells_its_id_params_and_columns() {
         }
         let scanner = scan(CommandKind::Prepare, caps, &joined(&packets));
         let (columns, params) = (u16::from(columns), u16::from(params));
-        assert_eq!(
-            scanner.prepared(),
-            Some(Prepared {
-                statement_id: 9,
-                columns,
-                params
-            })
-        );
+        assert_eq!(scanner.prepared(), Some(Prepared { statement_id: 9, columns, params }));
         assert_eq!(scanner.warnings(), 4);
     }
 }
@@ -243,32 +183,16 @@ fn single_packets_and_lists_end_where_they_should() {
     scan(CommandKind::Simple, OLD, &reply(&[&eof(2)]));
     for caps in [OLD, NEW] {
         let packets = [COLUMN.to_vec(), COLUMN.to_vec(), end(caps, 2)];
-        assert_eq!(
-            scan(CommandKind::FieldList, caps, &joined(&packets)).rows(),
-            2
-        );
-        scan(
-            CommandKind::BinlogDump,
-            caps,
-            &reply(&[b"\0event", b"\0another", &eof(0)]),
-        );
+        assert_eq!(scan(CommandKind::FieldList, caps, &joined(&packets)).rows(), 2);
+        scan(CommandKind::BinlogDump, caps, &reply(&[b"\0event", b"\0another", &eof(0)]));
     }
 }
 
 #[test]
 fn commands_without_a_reply_have_none() {
     let mut scanner = ReplyScanner::new(CommandKind::NoReply, NEW);
-    assert_eq!(
-        scanner.feed(&[]),
-        Scan {
-            consumed: 0,
-            state: ScanState::Done
-        }
-    );
-    assert_eq!(
-        scanner.feed(&[1]).state,
-        ScanState::Broken(ScanError::Unexpected)
-    );
+    assert_eq!(scanner.feed(&[]), Scan { consumed: 0, state: ScanState::Done });
+    assert_eq!(scanner.feed(&[1]).state, ScanState::Broken(ScanError::Unexpected));
 }
 
 #[test]
@@ -318,21 +242,12 @@ fn progress_reports_are_not_the_end() {
 fn cached_metadata_is_left_out() {
     let caps = NEW | Capabilities::MARIADB_CACHE_METADATA;
     let packets = [vec![2, 0], b"\0\0a".to_vec(), end(caps, 2)];
-    assert_eq!(
-        scan(CommandKind::Execute, caps, &joined(&packets)).rows(),
-        1
-    );
+    assert_eq!(scan(CommandKind::Execute, caps, &joined(&packets)).rows(), 1);
     let packets = [vec![1, 1], COLUMN.to_vec(), b"\0\0a".to_vec(), end(caps, 2)];
-    assert_eq!(
-        scan(CommandKind::Execute, caps, &joined(&packets)).rows(),
-        1
-    );
+    assert_eq!(scan(CommandKind::Execute, caps, &joined(&packets)).rows(), 1);
     let caps = OLD | Capabilities::MARIADB_CACHE_METADATA;
     let packets = [vec![2, 0], eof(2), b"\0\0a".to_vec(), eof(2)];
-    assert_eq!(
-        scan(CommandKind::Execute, caps, &joined(&packets)).rows(),
-        1
-    );
+    assert_eq!(scan(CommandKind::Execute, caps, &joined(&packets)).rows(), 1);
 }
 
 #[test]
@@ -340,10 +255,7 @@ fn a_local_file_is_asked_for_by_name_and_waited_for() {
     let mut scanner = ReplyScanner::new(CommandKind::Query, NEW);
     let bytes = reply(&[b"\xfb/tmp/data.csv"]);
     let found = scanner.feed(&bytes);
-    assert_eq!(
-        (found.consumed, found.state),
-        (bytes.len(), ScanState::NeedsLocalInfile)
-    );
+    assert_eq!((found.consumed, found.state), (bytes.len(), ScanState::NeedsLocalInfile));
     assert_eq!(scanner.local_infile(), Some(b"/tmp/data.csv".as_slice()));
     scanner.local_infile_sent(4);
     let mut out = Vec::new();
@@ -359,13 +271,7 @@ fn a_wrong_sequence_id_breaks_the_reply() {
     bytes[third_row + 3] = 99;
     let mut scanner = ReplyScanner::new(CommandKind::Query, NEW);
     let found = scanner.feed(&bytes);
-    assert_eq!(
-        found.state,
-        ScanState::Broken(ScanError::Sequence {
-            expected: 6,
-            found: 99
-        })
-    );
+    assert_eq!(found.state, ScanState::Broken(ScanError::Sequence { expected: 6, found: 99 }));
     assert!(found.consumed <= bytes.len());
 }
 

@@ -18,9 +18,7 @@ impl ServerLogin {
                 if self.settings.allows_clear && self.is_private() {
                     Ok(with_nul(password.expose()))
                 } else {
-                    Err(ServerLoginError::ClearRefused {
-                        plugin: plugin.to_owned(),
-                    })
+                    Err(ServerLoginError::ClearRefused { plugin: plugin.to_owned() })
                 }
             }
             (_, Proof::Clear(password)) if password.expose().is_empty() => Ok(Secret::default()),
@@ -39,12 +37,10 @@ impl ServerLogin {
             (ED25519, Proof::Clear(password)) => {
                 Ok(Secret::new(ed25519::answer(password.expose(), challenge)))
             }
-            (NATIVE | CACHING_SHA2 | ED25519 | CLEAR, _) => Err(ServerLoginError::ProofMissing {
-                plugin: plugin.to_owned(),
-            }),
-            _ => Err(ServerLoginError::UnknownPlugin {
-                plugin: plugin.to_owned(),
-            }),
+            (NATIVE | CACHING_SHA2 | ED25519 | CLEAR, _) => {
+                Err(ServerLoginError::ProofMissing { plugin: plugin.to_owned() })
+            }
+            _ => Err(ServerLoginError::UnknownPlugin { plugin: plugin.to_owned() }),
         }
     }
 
@@ -53,9 +49,7 @@ impl ServerLogin {
         match proof {
             Proof::Clear(password) => Ok(with_nul(password.expose())),
             Proof::None | Proof::Sha1(_) | Proof::Sha256(_) => {
-                Err(ServerLoginError::ProofMissing {
-                    plugin: CACHING_SHA2.to_owned(),
-                })
+                Err(ServerLoginError::ProofMissing { plugin: CACHING_SHA2.to_owned() })
             }
         }
     }
@@ -69,8 +63,6 @@ fn answer_stage1<const N: usize>(
     let stage1 = stage1
         .expose()
         .try_into()
-        .map_err(|_| ServerLoginError::ProofMissing {
-            plugin: plugin.to_owned(),
-        })?;
+        .map_err(|_| ServerLoginError::ProofMissing { plugin: plugin.to_owned() })?;
     Ok(Secret::new(answer(stage1)))
 }

@@ -71,10 +71,7 @@ impl ServerLogin {
             return Err(refused(payload)?);
         }
         if seq != self.seq {
-            return Err(ServerLoginError::Sequence {
-                expected: self.seq,
-                found: seq,
-            });
+            return Err(ServerLoginError::Sequence { expected: self.seq, found: seq });
         }
         self.seq = seq.wrapping_add(1);
         match (self.state, payload.first()) {
@@ -129,9 +126,7 @@ impl ServerLogin {
         chosen.set(
             Capabilities::CONNECT_WITH_DB,
             self.settings.schema.is_some()
-                && greeting
-                    .capabilities
-                    .contains(Capabilities::CONNECT_WITH_DB),
+                && greeting.capabilities.contains(Capabilities::CONNECT_WITH_DB),
         );
         chosen
     }
@@ -149,8 +144,7 @@ impl ServerLogin {
             Ok(answer) if is_answerable => answer,
             _ => {
                 NATIVE.clone_into(&mut self.plugin);
-                self.own_answer(&proof, NATIVE, &challenge)
-                    .unwrap_or_default()
+                self.own_answer(&proof, NATIVE, &challenge).unwrap_or_default()
             }
         };
         self.state = State::Authenticating;
@@ -189,10 +183,7 @@ impl ServerLogin {
     }
 
     fn ask_client(&self) -> ServerAction {
-        ServerAction::AskClient {
-            plugin: self.plugin.clone(),
-            challenge: self.challenge.clone(),
-        }
+        ServerAction::AskClient { plugin: self.plugin.clone(), challenge: self.challenge.clone() }
     }
 
     fn switched(&mut self, switch: AuthSwitch<'_>) -> Step {
@@ -202,9 +193,7 @@ impl ServerLogin {
             Credential::Client => {
                 // A hostile server could have the client's password so.
                 if switch.plugin == CLEAR && !(self.settings.allows_clear && self.is_private()) {
-                    return Err(ServerLoginError::ClearRefused {
-                        plugin: CLEAR.to_owned(),
-                    });
+                    return Err(ServerLoginError::ClearRefused { plugin: CLEAR.to_owned() });
                 }
                 self.state = State::Asking;
                 Ok(self.ask_client())
@@ -282,9 +271,5 @@ impl ServerLogin {
 
 fn refused(payload: &[u8]) -> Result<ServerLoginError, Malformed> {
     let err = ErrPacket::parse(payload)?;
-    Ok(ServerLoginError::Refused {
-        code: err.code,
-        sqlstate: err.sqlstate,
-        message: err.text(),
-    })
+    Ok(ServerLoginError::Refused { code: err.code, sqlstate: err.sqlstate, message: err.text() })
 }

@@ -93,11 +93,7 @@ fn stored(plugin: &str, password: &str) -> StoredPassword {
         ED25519 => StoredPassword::Ed25519(crate::auth::ed25519::public_key(bytes)),
         _ => {
             let salt = [b'q'; 20];
-            StoredPassword::Sha2 {
-                rounds: 5000,
-                salt,
-                hash: sha2::crypt(bytes, &salt, 5000),
-            }
+            StoredPassword::Sha2 { rounds: 5000, salt, hash: sha2::crypt(bytes, &salt, 5000) }
         }
     }
 }
@@ -109,14 +105,9 @@ fn both_machines_agree_for_every_plugin_and_greeting() {
             for is_private in [false, true] {
                 let mut ours = settings(clear("pw"));
                 ours.is_private = is_private;
-                let action = play(
-                    ServerLogin::new(ours),
-                    peer(greeted, is_private),
-                    stored(account, "pw"),
-                );
-                let ServerAction::Done(opened) = action else {
-                    panic!("{greeted} {account}")
-                };
+                let action =
+                    play(ServerLogin::new(ours), peer(greeted, is_private), stored(account, "pw"));
+                let ServerAction::Done(opened) = action else { panic!("{greeted} {account}") };
                 assert_eq!(opened.plugin, account);
                 assert_eq!(opened.status, StatusFlags::AUTOCOMMIT);
                 assert!(opened.capabilities.contains(Capabilities::DEPRECATE_EOF));
@@ -139,10 +130,7 @@ fn a_hashed_account_is_opened_by_its_first_hash() {
     assert!(matches!(action, ServerAction::Done(_)));
     let ours = ServerLogin::new(settings(Credential::Own(proof)));
     let action = play(ours, peer(CACHING_SHA2, false), stored(ED25519, "pw"));
-    assert!(matches!(
-        action,
-        ServerAction::Failed(ServerLoginError::ProofMissing { .. })
-    ));
+    assert!(matches!(action, ServerAction::Failed(ServerLoginError::ProofMissing { .. })));
 }
 
 #[test]
@@ -152,16 +140,9 @@ fn a_server_does_not_get_the_password_where_others_can_listen() {
     peer(NATIVE, false).greeting(&mut bytes);
     ours.packet(0, &bytes[4..]);
     let mut switch = Vec::new();
-    crate::login::AuthSwitch {
-        plugin: CLEAR,
-        challenge: &[],
-    }
-    .encode(&mut switch);
+    crate::login::AuthSwitch { plugin: CLEAR, challenge: &[] }.encode(&mut switch);
     let action = ours.packet(2, &switch);
-    assert!(matches!(
-        action,
-        ServerAction::Failed(ServerLoginError::ClearRefused { .. })
-    ));
+    assert!(matches!(action, ServerAction::Failed(ServerLoginError::ClearRefused { .. })));
 }
 
 #[test]
@@ -173,14 +154,10 @@ fn a_challenge_is_handed_to_the_client_and_its_answer_on() {
         panic!("the client is asked")
     };
     assert_eq!((plugin.as_str(), challenge.len()), (NATIVE, 20));
-    let ServerAction::Send(sent) = ours.client_answer(&[5; 20]) else {
-        panic!("login")
-    };
+    let ServerAction::Send(sent) = ours.client_answer(&[5; 20]) else { panic!("login") };
     let (_, payload, _) = split_packet(&sent).unwrap();
     let first = crate::login::LoginRequest::parse_first(payload).unwrap();
-    let crate::login::FirstPacket::Login(login) = first else {
-        panic!("login")
-    };
+    let crate::login::FirstPacket::Login(login) = first else { panic!("login") };
     assert_eq!(login.answer, Secret::new([5; 20]));
     let action = ours.packet(2, &[0, 0, 0, 2, 0, 0, 0]);
     assert!(matches!(action, ServerAction::Done(_)));
@@ -204,10 +181,7 @@ fn tls_that_is_required_and_not_offered_is_an_error() {
     let mut without = Vec::new();
     greeting.encode(&mut without);
     let action = ServerLogin::new(wish).packet(0, &without);
-    assert_eq!(
-        action,
-        ServerAction::Failed(ServerLoginError::TlsNotOffered)
-    );
+    assert_eq!(action, ServerAction::Failed(ServerLoginError::TlsNotOffered));
 }
 
 #[test]
@@ -216,10 +190,6 @@ fn an_error_in_place_of_the_greeting_is_the_servers_refusal() {
         ServerLogin::new(settings(clear("pw"))).packet(0, b"\xff\x10\x04Too many connections");
     assert!(matches!(
         action,
-        ServerAction::Failed(ServerLoginError::Refused {
-            code: 1040,
-            sqlstate: None,
-            ..
-        })
+        ServerAction::Failed(ServerLoginError::Refused { code: 1040, sqlstate: None, .. })
     ));
 }

@@ -74,20 +74,12 @@ pub struct Analysis<'s> {
 /// Never fails: what cannot be read for sure is [`Effects::DOUBTFUL`]. Allocates only while the
 /// buffers of `scratch` still grow.
 pub fn analyze<'s>(text: &[u8], mode: LexMode, scratch: &'s mut Scratch) -> Analysis<'s> {
-    let Scratch {
-        digest: buffer,
-        schema,
-        file,
-    } = scratch;
+    let Scratch { digest: buffer, schema, file } = scratch;
     let length = digest::write(text, buffer);
     let digest_text = buffer.get(..length).unwrap_or_default();
     let found = classify::classify(text, mode);
-    let schema_used = found
-        .schema
-        .map(|span| unquote(span.of(text), mode, schema));
-    let local_file = found
-        .local_file
-        .map(|span| unquote(span.of(text), mode, file));
+    let schema_used = found.schema.map(|span| unquote(span.of(text), mode, schema));
+    let local_file = found.local_file.map(|span| unquote(span.of(text), mode, file));
     let proved = found.effects.contains(Effects::READ_ONLY_PROVED);
     let hint_ignored = found.hint == Some(Hint::Replica) && !proved;
     Analysis {
@@ -129,10 +121,7 @@ fn unquote<'b>(written: &[u8], mode: LexMode, out: &'b mut Vec<u8>) -> &'b [u8] 
 
 /// Like [`unquote`], borrowing where nothing was quoted.
 pub(super) fn unquoted(written: &[u8], mode: LexMode) -> Cow<'_, [u8]> {
-    if written
-        .first()
-        .is_some_and(|byte| matches!(byte, b'`' | b'\'' | b'"'))
-    {
+    if written.first().is_some_and(|byte| matches!(byte, b'`' | b'\'' | b'"')) {
         let mut out = Vec::with_capacity(written.len());
         unquote(written, mode, &mut out);
         Cow::Owned(out)

@@ -67,9 +67,7 @@ pub(super) fn at(text: &[u8], i: usize) -> u8 {
 #[inline]
 pub(super) fn span_of(text: &[u8], from: usize, is: impl Fn(u8) -> bool) -> usize {
     let rest = text.get(from..).unwrap_or_default();
-    rest.iter()
-        .position(|&byte| !is(byte))
-        .unwrap_or(rest.len())
+    rest.iter().position(|&byte| !is(byte)).unwrap_or(rest.len())
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;

@@ -174,11 +174,7 @@ impl<'t> Statement<'t> {
         let (mut previous, mut previous_kw, mut callee) = (0, Kw::Other, Callee::None);
         match token {
             Token::Word(span, kw, call) => {
-                callee = if self.after_dot() {
-                    Callee::Stored
-                } else {
-                    Callee::Word(call)
-                };
+                callee = if self.after_dot() { Callee::Stored } else { Callee::Word(call) };
                 previous_kw = kw;
                 self.word(span, kw, call);
                 self.callee_span = span;
@@ -273,11 +269,7 @@ impl<'t> Statement<'t> {
     fn word(&mut self, span: Span, kw: Kw, call: Call) {
         let after_dot = self.after_dot();
         // After a dot even a reserved word is a name.
-        let plain = if after_dot && kw != Kw::ServerSchema {
-            Kw::Other
-        } else {
-            kw
-        };
+        let plain = if after_dot && kw != Kw::ServerSchema { Kw::Other } else { kw };
         match self.phase {
             Phase::Body => self.body_word(span, plain),
             Phase::Start => self.start(kw),
@@ -307,10 +299,8 @@ impl<'t> Statement<'t> {
                 self.phase = Phase::Body;
                 self.head.lead(kw);
                 self.names_only = head::starts_with_names(kw);
-                self.wants_name = matches!(
-                    kw,
-                    Kw::Prepare | Kw::Execute | Kw::Deallocate | Kw::Savepoint
-                );
+                self.wants_name =
+                    matches!(kw, Kw::Prepare | Kw::Execute | Kw::Deallocate | Kw::Savepoint);
             }
         }
     }

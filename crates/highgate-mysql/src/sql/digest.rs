@@ -95,9 +95,7 @@ fn starts_line_comment(rest: &[u8]) -> bool {
 
 #[inline]
 fn word_length(rest: &[u8]) -> usize {
-    rest.iter()
-        .position(|&byte| !is_word(byte))
-        .unwrap_or(rest.len())
+    rest.iter().position(|&byte| !is_word(byte)).unwrap_or(rest.len())
 }
 
 /// The position after the closing quote of the literal whose text starts at `i`; `None` if there
@@ -124,14 +122,8 @@ fn literal_end(text: &[u8], mut i: usize, quote: u8) -> Option<usize> {
 fn number(text: &[u8], start: usize, out: &mut Writer) -> usize {
     // Nearly all are plain integers.
     let rest = text.get(start..).unwrap_or_default();
-    let digits = rest
-        .iter()
-        .position(|&byte| !is_digit(byte))
-        .unwrap_or(rest.len());
-    if !rest
-        .get(digits)
-        .is_some_and(|&byte| is_word(byte) || byte == b'.')
-    {
+    let digits = rest.iter().position(|&byte| !is_digit(byte)).unwrap_or(rest.len());
+    if !rest.get(digits).is_some_and(|&byte| is_word(byte) || byte == b'.') {
         out.value();
         return start + digits;
     }
@@ -176,10 +168,7 @@ fn is_number(digits: &[u8]) -> bool {
     if let [b'0', b'x' | b'X', hex @ ..] = digits {
         return hex.iter().all(u8::is_ascii_hexdigit);
     }
-    let mantissa = digits
-        .iter()
-        .take_while(|&&byte| is_digit(byte) || byte == b'.')
-        .count();
+    let mantissa = digits.iter().take_while(|&&byte| is_digit(byte) || byte == b'.').count();
     let exponent = match digits.get(mantissa..).unwrap_or_default() {
         [] => return true,
         [b'e' | b'E', b'+' | b'-', rest @ ..] | [b'e' | b'E', rest @ ..] => rest,

@@ -24,9 +24,7 @@ pub(crate) fn fuzz_analyze(data: &[u8]) {
     let mut scratch = Scratch::new();
     let analysis = analyze(text, mode, &mut scratch);
     assert!(
-        !analysis
-            .effects
-            .contains(Effects::DOUBTFUL | Effects::READ_ONLY_PROVED),
+        !analysis.effects.contains(Effects::DOUBTFUL | Effects::READ_ONLY_PROVED),
         "doubtful and proved"
     );
     let _ = set_statement::parse(text, mode);

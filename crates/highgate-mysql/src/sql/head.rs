@@ -27,10 +27,7 @@ impl Head {
             *slot = kw;
             self.length += 1;
         }
-        if matches!(
-            kw,
-            Kw::Procedure | Kw::Function | Kw::Trigger | Kw::Event | Kw::Package
-        ) {
+        if matches!(kw, Kw::Procedure | Kw::Function | Kw::Trigger | Kw::Event | Kw::Package) {
             self.bodied |= matches!(self.first(), Kw::Create | Kw::Alter);
         }
     }
@@ -44,9 +41,7 @@ impl Head {
 
     pub(super) fn number(&mut self, digits: &[u8]) {
         if self.number.is_none() && (!self.started || self.is_lead(Kw::Kill)) {
-            self.number = std::str::from_utf8(digits)
-                .ok()
-                .and_then(|digits| digits.parse().ok());
+            self.number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
         }
         self.push_mark();
     }
@@ -91,17 +86,11 @@ impl Head {
     }
 
     pub(super) fn is_read(&self) -> bool {
-        matches!(
-            self.first(),
-            Kw::Select | Kw::Values | Kw::Table | Kw::Describe
-        )
+        matches!(self.first(), Kw::Select | Kw::Values | Kw::Table | Kw::Describe)
     }
 
     pub(super) fn is_definition(&self) -> bool {
-        matches!(
-            self.first(),
-            Kw::Create | Kw::Alter | Kw::Analyze | Kw::Grant | Kw::Revoke
-        )
+        matches!(self.first(), Kw::Create | Kw::Alter | Kw::Analyze | Kw::Grant | Kw::Revoke)
     }
 
     pub(super) fn takes_name_after(&self, kw: Kw) -> bool {
@@ -140,14 +129,10 @@ impl Head {
             Kw::Describe => self.describe(),
             Kw::Help => (K::Describe, Effects::empty()),
             Kw::Prepare => (K::Prepare, Effects::NAMED_PREPARED | Effects::SESSION_STATE),
-            Kw::Execute => (
-                K::Execute,
-                writes | Effects::NAMED_PREPARED | Effects::CAN_CHANGE_SESSION,
-            ),
-            Kw::Deallocate => (
-                K::Deallocate,
-                Effects::NAMED_PREPARED | Effects::SESSION_STATE,
-            ),
+            Kw::Execute => {
+                (K::Execute, writes | Effects::NAMED_PREPARED | Effects::CAN_CHANGE_SESSION)
+            }
+            Kw::Deallocate => (K::Deallocate, Effects::NAMED_PREPARED | Effects::SESSION_STATE),
             Kw::Get | Kw::Signal => (K::Diagnostics, Effects::READS_DIAGNOSTICS),
             Kw::Handler => (K::Handler, Effects::HANDLER),
             Kw::Kill => (self.kill(), Effects::ADMINISTRATION),
@@ -183,53 +168,27 @@ impl Head {
     fn transaction(&self) -> (StatementKind, Effects) {
         use StatementKind as K;
         let begins = Effects::BEGINS_TRANSACTION | Effects::IMPLICIT_COMMIT;
-        let chain = self
-            .kept()
-            .windows(2)
-            .any(|pair| matches!(pair, [Kw::And, Kw::Chain]));
+        let chain = self.kept().windows(2).any(|pair| matches!(pair, [Kw::And, Kw::Chain]));
         let release = self.has(Kw::Release)
-            && !self
-                .kept()
-                .windows(2)
-                .any(|pair| pair == [Kw::No, Kw::Release]);
-        let again = if chain {
-            Effects::BEGINS_TRANSACTION
-        } else {
-            Effects::empty()
-        };
+            && !self.kept().windows(2).any(|pair| pair == [Kw::No, Kw::Release]);
+        let again = if chain { Effects::BEGINS_TRANSACTION } else { Effects::empty() };
         match (self.first(), self.nth(1)) {
             (Kw::Begin, Kw::Work) if self.length == 2 => (K::Begin, begins),
             (Kw::Begin, _) if self.length == 1 => (K::Begin, begins),
             (Kw::Begin, _) => (K::Unknown, begins | Effects::WRITES | Effects::DOUBTFUL),
-            (Kw::Start, Kw::Transaction) => (
-                K::StartTransaction {
-                    read_only: self.has(Kw::Only),
-                },
-                begins,
-            ),
+            (Kw::Start, Kw::Transaction) => {
+                (K::StartTransaction { read_only: self.has(Kw::Only) }, begins)
+            }
             (Kw::Start, Kw::Slave | Kw::Other | Kw::Plain) => {
                 (K::Replication, Effects::ADMINISTRATION)
             }
             (Kw::Start, _) => (K::Unknown, Effects::ADMINISTRATION),
-            (Kw::Commit, _) => (
-                K::Commit { chain, release },
-                Effects::ENDS_TRANSACTION | again,
-            ),
+            (Kw::Commit, _) => (K::Commit { chain, release }, Effects::ENDS_TRANSACTION | again),
             (Kw::Rollback, _) => {
                 let to_savepoint = self.has(Kw::To);
-                let ends = if to_savepoint {
-                    Effects::empty()
-                } else {
-                    Effects::ENDS_TRANSACTION | again
-                };
-                (
-                    K::Rollback {
-                        to_savepoint,
-                        chain,
-                        release,
-                    },
-                    ends,
-                )
+                let ends =
+                    if to_savepoint { Effects::empty() } else { Effects::ENDS_TRANSACTION | again };
+                (K::Rollback { to_savepoint, chain, release }, ends)
             }
             (Kw::Savepoint, _) => (K::Savepoint, Effects::empty()),
             (Kw::Release, _) => (K::ReleaseSavepoint, Effects::empty()),
@@ -257,11 +216,7 @@ impl Head {
 
     fn describe(&self) -> (StatementKind, Effects) {
         let connection = self.has(Kw::Connection);
-        let effects = if connection {
-            Effects::SERVER_SPECIFIC
-        } else {
-            Effects::empty()
-        };
+        let effects = if connection { Effects::SERVER_SPECIFIC } else { Effects::empty() };
         (StatementKind::Describe, effects)
     }
 
@@ -277,10 +232,7 @@ impl Head {
             (true, ..) => KillScope::Query,
             _ => KillScope::Connection,
         };
-        StatementKind::Kill {
-            scope,
-            id: self.number,
-        }
+        StatementKind::Kill { scope, id: self.number }
     }
 
     fn administration(&self, first: Kw) -> (StatementKind, Effects) {
@@ -290,24 +242,16 @@ impl Head {
         match (first, self.nth(1)) {
             (Kw::Create | Kw::Alter | Kw::Drop | Kw::Rename | Kw::Truncate, _) => self.definition(),
             (Kw::Grant | Kw::Revoke, _) => (K::Grant, commits),
-            (Kw::Lock, _) => (
-                K::LockTables,
-                Effects::LOCK_TABLES | Effects::IMPLICIT_COMMIT,
-            ),
-            (Kw::Unlock, _) => (
-                K::UnlockTables,
-                Effects::UNLOCKS_TABLES | Effects::IMPLICIT_COMMIT,
-            ),
+            (Kw::Lock, _) => (K::LockTables, Effects::LOCK_TABLES | Effects::IMPLICIT_COMMIT),
+            (Kw::Unlock, _) => {
+                (K::UnlockTables, Effects::UNLOCKS_TABLES | Effects::IMPLICIT_COMMIT)
+            }
             (Kw::Backup, Kw::Lock) => (K::LockTables, Effects::LOCK_TABLES),
             (Kw::Backup, Kw::Unlock) => (K::UnlockTables, Effects::UNLOCKS_TABLES),
             (Kw::Backup, _) => (K::Admin, admin | Effects::LOCK_TABLES),
             (Kw::Flush, _) => {
                 let locks = self.has(Kw::Lock) || self.has(Kw::For) || self.length == KEPT;
-                let locks = if locks {
-                    Effects::LOCK_TABLES
-                } else {
-                    Effects::empty()
-                };
+                let locks = if locks { Effects::LOCK_TABLES } else { Effects::empty() };
                 (K::Flush, admin | Effects::IMPLICIT_COMMIT | locks)
             }
             (Kw::Reset | Kw::Purge, _) => (K::Flush, admin | Effects::IMPLICIT_COMMIT),
@@ -340,14 +284,12 @@ impl Head {
             (Kw::Create, _) if temporary => {
                 (K::CreateTemporary, Effects::WRITES | Effects::TEMP_TABLE)
             }
-            (Kw::Drop, _) if temporary => (
-                K::DropTemporary,
-                Effects::WRITES | Effects::DROPS_TEMP_TABLE,
-            ),
-            (Kw::Drop, Kw::Prepare) => (
-                K::Deallocate,
-                Effects::NAMED_PREPARED | Effects::SESSION_STATE,
-            ),
+            (Kw::Drop, _) if temporary => {
+                (K::DropTemporary, Effects::WRITES | Effects::DROPS_TEMP_TABLE)
+            }
+            (Kw::Drop, Kw::Prepare) => {
+                (K::Deallocate, Effects::NAMED_PREPARED | Effects::SESSION_STATE)
+            }
             (_, Kw::User | Kw::Role) => (K::Grant, effects),
             (Kw::Alter, Kw::System | Kw::Instance) => (K::Admin, effects | Effects::ADMINISTRATION),
             _ => (K::Ddl, effects),
@@ -428,30 +370,18 @@ pub(super) fn needs_no_space(name: &[u8]) -> bool {
         "trim",
         "variance",
     ];
-    NAMES
-        .iter()
-        .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    NAMES.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// What reading a system variable does beside.
 pub(super) fn variable_effects(name: &[u8]) -> Effects {
-    let name = name
-        .strip_prefix(b"`")
-        .and_then(|name| name.strip_suffix(b"`"))
-        .unwrap_or(name);
+    let name = name.strip_prefix(b"`").and_then(|name| name.strip_suffix(b"`")).unwrap_or(name);
     let is = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);
     let starts = |prefix: &str| {
-        name.get(..prefix.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     };
-    let of_server = [
-        "hostname",
-        "port",
-        "read_only",
-        "super_read_only",
-        "in_transaction",
-        "last_gtid",
-    ];
+    let of_server =
+        ["hostname", "port", "read_only", "super_read_only", "in_transaction", "last_gtid"];
     let families = ["server_", "gtid_", "wsrep_", "innodb_read_only"];
     if is("last_insert_id") || is("identity") {
         Effects::READS_LAST_INSERT_ID

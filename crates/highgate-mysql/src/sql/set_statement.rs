@@ -244,11 +244,7 @@ impl<'t> Parser<'t> {
             return Ok(None);
         };
         self.advance();
-        if self.take_mark(b'.') {
-            Ok(Some(scope))
-        } else {
-            self.syntax()
-        }
+        if self.take_mark(b'.') { Ok(Some(scope)) } else { self.syntax() }
     }
 
     fn scope_word(&self) -> Option<Scope> {
@@ -350,11 +346,7 @@ impl<'t> Parser<'t> {
         }
         self.advance();
         let value = self.value()?;
-        Ok(Item::Assignment(Assignment {
-            scope,
-            name: Cow::Owned(lower(name)),
-            value,
-        }))
+        Ok(Item::Assignment(Assignment { scope, name: Cow::Owned(lower(name)), value }))
     }
 
     fn value(&mut self) -> Parsed<Value<'t>> {
@@ -371,14 +363,8 @@ impl<'t> Parser<'t> {
             Token::Punct(b'-' | b'+') => matches!(rest.next(), Token::Number(_)),
             _ => false,
         };
-        let single = finishes_number(
-            &mut rest,
-            if signed {
-                Token::Number(Span::default())
-            } else {
-                first
-            },
-        );
+        let single =
+            finishes_number(&mut rest, if signed { Token::Number(Span::default()) } else { first });
         Ok(match (is_default && single, literal && single) {
             (true, _) => Value::Default,
             (_, true) => Value::Literal(expression),
@@ -397,9 +383,7 @@ impl<'t> Parser<'t> {
                 Token::Punct(b',') if depth == 0 => break,
                 Token::Punct(b'(') => depth += 1,
                 Token::Punct(b')') => {
-                    depth = depth
-                        .checked_sub(1)
-                        .ok_or(SetRefused::Syntax { at: self.start })?;
+                    depth = depth.checked_sub(1).ok_or(SetRefused::Syntax { at: self.start })?;
                 }
                 _ => {}
             }
@@ -436,10 +420,7 @@ impl<'t> Parser<'t> {
             return self.syntax();
         };
         let name = unquoted(span.of(self.text), self.mode);
-        if name.is_empty()
-            || !name
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        if name.is_empty() || !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
         {
             return self.syntax();
         }
@@ -465,11 +446,7 @@ impl<'t> Parser<'t> {
                 return self.syntax();
             }
             if !self.take_mark(b',') {
-                return Ok(Item::Transaction {
-                    scope,
-                    isolation,
-                    read_only,
-                });
+                return Ok(Item::Transaction { scope, isolation, read_only });
             }
         }
     }
@@ -537,9 +514,7 @@ fn rest_is_bare(text: &[u8], from: usize) -> bool {
     ];
     length > 0
         && !word.starts_with(b"_")
-        && !computed
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(word))
+        && !computed.iter().any(|known| known.eq_ignore_ascii_case(word))
 }
 
 /// Whether nothing follows the literal just read but the rest of a decimal number.

@@ -10,11 +10,7 @@ const END: [u32; 12] = [44, 15, 34, 21, 38, 33, 10, 13, 38, 53, 42, 54];
 
 /// The hash of `message`, seed 0.
 pub(super) fn hash64(message: &[u8]) -> u64 {
-    if message.len() < LONG {
-        short(message)
-    } else {
-        long(message)
-    }
+    if message.len() < LONG { short(message) } else { long(message) }
 }
 
 fn word(bytes: &[u8]) -> u64 {

@@ -18,8 +18,4 @@ const MARIADB: LexMode = LexMode {
     unsafe_charset: false,
 };
 
-const MYSQL: LexMode = LexMode {
-    flavor: Flavor::MySql,
-    server_version: 80_036,
-    ..MARIADB
-};
+const MYSQL: LexMode = LexMode { flavor: Flavor::MySql, server_version: 80_036, ..MARIADB };

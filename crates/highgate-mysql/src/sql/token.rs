@@ -45,15 +45,7 @@ impl<'t> Lexer<'t> {
         if mode.unsafe_charset && has_unsafe_pair(text) {
             effects |= Effects::DOUBTFUL;
         }
-        Lexer {
-            text,
-            mode,
-            pos: 0,
-            in_version_comment: false,
-            spaced: false,
-            effects,
-            hint: None,
-        }
+        Lexer { text, mode, pos: 0, in_version_comment: false, spaced: false, effects, hint: None }
     }
 
     /// Where the next token is looked for.
@@ -126,20 +118,13 @@ impl<'t> Lexer<'t> {
     /// The end of a literal without doubled quotes and escapes; the position of the first of them.
     fn plain_literal_end(&self, start: usize) -> usize {
         let end = find2(self.text, start + 1, b'\'', b'\\');
-        if at(self.text, end) == b'\'' {
-            end + 1
-        } else {
-            end
-        }
+        if at(self.text, end) == b'\'' { end + 1 } else { end }
     }
 
     #[inline]
     fn word(&mut self, first: u8) -> Token {
         let rest = self.text.get(self.pos..).unwrap_or_default();
-        let length = rest
-            .iter()
-            .position(|&byte| !is_name(byte))
-            .unwrap_or(rest.len());
+        let length = rest.iter().position(|&byte| !is_name(byte)).unwrap_or(rest.len());
         let word = rest.get(..length).unwrap_or_default();
         let start = self.pos;
         self.pos += length;
@@ -236,10 +221,8 @@ impl<'t> Lexer<'t> {
                 true
             }
             b'-' if self.peek(1) == b'-' => {
-                let blank = self
-                    .text
-                    .get(self.pos + 2)
-                    .is_none_or(|&byte| byte <= b' ' || byte == 0x7f);
+                let blank =
+                    self.text.get(self.pos + 2).is_none_or(|&byte| byte <= b' ' || byte == 0x7f);
                 if !blank {
                     if !matches!(self.mode.flavor, Flavor::MariaDb | Flavor::MySql) {
                         self.doubt();
@@ -294,10 +277,7 @@ impl<'t> Lexer<'t> {
         let body = self.text.get(start..start + length).unwrap_or_default();
         if body.first() == Some(&b'+') {
             self.effects |= Effects::OPTIMIZER_HINT;
-            if body
-                .iter()
-                .any(|byte| matches!(byte, b'\'' | b'"' | b'`' | b'\\'))
-            {
+            if body.iter().any(|byte| matches!(byte, b'\'' | b'"' | b'`' | b'\\')) {
                 self.doubt();
             }
         } else {
@@ -315,15 +295,9 @@ impl<'t> Lexer<'t> {
         self.effects |= Effects::VERSION_COMMENT;
         let digits_at = self.pos + mark;
         let rest = self.text.get(digits_at..).unwrap_or_default();
-        let digits = rest
-            .iter()
-            .take(7)
-            .take_while(|&&byte| is_digit(byte))
-            .count();
-        let version = rest
-            .iter()
-            .take(digits)
-            .fold(0_u32, |sum, &byte| sum * 10 + u32::from(byte - b'0'));
+        let digits = rest.iter().take(7).take_while(|&&byte| is_digit(byte)).count();
+        let version =
+            rest.iter().take(digits).fold(0_u32, |sum, &byte| sum * 10 + u32::from(byte - b'0'));
         if self.in_version_comment || !matches!(digits, 0 | 5 | 6) {
             self.doubt();
         }
@@ -373,22 +347,14 @@ impl<'t> Lexer<'t> {
 /// Bytes as a span; texts are packets, far below 4 GiB.
 pub(super) fn span(start: usize, end: usize) -> Span {
     let narrow = |position| u32::try_from(position).unwrap_or(u32::MAX);
-    Span {
-        start: narrow(start),
-        end: narrow(end),
-    }
+    Span { start: narrow(start), end: narrow(end) }
 }
 
 /// A quote or backslash right after a byte that may lead a two-byte character.
 fn has_unsafe_pair(text: &[u8]) -> bool {
     let mut lead = false;
     for &byte in text {
-        if lead
-            && matches!(
-                byte,
-                b'\'' | b'"' | b'`' | b'\\' | b'*' | b'/' | b'|' | b'@'
-            )
-        {
+        if lead && matches!(byte, b'\'' | b'"' | b'`' | b'\\' | b'*' | b'/' | b'|' | b'@') {
             return true;
         }
         lead = byte >= 0x80;

@@ -203,11 +203,7 @@ impl Key {
                 },
             },
         };
-        Self {
-            first: first | FOLD,
-            last: last | FOLD,
-            length,
-        }
+        Self { first: first | FOLD, last: last | FOLD, length }
     }
 
     #[inline]
@@ -248,29 +244,19 @@ fn is_entry(entry: usize, word: &[u8]) -> bool {
 
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 const fn entries() -> [Entry; WORDS.len()] {
-    let mut entries = [Entry {
-        key: Key::of(b""),
-        kw: Kw::Other,
-        call: Call::Unknown,
-    }; WORDS.len()];
+    let mut entries =
+        [Entry { key: Key::of(b""), kw: Kw::Other, call: Call::Unknown }; WORDS.len()];
     let mut i = 0;
     while i < WORDS.len() {
         let (text, kw, call) = WORDS[i];
-        entries[i] = Entry {
-            key: Key::of(text.as_bytes()),
-            kw,
-            call,
-        };
+        entries[i] = Entry { key: Key::of(text.as_bytes()), kw, call };
         i += 1;
     }
     entries
 }
 
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "there are fewer than 65,536 words"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "there are fewer than 65,536 words")]
 const fn build() -> [u16; SLOTS] {
     let mut table = [0; SLOTS];
     let mut i = 0;

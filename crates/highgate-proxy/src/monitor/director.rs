@@ -207,9 +207,9 @@ impl Director {
         for (name, backend) in backends {
             let kind = backend.topology;
             let record = self.inputs.records.get(name).cloned();
-            self.machines.entry(name.clone()).or_insert_with(|| {
-                (kind, Machine::new(kind, name, Settings::default(), record))
-            });
+            self.machines
+                .entry(name.clone())
+                .or_insert_with(|| (kind, Machine::new(kind, name, Settings::default(), record)));
         }
     }
 

@@ -73,7 +73,10 @@ impl Answers {
         let had = !server.resolved().is_empty();
         if had && now.saturating_duration_since(since) >= GRACE {
             server.resolve(&[]);
-            let text = format!("not resolved for {} s ({why}); its last addresses are dropped", GRACE.as_secs());
+            let text = format!(
+                "not resolved for {} s ({why}); its last addresses are dropped",
+                GRACE.as_secs()
+            );
             return vec![(Severity::Error, text)];
         }
         if since < now {
@@ -83,7 +86,11 @@ impl Answers {
         vec![(Severity::Warning, format!("cannot be resolved: {why}{used}"))]
     }
 
-    fn good(&mut self, server: &ServerState, mut addresses: Vec<IpAddr>) -> Vec<(Severity, String)> {
+    fn good(
+        &mut self,
+        server: &ServerState,
+        mut addresses: Vec<IpAddr>,
+    ) -> Vec<(Severity, String)> {
         let mut told = Vec::new();
         if self.failing_since.take().is_some() {
             told.push((Severity::Info, "is resolved again".to_owned()));

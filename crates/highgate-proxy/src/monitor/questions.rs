@@ -88,7 +88,8 @@ fn source(status: &Answered, row: usize) -> Source {
 }
 
 async fn galera(asker: &mut Asker, deadline: Instant) -> Result<Observation, AskError> {
-    let variables = "SELECT @@global.read_only, @@global.server_id, @@global.gtid_current_pos, NULL";
+    let variables =
+        "SELECT @@global.read_only, @@global.server_id, @@global.gtid_current_pos, NULL";
     let mut seen = match asker.query(variables, deadline).await {
         Err(AskError::Server { code: 1193, .. }) => {
             let without = "SELECT @@global.read_only, @@global.server_id, '', NULL";

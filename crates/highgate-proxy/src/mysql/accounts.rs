@@ -81,10 +81,7 @@ pub(crate) fn look_up(
         // Forms that can't be read were refused when the configuration was.
         .filter_map(|stored| StoredPassword::parse(stored.expose()).ok())
         .collect();
-    let account = Account {
-        passwords,
-        requires_tls: user.require_tls,
-        cached_sha2: learned.get(name, user),
-    };
+    let account =
+        Account { passwords, requires_tls: user.require_tls, cached_sha2: learned.get(name, user) };
     Ok((user.clone(), account))
 }

@@ -17,10 +17,7 @@ use highgate_core::{
 };
 use highgate_io::clock;
 use highgate_mysql::{
-    Answer, Capabilities,
-    auth::Proof,
-    error_code,
-    server_login::ServerLoginError,
+    Answer, Capabilities, auth::Proof, error_code, server_login::ServerLoginError,
 };
 
 use crate::{
@@ -434,7 +431,9 @@ async fn fresh(
                 },
                 Ok(Grant::Room(room)) => room,
                 Err(QueueEnd::ServerDown) => return Err(Fresh::Failed("it went down".to_owned())),
-                Err(QueueEnd::Ended(ending)) => return Err(Fresh::Over(AcquireError::Ended(ending))),
+                Err(QueueEnd::Ended(ending)) => {
+                    return Err(Fresh::Over(AcquireError::Ended(ending)));
+                }
                 Err(QueueEnd::Killed) => return Err(Fresh::Over(AcquireError::Killed)),
                 Err(end) => return Err(Fresh::Over(AcquireError::Queue(end))),
             }

@@ -73,7 +73,11 @@ impl Asker {
     /// Runs one statement.
     ///
     /// Cancel safe: no; drop the connection after a cancelled call.
-    pub(crate) async fn query(&mut self, sql: &str, deadline: Instant) -> Result<Answered, AskError> {
+    pub(crate) async fn query(
+        &mut self,
+        sql: &str,
+        deadline: Instant,
+    ) -> Result<Answered, AskError> {
         let mut payload = vec![0x03];
         payload.extend(sql.as_bytes());
         self.ask(&payload, deadline).await
@@ -98,9 +102,8 @@ impl Asker {
         for _ in 0..columns.min(4096) {
             let definition = self.packet().await?;
             let capabilities = self.connection.capabilities;
-            let column =
-                highgate_mysql::reply::ColumnDefinition::parse(&definition, capabilities)
-                    .map_err(|_| AskError::Garbage)?;
+            let column = highgate_mysql::reply::ColumnDefinition::parse(&definition, capabilities)
+                .map_err(|_| AskError::Garbage)?;
             answered.columns.push(String::from_utf8_lossy(column.name).into_owned());
         }
         // DEPRECATE_EOF is never asked for here: an EOF ends the definitions, another the rows.

@@ -141,7 +141,8 @@ impl ClientStream {
                 told => return Poll::Ready(Err(Unread::Told(told))),
             }
         }
-        if self.inbox.is_empty() && self.transport.poll_readable(cx).map_err(Unread::Failed)?.is_pending()
+        if self.inbox.is_empty()
+            && self.transport.poll_readable(cx).map_err(Unread::Failed)?.is_pending()
         {
             self.inbox.rest();
             return Poll::Pending;
@@ -176,7 +177,9 @@ impl ClientStream {
                 match self.transport.poll_write(cx, rest) {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(Ending::ClientClosed)),
                     Poll::Ready(Ok(count)) => sent += count,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Ending::ClientFailed(error))),
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(Ending::ClientFailed(error)));
+                    }
                     Poll::Pending if context.slot.was_told(Interrupt::Kill) => {
                         return Poll::Ready(Err(Ending::Killed));
                     }

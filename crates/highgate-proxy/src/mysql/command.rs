@@ -433,7 +433,11 @@ impl Session<'_> {
     ) -> Result<(), Ending> {
         if matches!(parsed.scan, scan::CommandKind::NoReply) {
             self.lost = (parsed.kind != CommandKind::Quit).then_some(lost);
-            return if parsed.kind == CommandKind::Quit { Err(Ending::ClientClosed) } else { Ok(()) };
+            return if parsed.kind == CommandKind::Quit {
+                Err(Ending::ClientClosed)
+            } else {
+                Ok(())
+            };
         }
         let answer = error_code::ErrorCode::new(1213, b"40001").answer(
             "The transaction was rolled back: its server connection was lost; try restarting transaction",

@@ -211,12 +211,16 @@ impl Peers<'_> {
         poll_fn(|cx| {
             while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
                 match self.client.transport.poll_write(cx, rest) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(Stopped::Client(Ending::ClientClosed))),
+                    Poll::Ready(Ok(0)) => {
+                        return Poll::Ready(Err(Stopped::Client(Ending::ClientClosed)));
+                    }
                     Poll::Ready(Ok(count)) => sent += count,
                     Poll::Ready(Err(error)) => {
                         return Poll::Ready(Err(Stopped::Client(Ending::ClientFailed(error))));
                     }
-                    Poll::Pending => return self.told().map_or(Poll::Pending, |t| Poll::Ready(Err(t))),
+                    Poll::Pending => {
+                        return self.told().map_or(Poll::Pending, |t| Poll::Ready(Err(t)));
+                    }
                 }
             }
             let flushed = self.client.transport.poll_flush(cx);

@@ -5,12 +5,7 @@ mod lost;
 mod ready;
 mod release;
 
-use std::{
-    ops::Range,
-    rc::Rc,
-    sync::atomic::Ordering,
-    time::Duration,
-};
+use std::{ops::Range, rc::Rc, sync::atomic::Ordering, time::Duration};
 
 use highgate_config::BackendName;
 use highgate_core::{
@@ -22,11 +17,7 @@ use highgate_core::{
     track::{self, CommandFacts, CommandKind},
 };
 use highgate_io::clock;
-use highgate_mysql::{
-    Answer, Capabilities,
-    error_code,
-    scan,
-};
+use highgate_mysql::{Answer, Capabilities, error_code, scan};
 
 pub(crate) use release::let_go;
 

@@ -11,7 +11,10 @@ use std::{
 
 use highgate_io::clock;
 
-use crate::{mysql::{ask::Asker, open::Door}, worker::Worker};
+use crate::{
+    mysql::{ask::Asker, open::Door},
+    worker::Worker,
+};
 
 /// Time for a kill. Beyond it the statement ends with its connection, when the server notices.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -216,7 +216,8 @@ pub(crate) fn failed(entrance: &Entrance<'_>, why: &str) {
     use std::sync::atomic::Ordering;
     let before = entrance.listener.login_failures.fetch_add(1, Ordering::Relaxed);
     if before.is_multiple_of(FAILURES_PER_EVENT) {
-        let from = entrance.from.map_or_else(|| "a local client".to_owned(), |a| a.ip().to_string());
+        let from =
+            entrance.from.map_or_else(|| "a local client".to_owned(), |a| a.ip().to_string());
         let text = format!(
             "login on listener {} from {from} failed: {why} ({} failed so far)",
             entrance.listener.name,

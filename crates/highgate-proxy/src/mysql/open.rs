@@ -193,7 +193,8 @@ async fn receive(transport: &mut Transport) -> Result<(u8, Vec<u8>), OpenError> 
     receive_exact(transport, &mut header).await?;
     let header = Header::parse(header);
     if header.len > MAX_LOGIN_PACKET {
-        let error = io::Error::new(io::ErrorKind::InvalidData, "the packet is too long for a login");
+        let error =
+            io::Error::new(io::ErrorKind::InvalidData, "the packet is too long for a login");
         return Err(OpenError::Lost(error));
     }
     let mut payload = vec![0; header.len as usize];

@@ -123,9 +123,7 @@ fn command(step: &Step) -> (CommandKind, Vec<u8>) {
         Step::CloseStatement(id) => {
             (CommandKind::NoReply, [&[0x19], id.to_le_bytes().as_slice()].concat())
         }
-        Step::InitDb { schema, .. } => {
-            (CommandKind::Simple, [&[0x02], schema.as_bytes()].concat())
-        }
+        Step::InitDb { schema, .. } => (CommandKind::Simple, [&[0x02], schema.as_bytes()].concat()),
         Step::Prepare { text, .. } => (CommandKind::Prepare, [&[0x16], &**text].concat()),
         Step::ResetConnection => (CommandKind::Simple, vec![0x1f]),
         Step::SetLastInsertId(id) => query(format!("SET LAST_INSERT_ID = {id}").as_bytes()),
@@ -168,12 +166,12 @@ fn first_field(answer: &[u8]) -> Option<&[u8]> {
 
 fn refusal(packet: &[u8]) -> Answer {
     match ErrPacket::parse(packet) {
-        Ok(err) => Answer {
-            code: err.code,
-            sqlstate: err.sqlstate.unwrap_or(*b"HY000"),
-            text: err.text(),
-        },
-        Err(_) => highgate_mysql::error_code::ER_UNKNOWN_ERROR.answer("the server's error is unreadable"),
+        Ok(err) => {
+            Answer { code: err.code, sqlstate: err.sqlstate.unwrap_or(*b"HY000"), text: err.text() }
+        }
+        Err(_) => {
+            highgate_mysql::error_code::ER_UNKNOWN_ERROR.answer("the server's error is unreadable")
+        }
     }
 }
 

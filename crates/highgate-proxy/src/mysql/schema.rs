@@ -14,8 +14,8 @@ use crate::{
         acquire::{self, AcquireError, Order, Wish},
         answer,
         client_stream::Framed,
-        prepare::{self, Unprepared},
         login::{client_host, rsa_decrypt},
+        prepare::{self, Unprepared},
         session::{Session, who},
         wash,
     },
@@ -39,9 +39,11 @@ impl Session<'_> {
             started: clock::now(),
         };
         let snapshot = self.context.worker.snapshot();
-        let can_serve = snapshot.placement.groups.get(&backend).is_some_and(|group| {
-            group.members.iter().any(|member| member.status.serves())
-        });
+        let can_serve = snapshot
+            .placement
+            .groups
+            .get(&backend)
+            .is_some_and(|group| group.members.iter().any(|member| member.status.serves()));
         if !can_serve {
             return Ok(());
         }

@@ -263,9 +263,7 @@ impl Session<'_> {
     }
 
     /// Waits for the next command, with the time-out that fits the session's state.
-    async fn next(
-        &mut self,
-    ) -> Result<crate::mysql::client_stream::Framed, Ending> {
+    async fn next(&mut self) -> Result<crate::mysql::client_stream::Framed, Ending> {
         let context = self.context;
         if self.client.inbox.is_empty() {
             context.shows(Activity::Idle);
@@ -290,8 +288,13 @@ impl Session<'_> {
                 Err(Unread::NoMemory) => {
                     let text = "Highgate is short of memory (`memory_limit`): a command of this \
                         length can't be taken at the moment; nothing was executed";
-                    let event = Event::new(Severity::Warning, Kind::Limit, "a long command was \
-                        refused: `memory_limit` is reached".to_owned());
+                    let event = Event::new(
+                        Severity::Warning,
+                        Kind::Limit,
+                        "a long command was \
+                        refused: `memory_limit` is reached"
+                            .to_owned(),
+                    );
                     context.worker.shared.event_limited(event.session(context.presence.info.id));
                     let answer = error_code::ErrorCode::new(1041, b"HY000").answer(text);
                     self.refuse_message(&answer).await?;
@@ -340,7 +343,9 @@ impl Session<'_> {
     /// Says goodbye where there is something to say, and cleans up what the session leaves behind.
     async fn finish(&mut self, ending: &Ending) {
         let goodbye = match ending {
-            Ending::Drained => Some(error_code::ER_SERVER_SHUTDOWN.answer("Server shutdown in progress")),
+            Ending::Drained => {
+                Some(error_code::ER_SERVER_SHUTDOWN.answer("Server shutdown in progress"))
+            }
             _ => None,
         };
         if let Some(goodbye) = goodbye {

@@ -86,8 +86,7 @@ impl Node {
         let started = clock::now();
         self.shared.draining.store(true, Ordering::Relaxed);
         self.stop_accepting();
-        let is_busy =
-            || self.shared.accepting.load(Ordering::Acquire) > 0 || self.sessions() > 0;
+        let is_busy = || self.shared.accepting.load(Ordering::Acquire) > 0 || self.sessions() > 0;
         while is_busy() && clock::now() < started + patience / 2 {
             self.end_quiet_sessions();
             clock::pause(LOOK).await;

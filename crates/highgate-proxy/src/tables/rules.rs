@@ -40,7 +40,8 @@ impl Table for Rules {
         let hits: BTreeMap<u32, u64> = snapshot.policy.rules.hits().collect();
         hits.into_iter()
             .map(|(id, hits)| {
-                let comment = snapshot.policy.written_rules.get(&id).map(|rule| rule.comment.clone());
+                let comment =
+                    snapshot.policy.written_rules.get(&id).map(|rule| rule.comment.clone());
                 vec![id.to_string().into(), hits.into(), comment.into()]
             })
             .collect()

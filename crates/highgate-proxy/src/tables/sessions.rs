@@ -36,7 +36,12 @@ const COLUMNS: &[Column] = &[
     column("age", Integer, Hidden, "Age of the session, in seconds."),
     column("commands", Integer, Hidden, "Commands so far."),
     column("pinned_by", Text, Hidden, "What binds it to its connection."),
-    column("may_release", Text, Hidden, "Whether its connection may serve others between commands."),
+    column(
+        "may_release",
+        Text,
+        Hidden,
+        "Whether its connection may serve others between commands.",
+    ),
     column("may_move", Text, Hidden, "Whether it may go on with another server."),
     column("why", Text, Hidden, "What binds it, in a sentence."),
 ];

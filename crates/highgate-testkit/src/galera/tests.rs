@@ -19,9 +19,7 @@ fn a_killed_member_comes_back_with_what_it_missed() {
     assert_eq!(cluster.status(0, "wsrep_cluster_size").unwrap(), "3");
     cluster.node(2).unwrap().kill9();
     let writer = cluster.node(0).unwrap();
-    writer
-        .sql("CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (7)")
-        .unwrap();
+    writer.sql("CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (7)").unwrap();
     cluster.rejoin(2).unwrap();
     assert_eq!(rows(&cluster, 2), "1");
     cluster.rejoin_empty(1).unwrap();

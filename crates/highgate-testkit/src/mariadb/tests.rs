@@ -7,9 +7,7 @@ fn a_write_survives_kill_9_and_a_restart_on_the_same_port() {
     }
     let database = MariaDb::start().unwrap();
     let port = database.port();
-    database
-        .sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY)")
-        .unwrap();
+    database.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY)").unwrap();
     database.sql("INSERT INTO shop.t VALUES (1), (2)").unwrap();
     database.kill9();
     assert!(!database.is_running());
@@ -24,15 +22,10 @@ fn a_frozen_database_answers_again_after_sigcont() {
         return eprintln!("skipped: MariaDB is not installed");
     }
     let database = MariaDb::start().unwrap();
-    database
-        .create_user("app", "secret", "SELECT ON *.*")
-        .unwrap();
+    database.create_user("app", "secret", "SELECT ON *.*").unwrap();
     database.sigstop().unwrap();
     database.sigcont().unwrap();
-    assert_eq!(
-        database.sql("SELECT 1, NULL, 'x'").unwrap(),
-        [["1", "NULL", "x"]]
-    );
+    assert_eq!(database.sql("SELECT 1, NULL, 'x'").unwrap(), [["1", "NULL", "x"]]);
     database.stop_graceful().unwrap();
 }
 

@@ -11,38 +11,14 @@ fn a_switchover_and_a_crash_lose_no_acknowledged_write() {
     }
     let cluster = ReplicationCluster::start_semi_sync(3).unwrap();
     let primary = cluster.primary().unwrap();
-    primary
-        .sql("CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)")
-        .unwrap();
+    primary.sql("CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)").unwrap();
     cluster.switchover(1).unwrap();
-    assert_eq!(
-        cluster
-            .primary()
-            .unwrap()
-            .value("SELECT @@read_only")
-            .unwrap(),
-        "0"
-    );
-    assert_eq!(
-        cluster
-            .node(0)
-            .unwrap()
-            .value("SELECT @@read_only")
-            .unwrap(),
-        "1"
-    );
-    cluster
-        .primary()
-        .unwrap()
-        .sql("INSERT INTO shop.t VALUES (2)")
-        .unwrap();
+    assert_eq!(cluster.primary().unwrap().value("SELECT @@read_only").unwrap(), "0");
+    assert_eq!(cluster.node(0).unwrap().value("SELECT @@read_only").unwrap(), "1");
+    cluster.primary().unwrap().sql("INSERT INTO shop.t VALUES (2)").unwrap();
     cluster.primary().unwrap().kill9();
     cluster.promote(2).unwrap();
-    cluster
-        .primary()
-        .unwrap()
-        .sql("INSERT INTO shop.t VALUES (3)")
-        .unwrap();
+    cluster.primary().unwrap().sql("INSERT INTO shop.t VALUES (3)").unwrap();
     assert_eq!(count(cluster.primary().unwrap()), "3");
     cluster.rejoin_as_replica(1).unwrap();
     cluster.wait_caught_up().unwrap();
@@ -56,18 +32,10 @@ fn a_node_with_a_history_of_its_own_is_rebuilt_when_it_rejoins() {
         return eprintln!("skipped: MariaDB is not installed");
     }
     let cluster = ReplicationCluster::start(2).unwrap();
-    cluster
-        .primary()
-        .unwrap()
-        .sql("CREATE TABLE shop.t (id INT PRIMARY KEY)")
-        .unwrap();
+    cluster.primary().unwrap().sql("CREATE TABLE shop.t (id INT PRIMARY KEY)").unwrap();
     cluster.wait_caught_up().unwrap();
     cluster.node(1).unwrap().sql("STOP SLAVE").unwrap();
-    cluster
-        .primary()
-        .unwrap()
-        .sql("INSERT INTO shop.t VALUES (1)")
-        .unwrap();
+    cluster.primary().unwrap().sql("INSERT INTO shop.t VALUES (1)").unwrap();
     cluster.primary().unwrap().kill9();
     cluster.promote(1).unwrap();
     cluster

@@ -11,10 +11,7 @@ fn ask(server: &ScriptedServer, sql: &str) -> mysql_async::Result<Option<String>
         .prefer_socket(false)
         .max_allowed_packet(Some(16_777_216))
         .wait_timeout(Some(100));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut connection = Conn::new(options).await?;
         connection.query_first(sql).await
@@ -27,15 +24,9 @@ fn colour() -> Reply {
 
 #[test]
 fn a_real_driver_reads_the_scripted_result_with_both_result_endings() {
-    for script in [
-        Script::new(|_| colour()),
-        Script::new(|_| colour()).old_eof(),
-    ] {
+    for script in [Script::new(|_| colour()), Script::new(|_| colour()).old_eof()] {
         let server = ScriptedServer::start(script).unwrap();
-        assert_eq!(
-            ask(&server, "SELECT colour").unwrap().as_deref(),
-            Some("green")
-        );
+        assert_eq!(ask(&server, "SELECT colour").unwrap().as_deref(), Some("green"));
         assert_eq!(server.queries(), ["SELECT colour"]);
         assert_eq!(server.accepted(), 1);
     }

@@ -105,11 +105,7 @@ pub fn rows(columns: &[String], rows: &[Vec<Option<String>>], deprecate_eof: boo
         out.push(eof.clone());
     }
     out.extend(rows.iter().map(|row| text_row(row)));
-    out.push(if deprecate_eof {
-        vec![0xfe, 0, 0, low, high, 0, 0]
-    } else {
-        eof
-    });
+    out.push(if deprecate_eof { vec![0xfe, 0, 0, low, high, 0, 0] } else { eof });
     out
 }
 
@@ -134,9 +130,7 @@ pub fn lenenc(value: u64) -> Vec<u8> {
         0x1_0000..=0xff_ffff => (Some(0xfd), 3),
         _ => (Some(0xfe), 8),
     };
-    mark.into_iter()
-        .chain(bytes.into_iter().take(count))
-        .collect()
+    mark.into_iter().chain(bytes.into_iter().take(count)).collect()
 }
 
 fn column(name: &str) -> Vec<u8> {

@@ -76,11 +76,7 @@ impl Client {
             zstd_level: None,
         });
         let stream = BufReader::new(stream);
-        let mut client = Self {
-            stream,
-            capabilities: Capabilities::empty(),
-            packet: Vec::new(),
-        };
+        let mut client = Self { stream, capabilities: Capabilities::empty(), packet: Vec::new() };
         loop {
             let header = client.receive()?;
             match login.packet(header.seq, &client.packet) {
@@ -135,11 +131,7 @@ impl Client {
 
     /// The first column of the first row.
     pub(super) fn value(&mut self, sql: &str) -> anyhow::Result<String> {
-        let row = self
-            .rows(sql)?
-            .into_iter()
-            .next()
-            .and_then(|row| row.into_iter().next());
+        let row = self.rows(sql)?.into_iter().next().and_then(|row| row.into_iter().next());
         row.flatten().with_context(|| format!("no value for {sql}"))
     }
 
@@ -171,10 +163,7 @@ impl Client {
 
     fn refused(&self) -> io::Result<Answer> {
         let err = ErrPacket::parse(&self.packet).map_err(invalid)?;
-        Ok(Answer::Refused {
-            code: err.code,
-            message: err.text(),
-        })
+        Ok(Answer::Refused { code: err.code, message: err.text() })
     }
 
     fn receive(&mut self) -> io::Result<Header> {
@@ -183,13 +172,7 @@ impl Client {
         let header = Header::parse(bytes);
         self.packet.clear();
         let len = u64::from(header.len);
-        if self
-            .stream
-            .by_ref()
-            .take(len)
-            .read_to_end(&mut self.packet)? as u64
-            == len
-        {
+        if self.stream.by_ref().take(len).read_to_end(&mut self.packet)? as u64 == len {
             Ok(header)
         } else {
             Err(io::ErrorKind::UnexpectedEof.into())

@@ -68,12 +68,7 @@ impl Cluster {
             node.launch(&programs, scratch)?;
             nodes.push(node);
         }
-        let mut cluster = Self {
-            nodes,
-            primary: 0,
-            programs,
-            pulse: pulse.clone(),
-        };
+        let mut cluster = Self { nodes, primary: 0, programs, pulse: pulse.clone() };
         for node in &mut cluster.nodes {
             node.wait_ready(pulse)?;
         }
@@ -143,10 +138,7 @@ impl Cluster {
         if self.try_follow(index)? == Followed::Runs {
             return Ok(Return::AsItWas);
         }
-        self.nodes
-            .get_mut(index)
-            .context("there is no such database")?
-            .wipe()?;
+        self.nodes.get_mut(index).context("there is no such database")?.wipe()?;
         self.start_again(index, scratch)?;
         let followed = self.try_follow(index)?;
         anyhow::ensure!(followed == Followed::Runs, "a fresh replica can't follow");
@@ -156,15 +148,11 @@ impl Cluster {
     /// Waits until every running replica has all that the primary has.
     pub(super) fn catch_up(&self) -> anyhow::Result<()> {
         let position = self.primary()?.value("SELECT @@gtid_binlog_pos")?;
-        self.running_but(self.primary)
-            .try_for_each(|(_, node)| arrive(node, &position))
+        self.running_but(self.primary).try_for_each(|(_, node)| arrive(node, &position))
     }
 
     fn start_again(&mut self, index: usize, scratch: &Scratch) -> anyhow::Result<()> {
-        let node = self
-            .nodes
-            .get_mut(index)
-            .context("there is no such database")?;
+        let node = self.nodes.get_mut(index).context("there is no such database")?;
         node.launch(&self.programs, scratch)?;
         node.wait_ready(&self.pulse)
     }
@@ -181,17 +169,12 @@ impl Cluster {
         }
         let primary = self.primary()?;
         primary.run(&["SET GLOBAL rpl_semi_sync_master_enabled = 1"])?;
-        self.pulse
-            .until("a replica that acknowledges", PATIENCE, || {
-                let status = primary
-                    .connect()?
-                    .record("SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'")?;
-                anyhow::ensure!(
-                    status.get("Value").is_some_and(|count| count != "0"),
-                    "none yet"
-                );
-                Ok(())
-            })
+        self.pulse.until("a replica that acknowledges", PATIENCE, || {
+            let status =
+                primary.connect()?.record("SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'")?;
+            anyhow::ensure!(status.get("Value").is_some_and(|count| count != "0"), "none yet");
+            Ok(())
+        })
     }
 
     fn try_follow(&self, index: usize) -> anyhow::Result<Followed> {
@@ -225,19 +208,11 @@ impl Cluster {
 fn arrive(node: &Database, position: &str) -> anyhow::Result<()> {
     let seconds = PATIENCE.as_secs() / 2;
     let answer = node.value(&format!("SELECT MASTER_GTID_WAIT('{position}', {seconds})"))?;
-    anyhow::ensure!(
-        answer == "0",
-        "{} did not come to {position} in {seconds} s",
-        node.name
-    );
+    anyhow::ensure!(answer == "0", "{} did not come to {position} in {seconds} s", node.name);
     Ok(())
 }
 
 /// The number of the last transaction; the cluster has one domain.
 fn sequence(position: &str) -> u64 {
-    position
-        .rsplit('-')
-        .next()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
+    position.rsplit('-').next().and_then(|text| text.parse().ok()).unwrap_or(0)
 }

@@ -63,10 +63,7 @@ impl Programs {
     /// Finds them.
     pub(super) fn find() -> anyhow::Result<Self> {
         match (which("mariadbd"), which("mariadb-install-db")) {
-            (Some(mariadbd), Some(install_db)) => Ok(Self {
-                mariadbd,
-                install_db,
-            }),
+            (Some(mariadbd), Some(install_db)) => Ok(Self { mariadbd, install_db }),
             _ => bail!(
                 "the demo needs MariaDB, which is not installed here. As root:\n    \
                  apt-get install mariadb-server\n\
@@ -77,19 +74,11 @@ impl Programs {
 
     /// The number in what `mariadbd --version` says.
     pub(super) fn version(&self) -> String {
-        let output = Command::new(&self.mariadbd)
-            .args(["--no-defaults", "--version"])
-            .output();
+        let output = Command::new(&self.mariadbd).args(["--no-defaults", "--version"]).output();
         let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         let text = text.unwrap_or_default();
-        let version = text
-            .split_whitespace()
-            .skip_while(|word| *word != "Ver")
-            .nth(1);
-        version
-            .and_then(|version| version.split('-').next())
-            .unwrap_or_default()
-            .to_owned()
+        let version = text.split_whitespace().skip_while(|word| *word != "Ver").nth(1);
+        version.and_then(|version| version.split('-').next()).unwrap_or_default().to_owned()
     }
 
     /// Makes an empty data directory.
@@ -97,11 +86,7 @@ impl Programs {
         let data = folder.join("template");
         let mut command = Command::new(&self.install_db);
         command
-            .args([
-                "--no-defaults",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-            ])
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M"])
             .arg(format!("--datadir={}", data.display()))
             // A server that starts clears its folder for temporary tables; in a shared one it
@@ -131,13 +116,7 @@ impl Database {
     /// One that does not run yet.
     pub(super) fn new(name: &'static str, id: u32, scratch: &Scratch) -> anyhow::Result<Self> {
         let folder = scratch.path().to_owned();
-        Ok(Self {
-            name,
-            port: free_port(id)?,
-            id,
-            folder,
-            process: None,
-        })
+        Ok(Self { name, port: free_port(id)?, id, folder, process: None })
     }
 
     /// Starts it, on what it has or on a copy of the template where it has nothing.
@@ -155,10 +134,7 @@ impl Database {
             .arg(format!("--tmpdir={}", data.display()))
             .arg(format!("--socket={}", self.socket().display()))
             .arg(format!("--pid-file={}", data.join("pid").display()))
-            .arg(format!(
-                "--init-file={}",
-                self.folder.join("first-words.sql").display()
-            ))
+            .arg(format!("--init-file={}", self.folder.join("first-words.sql").display()))
             .arg(format!("--port={}", self.port))
             .arg(format!("--server-id={}", self.id))
             .args(LEAN)
@@ -177,18 +153,12 @@ impl Database {
         let process = self.process.as_mut().context("it was not started")?;
         let ready = pulse.until("an answer", PATIENCE, || match process.ended() {
             Some(status) => Ok(Some(status)),
-            None => Client::unix(&socket, "root")?
-                .value("SELECT 1")
-                .map(|_| None),
+            None => Client::unix(&socket, "root")?.value("SELECT 1").map(|_| None),
         });
         match ready {
             Ok(None) => Ok(()),
             Ok(Some(status)) => {
-                bail!(
-                    "{} ended ({status}) while it started:\n{}",
-                    self.name,
-                    process.last_words()
-                )
+                bail!("{} ended ({status}) while it started:\n{}", self.name, process.last_words())
             }
             Err(error) => Err(error.context(format!("{}:\n{}", self.name, process.last_words()))),
         }
@@ -225,18 +195,14 @@ impl Database {
     pub(super) fn run(&self, statements: &[&str]) -> anyhow::Result<()> {
         let mut client = self.connect()?;
         for statement in statements {
-            client
-                .rows(statement)
-                .with_context(|| format!("at {}", self.name))?;
+            client.rows(statement).with_context(|| format!("at {}", self.name))?;
         }
         Ok(())
     }
 
     /// The first column of the first row.
     pub(super) fn value(&self, sql: &str) -> anyhow::Result<String> {
-        self.connect()?
-            .value(sql)
-            .with_context(|| format!("at {}", self.name))
+        self.connect()?.value(sql).with_context(|| format!("at {}", self.name))
     }
 
     fn socket(&self) -> PathBuf {

@@ -70,19 +70,14 @@ impl Ledger {
 
     /// Writes that were under way at some moment between the two.
     pub(super) fn in_flight(&self, from: Instant, to: Instant) -> usize {
-        self.writes
-            .iter()
-            .filter(|write| write.from <= to && write.to >= from)
-            .count()
+        self.writes.iter().filter(|write| write.from <= to && write.to >= from).count()
     }
 
     /// The longest time between two moments in which no write was acknowledged.
     pub(super) fn longest_pause(&self, from: Instant, to: Instant) -> Duration {
         let done = self.writes.iter().filter(|write| write.told == Told::Done);
-        let mut ends: Vec<Instant> = done
-            .map(|write| write.to)
-            .filter(|end| (from..=to).contains(end))
-            .collect();
+        let mut ends: Vec<Instant> =
+            done.map(|write| write.to).filter(|end| (from..=to).contains(end)).collect();
         ends.sort_unstable();
         ends.push(to);
         let mut last = from;
@@ -126,13 +121,7 @@ mod tests {
         let at = |ms: &u64| start + Duration::from_millis(*ms);
         let mut ledger = Ledger::default();
         for (number, (told, from, to)) in (0..).zip(writes) {
-            ledger.enter(Write {
-                writer: 0,
-                number,
-                from: at(from),
-                to: at(to),
-                told: *told,
-            });
+            ledger.enter(Write { writer: 0, number, from: at(from), to: at(to), told: *told });
         }
         (ledger, start)
     }
@@ -144,10 +133,7 @@ mod tests {
         let good = ledger.prove(BTreeMap::from([((0, 0), 1), ((0, 1), 1), ((0, 3), 1)]));
         assert!(good.holds() && good.acknowledged == 2 && good.unknown_there == 1);
         let bad = ledger.prove(BTreeMap::from([((0, 0), 2), ((0, 2), 1), ((7, 7), 1)]));
-        assert_eq!(
-            (bad.doubled, bad.lost, bad.denied, bad.foreign),
-            (1, 1, 1, 1)
-        );
+        assert_eq!((bad.doubled, bad.lost, bad.denied, bad.foreign), (1, 1, 1, 1));
         assert!(!bad.holds() && bad.unknown_there == 0);
     }
 
@@ -160,11 +146,8 @@ mod tests {
 
     #[test]
     fn in_flight_is_what_began_before_the_end_and_ended_after_the_begin() {
-        let (ledger, start) = ledger(&[
-            (Told::Done, 0, 10),
-            (Told::Unknown, 9, 30),
-            (Told::Done, 25, 40),
-        ]);
+        let (ledger, start) =
+            ledger(&[(Told::Done, 0, 10), (Told::Unknown, 9, 30), (Told::Done, 25, 40)]);
         let at = |ms| start + Duration::from_millis(ms);
         assert_eq!(ledger.in_flight(at(12), at(20)), 1);
         assert_eq!(ledger.in_flight(at(10), at(25)), 3);

@@ -68,15 +68,10 @@ impl Counts {
 
     /// Errors that clients have seen.
     pub(super) fn errors(&self) -> u64 {
-        [
-            &self.reads_failed,
-            &self.reads_wrong,
-            &self.writes_unknown,
-            &self.writes_refused,
-        ]
-        .iter()
-        .map(|count| count.load(Relaxed))
-        .sum()
+        [&self.reads_failed, &self.reads_wrong, &self.writes_unknown, &self.writes_refused]
+            .iter()
+            .map(|count| count.load(Relaxed))
+            .sum()
     }
 
     fn note(&self, who: &str, what: &str) {
@@ -103,32 +98,14 @@ impl Load {
         let (counts, pulse) = (Arc::new(Counts::new()), Pulse::default());
         let mut threads = Vec::new();
         for index in 0..READERS {
-            let worker = Worker {
-                index,
-                address,
-                counts: counts.clone(),
-                pulse: pulse.clone(),
-            };
-            threads.push(tasks::thread(&format!("reader-{index}"), move || {
-                worker.read()
-            })?);
+            let worker = Worker { index, address, counts: counts.clone(), pulse: pulse.clone() };
+            threads.push(tasks::thread(&format!("reader-{index}"), move || worker.read())?);
         }
         for index in 0..WRITERS {
-            let worker = Worker {
-                index,
-                address,
-                counts: counts.clone(),
-                pulse: pulse.clone(),
-            };
-            threads.push(tasks::thread(&format!("writer-{index}"), move || {
-                worker.write()
-            })?);
+            let worker = Worker { index, address, counts: counts.clone(), pulse: pulse.clone() };
+            threads.push(tasks::thread(&format!("writer-{index}"), move || worker.write())?);
         }
-        Ok(Self {
-            counts,
-            pulse,
-            threads,
-        })
+        Ok(Self { counts, pulse, threads })
     }
 
     /// Ends it; every statement under way is answered first.
@@ -160,9 +137,7 @@ impl Worker {
         let mut client = None;
         let mut question: u64 = self.index as u64 + 1;
         while self.pulse.rest(BREATH_OF_READERS) {
-            question = question
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
+            question = question.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let asked = question >> 44;
             let id = asked % (self.counts.writes.load(Relaxed) + 1);
             let sql = format!(
@@ -175,8 +150,7 @@ impl Worker {
                         self.counts.reads.fetch_add(1, Relaxed);
                     } else {
                         self.counts.reads_wrong.fetch_add(1, Relaxed);
-                        self.counts
-                            .note("a read", &format!("{sql} was answered {rows:?}"));
+                        self.counts.note("a read", &format!("{sql} was answered {rows:?}"));
                     }
                 }
                 Ok(Answer::Refused { code, message }) => {
@@ -185,8 +159,7 @@ impl Worker {
                 }
                 Ok(Answer::Done) => {
                     self.counts.reads_wrong.fetch_add(1, Relaxed);
-                    self.counts
-                        .note("a read", &format!("{sql} was answered OK"));
+                    self.counts.note("a read", &format!("{sql} was answered OK"));
                 }
                 Err(error) => {
                     self.counts.reads_failed.fetch_add(1, Relaxed);
@@ -211,24 +184,14 @@ impl Worker {
                 Ok(Answer::Done | Answer::Result { .. }) => Told::Done,
                 Ok(Answer::Refused { code, message }) => {
                     self.counts.note("a write", &format!("{code} {message}"));
-                    if code == CR_SERVER_LOST {
-                        Told::Unknown
-                    } else {
-                        Told::Refused
-                    }
+                    if code == CR_SERVER_LOST { Told::Unknown } else { Told::Refused }
                 }
                 Err(error) => {
                     self.counts.note("a write", &error.to_string());
                     Told::Unknown
                 }
             };
-            self.enter(Write {
-                writer: self.index,
-                number,
-                from,
-                to: clock::now(),
-                told,
-            });
+            self.enter(Write { writer: self.index, number, from, to: clock::now(), told });
         }
     }
 

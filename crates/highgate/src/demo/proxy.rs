@@ -58,10 +58,7 @@ impl Proxy {
             Ok(ended)
         })?;
         if let Some(status) = started {
-            bail!(
-                "Highgate ended ({status}) while it started:\n{}",
-                process.last_words()
-            );
+            bail!("Highgate ended ({status}) while it started:\n{}", process.last_words());
         }
         let log = process.log();
         Ok(Self {
@@ -85,9 +82,7 @@ impl Proxy {
         pulse.until("Highgate to see the cluster", PATIENCE, || {
             let seen = servers(&mut admin)?;
             let count = |role: &str| {
-                seen.iter()
-                    .filter(|server| server.role == role && server.status == "up")
-                    .count()
+                seen.iter().filter(|server| server.role == role && server.status == "up").count()
             };
             let is_whole = count("primary") == 1 && count("replica") == replicas;
             anyhow::ensure!(is_whole, "it sees {seen:?}");
@@ -103,12 +98,7 @@ pub(super) fn servers(admin: &mut Client) -> anyhow::Result<Vec<Seen>> {
         let mut cells = row.into_iter().map(Option::unwrap_or_default);
         let mut next = || cells.next().unwrap_or_default();
         let (name, role, status) = (next(), next(), next());
-        Seen {
-            name,
-            role,
-            status,
-            commands: next().parse().unwrap_or(0),
-        }
+        Seen { name, role, status, commands: next().parse().unwrap_or(0) }
     });
     Ok(seen.collect())
 }
@@ -154,13 +144,9 @@ password = "{password}"
 
 /// What the log says that it listens on.
 fn address(log: &str, who: &str) -> anyhow::Result<SocketAddr> {
-    let line = log
-        .lines()
-        .find(|line| line.contains("listening") && line.contains(who));
-    let word = line.and_then(|line| {
-        line.split_whitespace()
-            .find_map(|w| w.strip_prefix("address="))
-    });
+    let line = log.lines().find(|line| line.contains("listening") && line.contains(who));
+    let word =
+        line.and_then(|line| line.split_whitespace().find_map(|w| w.strip_prefix("address=")));
     word.and_then(|address| address.trim_matches('"').parse().ok())
         .with_context(|| format!("Highgate's log does not say where {who} listens:\n{log}"))
 }

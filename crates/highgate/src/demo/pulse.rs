@@ -66,11 +66,7 @@ impl Pulse {
 
     /// As [`Pulse::rest`]; being told to stop is an error.
     pub(super) fn pause(&self, time: Duration) -> anyhow::Result<()> {
-        if self.rest(time) {
-            Ok(())
-        } else {
-            bail!("interrupted")
-        }
+        if self.rest(time) { Ok(()) } else { bail!("interrupted") }
     }
 
     /// Asks until there is an answer, for at most `patience`.
@@ -107,10 +103,6 @@ impl Pulse {
         while !state.is_stopped && !state.has_enter {
             self.inner.1.wait(&mut state);
         }
-        if state.is_stopped {
-            bail!("interrupted")
-        } else {
-            Ok(())
-        }
+        if state.is_stopped { bail!("interrupted") } else { Ok(()) }
     }
 }

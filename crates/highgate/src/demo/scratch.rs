@@ -48,20 +48,10 @@ impl Scratch {
     pub(super) fn start(&self, name: &str, command: &mut Command) -> anyhow::Result<Process> {
         let log = self.path.join(format!("{name}.log"));
         let sink = fs::File::options().create(true).append(true).open(&log)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(sink.try_clone()?)
-            .stderr(sink)
-            .process_group(0);
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {command:?}"))?;
+        command.stdin(Stdio::null()).stdout(sink.try_clone()?).stderr(sink).process_group(0);
+        let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let pid_file = self.path.join(format!("{name}.pid"));
-        let process = Process {
-            child,
-            log,
-            pid_file,
-        };
+        let process = Process { child, log, pid_file };
         fs::write(&process.pid_file, process.child.id().to_string())?;
         Ok(process)
     }
@@ -109,10 +99,7 @@ impl Process {
     pub(super) fn last_words(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
-        lines
-            .get(lines.len().saturating_sub(15)..)
-            .unwrap_or_default()
-            .join("\n")
+        lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n")
     }
 }
 
@@ -124,9 +111,7 @@ impl Drop for Process {
 
 /// Runs a program to its end; its words are the error when it fails.
 pub(super) fn run(command: &mut Command) -> anyhow::Result<()> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {command:?}"))?;
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
     anyhow::ensure!(
         output.status.success(),
         "{command:?} failed: {}{}",
@@ -144,9 +129,7 @@ mod tests {
     fn a_dropped_scratch_folder_is_gone_with_its_process() {
         let scratch = Scratch::new().unwrap();
         let path = scratch.path().to_owned();
-        let process = scratch
-            .start("sleeper", Command::new("sleep").arg("600"))
-            .unwrap();
+        let process = scratch.start("sleeper", Command::new("sleep").arg("600")).unwrap();
         let proc = PathBuf::from(format!("/proc/{}", process.pid()));
         assert!(path.join("sleeper.pid").exists() && proc.exists());
         drop(process);

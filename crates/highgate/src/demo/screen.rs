@@ -38,11 +38,7 @@ pub(super) enum Look {
 impl Screen {
     pub(super) fn new() -> Self {
         let is_terminal = std::io::stdout().is_terminal();
-        Self {
-            is_terminal,
-            begun: clock::now(),
-            line: Mutex::default(),
-        }
+        Self { is_terminal, begun: clock::now(), line: Mutex::default() }
     }
 
     /// Writes a sentence above the running line.
@@ -60,9 +56,7 @@ impl Screen {
 
     /// A sentence with the time since the demo began.
     pub(super) fn note(&self, text: &str) {
-        let seconds = clock::now()
-            .saturating_duration_since(self.begun)
-            .as_secs_f64();
+        let seconds = clock::now().saturating_duration_since(self.begun).as_secs_f64();
         self.say(Look::Plain, &format!("{seconds:6.1} s  {text}"));
     }
 
@@ -73,11 +67,7 @@ impl Screen {
 
     /// A promise, and whether it was kept.
     pub(super) fn verdict(&self, is_kept: bool, text: &str) {
-        let (look, mark) = if is_kept {
-            (Look::Good, '✔')
-        } else {
-            (Look::Bad, '✘')
-        };
+        let (look, mark) = if is_kept { (Look::Good, '✔') } else { (Look::Bad, '✘') };
         self.say(look, &format!("          {mark} {text}"));
     }
 
@@ -88,10 +78,7 @@ impl Screen {
             output::write(&format!("{text}\n"));
             return;
         }
-        *line = text
-            .chars()
-            .take(output::width().saturating_sub(1))
-            .collect();
+        *line = text.chars().take(output::width().saturating_sub(1)).collect();
         output::write(&format!("\r\x1b[K{line}"));
     }
 
@@ -124,10 +111,7 @@ impl RunningLine {
             draw(&until, &screen, &counts, &mut admin);
             screen.end_line();
         })?;
-        Ok(Self {
-            pulse,
-            thread: Some(thread),
-        })
+        Ok(Self { pulse, thread: Some(thread) })
     }
 }
 
@@ -143,23 +127,11 @@ impl Drop for RunningLine {
 fn draw(until: &Pulse, screen: &Screen, counts: &Counts, admin: &mut Client) {
     // A file gets half as many lines as a terminal gets pictures.
     let period = Duration::from_millis(if screen.is_terminal { 500 } else { 1000 });
-    let mut before = (
-        clock::now(),
-        counts.operations(),
-        proxy::servers(admin).unwrap_or_default(),
-    );
+    let mut before = (clock::now(), counts.operations(), proxy::servers(admin).unwrap_or_default());
     while until.rest(period) {
-        let now = (
-            clock::now(),
-            counts.operations(),
-            proxy::servers(admin).unwrap_or_default(),
-        );
+        let now = (clock::now(), counts.operations(), proxy::servers(admin).unwrap_or_default());
         let silent = now.0.saturating_duration_since(*counts.last_write.lock());
-        let passed = now
-            .0
-            .saturating_duration_since(before.0)
-            .as_secs_f64()
-            .max(0.001);
+        let passed = now.0.saturating_duration_since(before.0).as_secs_f64().max(0.001);
         #[expect(clippy::cast_precision_loss, reason = "a number to look at")]
         let picture = Picture {
             seconds: now.0.saturating_duration_since(screen.begun).as_secs_f64(),
@@ -167,11 +139,7 @@ fn draw(until: &Pulse, screen: &Screen, counts: &Counts, admin: &mut Client) {
             errors: counts.errors() - counts.writes_unknown.load(Relaxed),
             unknown: counts.writes_unknown.load(Relaxed),
             // Between two writes there is always a little time.
-            silent: if silent < period / 2 {
-                0.0
-            } else {
-                silent.as_secs_f64()
-            },
+            silent: if silent < period / 2 { 0.0 } else { silent.as_secs_f64() },
         };
         screen.run(&picture.line(&before.2, &now.2, output::width()));
         before = now;
@@ -190,13 +158,7 @@ struct Picture {
 impl Picture {
     /// The line; on a narrow terminal, a shorter one.
     fn line(&self, before: &[Seen], now: &[Seen], width: usize) -> String {
-        let Self {
-            seconds,
-            rate,
-            errors,
-            unknown,
-            silent,
-        } = self;
+        let Self { seconds, rate, errors, unknown, silent } = self;
         let shares = shares(before, now);
         let long = format!(
             "{seconds:6.1} s  {rate:5.0} ops/s | {shares} | errors {errors}, unknown {unknown} \
@@ -205,10 +167,7 @@ impl Picture {
         if long.chars().count() < width {
             return long;
         }
-        let shares = shares
-            .replace("primary", "P")
-            .replace("replica", "R")
-            .replace(',', "");
+        let shares = shares.replace("primary", "P").replace("replica", "R").replace(',', "");
         format!(
             "{seconds:4.0} s {rate:5.0}/s {shares}, errors {errors}+{unknown}?, paused {silent:.1} s"
         )
@@ -219,18 +178,12 @@ impl Picture {
 fn shares(before: &[Seen], now: &[Seen]) -> String {
     let done = |server: &Seen| {
         let former = before.iter().find(|former| former.name == server.name);
-        server
-            .commands
-            .saturating_sub(former.map_or(0, |former| former.commands))
+        server.commands.saturating_sub(former.map_or(0, |former| former.commands))
     };
     let all: u64 = now.iter().map(done).sum();
     let servers = now.iter().map(|server| {
         let share = done(server) * 100 / all.max(1);
-        let what = if server.status == "up" {
-            &server.role
-        } else {
-            &server.status
-        };
+        let what = if server.status == "up" { &server.role } else { &server.status };
         format!("{} {what} {share:2}%", server.name)
     });
     servers.collect::<Vec<_>>().join(", ")
@@ -255,10 +208,7 @@ mod tests {
 
     #[test]
     fn numbers_get_a_comma_at_each_thousand() {
-        let all: Vec<String> = [0, 999, 1000, 1_234_567]
-            .into_iter()
-            .map(thousands)
-            .collect();
+        let all: Vec<String> = [0, 999, 1000, 1_234_567].into_iter().map(thousands).collect();
         assert_eq!(all, ["0", "999", "1,000", "1,234,567"]);
     }
 
@@ -270,14 +220,8 @@ mod tests {
             status: status.to_owned(),
             commands,
         };
-        let before = [
-            seen("db1", "primary", "up", 100),
-            seen("db2", "replica", "up", 100),
-        ];
-        let now = [
-            seen("db1", "primary", "down", 100),
-            seen("db2", "replica", "up", 150),
-        ];
+        let before = [seen("db1", "primary", "up", 100), seen("db2", "replica", "up", 100)];
+        let now = [seen("db1", "primary", "down", 100), seen("db2", "replica", "up", 150)];
         assert_eq!(shares(&before, &now), "db1 down  0%, db2 replica 100%");
     }
 }

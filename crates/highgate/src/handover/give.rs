@@ -101,11 +101,7 @@ async fn send_sockets(peer: &Peer, wired: &Wired, admin: &AdminSide) -> anyhow::
     let (mut sockets, mut descriptors): (Vec<Socket>, Vec<OwnedFd>) = data
         .chain(ports)
         .map(|(side, name, address, descriptor)| {
-            let socket = Socket {
-                side,
-                name,
-                address,
-            };
+            let socket = Socket { side, name, address };
             (socket, descriptor)
         })
         .unzip();

@@ -38,29 +38,17 @@ pub(crate) async fn ask(data_dir: &Path) -> anyhow::Result<Option<Given>> {
         Err(error) => return Err(error).context(path.display().to_string()),
     };
     let peer = Peer::new(stream).with_context(|| path.display().to_string())?;
-    let hello = Message::Hello {
-        format: FORMAT,
-        pid: std::process::id(),
-    };
+    let hello = Message::Hello { format: FORMAT, pid: std::process::id() };
     peer.say(&hello, &[]).await?;
     receive(peer).await.map(Some)
 }
 
 async fn receive(peer: Peer) -> anyhow::Result<Given> {
-    let mut given = Given {
-        peer,
-        listeners: BTreeMap::new(),
-        admin: BTreeMap::new(),
-        first_session: 0,
-    };
+    let mut given =
+        Given { peer, listeners: BTreeMap::new(), admin: BTreeMap::new(), first_session: 0 };
     loop {
         let (message, descriptors) = given.peer.hear(clock::now() + SOON).await?;
-        let Message::Sockets {
-            sockets,
-            more,
-            first_session,
-        } = message
-        else {
+        let Message::Sockets { sockets, more, first_session } = message else {
             return Err(unexpected(&message));
         };
         if sockets.len() != descriptors.len() {

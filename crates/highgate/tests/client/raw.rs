@@ -1,9 +1,5 @@
 //! A client that hides nothing: every flag, count and packet of an answer can be looked at.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses its own part of the client"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the client")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -111,12 +107,7 @@ impl RawClient {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut client = Self {
-            stream,
-            seq: 0,
-            capabilities,
-            id: 0,
-        };
+        let mut client = Self { stream, seq: 0, capabilities, id: 0 };
         let mut login = ServerLogin::new(ServerLoginSettings {
             user: user.to_owned(),
             credential: Credential::Own(Proof::Clear(Secret::new(password))),
@@ -173,14 +164,8 @@ impl RawClient {
     /// The one value of a text result.
     pub fn value(&mut self, text: &str) -> anyhow::Result<String> {
         let part = self.ok(text)?;
-        let field = part
-            .texts()
-            .into_iter()
-            .next()
-            .and_then(|row| row.into_iter().next());
-        Ok(field
-            .with_context(|| format!("no row for {text}"))?
-            .unwrap_or("NULL".to_owned()))
+        let field = part.texts().into_iter().next().and_then(|row| row.into_iter().next());
+        Ok(field.with_context(|| format!("no row for {text}"))?.unwrap_or("NULL".to_owned()))
     }
 
     /// Any other command whose answer is OK, EOF, ERR or results.
@@ -209,12 +194,7 @@ impl RawClient {
         let warnings = reader.u16()?;
         let params = self.definitions(params.into())?;
         let columns = self.definitions(columns.into())?;
-        Ok(Part::Prepared {
-            id,
-            params,
-            columns,
-            warnings,
-        })
+        Ok(Part::Prepared { id, params, columns, warnings })
     }
 
     /// COM_STMT_FETCH and its answer.
@@ -287,13 +267,7 @@ impl RawClient {
                 Some(0xfe) if packet.len() < 0xff_ffff => {
                     let (status, warnings) = self.end(&packet)?;
                     let open = status.contains(StatusFlags::CURSOR_EXISTS);
-                    return Ok(Part::Rows {
-                        columns,
-                        rows,
-                        status,
-                        warnings,
-                        open,
-                    });
+                    return Ok(Part::Rows { columns, rows, status, warnings, open });
                 }
                 _ => rows.push(packet),
             }
@@ -353,9 +327,7 @@ impl RawClient {
             let len = u32::from_le_bytes([a, b, c, 0]) as usize;
             let at = whole.len();
             whole.resize(at + len, 0);
-            self.stream
-                .read_exact(&mut whole[at..])
-                .context("half an answer")?;
+            self.stream.read_exact(&mut whole[at..]).context("half an answer")?;
             if len < MAX_PAYLOAD {
                 return Ok(whole);
             }
@@ -370,14 +342,8 @@ impl RawClient {
 
 fn error(packet: &[u8]) -> anyhow::Result<Part> {
     let err = ErrPacket::parse(packet)?;
-    let sqlstate = err
-        .sqlstate
-        .map(|state| String::from_utf8_lossy(&state).into_owned());
-    Ok(Part::Err {
-        code: err.code,
-        sqlstate: sqlstate.unwrap_or_default(),
-        text: err.text(),
-    })
+    let sqlstate = err.sqlstate.map(|state| String::from_utf8_lossy(&state).into_owned());
+    Ok(Part::Err { code: err.code, sqlstate: sqlstate.unwrap_or_default(), text: err.text() })
 }
 
 /// A parameter of a prepared execution.

@@ -56,10 +56,7 @@ pub(crate) fn addresses(nodes: &[MariaDb]) -> Vec<SocketAddr> {
 pub(crate) fn start(toml: &str, roles: usize) -> anyhow::Result<HighgateProcess> {
     let process = HighgateProcess::start(BINARY, toml)?;
     wait::eventually(Deadline::seconds(15), "servers to be up", || {
-        let up = servers(&process)?
-            .iter()
-            .filter(|server| server.status == "up")
-            .count();
+        let up = servers(&process)?.iter().filter(|server| server.status == "up").count();
         anyhow::ensure!(up >= roles, "{up} of {roles} are up");
         Ok(())
     })?;
@@ -69,12 +66,8 @@ pub(crate) fn start(toml: &str, roles: usize) -> anyhow::Result<HighgateProcess>
 /// Runs `highgate ctl` on the process.
 pub(crate) fn ctl(process: &HighgateProcess, arguments: &[&str]) -> anyhow::Result<String> {
     let data = process.folder().join("highgate-data");
-    let output = Command::new(BINARY)
-        .arg("ctl")
-        .arg("--data-dir")
-        .arg(data)
-        .args(arguments)
-        .output()?;
+    let output =
+        Command::new(BINARY).arg("ctl").arg("--data-dir").arg(data).args(arguments).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "ctl {arguments:?}: {error}");
@@ -100,8 +93,7 @@ pub(crate) fn table(
     let text = ctl(process, &["show", name, "--format", "json"])?;
     let rows: serde_json::Value = serde_json::from_str(&text).with_context(|| text.clone())?;
     let list = rows.as_array().cloned();
-    list.or_else(|| rows.get("rows").and_then(|rows| rows.as_array()).cloned())
-        .context(text)
+    list.or_else(|| rows.get("rows").and_then(|rows| rows.as_array()).cloned()).context(text)
 }
 
 fn text(row: &serde_json::Value, key: &str) -> String {
@@ -129,9 +121,7 @@ pub(crate) fn servers(process: &HighgateProcess) -> anyhow::Result<Vec<Server>> 
 /// The row of one server.
 pub(crate) fn server(process: &HighgateProcess, name: &str) -> anyhow::Result<Server> {
     let list = servers(process)?;
-    list.into_iter()
-        .find(|server| server.name == name)
-        .with_context(|| format!("no server {name}"))
+    list.into_iter().find(|server| server.name == name).with_context(|| format!("no server {name}"))
 }
 
 /// Waits until `holds` for one server; gives how long that took.
@@ -180,19 +170,13 @@ pub(crate) fn code(error: &mysql_async::Error) -> Option<u16> {
 
 /// Runs asynchronous clients in a test.
 pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime
-        .unwrap_or_else(|error| unreachable!("no runtime: {error}"))
-        .block_on(work)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap_or_else(|error| unreachable!("no runtime: {error}")).block_on(work)
 }
 
 /// Pauses within a client.
 pub(crate) async fn pause(time: Duration) {
-    tokio::time::timeout(time, std::future::pending::<()>())
-        .await
-        .unwrap_or_default();
+    tokio::time::timeout(time, std::future::pending::<()>()).await.unwrap_or_default();
 }
 
 /// What clients of a load do.
@@ -234,10 +218,7 @@ impl Seen {
     pub(crate) fn line(&mut self) -> String {
         self.latencies.sort_unstable();
         let at = |share: usize| {
-            self.latencies
-                .get(self.latencies.len() * share / 1000)
-                .copied()
-                .unwrap_or_default()
+            self.latencies.get(self.latencies.len() * share / 1000).copied().unwrap_or_default()
         };
         format!(
             "{} reads ({} failed), {} writes acknowledged ({} unknown, {} failed), {} transactions ({} failed); p50 {:?} p99 {:?} max {:?}",
@@ -275,41 +256,31 @@ impl Load {
         let ends = Arc::new(AtomicBool::new(false));
         let writes_done = Arc::new(AtomicU32::new(0));
         let (flag, done) = (ends.clone(), writes_done.clone());
-        let thread = std::thread::Builder::new()
-            .name("load".to_owned())
-            .spawn(move || {
-                run(async move {
-                    let mut clients = tokio::task::JoinSet::new();
-                    let mut number = 0_u32;
-                    for (count, kind) in [
-                        (mix.readers, Kind::Reads),
-                        (mix.writers, Kind::Writes),
-                        (mix.transactions, Kind::Transactions),
-                    ] {
-                        for _ in 0..count {
-                            number += 1;
-                            let first = base + u64::from(number) * 1_000_000;
-                            let client = Client {
-                                address,
-                                first,
-                                ends: flag.clone(),
-                                done: done.clone(),
-                            };
-                            clients.spawn(client.work(kind));
-                        }
+        let thread = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
+            run(async move {
+                let mut clients = tokio::task::JoinSet::new();
+                let mut number = 0_u32;
+                for (count, kind) in [
+                    (mix.readers, Kind::Reads),
+                    (mix.writers, Kind::Writes),
+                    (mix.transactions, Kind::Transactions),
+                ] {
+                    for _ in 0..count {
+                        number += 1;
+                        let first = base + u64::from(number) * 1_000_000;
+                        let client =
+                            Client { address, first, ends: flag.clone(), done: done.clone() };
+                        clients.spawn(client.work(kind));
                     }
-                    let mut seen = Seen::default();
-                    while let Some(one) = clients.join_next().await {
-                        seen.add(one.unwrap_or_default());
-                    }
-                    seen
-                })
-            })?;
-        Ok(Self {
-            ends,
-            writes_done,
-            thread,
-        })
+                }
+                let mut seen = Seen::default();
+                while let Some(one) = clients.join_next().await {
+                    seen.add(one.unwrap_or_default());
+                }
+                seen
+            })
+        })?;
+        Ok(Self { ends, writes_done, thread })
     }
 
     /// Waits until `more` writes were acknowledged from now on.
@@ -326,9 +297,7 @@ impl Load {
     /// Ends it.
     pub(crate) fn stop(self) -> anyhow::Result<Seen> {
         self.ends.store(true, Ordering::Relaxed);
-        self.thread
-            .join()
-            .map_err(|_| anyhow::anyhow!("the load panicked"))
+        self.thread.join().map_err(|_| anyhow::anyhow!("the load panicked"))
     }
 }
 
@@ -385,10 +354,7 @@ impl Client {
     }
 
     async fn write(&self, conn: &mut Conn, id: u64, seen: &mut Seen) -> bool {
-        match conn
-            .query_drop(format!("INSERT INTO t VALUES ({id}, 'single')"))
-            .await
-        {
+        match conn.query_drop(format!("INSERT INTO t VALUES ({id}, 'single')")).await {
             Ok(()) => {
                 self.done.fetch_add(1, Ordering::Relaxed);
                 seen.acknowledged.push(id);
@@ -407,11 +373,9 @@ impl Client {
     async fn transact(&self, conn: &mut Conn, id: u64, seen: &mut Seen) -> bool {
         let work = async {
             conn.query_drop("BEGIN").await?;
-            conn.query_drop(format!("INSERT INTO t VALUES ({id}, 'in a transaction')"))
-                .await?;
-            let _: Option<u64> = conn
-                .query_first(format!("SELECT id FROM t WHERE id = {id}"))
-                .await?;
+            conn.query_drop(format!("INSERT INTO t VALUES ({id}, 'in a transaction')")).await?;
+            let _: Option<u64> =
+                conn.query_first(format!("SELECT id FROM t WHERE id = {id}")).await?;
             conn.query_drop("COMMIT").await
         };
         let done: mysql_async::Result<()> = work.await;
@@ -435,10 +399,7 @@ impl Client {
 }
 
 async fn read(conn: &mut Conn, seen: &mut Seen) -> bool {
-    match conn
-        .query_first::<u64, _>("SELECT COUNT(*) FROM t WHERE id < 1000")
-        .await
-    {
+    match conn.query_first::<u64, _>("SELECT COUNT(*) FROM t WHERE id < 1000").await {
         Ok(_) => {
             seen.reads += 1;
             true
@@ -459,18 +420,11 @@ pub(crate) fn assert_none_lost_none_doubled(primary: &MariaDb, seen: &Seen) -> a
         anyhow::ensure!(count == "1", "{id} is there {count} times");
         there.insert(id.parse::<u64>()?);
     }
-    let lost: Vec<_> = seen
-        .acknowledged
-        .iter()
-        .filter(|id| !there.contains(id))
-        .collect();
+    let lost: Vec<_> = seen.acknowledged.iter().filter(|id| !there.contains(id)).collect();
     anyhow::ensure!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     for id in &there {
         let known = seen.acknowledged.contains(id) || seen.unknown.contains(id);
-        anyhow::ensure!(
-            known,
-            "{id} is there although its client was told that it failed"
-        );
+        anyhow::ensure!(known, "{id} is there although its client was told that it failed");
     }
     Ok(())
 }

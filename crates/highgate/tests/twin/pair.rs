@@ -11,12 +11,7 @@ use crate::raw::{self, Param, Part, RawClient};
 pub enum Action {
     ChangeUser,
     Close(usize),
-    Execute {
-        slot: usize,
-        params: Vec<Param>,
-        with_types: bool,
-        cursor: bool,
-    },
+    Execute { slot: usize, params: Vec<Param>, with_types: bool, cursor: bool },
     Fetch(usize, u32),
     FieldList(&'static str),
     InitDb(&'static str),
@@ -41,10 +36,7 @@ pub struct Side {
 impl Side {
     pub fn connect(addr: SocketAddr, capabilities: Capabilities) -> anyhow::Result<Self> {
         let client = RawClient::connect(addr, "app", "app", Some("shop"), capabilities)?;
-        Ok(Self {
-            client,
-            ids: [u32::MAX - 5; SLOTS],
-        })
+        Ok(Self { client, ids: [u32::MAX - 5; SLOTS] })
     }
 
     /// Carries out an action and gives what can be compared of its answer.
@@ -56,28 +48,20 @@ impl Side {
                 self.ids[*slot] = u32::MAX - 5;
                 Vec::new()
             }
-            Action::Execute {
-                slot,
-                params,
-                with_types,
-                cursor,
-            } => {
+            Action::Execute { slot, params, with_types, cursor } => {
                 let (id, flags) = (self.ids[*slot], u8::from(*cursor));
-                self.client
-                    .command(&raw::execute(id, flags, params, *with_types))?
+                self.client.command(&raw::execute(id, flags, params, *with_types))?
             }
             Action::Fetch(slot, rows) => vec![self.client.fetch(self.ids[*slot], *rows)?],
             Action::FieldList(table) => {
-                self.client
-                    .send(&[&[4][..], table.as_bytes(), &[0]].concat())?;
+                self.client.send(&[&[4][..], table.as_bytes(), &[0]].concat())?;
                 self.field_list()?
             }
-            Action::InitDb(schema) => self
-                .client
-                .command(&[&[2][..], schema.as_bytes()].concat())?,
+            Action::InitDb(schema) => {
+                self.client.command(&[&[2][..], schema.as_bytes()].concat())?
+            }
             Action::LongData(slot, param, text) => {
-                self.client
-                    .send(&raw::long_data(self.ids[*slot], *param, text.as_bytes()))?;
+                self.client.send(&raw::long_data(self.ids[*slot], *param, text.as_bytes()))?;
                 Vec::new()
             }
             Action::Ping => self.client.command(&[0x0e])?,
@@ -170,19 +154,13 @@ fn comparable(mut part: Part) -> Part {
     if let Part::Rows { rows, .. } = &mut part {
         // As SHOW WARNINGS repeats it.
         let names_id = |row: &Vec<u8>| row.windows(15).any(|text| text == b"The statement (");
-        rows.iter_mut()
-            .filter(|row| names_id(row))
-            .for_each(Vec::clear);
+        rows.iter_mut().filter(|row| names_id(row)).for_each(Vec::clear);
     }
     match &mut part {
         Part::Ok { status, .. } | Part::Rows { status, .. } => *status &= FLAGS,
         Part::Prepared { id, .. } => *id = 0,
         // The text of an error may name a statement's id.
-        Part::Err {
-            text,
-            code: 1243 | 1421,
-            ..
-        } => text.clear(),
+        Part::Err { text, code: 1243 | 1421, .. } => text.clear(),
         Part::Err { .. } | Part::Text(_) => {}
     }
     part

@@ -37,10 +37,7 @@ pub(super) async fn reply(
     payload: &[u8],
     capabilities: Capabilities,
 ) -> Option<Vec<u8>> {
-    let reply = Reply {
-        out: Vec::new(),
-        capabilities,
-    };
+    let reply = Reply { out: Vec::new(), capabilities };
     let Ok(command) = Command::parse(payload) else {
         return Some(reply.error(&SqlError::syntax("the command's packet is malformed")));
     };
@@ -72,23 +69,13 @@ pub(super) async fn reply(
 
 fn unprepared() -> SqlError {
     let text = "the SQL port has no prepared statements; let the driver interpolate on its side";
-    SqlError {
-        code: 1295,
-        state: "HY000",
-        text: text.into(),
-    }
+    SqlError { code: 1295, state: "HY000", text: text.into() }
 }
 
 fn unsupported(payload: &[u8]) -> SqlError {
-    let name = payload
-        .first()
-        .and_then(|byte| highgate_mysql::command::opcode_name(*byte));
+    let name = payload.first().and_then(|byte| highgate_mysql::command::opcode_name(*byte));
     let text = format!("the SQL port has no {}", name.unwrap_or("such command"));
-    SqlError {
-        code: 1047,
-        state: "08S01",
-        text: text.into(),
-    }
+    SqlError { code: 1047, state: "08S01", text: text.into() }
 }
 
 impl Reply {
@@ -101,19 +88,13 @@ impl Reply {
     }
 
     fn ok(mut self, info: &str) -> Vec<u8> {
-        let ok = OkPacket {
-            status: STATUS,
-            info: info.as_bytes(),
-            ..OkPacket::default()
-        };
+        let ok = OkPacket { status: STATUS, info: info.as_bytes(), ..OkPacket::default() };
         PacketWriter::new(&mut self.out, FIRST).packet(|body| ok.encode(body, self.capabilities));
         self.out
     }
 
     fn error(mut self, error: &SqlError) -> Vec<u8> {
-        code(error.code, error.state)
-            .answer(error.text.as_ref())
-            .encode(&mut self.out, FIRST);
+        code(error.code, error.state).answer(error.text.as_ref()).encode(&mut self.out, FIRST);
         self.out
     }
 
@@ -164,18 +145,10 @@ impl Reply {
         }
         writer.packet(|body| {
             if self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
-                let ok = OkPacket {
-                    is_eof: true,
-                    status: STATUS,
-                    ..OkPacket::default()
-                };
+                let ok = OkPacket { is_eof: true, status: STATUS, ..OkPacket::default() };
                 ok.encode(body, self.capabilities);
             } else {
-                EofPacket {
-                    warnings: 0,
-                    status: STATUS,
-                }
-                .encode(body);
+                EofPacket { warnings: 0, status: STATUS }.encode(body);
             }
         });
         self.out

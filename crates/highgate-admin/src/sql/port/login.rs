@@ -60,11 +60,7 @@ pub(super) async fn login(
                 let mut out = login.before_ok.clone();
                 PacketWriter::new(&mut out, login.seq).packet(|body| {
                     let status = StatusFlags::AUTOCOMMIT;
-                    OkPacket {
-                        status,
-                        ..OkPacket::default()
-                    }
-                    .encode(body, login.capabilities);
+                    OkPacket { status, ..OkPacket::default() }.encode(body, login.capabilities);
                 });
                 wire.write(&out, deadline).await?;
                 return Ok(Some(*login));

@@ -9,20 +9,12 @@ use super::*;
 use crate::{fake, sql::Limits};
 
 async fn served(limits: PortLimits) -> (SocketAddr, Stopper) {
-    let hashed = StoredPassword::Native(native::double_hash(b"s3cret"))
-        .to_hash_text()
-        .unwrap();
-    let users: BTreeMap<_, _> = [("admin", "s3cret"), ("hashed", &*hashed)]
-        .map(|(n, s)| (n.into(), Secret::new(s)))
-        .into();
+    let hashed = StoredPassword::Native(native::double_hash(b"s3cret")).to_hash_text().unwrap();
+    let users: BTreeMap<_, _> =
+        [("admin", "s3cret"), ("hashed", &*hashed)].map(|(n, s)| (n.into(), Secret::new(s))).into();
     let engine = Engine::start(fake::tables(100), "8.0.36-highgate", Limits::default()).unwrap();
     let users = Users::fixed(users);
-    let port = Port {
-        engine,
-        users,
-        version: "8.0.36-highgate".into(),
-        limits,
-    };
+    let port = Port { engine, users, version: "8.0.36-highgate".into(), limits };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stopper, stop) = Stopper::new();
@@ -30,10 +22,7 @@ async fn served(limits: PortLimits) -> (SocketAddr, Stopper) {
     (address, stopper)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test's server ends with its runtime"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test's server ends with its runtime")]
 fn run(server: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(server);
 }
@@ -44,13 +33,8 @@ async fn cli(address: SocketAddr, user: &str, password: &str, arguments: &[&str]
     let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
     let run = move || {
         let mut command = Command::new("mariadb");
-        command
-            .args(["--no-defaults", "-h127.0.0.1", "--skip-ssl"])
-            .args([port, user, password]);
-        command
-            .args(arguments)
-            .output()
-            .expect("the stock mariadb command line is installed")
+        command.args(["--no-defaults", "-h127.0.0.1", "--skip-ssl"]).args([port, user, password]);
+        command.args(arguments).output().expect("the stock mariadb command line is installed")
     };
     blocking(run).await.unwrap()
 }
@@ -80,13 +64,7 @@ async fn the_stock_mariadb_command_line_gets_its_answers() {
         "{}",
         text(&output.stderr)
     );
-    let output = cli(
-        address,
-        "admin",
-        "s3cret",
-        &["main", "--auto-rehash", "-e", "status"],
-    )
-    .await;
+    let output = cli(address, "admin", "s3cret", &["main", "--auto-rehash", "-e", "status"]).await;
     assert!(
         output.status.success() && text(&output.stdout).contains("Highgate admin"),
         "{output:?}"
@@ -102,52 +80,30 @@ async fn the_command_line_is_told_what_is_wrong() {
             "ERROR 1146 (42S02) at line 1: Table 'server' doesn't exist; did you mean 'servers'?",
         ),
         ("delete from servers", "ERROR 1290 (HY000)"),
-        (
-            "call servers.drain('nobody')",
-            "there is no server 'nobody'",
-        ),
+        ("call servers.drain('nobody')", "there is no server 'nobody'"),
         ("prepare s from 'select 1'", "ERROR 1064 (42000)"),
     ] {
         let output = cli(address, "admin", "s3cret", &["-e", statement]).await;
-        assert!(
-            text(&output.stderr).contains(says),
-            "{statement}: {output:?}"
-        );
+        assert!(text(&output.stderr).contains(says), "{statement}: {output:?}");
     }
     for (user, password) in [("admin", "wrong"), ("nobody", "s3cret"), ("hashed", "")] {
         let output = cli(address, user, password, &["-e", "select 1"]).await;
-        assert!(
-            text(&output.stderr).contains("ERROR 1045 (28000)"),
-            "{user}: {output:?}"
-        );
+        assert!(text(&output.stderr).contains("ERROR 1045 (28000)"), "{user}: {output:?}");
     }
 }
 
 #[tokio::test]
 async fn one_connection_too_many_is_told_so_and_a_silent_one_is_closed() {
     let login = Duration::from_millis(200);
-    let (address, _stopper) = served(PortLimits {
-        connections: 1,
-        login,
-        ..PortLimits::default()
-    })
-    .await;
+    let (address, _stopper) =
+        served(PortLimits { connections: 1, login, ..PortLimits::default() }).await;
     let mut silent = TcpStream::connect(address).await.unwrap();
     let mut greeting = [0; 5];
     silent.read_exact(&mut greeting).await.unwrap();
     assert_eq!(greeting[4], 10, "protocol version");
     let mut refused = Vec::new();
-    TcpStream::connect(address)
-        .await
-        .unwrap()
-        .read_to_end(&mut refused)
-        .await
-        .unwrap();
-    assert!(
-        text(&refused).contains("Too many connections"),
-        "{}",
-        text(&refused)
-    );
+    TcpStream::connect(address).await.unwrap().read_to_end(&mut refused).await.unwrap();
+    assert!(text(&refused).contains("Too many connections"), "{}", text(&refused));
     let mut rest = Vec::new();
     silent.read_to_end(&mut rest).await.unwrap();
     let mut next = TcpStream::connect(address).await.unwrap();

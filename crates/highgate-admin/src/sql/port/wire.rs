@@ -47,10 +47,7 @@ impl Wire {
         }
         let header = Header::parse(head);
         if header.len > MOST_PAYLOAD {
-            let text = format!(
-                "a packet of {} bytes is more than the SQL port takes",
-                header.len
-            );
+            let text = format!("a packet of {} bytes is more than the SQL port takes", header.len);
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         // Grows as bytes come, so that a header alone reserves nothing.

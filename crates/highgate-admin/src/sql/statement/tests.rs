@@ -10,41 +10,16 @@ fn what_clients_send_at_connect_is_recognized() {
         ("select @@version_comment limit 1", Statement::Select),
         ("SELECT DATABASE()", Statement::Select),
         ("show databases", Statement::Databases),
-        (
-            "show tables",
-            Statement::Tables {
-                like: None,
-                is_full: false,
-            },
-        ),
-        (
-            "SHOW FULL TABLES FROM `main`",
-            Statement::Tables {
-                like: None,
-                is_full: true,
-            },
-        ),
+        ("show tables", Statement::Tables { like: None, is_full: false }),
+        ("SHOW FULL TABLES FROM `main`", Statement::Tables { like: None, is_full: true }),
         ("SET NAMES utf8mb4", Statement::Quiet),
         ("/* driver */ SET autocommit=1;", Statement::Quiet),
-        (
-            "SHOW WARNINGS",
-            Statement::Empty {
-                columns: &["Level", "Code", "Message"],
-            },
-        ),
+        ("SHOW WARNINGS", Statement::Empty { columns: &["Level", "Code", "Message"] }),
         ("-- nothing\n", Statement::Quiet),
         ("show full processlist", Statement::Processlist),
         ("desc `servers`;", Statement::Columns { table: "servers" }),
-        (
-            "show columns from main.servers",
-            Statement::Columns { table: "servers" },
-        ),
-        (
-            "SHOW GLOBAL VARIABLES LIKE 'ver%'",
-            Statement::Variables {
-                like: Some("ver%".into()),
-            },
-        ),
+        ("show columns from main.servers", Statement::Columns { table: "servers" }),
+        ("SHOW GLOBAL VARIABLES LIKE 'ver%'", Statement::Variables { like: Some("ver%".into()) }),
     ] {
         assert_eq!(ok(text), statement, "{text}");
     }
@@ -82,19 +57,7 @@ fn two_statements_in_one_text_are_refused() {
 
 #[test]
 fn any_text_is_recognized_or_refused() {
-    for text in [
-        "'",
-        "`",
-        "\"\\",
-        "/*",
-        "CALL `",
-        "é",
-        "SHOW",
-        "SHOW CREATE",
-        "\u{0}",
-        "(",
-        "-",
-    ] {
+    for text in ["'", "`", "\"\\", "/*", "CALL `", "é", "SHOW", "SHOW CREATE", "\u{0}", "(", "-"] {
         let _ = recognize(text);
     }
 }

@@ -68,10 +68,7 @@ fn quoted(text: &str, quote: char) -> (String, &str) {
             out.extend(follower);
             chars.next();
         } else if c == quote {
-            return (
-                out,
-                text.get(place + quote.len_utf8()..).unwrap_or_default(),
-            );
+            return (out, text.get(place + quote.len_utf8()..).unwrap_or_default());
         } else {
             out.push(c);
         }

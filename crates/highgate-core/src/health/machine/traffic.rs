@@ -42,15 +42,9 @@ impl ServerHealth {
         let connect = matches!(kind, TrafficFailure::Refused | TrafficFailure::Unreachable);
         if connect && !std::mem::replace(&mut self.shunned, true) {
             actions.push(Action::Shun { until: now + SHUN });
-            let text = format!(
-                "{kind}: no new work for {} s or until a check succeeds",
-                SHUN.as_secs()
-            );
-            actions.push(Action::Event {
-                severity: Severity::Warning,
-                kind: Kind::Shun,
-                text,
-            });
+            let text =
+                format!("{kind}: no new work for {} s or until a check succeeds", SHUN.as_secs());
+            actions.push(Action::Event { severity: Severity::Warning, kind: Kind::Shun, text });
         }
         if self.in_flight.is_some() {
             self.recheck = true;

@@ -55,20 +55,12 @@ impl ServerHealth {
             return;
         }
         let since = self.unread.map_or(now, |unread| unread.since);
-        let unread = Unread {
-            since,
-            kind,
-            known: self.known,
-        };
+        let unread = Unread { since, kind, known: self.known };
         if self.unread.replace(unread).map(|before| before.kind) != Some(kind) {
             actions.push(Action::Replan);
         }
         self.lives(now, actions);
-        let text = if text.is_empty() {
-            kind.to_string()
-        } else {
-            text
-        };
+        let text = if text.is_empty() { kind.to_string() } else { text };
         self.told.warn(&unread, &text, now, actions);
         self.last_error = Some(text);
     }
@@ -113,11 +105,7 @@ impl ServerHealth {
             "answers again, but was down too often lately: kept out for {} s unless no other can serve",
             hold.as_secs()
         );
-        actions.push(Action::Event {
-            severity: Severity::Info,
-            kind: Kind::Held,
-            text,
-        });
+        actions.push(Action::Event { severity: Severity::Info, kind: Kind::Held, text });
         actions.push(Action::Replan);
     }
 
@@ -140,22 +128,11 @@ impl ServerHealth {
             1
         } else {
             // A weaker agreement (a time-out on both sides may be lost packets) counts as one check.
-            self.settings
-                .fall
-                .saturating_sub(u32::from(agreeing.is_some()))
-                .max(1)
+            self.settings.fall.saturating_sub(u32::from(agreeing.is_some())).max(1)
         };
-        let what = if text.is_empty() {
-            kind.to_string()
-        } else {
-            text.to_owned()
-        };
+        let what = if text.is_empty() { kind.to_string() } else { text.to_owned() };
         // A time-out has used up its pause already.
-        let soon = if kind == CheckFailure::Timeout {
-            LEAST_GAP
-        } else {
-            SOON
-        };
+        let soon = if kind == CheckFailure::Timeout { LEAST_GAP } else { SOON };
         let mut pause = soon.min(self.interval());
         match self.condition {
             Condition::Unknown => {
@@ -191,11 +168,7 @@ impl ServerHealth {
         self.shunned = false;
         actions.push(Action::DeclareUp);
         let text = "up".to_owned();
-        actions.push(Action::Event {
-            severity: Severity::Info,
-            kind: Kind::ServerUp,
-            text,
-        });
+        actions.push(Action::Event { severity: Severity::Info, kind: Kind::ServerUp, text });
         actions.push(Action::Replan);
     }
 
@@ -208,11 +181,7 @@ impl ServerHealth {
         self.last_error = Some(reason.clone());
         let text = format!("down: {reason}");
         actions.push(Action::DeclareDown { reason });
-        actions.push(Action::Event {
-            severity: Severity::Error,
-            kind: Kind::ServerDown,
-            text,
-        });
+        actions.push(Action::Event { severity: Severity::Error, kind: Kind::ServerDown, text });
         actions.push(Action::Replan);
     }
 }

@@ -5,13 +5,9 @@ use super::*;
 #[test]
 fn the_oldest_waiter_is_served_first_whatever_its_worker() {
     let mut broker = Broker::new(0);
-    let ids: Vec<_> = (0..10)
-        .map(|n| broker.enqueue(n % 3, 'k').unwrap())
-        .collect();
+    let ids: Vec<_> = (0..10).map(|n| broker.enqueue(n % 3, 'k').unwrap()).collect();
     for id in ids {
-        let HandOver::Connection(waiter) = broker.on_release(&'k') else {
-            panic!("nobody")
-        };
+        let HandOver::Connection(waiter) = broker.on_release(&'k') else { panic!("nobody") };
         assert_eq!(waiter.id, id);
     }
     assert_eq!(broker.on_release(&'k'), HandOver::Keep);
@@ -88,11 +84,7 @@ fn contend(workers: usize, limit: usize, seed: u64) {
         let starts = step < 3000 && below(2) == 0;
         if starts {
             let key = below(2);
-            if let Some(at) = idle
-                .iter()
-                .position(|k| *k == key)
-                .filter(|_| broker.is_idle())
-            {
+            if let Some(at) = idle.iter().position(|k| *k == key).filter(|_| broker.is_idle()) {
                 leased.push(idle.swap_remove(at));
             } else if opened < limit && broker.is_idle() {
                 opened += 1;
@@ -140,10 +132,7 @@ fn contend(workers: usize, limit: usize, seed: u64) {
         assert!(opened <= limit);
         assert_eq!(opened, leased.len() + idle.len());
         // Nobody waits while there is room.
-        assert!(
-            waiting.is_empty() || leased.len() == limit,
-            "{workers} {limit} {seed}"
-        );
+        assert!(waiting.is_empty() || leased.len() == limit, "{workers} {limit} {seed}");
     }
     assert_eq!(waiting.len(), broker.len());
 }

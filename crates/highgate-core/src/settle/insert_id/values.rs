@@ -18,9 +18,7 @@ fn search(bound: &[u8], count: usize, id: u64) -> Result<bool, Malformed> {
     let types = reader.bytes(count * 2)?;
     let mut values = reader;
     for (at, kind) in types.chunks_exact(2).enumerate() {
-        let null = nulls
-            .get(at / 8)
-            .is_some_and(|byte| byte & (1 << (at % 8)) != 0);
+        let null = nulls.get(at / 8).is_some_and(|byte| byte & (1 << (at % 8)) != 0);
         let (&[kind, flags], false) = (kind.first_chunk::<2>().unwrap_or(&[6, 0]), null) else {
             continue;
         };
@@ -37,8 +35,12 @@ fn value(values: &mut Reader<'_>, kind: u8, unsigned: bool, id: u64) -> Result<b
     Ok(match kind {
         0x06 => false,
         0x01 => integer(i64::from(i8::from_le_bytes(values.array()?)), 8, unsigned) == Some(id),
-        0x02 | 0x0d => integer(i64::from(i16::from_le_bytes(values.array()?)), 16, unsigned) == Some(id),
-        0x03 | 0x09 => integer(i64::from(i32::from_le_bytes(values.array()?)), 32, unsigned) == Some(id),
+        0x02 | 0x0d => {
+            integer(i64::from(i16::from_le_bytes(values.array()?)), 16, unsigned) == Some(id)
+        }
+        0x03 | 0x09 => {
+            integer(i64::from(i32::from_le_bytes(values.array()?)), 32, unsigned) == Some(id)
+        }
         0x08 => integer(i64::from_le_bytes(values.array()?), 64, unsigned) == Some(id),
         0x04 => rounds_to(f64::from(f32::from_le_bytes(values.array()?)), id),
         0x05 => rounds_to(f64::from_le_bytes(values.array()?), id),
@@ -64,10 +66,7 @@ fn integer(value: i64, bits: u32, unsigned: bool) -> Option<u64> {
     u64::try_from(value).ok()
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "within one of each other is all that is asked"
-)]
+#[expect(clippy::cast_precision_loss, reason = "within one of each other is all that is asked")]
 fn rounds_to(value: f64, id: u64) -> bool {
     let id = id as f64;
     // Beyond 2^53 neighbouring integers are one float.

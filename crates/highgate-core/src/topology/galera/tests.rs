@@ -28,11 +28,7 @@ impl Rig {
                 sources: Vec::new(),
                 galera: Some(wsrep(index)),
             };
-            (
-                ServerName::from(format!("g{}", index + 1).as_str()),
-                true,
-                seen,
-            )
+            (ServerName::from(format!("g{}", index + 1).as_str()), true, seen)
         };
         Self {
             machine: Machine::new("shop".into(), settings, None),
@@ -102,11 +98,7 @@ fn the_lowest_index_writes_the_others_read() {
     rig.wsrep(2).local_index = 0;
     let outcome = rig.step();
     assert_eq!(writer(&outcome), Some("g3"));
-    assert!(
-        ["g1", "g2"]
-            .iter()
-            .all(|name| outcome.roles[*name].role == Role::Replica)
-    );
+    assert!(["g1", "g2"].iter().all(|name| outcome.roles[*name].role == Role::Replica));
 }
 
 #[test]
@@ -164,10 +156,7 @@ fn members_of_the_smaller_cluster_are_quarantined() {
 #[test]
 fn a_donor_reads_where_that_is_allowed_and_never_writes() {
     for allowed in [false, true] {
-        let mut rig = Rig::new(Settings {
-            donor_reads: allowed,
-            max_recv_queue: 0,
-        });
+        let mut rig = Rig::new(Settings { donor_reads: allowed, max_recv_queue: 0 });
         rig.step();
         rig.wsrep(0).local_state = DONOR;
         rig.wsrep(0).desynced = true;
@@ -181,10 +170,7 @@ fn a_donor_reads_where_that_is_allowed_and_never_writes() {
 
 #[test]
 fn a_long_receive_queue_is_lag() {
-    let mut rig = Rig::new(Settings {
-        donor_reads: false,
-        max_recv_queue: 100,
-    });
+    let mut rig = Rig::new(Settings { donor_reads: false, max_recv_queue: 100 });
     rig.wsrep(1).recv_queue = 101;
     assert_eq!(unfit(&rig.step(), "g2"), Some(Status::Lagging));
 }
@@ -202,11 +188,7 @@ fn a_read_only_member_never_writes() {
 fn a_refused_monitor_takes_no_member_out_unless_the_others_count_it_out() {
     let mut rig = Rig::new(Settings::default());
     assert_eq!(writer(&rig.step()), Some("g1"));
-    let unread = Unread {
-        since: rig.now,
-        kind: CheckFailure::Denied,
-        known: true,
-    };
+    let unread = Unread { since: rig.now, kind: CheckFailure::Denied, known: true };
     for name in ["g1", "g2", "g3"] {
         rig.unread.insert(name.into(), unread);
     }

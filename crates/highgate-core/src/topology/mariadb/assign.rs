@@ -48,14 +48,8 @@ impl Machine {
             roles.insert(input.name.clone(), assigned);
         }
         self.fine.extend(fine);
-        let primary = elected
-            .and_then(|index| inputs.get(index))
-            .map(|input| input.name.clone());
-        Outcome {
-            roles,
-            primary,
-            writes,
-        }
+        let primary = elected.and_then(|index| inputs.get(index)).map(|input| input.name.clone());
+        Outcome { roles, primary, writes }
     }
 }
 
@@ -67,11 +61,7 @@ fn absent(input: &Input<'_>, primary: Option<&ServerName>) -> Assigned {
         (false, true) => Status::Down,
         (false, false) => Status::Unknown,
     };
-    let was = if primary == Some(input.name) {
-        "was the primary; "
-    } else {
-        ""
-    };
+    let was = if primary == Some(input.name) { "was the primary; " } else { "" };
     let reason = format!("{was}{}", input.absence());
     assigned(Role::None, Some(unfit), None, reason.into())
 }
@@ -96,12 +86,8 @@ fn replica(links: &Links<'_>, input: &Input<'_>) -> (Assigned, Option<u64>) {
         links.primary_lives && input.unread.is_none() && !fit.reason.ends_with("reconnecting");
     let fine = fit.verdict.ok().filter(|_| is_fine);
     let reason = format!("{}{}", fit.reason, input.as_read());
-    let assigned = assigned(
-        Role::Replica,
-        fit.verdict.err(),
-        lag(input, fit.lag_ms),
-        reason.into(),
-    );
+    let assigned =
+        assigned(Role::Replica, fit.verdict.err(), lag(input, fit.lag_ms), reason.into());
     (assigned, fine)
 }
 
@@ -111,10 +97,5 @@ fn lag(input: &Input<'_>, lag_ms: Option<u64>) -> Option<u64> {
 }
 
 fn assigned(role: Role, unfit: Option<Status>, lag_ms: Option<u64>, reason: Arc<str>) -> Assigned {
-    Assigned {
-        role,
-        unfit,
-        lag_ms,
-        reason,
-    }
+    Assigned { role, unfit, lag_ms, reason }
 }

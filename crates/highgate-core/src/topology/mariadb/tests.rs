@@ -68,11 +68,8 @@ impl Rig {
 
     /// The monitor's account is refused there from now on.
     fn deny(&mut self, index: usize) {
-        self.unread[index] = Some(Unread {
-            since: self.now,
-            kind: CheckFailure::Denied,
-            known: true,
-        });
+        self.unread[index] =
+            Some(Unread { since: self.now, kind: CheckFailure::Denied, known: true });
     }
 
     fn source(&mut self, index: usize) -> &mut Source {
@@ -122,12 +119,7 @@ fn observation(id: u32, at: Instant) -> Observation {
 
 fn is(outcome: &Outcome, name: &str, role: Role, unfit: Option<Status>) {
     let assigned = &outcome.roles[name];
-    assert_eq!(
-        (assigned.role, assigned.unfit),
-        (role, unfit),
-        "{name}: {}",
-        assigned.reason
-    );
+    assert_eq!((assigned.role, assigned.unfit), (role, unfit), "{name}: {}", assigned.reason);
 }
 
 fn primary(outcome: &Outcome) -> Option<&str> {
@@ -174,10 +166,7 @@ fn a_promoted_replica_is_primary_at_once_and_those_left_behind_are_not_read_from
     assert_eq!(primary(&outcome), Some("db2"));
     assert!(rig.told(Kind::Failover));
     assert_eq!(rig.machine.record().unwrap().term, 2);
-    assert!(
-        outcome.roles["db3"].unfit.is_some(),
-        "follows a dead server"
-    );
+    assert!(outcome.roles["db3"].unfit.is_some(), "follows a dead server");
     rig.follow(2, 1);
     is(&rig.step(), "db3", Role::Replica, None);
 }

@@ -122,11 +122,9 @@ impl Writer {
         };
         self.settle(first);
         let target = self.buffer.get_mut(self.to..).unwrap_or_default();
-        if let (true, Some(to), Some(from)) = (
-            length <= 16,
-            target.first_chunk_mut::<16>(),
-            rest.first_chunk::<16>(),
-        ) {
+        if let (true, Some(to), Some(from)) =
+            (length <= 16, target.first_chunk_mut::<16>(), rest.first_chunk::<16>())
+        {
             *to = *from;
             self.to += length;
         } else {
@@ -158,11 +156,8 @@ impl Writer {
     pub(super) fn blank(&mut self) {
         if self.left != b' ' && self.taken > 0 {
             self.settle(b' ');
-            self.pending = if self.pending == Pending::Value {
-                Pending::ValueBlank
-            } else {
-                Pending::Blank
-            };
+            self.pending =
+                if self.pending == Pending::Value { Pending::ValueBlank } else { Pending::Blank };
             self.advance(b' ');
         }
     }
@@ -183,11 +178,7 @@ impl Writer {
             b'?' => return self.value(),
             b'+' | b'-' => {
                 self.settle(byte);
-                self.behind_sign = if self.removed == 1 {
-                    self.kept
-                } else {
-                    self.behind
-                };
+                self.behind_sign = if self.removed == 1 { self.kept } else { self.behind };
                 self.pending = Pending::Sign;
             }
             b'(' => {
@@ -275,9 +266,7 @@ impl Writer {
 
     #[inline]
     fn last_written(&self) -> u8 {
-        self.to
-            .checked_sub(1)
-            .map_or(0, |position| at(&self.buffer, position))
+        self.to.checked_sub(1).map_or(0, |position| at(&self.buffer, position))
     }
 
     /// Decides on what waits for the byte after it, which is `right`.
@@ -326,10 +315,7 @@ impl Writer {
     /// Counts the `?` written last if it stands alone in a list, and cuts the list after the limit.
     #[inline]
     fn count_value(&mut self, after: u8) {
-        let before = self
-            .to
-            .checked_sub(2)
-            .map_or(0, |position| at(&self.buffer, position));
+        let before = self.to.checked_sub(2).map_or(0, |position| at(&self.buffer, position));
         let alone = matches!(before, b'(' | b',') && matches!(after, b',' | b')');
         if !alone {
             self.values = 0;

@@ -258,23 +258,14 @@ fn quotes_and_comments_hide_nothing() {
 
 #[test]
 fn the_mode_decides_what_a_quote_is() {
-    let ansi = LexMode {
-        ansi_quotes: true,
-        ..MARIADB
-    };
-    let plain = LexMode {
-        no_backslash_escapes: true,
-        ..MARIADB
-    };
+    let ansi = LexMode { ansi_quotes: true, ..MARIADB };
+    let plain = LexMode { no_backslash_escapes: true, ..MARIADB };
     assert!(reads("SELECT \"a\\\" , 1", ansi));
     assert!(!reads("SELECT \"f\"(1)", ansi));
     assert!(reads("SELECT 'a\\', 1", plain));
     assert!(!reads("SELECT 'a\\', f(1), '", plain));
     assert!(!reads("SELECT 'a\\', 1", MARIADB));
-    let spaced = LexMode {
-        ignore_space: true,
-        ..MARIADB
-    };
+    let spaced = LexMode { ignore_space: true, ..MARIADB };
     assert!(reads("SELECT now ()", spaced));
 }
 
@@ -288,11 +279,7 @@ fn the_version_decides_what_a_comment_is() {
     assert!(!reads("SELECT 1 /*M! FOR UPDATE */", MARIADB));
     assert!(!reads("SELECT 1 /*M!100200 FOR UPDATE */", MARIADB));
     for flavor in [Flavor::Unknown, Flavor::StarRocks, Flavor::MatrixOne] {
-        let mode = LexMode {
-            flavor,
-            server_version: 0,
-            ..MARIADB
-        };
+        let mode = LexMode { flavor, server_version: 0, ..MARIADB };
         assert!(!reads("SELECT 1 /*!80000 , 2 */", mode));
         assert!(!reads("SELECT 1 --x", mode));
         assert!(reads("SELECT 1", mode));
@@ -301,10 +288,7 @@ fn the_version_decides_what_a_comment_is() {
 
 #[test]
 fn a_backslash_in_an_unsafe_charset_is_doubtful() {
-    let gbk = LexMode {
-        unsafe_charset: true,
-        ..MARIADB
-    };
+    let gbk = LexMode { unsafe_charset: true, ..MARIADB };
     let analysis = |text: &[u8]| analyze(text, gbk, &mut Scratch::new()).effects;
     assert!(analysis(b"SELECT '\xbf\\'").contains(E::DOUBTFUL));
     assert!(analysis(b"SELECT '\xbf\x27'").contains(E::DOUBTFUL));
@@ -337,47 +321,15 @@ fn a_statement_is_of_its_leading_words_kind() {
         ("BEGIN WORK", K::Begin),
         ("START TRANSACTION", transaction(false)),
         ("START TRANSACTION READ ONLY", transaction(true)),
-        (
-            "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
-            transaction(true),
-        ),
+        ("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", transaction(true)),
         ("START TRANSACTION READ WRITE", transaction(false)),
-        (
-            "COMMIT",
-            K::Commit {
-                chain: false,
-                release: false,
-            },
-        ),
-        (
-            "COMMIT WORK AND CHAIN NO RELEASE",
-            K::Commit {
-                chain: true,
-                release: false,
-            },
-        ),
-        (
-            "COMMIT AND NO CHAIN RELEASE",
-            K::Commit {
-                chain: false,
-                release: true,
-            },
-        ),
-        (
-            "ROLLBACK",
-            K::Rollback {
-                to_savepoint: false,
-                chain: false,
-                release: false,
-            },
-        ),
+        ("COMMIT", K::Commit { chain: false, release: false }),
+        ("COMMIT WORK AND CHAIN NO RELEASE", K::Commit { chain: true, release: false }),
+        ("COMMIT AND NO CHAIN RELEASE", K::Commit { chain: false, release: true }),
+        ("ROLLBACK", K::Rollback { to_savepoint: false, chain: false, release: false }),
         (
             "ROLLBACK WORK TO SAVEPOINT a",
-            K::Rollback {
-                to_savepoint: true,
-                chain: false,
-                release: false,
-            },
+            K::Rollback { to_savepoint: true, chain: false, release: false },
         ),
         ("SAVEPOINT a", K::Savepoint),
         ("RELEASE SAVEPOINT a", K::ReleaseSavepoint),
@@ -385,47 +337,17 @@ fn a_statement_is_of_its_leading_words_kind() {
         ("LOCK TABLES t WRITE", K::LockTables),
         ("UNLOCK TABLES", K::UnlockTables),
         ("FLUSH TABLES WITH READ LOCK", K::Flush),
-        (
-            "CREATE OR REPLACE TEMPORARY TABLE t (a int)",
-            K::CreateTemporary,
-        ),
-        (
-            "CREATE TEMPORARY TABLE IF NOT EXISTS t SELECT 1",
-            K::CreateTemporary,
-        ),
+        ("CREATE OR REPLACE TEMPORARY TABLE t (a int)", K::CreateTemporary),
+        ("CREATE TEMPORARY TABLE IF NOT EXISTS t SELECT 1", K::CreateTemporary),
         ("DROP TEMPORARY TABLE t", K::DropTemporary),
         ("CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; END", K::Ddl),
         ("DEALLOCATE PREPARE s", K::Deallocate),
         ("DROP PREPARE s", K::Deallocate),
         ("EXECUTE IMMEDIATE 'SELECT 1'", K::Execute),
-        (
-            "KILL 5",
-            K::Kill {
-                scope: KillScope::Connection,
-                id: Some(5),
-            },
-        ),
-        (
-            "KILL HARD QUERY 7",
-            K::Kill {
-                scope: KillScope::Query,
-                id: Some(7),
-            },
-        ),
-        (
-            "KILL QUERY ID 9",
-            K::Kill {
-                scope: KillScope::QueryId,
-                id: Some(9),
-            },
-        ),
-        (
-            "KILL USER a",
-            K::Kill {
-                scope: KillScope::User,
-                id: None,
-            },
-        ),
+        ("KILL 5", K::Kill { scope: KillScope::Connection, id: Some(5) }),
+        ("KILL HARD QUERY 7", K::Kill { scope: KillScope::Query, id: Some(7) }),
+        ("KILL QUERY ID 9", K::Kill { scope: KillScope::QueryId, id: Some(9) }),
+        ("KILL USER a", K::Kill { scope: KillScope::User, id: None }),
         ("SET NAMES utf8", K::Set),
         ("SET STATEMENT a=1 FOR SELECT 1", K::Select),
         ("WITH a AS (SELECT 1) INSERT INTO t SELECT 1", K::Insert),
@@ -443,14 +365,8 @@ fn a_statement_is_of_its_leading_words_kind() {
 #[test]
 fn session_state_is_seen() {
     all_have(E::TEMP_TABLE, &["CREATE TEMPORARY TABLE t (a int)"]);
-    all_have(
-        E::NAMED_LOCK,
-        &["SELECT GET_LOCK('a',1)", "DO get_lock('a',1)"],
-    );
-    all_have(
-        E::RELEASES_NAMED_LOCK,
-        &["DO RELEASE_LOCK('a')", "SELECT RELEASE_ALL_LOCKS()"],
-    );
+    all_have(E::NAMED_LOCK, &["SELECT GET_LOCK('a',1)", "DO get_lock('a',1)"]);
+    all_have(E::RELEASES_NAMED_LOCK, &["DO RELEASE_LOCK('a')", "SELECT RELEASE_ALL_LOCKS()"]);
     all_have(
         E::USER_VARIABLE_WRITE,
         &[
@@ -460,43 +376,20 @@ fn session_state_is_seen() {
             "LOAD DATA INFILE 'x' INTO TABLE t (a,@b)",
         ],
     );
-    all_have(
-        E::USER_VARIABLE_READ,
-        &["SELECT @a", "SET x=@a", "UPDATE t SET a=@'x y'"],
-    );
-    all_have(
-        E::HAS_PLACEHOLDER,
-        &["SELECT ?", "INSERT INTO t VALUES (?,?)"],
-    );
+    all_have(E::USER_VARIABLE_READ, &["SELECT @a", "SET x=@a", "UPDATE t SET a=@'x y'"]);
+    all_have(E::HAS_PLACEHOLDER, &["SELECT ?", "INSERT INTO t VALUES (?,?)"]);
     all_have(
         E::BEGINS_TRANSACTION,
-        &[
-            "BEGIN",
-            "START TRANSACTION",
-            "COMMIT AND CHAIN",
-            "XA START 'x'",
-        ],
+        &["BEGIN", "START TRANSACTION", "COMMIT AND CHAIN", "XA START 'x'"],
     );
-    all_have(
-        E::ENDS_TRANSACTION,
-        &["COMMIT", "ROLLBACK", "XA COMMIT 'x'"],
-    );
+    all_have(E::ENDS_TRANSACTION, &["COMMIT", "ROLLBACK", "XA COMMIT 'x'"]);
     all_have(
         E::IMPLICIT_COMMIT,
-        &[
-            "CREATE TABLE t (a int)",
-            "LOCK TABLES t READ",
-            "SET autocommit=1",
-            "BEGIN",
-        ],
+        &["CREATE TABLE t (a int)", "LOCK TABLES t READ", "SET autocommit=1", "BEGIN"],
     );
     all_have(
         E::LOCK_TABLES,
-        &[
-            "LOCK TABLES t READ",
-            "FLUSH TABLES WITH READ LOCK",
-            "BACKUP LOCK t",
-        ],
+        &["LOCK TABLES t READ", "FLUSH TABLES WITH READ LOCK", "BACKUP LOCK t"],
     );
     all_have(E::MULTI, &["SELECT 1; SELECT 2"]);
     all_have(E::CAN_CHANGE_SESSION, &["CALL p()", "EXECUTE s"]);
@@ -506,24 +399,15 @@ fn session_state_is_seen() {
 fn names_and_files_are_read_as_the_server_reads_them() {
     let mut scratch = Scratch::new();
     let text = b"USE `a``b`";
-    assert_eq!(
-        analyze(text, MARIADB, &mut scratch).schema_used,
-        Some(&b"a`b"[..])
-    );
+    assert_eq!(analyze(text, MARIADB, &mut scratch).schema_used, Some(&b"a`b"[..]));
     let text = b"LOAD DATA LOCAL INFILE 'C:\\\\it''s.csv' INTO TABLE t";
     let analysis = analyze(text, MARIADB, &mut scratch);
     assert_eq!(analysis.local_file, Some(&b"C:\\it's.csv"[..]));
     assert!(analysis.effects.contains(E::LOCAL_INFILE));
     let text = b"PREPARE s1 FROM 'x'";
-    assert_eq!(
-        analyze(text, MARIADB, &mut scratch).name.unwrap().of(text),
-        b"s1"
-    );
+    assert_eq!(analyze(text, MARIADB, &mut scratch).name.unwrap().of(text), b"s1");
     let text = b"ROLLBACK TO SAVEPOINT `x y`";
-    assert_eq!(
-        analyze(text, MARIADB, &mut scratch).name.unwrap().of(text),
-        b"`x y`"
-    );
+    assert_eq!(analyze(text, MARIADB, &mut scratch).name.unwrap().of(text), b"`x y`");
     assert_eq!(
         analyze(b"SELECT 1 FOR UPDATE", MARIADB, &mut scratch).locking,
         Some(LockingClause::Update)
@@ -537,27 +421,13 @@ fn a_hint_steers_a_read_and_never_sends_a_write_to_a_replica() {
         let analysis = analyze(text.as_bytes(), MARIADB, &mut scratch);
         (analysis.hint, analysis.hint_ignored)
     };
-    assert_eq!(
-        hint("/* highgate: primary */ SELECT 1"),
-        (Some(Hint::Primary), false)
-    );
-    assert_eq!(
-        hint("SELECT 1 /*highgate:replica*/"),
-        (Some(Hint::Replica), false)
-    );
+    assert_eq!(hint("/* highgate: primary */ SELECT 1"), (Some(Hint::Primary), false));
+    assert_eq!(hint("SELECT 1 /*highgate:replica*/"), (Some(Hint::Replica), false));
     assert_eq!(hint("DELETE FROM t /* highgate: replica */"), (None, true));
-    assert_eq!(
-        hint("SELECT 1 -- maxscale route to master"),
-        (Some(Hint::Primary), false)
-    );
-    assert_eq!(
-        hint("SELECT 1 -- maxscale route to slave"),
-        (Some(Hint::Replica), false)
-    );
+    assert_eq!(hint("SELECT 1 -- maxscale route to master"), (Some(Hint::Primary), false));
+    assert_eq!(hint("SELECT 1 -- maxscale route to slave"), (Some(Hint::Replica), false));
     assert_eq!(hint("SELECT '/* highgate: primary */'"), (None, false));
     let text = "/* highgate: server=db2 */ SELECT 1";
-    let Some(Hint::Server(name)) = hint(text).0 else {
-        panic!("no server")
-    };
+    let Some(Hint::Server(name)) = hint(text).0 else { panic!("no server") };
     assert_eq!(name.of(text.as_bytes()), b"db2");
 }

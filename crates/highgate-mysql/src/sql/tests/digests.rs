@@ -38,18 +38,12 @@ fn a_digest_is_the_one_that_proxysql_answers() {
         .filter(|line| !line.starts_with('#'))
     {
         let mut columns = line.split('\t');
-        let (text, expected) = (
-            unquoted(columns.next().unwrap()),
-            unquoted(columns.next().unwrap()),
-        );
+        let (text, expected) =
+            (unquoted(columns.next().unwrap()), unquoted(columns.next().unwrap()));
         let hash = u64::from_str_radix(columns.next().unwrap().trim().trim_start_matches("0x"), 16)
             .unwrap();
         let analysis = analyze(text.as_bytes(), LexMode::default(), &mut scratch);
-        assert_eq!(
-            String::from_utf8_lossy(analysis.digest_text),
-            expected,
-            "of {text:?}"
-        );
+        assert_eq!(String::from_utf8_lossy(analysis.digest_text), expected, "of {text:?}");
         assert_eq!(analysis.digest, hash, "of {text:?}");
         rows += 1;
     }
@@ -67,14 +61,8 @@ fn a_digest_reads_as_documented() {
         ("SELECT (\t\t+2/2 )", "SELECT (?/?)"),
         ("select 1.1e-9", "select ?"),
         ("select 0x100", "select ?"),
-        (
-            "select 1+ 1, 1 -1,NOW()+1, NOW() - 1",
-            "select ?+?,?-?,NOW()+?,NOW() -?",
-        ),
-        (
-            "SELECT * FROM t t1, t t2 ,t t3 LIMIT 0",
-            "SELECT * FROM t t1,t t2,t t3 LIMIT ?",
-        ),
+        ("select 1+ 1, 1 -1,NOW()+1, NOW() - 1", "select ?+?,?-?,NOW()+?,NOW() -?"),
+        ("SELECT * FROM t t1, t t2 ,t t3 LIMIT 0", "SELECT * FROM t t1,t t2,t t3 LIMIT ?"),
         ("SELECT N'string', _utf8'str\\'i\\nng'", "SELECT N?,_utf8?"),
         ("select '''\\\\''\\'''", "select ?"),
         ("select * from 1_value", "select * from 1_value"),
@@ -82,10 +70,7 @@ fn a_digest_reads_as_documented() {
         ("x IN (1,2,3,4)", "x IN (?,?,?,?)"),
         ("x IN (1,2,3,4,5)", "x IN (?,?,?,...)"),
         ("x IN (1,2,3,4,5,6,7,8,9,10)", "x IN (?,?,?,...)"),
-        (
-            "SELECT 1 FOR UPDATE  ; SELECT 1   ;",
-            "SELECT ? FOR UPDATE ; SELECT ?",
-        ),
+        ("SELECT 1 FOR UPDATE  ; SELECT 1   ;", "SELECT ? FOR UPDATE ; SELECT ?"),
         (
             "INSERT INTO db.t1_25 ( c1, c2  ) VALUES ( 'val', -2, 3 )",
             "INSERT INTO db.t1_25 (c1,c2) VALUES (?,?,?)",
@@ -99,24 +84,12 @@ fn a_digest_reads_as_documented() {
 fn groups_after_the_tenth_are_left_out() {
     let ten = ["(?,?)"; 10].join(",");
     let insert = |rows: usize| format!("INSERT INTO t VALUES {}", vec!["(1,'x')"; rows].join(","));
-    assert_eq!(
-        digest_of(&insert(10)),
-        format!("INSERT INTO t VALUES {ten}")
-    );
-    assert_eq!(
-        digest_of(&insert(11)),
-        format!("INSERT INTO t VALUES {ten},...")
-    );
-    assert_eq!(
-        digest_of(&insert(900)),
-        format!("INSERT INTO t VALUES {ten},...")
-    );
+    assert_eq!(digest_of(&insert(10)), format!("INSERT INTO t VALUES {ten}"));
+    assert_eq!(digest_of(&insert(11)), format!("INSERT INTO t VALUES {ten},..."));
+    assert_eq!(digest_of(&insert(900)), format!("INSERT INTO t VALUES {ten},..."));
 }
 
 #[test]
 fn a_digest_text_ends_at_2048_bytes() {
-    assert_eq!(
-        digest_of(&format!("SELECT {}", "column, ".repeat(1000))).len(),
-        2048
-    );
+    assert_eq!(digest_of(&format!("SELECT {}", "column, ".repeat(1000))).len(), 2048);
 }

@@ -85,20 +85,9 @@ fn modes() -> Vec<LexMode> {
     vec![
         MARIADB,
         MYSQL,
-        LexMode {
-            ansi_quotes: true,
-            ..MARIADB
-        },
-        LexMode {
-            no_backslash_escapes: true,
-            unsafe_charset: true,
-            ..MYSQL
-        },
-        LexMode {
-            flavor: Flavor::StarRocks,
-            server_version: 0,
-            ..MARIADB
-        },
+        LexMode { ansi_quotes: true, ..MARIADB },
+        LexMode { no_backslash_escapes: true, unsafe_charset: true, ..MYSQL },
+        LexMode { flavor: Flavor::StarRocks, server_version: 0, ..MARIADB },
     ]
 }
 
@@ -113,9 +102,7 @@ fn no_text_panics_and_doubt_never_reaches_a_replica() {
             let both = Effects::DOUBTFUL | Effects::READ_ONLY_PROVED;
             assert!(!analysis.effects.contains(both), "{text:?}");
             assert!(
-                !analysis
-                    .effects
-                    .contains(Effects::WRITES | Effects::READ_ONLY_PROVED),
+                !analysis.effects.contains(Effects::WRITES | Effects::READ_ONLY_PROVED),
                 "{text:?}"
             );
             assert!(analysis.digest_text.len() <= 2048);
@@ -129,9 +116,8 @@ fn bytes_of_any_value_are_read() {
     let mut dice = Dice(7);
     let mut scratch = Scratch::new();
     for _ in 0..20_000 {
-        let text: Vec<u8> = (0..dice.roll(40))
-            .map(|_| u8::try_from(dice.roll(256)).unwrap())
-            .collect();
+        let text: Vec<u8> =
+            (0..dice.roll(40)).map(|_| u8::try_from(dice.roll(256)).unwrap()).collect();
         for mode in modes() {
             analyze(&text, mode, &mut scratch);
             let _ = set_statement::parse(&text, mode);
@@ -155,15 +141,7 @@ fn a_write_beside_a_read_is_never_proved_to_read() {
         "WITH a AS (SELECT 1) SELECT * FROM a",
         "SELECT /* ; */ 1",
     ];
-    let glue = [
-        "; ",
-        ";",
-        "\n;\n",
-        ";/* x */",
-        "; -- x\n",
-        " /*!40101 ; */ ",
-        ";;",
-    ];
+    let glue = ["; ", ";", "\n;\n", ";/* x */", "; -- x\n", " /*!40101 ; */ ", ";;"];
     let mut scratch = Scratch::new();
     for write in writes {
         for read in reads {
@@ -204,29 +182,15 @@ fn a_comment_at_the_end_changes_nothing() {
 #[test]
 fn a_warm_scratch_gives_the_same_answer() {
     let mut warm = Scratch::new();
-    analyze(
-        "SELECT 'x', y FROM z".repeat(50).as_bytes(),
-        MARIADB,
-        &mut warm,
-    );
+    analyze("SELECT 'x', y FROM z".repeat(50).as_bytes(), MARIADB, &mut warm);
     let text = b"USE `a`";
-    assert_eq!(
-        analyze(text, MARIADB, &mut warm),
-        analyze(text, MARIADB, &mut Scratch::new())
-    );
+    assert_eq!(analyze(text, MARIADB, &mut warm), analyze(text, MARIADB, &mut Scratch::new()));
 }
 
 #[test]
 fn quoted_values_read_back_as_they_were() {
     for mode in modes() {
-        for value in [
-            &b"it's"[..],
-            b"back\\slash",
-            b"\"`'",
-            b"",
-            b"\xbf\\'",
-            b"a\0b",
-        ] {
+        for value in [&b"it's"[..], b"back\\slash", b"\"`'", b"", b"\xbf\\'", b"a\0b"] {
             let mut text = b"SET @v = ".to_vec();
             quote_string(&mut text, value, mode);
             assert!(set_statement::parse(&text, mode).is_ok(), "{text:?}");

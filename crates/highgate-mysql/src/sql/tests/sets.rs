@@ -4,17 +4,11 @@ use super::MARIADB;
 use crate::sql::set_statement::{Assignment, Isolation, Item, Scope, SetRefused, Value, parse};
 
 fn items(text: &str) -> Vec<Item<'_>> {
-    parse(text.as_bytes(), MARIADB)
-        .unwrap_or_else(|error| panic!("{text:?}: {error}"))
-        .items
+    parse(text.as_bytes(), MARIADB).unwrap_or_else(|error| panic!("{text:?}: {error}")).items
 }
 
 fn assign<'t>(scope: Scope, name: &'t str, value: Value<'t>) -> Item<'t> {
-    Item::Assignment(Assignment {
-        scope,
-        name: Cow::Borrowed(name),
-        value,
-    })
+    Item::Assignment(Assignment { scope, name: Cow::Borrowed(name), value })
 }
 
 fn literal(text: &str) -> Value<'_> {
@@ -24,66 +18,21 @@ fn literal(text: &str) -> Value<'_> {
 #[test]
 fn an_assignment_keeps_its_value_as_written() {
     for (text, scope, name, value) in [
-        (
-            "SET autocommit=0",
-            Scope::Session,
-            "autocommit",
-            literal("0"),
-        ),
-        (
-            "set AUTOCOMMIT := ON;",
-            Scope::Session,
-            "autocommit",
-            literal("ON"),
-        ),
-        (
-            "SET @@autocommit = 'off'",
-            Scope::Session,
-            "autocommit",
-            literal("'off'"),
-        ),
-        (
-            "SET SESSION sql_mode = ''",
-            Scope::Session,
-            "sql_mode",
-            literal("''"),
-        ),
+        ("SET autocommit=0", Scope::Session, "autocommit", literal("0")),
+        ("set AUTOCOMMIT := ON;", Scope::Session, "autocommit", literal("ON")),
+        ("SET @@autocommit = 'off'", Scope::Session, "autocommit", literal("'off'")),
+        ("SET SESSION sql_mode = ''", Scope::Session, "sql_mode", literal("''")),
         ("SET LOCAL x = -1", Scope::Session, "x", literal("-1")),
         ("SET @@session.x = 1.5", Scope::Session, "x", literal("1.5")),
         ("SET @@local.x=TRUE", Scope::Session, "x", literal("TRUE")),
         ("SET GLOBAL x = 1", Scope::Global, "x", literal("1")),
         ("SET @@global.x = 1", Scope::Global, "x", literal("1")),
         ("SET PERSIST x = 1", Scope::Persist, "x", literal("1")),
-        (
-            "SET @@persist_only.x = 1",
-            Scope::PersistOnly,
-            "x",
-            literal("1"),
-        ),
-        (
-            "SET sql_mode=DEFAULT",
-            Scope::Session,
-            "sql_mode",
-            Value::Default,
-        ),
-        (
-            "SET time_zone = default",
-            Scope::Session,
-            "time_zone",
-            Value::Default,
-        ),
-        (
-            "SET `time_zone`='+00:00'",
-            Scope::Session,
-            "time_zone",
-            literal("'+00:00'"),
-        ),
-        (
-            "SET hot.key_buffer_size=1",
-            Scope::Session,
-            "hot.key_buffer_size",
-            literal("1"),
-        ),
+        ("SET @@persist_only.x = 1", Scope::PersistOnly, "x", literal("1")),
+        ("SET sql_mode=DEFAULT", Scope::Session, "sql_mode", Value::Default),
+        ("SET time_zone = default", Scope::Session, "time_zone", Value::Default),
+        ("SET `time_zone`='+00:00'", Scope::Session, "time_zone", literal("'+00:00'")),
+        ("SET hot.key_buffer_size=1", Scope::Session, "hot.key_buffer_size", literal("1")),
         (
             "SET character_set_results = NULL",
             Scope::Session,
@@ -92,36 +41,16 @@ fn an_assignment_keeps_its_value_as_written() {
         ),
         ("SET @a = 1", Scope::User, "a", literal("1")),
         ("SET @`A b` := 'x'", Scope::User, "a b", literal("'x'")),
-        (
-            "SET @a = @b + 1",
-            Scope::User,
-            "a",
-            Value::Expression(b"@b + 1"),
-        ),
+        ("SET @a = @b + 1", Scope::User, "a", Value::Expression(b"@b + 1")),
         (
             "SET sql_mode=CONCAT(@@sql_mode, ',X')",
             Scope::Session,
             "sql_mode",
             Value::Expression(b"CONCAT(@@sql_mode, ',X')"),
         ),
-        (
-            "SET x = (SELECT 1, 2)",
-            Scope::Session,
-            "x",
-            Value::Expression(b"(SELECT 1, 2)"),
-        ),
-        (
-            "SET x = @@y",
-            Scope::Session,
-            "x",
-            Value::Expression(b"@@y"),
-        ),
-        (
-            "SET x = _utf8'a'",
-            Scope::Session,
-            "x",
-            Value::Expression(b"_utf8'a'"),
-        ),
+        ("SET x = (SELECT 1, 2)", Scope::Session, "x", Value::Expression(b"(SELECT 1, 2)")),
+        ("SET x = @@y", Scope::Session, "x", Value::Expression(b"@@y")),
+        ("SET x = _utf8'a'", Scope::Session, "x", Value::Expression(b"_utf8'a'")),
         (
             "SET timestamp = CURRENT_TIMESTAMP",
             Scope::Session,
@@ -134,12 +63,7 @@ fn an_assignment_keeps_its_value_as_written() {
             "transaction_isolation",
             literal("'SERIALIZABLE'"),
         ),
-        (
-            "SET @@session.tx_isolation='X'",
-            Scope::Session,
-            "tx_isolation",
-            literal("'X'"),
-        ),
+        ("SET @@session.tx_isolation='X'", Scope::Session, "tx_isolation", literal("'X'")),
     ] {
         assert_eq!(items(text), [assign(scope, name, value)], "of {text:?}");
     }
@@ -154,10 +78,7 @@ fn a_list_is_taken_apart_in_order() {
             assign(Scope::Session, "sql_mode", literal("'A,B'")),
             assign(Scope::Session, "x", Value::Expression(b"f(1,2)")),
             assign(Scope::Global, "y", literal("2")),
-            Item::Names {
-                charset: Some(Cow::Borrowed(b"utf8")),
-                collation: None
-            },
+            Item::Names { charset: Some(Cow::Borrowed(b"utf8")), collation: None },
         ]
     );
 }
@@ -167,45 +88,21 @@ fn charsets_are_named_or_default() {
     let name = |text: &'static str| Some(Cow::Borrowed(text.as_bytes()));
     assert_eq!(
         items("SET NAMES utf8mb4"),
-        [Item::Names {
-            charset: name("utf8mb4"),
-            collation: None
-        }]
+        [Item::Names { charset: name("utf8mb4"), collation: None }]
     );
-    assert_eq!(
-        items("SET NAMES DEFAULT"),
-        [Item::Names {
-            charset: None,
-            collation: None
-        }]
-    );
+    assert_eq!(items("SET NAMES DEFAULT"), [Item::Names { charset: None, collation: None }]);
     assert_eq!(
         items("SET NAMES 'latin1' COLLATE \"latin1_bin\""),
-        [Item::Names {
-            charset: name("latin1"),
-            collation: name("latin1_bin")
-        }]
+        [Item::Names { charset: name("latin1"), collation: name("latin1_bin") }]
     );
-    assert_eq!(
-        items("SET CHARACTER SET utf8"),
-        [Item::CharacterSet(name("utf8"))]
-    );
+    assert_eq!(items("SET CHARACTER SET utf8"), [Item::CharacterSet(name("utf8"))]);
     assert_eq!(items("SET CHARSET DEFAULT"), [Item::CharacterSet(None)]);
 }
 
 #[test]
 fn transaction_characteristics_are_read() {
-    let item = |scope, isolation, read_only| {
-        [Item::Transaction {
-            scope,
-            isolation,
-            read_only,
-        }]
-    };
-    assert_eq!(
-        items("SET TRANSACTION READ ONLY"),
-        item(Scope::Next, None, Some(true))
-    );
+    let item = |scope, isolation, read_only| [Item::Transaction { scope, isolation, read_only }];
+    assert_eq!(items("SET TRANSACTION READ ONLY"), item(Scope::Next, None, Some(true)));
     assert_eq!(
         items("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE"),
         item(Scope::Session, Some(Isolation::ReadCommitted), Some(false))
@@ -222,10 +119,7 @@ fn transaction_characteristics_are_read() {
 
 #[test]
 fn accounts_and_roles_are_told_apart() {
-    assert_eq!(
-        items("SET PASSWORD FOR x@y = PASSWORD('z')"),
-        [Item::Password]
-    );
+    assert_eq!(items("SET PASSWORD FOR x@y = PASSWORD('z')"), [Item::Password]);
     assert_eq!(items("SET PASSWORD = 'z'"), [Item::Password]);
     assert_eq!(items("SET ROLE admin"), [Item::Role(b"admin")]);
     assert_eq!(items("SET DEFAULT ROLE a FOR b"), [Item::DefaultRole]);
@@ -236,14 +130,8 @@ fn accounts_and_roles_are_told_apart() {
 fn what_is_not_sure_is_refused() {
     let refused = |text: &str| parse(text.as_bytes(), MARIADB).unwrap_err();
     assert_eq!(refused("SELECT 1"), SetRefused::NotSet);
-    assert_eq!(
-        refused("SET STATEMENT a=1 FOR SELECT 1"),
-        SetRefused::NotSet
-    );
-    assert!(matches!(
-        refused("SET a=1; DELETE FROM t"),
-        SetRefused::Multi { .. }
-    ));
+    assert_eq!(refused("SET STATEMENT a=1 FOR SELECT 1"), SetRefused::NotSet);
+    assert!(matches!(refused("SET a=1; DELETE FROM t"), SetRefused::Multi { .. }));
     assert!(matches!(refused("SET a='x"), SetRefused::Doubtful { .. }));
     for text in [
         "SET",

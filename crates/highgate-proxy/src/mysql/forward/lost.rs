@@ -1,33 +1,21 @@
 //! When an exchange stops before its end: whose failure it is, whether the command is sent again, what
 //! the client is told, and how a statement on a server is ended.
 
-use std::sync::{
-        Arc,
-        atomic::AtomicBool,
-    };
+use std::sync::{Arc, atomic::AtomicBool};
 
 use highgate_core::{
     answer::outcome_unknown,
     events::{Event, Kind, Severity},
     pins::PinCause,
-    retry::{self, Delivery, Retry, SessionFacts, ServerSaid},
-    server::{ErrorKind, ServerId, TrafficFailure, ServerState},
+    retry::{self, Delivery, Retry, ServerSaid, SessionFacts},
+    server::{ErrorKind, ServerId, ServerState, TrafficFailure},
     settle::{self, Lost},
     track::CommandFacts,
 };
-use highgate_mysql::{
-    Answer, Capabilities,
-    error_code,
-};
+use highgate_mysql::{Answer, Capabilities, error_code};
 
 use crate::{
-    mysql::{
-        acquire::Lease,
-        command::RestSpace,
-        exchange::Stopped,
-        kill,
-        session::Session,
-    },
+    mysql::{acquire::Lease, command::RestSpace, exchange::Stopped, kill, session::Session},
     session::Ending,
     slots::Interrupt,
 };
@@ -147,7 +135,12 @@ impl Session<'_> {
     }
 
     /// The statement goes on although it was told to end: its connection is given up.
-    pub(super) async fn never_ended(&mut self, lease: &mut Lease, answered: bool, space: &RestSpace) -> Tried {
+    pub(super) async fn never_ended(
+        &mut self,
+        lease: &mut Lease,
+        answered: bool,
+        space: &RestSpace,
+    ) -> Tried {
         self.kill_statement(lease);
         lease.connection.state.dirt.insert(PinCause::SessionUnknown);
         let passed = answered && space.exchange.passed_on > 0;

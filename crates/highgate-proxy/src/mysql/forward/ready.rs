@@ -1,15 +1,11 @@
 //! Bringing a lease to the session's state before a command, and what is to be done where that fails.
 
-
 use highgate_core::{
     prepare::{self as core_prepare, CausalNeed, CausalWait, Needs, Step},
     settle::{self, Lost},
     track::{CommandFacts, CommandKind},
 };
-use highgate_mysql::{
-    error_code,
-    sql::Flavor,
-};
+use highgate_mysql::{error_code, sql::Flavor};
 
 use crate::{
     mysql::{
@@ -75,7 +71,8 @@ impl Session<'_> {
             let captures = steps.iter().any(|step| matches!(step, Step::CaptureLastInsertId));
             let steps = std::mem::take(steps);
             let slot = &self.context.slot;
-            let ran = prepare::run(slot, connection, &steps, &mut space.exchange, Some(&mut self.state));
+            let ran =
+                prepare::run(slot, connection, &steps, &mut space.exchange, Some(&mut self.state));
             let done = ran.await;
             space.steps = steps;
             match done {
@@ -115,7 +112,12 @@ impl Session<'_> {
     }
 
     /// The connection failed before a byte of the command left.
-    pub(super) fn stopped_before(&mut self, lease: &mut Lease, own: bool, stopped: Stopped) -> Tried {
+    pub(super) fn stopped_before(
+        &mut self,
+        lease: &mut Lease,
+        own: bool,
+        stopped: Stopped,
+    ) -> Tried {
         match stopped {
             Stopped::Client(ending) => return Tried::Ended(ending),
             Stopped::Told(Interrupt::Kill) => return Tried::Ended(Ending::Killed),

@@ -12,15 +12,9 @@ use highgate_core::{
 use highgate_mysql::scan;
 
 use crate::{
-    mysql::{
-        acquire::Lease,
-        command::RestSpace,
-        session::Session,
-        wash,
-    },
+    mysql::{acquire::Lease, command::RestSpace, session::Session, wash},
     session::Context,
 };
-
 
 impl Session<'_> {
     pub(crate) fn forget_lease(&mut self) {
@@ -28,7 +22,12 @@ impl Session<'_> {
     }
 
     /// Settles, and does what the verdict says.
-    pub(super) fn release(&mut self, mut lease: Lease, facts: &CommandFacts<'_>, space: &RestSpace) {
+    pub(super) fn release(
+        &mut self,
+        mut lease: Lease,
+        facts: &CommandFacts<'_>,
+        space: &RestSpace,
+    ) {
         let verdict = if facts.command == CommandKind::StmtSendLongData {
             Verdict::Hold(self.state.pins)
         } else {
