@@ -110,7 +110,7 @@ unit:
 	else cargo test --workspace --exclude highgate-testkit --lib --bins; fi
 
 fuzz-smoke:
-	scripts/fuzz 10
+	FUZZ_RUNS=100000 scripts/fuzz 60
 
 doc-tests:
 	cargo test --quiet --workspace --doc
