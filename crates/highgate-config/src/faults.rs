@@ -81,6 +81,13 @@ fn listeners(config: &Config, found: &mut Vec<Fault>) {
             let fault = Fault::error(place(), "mode", "mode `http` is not available yet");
             found.push(fault.with_hint("`tcp` passes HTTP on without looking at it"));
         }
+        if listener.auth != AuthSource::Local && listener.mode == Mode::Mysql {
+            let what = format!("auth `{}` is not available yet", listener.auth.word());
+            let fault = Fault::error(place(), "auth", what);
+            found.push(
+                fault.with_hint("`local`: list the accounts in [[user]], hashed if you like"),
+            );
+        }
         if let Some(what) = tls_problem(&listener.tls, true) {
             found.push(Fault::error(place(), "tls.mode", what));
         }

@@ -153,6 +153,8 @@ fn config() -> impl Strategy<Value = Config> {
                 if draft.listener.mode == crate::Mode::Http {
                     draft.listener.mode = crate::Mode::Tcp;
                 }
+                // Others are not available yet.
+                draft.listener.auth = crate::AuthSource::Local;
                 node.binds.insert(name.clone(), draft.binds);
                 shared.listeners.insert(name, draft.listener);
             }

@@ -24,4 +24,5 @@ pub mod tables;
 mod target;
 mod tcp;
 pub mod tls_files;
+mod user_place;
 mod worker;

@@ -64,6 +64,8 @@ pub struct Shared {
     pub max_connections: AtomicU32,
     /// Client connections open now.
     pub connections: CachePadded<AtomicU32>,
+    /// Clients of accounts that have a limit.
+    pub(crate) user_places: Arc<crate::user_place::Counts>,
     /// What full caching_sha2 logins taught.
     pub(crate) learned_sha2: crate::mysql::accounts::LearnedSha2,
     /// The key for full caching_sha2 logins without TLS.
@@ -127,6 +129,7 @@ impl Shared {
             rates: Rates::default(),
             max_connections: AtomicU32::new(u32::MAX),
             connections: CachePadded::default(),
+            user_places: Arc::default(),
             learned_sha2: Default::default(),
             rsa,
             server_tls: Mutex::default(),

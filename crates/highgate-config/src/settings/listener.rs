@@ -107,7 +107,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
         default: Is("local"),
         takes_effect: TakesEffect::NextConnection,
         summary: "Who verifies a login.",
-        detail: "`local`: the `[[user]]` tables. `cluster`: the grant tables of the backend. `passthrough`: the server itself; such sessions can't share server connections or move to another server.",
+        detail: "`local`: the `[[user]]` tables. `cluster`: the grant tables of the backend. `passthrough`: the server itself; such sessions can't share server connections or move to another server. Only `local` is available yet.",
         example: "auth = \"local\"",
         also_known_as: &[("maxscale", "authenticator")],
         put: |draft, value| {

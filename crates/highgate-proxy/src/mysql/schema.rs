@@ -189,6 +189,11 @@ impl Session<'_> {
         self.rules_number = None;
         self.login = login;
         let seq = self.login.seq;
+        if let Err(refusal) = self.take_place() {
+            let packet = answer::error(&refusal, seq);
+            self.client.send(self.context, &packet).await?;
+            return Err(Ending::Refused(refusal.text));
+        }
         if self.state.schema().is_some()
             && let Err(refusal) = self.check_schema().await
         {

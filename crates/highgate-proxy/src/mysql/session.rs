@@ -33,6 +33,7 @@ use crate::{
     session_info::{Activity, Identity},
     shared::Accepted,
     slots::Interrupt,
+    user_place::UserPlace,
 };
 
 /// A session between login and ending.
@@ -58,6 +59,8 @@ pub(crate) struct Session<'c> {
     pub(crate) rules_number: Option<Number>,
     pub(crate) nonce: Nonce,
     pub(crate) login: Login,
+    /// Its place under the account's limit.
+    place: Option<UserPlace>,
     /// Bytes of the present command.
     pub(crate) command_wire: usize,
     /// Bytes of the present command that were taken out of the inbox already.
@@ -128,6 +131,7 @@ async fn begin(
         lex_now: None,
         rules_number: None,
         nonce,
+        place: None,
         command_wire: 0,
         consumed_ahead: 0,
         answers: true,
@@ -193,6 +197,11 @@ impl Session<'_> {
     /// Makes sure that the schema of the login exists, as a server would, and sends the OK.
     async fn admit(&mut self) -> Result<(), Ending> {
         let seq = self.login.seq;
+        if let Err(refusal) = self.take_place() {
+            let packet = answer::error(&refusal, seq);
+            self.client.send(self.context, &packet).await?;
+            return Err(Ending::Refused(refusal.text));
+        }
         if self.state.schema().is_some()
             && let Err(refusal) = self.check_schema().await
         {
@@ -206,6 +215,20 @@ impl Session<'_> {
         packets.extend(answer::ok(self.capabilities, status, "", seq));
         self.client.send(self.context, &packets).await?;
         self.context.slot.set_deadline(None);
+        Ok(())
+    }
+
+    /// A place under the account's limit, in exchange for the one it may have.
+    pub(crate) fn take_place(&mut self) -> Result<(), highgate_mysql::Answer> {
+        self.place = None;
+        let counts = &self.context.worker.shared.user_places;
+        let max = self.user.max_connections;
+        self.place = UserPlace::take(counts, &self.login.user, max).map_err(|_| {
+            let user = &self.login.user;
+            error_code::ER_TOO_MANY_USER_CONNECTIONS.answer(format!(
+                "User {user} already has more than 'max_user_connections' active connections"
+            ))
+        })?;
         Ok(())
     }
 
