@@ -6,10 +6,12 @@
 //! holds, and need no network.
 //!
 //! Start reading at [`MariaDb`] for a database, [`ReplicationCluster`] and [`GaleraCluster`] for several,
-//! [`ScriptedServer`] for a server that misbehaves on purpose, and [`HighgateProcess`] for the program.
+//! [`ScriptedServer`] for a server that misbehaves on purpose, [`HighgateProcess`] for the program, and [`Lab`]
+//! for a network between them.
 
 pub mod galera;
 pub mod highgate;
+pub mod lab;
 pub mod mariadb;
 pub mod netns;
 pub mod port;
@@ -21,9 +23,10 @@ pub mod wait;
 
 pub use galera::GaleraCluster;
 pub use highgate::HighgateProcess;
+pub use lab::{Host, Impairment, Lab};
 pub use mariadb::{MariaDb, MariaDbOptions, Rows};
 pub use mysql_async;
-pub use netns::{Lab, Netns};
+pub use netns::Netns;
 pub use port::PortLease;
 pub use replication::{ReplicationCluster, ReplicationOptions};
 pub use scratch::Scratch;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -103,9 +103,12 @@ impl MariaDb {
         Ok(Self { options, running: Mutex::new(None), port: PortLease::take()?, scratch })
     }
 
-    /// Where clients connect.
+    /// Where clients connect: the address it listens on, or loopback where that is not one address.
     pub fn addr(&self) -> SocketAddr {
-        self.port.addr()
+        match self.options.bind.parse::<IpAddr>() {
+            Ok(ip) if !ip.is_unspecified() => (ip, self.port()).into(),
+            _ => self.port.addr(),
+        }
     }
 
     /// The TCP port.

@@ -1,110 +1,45 @@
-//! Networks of their own: namespaces joined by a bridge, whose links can be cut.
+//! One network namespace, removed on drop.
 //!
-//! Needs root. Names are unique per process and object, and dropping a [`Lab`] removes all it made.
+//! Names are `hg<pid>-<number>`, so no two objects of this machine share one, and what a killed test
+//! process left behind is known by its dead process id: the next process that makes a namespace
+//! removes it. Whatever still runs inside when a namespace goes is killed.
 
-use std::process::{Child, Command};
+use std::fs;
+use std::process::Command;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::scratch::{is_root, run, which};
+use crate::scratch::run;
 
-/// A bridge in a namespace of its own, and the namespaces attached to it; net 10.99.0.0/24.
-#[derive(Debug)]
-pub struct Lab {
-    switch: Netns,
-    hosts: Vec<Netns>,
-}
+const PREFIX: &str = "hg";
+const FOLDER: &str = "/run/netns";
 
-impl Lab {
-    /// Whether namespaces can be made here; tests say `skipped` when not.
-    pub fn is_possible() -> bool {
-        is_root() && which("ip").is_some() && Netns::new().is_ok()
-    }
-
-    /// Makes `hosts` namespaces with the addresses 10.99.0.1, 10.99.0.2 and so on.
-    ///
-    /// # Errors
-    /// Not root, or `ip` refuses.
-    pub fn new(hosts: u8) -> anyhow::Result<Self> {
-        let mut lab = Self { switch: Netns::new()?, hosts: Vec::new() };
-        lab.switch.ip("link add br0 type bridge")?;
-        lab.switch.ip("link set br0 up")?;
-        for number in 1..=hosts {
-            let host = Netns::new()?;
-            let (port, switch) = (format!("port{number}"), &lab.switch);
-            switch
-                .ip(&format!("link add {port} type veth peer name eth0 netns {}", host.name()))?;
-            switch.ip(&format!("link set {port} master br0 up"))?;
-            host.ip(&format!("addr add 10.99.0.{number}/24 dev eth0"))?;
-            host.ip("link set eth0 up")?;
-            lab.hosts.push(host);
-        }
-        Ok(lab)
-    }
-
-    /// The namespace of a host; the first is 1, as in its address.
-    ///
-    /// # Errors
-    /// There is no such host.
-    pub fn host(&self, number: u8) -> anyhow::Result<&Netns> {
-        let index = usize::from(number).checked_sub(1).context("hosts count from 1")?;
-        self.hosts.get(index).with_context(|| format!("the lab has no host {number}"))
-    }
-
-    /// Pulls a host's cable out.
-    ///
-    /// # Errors
-    /// `ip` refuses.
-    pub fn unplug(&self, number: u8) -> anyhow::Result<()> {
-        self.switch.ip(&format!("link set port{number} down"))
-    }
-
-    /// Puts a host's cable back.
-    ///
-    /// # Errors
-    /// `ip` refuses.
-    pub fn plug(&self, number: u8) -> anyhow::Result<()> {
-        self.switch.ip(&format!("link set port{number} up"))
-    }
-
-    /// Silently drops what two hosts send to each other, while both reach all others.
-    ///
-    /// # Errors
-    /// `nft` is missing or refuses.
-    pub fn part(&self, one: u8, other: u8) -> anyhow::Result<()> {
-        self.host(one)?.drop_from(&format!("10.99.0.{other}"))?;
-        self.host(other)?.drop_from(&format!("10.99.0.{one}"))
-    }
-
-    /// Undoes [`Lab::part`] for two hosts (and all drop rules of both).
-    ///
-    /// # Errors
-    /// `nft` refuses.
-    pub fn join(&self, one: u8, other: u8) -> anyhow::Result<()> {
-        self.host(one)?.drop_nothing()?;
-        self.host(other)?.drop_nothing()
-    }
-}
-
-/// One network namespace, removed on drop.
+/// One network namespace; needs root.
 #[derive(Debug)]
 pub struct Netns {
     name: String,
 }
 
 impl Netns {
-    /// Makes an empty namespace with loopback up.
+    /// Makes an empty namespace with loopback up, where IPv6 addresses are usable at once.
     ///
     /// # Errors
     /// Not root, or `ip` is missing.
     pub fn new() -> anyhow::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep);
         let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("hg{}-{unique}", std::process::id());
+        let name = format!("{PREFIX}{}-{unique}", std::process::id());
         run(Command::new("ip").args(["netns", "add", &name]))?;
         let namespace = Self { name };
         namespace.ip("link set lo up")?;
+        // Duplicate address detection would keep each address unusable for its first second or two.
+        namespace.inside(|| fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0"))??;
         Ok(namespace)
     }
 
@@ -122,59 +57,83 @@ impl Netns {
         Ok(())
     }
 
-    /// A command of `program` that runs inside.
+    /// Runs `nft` with a script inside.
+    ///
+    /// # Errors
+    /// It is missing or refuses.
+    pub fn nft(&self, script: &str) -> anyhow::Result<()> {
+        run(self.command("nft").arg(script))?;
+        Ok(())
+    }
+
+    /// A command of `program` that runs inside, with the namespace's own view of `/sys`.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, program]);
         command
     }
 
-    /// Starts a command made by [`Netns::command`].
+    /// Runs `work` on a thread of its own inside: sockets that it opens and processes that it
+    /// starts live there, and stay there when it has ended.
     ///
     /// # Errors
-    /// It can't be started.
-    pub fn spawn(&self, mut command: Command) -> anyhow::Result<Child> {
-        command.spawn().with_context(|| format!("starting {command:?}"))
+    /// The namespace can't be entered.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+        let path = format!("{FOLDER}/{}", self.name);
+        let door = fs::File::open(&path).with_context(|| format!("opening {path}"))?;
+        let answer = std::thread::scope(|scope| {
+            let task = scope.spawn(move || -> anyhow::Result<T> {
+                use std::os::fd::AsFd as _;
+                // The thread ends after the work, so it need not find its way back.
+                move_into_link_name_space(door.as_fd(), Some(LinkNameSpaceType::Network))
+                    .with_context(|| format!("entering {path}"))?;
+                Ok(work())
+            });
+            task.join()
+        });
+        answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Adds delay and loss to what `device` sends, as in `delay 20ms loss 1%`.
-    ///
-    /// # Errors
-    /// `tc` is missing or refuses.
-    pub fn impair(&self, device: &str, how: &str) -> anyhow::Result<()> {
-        let mut command = self.command("tc");
-        command.args(["qdisc", "replace", "dev", device, "root", "netem"]);
-        run(command.args(how.split_whitespace()))?;
-        Ok(())
-    }
-
-    /// Silently drops all packets that come from an address.
-    ///
-    /// # Errors
-    /// `nft` is missing or refuses.
-    pub fn drop_from(&self, address: &str) -> anyhow::Result<()> {
-        let rules = format!(
-            "add table ip testkit; \
-             add chain ip testkit in {{ type filter hook input priority 0; }}; \
-             add rule ip testkit in ip saddr {address} drop"
-        );
-        run(self.command("nft").arg(rules))?;
-        Ok(())
-    }
-
-    /// Removes all rules of [`Netns::drop_from`].
-    ///
-    /// # Errors
-    /// `nft` is missing or refuses.
-    pub fn drop_nothing(&self) -> anyhow::Result<()> {
-        run(self.command("nft").arg("add table ip testkit; delete table ip testkit"))?;
-        Ok(())
+    /// Kills all processes inside at once, as a loss of power does.
+    pub fn kill_all(&self) {
+        kill_inside(&self.name);
     }
 }
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+        remove(&self.name);
+    }
+}
+
+/// Removes the namespaces of test processes that are gone.
+fn sweep() {
+    let Ok(entries) = fs::read_dir(FOLDER) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if owner(&name).is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true)) {
+            remove(&name);
+        }
+    }
+}
+
+/// The process that made a namespace, by its name.
+fn owner(name: &str) -> Option<u32> {
+    name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
+}
+
+fn remove(name: &str) {
+    kill_inside(name);
+    let _ = Command::new("ip").args(["netns", "del", name]).output();
+}
+
+fn kill_inside(name: &str) {
+    let Ok(list) = run(Command::new("ip").args(["netns", "pids", name])) else { return };
+    for word in list.split_whitespace() {
+        let Some(pid) = word.parse().ok().and_then(Pid::from_raw) else { continue };
+        if pid != rustix::process::getpid() {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }
 
@@ -182,29 +141,24 @@ impl Drop for Netns {
 mod tests {
     use super::*;
 
-    fn reaches(lab: &Lab, from: u8, to: u8) -> bool {
-        let script = format!("exec 3<>/dev/tcp/10.99.0.{to}/9");
-        let mut command = lab.host(from).unwrap().command("timeout");
-        let output = command.args(["2", "bash", "-c", &script]).output().unwrap();
-        // Nobody listens: a refusal shows that the packet arrived, silence that it didn't.
-        String::from_utf8_lossy(&output.stderr).contains("refused")
+    #[test]
+    fn the_owner_of_a_namespace_is_read_from_its_name() {
+        assert_eq!(owner("hg4711-3"), Some(4711));
+        assert_eq!(owner("hgx-3"), None);
+        assert_eq!(owner("other"), None);
     }
 
     #[test]
-    fn two_parted_hosts_reach_only_the_third() {
-        if !Lab::is_possible() {
-            return eprintln!("skipped: namespaces need root");
+    fn what_a_dead_process_left_is_swept_and_what_a_live_one_has_stays() {
+        if !crate::Lab::is_possible() {
+            return eprintln!("skipped: {}", crate::lab::WHY_NOT);
         }
-        let lab = Lab::new(3).unwrap();
-        assert!(reaches(&lab, 1, 2));
-        if which("nft").is_some() {
-            lab.part(1, 2).unwrap();
-            assert!(!reaches(&lab, 1, 2));
-            assert!(reaches(&lab, 1, 3));
-            lab.join(1, 2).unwrap();
-            assert!(reaches(&lab, 1, 2));
-        }
-        lab.unplug(2).unwrap();
-        assert!(!reaches(&lab, 1, 2));
+        // No process has the number of a thread that is not its first, and none goes so high.
+        let left = "hg99999999-0";
+        run(Command::new("ip").args(["netns", "add", left])).unwrap();
+        let mine = Netns::new().unwrap();
+        sweep();
+        assert!(!fs::exists(format!("{FOLDER}/{left}")).unwrap());
+        assert!(fs::exists(format!("{FOLDER}/{}", mine.name())).unwrap());
     }
 }

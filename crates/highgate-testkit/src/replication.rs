@@ -26,11 +26,13 @@ pub struct ReplicationOptions {
     pub semi_sync: bool,
     /// Further arguments of every `mariadbd`.
     pub args: Vec<String>,
+    /// Where each node lives, as [`crate::Host::mariadb`] gives it; all here when left out.
+    pub homes: Vec<MariaDbOptions>,
 }
 
 impl Default for ReplicationOptions {
     fn default() -> Self {
-        Self { nodes: 3, semi_sync: false, args: Vec::new() }
+        Self { nodes: 3, semi_sync: false, args: Vec::new(), homes: Vec::new() }
     }
 }
 
@@ -72,9 +74,10 @@ impl ReplicationCluster {
         anyhow::ensure!(options.nodes > 0, "a cluster has at least one node");
         let mut nodes = Vec::with_capacity(options.nodes);
         for index in 0..options.nodes {
-            let mut args = node_args(index);
-            args.extend(options.args.iter().cloned());
-            let node = MariaDb::prepare(MariaDbOptions { args, ..MariaDbOptions::default() })?;
+            let mut home = options.homes.get(index).cloned().unwrap_or_default();
+            home.args.extend(node_args(index));
+            home.args.extend(options.args.iter().cloned());
+            let node = MariaDb::prepare(home)?;
             // All are launched before the first is waited for, so they start side by side.
             node.launch(&[])?;
             nodes.push(node);
@@ -240,9 +243,10 @@ impl ReplicationCluster {
             "STOP SLAVE; SET GLOBAL rpl_semi_sync_master_enabled = 0; \
              SET GLOBAL rpl_semi_sync_slave_enabled = {semi_sync}; \
              SET GLOBAL gtid_slave_pos = @@gtid_current_pos; \
-             CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'repl', \
+             CHANGE MASTER TO MASTER_HOST = '{}', MASTER_PORT = {}, MASTER_USER = 'repl', \
              MASTER_PASSWORD = 'repl', MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1; \
              START SLAVE",
+            primary.addr().ip(),
             primary.port()
         ))?;
         eventually(Deadline::after(PATIENCE), "replication to run", || {
