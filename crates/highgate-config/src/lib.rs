@@ -6,6 +6,7 @@ mod change;
 mod config;
 mod control;
 mod describe;
+mod dialect;
 mod faults;
 #[cfg(test)]
 mod laws;
@@ -31,6 +32,7 @@ pub use config::{
 };
 pub use control::{Batch, BoxFuture, ControlPlane, Layers, ProposeError, StoreError, Version};
 pub use describe::describe;
+pub use dialect::Dialect;
 pub use faults::Severity;
 pub use names::{BackendName, ListenerName, NodeName, ServerName, UserName};
 pub use overrides::{Override, OverrideKind};

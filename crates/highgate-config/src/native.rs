@@ -15,13 +15,22 @@ pub use problem::{Problem, Problems};
 
 use crate::{Config, NodeName};
 
-/// A file without mistakes.
+/// Files without mistakes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed {
-    /// What it asks for.
+    /// What they ask for.
     pub config: Config,
     /// What is accepted, but probably not meant.
     pub warnings: Vec<Problem>,
+}
+
+/// A file's text.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The file's name, for messages.
+    pub name: &'a str,
+    /// What is in it.
+    pub text: &'a str,
 }
 
 /// Reads a file in the native form; what belongs to a node is put under `node`.
@@ -29,5 +38,14 @@ pub struct Parsed {
 /// # Errors
 /// Every mistake in the file, in the order of its lines, with the warnings between them.
 pub fn parse(file_name: &str, text: &str, node: &NodeName) -> Result<Parsed, Problems> {
-    file::parse(file_name, text, node)
+    parse_all(&[Input { name: file_name, text }], node)
+}
+
+/// Reads several files as if they were one; a thing or a setting of the node that is in two of
+/// them is a mistake.
+///
+/// # Errors
+/// Every mistake in the files, in their order, with the warnings between them.
+pub fn parse_all(inputs: &[Input<'_>], node: &NodeName) -> Result<Parsed, Problems> {
+    file::parse(inputs, node)
 }

@@ -1,17 +1,16 @@
-//! A whole file: its things, their names, and what does not fit together.
+//! Whole files: their things, their names, and what does not fit together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use toml_edit::{Document, Item, TableLike};
 
 use super::{
-    Parsed, Problem, Problems,
-    reader::{Found, Read, Reader, Span},
-    source::Source,
+    Input, Parsed, Problem, Problems,
+    reader::{At, Found, Read, Reader, Span},
 };
 use crate::{
-    BackendName, Check, Config, ListenerName, NodeName, Place, ServerName, Severity, TlsMode,
-    UserName,
+    BackendName, Check, Config, Dialect, ListenerName, Node, NodeName, Place, ServerName, Severity,
+    TlsMode, UserName, dialect,
     faults::{Fault, faults},
     settings::{
         ADMIN_USER, BACKEND, LISTENER, ListenerDraft, Mistake, NODE, RULE, SERVER, TableOf, USER,
@@ -19,46 +18,65 @@ use crate::{
     },
 };
 
-pub(super) fn parse(file_name: &str, text: &str, node: &NodeName) -> Result<Parsed, Problems> {
-    let mut file = File {
-        reader: Reader { source: Source::new(text), found: Vec::new() },
+pub(super) fn parse(inputs: &[Input<'_>], node: &NodeName) -> Result<Parsed, Problems> {
+    let mut files = Files {
+        reader: Reader::new(""),
+        read: Vec::new(),
         places: BTreeMap::new(),
         failed: BTreeSet::new(),
         config: Config::default(),
+        own: NODE.defaults(),
         node: node.clone(),
     };
-    match Document::parse(text) {
-        Ok(document) => file.read(document.as_table()),
-        Err(error) => {
-            file.reader.source.hide_all_values();
-            let at = error.span().unwrap_or(0..0);
-            let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            let what = format!("this is not TOML: {message}");
-            file.reader.error(at, Mistake { what, ..Mistake::default() });
-        }
+    for input in inputs {
+        files.file(input.text);
     }
-    file.finish(file_name)
+    files.finish(inputs)
 }
 
-struct File<'a> {
+/// The files that are read as one: the one at hand, and what the ones before said.
+struct Files<'a> {
     reader: Reader<'a>,
+    /// Readers of the files before.
+    read: Vec<Reader<'a>>,
     /// Where each thing and each of its settings is written; the thing itself under "".
-    places: BTreeMap<(Place, &'static str), Span>,
+    places: BTreeMap<(Place, &'static str), At>,
     /// Settings that are missing or could not be read; nothing is said about them twice.
     failed: BTreeSet<(Place, &'static str)>,
     config: Config,
+    /// This node's part.
+    own: Node,
     node: NodeName,
 }
 
-impl File<'_> {
+impl<'a> Files<'a> {
+    fn file(&mut self, text: &'a str) {
+        self.reader = Reader::new(text);
+        match (Dialect::of(text), Document::parse(text)) {
+            (Dialect::Native, Ok(document)) => self.read(document.as_table()),
+            (Dialect::Native, Err(error)) => {
+                self.reader.source.hide_all_values();
+                let at = error.span().unwrap_or(0..0);
+                let message = error.message().lines().collect::<Vec<_>>().join(", ");
+                let what = format!("this is not TOML: {message}");
+                self.reader.error(at, Mistake { what, ..Mistake::default() });
+            }
+            (dialect, _) => {
+                self.reader.source.hide_all_values();
+                let at = dialect::first_line(text);
+                let what = format!("this is {dialect}, which Highgate does not read yet");
+                let hint = Some("write it in the native form: `highgate manual` lists it".into());
+                self.reader.error(at, Mistake { what, hint, ..Mistake::default() });
+            }
+        }
+        self.read.push(std::mem::replace(&mut self.reader, Reader::new("")));
+    }
+
     fn read(&mut self, top: &toml_edit::Table) {
-        let read = self.reader.thing(&NODE, top, &(0..0));
-        let node = Place::Node(self.node.clone());
-        let mut own = read.draft.clone();
-        self.note(node, &(0..0), &read);
+        self.node(top);
         for (toml, at) in self.tables(top, "listener", "[[listener]]") {
             if let Some((name, draft)) = self.listener(toml, &at) {
-                own.binds.insert(name.clone(), draft.binds);
+                self.own.binds.insert(name.clone(), draft.binds);
                 self.config.shared.listeners.insert(name, draft.listener);
             }
         }
@@ -80,11 +98,30 @@ impl File<'_> {
                 let place = |name: &str| Place::AdminUser(node, UserName::from(name));
                 let read = self.named(&ADMIN_USER, toml, &at, place);
                 if let Some((Place::AdminUser(_, name), read)) = read {
-                    own.admin.users.insert(name, read.draft);
+                    self.own.admin.users.insert(name, read.draft);
                 }
             }
         }
-        self.config.node.insert(self.node.clone(), own);
+    }
+
+    /// What a file says of the node itself; each setting may be in one of the files.
+    fn node(&mut self, top: &toml_edit::Table) {
+        let read = self.reader.thing(&NODE, top, &(0..0));
+        let place = Place::Node(self.node.clone());
+        self.places.entry((place.clone(), "")).or_insert(At { file: 0, span: 0..0 });
+        for (field, span) in &read.fields {
+            let key = (place.clone(), *field);
+            if let Some(first) = self.places.get(&key).cloned() {
+                let what = format!("`{field}` is set already");
+                self.clash(what, span.clone(), first);
+                continue;
+            }
+            if let Some(setting) = NODE.setting(field) {
+                (setting.put)(&mut self.own, (setting.get)(&read.draft));
+            }
+            self.places.insert(key, self.here(span));
+        }
+        self.failed.extend(read.failed.iter().map(|field| (place.clone(), *field)));
     }
 
     fn listener(
@@ -167,17 +204,25 @@ impl File<'_> {
         let Some(first) = self.places.get(&(place.clone(), "")).cloned() else {
             return true;
         };
-        let what = format!("there is a {place} already");
-        let mistake = Mistake { what, ..Mistake::default() };
-        let (severity, at) = (Severity::Error, at.clone());
-        self.reader.found.push(Found { severity, at, mistake, other: Some(first) });
+        self.clash(format!("there is a {place} already"), at.clone(), first);
         false
     }
 
+    fn clash(&mut self, what: String, at: Span, first: At) {
+        let mistake = Mistake { what, ..Mistake::default() };
+        let severity = Severity::Error;
+        self.reader.found.push(Found { severity, at, mistake, other: Some(first) });
+    }
+
+    /// A place in the file at hand.
+    fn here(&self, span: &Span) -> At {
+        At { file: self.read.len(), span: span.clone() }
+    }
+
     fn note<T>(&mut self, place: Place, at: &Span, read: &Read<T>) {
-        self.places.insert((place.clone(), ""), at.clone());
+        self.places.insert((place.clone(), ""), self.here(at));
         for (field, span) in &read.fields {
-            self.places.insert((place.clone(), field), span.clone());
+            self.places.insert((place.clone(), field), self.here(span));
         }
         self.failed.extend(read.failed.iter().map(|field| (place.clone(), *field)));
     }
@@ -218,14 +263,19 @@ impl File<'_> {
         tables
     }
 
-    fn finish(mut self, file_name: &str) -> Result<Parsed, Problems> {
+    fn finish(mut self, inputs: &[Input<'_>]) -> Result<Parsed, Problems> {
+        self.config.node.insert(self.node.clone(), self.own.clone());
         for fault in faults(&self.config) {
             self.fault(fault);
         }
-        self.reader.found.sort_by_key(|found| found.at.start);
-        let source = &self.reader.source;
-        let problems: Vec<Problem> =
-            self.reader.found.into_iter().map(|found| problem(file_name, source, found)).collect();
+        let mut problems = Vec::new();
+        for (number, reader) in self.read.iter_mut().enumerate() {
+            let mut found = std::mem::take(&mut reader.found);
+            found.sort_by_key(|found| found.at.start);
+            problems.extend(found.into_iter().map(|found| (number, found)));
+        }
+        let problem = |(number, found)| problem(inputs, &self.read, number, found);
+        let problems: Vec<Problem> = problems.into_iter().filter_map(problem).collect();
         if problems.iter().any(|problem| problem.severity == Severity::Error) {
             return Err(Problems(problems));
         }
@@ -238,32 +288,47 @@ impl File<'_> {
         if is_failed(&key) || fault.other.as_ref().is_some_and(is_failed) {
             return;
         }
-        let at = self.at(&key);
+        let At { file, span: at } = self.at(&key);
         let other = fault.other.as_ref().map(|other| self.at(other));
         let mistake = Mistake { what: fault.what, hint: fault.hint, ..Mistake::default() };
-        self.reader.found.push(Found { severity: fault.severity, at, mistake, other });
+        if let Some(reader) = self.read.get_mut(file) {
+            reader.found.push(Found { severity: fault.severity, at, mistake, other });
+        }
     }
 
     /// Where a setting is written, or its thing where it is left out.
-    fn at(&self, (place, field): &(Place, &'static str)) -> Span {
+    fn at(&self, (place, field): &(Place, &'static str)) -> At {
         let field_at = self.places.get(&(place.clone(), field));
-        field_at.or_else(|| self.places.get(&(place.clone(), ""))).cloned().unwrap_or(0..0)
+        let thing_at = || self.places.get(&(place.clone(), ""));
+        field_at.or_else(thing_at).cloned().unwrap_or(At { file: 0, span: 0..0 })
     }
 }
 
-fn problem(file_name: &str, source: &Source<'_>, found: Found) -> Problem {
-    let spot = source.spot(&found.at);
-    Problem {
+fn problem(
+    inputs: &[Input<'_>],
+    readers: &[Reader<'_>],
+    number: usize,
+    found: Found,
+) -> Option<Problem> {
+    let name_of = |number: usize| Some(inputs.get(number)?.name.to_owned());
+    let spot = readers.get(number)?.source.spot(&found.at);
+    let other = found.other.and_then(|other| {
+        let file = if other.file == number { None } else { name_of(other.file) };
+        Some((file, readers.get(other.file)?.source.line_of(other.span.start)))
+    });
+    let (other_file, other_line) = other.map_or((None, None), |(file, line)| (file, Some(line)));
+    Some(Problem {
         severity: found.severity,
-        file: file_name.to_owned(),
+        file: name_of(number)?,
         line: spot.line,
         column: spot.column,
         what: found.mistake.what,
         expected: found.mistake.expected,
         nearest: found.mistake.nearest,
         hint: found.mistake.hint,
-        other_line: found.other.map(|other| source.line_of(other.start)),
+        other_line,
+        other_file,
         source: spot.shown,
         width: spot.width,
-    }
+    })
 }

@@ -25,13 +25,15 @@ pub struct Problem {
     pub hint: Option<String>,
     /// Line of the other thing, where two do not go together.
     pub other_line: Option<usize>,
+    /// Its file, where that is another one.
+    pub other_file: Option<String>,
     /// The line as it may be shown: secrets are blotted out.
     pub source: String,
     /// How many characters of the line are meant.
     pub width: usize,
 }
 
-/// All mistakes of a file; at least one is an error.
+/// All mistakes of the files; at least one is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
@@ -77,8 +79,12 @@ impl fmt::Display for Problem {
         if let Some(hint) = &self.hint {
             writeln!(f, "      = help: {hint}")?;
         }
-        if let Some(line) = self.other_line {
-            writeln!(f, "      = note: the other one is in line {line}")?;
+        match (&self.other_file, self.other_line) {
+            (Some(file), Some(line)) => {
+                writeln!(f, "      = note: the other one is in {file}, line {line}")?;
+            }
+            (None, Some(line)) => writeln!(f, "      = note: the other one is in line {line}")?,
+            (_, None) => {}
         }
         Ok(())
     }

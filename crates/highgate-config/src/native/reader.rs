@@ -14,12 +14,19 @@ use crate::{
 /// Where in the text.
 pub(super) type Span = Range<usize>;
 
+/// Where in which file.
+#[derive(Clone)]
+pub(super) struct At {
+    pub(super) file: usize,
+    pub(super) span: Span,
+}
+
 /// A mistake at its place.
 pub(super) struct Found {
     pub(super) severity: Severity,
     pub(super) at: Span,
     pub(super) mistake: Mistake,
-    pub(super) other: Option<Span>,
+    pub(super) other: Option<At>,
 }
 
 /// A thing as far as it could be read.
@@ -38,7 +45,11 @@ pub(super) struct Reader<'a> {
     pub(super) found: Vec<Found>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { source: Source::new(text), found: Vec::new() }
+    }
+
     /// Reads a table; `at` is its heading.
     pub(super) fn thing<T>(
         &mut self,

@@ -236,3 +236,42 @@ fn changes_are_told_in_one_line_without_secrets() {
     told.extend(crate::diff(&new, &Config::default()).iter().map(|it| crate::describe(it, &new)));
     golden("changes", &told.join("\n"));
 }
+
+#[test]
+fn several_files_are_read_as_one() {
+    let (head, tail) = DESIGN.split_at(DESIGN.find("[[backend]]").unwrap());
+    let inputs = [Input { name: "a.toml", text: head }, Input { name: "b.toml", text: tail }];
+    let parsed = parse_all(&inputs, &NodeName::from("here")).unwrap();
+    assert_eq!(parsed.warnings, []);
+    assert_eq!(parsed.config, read(DESIGN).unwrap().config);
+}
+
+#[test]
+fn what_two_files_say_both_names_both_places() {
+    let first = format!("{DESIGN}\n[[rule]]\nrule_id = 1\nbackend = 'shop'\n");
+    let second = "\nworkers = 2\n[[user]]\nname = 'app'\npassword = 'x'\n\
+                  [[listener]]\nname = 'z'\nbackend = 'shop'\nbind = '127.0.0.1:6033'\n";
+    let inputs = [Input { name: "a.toml", text: &first }, Input { name: "b.toml", text: second }];
+    let problems = parse_all(&inputs, &NodeName::from("here")).unwrap_err();
+    let told: Vec<_> = (problems.0.iter())
+        .map(|it| (it.line, it.what.as_str(), it.other_file.as_deref(), it.other_line))
+        .collect();
+    assert!(problems.0.iter().all(|problem| problem.file == "b.toml"), "{problems}");
+    assert_eq!(
+        told,
+        [
+            (2, "`workers` is set already", Some("a.toml"), Some(2)),
+            (4, "there is a user app already", Some("a.toml"), Some(20)),
+            (9, "127.0.0.1:6033 is bound already by listener shop", Some("a.toml"), Some(6)),
+        ],
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_file_of_another_program_is_told_by_its_name() {
+    let text = "# of old\nglobal\n    maxconn 100\nlisten x\n    stats auth admin:hunter2\n";
+    let report = read(text).unwrap_err().to_string();
+    assert!(report.starts_with("test.toml:2:1: error: this is a configuration of HAProxy, which"));
+    assert!(!report.contains("not TOML") && !report.contains("hunter2"), "{report}");
+}
