@@ -6,7 +6,10 @@ use crate::{
     Backend, BackendName, Config, Listener, ListenerName, Node, NodeName, Place, Rule, Server,
     ServerName, User, UserName,
     faults::{Severity, faults},
-    settings::{BACKEND, Kind, LISTENER, ListenerDraft, NODE, RULE, SERVER, USER},
+    settings::{
+        BACKEND, Kind, LISTENER, ListenerDraft, NODE, PROCESS, RULE, SCRIPT, SERVER, USER, VIP,
+        VIP_GROUP,
+    },
 };
 
 /// One atomic edit of `Config`. `None` removes.
@@ -226,12 +229,25 @@ fn out_of_range(change: &Change) -> Option<String> {
         Change::Listener(_, Some(listener)) => {
             LISTENER.out_of_range(&ListenerDraft { listener: listener.clone(), binds: Vec::new() })
         }
-        Change::Node(_, Some(node)) => NODE.out_of_range(node),
+        Change::Node(_, Some(node)) => node_out_of_range(node),
         Change::Rule(_, Some(rule)) => RULE.out_of_range(rule),
         Change::Server(_, _, Some(server)) => SERVER.out_of_range(server),
         Change::User(_, Some(user)) => USER.out_of_range(user),
         _ => None,
     }
+}
+
+fn node_out_of_range(node: &Node) -> Option<String> {
+    let names = node.vips.keys().map(crate::VipName::as_str);
+    let names = names.chain(node.vip_groups.keys().map(crate::VipGroupName::as_str));
+    let names = names.chain(node.scripts.keys().map(crate::ScriptName::as_str));
+    let mut names = names.chain(node.processes.keys().map(crate::ProcessName::as_str));
+    NODE.out_of_range(node)
+        .or_else(|| names.find_map(|name| Kind::Name.read(name).err()).map(|bad| bad.what))
+        .or_else(|| node.vips.values().find_map(|it| VIP.out_of_range(it)))
+        .or_else(|| node.vip_groups.values().find_map(|it| VIP_GROUP.out_of_range(it)))
+        .or_else(|| node.scripts.values().find_map(|it| SCRIPT.out_of_range(it)))
+        .or_else(|| node.processes.values().find_map(|it| PROCESS.out_of_range(it)))
 }
 
 #[cfg(test)]

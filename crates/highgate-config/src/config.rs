@@ -9,14 +9,17 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{BackendName, ListenerName, NodeName, Secret, ServerName, UserName};
+use crate::{
+    BackendName, ListenerName, NodeName, Process, ProcessName, Script, ScriptName, Secret,
+    ServerName, UserName, Vip, VipGroup, VipGroupName, VipName,
+};
 
 /// All that the operator asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Config {
     /// What all nodes have in common.
     pub shared: Shared,
-    /// What belongs to one node: binds, paths, worker counts.
+    /// What belongs to one node: binds, vips, paths, worker counts.
     pub node: BTreeMap<NodeName, Node>,
 }
 
@@ -48,6 +51,18 @@ pub struct Node {
     pub max_connections: u32,
     /// How long a stop or a hand-over may take.
     pub drain_timeout: Duration,
+    /// Addresses that move between nodes.
+    #[serde(default)]
+    pub vips: BTreeMap<VipName, Vip>,
+    /// Vips that go together.
+    #[serde(default)]
+    pub vip_groups: BTreeMap<VipGroupName, VipGroup>,
+    /// Commands whose outcome is tracked.
+    #[serde(default)]
+    pub scripts: BTreeMap<ScriptName, Script>,
+    /// Processes that are tracked.
+    #[serde(default)]
+    pub processes: BTreeMap<ProcessName, Process>,
 }
 
 /// Admin endpoints of one node.

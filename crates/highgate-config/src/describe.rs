@@ -1,9 +1,14 @@
 //! Changes in the words of operators, without secrets.
 
+use std::collections::BTreeMap;
+
 use crate::{
     Backend, Change, Config, Listener, Node, Rule, Server, User,
     change::{pairs, without_servers},
-    settings::{BACKEND, LISTENER, ListenerDraft, NODE, RULE, SERVER, TableOf, USER, Value},
+    settings::{
+        BACKEND, LISTENER, ListenerDraft, NODE, PROCESS, RULE, SCRIPT, SERVER, TableOf, USER, VIP,
+        VIP_GROUP, Value,
+    },
 };
 
 /// One line: what `change` does to `config`, e.g. `server shop/db2: weight 1 → 5`.
@@ -58,10 +63,27 @@ fn node(old: Option<&Node>, new: Option<&Node>) -> String {
             _ => {}
         }
     }
+    things("vip", &VIP, &before.vips, &after.vips, &mut parts);
+    things("group of vips", &VIP_GROUP, &before.vip_groups, &after.vip_groups, &mut parts);
+    things("script", &SCRIPT, &before.scripts, &after.scripts, &mut parts);
+    things("process", &PROCESS, &before.processes, &after.processes, &mut parts);
     if parts.len() > 1 {
         parts.retain(|part| part != UNCHANGED);
     }
     parts.join(", ")
+}
+
+/// The things of one kind that a node has: what was added, removed or changed of them.
+fn things<K: Ord + std::fmt::Display, T: PartialEq>(
+    word: &str,
+    table: &TableOf<T>,
+    before: &BTreeMap<K, T>,
+    after: &BTreeMap<K, T>,
+    parts: &mut Vec<String>,
+) {
+    for (name, was, is) in pairs(before, after).filter(|(_, was, is)| was != is) {
+        parts.push(format!("{word} {name} {}", fields(table, was, is)));
+    }
 }
 
 fn rule(old: Option<&Rule>, new: Option<&Rule>) -> String {
@@ -111,7 +133,11 @@ fn is_empty(value: &Value) -> bool {
     match value {
         Value::Absent => true,
         Value::Addresses(list) => list.is_empty(),
+        Value::Names(list) => list.is_empty(),
         Value::Networks(list) => list.is_empty(),
+        Value::Peers(list) => list.is_empty(),
+        Value::Tracks(list) => list.is_empty(),
+        Value::VipAddresses(list) => list.is_empty(),
         Value::Secrets(list) => list.is_empty(),
         _ => false,
     }

@@ -3,6 +3,8 @@
 //! Ranges of single settings are the declarations' business; here are the rules across fields
 //! and things. References to backends may dangle: a warning.
 
+mod vip;
+
 use std::collections::BTreeMap;
 
 use crate::{
@@ -16,7 +18,9 @@ use crate::{
 pub enum Severity {
     /// Nothing is changed.
     Error,
-    /// It is accepted.
+    /// It is accepted, and this is what it means here.
+    Note,
+    /// It is accepted, but probably not meant.
     Warning,
 }
 
@@ -64,6 +68,7 @@ pub(crate) fn faults(config: &Config) -> Vec<Fault> {
     }
     for (name, node) in &config.node {
         of_node(name, node, &mut found);
+        vip::of_vips(name, node, &mut found);
         for listener in node.binds.keys() {
             if !config.shared.listeners.contains_key(listener) {
                 let what = format!("there is no listener `{listener}` to bind for");

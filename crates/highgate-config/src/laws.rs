@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::{collection::btree_map, option, prelude::*, sample::select};
 
 use crate::settings::{
-    BACKEND, Kind, LISTENER, ListenerDraft, NODE, RULE, SERVER, TableOf, USER, Value, WhenLeftOut,
+    BACKEND, Kind, LISTENER, ListenerDraft, NODE, PROCESS, RULE, SCRIPT, SERVER, TableOf, USER,
+    VIP, VIP_GROUP, Value, WhenLeftOut,
 };
 use crate::{
     Check, Config, ListenerName, Node, NodeName, Secret, Secrets, Shared, Tls, TlsMode, Topology,
@@ -37,6 +38,16 @@ fn value(kind: Kind, is_optional: bool) -> BoxedStrategy<Value> {
         Kind::Network | Kind::Networks => read(&["10.0.0.0/8", "::1", "192.168.1.7"]).boxed(),
         Kind::Address => read(&["db:1", "10.0.0.1:3306", "[::1]:5", "unix:/s"]).boxed(),
         Kind::Binds | Kind::BindOrOff => read(&["127.0.0.1:0", "[::1]:0"]).boxed(),
+        Kind::Command => text(&["/bin/true", "/bin/sh -c 'exit 1'"]).boxed(),
+        Kind::Interface => text(&["eth0", "br-1"]).boxed(),
+        Kind::IpAddress => read(&["10.0.0.9"]).boxed(),
+        Kind::Names => read(&["a", "b", "c"]).boxed(),
+        Kind::Peers => read(&["10.0.0.7", "10.0.0.8 min_ttl 254"]).boxed(),
+        Kind::Tracks => read(&["serving", "interface eth9 weight -5", "file /x weight 2"]).boxed(),
+        Kind::VipAddresses => {
+            read(&["10.1.0.1/24", "10.1.0.2 dev eth1 label eth1:x", "10.1.0.3 brd + scope link"])
+                .boxed()
+        }
         Kind::Check => text(&["connect", "off", "SELECT 1\n-- \"x\""]).boxed(),
         Kind::Regex => text(&["^SELECT", "a\\.b", "'\"'"]).boxed(),
         Kind::Name | Kind::Path | Kind::Text => text(&["x", "a b", "é\"\\"]).boxed(),
@@ -91,6 +102,10 @@ static TABLES: Tables = Tables {
     server: SERVER,
     user: USER,
     rule: RULE,
+    vip: VIP,
+    vip_group: VIP_GROUP,
+    script: SCRIPT,
+    process: PROCESS,
 };
 
 struct Tables {
@@ -100,6 +115,10 @@ struct Tables {
     server: TableOf<crate::Server>,
     user: TableOf<crate::User>,
     rule: TableOf<crate::Rule>,
+    vip: TableOf<crate::Vip>,
+    vip_group: TableOf<crate::VipGroup>,
+    script: TableOf<crate::Script>,
+    process: TableOf<crate::Process>,
 }
 
 fn backend() -> impl Strategy<Value = crate::Backend> {
@@ -133,6 +152,45 @@ fn rule() -> impl Strategy<Value = crate::Rule> {
     })
 }
 
+/// Vips of one node, each of which fits for itself and beside the others.
+fn vips() -> impl Strategy<Value = Node> {
+    let name = || select(NAMES);
+    (
+        btree_map(name().prop_map(crate::VipName::from), thing(&TABLES.vip), 0..3),
+        btree_map(name().prop_map(crate::VipGroupName::from), thing(&TABLES.vip_group), 0..2),
+        btree_map(name().prop_map(crate::ScriptName::from), thing(&TABLES.script), 0..3),
+        btree_map(name().prop_map(crate::ProcessName::from), thing(&TABLES.process), 0..3),
+    )
+        .prop_map(|(mut vips, mut vip_groups, scripts, processes)| {
+            for (id, vip) in (1..).zip(vips.values_mut()) {
+                vip.router_id = id;
+                for address in &mut vip.addresses {
+                    address.address = std::net::Ipv4Addr::new(10, 2, 0, id as u8).into();
+                }
+                vip.excluded_addresses.clear();
+                vip.multicast_group = None;
+                if let Some(password) = &mut vip.password {
+                    *password = Secret::new("x");
+                }
+                vip.password.take_if(|_| vip.version == 3);
+                vip.interval = match vip.version {
+                    2 => Duration::from_secs(vip.interval.as_secs().max(1)),
+                    _ => Duration::from_millis(10 * u64::from(vip.router_id)),
+                };
+            }
+            vip_groups.retain(|_, group| {
+                group.track_weights = true;
+                vips.contains_key(&group.members[0])
+            });
+            if let [first, .., last] = vip_groups.values().collect::<Vec<_>>().as_slice()
+                && first.members == last.members
+            {
+                vip_groups.clear();
+            }
+            Node { vips, vip_groups, scripts, processes, ..Node::default() }
+        })
+}
+
 fn config() -> impl Strategy<Value = Config> {
     let name = || select(NAMES);
     let listeners = btree_map(name().prop_map(ListenerName::from), thing(&TABLES.listener), 0..3);
@@ -145,8 +203,11 @@ fn config() -> impl Strategy<Value = Config> {
         btree_map(0_u32..9, rule(), 0..3),
         thing(&TABLES.node),
         admins,
+        vips(),
     )
-        .prop_map(|(drafts, backends, users, rules, mut node, admins)| {
+        .prop_map(|(drafts, backends, users, rules, node, admins, vips)| {
+            let Node { vips, vip_groups, scripts, processes, .. } = vips;
+            let mut node = Node { vips, vip_groups, scripts, processes, ..node };
             let mut shared = Shared { backends, users, rules, ..Shared::default() };
             for (name, mut draft) in drafts {
                 some_tls(&mut draft.listener.tls);

@@ -16,12 +16,16 @@ mod names;
 pub mod native;
 mod nearest;
 mod overrides;
+mod piece;
 mod place;
+mod problem;
 mod render;
 mod secret;
 pub mod settings;
+mod source;
 pub mod table;
 pub mod units;
+mod vip;
 mod words;
 
 pub use change::{Change, ChangeRefused, apply, apply_all, diff};
@@ -34,8 +38,15 @@ pub use control::{Batch, BoxFuture, ControlPlane, Layers, ProposeError, StoreErr
 pub use describe::describe;
 pub use dialect::Dialect;
 pub use faults::Severity;
-pub use names::{BackendName, ListenerName, NodeName, ServerName, UserName};
+pub use names::{
+    BackendName, ListenerName, NodeName, ProcessName, ScriptName, ServerName, UserName,
+    VipGroupName, VipName,
+};
 pub use overrides::{Override, OverrideKind};
 pub use place::Place;
+pub use problem::{Problem, Problems};
 pub use render::{Secrets, render};
 pub use secret::Secret;
+pub use vip::{
+    Broadcast, Notify, Peer, Process, Scope, Script, Track, Vip, VipAddress, VipGroup, Weight,
+};

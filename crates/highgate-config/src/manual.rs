@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::settings::{
-    ADMIN_USER, BACKEND, LISTENER, NODE, RULE, SERVER, Setting, TableOf, USER, WhenLeftOut,
+    ADMIN_USER, BACKEND, LISTENER, NODE, PROCESS, RULE, SCRIPT, SERVER, Setting, TableOf, USER,
+    VIP, VIP_GROUP, WhenLeftOut,
 };
 
 pub use crate::nearest::nearest;
@@ -19,6 +20,10 @@ pub fn settings() -> String {
     table(&mut page, &SERVER);
     table(&mut page, &USER);
     table(&mut page, &RULE);
+    table(&mut page, &VIP);
+    table(&mut page, &VIP_GROUP);
+    table(&mut page, &SCRIPT);
+    table(&mut page, &PROCESS);
     page
 }
 

@@ -15,7 +15,10 @@ use self::fields::{Merge, Three};
 use crate::{
     Admin, Backend, Change, Config, Listener, Node, Place, Rule, Server, User,
     change::{diff, pairs, without_servers},
-    settings::{ADMIN_USER, BACKEND, LISTENER, ListenerDraft, NODE, RULE, SERVER, USER},
+    settings::{
+        ADMIN_USER, BACKEND, LISTENER, ListenerDraft, NODE, PROCESS, RULE, SCRIPT, SERVER, USER,
+        VIP, VIP_GROUP,
+    },
 };
 
 /// What a merge asks for.
@@ -199,5 +202,33 @@ fn node(
         |user| Place::AdminUser(name.clone(), user.clone()),
         |merge, place, base, file, current| merge.fields(&ADMIN_USER, place, base, file, current),
     );
-    Node { binds, admin: Admin { users, ..own.admin }, ..own }
+    let absent = Node::default();
+    let base = base.unwrap_or(&absent);
+    Node {
+        binds,
+        admin: Admin { users, ..own.admin },
+        vips: merge.map(
+            Three { base: &base.vips, file: &file.vips, current: &current.vips },
+            |vip| Place::Vip(name.clone(), vip.clone()),
+            |merge, place, base, file, current| merge.fields(&VIP, place, base, file, current),
+        ),
+        vip_groups: merge.map(
+            Three { base: &base.vip_groups, file: &file.vip_groups, current: &current.vip_groups },
+            |group| Place::VipGroup(name.clone(), group.clone()),
+            |merge, place, base, file, current| {
+                merge.fields(&VIP_GROUP, place, base, file, current)
+            },
+        ),
+        scripts: merge.map(
+            Three { base: &base.scripts, file: &file.scripts, current: &current.scripts },
+            |script| Place::Script(name.clone(), script.clone()),
+            |merge, place, base, file, current| merge.fields(&SCRIPT, place, base, file, current),
+        ),
+        processes: merge.map(
+            Three { base: &base.processes, file: &file.processes, current: &current.processes },
+            |process| Place::Process(name.clone(), process.clone()),
+            |merge, place, base, file, current| merge.fields(&PROCESS, place, base, file, current),
+        ),
+        ..own
+    }
 }

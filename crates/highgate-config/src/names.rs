@@ -55,4 +55,12 @@ name_type! {
     ServerName,
     /// Account name that a client logs in with.
     UserName,
+    /// Name of a watched process.
+    ProcessName,
+    /// Name of a script.
+    ScriptName,
+    /// Name of a group of vips.
+    VipGroupName,
+    /// Name of a vip.
+    VipName,
 }

@@ -5,22 +5,24 @@
 //! file: the text is an argument.
 
 mod file;
-mod problem;
 mod reader;
-mod source;
 #[cfg(test)]
 mod tests;
 
-pub use problem::{Problem, Problems};
-
-use crate::{Config, NodeName};
+pub use crate::problem::{Problem, Problems};
+use crate::{
+    Config, Dialect, NodeName, dialect,
+    piece::{self, Piece},
+    settings::Mistake,
+    source::Source,
+};
 
 /// Files without mistakes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed {
     /// What they ask for.
     pub config: Config,
-    /// What is accepted, but probably not meant.
+    /// What is accepted: what is probably not meant, and notes on what it means here.
     pub warnings: Vec<Problem>,
 }
 
@@ -33,7 +35,7 @@ pub struct Input<'a> {
     pub text: &'a str,
 }
 
-/// Reads a file in the native form; what belongs to a node is put under `node`.
+/// Reads a file; what belongs to a node is put under `node`.
 ///
 /// # Errors
 /// Every mistake in the file, in the order of its lines, with the warnings between them.
@@ -47,5 +49,23 @@ pub fn parse(file_name: &str, text: &str, node: &NodeName) -> Result<Parsed, Pro
 /// # Errors
 /// Every mistake in the files, in their order, with the warnings between them.
 pub fn parse_all(inputs: &[Input<'_>], node: &NodeName) -> Result<Parsed, Problems> {
-    file::parse(inputs, node)
+    let pieces = inputs.iter().map(|input| piece_of(input, node)).collect();
+    piece::finish(pieces, node)
+}
+
+fn piece_of(input: &Input<'_>, node: &NodeName) -> Piece {
+    match Dialect::of(input.text) {
+        Dialect::Native => file::read(input.name, input.text, node),
+        dialect => {
+            let mut source = Source::new(input.text);
+            source.hide_all_values();
+            let sources = vec![(input.name.to_owned(), source)];
+            let mut piece = Piece { sources, ..Piece::default() };
+            let what = format!("this is {dialect}, which Highgate does not read yet");
+            let hint = Some("write it in the native form: `highgate manual` lists it".into());
+            let at = dialect::first_line(input.text);
+            piece.error(at, Mistake { what, hint, ..Mistake::default() });
+            piece
+        }
+    }
 }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::{
     Config, Node, NodeName, Secret,
     settings::{
-        ADMIN_USER, BACKEND, HIDDEN, LISTENER, ListenerDraft, NODE, RULE, SERVER, Setting, TableOf,
-        USER, Value,
+        ADMIN_USER, BACKEND, HIDDEN, LISTENER, ListenerDraft, NODE, PROCESS, RULE, SCRIPT, SERVER,
+        Setting, TableOf, USER, VIP, VIP_GROUP, Value,
     },
 };
 
@@ -43,6 +43,18 @@ pub fn render(config: &Config, node: &NodeName, secrets: Secrets) -> String {
     }
     for (id, rule) in &config.shared.rules {
         page.thing(&RULE, Some(&id.to_string()), rule);
+    }
+    for (name, vip) in &own.vips {
+        page.thing(&VIP, Some(&quote(name.as_str())), vip);
+    }
+    for (name, group) in &own.vip_groups {
+        page.thing(&VIP_GROUP, Some(&quote(name.as_str())), group);
+    }
+    for (name, script) in &own.scripts {
+        page.thing(&SCRIPT, Some(&quote(name.as_str())), script);
+    }
+    for (name, process) in &own.processes {
+        page.thing(&PROCESS, Some(&quote(name.as_str())), process);
     }
     for (name, secret) in &own.admin.users {
         page.thing(&ADMIN_USER, Some(&quote(name.as_str())), secret);
@@ -106,9 +118,14 @@ impl Page {
             Value::Addresses(list) => several(list.iter().map(|it| quote(&it.to_string()))),
             Value::Bytes(_) | Value::Duration(_) | Value::Digest(_) => quote(&value.to_string()),
             Value::Count(_) | Value::Flag(_) => value.to_string(),
+            Value::Ip(address) => quote(&address.to_string()),
+            Value::Names(list) => several(list.iter().map(|it| quote(it))),
             Value::Networks(list) => several(list.iter().map(|it| quote(&it.to_string()))),
+            Value::Peers(list) => several(list.iter().map(|it| quote(&it.to_string()))),
             Value::Secrets(list) => several(list.iter().map(|it| quote(self.secret(it)))),
             Value::Text(text) => quote(text),
+            Value::Tracks(list) => several(list.iter().map(|it| quote(&it.to_string()))),
+            Value::VipAddresses(list) => several(list.iter().map(|it| quote(&it.to_string()))),
         }
     }
 

@@ -7,19 +7,25 @@
 mod address;
 mod admin;
 mod backend;
+mod command;
 mod drafts;
 mod kind;
 mod listener;
 mod monitor;
 mod node;
 mod rule;
+mod script;
 mod server;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod user;
 mod value;
+mod vip;
+mod vip_group;
+mod vip_text;
 
+pub use command::split as split_command;
 pub use drafts::ListenerDraft;
 pub use kind::{Kind, Mistake};
 pub use value::Value;
@@ -28,7 +34,7 @@ pub(crate) use address::clash;
 pub(crate) use kind::{HIDDEN, short};
 pub(crate) use tls::problem as tls_problem;
 
-use crate::{Backend, Node, Rule, Server, User};
+use crate::{Backend, Node, Process, Rule, Script, Server, User, Vip, VipGroup};
 
 /// What a setting is while nobody sets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,3 +203,11 @@ pub const USER: TableOf<User> = user::TABLE;
 pub const RULE: TableOf<Rule> = rule::TABLE;
 /// The settings of an admin account.
 pub const ADMIN_USER: TableOf<crate::Secret> = admin::USER;
+/// The settings of a vip.
+pub const VIP: TableOf<Vip> = vip::TABLE;
+/// The settings of a group of vips.
+pub const VIP_GROUP: TableOf<VipGroup> = vip_group::TABLE;
+/// The settings of a script that vips track.
+pub const SCRIPT: TableOf<Script> = script::TABLE;
+/// The settings of a process that vips track.
+pub const PROCESS: TableOf<Process> = script::PROCESS;

@@ -1,33 +1,14 @@
 //! One table of a file to the draft of one thing, by the declarations of its settings.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::collections::BTreeSet;
 
 use toml_edit::{Item, TableLike, Value as Toml};
 
-use super::source::Source;
 use crate::{
-    Severity,
     nearest::nearest,
+    piece::{Piece, Span},
     settings::{Kind, Mistake, Setting, TableOf, Value, WhenLeftOut, short},
 };
-
-/// Where in the text.
-pub(super) type Span = Range<usize>;
-
-/// Where in which file.
-#[derive(Clone)]
-pub(super) struct At {
-    pub(super) file: usize,
-    pub(super) span: Span,
-}
-
-/// A mistake at its place.
-pub(super) struct Found {
-    pub(super) severity: Severity,
-    pub(super) at: Span,
-    pub(super) mistake: Mistake,
-    pub(super) other: Option<At>,
-}
 
 /// A thing as far as it could be read.
 pub(super) struct Read<T> {
@@ -40,14 +21,28 @@ pub(super) struct Read<T> {
     pub(super) failed: BTreeSet<&'static str>,
 }
 
-pub(super) struct Reader<'a> {
-    pub(super) source: Source<'a>,
-    pub(super) found: Vec<Found>,
+pub(super) struct Reader {
+    pub(super) piece: Piece,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        Self { source: Source::new(text), found: Vec::new() }
+impl Reader {
+    /// The only text of the piece.
+    pub(super) fn hide(&mut self, span: Span) {
+        if let Some((_, source)) = self.piece.sources.first_mut() {
+            source.hide(span);
+        }
+    }
+
+    pub(super) fn hide_line_at(&mut self, offset: usize) {
+        if let Some((_, source)) = self.piece.sources.first_mut() {
+            source.hide_line_at(offset);
+        }
+    }
+
+    pub(super) fn hide_all_values(&mut self) {
+        if let Some((_, source)) = self.piece.sources.first_mut() {
+            source.hide_all_values();
+        }
     }
 
     /// Reads a table; `at` is its heading.
@@ -114,7 +109,7 @@ impl<'a> Reader<'a> {
         if matches!(setting.kind, Kind::Secret | Kind::Secrets)
             && let Some(span) = item.span()
         {
-            self.source.hide(span);
+            self.hide(span);
         }
         read.fields.push((setting.name, item.span().unwrap_or_else(|| at.clone())));
         match self.value(&setting.kind, item, at) {
@@ -128,7 +123,7 @@ impl<'a> Reader<'a> {
     /// The value of an item; what is wrong with it is noted.
     fn value(&mut self, kind: &Kind, item: &Item, at: &Span) -> Option<Value> {
         let Some(toml) = item.as_value() else {
-            self.source.hide_line_at(at.start);
+            self.hide_line_at(at.start);
             self.error(at.clone(), kind.mistake("this is a table".to_owned()));
             return None;
         };
@@ -146,7 +141,7 @@ impl<'a> Reader<'a> {
             Ok(value) => Some(value),
             Err(mistake) => {
                 if toml.is_inline_table() || toml.is_array() {
-                    self.source.hide_line_at(at.start);
+                    self.hide_line_at(at.start);
                 }
                 self.error(toml.span().unwrap_or_else(|| at.clone()), mistake);
                 None
@@ -157,8 +152,8 @@ impl<'a> Reader<'a> {
     fn unknown<T>(&mut self, table: &TableOf<T>, prefix: &str, name: &str, item: &Item, at: Span) {
         // What an unknown key holds may be a secret whose key is mistyped.
         match item.as_value().and_then(Toml::span) {
-            Some(span) => self.source.hide(span),
-            None => self.source.hide_line_at(at.start),
+            Some(span) => self.hide(span),
+            None => self.hide_line_at(at.start),
         }
         let full = format!("{prefix}{name}");
         if let Some((_, reason)) = table.refused.iter().find(|(known, _)| *known == full) {
@@ -189,7 +184,7 @@ impl<'a> Reader<'a> {
     }
 
     fn not_a_table(&mut self, name: &str, item: &Item, at: Span) {
-        self.source.hide_line_at(at.start);
+        self.hide_line_at(at.start);
         let at = item.span().unwrap_or(at);
         let expected = format!("a table such as {name} = {{ … }}");
         let what = format!("`{}` is not a table", short(name));
@@ -202,7 +197,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn error(&mut self, at: Span, mistake: Mistake) {
-        self.found.push(Found { severity: Severity::Error, at, mistake, other: None });
+        self.piece.error(at, mistake);
     }
 }
 
@@ -216,6 +211,22 @@ fn joined(list: Value, one: Value) -> Value {
         (Value::Addresses(mut list), Value::Addresses(one)) => {
             list.extend(one);
             Value::Addresses(list)
+        }
+        (Value::Names(mut list), Value::Names(one)) => {
+            list.extend(one);
+            Value::Names(list)
+        }
+        (Value::Peers(mut list), Value::Peers(one)) => {
+            list.extend(one);
+            Value::Peers(list)
+        }
+        (Value::Tracks(mut list), Value::Tracks(one)) => {
+            list.extend(one);
+            Value::Tracks(list)
+        }
+        (Value::VipAddresses(mut list), Value::VipAddresses(one)) => {
+            list.extend(one);
+            Value::VipAddresses(list)
         }
         (Value::Networks(mut list), Value::Networks(one)) => {
             list.extend(one);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Value, address};
+use super::{Value, address, command, vip_text};
 use crate::{Secret, nearest::nearest, units};
 
 /// What may be written for a setting.
@@ -25,6 +25,8 @@ pub enum Kind {
     },
     /// A check: one of its words, or a statement to run.
     Check,
+    /// A program with its arguments, run without a shell.
+    Command,
     /// A whole number.
     Count {
         /// Smallest.
@@ -43,14 +45,22 @@ pub enum Kind {
     },
     /// `true` or `false`.
     Flag,
+    /// The name of a network interface.
+    Interface,
+    /// An IP address.
+    IpAddress,
     /// The name of a thing or of an account.
     Name,
+    /// One or several names.
+    Names,
     /// One network or address.
     Network,
     /// One or several networks.
     Networks,
     /// A path of a file.
     Path,
+    /// One or several peers of a vip.
+    Peers,
     /// A regular expression.
     Regex,
     /// One secret.
@@ -59,6 +69,10 @@ pub enum Kind {
     Secrets,
     /// Any text.
     Text,
+    /// What is tracked for a vip; one or several.
+    Tracks,
+    /// One or several addresses of a vip.
+    VipAddresses,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -99,6 +113,7 @@ impl Kind {
                 .ok_or_else(|| self.bad_unit(text))
                 .and_then(|value| self.in_range(value)),
             Self::Check => self.read_check(text),
+            Self::Command => command::split(text).map(|_| Value::Text(text.to_owned())),
             Self::Count { .. } => text
                 .parse()
                 .map(Value::Count)
@@ -114,12 +129,18 @@ impl Kind {
                 "false" => Ok(Value::Flag(false)),
                 _ => Err(self.mistake(format!("`{}` is neither true nor false", short(text)))),
             },
+            Self::Interface => vip_text::interface(text).map(Value::Text),
+            Self::IpAddress => vip_text::ip(text).map(Value::Ip),
             Self::Name => self.read_name(text),
+            Self::Names => self.read_name(text).map(|name| Value::Names(vec![name.text()])),
             Self::Network | Self::Networks => self.read_network(text),
             Self::Path if text.is_empty() => Err(self.mistake("the path is empty".to_owned())),
+            Self::Peers => vip_text::peer(text).map(|one| Value::Peers(vec![one])),
             Self::Regex => self.read_regex(text),
             Self::Secret | Self::Secrets => self.read_secret(text),
             Self::Path | Self::Text => self.without_nul(text),
+            Self::Tracks => vip_text::track(text).map(|one| Value::Tracks(vec![one])),
+            Self::VipAddresses => vip_text::address(text).map(|one| Value::VipAddresses(vec![one])),
             Self::Word(words) => read_word(text, words),
         }
     }
@@ -154,14 +175,27 @@ impl Kind {
     /// Whether several values may be given as an array.
     #[must_use]
     pub const fn is_list(&self) -> bool {
-        matches!(self, Self::Binds | Self::Networks | Self::Secrets)
+        matches!(
+            self,
+            Self::Binds
+                | Self::Names
+                | Self::Networks
+                | Self::Peers
+                | Self::Secrets
+                | Self::Tracks
+                | Self::VipAddresses
+        )
     }
 
     /// No value at all, of a kind that `is_list`.
     pub(crate) const fn empty_list(&self) -> Value {
         match self {
             Self::Binds => Value::Addresses(Vec::new()),
+            Self::Names => Value::Names(Vec::new()),
             Self::Networks => Value::Networks(Vec::new()),
+            Self::Peers => Value::Peers(Vec::new()),
+            Self::Tracks => Value::Tracks(Vec::new()),
+            Self::VipAddresses => Value::VipAddresses(Vec::new()),
             _ => Value::Secrets(Vec::new()),
         }
     }
@@ -181,6 +215,7 @@ impl Kind {
                 format!("a size with its unit, \"{min}\" to \"{max}\"")
             }
             Self::Check => format!("{} or a statement", quoted(CHECKS)),
+            Self::Command => command::EXPECTED.to_owned(),
             Self::Count { min, max } => format!("a whole number, {min} to {max}"),
             Self::Digest => "\"0x\" and up to 16 hexadecimal digits".to_owned(),
             Self::Duration { min, max } => {
@@ -188,14 +223,20 @@ impl Kind {
                 format!("a time with its unit, \"{min}\" to \"{max}\"")
             }
             Self::Flag => "true or false".to_owned(),
+            Self::Interface => "the name of a network interface".to_owned(),
+            Self::IpAddress => "an IP address".to_owned(),
             Self::Name => "a name".to_owned(),
+            Self::Names => "a name or a list of names".to_owned(),
             Self::Network => "a network such as \"10.0.0.0/8\"".to_owned(),
             Self::Networks => "a network such as \"10.0.0.0/8\" or a list of them".to_owned(),
             Self::Path => "a path".to_owned(),
+            Self::Peers => format!("{}, or a list of them", vip_text::PEER),
             Self::Regex => "a regular expression".to_owned(),
             Self::Secret => "a secret as text".to_owned(),
             Self::Secrets => "a secret as text, or a list of them".to_owned(),
             Self::Text => "a text".to_owned(),
+            Self::Tracks => format!("{}, or a list of them", vip_text::TRACK),
+            Self::VipAddresses => format!("{}, or a list of them", vip_text::ADDRESS),
             Self::Word(words) => quoted(words),
         }
     }

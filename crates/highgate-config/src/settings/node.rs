@@ -11,13 +11,22 @@ pub(super) const TABLE: TableOf<Node> = TableOf {
     key: None,
     summary: "One Highgate process. These settings are at the top of the file, before its first table.",
     groups: &[SETTINGS, admin::SETTINGS],
-    children: &["admin.user", "backend", "listener", "rule", "user"],
+    children: &[
+        "admin.user",
+        "backend",
+        "listener",
+        "process",
+        "rule",
+        "script",
+        "user",
+        "vip",
+        "vip_group",
+    ],
     refused: &[
         ("cluster", "a cluster of Highgate nodes is not available yet"),
         ("log", "logging is set on the command line until this table is available"),
         ("tls", "TLS is set in the table `tls` of a listener or a backend"),
         ("topology", "a topology is set by `topology` of a backend until this table is available"),
-        ("vip", "addresses that move between nodes are not available yet"),
     ],
     blank,
 };
@@ -30,6 +39,10 @@ fn blank() -> Node {
         memory_limit: 0,
         max_connections: 0,
         drain_timeout: Duration::ZERO,
+        vips: Default::default(),
+        vip_groups: Default::default(),
+        scripts: Default::default(),
+        processes: Default::default(),
     }
 }
 

@@ -16,6 +16,10 @@ fn each(mut claim: impl FnMut(&str, &Kind, WhenLeftOut, &str, &str)) {
     of(&SERVER, &mut claim);
     of(&USER, &mut claim);
     of(&RULE, &mut claim);
+    of(&VIP, &mut claim);
+    of(&VIP_GROUP, &mut claim);
+    of(&SCRIPT, &mut claim);
+    of(&PROCESS, &mut claim);
 }
 
 #[test]
@@ -62,6 +66,10 @@ fn what_is_put_in_is_what_is_got_out() {
     of(&SERVER);
     of(&USER);
     of(&RULE);
+    of(&VIP);
+    of(&VIP_GROUP);
+    of(&SCRIPT);
+    of(&PROCESS);
 }
 
 /// A file with nothing but the example, in the thing it belongs to.
@@ -88,6 +96,11 @@ fn file_with<T>(table: &TableOf<T>, setting: &Setting<T>) -> String {
             file.push_str(other);
         }
     }
+    if table.name == "vip_group" {
+        let vip = "interface = \"eth0\"\naddresses = ";
+        file.push_str(&format!("[[vip]]\nname = \"inside\"\nrouter_id = 1\n{vip}\"10.0.0.1\"\n"));
+        file.push_str(&format!("[[vip]]\nname = \"outside\"\nrouter_id = 2\n{vip}\"10.0.0.2\"\n"));
+    }
     if setting.name == "topology" {
         file.push_str("monitor = { user = \"monitor\" }\n");
     }
@@ -110,6 +123,10 @@ fn each_example_is_accepted() {
     of(&SERVER);
     of(&USER);
     of(&RULE);
+    of(&VIP);
+    of(&VIP_GROUP);
+    of(&SCRIPT);
+    of(&PROCESS);
 }
 
 #[test]

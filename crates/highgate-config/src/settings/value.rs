@@ -1,10 +1,10 @@
 //! A setting's value between its text and its field.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::{Address, Secret, units};
+use crate::{Address, Peer, Secret, Track, VipAddress, units};
 
 /// A value that fits a setting's `Kind`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +23,22 @@ pub enum Value {
     Duration(Duration),
     /// Yes or no.
     Flag(bool),
+    /// An IP address.
+    Ip(IpAddr),
+    /// Names; one or several.
+    Names(Vec<String>),
     /// Networks; one or several.
     Networks(Vec<IpNet>),
+    /// Peers of a vip; one or several.
+    Peers(Vec<Peer>),
     /// Secrets; one or several.
     Secrets(Vec<Secret>),
     /// A text, word, name or path.
     Text(String),
+    /// What is tracked; one or several.
+    Tracks(Vec<Track>),
+    /// Addresses of a vip; one or several.
+    VipAddresses(Vec<VipAddress>),
 }
 
 impl Value {
@@ -123,6 +133,41 @@ impl Value {
         }
     }
 
+    pub(crate) fn some_ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn names(self) -> Vec<String> {
+        match self {
+            Self::Names(names) => names,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn peers(self) -> Vec<Peer> {
+        match self {
+            Self::Peers(peers) => peers,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn tracks(self) -> Vec<Track> {
+        match self {
+            Self::Tracks(tracks) => tracks,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn vip_addresses(self) -> Vec<VipAddress> {
+        match self {
+            Self::VipAddresses(addresses) => addresses,
+            _ => Vec::new(),
+        }
+    }
+
     pub(crate) fn of_text(text: Option<&str>) -> Self {
         text.map_or(Self::Absent, |text| Self::Text(text.to_owned()))
     }
@@ -147,9 +192,14 @@ impl fmt::Display for Value {
             Self::Digest(digest) => write!(f, "0x{digest:016X}"),
             Self::Duration(duration) => f.write_str(&units::duration_text(*duration)),
             Self::Flag(flag) => write!(f, "{flag}"),
+            Self::Ip(address) => write!(f, "{address}"),
+            Self::Names(list) => joined(f, list),
             Self::Networks(list) => joined(f, list),
+            Self::Peers(list) => joined(f, list),
             Self::Secrets(_) => f.write_str("(secret)"),
             Self::Text(text) => write!(f, "{text:?}"),
+            Self::Tracks(list) => joined(f, list),
+            Self::VipAddresses(list) => joined(f, list),
         }
     }
 }

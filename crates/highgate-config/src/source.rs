@@ -5,29 +5,34 @@ use std::{collections::BTreeMap, ops::Range};
 /// The longest part of a line that is shown.
 const WIDEST: usize = 160;
 
-pub(super) struct Source<'a> {
-    text: &'a str,
+#[derive(Debug)]
+pub(crate) struct Source {
+    text: String,
     /// Offset of each line's first byte.
     starts: Vec<usize>,
     /// What must not be shown: ends by starts, none touching another.
     hidden: BTreeMap<usize, usize>,
 }
 
-pub(super) struct Spot {
-    pub(super) line: usize,
-    pub(super) column: usize,
-    pub(super) width: usize,
-    pub(super) shown: String,
+pub(crate) struct Spot {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) width: usize,
+    pub(crate) shown: String,
 }
 
-impl<'a> Source<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+impl Source {
+    pub(crate) fn new(text: &str) -> Self {
         let after = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
-        Self { text, starts: std::iter::once(0).chain(after).collect(), hidden: BTreeMap::new() }
+        Self {
+            text: text.to_owned(),
+            starts: std::iter::once(0).chain(after).collect(),
+            hidden: BTreeMap::new(),
+        }
     }
 
     /// Nothing of this range will be shown.
-    pub(super) fn hide(&mut self, range: Range<usize>) {
+    pub(crate) fn hide(&mut self, range: Range<usize>) {
         let Range { mut start, mut end } = range;
         let before = self.hidden.range(..=start).next_back().filter(|(_, last)| **last >= start);
         if let Some((first, last)) = before {
@@ -42,14 +47,14 @@ impl<'a> Source<'a> {
     }
 
     /// No value will be shown: where the text is not TOML, nobody knows what is a secret.
-    pub(super) fn hide_all_values(&mut self) {
+    pub(crate) fn hide_all_values(&mut self) {
         for line in 1..=self.starts.len() {
             self.hide_line(line);
         }
     }
 
     /// No value of the line at `offset` will be shown: it is of another shape than declared.
-    pub(super) fn hide_line_at(&mut self, offset: usize) {
+    pub(crate) fn hide_line_at(&mut self, offset: usize) {
         self.hide_line(self.line_of(offset));
     }
 
@@ -68,16 +73,16 @@ impl<'a> Source<'a> {
         self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0)
     }
 
-    fn line_from(&self, start: usize) -> &'a str {
+    fn line_from(&self, start: usize) -> &str {
         let rest = self.text.get(start..).unwrap_or_default();
         rest.split('\n').next().unwrap_or_default()
     }
 
-    pub(super) fn line_of(&self, offset: usize) -> usize {
+    pub(crate) fn line_of(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset)
     }
 
-    pub(super) fn spot(&self, range: &Range<usize>) -> Spot {
+    pub(crate) fn spot(&self, range: &Range<usize>) -> Spot {
         let line = self.line_of(range.start);
         let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let rest = self.text.get(start..).unwrap_or_default();

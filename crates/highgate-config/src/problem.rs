@@ -23,17 +23,17 @@ pub struct Problem {
     pub nearest: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// File of the other thing, where it is another one.
+    pub other_file: Option<String>,
     /// Line of the other thing, where two do not go together.
     pub other_line: Option<usize>,
-    /// Its file, where that is another one.
-    pub other_file: Option<String>,
     /// The line as it may be shown: secrets are blotted out.
     pub source: String,
     /// How many characters of the line are meant.
     pub width: usize,
 }
 
-/// All mistakes of the files; at least one is an error.
+/// All mistakes of a file; at least one is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
@@ -63,6 +63,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = match self.severity {
             Severity::Error => "error",
+            Severity::Note => "note",
             Severity::Warning => "warning",
         };
         writeln!(f, "{}:{}:{}: {word}: {}", self.file, self.line, self.column, self.what)?;
@@ -84,7 +85,7 @@ impl fmt::Display for Problem {
                 writeln!(f, "      = note: the other one is in {file}, line {line}")?;
             }
             (None, Some(line)) => writeln!(f, "      = note: the other one is in line {line}")?,
-            (_, None) => {}
+            _ => {}
         }
         Ok(())
     }
