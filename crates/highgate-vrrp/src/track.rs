@@ -1,0 +1,185 @@
+//! What a router or a group watches beside its peers, and what that does to its rank.
+//!
+//! Results come from outside: a driver runs scripts, reads files and listens to the kernel. Here they
+//! are counted (rise, fall) and weighed. Without a weight a failure ends participation.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// What is watched.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Subject {
+    /// A file that holds a number.
+    File(String),
+    /// The link of an interface.
+    Interface(String),
+    /// Processes of a name.
+    Process(String),
+    /// A script by its name.
+    Script(String),
+}
+
+/// A subject and how much it matters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tracked {
+    /// What is watched.
+    pub subject: Subject,
+    /// What is added to the priority: when good if positive, when bad if negative, the number times
+    /// this for a file. 0: bad, or a number other than 0, ends participation.
+    pub weight: i32,
+    /// Good counts as bad and the other way round; a file's number changes its sign.
+    pub reverse: bool,
+}
+
+/// A script and how often it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptSettings {
+    /// Program and arguments; no shell in between.
+    pub command: Vec<String>,
+    /// Time between two runs.
+    pub interval: Duration,
+    /// How long a run may take before it is ended and counts as failed.
+    pub timeout: Duration,
+    /// Successes in a row after which it counts as good; at least 1.
+    pub rise: u32,
+    /// Failures in a row after which it counts as bad; at least 1.
+    pub fall: u32,
+    /// Whether it counts as bad until `rise` successes; else the first result counts at once.
+    pub starts_failed: bool,
+    /// The user it runs as.
+    pub user: Option<String>,
+    /// The group it runs as.
+    pub group: Option<String>,
+}
+
+/// Counts the results of one script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    rise: u32,
+    fall: u32,
+    /// 0 to rise + fall - 1; good from `rise` on. `None` before the first result.
+    count: Option<u32>,
+}
+
+impl Script {
+    /// A script of which nothing is known, or that counts as failed.
+    #[must_use]
+    pub fn new(settings: &ScriptSettings) -> Self {
+        Self {
+            rise: settings.rise.max(1),
+            fall: settings.fall.max(1),
+            count: settings.starts_failed.then_some(0),
+        }
+    }
+
+    /// Whether it is good; `None` before the first result.
+    #[must_use]
+    pub fn is_good(&self) -> Option<bool> {
+        self.count.map(|count| count >= self.rise)
+    }
+
+    /// Takes one result, and says whether that changed what it counts as.
+    pub fn take(&mut self, success: bool) -> bool {
+        let before = self.is_good();
+        let top = self.rise + self.fall - 1;
+        self.count = Some(match (self.count, success) {
+            (None, true) => top,
+            (None, false) => 0,
+            // A result against the trend starts its own count: rise and fall are in a row.
+            (Some(count), true) if count >= self.rise => top,
+            (Some(count), true) if count + 1 >= self.rise => top,
+            (Some(count), true) => count + 1,
+            (Some(count), false) if count < self.rise => 0,
+            (Some(count), false) if count == self.rise => 0,
+            (Some(count), false) => count - 1,
+        });
+        before != self.is_good()
+    }
+}
+
+/// What was last seen of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// It fails, is down, or is not there.
+    Bad,
+    /// It works.
+    Good,
+    /// The number in a file.
+    Number(i64),
+}
+
+/// What all that a router tracks amounts to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// What is added to the priority.
+    pub weight: i32,
+    /// What ends participation, as a sentence; the first in the order of the configuration.
+    pub fault: Option<String>,
+    /// Whether something without a weight has not been heard of yet.
+    pub is_pending: bool,
+}
+
+/// Adds up what is tracked.
+#[must_use]
+pub fn sum(tracked: &[Tracked], readings: &BTreeMap<Subject, Reading>) -> Sum {
+    let mut sum = Sum::default();
+    for entry in tracked {
+        let Some(reading) = readings.get(&entry.subject) else {
+            sum.is_pending |= entry.weight == 0;
+            continue;
+        };
+        let (weight, is_fault) = entry.weigh(*reading);
+        sum.weight = sum.weight.saturating_add(weight);
+        if is_fault && sum.fault.is_none() {
+            sum.fault = Some(entry.complaint(*reading));
+        }
+    }
+    sum
+}
+
+impl Tracked {
+    /// What one reading adds, and whether it ends participation.
+    fn weigh(&self, reading: Reading) -> (i32, bool) {
+        let is_good = match reading {
+            Reading::Bad => self.reverse,
+            Reading::Good => !self.reverse,
+            Reading::Number(number) if self.weight == 0 => return (0, number != 0),
+            Reading::Number(number) => {
+                let signed = if self.reverse { number.saturating_neg() } else { number };
+                let product = signed.saturating_mul(i64::from(self.weight));
+                // Beyond what any priority can be changed by, more makes no difference.
+                return (i32::try_from(product.clamp(-1_000, 1_000)).unwrap_or(0), false);
+            }
+        };
+        match (self.weight, is_good) {
+            (0, _) => (0, !is_good),
+            (1.., true) | (..=-1, false) => (self.weight, false),
+            (1.., false) | (..=-1, true) => (0, false),
+        }
+    }
+
+    fn complaint(&self, reading: Reading) -> String {
+        let what = match &self.subject {
+            Subject::File(name) => format!("tracked file {name}"),
+            Subject::Interface(name) => format!("tracked interface {name}"),
+            Subject::Process(name) => format!("tracked process {name}"),
+            Subject::Script(name) => format!("script {name}"),
+        };
+        match (reading, &self.subject) {
+            (Reading::Number(number), _) => format!("{what} says {number}"),
+            (Reading::Good, _) => format!("{what} is good, and is tracked in reverse"),
+            (Reading::Bad, Subject::Interface(_)) => format!("{what} is down"),
+            (Reading::Bad, Subject::Process(_)) => format!("{what} does not run"),
+            (Reading::Bad, _) => format!("{what} failed"),
+        }
+    }
+}
+
+impl Script {
+    /// What it counts as, for [`sum`]; `None` before the first result.
+    #[must_use]
+    pub fn reading(&self) -> Option<Reading> {
+        self.is_good().map(|is_good| if is_good { Reading::Good } else { Reading::Bad })
+    }
+}
