@@ -298,7 +298,7 @@ impl Kind {
             .parse::<IpNet>()
             .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
             .map_err(|_| self.mistake(format!("`{}` is not a network", short(text))))?;
-        Ok(Value::Networks(vec![network.trunc()]))
+        Ok(Value::Networks(vec![unmapped(network).trunc()]))
     }
 
     fn read_regex(&self, text: &str) -> Result<Value, Mistake> {
@@ -333,6 +333,14 @@ impl Kind {
     }
 }
 
+/// IPv4 written as IPv6 is IPv4, as clients' addresses are.
+fn unmapped(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else { return network };
+    let v4 = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    let v4 = v4.and_then(|(address, length)| ipnet::Ipv4Net::new(address, length).ok());
+    v4.map_or(network, IpNet::V4)
+}
+
 fn read_word(text: &str, words: &[&str]) -> Result<Value, Mistake> {
     if words.contains(&text) {
         return Ok(Value::Text(text.to_owned()));
@@ -358,4 +366,18 @@ pub(crate) fn short(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv4_written_as_ipv6_is_ipv4() {
+        let network = |text: &str| unmapped(text.parse::<IpNet>().unwrap()).to_string();
+        assert_eq!(network("::ffff:10.1.0.0/112"), "10.1.0.0/16");
+        assert_eq!(network("::ffff:0.0.0.0/96"), "0.0.0.0/0");
+        assert_eq!(network("::/0"), "::/0");
+        assert_eq!(network("2001:db8::/32"), "2001:db8::/32");
+    }
 }
