@@ -3,6 +3,7 @@
 //! Refuses to know what the bytes mean or where they should go: it makes no decision. Start
 //! reading at [`transport::Transport`] for the data path, [`tasks::LocalTasks`] for everything else.
 
+pub mod certificate;
 pub mod clock;
 pub mod connect;
 pub mod entropy;

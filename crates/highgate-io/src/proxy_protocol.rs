@@ -38,6 +38,28 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     parse_v1(bytes)
 }
 
+/// What the first bytes of a connection look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looks {
+    /// A header begins like this, and hardly anything else does.
+    Header,
+    /// More bytes are needed.
+    More,
+    /// No header begins like this.
+    Other,
+}
+
+/// Whether a connection begins with a header, whole or not.
+#[must_use]
+pub fn looks(bytes: &[u8]) -> Looks {
+    let begins = |start: &[u8]| bytes.iter().zip(start).all(|(a, b)| a == b);
+    match [b"PROXY ".as_slice(), &V2_SIGNATURE].into_iter().find(|start| begins(start)) {
+        Some(start) if bytes.len() >= start.len() => Looks::Header,
+        Some(_) => Looks::More,
+        None => Looks::Other,
+    }
+}
+
 fn parse_v1(bytes: &[u8]) -> Parsed {
     const START: &[u8] = b"PROXY ";
     if bytes.iter().zip(START).any(|(a, b)| a != b) {

@@ -90,6 +90,15 @@ pub fn towards_clients(
     Ok(Arc::new(config))
 }
 
+/// When the first of a chain's certificates expires, in seconds of Unix time, where that can be read.
+///
+/// # Errors
+/// [`TlsError`] names the file and what is wrong with it.
+pub fn expires(cert: &Path) -> Result<Option<u64>, TlsError> {
+    let chain = certificates("certificate", cert)?;
+    Ok(chain.iter().filter_map(|one| crate::certificate::expires(one)).min())
+}
+
 /// How much of a server's certificate is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {

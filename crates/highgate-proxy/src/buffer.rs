@@ -18,6 +18,47 @@ pub(crate) const LARGE: usize = 128 * 1024;
 const KEEP_SMALL: usize = 256;
 const KEEP_LARGE: usize = 16;
 
+/// Memory outside of the pooled buffers, counted with them while this lives.
+#[derive(Debug)]
+pub(crate) struct Held {
+    total: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Held {
+    /// Nothing yet.
+    pub(crate) fn new(total: Arc<AtomicU64>) -> Self {
+        Self { total, bytes: 0 }
+    }
+
+    /// It is that many bytes now.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        if bytes > self.bytes {
+            self.total.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        } else if bytes < self.bytes {
+            self.total.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+    }
+
+    /// It is that many bytes more.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.set(usize::try_from(self.bytes).unwrap_or(usize::MAX).saturating_add(bytes));
+    }
+
+    /// It is that many bytes less.
+    pub(crate) fn release(&mut self, bytes: usize) {
+        self.set(usize::try_from(self.bytes).unwrap_or(usize::MAX).saturating_sub(bytes));
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 /// Free buffers of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
@@ -31,6 +72,11 @@ impl BufferPool {
     /// An empty pool that counts what it holds into `held`.
     pub(crate) fn new(held: Arc<AtomicU64>) -> Self {
         Self { held, ..Self::default() }
+    }
+
+    /// Counts memory outside of the buffers with them.
+    pub(crate) fn counter(&self) -> Held {
+        Held::new(self.held.clone())
     }
 
     fn take(&self, size: usize) -> Box<[u8]> {
@@ -252,6 +298,23 @@ mod tests {
         assert_eq!(held.load(Ordering::Relaxed), SMALL as u64, "pooled memory is held as well");
         let _ = Buffer::new(pool).room();
         assert_eq!(held.load(Ordering::Relaxed), SMALL as u64, "and used again");
+    }
+
+    #[test]
+    fn memory_outside_of_buffers_is_counted_as_it_grows_shrinks_and_goes() {
+        let total = Arc::new(AtomicU64::new(7));
+        let mut held = Held::new(total.clone());
+        held.add(100);
+        held.add(50);
+        held.release(30);
+        assert_eq!(total.load(Ordering::Relaxed), 127);
+        held.set(10);
+        assert_eq!(total.load(Ordering::Relaxed), 17);
+        held.release(1000);
+        assert_eq!(total.load(Ordering::Relaxed), 7);
+        held.add(5);
+        drop(held);
+        assert_eq!(total.load(Ordering::Relaxed), 7);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -31,6 +31,8 @@ const BATCH: usize = 64;
 /// Pause after the system refused to accept: descriptors must become free first.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
+/// Time between two events about one kind of refusal.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// Pause while the node is full.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 
@@ -43,15 +45,90 @@ pub struct ListenerState {
     pub settings: ArcSwap<Listener>,
     /// TLS towards its clients, rebuilt when settings or certificates change.
     pub tls: ArcSwap<Option<Arc<rustls::ServerConfig>>>,
+    /// When its certificate expires, in seconds of Unix time; 0 without one.
+    pub certificate_expires: AtomicU64,
     /// Clients connected now.
     pub clients: AtomicU32,
     /// Clients accepted, ever.
     pub accepted: AtomicU64,
-    /// Clients refused at a limit or by network, ever.
+    /// Clients refused at a limit, by network or for their PROXY header, ever.
     pub refused: AtomicU64,
     /// Logins that failed, ever.
     pub login_failures: AtomicU64,
     per_address: Mutex<HashMap<IpAddr, u32>>,
+    told: Mutex<[Told; Refusal::COUNT]>,
+    told_of_certificate: Mutex<Validity>,
+}
+
+/// How long a certificate is good for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Validity {
+    /// Long enough, or there is none.
+    #[default]
+    Good,
+    /// Somebody should renew it.
+    Soon,
+    /// Clients that verify refuse it.
+    Over,
+}
+
+impl Validity {
+    /// What an end at `expires` means at `now`, both in seconds of Unix time.
+    const fn at(expires: u64, now: u64) -> Self {
+        /// Authorities that renew by themselves do so thirty days ahead.
+        const SOON: u64 = 14 * 86_400;
+        if expires == 0 {
+            Self::Good
+        } else if expires <= now {
+            Self::Over
+        } else if expires - now < SOON {
+            Self::Soon
+        } else {
+            Self::Good
+        }
+    }
+}
+
+/// What operators were told of one kind of refusal.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    at: Option<Instant>,
+    untold: u64,
+}
+
+/// Why a client is refused before anybody asks who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("max_connections_per_address of the listener is reached")]
+    AddressFull,
+    #[error("it comes from `proxy_protocol_from` and sent no right PROXY header")]
+    BadHeader,
+    #[error("it sent a PROXY header and is not in `proxy_protocol_from`")]
+    ForeignHeader,
+    #[error("max_connections of the listener is reached")]
+    ListenerFull,
+    #[error("memory_limit of the node is nearly reached")]
+    Memory,
+    #[error("its network is not in `allow`")]
+    Network,
+    #[error(
+        "it comes from `proxy_protocol_from` and sent no PROXY header within `handshake_timeout`"
+    )]
+    NoHeader,
+    #[error("max_connections of the node is reached")]
+    NodeFull,
+}
+
+impl Refusal {
+    const COUNT: usize = 8;
+
+    /// Whether it is a limit, of which clients are told: they may come again.
+    fn is_limit(self) -> bool {
+        match self {
+            Self::AddressFull | Self::ListenerFull | Self::Memory | Self::NodeFull => true,
+            Self::BadHeader | Self::ForeignHeader | Self::Network | Self::NoHeader => false,
+        }
+    }
 }
 
 impl ListenerState {
@@ -62,12 +139,73 @@ impl ListenerState {
             name,
             settings: ArcSwap::new(settings),
             tls: ArcSwap::default(),
+            certificate_expires: AtomicU64::new(0),
             clients: AtomicU32::new(0),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             login_failures: AtomicU64::new(0),
             per_address: Mutex::default(),
+            told: Mutex::default(),
+            told_of_certificate: Mutex::default(),
         }
+    }
+
+    /// Counts a refusal. Peers can't make us write events without a bound: each kind is told once
+    /// per [`TOLD_EVERY`], with how many more there were.
+    pub(crate) fn refuse(&self, shared: &Shared, address: Option<IpAddr>, why: Refusal) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let now = clock::now();
+        let mut told = self.told.lock();
+        let Some(told) = told.get_mut(why as usize) else { return };
+        if told.at.is_some_and(|at| now.saturating_duration_since(at) < TOLD_EVERY) {
+            told.untold += 1;
+            return;
+        }
+        told.at = Some(now);
+        let more = match std::mem::take(&mut told.untold) {
+            0 => String::new(),
+            untold => format!(" (and {untold} more since this was told last)"),
+        };
+        let from = address.map_or_else(|| "a local client".to_owned(), |ip| ip.to_string());
+        let text = format!("listener {} refused {from}: {why}{more}", self.name);
+        shared.event(Event::new(Severity::Warning, Kind::Refusal, text));
+    }
+
+    /// Takes over when the certificate in force expires.
+    pub(crate) fn certificate(&self, expires: Option<u64>) {
+        self.certificate_expires.store(expires.unwrap_or(0), Ordering::Relaxed);
+        *self.told_of_certificate.lock() = Validity::Good;
+    }
+
+    /// Tells once when its certificate is about to expire, and once when it has.
+    pub(crate) fn look_at_certificate(&self, shared: &Shared, now: u64) {
+        let expires = self.certificate_expires.load(Ordering::Relaxed);
+        let validity = Validity::at(expires, now);
+        let mut told = self.told_of_certificate.lock();
+        if validity <= *told {
+            return;
+        }
+        *told = validity;
+        let days = expires.saturating_sub(now) / 86_400;
+        let (severity, what) = match validity {
+            Validity::Good => return,
+            Validity::Soon => (Severity::Warning, format!("expires in {days} days")),
+            Validity::Over => {
+                (Severity::Error, "has expired: clients that verify it are lost".to_owned())
+            }
+        };
+        let name = &self.name;
+        let text = format!(
+            "the certificate of listener {name} {what}; put a new one in its place and send SIGHUP"
+        );
+        shared.event(Event::new(severity, Kind::Limit, text));
+    }
+
+    /// A client's address, as limits and networks see it.
+    fn is_allowed(&self, address: Option<IpAddr>) -> bool {
+        let allow = &self.settings.load().allow;
+        allow.is_empty()
+            || address.is_none_or(|ip| allow.iter().any(|network| network.contains(&ip)))
     }
 }
 
@@ -81,11 +219,7 @@ pub(crate) struct ClientPermit {
 
 impl ClientPermit {
     /// Takes a place, or says which limit forbids it.
-    pub(crate) fn take(
-        shared: &Arc<Shared>,
-        listener: &Arc<ListenerState>,
-        address: Option<IpAddr>,
-    ) -> Result<Self, &'static str> {
+    fn take(shared: &Arc<Shared>, listener: &Arc<ListenerState>) -> Result<Self, Refusal> {
         let settings = listener.settings.load();
         let room = |counter: &AtomicU32, max: u32| {
             counter
@@ -93,27 +227,37 @@ impl ClientPermit {
                 .is_ok()
         };
         if !room(&shared.connections, shared.max_connections.load(Ordering::Relaxed)) {
-            return Err("max_connections of the node is reached");
+            return Err(Refusal::NodeFull);
         }
         let bound = |max: u32| if max == 0 { u32::MAX } else { max };
         if !room(&listener.clients, bound(settings.max_connections)) {
             shared.connections.fetch_sub(1, Ordering::AcqRel);
-            return Err("max_connections of the listener is reached");
+            return Err(Refusal::ListenerFull);
         }
-        let mut permit = Self { shared: shared.clone(), listener: listener.clone(), address: None };
-        if settings.max_connections_per_address > 0
-            && let Some(address) = address
-        {
-            let mut counts = listener.per_address.lock();
-            let count = counts.entry(address).or_default();
-            if *count >= settings.max_connections_per_address {
-                return Err("max_connections_per_address of the listener is reached");
-            }
-            *count += 1;
-            drop(counts);
-            permit.address = Some(address);
+        Ok(Self { shared: shared.clone(), listener: listener.clone(), address: None })
+    }
+
+    /// Counts the client under its address, once that is known.
+    fn count(&mut self, address: Option<IpAddr>) -> Result<(), Refusal> {
+        let max = self.listener.settings.load().max_connections_per_address;
+        let (true, Some(address)) = (max > 0, address) else { return Ok(()) };
+        let mut counts = self.listener.per_address.lock();
+        let count = counts.entry(address).or_default();
+        if *count >= max {
+            return Err(Refusal::AddressFull);
         }
-        Ok(permit)
+        *count += 1;
+        drop(counts);
+        self.address = Some(address);
+        Ok(())
+    }
+
+    /// Judges a client whose address came in a PROXY header.
+    pub(crate) fn announced(&mut self, address: Option<IpAddr>) -> Result<(), Refusal> {
+        if !self.listener.is_allowed(address) {
+            return Err(Refusal::Network);
+        }
+        self.count(address)
     }
 }
 
@@ -314,32 +458,36 @@ fn admit(
     home: usize,
 ) {
     let address = peer.map(|peer| peer.ip().to_canonical());
-    let settings = listener.settings.load();
-    let is_allowed = settings.allow.is_empty()
-        || address.is_none_or(|ip| settings.allow.iter().any(|network| network.contains(&ip)));
-    if !is_allowed {
-        refuse(shared, listener, &client, address, "its network is not in `allow`", false);
-        return;
+    if let Err((why, client)) = try_admit(shared, listener, client, (peer, address), home) {
+        refuse(shared, listener, &client, address, why);
+    }
+}
+
+fn try_admit(
+    shared: &Arc<Shared>,
+    listener: &Arc<ListenerState>,
+    client: Detached,
+    (peer, address): (Option<SocketAddr>, Option<IpAddr>),
+    home: usize,
+) -> Result<(), (Refusal, Detached)> {
+    // Who speaks for others is judged by whom it speaks for, once it has said so.
+    let speaks_for_others = crate::proxy_header::is_trusted(&listener.settings.load(), address);
+    if !speaks_for_others && !listener.is_allowed(address) {
+        return Err((Refusal::Network, client));
     }
     if shared.is_short_of(shared.memory_reserve()) {
-        refuse(
-            shared,
-            listener,
-            &client,
-            address,
-            "memory_limit of the node is nearly reached",
-            true,
-        );
-        return;
+        return Err((Refusal::Memory, client));
     }
-    match ClientPermit::take(shared, listener, address) {
-        Ok(permit) => {
-            listener.accepted.fetch_add(1, Ordering::Relaxed);
-            let accepted = Accepted { socket: client, peer, listener: listener.clone(), permit };
-            give(shared, accepted, home);
-        }
-        Err(limit) => refuse(shared, listener, &client, address, limit, true),
+    let mut permit = match ClientPermit::take(shared, listener) {
+        Ok(permit) => permit,
+        Err(why) => return Err((why, client)),
+    };
+    if !speaks_for_others && let Err(why) = permit.count(address) {
+        return Err((why, client));
     }
+    listener.accepted.fetch_add(1, Ordering::Relaxed);
+    give(shared, Accepted { socket: Some(client), peer, listener: listener.clone(), permit }, home);
+    Ok(())
 }
 
 fn refuse(
@@ -347,29 +495,18 @@ fn refuse(
     listener: &ListenerState,
     client: &Detached,
     address: Option<IpAddr>,
-    why: &str,
-    say: bool,
+    why: Refusal,
 ) {
-    let before = listener.refused.fetch_add(1, Ordering::Relaxed);
-    if say && listener.settings.load().mode == Mode::Mysql {
+    if why.is_limit() && listener.settings.load().mode == Mode::Mysql {
         // A client in its first read understands this before any greeting. Best effort: it is
         // small, and a full socket buffer means a peer not worth waiting for.
-        let packet = crate::mysql::answer::too_many_connections(why);
+        let packet = crate::mysql::answer::too_many_connections(&why.to_string());
         let _ = match client {
             Detached::Tcp(stream) => io::Write::write(&mut &*stream, &packet),
             Detached::Unix(stream) => io::Write::write(&mut &*stream, &packet),
         };
     }
-    // Peers can't make us write events without a bound: the first, then each thousandth.
-    if before.is_multiple_of(1000) {
-        let from = address.map_or_else(|| "a local client".to_owned(), |ip| ip.to_string());
-        let text = format!(
-            "listener {} refused {from}: {why} ({} refused so far)",
-            listener.name,
-            before + 1
-        );
-        shared.event(Event::new(Severity::Warning, Kind::Refusal, text));
-    }
+    listener.refuse(shared, address, why);
 }
 
 /// Keeps a client on the accepting worker if that is within one session of the least loaded.
@@ -385,5 +522,26 @@ fn give(shared: &Shared, accepted: Accepted, home: usize) {
     if worker.mail.try_send(Mail::Client(Box::new(accepted))).is_err() {
         worker.sessions.fetch_sub(1, Ordering::Relaxed);
         tracing::warn!(worker = target, "mailbox full: a new client was closed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_told_of_two_weeks_before_its_end_and_at_its_end() {
+        let day = 86_400;
+        let end = 1_000 * day;
+        for (now, is) in [
+            (0, Validity::Good),
+            (985 * day, Validity::Good),
+            (987 * day, Validity::Soon),
+            (end - 1, Validity::Soon),
+            (end, Validity::Over),
+        ] {
+            assert_eq!(Validity::at(end, now), is, "at {now}");
+        }
+        assert_eq!(Validity::at(0, end), Validity::Good, "no certificate");
     }
 }

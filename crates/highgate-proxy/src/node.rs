@@ -178,6 +178,7 @@ impl Node {
             });
             running.state.settings.store(new.settings);
             running.state.tls.store(Arc::new(new.tls));
+            running.state.certificate(new.expires);
             running.sockets.retain(|socket| {
                 let stays = new.binds.contains(&socket.wanted);
                 if !stays {
@@ -192,7 +193,17 @@ impl Node {
         }
         // An inherited socket that is not served would take clients into a queue nobody empties.
         self.inherited.lock().clear();
+        drop(listeners);
+        self.look_at_certificates();
         Ok(())
+    }
+
+    /// Tells operators of certificates that expire, or have. To be called now and then.
+    pub fn look_at_certificates(&self) {
+        let now = clock::wall_ms() / 1000;
+        for running in self.listeners.lock().values() {
+            running.state.look_at_certificate(&self.shared, now);
+        }
     }
 
     /// Puts the node's bounds in force: descriptors are shared among clients and servers, and some are
@@ -250,6 +261,7 @@ impl Node {
             let wanted = binds.and_then(|binds| binds.get(name)).cloned().unwrap_or_default();
             let tls = tls_files::for_clients(&settings.tls)
                 .map_err(|cause| ApplyError::Tls { place: format!("listener {name}"), cause })?;
+            let expires = tls.as_ref().and_then(|_| tls_files::expires(&settings.tls));
             let mut bound = Vec::new();
             for address in &wanted {
                 if present.contains(&(name.clone(), address.clone())) {
@@ -269,6 +281,7 @@ impl Node {
                 name: name.clone(),
                 settings,
                 tls,
+                expires,
                 binds: wanted,
                 bound,
             });
@@ -379,6 +392,7 @@ struct New {
     name: ListenerName,
     settings: Arc<Listener>,
     tls: Option<Arc<rustls::ServerConfig>>,
+    expires: Option<u64>,
     binds: Vec<Address>,
     bound: Vec<(Address, Bound, OwnedFd)>,
 }

@@ -10,7 +10,10 @@ use std::{
     task::{Context as Cx, Poll, ready},
 };
 
-use highgate_io::transport::Transport;
+use highgate_io::{
+    proxy_protocol::{Looks, looks},
+    transport::Transport,
+};
 
 use crate::buffer::{Buffer, BufferPool};
 
@@ -24,6 +27,8 @@ pub(crate) enum RelayEnd {
     },
     /// Reading from or writing to the client failed.
     Client(io::Error),
+    /// The client began with a PROXY header, and may not.
+    ForeignHeader,
     /// Reading from or writing to the server failed.
     Server(io::Error),
 }
@@ -35,6 +40,8 @@ struct Direction {
     state: Flow,
     /// The last read filled the buffer: a stream, for which a larger one pays.
     streams: bool,
+    /// Nothing is passed on before it is clear that it is no PROXY header.
+    is_guarded: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,13 +63,14 @@ pub(crate) struct Relay {
 }
 
 enum Failed {
+    Header,
     Reader(io::Error),
     Writer(io::Error),
 }
 
 impl Direction {
     fn new(buffer: Buffer) -> Self {
-        Self { buffer, moved: 0, state: Flow::Open, streams: false }
+        Self { buffer, moved: 0, state: Flow::Open, streams: false, is_guarded: false }
     }
 
     fn poll(
@@ -72,6 +80,16 @@ impl Direction {
         to: &mut Transport,
     ) -> Poll<Result<(), Failed>> {
         loop {
+            if self.is_guarded {
+                match looks(self.buffer.bytes()) {
+                    Looks::Header => return Poll::Ready(Err(Failed::Header)),
+                    Looks::More if self.state == Flow::Open => {
+                        ready!(self.poll_fill(cx, from)).map_err(Failed::Reader)?;
+                        continue;
+                    }
+                    Looks::More | Looks::Other => self.is_guarded = false,
+                }
+            }
             if !self.buffer.is_empty() {
                 ready!(self.poll_drain(cx, to)).map_err(Failed::Writer)?;
             }
@@ -134,6 +152,11 @@ impl Relay {
         Self { up: Direction::new(up), down: Direction::new(down), client_first: false }
     }
 
+    /// Ends the session if the client begins with a PROXY header.
+    pub(crate) fn refuse_header(&mut self) {
+        self.up.is_guarded = true;
+    }
+
     /// Bytes moved from client to server, and back.
     pub(crate) fn moved(&self) -> (u64, u64) {
         (self.up.moved, self.down.moved)
@@ -149,6 +172,7 @@ impl Relay {
         let up = match self.up.poll(cx, client, server) {
             Poll::Ready(Err(Failed::Reader(error))) => return Poll::Ready(RelayEnd::Client(error)),
             Poll::Ready(Err(Failed::Writer(error))) => return Poll::Ready(RelayEnd::Server(error)),
+            Poll::Ready(Err(Failed::Header)) => return Poll::Ready(RelayEnd::ForeignHeader),
             other => other.is_ready(),
         };
         if up && self.down.state == Flow::Open {
@@ -157,6 +181,7 @@ impl Relay {
         let down = match self.down.poll(cx, server, client) {
             Poll::Ready(Err(Failed::Reader(error))) => return Poll::Ready(RelayEnd::Server(error)),
             Poll::Ready(Err(Failed::Writer(error))) => return Poll::Ready(RelayEnd::Client(error)),
+            Poll::Ready(Err(Failed::Header)) => return Poll::Ready(RelayEnd::ForeignHeader),
             other => other.is_ready(),
         };
         if up && down {

@@ -47,6 +47,8 @@ pub(crate) enum Ending {
     Refused(String),
     #[error("no command for longer than the time-out allows")]
     IdleTimeout,
+    #[error("the client took nothing of its answer for longer than the time-out allows")]
+    ClientStalled,
     #[error("login or TLS took longer than `handshake_timeout`")]
     HandshakeTimeout,
     #[error("killed")]
@@ -68,6 +70,7 @@ impl Ending {
             Self::ClientClosed
             | Self::ClientFailed(_)
             | Self::ClientProtocol(_)
+            | Self::ClientStalled
             | Self::HandshakeTimeout
             | Self::IdleTimeout => Side::Client,
             Self::Drained | Self::Killed | Self::Refused(_) => Side::Highgate,

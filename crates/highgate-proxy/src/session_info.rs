@@ -68,14 +68,13 @@ pub struct SessionInfo {
     pub id: u32,
     /// Where it came in.
     pub listener: ListenerName,
-    /// The client's address, by the PROXY header where there is one.
-    pub client: Option<SocketAddr>,
     /// When it began, by the wall clock.
     pub started_ms: u64,
     /// Worker that serves it.
     pub(crate) worker: usize,
     /// Its slot there.
     pub(crate) slot: SlotId,
+    client: Mutex<Option<SocketAddr>>,
     identity: Mutex<Identity>,
     activity: AtomicU8,
     /// Its server's id while it holds a connection.
@@ -100,7 +99,7 @@ impl SessionInfo {
         Self {
             id,
             listener,
-            client,
+            client: Mutex::new(client),
             started_ms,
             worker: place.0,
             slot: place.1,
@@ -143,6 +142,16 @@ impl SessionInfo {
         let (id, thread) = server.unwrap_or((NO_SERVER, 0));
         self.server_thread.store(thread, Ordering::Relaxed);
         self.server.store(id, Ordering::Relaxed);
+    }
+
+    /// The client's address, by the PROXY header where there is one.
+    #[must_use]
+    pub fn client(&self) -> Option<SocketAddr> {
+        *self.client.lock()
+    }
+
+    pub(crate) fn set_client(&self, client: Option<SocketAddr>) {
+        *self.client.lock() = client;
     }
 
     /// Who it is.

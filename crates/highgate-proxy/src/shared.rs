@@ -280,8 +280,16 @@ impl Shared {
 /// A client connection as it was accepted.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    pub(crate) socket: highgate_io::transport::Detached,
+    pub(crate) socket: Option<highgate_io::transport::Detached>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) listener: Arc<crate::listener::ListenerState>,
     pub(crate) permit: crate::listener::ClientPermit,
+}
+
+impl Accepted {
+    /// Its connection, on this worker; once.
+    pub(crate) fn attach(&mut self) -> std::io::Result<highgate_io::transport::Transport> {
+        let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
+        self.socket.take().ok_or_else(gone)?.attach()
+    }
 }

@@ -204,6 +204,13 @@ impl<G> Slot<G> {
         self.clear(Interrupt::Deadline);
     }
 
+    /// Whether there is a deadline to come, or one that has passed and was not seen yet.
+    pub(crate) fn has_deadline(&self) -> bool {
+        let deadlines = self.slots.deadlines.borrow();
+        deadlines.get(self.id.index as usize).is_some_and(|at| *at != NEVER)
+            || self.was_told(Interrupt::Deadline)
+    }
+
     /// Says which server's connection the session holds.
     pub(crate) fn set_server(&self, server: Option<u32>) {
         self.entry(|entry| entry.server = server, ());

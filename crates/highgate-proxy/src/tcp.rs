@@ -17,7 +17,7 @@ use highgate_io::{clock, proxy_protocol, transport::Transport};
 use crate::{
     broker::Wanted,
     choice::{self, Want},
-    listener::ClientPermit,
+    listener::{ClientPermit, ListenerState, Refusal},
     pool::{Claim, Grant, Limit, PoolKey, Room},
     proxy_header,
     relay::{Relay, RelayEnd},
@@ -44,6 +44,7 @@ struct Opened {
     link: Link,
     relay: Relay,
     idle: Duration,
+    listener: Arc<ListenerState>,
     _permit: ClientPermit,
 }
 
@@ -58,17 +59,21 @@ pub(crate) async fn run(context: &Context, accepted: Accepted) -> Ending {
     }
 }
 
-async fn begin(context: &Context, accepted: Accepted) -> Result<Opened, Ending> {
+async fn begin(context: &Context, mut accepted: Accepted) -> Result<Opened, Ending> {
     let settings = accepted.listener.settings.load_full();
-    let mut client = accepted.socket.attach().map_err(Ending::ClientFailed)?;
+    let mut client = accepted.attach().map_err(Ending::ClientFailed)?;
     context.slot.set_waker(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
     context.slot.set_deadline(context.worker.deadline(settings.handshake_timeout));
-    let header = proxy_header::read(context, &mut client, accepted.peer, &settings).await?;
+    let introduced = proxy_header::read(context, &mut client, &mut accepted, &settings).await?;
     context.slot.set_deadline(None);
-    let from = header.source.or(accepted.peer);
-    let link = connect(context, &settings.backend, from, client.local()).await?;
-    let relay = Relay::new(&context.worker.buffers, &header.rest);
-    Ok(Opened { client, link, relay, idle: settings.client_timeout, _permit: accepted.permit })
+    let to = client.local().map(proxy_header::canonical);
+    let link = connect(context, &settings.backend, introduced.from, to).await?;
+    let mut relay = Relay::new(&context.worker.buffers, &introduced.rest);
+    if introduced.is_foreign {
+        relay.refuse_header();
+    }
+    let Accepted { listener, permit, .. } = accepted;
+    Ok(Opened { client, link, relay, idle: settings.client_timeout, listener, _permit: permit })
 }
 
 async fn relay(context: &Context, opened: &mut Opened) -> Ending {
@@ -107,6 +112,11 @@ async fn relay(context: &Context, opened: &mut Opened) -> Ending {
         Err(ending) => ending,
         Ok(RelayEnd::Closed { client_first: true }) => Ending::ClientClosed,
         Ok(RelayEnd::Closed { client_first: false }) => Ending::ServerClosed,
+        Ok(RelayEnd::ForeignHeader) => {
+            let address = context.presence.info.client().map(|client| client.ip());
+            opened.listener.refuse(&context.worker.shared, address, Refusal::ForeignHeader);
+            Ending::Refused(Refusal::ForeignHeader.to_string())
+        }
         Ok(RelayEnd::Client(error)) => Ending::ClientFailed(error),
         Ok(RelayEnd::Server(error)) => {
             server.count_error(ErrorKind::Lost);

@@ -22,6 +22,12 @@ pub fn for_clients(settings: &Tls) -> Result<Option<Arc<rustls::ServerConfig>>, 
     }
 }
 
+/// When the certificate towards clients expires, in seconds of Unix time, where that can be read.
+#[must_use]
+pub fn expires(settings: &Tls) -> Option<u64> {
+    settings.cert.as_deref().and_then(|cert| tls::expires(cert).ok()).flatten()
+}
+
 /// Settings towards servers; `None` where TLS is disabled.
 ///
 /// # Errors

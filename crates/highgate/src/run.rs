@@ -1,11 +1,14 @@
 //! `highgate run`: from the files to serving, and from a signal to the end.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use highgate_config::{Config, NodeName};
 use highgate_core::events::{Event, Kind, Severity};
-use highgate_io::tasks::{self, LocalTasks};
+use highgate_io::{
+    clock,
+    tasks::{self, LocalTasks},
+};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -56,6 +59,9 @@ enum Ended {
     Replaced,
 }
 
+/// Time between two looks at the dates of certificates.
+const CERTIFICATES: Duration = Duration::from_secs(3600);
+
 /// Puts changed configurations in force until the stop.
 async fn follow(
     running: &Running,
@@ -81,6 +87,7 @@ async fn follow(
                 let config = changes.borrow_and_update().clone();
                 put_in_force(wired, &config);
             }
+            () = clock::pause(CERTIFICATES) => wired.node.look_at_certificates(),
             Some(peer) = door.peers.recv() => {
                 if give::let_go(wired, &peer).await {
                     return Ended::Replaced;

@@ -166,7 +166,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
         default: Nothing,
         takes_effect: TakesEffect::NextConnection,
         summary: "Client networks that may connect; everyone where it is left out.",
-        detail: "A client from elsewhere is closed before it is greeted.",
+        detail: "A client from elsewhere is closed before it is greeted. Where a PROXY header announces the client, the announced address counts; a header without one stands for its sender.",
         example: "allow = [\"10.0.0.0/8\", \"::1\"]",
         also_known_as: &[
             ("haproxy", "tcp-request connection reject"),
@@ -212,7 +212,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
         default: Is("0"),
         takes_effect: TakesEffect::NextConnection,
         summary: "Upper bound of client connections from one address.",
-        detail: "0 stands for none. It keeps one runaway application from taking the place of all others.",
+        detail: "0 stands for none. It keeps one runaway application from taking the place of all others. Where a PROXY header announces the client, the announced address counts.",
         example: "max_connections_per_address = 200",
         also_known_as: &[("haproxy", "src_conn_cur in a stick-table")],
         put: |draft, value| draft.listener.max_connections_per_address = value.count(),
@@ -238,7 +238,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
         default: Is("8h"),
         takes_effect: TakesEffect::NextCommand,
         summary: "Idle time outside of a transaction after which a client is closed.",
-        detail: "`0s` stands for never. 8h is the servers' own `wait_timeout`, which clients expect.",
+        detail: "It also ends a client that takes nothing of an answer for so long, with the statement that it keeps. `0s` stands for never. 8h is the servers' own `wait_timeout`, which clients expect.",
         example: "client_timeout = \"1h\"",
         also_known_as: &[
             ("haproxy", "timeout client"),

@@ -71,7 +71,7 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
         default: Is("0B"),
         takes_effect: TakesEffect::AtOnce,
         summary: "Upper bound of memory for buffers and queued work.",
-        detail: "Counted are the buffers of connections; commands joined past 16 MiB and what each session keeps are not counted yet. `0B` stands for no bound. Near the bound new clients are refused with an error that says so; sessions that are open go on.",
+        detail: "Counted are the buffers of connections, commands past 16 MiB with the copy that is made of them, and what each session keeps: 4 KiB, 12 KiB more with TLS, and the texts of its prepared statements. Not counted are the tables of rules, events and digests, which have bounds of their own, and what the kernel holds for sockets. `0B` stands for no bound. Near the bound new clients are refused with an error that says so; sessions that are open go on.",
         example: "memory_limit = \"2GiB\"",
         also_known_as: &[],
         put: |draft, value| draft.memory_limit = value.bytes(),

@@ -52,3 +52,16 @@ fn what_is_no_header_is_refused() {
     }
     assert_eq!(parse(&[b"PROXY ".as_slice(), &[b'x'; 200]].concat()), Parsed::Invalid);
 }
+
+#[test]
+fn a_header_is_recognised_by_its_first_bytes_and_nothing_else_is() {
+    let v2 = encode_v2(None);
+    assert_eq!(looks(b"PROXY TCP4"), Looks::Header);
+    assert_eq!(looks(&v2), Looks::Header);
+    for bytes in [&b""[..], b"P", b"PROXY", &v2[..5]] {
+        assert_eq!(looks(bytes), Looks::More, "{bytes:?}");
+    }
+    for bytes in [&b"POST / HTTP/1.1"[..], b"\x20\0\0\x01", b"\r\n\r\nGET"] {
+        assert_eq!(looks(bytes), Looks::Other, "{bytes:?}");
+    }
+}

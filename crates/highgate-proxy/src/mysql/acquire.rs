@@ -78,6 +78,8 @@ pub(crate) struct Order<'a> {
     pub(crate) avoid: &'a [ServerId],
     /// What the connection should look like already, if one does.
     pub(crate) profile: &'a Arc<Profile>,
+    /// The client, for balancing by source.
+    pub(crate) from: Option<SocketAddr>,
     pub(crate) started: Instant,
 }
 
@@ -108,8 +110,9 @@ pub(crate) enum AcquireError {
 }
 
 impl AcquireError {
-    /// What the client is told: no address, no name of a server.
-    pub(crate) fn answer(&self) -> Answer {
+    /// What the client is told: no address, no name of a server. `executed` says what is known of
+    /// tries before.
+    pub(crate) fn answer(&self, executed: &str) -> Answer {
         match self {
             Self::Denied { .. } => error_code::ER_ACCESS_DENIED_ERROR
                 .answer("Access denied: the database servers do not accept this account"),
@@ -124,9 +127,9 @@ impl AcquireError {
                     .answer(format!("No server takes writes at the moment (read-only): {reason}"))
             }
             Self::NoServer { .. } => error_code::ER_CON_COUNT_ERROR
-                .answer("No database server can serve at the moment; nothing was executed"),
+                .answer(format!("No database server can serve at the moment; {executed}")),
             Self::Queue(_) => error_code::ER_CON_COUNT_ERROR
-                .answer("Too many commands wait for a database connection; nothing was executed"),
+                .answer(format!("Too many commands wait for a database connection; {executed}")),
         }
     }
 }
@@ -288,7 +291,7 @@ fn pick(
         Wish::Reader if !group.readers.is_empty() => &group.readers,
         Wish::Reader | Wish::Writer => &group.writers,
     };
-    let from = context.presence.info.client;
+    let from = order.from;
     let worker = &context.worker;
     if !order.avoid.is_empty() {
         let exclude = [failed, order.avoid].concat();

@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     io,
     task::{Context as Cx, Poll},
+    time::Duration,
 };
 
 use highgate_io::transport::Transport;
@@ -14,6 +15,10 @@ use crate::{
     session::{Context, Ending},
     slots::Interrupt,
 };
+
+/// Time in which a client must take a short answer, or is given up. Servers have the same, by their
+/// `net_write_timeout`.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// A client's connection with what was read and not used yet.
 #[derive(Debug)]
@@ -167,12 +172,13 @@ impl ClientStream {
         }
     }
 
-    /// Sends all of `bytes`.
+    /// Sends all of `bytes`: something short, which a client that reads takes at once.
     ///
     /// Cancel safe: no; a packet may be half written. The caller closes the connection.
     pub(crate) async fn send(&mut self, context: &Context, bytes: &[u8]) -> Result<(), Ending> {
         let mut sent = 0;
-        poll_fn(|cx| {
+        let mut is_timed = false;
+        let done = poll_fn(|cx| {
             while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
                 match self.transport.poll_write(cx, rest) {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(Ending::ClientClosed)),
@@ -183,12 +189,25 @@ impl ClientStream {
                     Poll::Pending if context.slot.was_told(Interrupt::Kill) => {
                         return Poll::Ready(Err(Ending::Killed));
                     }
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending if context.slot.was_told(Interrupt::Deadline) => {
+                        return Poll::Ready(Err(Ending::ClientStalled));
+                    }
+                    Poll::Pending => {
+                        if !context.slot.has_deadline() {
+                            is_timed = true;
+                            context.slot.set_deadline(context.worker.deadline(STALLED));
+                        }
+                        return Poll::Pending;
+                    }
                 }
             }
             self.transport.poll_flush(cx).map_err(Ending::ClientFailed)
         })
-        .await
+        .await;
+        if is_timed {
+            context.slot.set_deadline(None);
+        }
+        done
     }
 }
 

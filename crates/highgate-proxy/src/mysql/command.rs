@@ -24,7 +24,7 @@ use highgate_mysql::{
 };
 
 use crate::{
-    buffer::BufferPool,
+    buffer::{BufferPool, Held},
     mysql::{
         answer,
         client_stream::Framed,
@@ -54,18 +54,22 @@ pub(crate) struct RestSpace {
     pub(crate) text: Vec<u8>,
     /// Payload of a command of several packets, in one piece.
     pub(crate) joined: Vec<u8>,
+    /// Its size, under `memory_limit`.
+    joined_held: Held,
     /// Values of an execution, from the NULL bitmap on and with types, where they are needed later.
     pub(crate) values: Vec<u8>,
 }
 
 impl CommandSpace {
     pub(crate) fn new(pool: Rc<BufferPool>) -> Self {
+        let joined_held = pool.counter();
         let exchange = Space::new(pool);
         let rest = RestSpace {
             exchange,
             steps: Vec::new(),
             text: Vec::new(),
             joined: Vec::new(),
+            joined_held,
             values: Vec::new(),
         };
         Self { scratch: Scratch::new(), rest }
@@ -85,6 +89,7 @@ impl CommandSpace {
                 *memory = Vec::new();
             }
         }
+        rest.joined_held.set(rest.joined.capacity());
     }
 }
 
@@ -121,7 +126,7 @@ impl Session<'_> {
 
     async fn run(&mut self, framed: Framed, space: &mut CommandSpace) -> Result<(), Ending> {
         let CommandSpace { scratch, rest } = space;
-        let parsed = match self.parse(framed, &mut rest.joined) {
+        let parsed = match self.parse(framed, rest) {
             Ok(parsed) => parsed,
             Err(refusal) => return self.answer_error(&refusal, framed).await,
         };
@@ -198,14 +203,24 @@ impl Session<'_> {
         values.extend_from_slice(params.values);
     }
 
-    fn parse(&mut self, framed: Framed, joined: &mut Vec<u8>) -> Result<Parsed, Answer> {
+    fn parse(&mut self, framed: Framed, space: &mut RestSpace) -> Result<Parsed, Answer> {
         if framed.packets > 1 {
-            join(self.client.inbox.bytes(), framed, joined);
+            if self.context.worker.shared.is_short_of(framed.wire) {
+                return Err(self.no_memory());
+            }
+            space.joined_held.set(framed.wire);
+            join(self.client.inbox.bytes(), framed, &mut space.joined);
         }
-        let payload = payload(&self.client.inbox, framed, joined);
+        let payload = payload(&self.client.inbox, framed, &space.joined);
         let malformed = |_| error_code::ER_UNKNOWN_COM_ERROR.answer("Malformed command packet");
         let command = Command::parse(payload).map_err(malformed)?;
         let whole = payload.len();
+        if matches!(command, Command::Prepare(_))
+            && self.context.worker.shared.is_short_of(statement_size(whole))
+        {
+            // Its text is kept for as long as the statement.
+            return Err(self.no_memory());
+        }
         let text = match command {
             Command::Query(body) => {
                 let query = query_text(body, self.capabilities).map_err(malformed)?;
@@ -349,6 +364,7 @@ impl Session<'_> {
             OwnAnswer::Ok => {
                 if facts.command == CommandKind::ResetConnection {
                     track::reset(&mut self.state, self.lex.flavor);
+                    self.count_memory();
                 }
                 answer::ok(caps, self.status(), "", seq)
             }
@@ -370,6 +386,11 @@ impl Session<'_> {
     /// must not be used for anybody else.
     fn forget_unfinished(&mut self, facts: &CommandFacts<'_>) {
         let statement = facts.statement.and_then(|id| self.state.statements.get(&id));
+        if let Some(statement) = statement
+            && facts.command == CommandKind::StmtClose
+        {
+            self.held.release(statement_size(statement.text.len()));
+        }
         let (Some(statement), Some(lease)) = (statement, &mut self.lease) else { return };
         if statement.long_data || statement.cursor {
             let gone = lease.connection.state.forget(&statement.text, &statement.under);
@@ -481,6 +502,13 @@ impl Session<'_> {
         let _ = self.context.worker.post(other.worker, Mail::Interrupt(other.slot, what));
         Ok(())
     }
+}
+
+/// What a prepared statement with a text of that length takes, about.
+pub(crate) const fn statement_size(text: usize) -> usize {
+    /// Its entry, and those of the connections that it was prepared on.
+    const ENTRY: usize = 512;
+    text + ENTRY
 }
 
 /// What the client of a killed session is told about its running command.

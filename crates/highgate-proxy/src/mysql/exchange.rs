@@ -9,7 +9,7 @@ use std::{
     ops::Range,
     rc::Rc,
     task::{Context as Cx, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use highgate_core::retry::{Delivery, Progress, ServerSaid};
@@ -112,6 +112,25 @@ impl Space {
         }
     }
 
+    /// Bytes that were judged and are to be passed on.
+    fn owed(&self) -> usize {
+        self.scanned - self.held.min(self.scanned)
+    }
+
+    /// Whether the client expects a packet of its answer next, and nothing else.
+    pub(crate) fn is_between_packets(&self) -> bool {
+        self.owed() == 0 && self.scanner.is_at_packet_boundary()
+    }
+
+    /// Takes the server's demand for a file, its latest packet, out of what is passed on. Gives that
+    /// packet's sequence id.
+    pub(crate) fn drop_demand(&mut self) -> u8 {
+        let asked = self.scanner.local_infile().map_or(0, <[u8]>::len);
+        // Header, mark, name.
+        self.scanned = self.scanned.saturating_sub(HEADER_LEN + 1 + asked);
+        self.scanner.next_seq().wrapping_sub(1)
+    }
+
     /// How far the exchange came.
     pub(crate) fn progress(&self, delivery: Delivery, answered: bool) -> Progress {
         Progress { delivery, answered, server: self.said() }
@@ -147,11 +166,42 @@ impl std::fmt::Display for Stopped {
     }
 }
 
+/// A client that takes nothing. A time-out of the command itself goes first; else the one for
+/// silence of the client holds, since what it is to take keeps a server's connection.
+#[derive(Debug, Default)]
+struct Stall {
+    is_timed: bool,
+}
+
+impl Stall {
+    /// The client can't be written to now.
+    fn judge(&mut self, context: &Context, patience: Duration) -> Option<Stopped> {
+        if self.is_timed {
+            let is_over = context.slot.was_told(Interrupt::Deadline);
+            return is_over.then_some(Stopped::Client(Ending::ClientStalled));
+        }
+        if !context.slot.has_deadline() {
+            self.is_timed = true;
+            context.slot.set_deadline(context.worker.deadline(patience));
+        }
+        None
+    }
+
+    /// It took something, or all.
+    fn over(&mut self, slot: &Slot<Grant>) {
+        if std::mem::take(&mut self.is_timed) {
+            slot.set_deadline(None);
+        }
+    }
+}
+
 /// Both peers of an exchange.
 pub(crate) struct Peers<'a> {
     pub(crate) context: &'a Context,
     pub(crate) client: &'a mut ClientStream,
     pub(crate) server: &'a mut ServerConnection,
+    /// How long the client may take nothing of an answer.
+    pub(crate) patience: Duration,
 }
 
 impl Peers<'_> {
@@ -200,36 +250,46 @@ impl Peers<'_> {
         }
     }
 
-    /// Passes on what was scanned.
+    /// Passes on what was scanned. What was passed on when it stops is taken out of the buffer: it
+    /// can be called again.
     ///
     /// Cancel safe: no; both connections must be closed.
     pub(crate) async fn pass_on(&mut self, space: &mut Space) -> Result<(), Stopped> {
         let streams = space.buffer.is_full();
         let mut sent = 0;
-        let ready = space.scanned - space.held.min(space.scanned);
+        let mut stall = Stall::default();
+        let ready = space.owed();
         let bytes = space.buffer.bytes().get(..ready).unwrap_or_default();
-        poll_fn(|cx| {
+        let done = poll_fn(|cx| {
             while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
                 match self.client.transport.poll_write(cx, rest) {
                     Poll::Ready(Ok(0)) => {
                         return Poll::Ready(Err(Stopped::Client(Ending::ClientClosed)));
                     }
-                    Poll::Ready(Ok(count)) => sent += count,
+                    Poll::Ready(Ok(count)) => {
+                        sent += count;
+                        stall.over(&self.context.slot);
+                    }
                     Poll::Ready(Err(error)) => {
                         return Poll::Ready(Err(Stopped::Client(Ending::ClientFailed(error))));
                     }
                     Poll::Pending => {
-                        return self.told().map_or(Poll::Pending, |t| Poll::Ready(Err(t)));
+                        let told = stall.judge(self.context, self.patience);
+                        return told
+                            .or_else(|| self.told())
+                            .map_or(Poll::Pending, |told| Poll::Ready(Err(told)));
                     }
                 }
             }
             let flushed = self.client.transport.poll_flush(cx);
             flushed.map_err(|error| Stopped::Client(Ending::ClientFailed(error)))
         })
-        .await?;
-        space.passed_on += ready as u64;
-        space.buffer.consume(ready);
-        space.scanned -= ready;
+        .await;
+        stall.over(&self.context.slot);
+        space.passed_on += sent as u64;
+        space.buffer.consume(sent);
+        space.scanned -= sent;
+        done?;
         if streams {
             space.buffer.enlarge();
         }

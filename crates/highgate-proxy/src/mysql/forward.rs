@@ -63,7 +63,7 @@ pub(crate) enum Tried {
     /// Nothing was said to the client yet: this is to be.
     Refused(Answer),
     /// On another connection, please.
-    Again { server: ServerId, why: String, reason: Reason },
+    Again { server: ServerId, why: String, reason: Reason, ran: Ran },
     /// The connection did not fit; on a fresh one, please.
     Unfit,
     /// No replica is far enough: on the primary, please.
@@ -77,6 +77,26 @@ pub(crate) enum Reason {
     Lost,
     /// The server said that it does not carry it out.
     Refused,
+}
+
+/// What is known of a try that is followed by another one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ran {
+    /// The command was not carried out.
+    #[default]
+    No,
+    /// It may have been; it only reads.
+    Perhaps,
+}
+
+impl Ran {
+    /// For the client, at the end of an error.
+    pub(crate) const fn sentence(self) -> &'static str {
+        match self {
+            Self::No => "nothing was executed",
+            Self::Perhaps => "it only reads, and may have been executed",
+        }
+    }
 }
 
 /// How far an exchange came before it stopped.
@@ -116,7 +136,10 @@ impl Session<'_> {
             let mut lease = match self.lease_for(&to, &tried, started).await {
                 Ok(lease) => lease,
                 Err(AcquireError::Ended(ending)) => return Err(ending),
-                Err(error) => return self.not_acquired(&error, &last_why, sending.framed).await,
+                Err(error) => {
+                    let told = (&*last_why, tried.ran);
+                    return self.not_acquired(&error, told, sending.framed).await;
+                }
             };
             let own = to.role == Role::Same;
             self.context.shows(Activity::Running);
@@ -141,10 +164,11 @@ impl Session<'_> {
                     self.after_refusal(lease, own);
                     return self.answer_error(&answer, sending.framed).await;
                 }
-                Tried::Again { server, why, reason } => {
+                Tried::Again { server, why, reason, ran } => {
                     drop(lease);
                     self.count_retry(server, &why);
                     tried.note(server, reason);
+                    tried.ran = tried.ran.max(ran);
                     last_why = why;
                     self.forget_lease();
                 }
@@ -158,8 +182,10 @@ impl Session<'_> {
                 }
             }
         }
-        let answer = error_code::ER_CON_COUNT_ERROR
-            .answer("No database server carried this command out; nothing was executed");
+        let answer = error_code::ER_CON_COUNT_ERROR.answer(format!(
+            "No database server gave a usable answer to this command; {}",
+            tried.ran.sentence()
+        ));
         self.answer_error(&answer, sending.framed).await
     }
 
@@ -194,6 +220,7 @@ impl Session<'_> {
             exclude: &tried.refused,
             avoid: &tried.lost,
             profile: &self.state.profile,
+            from: self.who.from,
             started,
         };
         let lease = acquire::acquire(self.context, &self.who, &mut self.keys, order).await?;
@@ -240,6 +267,7 @@ impl Session<'_> {
         sending: &Sending,
         space: &mut RestSpace,
     ) -> Tried {
+        let patience = self.patience();
         let connection = &mut lease.connection;
         let exchange = &mut space.exchange;
         exchange.reset(sending.scan, connection.capabilities, sending.framed.answer_seq());
@@ -248,7 +276,7 @@ impl Session<'_> {
         hot.commands.fetch_add(1, Ordering::Relaxed);
         hot.bytes_out.fetch_add((first.len() + rest.len()) as u64, Ordering::Relaxed);
         let mut peers =
-            Peers { context: self.context, client: &mut self.client, server: connection };
+            Peers { context: self.context, client: &mut self.client, server: connection, patience };
         if let Err(stopped) = peers.send(&first, rest).await {
             return self.stopped(lease, facts, stopped, Reached::NOT_SENT, space).await;
         }
@@ -261,6 +289,7 @@ impl Session<'_> {
                 context: self.context,
                 client: &mut self.client,
                 server: &mut lease.connection,
+                patience,
             };
             let stopped = match peers.first(&mut space.exchange).await {
                 Ok(()) => break,
@@ -292,6 +321,7 @@ impl Session<'_> {
         facts: &CommandFacts<'_>,
         space: &mut RestSpace,
     ) -> Tried {
+        let patience = self.patience();
         if facts.command == CommandKind::StmtPrepare {
             space.exchange.patch_statement_id(self.state.next_statement);
         }
@@ -300,6 +330,7 @@ impl Session<'_> {
                 context: self.context,
                 client: &mut self.client,
                 server: &mut lease.connection,
+                patience,
             };
             match peers.stream(&mut space.exchange).await {
                 Ok(true) => break,
@@ -326,7 +357,7 @@ impl Session<'_> {
     async fn not_acquired(
         &mut self,
         error: &AcquireError,
-        last_why: &str,
+        (last_why, ran): (&str, Ran),
         framed: Framed,
     ) -> Result<(), Ending> {
         let text = if last_why.is_empty() {
@@ -338,7 +369,7 @@ impl Session<'_> {
         let event = Event::new(Severity::Warning, Kind::Refusal, text).session(id);
         self.context.worker.shared.event_limited(event);
         self.forget_lease();
-        self.answer_error(&error.answer(), framed).await
+        self.answer_error(&error.answer(ran.sentence()), framed).await
     }
 }
 
@@ -349,6 +380,8 @@ struct Tries {
     lost: Vec<ServerId>,
     /// They refused it, or lost its connection twice.
     refused: Vec<ServerId>,
+    /// Whether any of them may have carried it out.
+    ran: Ran,
 }
 
 impl Tries {

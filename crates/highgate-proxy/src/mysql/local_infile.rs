@@ -2,9 +2,11 @@
 
 use highgate_core::{
     events::{Event, Kind, Severity},
-    track::CommandFacts,
+    server::{ErrorKind, TrafficFailure},
+    settle::{self, Lost},
+    track::{self, CommandFacts},
 };
-use highgate_mysql::{packet::HEADER_LEN, sql};
+use highgate_mysql::{error_code, packet::HEADER_LEN, sql};
 
 use crate::{
     mysql::{
@@ -21,6 +23,40 @@ use crate::{
 const MAX_PACKET: u64 = 0xff_ffff;
 
 impl Session<'_> {
+    /// Tells the client, in the place of the server's demand. The server's connection is closed: it
+    /// waits for a file, and is not to be trusted.
+    async fn refuse_file(
+        &mut self,
+        lease: &mut Lease,
+        space: &mut RestSpace,
+    ) -> super::forward::Tried {
+        use super::forward::Tried;
+        let seq = space.exchange.drop_demand();
+        let patience = self.patience();
+        let mut peers = Peers {
+            context: self.context,
+            client: &mut self.client,
+            server: &mut lease.connection,
+            patience,
+        };
+        if let Err(stopped) = peers.pass_on(&mut space.exchange).await {
+            return Tried::Ended(Ending::ServerFailed(format!("asked for a file: {stopped}")));
+        }
+        let lost = settle::server_lost(&mut self.state);
+        track::refused(&mut self.state);
+        let text = "The database server asked for a file that no statement of this client names, or \
+             that its account may not send; that was refused. What became of the statement is not known";
+        let answer = error_code::ER_NOT_ALLOWED_COMMAND.answer(text);
+        let packet = crate::mysql::answer::error(&answer, seq);
+        match (self.client.send(self.context, &packet).await, lost) {
+            (Err(ending), _) => Tried::Ended(ending),
+            (Ok(()), Lost::State(pins)) => Tried::Ended(Ending::ServerFailed(format!(
+                "it asked for a file, and with its connection went {pins}"
+            ))),
+            (Ok(()), Lost::Nothing | Lost::Transaction) => Tried::Broken,
+        }
+    }
+
     /// The server asks for a file: only the one that this client's own statement names is passed
     /// on, and only for an account that may.
     pub(crate) async fn local_infile(
@@ -37,19 +73,23 @@ impl Session<'_> {
             analysis.local_file.map(<[u8]>::to_vec)
         });
         if !self.user.local_infile || named.as_deref() != Some(&*asked) {
-            let server = lease.connection.server();
+            let server = lease.connection.server().clone();
             let text = "a server asked for a file that no statement of its client names; blocked";
             let event = Event::new(Severity::Error, Kind::Refusal, text)
                 .backend(&server.backend)
                 .server(&server.name)
                 .session(self.context.presence.info.id);
             self.context.worker.shared.event(event);
-            return Err(Tried::Ended(Ending::ServerFailed("asked for a file".to_owned())));
+            server.count_error(ErrorKind::Lost);
+            self.context.worker.report(&server, TrafficFailure::Garbage);
+            return Err(self.refuse_file(lease, space).await);
         }
+        let patience = self.patience();
         let mut peers = Peers {
             context: self.context,
             client: &mut self.client,
             server: &mut lease.connection,
+            patience,
         };
         if let Err(stopped) = peers.pass_on(&mut space.exchange).await {
             return Err(Tried::Ended(Ending::ServerFailed(format!("{stopped:?}"))));

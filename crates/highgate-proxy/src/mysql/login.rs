@@ -4,20 +4,25 @@ use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
 use highgate_config::{Listener, TlsMode};
 use highgate_core::events::{Event, Kind, Severity};
-use highgate_io::{tasks, tls, transport::Transport};
+use highgate_io::{
+    proxy_protocol::{self, Looks},
+    tasks, tls,
+    transport::Transport,
+};
 use highgate_mysql::{
     Capabilities, StatusFlags, auth,
     client_login::{ClientAction, ClientLogin, ClientLoginSettings, Login, Nonce},
+    error_code,
     packet::HEADER_LEN,
 };
 
 use crate::{
     facts::BackendFacts,
-    listener::ListenerState,
+    listener::{ListenerState, Refusal},
     mysql::{
         accounts::{self, Denied},
         answer,
-        client_stream::ClientStream,
+        client_stream::{ClientStream, Unread},
     },
     session::{Context, Ending},
 };
@@ -44,6 +49,8 @@ pub(crate) struct Entrance<'a> {
     pub(crate) settings: &'a Listener,
     pub(crate) facts: &'a BackendFacts,
     pub(crate) from: Option<SocketAddr>,
+    /// It may not send a PROXY header although others may.
+    pub(crate) is_foreign: bool,
 }
 
 /// Greets the client and goes through its login. The OK is sent by the caller, who may still refuse.
@@ -85,7 +92,7 @@ pub(crate) async fn run(
                         login.account(Some(account))
                     }
                     Err(why) => {
-                        denied(&entrance, &name, why);
+                        denied(context, entrance.from, &name, why);
                         login.account(None)
                     }
                 }
@@ -163,14 +170,34 @@ async fn next(
     stream: &mut ClientStream,
     login: &mut ClientLogin,
 ) -> Result<ClientAction, Ending> {
-    let framed = stream
-        .message(entrance.context, MAX_LOGIN_PACKET)
-        .await
-        .map_err(|unread| unread.ending(Ending::HandshakeTimeout))?;
+    let framed = match stream.message(entrance.context, MAX_LOGIN_PACKET).await {
+        Ok(framed) => framed,
+        Err(Unread::TooLong) if entrance.is_foreign && has_header(stream) => {
+            return Err(refuse_header(entrance, stream).await);
+        }
+        Err(unread) => return Err(unread.ending(Ending::HandshakeTimeout)),
+    };
     let packet = stream.inbox.bytes().get(HEADER_LEN..framed.wire).unwrap_or_default();
     let action = login.packet(framed.seq, packet);
     stream.inbox.consume(framed.wire);
     Ok(action)
+}
+
+/// A PROXY header where a login is to be: as a packet it would be megabytes long.
+fn has_header(stream: &ClientStream) -> bool {
+    proxy_protocol::looks(stream.inbox.bytes()) != Looks::Other
+}
+
+async fn refuse_header(entrance: &Entrance<'_>, stream: &mut ClientStream) -> Ending {
+    let context = entrance.context;
+    let address = entrance.from.map(|from| from.ip());
+    entrance.listener.refuse(&context.worker.shared, address, Refusal::ForeignHeader);
+    let text = "A PROXY protocol header is not accepted from this address";
+    let answer = error_code::ER_HOST_NOT_PRIVILEGED.answer(text);
+    match stream.send(context, &answer::error(&answer, 1)).await {
+        Ok(()) => Ending::Refused(Refusal::ForeignHeader.to_string()),
+        Err(ending) => ending,
+    }
 }
 
 async fn start_tls(
@@ -206,9 +233,15 @@ pub(crate) async fn within<T>(
     .await
 }
 
-fn denied(entrance: &Entrance<'_>, name: &str, why: Denied) {
-    let session = entrance.context.presence.info.id;
+/// The client is told no more than "denied"; operators are told why an account of theirs was.
+pub(crate) fn denied(context: &Context, from: Option<SocketAddr>, name: &str, why: Denied) {
+    let session = context.presence.info.id;
     tracing::debug!(session, user = name, "login denied: {why}");
+    if why != Denied::Unknown {
+        let text = format!("login of {name} from {} refused: {why}", client_host(from));
+        let event = Event::new(Severity::Warning, Kind::Login, text).session(session);
+        context.worker.shared.event_limited(event);
+    }
 }
 
 /// Counts a failed login; the first, and each hundredth, is an event.

@@ -14,7 +14,7 @@ use crate::{
         acquire::{self, AcquireError, Order, Wish},
         answer,
         client_stream::Framed,
-        login::{client_host, rsa_decrypt},
+        login::{client_host, denied, rsa_decrypt},
         prepare::{self, Unprepared},
         session::{Session, who},
         wash,
@@ -36,6 +36,7 @@ impl Session<'_> {
             exclude: &[],
             avoid: &[],
             profile: &self.state.profile,
+            from: self.who.from,
             started: clock::now(),
         };
         let snapshot = self.context.worker.snapshot();
@@ -50,7 +51,7 @@ impl Session<'_> {
         let lease = acquire::acquire(self.context, &self.who, &mut self.keys, order).await;
         let mut lease = match lease {
             Ok(lease) => lease,
-            Err(error @ AcquireError::Denied { .. }) => return Err(error.answer()),
+            Err(error @ AcquireError::Denied { .. }) => return Err(error.answer("")),
             Err(_) => return Ok(()),
         };
         let mut space = self.context.worker.take_space();
@@ -114,7 +115,10 @@ impl Session<'_> {
                             found = Some(user);
                             login.account(Some(account))
                         }
-                        Err(_) => login.account(None),
+                        Err(why) => {
+                            denied(context, self.who.from, &user, why);
+                            login.account(None)
+                        }
                     }
                 }
                 ClientAction::Send(packets) => {
@@ -186,6 +190,7 @@ impl Session<'_> {
         self.user = user;
         let schema = login.schema.as_deref();
         track::changed_user(&mut self.state, &login.user, schema, login.collation);
+        self.count_memory();
         self.rules_number = None;
         self.login = login;
         let seq = self.login.seq;

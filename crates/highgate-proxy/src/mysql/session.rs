@@ -18,12 +18,13 @@ use highgate_mysql::{
 };
 
 use crate::{
-    buffer::Buffer,
+    buffer::{Buffer, Held},
     listener::ListenerState,
     mysql::{
         acquire::{Keys, Lease, Who},
         answer,
         client_stream::{ClientStream, Unread},
+        command::statement_size,
         login::{self, Entrance, LoggedInClient},
         open,
     },
@@ -68,7 +69,14 @@ pub(crate) struct Session<'c> {
     /// The present command has an answer.
     pub(crate) answers: bool,
     shown_pins: PinSet,
+    /// What it keeps besides buffers, about.
+    pub(crate) held: Held,
 }
+
+/// What a session keeps, besides statements and buffers: its state, its task, what operators see.
+const SESSION_SIZE: usize = 4 * 1024;
+/// What TLS keeps for one.
+const TLS_SIZE: usize = 12 * 1024;
 
 /// Serves a client from accept to its ending.
 ///
@@ -88,18 +96,18 @@ pub(crate) async fn run(context: &Context, accepted: Accepted) -> Ending {
 
 async fn begin(
     context: &Context,
-    accepted: Accepted,
+    mut accepted: Accepted,
 ) -> Result<(Session<'_>, crate::listener::ClientPermit), Ending> {
     let settings = accepted.listener.settings.load_full();
     let worker = &context.worker;
     context.slot.set_deadline(worker.deadline(settings.handshake_timeout));
-    let mut transport = accepted.socket.attach().map_err(Ending::ClientFailed)?;
-    let header = proxy_header::read(context, &mut transport, accepted.peer, &settings).await?;
-    let from = header.source.or(accepted.peer);
-    let to = transport.local();
+    let mut transport = accepted.attach().map_err(Ending::ClientFailed)?;
+    let introduced = proxy_header::read(context, &mut transport, &mut accepted, &settings).await?;
+    let from = introduced.from;
+    let to = transport.local().map(proxy_header::canonical);
     let mut inbox = Buffer::new(worker.buffers.clone());
-    if !header.rest.is_empty() {
-        inbox.extend(&header.rest);
+    if !introduced.rest.is_empty() {
+        inbox.extend(&introduced.rest);
     }
     let facts = worker.shared.facts_of(&settings.backend);
     let entrance = Entrance {
@@ -108,6 +116,7 @@ async fn begin(
         settings: &settings,
         facts: &facts,
         from,
+        is_foreign: introduced.is_foreign,
     };
     let stream = ClientStream { transport, inbox };
     let LoggedInClient { stream, login, user, nonce } =
@@ -136,12 +145,14 @@ async fn begin(
         consumed_ahead: 0,
         answers: true,
         shown_pins: PinSet::EMPTY,
+        held: worker.buffers.counter(),
         listener: accepted.listener,
         settings,
         user,
         client: stream,
         login,
     };
+    session.count_memory();
     session.admit().await?;
     Ok((session, accepted.permit))
 }
@@ -218,6 +229,25 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Counts anew what the session keeps.
+    pub(crate) fn count_memory(&mut self) {
+        let tls = if self.client.transport.is_tls() { TLS_SIZE } else { 0 };
+        let texts = self.state.statements.values().map(|it| statement_size(it.text.len()));
+        self.held.set(SESSION_SIZE + tls + texts.sum::<usize>());
+    }
+
+    /// There is no memory for what a command needs.
+    pub(crate) fn no_memory(&self) -> highgate_mysql::Answer {
+        let text = "a command was refused: `memory_limit` is reached";
+        let event = Event::new(Severity::Warning, Kind::Limit, text);
+        let shared = &self.context.worker.shared;
+        shared.event_limited(event.session(self.context.presence.info.id));
+        error_code::ErrorCode::new(1041, b"HY000").answer(
+            "Highgate is short of memory (`memory_limit`): this command can't be taken at the \
+             moment; nothing was executed",
+        )
+    }
+
     /// A place under the account's limit, in exchange for the one it may have.
     pub(crate) fn take_place(&mut self) -> Result<(), highgate_mysql::Answer> {
         self.place = None;
@@ -225,6 +255,10 @@ impl Session<'_> {
         let max = self.user.max_connections;
         self.place = UserPlace::take(counts, &self.login.user, max).map_err(|_| {
             let user = &self.login.user;
+            let text = format!("a client of {user} was refused: its max_connections is {max}");
+            let event = Event::new(Severity::Warning, Kind::Limit, text);
+            let session = self.context.presence.info.id;
+            self.context.worker.shared.event_limited(event.session(session));
             error_code::ER_TOO_MANY_USER_CONNECTIONS.answer(format!(
                 "User {user} already has more than 'max_user_connections' active connections"
             ))
@@ -309,17 +343,7 @@ impl Session<'_> {
                     self.refuse_message(&answer).await?;
                 }
                 Err(Unread::NoMemory) => {
-                    let text = "Highgate is short of memory (`memory_limit`): a command of this \
-                        length can't be taken at the moment; nothing was executed";
-                    let event = Event::new(
-                        Severity::Warning,
-                        Kind::Limit,
-                        "a long command was \
-                        refused: `memory_limit` is reached"
-                            .to_owned(),
-                    );
-                    context.worker.shared.event_limited(event.session(context.presence.info.id));
-                    let answer = error_code::ErrorCode::new(1041, b"HY000").answer(text);
+                    let answer = self.no_memory();
                     self.refuse_message(&answer).await?;
                 }
                 Err(unread) => return Err(unread.ending(Ending::IdleTimeout)),
@@ -339,7 +363,7 @@ impl Session<'_> {
     }
 
     /// How long the client may say nothing: as configured, or shorter where it asked for that.
-    fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         let configured = if self.state.in_transaction() {
             self.settings.idle_in_transaction_timeout
         } else {

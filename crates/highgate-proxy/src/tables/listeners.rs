@@ -11,7 +11,7 @@ use highgate_config::{
         Column,
         Kind::{Integer, Text},
         Metric::{Counter, Gauge, Label, None as Hidden},
-        Row, Table,
+        Row, Table, Value,
     },
 };
 use parking_lot::Mutex;
@@ -29,9 +29,20 @@ const COLUMNS: &[Column] = &[
     column("address", Text, Hidden, "Addresses that it listens on."),
     column("backend", Text, Hidden, "Where its clients go unless a user or rule says otherwise."),
     column("tls", Text, Hidden, "TLS towards clients."),
+    column(
+        "certificate_expires_seconds",
+        Integer,
+        Gauge,
+        "Time until its certificate expires, in seconds; below 0 when it has.",
+    ),
     column("clients", Integer, Gauge, "Clients connected now."),
     column("accepted", Integer, Counter, "Clients accepted."),
-    column("refused", Integer, Counter, "Clients refused at a limit or by network."),
+    column(
+        "refused",
+        Integer,
+        Counter,
+        "Clients refused at a limit, by network or for their PROXY header.",
+    ),
     column("login_failures", Integer, Counter, "Logins that failed."),
 ];
 
@@ -62,6 +73,7 @@ impl Table for Listeners {
                     addresses.join(", ").into(),
                     settings.backend.to_string().into(),
                     settings.tls.mode.to_string().into(),
+                    expires_in(running.state.certificate_expires.load(Relaxed)),
                     running.state.clients.load(Relaxed).into(),
                     running.state.accepted.load(Relaxed).into(),
                     running.state.refused.load(Relaxed).into(),
@@ -69,5 +81,15 @@ impl Table for Listeners {
                 ]
             })
             .collect()
+    }
+}
+
+fn expires_in(expires: u64) -> Value {
+    let seconds = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    match expires {
+        0 => Value::Null,
+        expires => {
+            seconds(expires).saturating_sub(seconds(highgate_io::clock::wall_ms() / 1000)).into()
+        }
     }
 }

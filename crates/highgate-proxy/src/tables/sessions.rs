@@ -112,7 +112,7 @@ fn row(info: &SessionInfo, servers: &BTreeMap<u32, (String, String)>, now: u64) 
         info.id.into(),
         identity.user.into(),
         info.listener.to_string().into(),
-        info.client.map(|client| client.to_string()).into(),
+        info.client().map(|client| client.to_string()).into(),
         identity.schema.into(),
         identity.program.into(),
         server.map(|(backend, _)| backend.clone()).into(),

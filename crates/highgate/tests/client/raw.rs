@@ -104,7 +104,17 @@ impl RawClient {
         schema: Option<&str>,
         capabilities: Capabilities,
     ) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(addr)?;
+        Self::over(TcpStream::connect(addr)?, user, password, schema, capabilities)
+    }
+
+    /// Logs in on a connection that is there already.
+    pub fn over(
+        stream: TcpStream,
+        user: &str,
+        password: &str,
+        schema: Option<&str>,
+        capabilities: Capabilities,
+    ) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut client = Self { stream, seq: 0, capabilities, id: 0 };

@@ -7,7 +7,7 @@ use highgate_core::{
     answer::outcome_unknown,
     events::{Event, Kind, Severity},
     pins::PinCause,
-    retry::{self, Delivery, Retry, ServerSaid, SessionFacts},
+    retry::{self, Again, Delivery, Retry, ServerSaid, SessionFacts},
     server::{ErrorKind, ServerId, ServerState, TrafficFailure},
     settle::{self, Lost},
     track::CommandFacts,
@@ -20,7 +20,7 @@ use crate::{
     slots::Interrupt,
 };
 
-use super::{LAST_WORDS, Reached, Reason, Tried};
+use super::{LAST_WORDS, Ran, Reached, Reason, Tried};
 
 impl Session<'_> {
     /// The server's first word is an error: whether another server should be asked.
@@ -40,7 +40,8 @@ impl Session<'_> {
         }
         let Retry::Again(again) = retry else { return None };
         let why = Retry::Again(again).to_string();
-        Some(Tried::Again { server: server.id, why, reason: Reason::Refused })
+        let ran = ran(again);
+        Some(Tried::Again { server: server.id, why, reason: Reason::Refused, ran })
     }
 
     pub(super) fn session_facts(&self, lease: &Lease) -> SessionFacts {
@@ -81,15 +82,15 @@ impl Session<'_> {
         let session = self.context.presence.info.id;
         tracing::debug!(session, server = %server.name, "exchange stopped ({stopped:?}): {retry}");
         match retry {
-            Retry::Again(_) => {
-                let why = retry.to_string();
-                return Tried::Again { server: server.id, why, reason: Reason::Lost };
+            Retry::Again(again) => {
+                let (why, ran) = (retry.to_string(), ran(again));
+                return Tried::Again { server: server.id, why, reason: Reason::Lost, ran };
             }
             Retry::UnknownOutcome => self.tell_unknown(&server, &stopped),
             Retry::No(_) => {}
         }
         let lost = settle::server_lost(&mut self.state);
-        if passed && !space.exchange.scanner.is_at_packet_boundary() {
+        if passed && !space.exchange.is_between_packets() {
             return Tried::Ended(Ending::ServerFailed(format!("within a packet: {stopped:?}")));
         }
         let answer = match (&lost, retry) {
@@ -145,7 +146,7 @@ impl Session<'_> {
         lease.connection.state.dirt.insert(PinCause::SessionUnknown);
         let passed = answered && space.exchange.passed_on > 0;
         let lost = settle::server_lost(&mut self.state);
-        if passed && !space.exchange.scanner.is_at_packet_boundary() {
+        if passed && !space.exchange.is_between_packets() {
             return Tried::Ended(Ending::ServerFailed("a statement did not end".to_owned()));
         }
         let answer = error_code::ER_QUERY_INTERRUPTED.answer(
@@ -201,6 +202,13 @@ impl Session<'_> {
         // This one asks, and reads answers of the old form.
         door.capabilities.remove(Capabilities::DEPRECATE_EOF | Capabilities::MARIADB_EXTENDED);
         Some(kill::start(&self.context.worker, door, what, lease.connection.thread))
+    }
+}
+
+const fn ran(again: Again) -> Ran {
+    match again {
+        Again::NotDelivered | Again::Refused(_) => Ran::No,
+        Again::Read => Ran::Perhaps,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     slots::Interrupt,
 };
 
-use super::{Destination, Reason, Tried, lost::transaction_lost, millis};
+use super::{Destination, Ran, Reason, Tried, lost::transaction_lost, millis};
 
 impl Session<'_> {
     /// Brings the connection to the session's state. `None`: it is there.
@@ -134,7 +134,7 @@ impl Session<'_> {
             return self.own_connection_lost();
         }
         let why = "its connection was lost while being prepared".to_owned();
-        Tried::Again { server, why, reason: Reason::Lost }
+        Tried::Again { server, why, reason: Reason::Lost, ran: Ran::No }
     }
 
     /// The connection that the session was bound to is gone.

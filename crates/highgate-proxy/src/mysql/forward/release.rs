@@ -12,7 +12,12 @@ use highgate_core::{
 use highgate_mysql::scan;
 
 use crate::{
-    mysql::{acquire::Lease, command::RestSpace, session::Session, wash},
+    mysql::{
+        acquire::Lease,
+        command::{RestSpace, statement_size},
+        session::Session,
+        wash,
+    },
     session::Context,
 };
 
@@ -87,6 +92,7 @@ impl Session<'_> {
     ) {
         let text = facts.text.unwrap_or_default();
         self.state.prepared(text, facts.shape, prepared.params);
+        self.held.add(statement_size(text.len()));
         let under = self.state.profile.clone();
         let old = lease.connection.state.prepared(prepared.statement_id, text.into(), under);
         // Closed by the next preparation: there is no answer to wait for.

@@ -1,0 +1,127 @@
+//! When a certificate expires: the one field of X.509 that operators must be told of.
+//!
+//! Reads just so much of the DER as leads there (RFC 5280 §4.1), trusts nothing of it, and never
+//! judges a certificate: that is the TLS library's.
+
+/// The `notAfter` of a certificate in DER, in seconds of Unix time; `None` where it can't be read.
+#[must_use]
+pub fn expires(der: &[u8]) -> Option<u64> {
+    let (_, certificate, _) = element(der)?;
+    let (_, mut fields, _) = element(certificate)?;
+    // The version has a tag of its own, and may be left out.
+    if fields.first() == Some(&VERSION) {
+        fields = element(fields)?.2;
+    }
+    // Serial number, algorithm, issuer.
+    for _ in 0..3 {
+        fields = element(fields)?.2;
+    }
+    let (_, validity, _) = element(fields)?;
+    let (_, _, not_after) = element(validity)?;
+    let (tag, text, _) = element(not_after)?;
+    time(tag, text)
+}
+
+const VERSION: u8 = 0xa0;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+
+/// Tag and content of the first element, and what follows it.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&[tag, first], rest) = der.split_first_chunk::<2>()?;
+    let (length, rest) = if first < 0x80 {
+        (usize::from(first), rest)
+    } else {
+        let count = usize::from(first & 0x7f);
+        let digits = rest.get(..count).filter(|digits| (1..=4).contains(&digits.len()))?;
+        let length = digits.iter().fold(0_usize, |sum, digit| (sum << 8) | usize::from(*digit));
+        (length, rest.get(count..)?)
+    };
+    Some((tag, rest.get(..length)?, rest.get(length..)?))
+}
+
+/// `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`.
+fn time(tag: u8, text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+    let (year, rest) = match tag {
+        UTC_TIME => {
+            let (year, rest) = text.split_at_checked(2)?;
+            let year: u64 = year.parse().ok()?;
+            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
+        }
+        GENERALIZED_TIME => {
+            let (year, rest) = text.split_at_checked(4)?;
+            (year.parse().ok()?, rest)
+        }
+        _ => return None,
+    };
+    let pair = |at: usize| rest.get(at..at + 2)?.parse::<u64>().ok();
+    let (month, day) = (pair(0)?, pair(2)?);
+    let seconds = pair(4)? * 3600 + pair(6)? * 60 + pair(8)?;
+    if rest.len() != 10 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || year < 1970 {
+        return None;
+    }
+    Some(days(year, month, day) * 86_400 + seconds)
+}
+
+/// Days from 1970-01-01 to that day of the Gregorian calendar.
+const fn days(year: u64, month: u64, day: u64) -> u64 {
+    // A year that begins in March has its leap day at the end.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leaps = year / 4 - year / 100 + year / 400;
+    let before = (153 * month + 2) / 5;
+    year * 365 + leaps + before + day - 1 - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_counted_through_leap_years() {
+        assert_eq!(days(1970, 1, 1), 0);
+        assert_eq!(days(2000, 2, 29), 11_016);
+        assert_eq!(days(2000, 3, 1), 11_017);
+        assert_eq!(days(2100, 3, 1), 47_541);
+    }
+
+    #[test]
+    fn both_forms_of_time_are_read_and_nothing_else() {
+        assert_eq!(time(UTC_TIME, b"700101000010Z"), Some(10));
+        assert_eq!(time(GENERALIZED_TIME, b"20380119031408Z"), Some(1 << 31));
+        assert_eq!(time(UTC_TIME, b"491231235959Z"), time(GENERALIZED_TIME, b"20491231235959Z"));
+        for wrong in ["", "Z", "701301000000Z", "7001010000Z", "70010100000\u{e9}Z", "700101000010"]
+        {
+            assert_eq!(time(UTC_TIME, wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_cut_anywhere_has_no_expiry_or_the_right_one() {
+        // What stands before the validity, and it, of a certificate of version 3.
+        let name = [0x30, 0x00];
+        let mut fields = vec![VERSION, 3, 2, 1, 2, 2, 1, 9, 0x30, 0];
+        fields.extend(name);
+        let dates = [&[UTC_TIME, 13][..], b"260101000000Z", &[UTC_TIME, 13], b"270101000000Z"];
+        let validity = dates.concat();
+        fields.extend([0x30, u8::try_from(validity.len()).unwrap()]);
+        fields.extend(validity);
+        let wrap = |body: &[u8]| {
+            let length = u8::try_from(body.len()).unwrap();
+            [&[0x30, 0x81, length][..], body].concat()
+        };
+        let whole = wrap(&wrap(&fields));
+        let right = Some(days(2027, 1, 1) * 86_400);
+        assert_eq!(expires(&whole), right);
+        for end in 0..whole.len() {
+            assert_eq!(expires(&whole[..end]), None);
+        }
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut bent = whole.clone();
+                bent[at] ^= 1 << bit;
+                let _ = expires(&bent);
+            }
+        }
+    }
+}
