@@ -25,6 +25,9 @@ use crate::{
 pub enum Event {
     /// A deadline came ([`ServerHealth::next_deadline`]).
     Tick,
+    /// Something came from the server since the check began: an answer to one of its questions, or
+    /// to a session. Told before the check's failure, if at all.
+    Heard,
     /// A check succeeded.
     CheckOk {
         /// How long it took.
@@ -55,10 +58,12 @@ pub enum Event {
 /// What the shell does for a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Start a check now, with this time-out.
+    /// Start a check now, with this time-out; one that had no answer in time goes on instead.
     CheckNow {
-        /// Time it may take.
+        /// Time until it is to report.
         timeout: Duration,
+        /// Whether a check that heard nothing is given up for a new connection.
+        afresh: bool,
     },
     /// The server is up from now on.
     DeclareUp,

@@ -110,7 +110,7 @@ impl Sim {
         let mut replan = false;
         for action in actions {
             match action {
-                Action::CheckNow { timeout } => {
+                Action::CheckNow { timeout, .. } => {
                     let hangs = self.world.servers[index].life == Life::Hangs;
                     let takes = if hangs { timeout } else { ms(1 + self.dice.below(20)) };
                     self.checks.push((self.now + takes, index, hangs));

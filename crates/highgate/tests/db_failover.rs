@@ -162,7 +162,7 @@ fn frozen_replica() -> anyhow::Result<()> {
     let took =
         until_server(&process, "db2", Duration::from_secs(5), |server| server.status == "down")?;
     eprintln!("a frozen replica was found within {took:?}");
-    anyhow::ensure!(took < Duration::from_millis(2500), "{took:?}");
+    anyhow::ensure!(took < Duration::from_secs(2), "{took:?}");
     load.wait_writes(50, Duration::from_secs(10))?;
     cluster.node(1)?.sigcont()?;
     until_server(&process, "db2", Duration::from_secs(20), |server| {
@@ -194,7 +194,7 @@ fn frozen_primary() -> anyhow::Result<()> {
     let took =
         until_server(&process, "db1", Duration::from_secs(5), |server| server.status == "down")?;
     eprintln!("a frozen primary was found within {took:?}");
-    anyhow::ensure!(took < Duration::from_millis(2500), "{took:?}");
+    anyhow::ensure!(took < Duration::from_secs(2), "{took:?}");
     cluster.node(0)?.sigcont()?;
     let flowed = load.wait_writes(20, Duration::from_secs(20))?;
     eprintln!("after SIGCONT writes flowed within {flowed:?}");

@@ -13,6 +13,8 @@ pub enum CheckFailure {
     Lost,
     /// No answer in time.
     Timeout,
+    /// No answer in time, but something came from the server meanwhile. It is alive.
+    Slow,
     /// The check's account was not let in, or may not read what it asks for. The server is alive.
     Denied,
     /// The server has no connection free for the check. It is alive.
@@ -55,7 +57,7 @@ impl CheckFailure {
     /// Whether it proves that the server is alive, although nothing could be read from it.
     #[must_use]
     pub const fn proves_life(self) -> bool {
-        matches!(self, Self::Denied | Self::Full)
+        matches!(self, Self::Denied | Self::Full | Self::Slow)
     }
 }
 
@@ -66,6 +68,7 @@ impl fmt::Display for CheckFailure {
             Self::Unreachable => "unreachable",
             Self::Lost => "connection lost",
             Self::Timeout => "no answer in time",
+            Self::Slow => "answers late",
             Self::Denied => "access denied",
             Self::Full => "too many connections",
             Self::Stopping => "shutting down",

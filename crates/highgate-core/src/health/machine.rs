@@ -18,7 +18,7 @@ const LEAST_GAP: Duration = Duration::from_millis(50);
 /// Longest pause between checks while writes wait for a verdict.
 const HURRY: Duration = Duration::from_millis(100);
 /// What the shell may take beyond a check's time-out to report it.
-const GRACE: Duration = Duration::from_millis(200);
+const GRACE: Duration = Duration::from_millis(100);
 
 /// Health of one server.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct ServerHealth {
     due: Option<Instant>,
     in_flight: Option<Instant>,
     started: Option<Instant>,
+    /// Whether anything came from the server since the check in flight began.
+    heard: bool,
     recheck: bool,
     damping: Damping,
     latency: Option<Duration>,
@@ -60,6 +62,7 @@ impl ServerHealth {
             due: None,
             in_flight: None,
             started: None,
+            heard: false,
             recheck: false,
             damping: Damping::default(),
             latency: None,
@@ -133,11 +136,14 @@ impl ServerHealth {
         if self.hurried { interval.min(HURRY) } else { interval }
     }
 
-    /// Longest time from a silent hang to the verdict, under these settings and with checks alone.
+    /// Longest time from a silent hang to the verdict, under these settings and with checks alone:
+    /// the hang begins after a check succeeded, or while one was under way and had heard something.
     #[must_use]
     pub fn detection_bound(&self) -> Duration {
         let HealthSettings { interval, timeout, fall, .. } = self.settings;
-        interval + (timeout + GRACE) * fall + LEAST_GAP * (fall - 1)
+        interval.max(timeout + GRACE + LEAST_GAP)
+            + (timeout + GRACE) * fall
+            + LEAST_GAP * (fall - 1)
     }
 
     /// When to send [`Event::Tick`].
@@ -151,15 +157,12 @@ impl ServerHealth {
         let mut actions = Actions::new();
         match event {
             Event::Tick => self.tick(now, &mut actions),
+            Event::Heard => self.heard = self.in_flight.is_some(),
             Event::CheckOk { latency, facts } => self.check_ok(latency, facts, now, &mut actions),
             Event::CheckFailed { kind, text } => {
                 // One that reports after its verdict was drawn has been counted.
-                match self.in_flight.take() {
-                    Some(_) if kind.proves_life() => {
-                        self.check_refused(kind, text, now, &mut actions);
-                    }
-                    Some(_) => self.check_failed(kind, &text, now, &mut actions),
-                    None => {}
+                if self.in_flight.take().is_some() {
+                    self.check_ended(kind, text, now, &mut actions);
                 }
             }
             Event::TrafficFailed { kind } => self.traffic_failed(kind, now, &mut actions),
@@ -193,7 +196,7 @@ impl ServerHealth {
     fn tick(&mut self, now: Instant, actions: &mut Actions) {
         if self.in_flight.is_some_and(|deadline| deadline <= now) {
             self.in_flight = None;
-            self.check_failed(CheckFailure::Timeout, "no answer in time", now, actions);
+            self.check_ended(CheckFailure::Timeout, String::new(), now, actions);
         }
         if !self.settings.active && self.due.is_some_and(|due| due <= now) {
             self.due = None;
@@ -206,9 +209,10 @@ impl ServerHealth {
         let due = self.due.is_some_and(|due| due <= now);
         if self.settings.active && self.in_flight.is_none() && due {
             self.due = None;
-            self.started = Some(now);
+            (self.started, self.heard) = (Some(now), false);
             self.in_flight = Some(now + self.settings.timeout + GRACE);
-            actions.push(Action::CheckNow { timeout: self.settings.timeout });
+            let afresh = matches!(self.condition, Condition::Down { .. });
+            actions.push(Action::CheckNow { timeout: self.settings.timeout, afresh });
         }
     }
 

@@ -20,7 +20,7 @@ impl Rig {
     /// One that is up since its first check.
     fn up() -> Self {
         let mut rig = Self::new(SETTINGS);
-        assert_eq!(rig.step(Event::Tick), [Action::CheckNow { timeout: ms(500) }]);
+        assert_eq!(rig.step(Event::Tick), [Action::CheckNow { timeout: ms(500), afresh: false }]);
         assert!(rig.ok().contains(&Action::DeclareUp));
         rig
     }
@@ -105,7 +105,10 @@ fn a_server_is_up_again_after_as_many_successes_as_rise_says() {
 fn a_lost_connection_is_followed_by_a_check_at_once() {
     let mut rig = Rig::up();
     rig.now += ms(300);
-    assert_eq!(rig.traffic(TrafficFailure::Lost), [Action::CheckNow { timeout: ms(500) }]);
+    assert_eq!(
+        rig.traffic(TrafficFailure::Lost),
+        [Action::CheckNow { timeout: ms(500), afresh: false }]
+    );
 }
 
 #[test]
@@ -169,6 +172,75 @@ fn a_server_that_hangs_is_found_within_two_seconds_even_by_silence_alone() {
     }
     let took = rig.now - rig.start;
     assert!(took <= rig.health.detection_bound(), "{took:?}");
+}
+
+#[test]
+fn the_default_monitor_finds_a_server_that_hangs_within_two_seconds() {
+    let text = "[[backend]]\nname = \"shop\"\nmonitor = { user = \"m\" }\n";
+    let node = highgate_config::NodeName::from("n1");
+    let config = highgate_config::native::parse("test", text, &node).unwrap().config;
+    let settings = HealthSettings::from(
+        &config.shared.backends[&highgate_config::BackendName::from("shop")].monitor,
+    );
+    let health = ServerHealth::new(settings, AdminState::Enabled, origin());
+    assert!(health.detection_bound() <= ms(2000), "{:?}", health.detection_bound());
+}
+
+#[test]
+fn a_late_check_that_heard_something_takes_no_server_out() {
+    let mut rig = Rig::up();
+    for _ in 0..10 {
+        assert!(checks(&rig.next()));
+        rig.step(Event::Heard);
+        rig.now += ms(500);
+        assert!(!down(&rig.fails(CheckFailure::Timeout)));
+        assert_eq!(rig.health.unread().unwrap().kind, CheckFailure::Slow);
+    }
+    rig.next();
+    rig.ok();
+    assert_eq!(rig.health.unread(), None);
+}
+
+#[test]
+fn what_was_heard_before_a_check_says_nothing_about_it() {
+    let mut rig = Rig::up();
+    rig.step(Event::Heard);
+    rig.next();
+    assert!(!down(&rig.fails(CheckFailure::Timeout)));
+    rig.next();
+    assert!(down(&rig.fails(CheckFailure::Timeout)));
+}
+
+#[test]
+fn a_hang_amid_a_check_is_found_within_the_bound_too() {
+    let mut rig = Rig::up();
+    rig.next();
+    rig.step(Event::Heard);
+    let hang = rig.now;
+    while rig.is_up() {
+        rig.next();
+    }
+    assert!(rig.now - hang <= rig.health.detection_bound(), "{:?}", rig.now - hang);
+}
+
+#[test]
+fn a_server_that_is_down_is_asked_afresh_and_late_answers_do_not_let_it_in() {
+    let mut rig = Rig::up();
+    rig.next();
+    rig.fails(CheckFailure::Refused);
+    rig.next();
+    rig.fails(CheckFailure::Refused);
+    for _ in 0..10 {
+        assert!(rig.next().contains(&Action::CheckNow { timeout: ms(500), afresh: true }));
+        rig.step(Event::Heard);
+        rig.fails(CheckFailure::Timeout);
+        assert!(!rig.is_up());
+    }
+    rig.next();
+    rig.ok();
+    rig.next();
+    rig.ok();
+    assert!(rig.is_up());
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Servers that are alive and can't be read: the monitor's account is refused, or no connection is free.
+//! Servers that are alive and can't be read: the monitor's account is refused, no
+//! connection is free, or answers come late.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ const WARNING_GAP: Duration = Duration::from_secs(60);
 pub struct Unread {
     /// When the first check in this row was refused.
     pub since: Instant,
-    /// [`CheckFailure::Denied`] or [`CheckFailure::Full`].
+    /// [`CheckFailure::Denied`], [`CheckFailure::Full`] or [`CheckFailure::Slow`].
     pub kind: CheckFailure,
     /// Whether it was read after it came up last: then what was read still stands for what it is.
     pub known: bool,
@@ -25,6 +26,7 @@ impl Unread {
     pub const fn why(&self) -> &'static str {
         match self.kind {
             CheckFailure::Full => "no connection is free for the monitor",
+            CheckFailure::Slow => "its answers to the monitor are late",
             _ => "the monitor's account is refused",
         }
     }
@@ -53,6 +55,9 @@ impl Told {
         let repair = match unread.kind {
             CheckFailure::Full => {
                 "raise max_connections (or max_user_connections of the monitor's account) on the server"
+            }
+            CheckFailure::Slow => {
+                "look for lost packets or overload between here and there, or raise `monitor.timeout`"
             }
             _ => {
                 "set `monitor.user` and `monitor.password` of the backend to an account that the server \

@@ -1,9 +1,10 @@
 //! The task that owns health, roles and the plan.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -108,6 +109,19 @@ pub struct Director {
 struct Watched {
     state: Arc<ServerState>,
     probe: Rc<Probe>,
+    /// Bytes that sessions had received from it when its last check began.
+    bytes_in: Cell<u64>,
+}
+
+impl Watched {
+    fn bytes_in(&self) -> u64 {
+        self.state.hot.bytes_in.load(Ordering::Relaxed)
+    }
+
+    /// Whether sessions had answers since its last check began that count as a sign of life.
+    fn traffic_heard(&self) -> bool {
+        self.probe.counts_traffic() && self.bytes_in() != self.bytes_in.get()
+    }
 }
 
 impl Director {
@@ -184,7 +198,8 @@ impl Director {
                     let (server, shared) = (Arc::downgrade(&state), self.shared.clone());
                     self.tasks.spawn(names::follow(server, shared));
                 }
-                self.servers.insert(id, Watched { state, probe });
+                let bytes_in = Cell::default();
+                self.servers.insert(id, Watched { state, probe, bytes_in });
             }
             let fresh = || ServerHealth::new(settings, admin, now);
             self.healths.entry(id).or_insert_with(fresh);
@@ -224,11 +239,12 @@ impl Director {
         let mut is_down = false;
         for action in actions {
             match action {
-                Action::CheckNow { timeout } => {
+                Action::CheckNow { timeout, afresh } => {
+                    watched.bytes_in.set(watched.bytes_in());
                     let probe = watched.probe.clone();
                     let results = self.results.clone();
                     self.tasks.spawn(async move {
-                        let probed = probe.check(clock::now() + timeout).await;
+                        let probed = probe.check(clock::now() + timeout, afresh).await;
                         // A full channel means that the director is far behind: the machine's own
                         // time-out for the check then stands for its result.
                         let _ = results.try_send(probed);
@@ -262,9 +278,16 @@ impl Director {
         {
             crate::facts::learn(&self.shared, &watched.state.backend, &greeting);
         }
+        if probed.heard || self.traffic_heard(probed.server) {
+            self.step(probed.server, HealthEvent::Heard, now);
+        }
         self.step(probed.server, probed.event, now);
         // Judged in any case: facts may have changed.
         self.judge(now);
+    }
+
+    fn traffic_heard(&self, id: ServerId) -> bool {
+        self.servers.get(&id).is_some_and(Watched::traffic_heard)
     }
 
     /// Takes in what traffic saw since the last time.
@@ -296,6 +319,9 @@ impl Director {
             .map(|(id, _)| *id)
             .collect();
         for id in due {
+            if self.traffic_heard(id) {
+                self.step(id, HealthEvent::Heard, now);
+            }
             self.step(id, HealthEvent::Tick, now);
         }
         let marks = overrides(&self.inputs.overrides.borrow());

@@ -1,14 +1,29 @@
-//! One check of one server: connects, or asks over the connection that it keeps.
+//! The checks of one server: connect, or ask over the connection that is kept.
+//!
+//! A check that has no answer in time is not given up: it goes on when the next one is due, since on a
+//! link that loses packets a new connection would take longer than what is left of this one, and
+//! its greeting would hide a server that hangs at what it is asked.
 
-use std::{cell::RefCell, io, sync::Arc, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use highgate_config::{Backend, Check};
 use highgate_core::{
     health::{CheckFailure, Event},
     server::{ServerId, ServerState},
+    topology::Observation,
 };
 use highgate_io::clock;
-use highgate_mysql::{Capabilities, greeting::Greeting, server_login::ServerLoginError};
+use highgate_mysql::{
+    Capabilities, greeting::Greeting, server_login::ServerLoginError, sql::Flavor,
+};
 
 use crate::{
     facts,
@@ -20,45 +35,85 @@ use crate::{
     target::{host, target},
 };
 
+/// How long a check may go on at all, however much it hears.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// A check's result, for the director.
 #[derive(Debug)]
 pub struct Probed {
     pub(crate) server: ServerId,
     pub(crate) event: Event,
+    /// Whether the check heard anything from the server since it was asked for.
+    pub(crate) heard: bool,
     /// How the server greeted, if it did this time.
     pub(crate) learned: Option<Greeting>,
 }
 
-/// What checks of one server need, with the connection kept between them.
-#[derive(Debug)]
+/// What checks of one server need, with what is kept between them.
 pub(crate) struct Probe {
-    server: Arc<ServerState>,
-    backend: Backend,
-    kept: RefCell<Option<(Asker, highgate_mysql::sql::Flavor)>>,
+    asks: Rc<Asks>,
+    state: RefCell<State>,
+}
+
+/// What is left of the last check.
+#[derive(Default)]
+enum State {
+    #[default]
+    Nothing,
+    /// A connection that lies idle.
+    Kept(Kept),
+    /// A check that goes on.
+    Late { check: Running, started: Instant, heard: bool },
+}
+
+type Kept = (Asker, Flavor);
+type Running = Pin<Box<dyn Future<Output = Ended>>>;
+
+/// How a check ended.
+struct Ended {
+    facts: Result<Option<Observation>, Failed>,
+    kept: Option<Kept>,
+    learned: Option<Greeting>,
 }
 
 impl Probe {
     pub(crate) fn new(server: Arc<ServerState>, backend: Backend) -> Self {
-        Self { server, backend, kept: RefCell::default() }
+        let asks = Asks { server, backend, heard: Rc::default(), waits_for: Cell::new("") };
+        Self { asks: Rc::new(asks), state: RefCell::default() }
     }
 
     /// Whether it checks as that backend's settings say.
     pub(crate) fn is_for(&self, backend: &Backend) -> bool {
-        self.backend == *backend
+        self.asks.backend == *backend
     }
 
-    /// Checks once, by `deadline`.
+    /// Whether answers to sessions prove what its checks ask: not where an operator's statement does.
+    pub(crate) fn counts_traffic(&self) -> bool {
+        !matches!(self.asks.backend.monitor.check, Check::Sql(_))
+    }
+
+    /// Checks until `deadline`; `afresh` on a new connection if the last check heard nothing.
     ///
     /// Cancel safe: yes; a dropped call closes the connection.
-    pub(crate) async fn check(&self, deadline: Instant) -> Probed {
-        let started = clock::now();
-        let mut learned = None;
-        let facts = match &self.backend.monitor.check {
-            Check::Connect => self.connect(deadline).await.map(|()| None),
-            Check::Handshake => self.greet(deadline, &mut learned).await.map(|()| None),
-            Check::Off | Check::Ping => self.ask(None, deadline, &mut learned).await,
-            Check::Sql(text) => self.ask(Some(text), deadline, &mut learned).await,
+    pub(crate) async fn check(&self, deadline: Instant, afresh: bool) -> Probed {
+        let (mut check, started) = match self.state.take() {
+            State::Late { check, started, heard } if heard || !afresh => (check, started),
+            State::Kept(kept) => (self.begin(Some(kept)), clock::now()),
+            State::Late { .. } | State::Nothing => (self.begin(None), clock::now()),
         };
+        let before = self.asks.heard.get();
+        let ended = clock::before(deadline, check.as_mut()).await;
+        let heard = self.asks.heard.get() != before;
+        let server = self.asks.server.id;
+        let Some(Ended { facts, kept, learned }) = ended else {
+            self.state.replace(State::Late { check, started, heard });
+            let text = format!("no {} in time", self.asks.waits_for.get());
+            let event = Event::CheckFailed { kind: CheckFailure::Timeout, text };
+            return Probed { server, event, heard, learned: None };
+        };
+        if let Some(kept) = kept {
+            self.state.replace(State::Kept(kept));
+        }
         let event = match facts {
             Ok(facts) => {
                 let latency = clock::now().saturating_duration_since(started);
@@ -66,19 +121,60 @@ impl Probe {
             }
             Err(failed) => Event::CheckFailed { kind: failed.0, text: failed.1 },
         };
-        Probed { server: self.server.id, event, learned }
+        Probed { server, event, heard, learned }
+    }
+
+    fn begin(&self, kept: Option<Kept>) -> Running {
+        Box::pin(self.asks.clone().run(kept, clock::now() + LONGEST))
+    }
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe").field("server", &self.asks.server.name).finish_non_exhaustive()
+    }
+}
+
+/// Asks one server.
+struct Asks {
+    server: Arc<ServerState>,
+    backend: Backend,
+    /// Packets that checks received, ever.
+    heard: Rc<Cell<u64>>,
+    /// What the check under way waits for.
+    waits_for: Cell<&'static str>,
+}
+
+impl Asks {
+    async fn run(self: Rc<Self>, mut kept: Option<Kept>, deadline: Instant) -> Ended {
+        let mut learned = None;
+        let facts = match &self.backend.monitor.check {
+            Check::Connect => self.connect(deadline).await.map(|()| None),
+            Check::Handshake => self.greet(deadline, &mut learned).await.map(|()| None),
+            Check::Off | Check::Ping => self.ask(None, deadline, &mut kept, &mut learned).await,
+            Check::Sql(text) => self.ask(Some(text), deadline, &mut kept, &mut learned).await,
+        };
+        Ended { facts, kept, learned }
     }
 
     async fn connect(&self, deadline: Instant) -> Result<(), Failed> {
+        self.waits_for.set("connection");
         let target = target(&self.server);
         let opened = highgate_io::connect::connect(&target, deadline).await;
         opened.map(drop).map_err(|error| Failed(kind_of(&error), error.to_string()))
     }
 
+    /// Connects and logs in.
+    async fn open(&self, deadline: Instant) -> Result<(Asker, Greeting), OpenError> {
+        self.waits_for.set("login");
+        let (mut asker, greeting) = Asker::open(self.door(), deadline).await?;
+        asker.count_on(&self.heard);
+        Ok((asker, greeting))
+    }
+
     /// Reads the greeting and leaves; needs no account.
     async fn greet(&self, deadline: Instant, learned: &mut Option<Greeting>) -> Result<(), Failed> {
-        let door = self.door();
-        match Asker::open(door, deadline).await {
+        match self.open(deadline).await {
             Ok((_, greeting)) => *learned = Some(greeting),
             // Denied means that it greeted, which is what was to be seen.
             Err(OpenError::Login(
@@ -93,33 +189,34 @@ impl Probe {
         &self,
         sql: Option<&str>,
         deadline: Instant,
+        kept: &mut Option<Kept>,
         learned: &mut Option<Greeting>,
-    ) -> Result<Option<highgate_core::topology::Observation>, Failed> {
-        let kept = self.kept.borrow_mut().take();
+    ) -> Result<Option<Observation>, Failed> {
         let is_old = kept.is_some();
-        let (mut asker, flavor) = match kept {
+        let (mut asker, flavor) = match kept.take() {
             Some(kept) => kept,
             None => {
-                let opened = Asker::open(self.door(), deadline).await;
+                let opened = self.open(deadline).await;
                 let (asker, greeting) = opened.map_err(|error| failed_open(&error))?;
                 let flavor = facts::flavor(&greeting);
                 *learned = Some(greeting);
                 (asker, flavor)
             }
         };
+        self.waits_for.set("answer");
         match self.questions(&mut asker, flavor, sql, deadline).await {
             Ok(facts) => {
-                *self.kept.borrow_mut() = Some((asker, flavor));
+                *kept = Some((asker, flavor));
                 Ok(facts)
             }
             // The server closed a connection that lay idle, as it may: once more, on a new one.
             Err(AskError::Connection(OpenError::Lost(_))) if is_old => {
                 drop(asker);
-                Box::pin(self.ask(sql, deadline, learned)).await
+                Box::pin(self.ask(sql, deadline, kept, learned)).await
             }
             Err(error) => {
                 if error.leaves_connection() {
-                    *self.kept.borrow_mut() = Some((asker, flavor));
+                    *kept = Some((asker, flavor));
                 }
                 Err(failed_ask(&error))
             }
@@ -129,10 +226,10 @@ impl Probe {
     async fn questions(
         &self,
         asker: &mut Asker,
-        flavor: highgate_mysql::sql::Flavor,
+        flavor: Flavor,
         sql: Option<&str>,
         deadline: Instant,
-    ) -> Result<Option<highgate_core::topology::Observation>, AskError> {
+    ) -> Result<Option<Observation>, AskError> {
         match sql {
             Some(sql) => drop(asker.query(sql, deadline).await?),
             None => asker.ping(deadline).await?,

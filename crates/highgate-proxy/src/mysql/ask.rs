@@ -1,6 +1,6 @@
 //! A plain client of one server, for checks, monitors and kills: asks, and reads small answers.
 
-use std::time::Instant;
+use std::{cell::Cell, rc::Rc, time::Instant};
 
 use highgate_io::clock;
 use highgate_mysql::{
@@ -23,6 +23,8 @@ const MAX_ROWS: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct Asker {
     connection: LoggedIn,
+    /// Counts the packets that it receives.
+    heard: Rc<Cell<u64>>,
 }
 
 /// One row, by column.
@@ -60,7 +62,13 @@ impl Asker {
     /// Connects and logs in.
     pub(crate) async fn open(door: Door, deadline: Instant) -> Result<(Self, Greeting), OpenError> {
         let (connection, greeting) = open::open(door, deadline).await?;
-        Ok((Self { connection }, greeting))
+        Ok((Self { connection, heard: Rc::default() }, greeting))
+    }
+
+    /// Counts the login and every packet from now on there.
+    pub(crate) fn count_on(&mut self, heard: &Rc<Cell<u64>>) {
+        heard.set(heard.get() + 1);
+        self.heard = heard.clone();
     }
 
     /// Pings.
@@ -129,6 +137,7 @@ impl Asker {
         }
         let mut payload = vec![0; header.len as usize];
         open::receive_exact(transport, &mut payload).await?;
+        self.heard.set(self.heard.get() + 1);
         Ok(payload)
     }
 }

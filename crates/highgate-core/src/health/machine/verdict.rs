@@ -43,6 +43,34 @@ impl ServerHealth {
         self.lives(now, actions);
     }
 
+    /// It ended without success.
+    pub(super) fn check_ended(
+        &mut self,
+        kind: CheckFailure,
+        text: String,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
+        let is_late = kind == CheckFailure::Timeout && std::mem::take(&mut self.heard);
+        let kind = if is_late { CheckFailure::Slow } else { kind };
+        match (kind, self.condition) {
+            // Lost packets and overload delay answers. What was down must answer in time to be up,
+            // though, or one that hangs after its greeting would come and go.
+            (CheckFailure::Slow, Condition::Unknown | Condition::Down { .. }) => {
+                self.successes = 0;
+                self.last_error = Some(if text.is_empty() { kind.to_string() } else { text });
+                self.due = Some(now + LEAST_GAP);
+            }
+            (CheckFailure::Slow, _) => {
+                self.check_refused(kind, text, now, actions);
+                // The check goes on.
+                self.due = Some(now + LEAST_GAP);
+            }
+            (kind, _) if kind.proves_life() => self.check_refused(kind, text, now, actions),
+            (kind, _) => self.check_failed(kind, &text, now, actions),
+        }
+    }
+
     /// It answered, and did not let itself be read: alive, and what was read before stands.
     pub(super) fn check_refused(
         &mut self,

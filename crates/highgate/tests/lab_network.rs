@@ -1,0 +1,213 @@
+//! Bad networks between Highgate, its clients and real MariaDB: hosts of a lab whose links are cut.
+//!
+//! Host 1 runs Highgate, host 2 the primary, host 3 a replica; host 4, where there is one, a client.
+
+#[path = "common/failure.rs"]
+mod failure;
+
+use std::time::Duration;
+
+use failure::{
+    Load, Mix, assert_none_lost_none_doubled, ctl, make_table, server, start, toml, until_server,
+};
+use highgate_testkit::{
+    Host, Impairment, Lab,
+    highgate::HighgateProcess,
+    lab::WHY_NOT,
+    mariadb::MariaDb,
+    replication::{ReplicationCluster, ReplicationOptions},
+    wait::{self, Deadline},
+};
+
+/// The default monitor, and what else a test of seconds wants.
+const DEFAULTS: &str = "topology = \"mariadb-replication\"\n\
+    monitor = { user = \"monitor\", password = \"monitor\" }\n\
+    failover_wait = \"20s\"\nslow_start = \"1s\"\n";
+
+const MIX: Mix = Mix { readers: 8, writers: 4, transactions: 2 };
+
+/// What stands in a lab; dropped in this order.
+struct Setting {
+    process: HighgateProcess,
+    cluster: ReplicationCluster,
+    lab: Lab,
+}
+
+impl Setting {
+    /// Starts all of it, or says why it can't.
+    fn start(hosts: u8, backend: &str, listener: &str) -> anyhow::Result<Option<Self>> {
+        Self::start_at(hosts, backend, listener, |host| host.mariadb())
+    }
+
+    fn start_at(
+        hosts: u8,
+        backend: &str,
+        listener: &str,
+        home: impl Fn(&Host) -> highgate_testkit::MariaDbOptions,
+    ) -> anyhow::Result<Option<Self>> {
+        if !Lab::is_possible() || !MariaDb::is_installed() {
+            eprintln!("skipped: {WHY_NOT}, and MariaDB");
+            return Ok(None);
+        }
+        let lab = Lab::new(hosts)?;
+        let homes = vec![home(lab.host(2)?), home(lab.host(3)?)];
+        let options = ReplicationOptions { nodes: 2, homes, ..ReplicationOptions::default() };
+        let cluster = ReplicationCluster::start_with(options)?;
+        make_table(cluster.primary()?)?;
+        cluster.wait_caught_up()?;
+        let here = lab.host(1)?;
+        let binds = format!("bind = [\"{}\", \"[{}]:0\"]\nmode", here.addr(0), here.v6());
+        let toml = toml(&failure::addresses(cluster.nodes()), backend, listener);
+        let toml = toml.replacen("bind = \"127.0.0.1:0\"\nmode", &binds, 1);
+        let process = here.inside(|| start(&toml, 2))??;
+        Ok(Some(Self { process, cluster, lab }))
+    }
+
+    /// Clients on Highgate's own host.
+    fn load(&self, mix: Mix) -> anyhow::Result<Load> {
+        let shop = self.process.listener("shop")?;
+        let load = self.lab.host(1)?.inside(|| Load::start(shop, mix))??;
+        load.wait_writes(30, Duration::from_secs(15))?;
+        Ok(load)
+    }
+
+    fn events(&self) -> anyhow::Result<String> {
+        ctl(&self.process, &["events", "--last", "100"])
+    }
+
+    /// How often servers came up and went down so far.
+    fn transitions(&self) -> anyhow::Result<usize> {
+        let events = self.events()?;
+        let counts = |word: &str| events.matches(word).count();
+        Ok(counts("server_down") + counts("server_up"))
+    }
+}
+
+/// Lets `time` pass while faults last and the load goes on.
+fn last(time: Duration) {
+    let _ = wait::wait_until(Deadline::after(time), || false);
+}
+
+fn silent_replica() -> anyhow::Result<()> {
+    let Some(setting) = Setting::start(3, DEFAULTS, "")? else {
+        return Ok(());
+    };
+    let load = setting.load(Mix { writers: 2, transactions: 0, ..MIX })?;
+    for round in 1..=3 {
+        setting.lab.part(1, 3)?;
+        let took = until_server(&setting.process, "db2", Duration::from_secs(6), |server| {
+            server.status == "down"
+        })?;
+        eprintln!("round {round}: a replica behind dropped packets was found within {took:?}");
+        anyhow::ensure!(took < Duration::from_secs(2), "{took:?}");
+        load.wait_writes(20, Duration::from_secs(5))?;
+        setting.lab.join(1, 3)?;
+        until_server(&setting.process, "db2", Duration::from_secs(15), |server| {
+            server.status == "up"
+        })?;
+    }
+    let before = server(&setting.process, "db2")?.commands;
+    until_server(&setting.process, "db2", Duration::from_secs(10), |db2| {
+        db2.commands > before + 5
+    })?;
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
+    let longest = seen.latencies.last().copied().unwrap_or_default();
+    anyhow::ensure!(longest < Duration::from_secs(3), "a read waited {longest:?}");
+    Ok(())
+}
+
+#[test]
+fn a_replica_whose_packets_are_dropped_is_left_within_two_seconds_and_fails_no_read() {
+    silent_replica().unwrap();
+}
+
+fn silent_primary() -> anyhow::Result<()> {
+    let Some(setting) = Setting::start(3, DEFAULTS, "")? else {
+        return Ok(());
+    };
+    let load = setting.load(MIX)?;
+    setting.lab.part(1, 2)?;
+    let took = until_server(&setting.process, "db1", Duration::from_secs(6), |server| {
+        server.status == "down"
+    })?;
+    eprintln!("a primary behind dropped packets was found within {took:?}");
+    anyhow::ensure!(took < Duration::from_secs(2), "{took:?}");
+    setting.lab.join(1, 2)?;
+    let flowed = load.wait_writes(20, Duration::from_secs(15))?;
+    eprintln!("once packets passed again, writes flowed within {flowed:?}");
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
+    anyhow::ensure!(seen.unknown.len() <= 6, "unknown: {:?}", seen.unknown);
+    assert_none_lost_none_doubled(setting.cluster.primary()?, &seen)
+}
+
+#[test]
+fn a_primary_whose_packets_are_dropped_is_found_within_two_seconds_and_loses_no_write() {
+    silent_primary().unwrap();
+}
+
+/// `silent` and `deaf` are hosts: packets from the one to the other are dropped.
+fn one_way(silent: u8, deaf: u8) -> anyhow::Result<()> {
+    let Some(setting) = Setting::start(3, DEFAULTS, "")? else {
+        return Ok(());
+    };
+    let load = setting.load(Mix { writers: 2, transactions: 0, ..MIX })?;
+    let before = setting.transitions()?;
+    setting.lab.mute(silent, deaf)?;
+    let took = until_server(&setting.process, "db2", Duration::from_secs(6), |server| {
+        server.status == "down"
+    })?;
+    eprintln!("a one-way partition from {silent} to {deaf} was found within {took:?}");
+    anyhow::ensure!(took < Duration::from_secs(2), "{took:?}");
+    last(Duration::from_secs(5));
+    let now = setting.transitions()?;
+    anyhow::ensure!(now == before + 1, "{before} transitions, then {now}: {}", setting.events()?);
+    setting.lab.unmute(silent, deaf)?;
+    until_server(&setting.process, "db2", Duration::from_secs(15), |server| server.status == "up")?;
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
+    Ok(())
+}
+
+#[test]
+fn a_server_that_hears_and_is_not_heard_is_down_once() {
+    one_way(3, 1).unwrap();
+}
+
+#[test]
+fn a_server_that_is_heard_and_hears_nothing_is_down_once() {
+    one_way(1, 3).unwrap();
+}
+
+fn bad_cable() -> anyhow::Result<()> {
+    let Some(setting) = Setting::start(3, DEFAULTS, "")? else {
+        return Ok(());
+    };
+    let load = setting.load(MIX)?;
+    let before = setting.transitions()?;
+    let jitter = Duration::from_millis(200);
+    let bad = Impairment { loss_percent: 30, jitter, ..Impairment::NONE };
+    setting.lab.impair(1, bad, Impairment::NONE)?;
+    last(Duration::from_secs(12));
+    setting.lab.repair(1)?;
+    load.wait_writes(20, Duration::from_secs(15))?;
+    let mut seen = load.stop()?;
+    eprintln!("{}\n{}", seen.line(), setting.events()?);
+    let after = setting.transitions()?;
+    anyhow::ensure!(after == before, "{before} transitions, then {after}: {}", setting.events()?);
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
+    assert_none_lost_none_doubled(setting.cluster.primary()?, &seen)
+}
+
+#[test]
+fn thirty_percent_loss_and_jitter_slow_clients_down_and_take_no_server_out() {
+    bad_cable().unwrap();
+}
