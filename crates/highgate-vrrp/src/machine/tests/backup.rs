@@ -1,0 +1,201 @@
+//! §6.4.2, Backup.
+
+use super::*;
+
+#[test]
+fn stopped_it_goes_without_a_word_on_the_wire() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.tell(Input::Stop);
+        assert_eq!(desk.did(), ["notify STOP"]);
+        assert_eq!((desk.router.state(), desk.deadline()), (State::Init, None));
+    });
+}
+
+#[test]
+fn when_its_timer_fires_it_advertises_then_takes_and_announces_the_addresses() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.pass(DOWN);
+        assert_eq!(desk.did(), Vec::<String>::new());
+        desk.pass(ms(1));
+        assert_eq!(desk.did(), ["send 100", "add", "announce 5", "notify MASTER"]);
+        assert_eq!(desk.router.state(), State::Active);
+        assert_eq!(whole(desk.deadline()), Some(ms(999)));
+    });
+}
+
+#[test]
+fn priority_zero_leaves_it_no_more_than_the_skew_to_wait() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.hear(200, 1);
+        desk.pass(ms(100));
+        desk.hear(RESIGNS, 1);
+        assert_eq!(whole(desk.deadline()), Some(SKEW));
+        desk.pass(ms(610));
+        assert_eq!(desk.router.state(), State::Active);
+        assert_eq!(
+            desk.router.status(desk.now).why,
+            format!("{} gave it away", node(1, settings().is_v4()))
+        );
+    });
+}
+
+#[test]
+fn priority_zero_of_one_whose_successor_was_heard_changes_nothing() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.hear(200, 1);
+        desk.hear(RESIGNS, 1);
+        desk.hear(150, 2);
+        desk.hear(RESIGNS, 1);
+        assert_eq!(whole(desk.deadline()), Some(DOWN));
+    });
+}
+
+#[test]
+fn priority_zero_never_makes_it_wait_longer() {
+    let mut desk = Desk::started(v2());
+    desk.hear(200, 1);
+    desk.pass(ms(3_500));
+    desk.hear(RESIGNS, 1);
+    assert_eq!(whole(desk.deadline()), Some(ms(109)));
+}
+
+#[test]
+fn an_advert_of_higher_rank_lets_it_count_down_from_anew() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.pass(ms(3_000));
+        desk.hear(101, 1);
+        assert_eq!(whole(desk.deadline()), Some(DOWN));
+        assert_eq!(desk.did(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn an_advert_of_the_same_rank_does_too_whatever_its_address() {
+    each_kind(|settings| {
+        for peer in [1, 9] {
+            let mut desk = Desk::started(settings());
+            desk.pass(ms(3_000));
+            desk.hear(100, peer);
+            assert_eq!(whole(desk.deadline()), Some(DOWN));
+        }
+    });
+}
+
+#[test]
+fn an_advert_of_lower_rank_is_left_aside_if_it_preempts() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.pass(ms(3_000));
+        desk.hear(99, 1);
+        assert_eq!(whole(desk.deadline()), Some(ms(609)));
+        desk.pass(ms(610));
+        assert_eq!(desk.router.state(), State::Active);
+    });
+}
+
+#[test]
+fn an_advert_of_lower_rank_counts_if_it_does_not_preempt() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(Settings { preempt: false, ..settings() });
+        desk.pass(ms(3_000));
+        desk.hear(99, 1);
+        assert_eq!(whole(desk.deadline()), Some(DOWN));
+    });
+}
+
+#[test]
+fn an_owner_preempts_whatever_it_is_told() {
+    let settings = Settings { priority: OWNER, starts_active: false, preempt: false, ..v3() };
+    let mut desk = Desk::started(settings);
+    desk.pass(ms(3_000));
+    desk.hear(254, 1);
+    assert_eq!(whole(desk.deadline()), Some(ms(3)));
+}
+
+#[test]
+fn version_three_counts_by_the_interval_of_whoever_is_active() {
+    for is_v4 in [true, false] {
+        let mut desk = Desk::started(settings(Version::V3, is_v4));
+        let mut advert = desk.advert(200);
+        advert.interval = ms(100);
+        desk.hear_advert(&advert, 1);
+        assert_eq!(whole(desk.deadline()), Some(ms(360)));
+        assert_eq!(desk.router.status(desk.now).interval, ms(100));
+    }
+}
+
+#[test]
+fn what_was_learned_is_forgotten_once_it_is_active_itself() {
+    let mut desk = Desk::started(v3());
+    let mut advert = desk.advert(200);
+    advert.interval = ms(100);
+    desk.hear_advert(&advert, 1);
+    desk.pass(ms(361));
+    assert_eq!(desk.router.state(), State::Active);
+    assert_eq!(desk.router.status(desk.now).interval, ms(1_000));
+    assert_eq!(whole(desk.deadline()), Some(ms(999)));
+}
+
+#[test]
+fn an_advert_of_lower_rank_teaches_nothing_if_it_is_left_aside() {
+    let mut desk = Desk::started(v3());
+    let mut advert = desk.advert(99);
+    advert.interval = ms(40_000);
+    desk.hear_advert(&advert, 1);
+    assert_eq!(whole(desk.deadline()), Some(DOWN));
+}
+
+#[test]
+fn the_delay_of_preemption_starts_when_one_of_lower_rank_is_first_heard() {
+    let mut desk = Desk::started(Settings { preempt_delay: ms(10_000), ..v2() });
+    for _ in 0..10 {
+        desk.hear(50, 1);
+        assert_eq!(whole(desk.deadline()), Some(DOWN));
+        desk.pass(ms(1_000));
+    }
+    desk.hear(50, 1);
+    assert_eq!(whole(desk.deadline()), Some(ms(2_609)));
+    desk.pass(ms(2_610));
+    assert_eq!(desk.router.state(), State::Active);
+}
+
+#[test]
+fn one_of_higher_rank_ends_the_delay_of_preemption() {
+    let mut desk = Desk::started(Settings { preempt_delay: ms(3_000), ..v2() });
+    desk.hear(50, 1);
+    desk.pass(ms(2_000));
+    desk.hear(150, 2);
+    desk.pass(ms(2_000));
+    desk.hear(50, 1);
+    assert_eq!(whole(desk.deadline()), Some(DOWN));
+}
+
+#[test]
+fn one_that_works_is_not_replaced_for_a_delay_once_it_is_gone() {
+    let mut desk = Desk::started(Settings { preempt_delay: ms(60_000), ..v2() });
+    desk.hear(50, 1);
+    desk.pass(ms(3_610));
+    assert_eq!(desk.router.state(), State::Active);
+}
+
+#[test]
+fn as_many_adverts_may_be_missed_as_configured() {
+    let mut desk = Desk::started(Settings { down_adverts: 5, ..v2() });
+    desk.hear(200, 1);
+    assert_eq!(whole(desk.deadline()), Some(ms(5_609)));
+}
+
+#[test]
+fn the_first_of_equals_takes_over_and_the_other_respects_it() {
+    let (mut one, mut other) = (Desk::started(v2()), Desk::started(v2()));
+    one.pass(ms(3_610));
+    other.pass(ms(3_609));
+    other.hear(100, 9);
+    assert_eq!(one.router.state(), State::Active);
+    assert_eq!(other.router.state(), State::Backup);
+}
