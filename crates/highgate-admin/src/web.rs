@@ -5,6 +5,7 @@
 
 mod api;
 mod guard;
+mod owner;
 mod page;
 mod serve;
 
@@ -22,7 +23,8 @@ use tokio::sync::watch;
 
 use crate::{Tables, Users, render::metrics};
 
-pub use serve::{owner_socket, serve};
+pub use owner::{OwnerSocket, OwnerStream};
+pub use serve::serve;
 
 /// Bytes of a request's body.
 const MOST_BODY: usize = 64 * 1024;

@@ -103,6 +103,8 @@ pub(crate) enum Refusal {
     AddressFull,
     #[error("it comes from `proxy_protocol_from` and sent no right PROXY header")]
     BadHeader,
+    #[error("the worker that is to serve it does not keep up")]
+    Busy,
     #[error("it sent a PROXY header and is not in `proxy_protocol_from`")]
     ForeignHeader,
     #[error("max_connections of the listener is reached")]
@@ -120,12 +122,14 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    const COUNT: usize = 8;
+    const COUNT: usize = 9;
 
     /// Whether it is a limit, of which clients are told: they may come again.
     fn is_limit(self) -> bool {
         match self {
-            Self::AddressFull | Self::ListenerFull | Self::Memory | Self::NodeFull => true,
+            Self::AddressFull | Self::Busy | Self::ListenerFull | Self::Memory | Self::NodeFull => {
+                true
+            }
             Self::BadHeader | Self::ForeignHeader | Self::Network | Self::NoHeader => false,
         }
     }
@@ -519,9 +523,10 @@ fn give(shared: &Shared, accepted: Accepted, home: usize) {
     let Some(worker) = shared.workers.get(target) else { return };
     // Counted here and not on arrival, so that a burst spreads evenly.
     worker.sessions.fetch_add(1, Ordering::Relaxed);
+    let (listener, peer) = (accepted.listener.clone(), accepted.peer);
     if worker.mail.try_send(Mail::Client(Box::new(accepted))).is_err() {
         worker.sessions.fetch_sub(1, Ordering::Relaxed);
-        tracing::warn!(worker = target, "mailbox full: a new client was closed");
+        listener.refuse(shared, peer.map(|peer| peer.ip().to_canonical()), Refusal::Busy);
     }
 }
 

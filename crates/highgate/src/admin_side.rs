@@ -107,7 +107,7 @@ impl AdminSide {
     /// Opens the socket for `highgate ctl`, in place of one that is there. Only for who holds the
     /// data directory.
     pub(crate) fn open_ctl(&self, data_dir: &Path, tasks: &LocalTasks) -> anyhow::Result<()> {
-        let socket = web::owner_socket(&socket_path(data_dir))
+        let socket = web::OwnerSocket::bind(&socket_path(data_dir))
             .context("cannot open the socket for `highgate ctl`")?;
         let (stopper, stop) = Stopper::new();
         self.ctl.replace(stopper).stop();

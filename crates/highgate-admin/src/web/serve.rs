@@ -1,6 +1,6 @@
 //! Connections of the web surface: counted, timed, ended when asked.
 
-use std::{io, path::Path, time::Duration};
+use std::time::Duration;
 
 use axum::{Router, serve::Listener};
 use highgate_io::{clock, tasks::Stop};
@@ -9,7 +9,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{net::UnixListener, task::JoinSet};
+use tokio::task::JoinSet;
 
 /// Connections at once; further ones wait in the kernel.
 const MOST_CONNECTIONS: usize = 256;
@@ -62,13 +62,4 @@ where
         served.as_mut().graceful_shutdown();
         clock::before(clock::now() + LAST_ANSWER, served).await;
     }
-}
-
-/// Binds the socket that only this process's account can open, for `ctl`, in place of one that is
-/// there: only for who holds the data directory.
-///
-/// # Errors
-/// As the system says.
-pub fn owner_socket(path: &Path) -> io::Result<UnixListener> {
-    UnixListener::from_std(highgate_io::listen::unix_in_place(path)?)
 }

@@ -207,7 +207,7 @@ async fn the_owners_socket_needs_no_login() {
     let path = folder.join("highgate.sock");
     let servers = fake::servers();
     let site = site(&servers, &[("admin", "x")], watch::channel(true).1);
-    let listener = owner_socket(&path).unwrap();
+    let listener = OwnerSocket::bind(&path).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     let (stopper, stop): (Stopper, Stop) = Stopper::new();

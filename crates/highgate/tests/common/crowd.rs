@@ -23,10 +23,8 @@ pub(crate) fn raise_descriptors(wanted: u64) -> u64 {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let limit = getrlimit(Resource::Nofile);
     if limit.current < Some(wanted) {
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit { current: limit.maximum, maximum: limit.maximum },
-        );
+        let _ =
+            setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

@@ -1,0 +1,317 @@
+//! Crowds at the door: thousands at once, some of them hostile, and no descriptor left.
+
+#[path = "common/crowd.rs"]
+mod crowd;
+#[path = "common/failure.rs"]
+mod failure;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use crowd::{connect_from, cpu, descriptors, log_in, packet, query, raise_descriptors, resident};
+use failure::{BINARY, ctl, pause, run, table};
+use highgate_testkit::{
+    highgate::HighgateProcess,
+    scripted::{Reply, Script, ScriptedServer},
+    wait::{self, Deadline},
+};
+use tokio::{io::AsyncReadExt as _, io::AsyncWriteExt as _, net::TcpStream, task::JoinSet};
+
+const BACKEND: &str = "monitor = { user = \"m\", password = \"m\", check = \"connect\" }\n";
+const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const AWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
+
+/// The two that measure waits of a bystander are no bystanders of each other.
+static ALONE: parking_lot::Mutex<()> = parking_lot::const_mutex(());
+
+fn server() -> ScriptedServer {
+    let script = Script::new(|command| match command.text().as_str() {
+        text if text.starts_with("SELECT @@") => {
+            let names: Vec<String> =
+                text["SELECT ".len()..].split(',').map(|name| name.trim().to_owned()).collect();
+            let row = names.iter().map(|_| Some("1000000".to_owned())).collect();
+            Reply::Rows(names, vec![row])
+        }
+        text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        _ => Reply::Ok,
+    });
+    ScriptedServer::start(script).unwrap()
+}
+
+fn front(server: &ScriptedServer, node: &str, listener: &str) -> HighgateProcess {
+    let text = failure::toml(&[server.addr()], BACKEND, listener);
+    HighgateProcess::start(BINARY, &format!("{node}\n{text}")).unwrap()
+}
+
+/// A client that asks all the time; gives its answers and its longest wait when it is told to end.
+fn bystander(
+    address: SocketAddr,
+    ends: Arc<AtomicBool>,
+) -> std::thread::JoinHandle<(u32, Duration)> {
+    std::thread::spawn(move || {
+        run(async move {
+            let mut stream = connect_from(HOME, address).await.unwrap();
+            log_in(&mut stream, "app").await.unwrap();
+            let (mut count, mut longest) = (0, Duration::ZERO);
+            while !ends.load(Ordering::Relaxed) {
+                let started = wait::now();
+                query(&mut stream, "SELECT 1").await.unwrap();
+                longest = longest.max(wait::now() - started);
+                count += 1;
+                pause(Duration::from_millis(5)).await;
+            }
+            (count, longest)
+        })
+    })
+}
+
+#[test]
+fn ten_thousand_clients_at_once_are_all_served_and_others_go_on() {
+    const OURS: u64 = 300;
+    let _alone = ALONE.lock();
+    let may = raise_descriptors(10_000 + OURS).saturating_sub(OURS).min(10_000);
+    let count = usize::try_from(may).unwrap();
+    let server = server();
+    let process = front(&server, "max_connections = 12000", "handshake_timeout = \"2m\"");
+    let address = process.listener("shop").unwrap();
+    let ends = Arc::new(AtomicBool::new(false));
+    let other = bystander(address, ends.clone());
+    let before = resident(process.pid());
+    let started = wait::now();
+    run(async {
+        let mut clients = JoinSet::new();
+        for _ in 0..count {
+            clients.spawn(async move {
+                let mut stream = connect_from(HOME, address).await?;
+                log_in(&mut stream, "app").await?;
+                Ok::<_, anyhow::Error>(stream)
+            });
+        }
+        let mut open: Vec<TcpStream> = Vec::with_capacity(count);
+        while let Some(client) = clients.join_next().await {
+            open.push(client.unwrap().unwrap());
+        }
+        let logged_in = wait::now() - started;
+        let all = &table(&process, "listeners").unwrap()[0]["clients"];
+        assert!(all.as_u64().unwrap() > count as u64, "{all} of {count} at once");
+        let grown = resident(process.pid()).saturating_sub(before);
+        for mut stream in open.drain(..) {
+            clients.spawn(async move {
+                query(&mut stream, "SELECT 1").await?;
+                Ok(stream)
+            });
+        }
+        while let Some(client) = clients.join_next().await {
+            open.push(client.unwrap().unwrap());
+        }
+        eprintln!(
+            "{count} clients: logged in after {logged_in:?}, answered after {:?}; {} KiB each",
+            wait::now() - started,
+            grown / count as u64
+        );
+    });
+    ends.store(true, Ordering::Relaxed);
+    let (answers, longest) = other.join().unwrap();
+    eprintln!("another client: {answers} answers, the slowest after {longest:?}");
+    assert!(answers > 20 && longest < Duration::from_secs(5), "{answers}, {longest:?}");
+    assert!(!process.log().contains("panicked"), "{}", process.log());
+    wait::eventually(Deadline::seconds(10), "their descriptors to be closed", || {
+        let left = descriptors(process.pid());
+        anyhow::ensure!(left < 400, "{left}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn logins_that_trickle_end_in_time_and_take_no_place_from_others() {
+    let _alone = ALONE.lock();
+    const CROWD: usize = 1_200;
+    const PER_ADDRESS: usize = 1_000;
+    raise_descriptors(4_000);
+    let server = server();
+    let process =
+        front(&server, "", "handshake_timeout = \"3s\"\nmax_connections_per_address = 1000");
+    let address = process.listener("shop").unwrap();
+    let ends = Arc::new(AtomicBool::new(false));
+    let other = bystander(address, ends.clone());
+    let started = wait::now();
+    run(async {
+        let mut crowd = JoinSet::new();
+        for _ in 0..CROWD {
+            crowd.spawn(async move {
+                let mut stream = connect_from(AWAY, address).await.unwrap();
+                let (_, greeting) = packet(&mut stream).await.unwrap();
+                if greeting.first() == Some(&0xff) {
+                    return (true, Duration::ZERO);
+                }
+                // A login packet of 32 bytes, one byte per second.
+                let (mut reader, mut writer) = stream.into_split();
+                let drip = async {
+                    for byte in [32_u8, 0, 0, 1].into_iter().chain([0; 32]) {
+                        if writer.write_all(&[byte]).await.is_err() {
+                            break;
+                        }
+                        pause(Duration::from_secs(1)).await;
+                    }
+                };
+                let mut sink = [0; 64];
+                tokio::select! {
+                    () = drip => panic!("a login of half a minute was let go on"),
+                    _ = reader.read(&mut sink) => {}
+                }
+                (false, wait::now() - started)
+            });
+        }
+        let mut refused = 0;
+        let mut longest = Duration::ZERO;
+        while let Some(one) = crowd.join_next().await {
+            let (was_refused, after) = one.unwrap();
+            refused += usize::from(was_refused);
+            longest = longest.max(after);
+        }
+        eprintln!("{refused} refused at once, the last of the others ended after {longest:?}");
+        assert_eq!(refused, CROWD - PER_ADDRESS);
+        assert!(longest < Duration::from_secs(8), "{longest:?}");
+    });
+    ends.store(true, Ordering::Relaxed);
+    let (answers, longest) = other.join().unwrap();
+    eprintln!("another client: {answers} answers, the slowest after {longest:?}");
+    assert!(answers > 50 && longest < Duration::from_secs(3), "{answers}, {longest:?}");
+    let events = ctl(&process, &["events", "--last", "20"]).unwrap();
+    assert!(events.contains("refused 127.0.0.2: max_connections_per_address"), "{events}");
+    assert!(events.lines().count() < 10, "a crowd makes few events:\n{events}");
+    run(async {
+        let mut stream = connect_from(AWAY, address).await.unwrap();
+        log_in(&mut stream, "app").await.unwrap();
+        query(&mut stream, "SELECT 1").await.unwrap();
+    });
+}
+
+#[test]
+fn without_descriptors_accepting_pauses_operators_are_answered_and_all_recovers() {
+    raise_descriptors(2_000);
+    let server = server();
+    let process = front(&server, "", "handshake_timeout = \"60s\"");
+    let address = process.listener("shop").unwrap();
+    let pid = process.pid();
+    let limit = |soft: usize| {
+        let text = format!("--nofile={soft}:");
+        let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &text]).status();
+        assert!(done.unwrap().success());
+    };
+    run(async {
+        let mut first = connect_from(HOME, address).await.unwrap();
+        log_in(&mut first, "app").await.unwrap();
+        query(&mut first, "SELECT 1").await.unwrap();
+        // Less than is believed to be there: what happens when others use descriptors up.
+        limit(descriptors(pid) + 40);
+        let mut crowd = Vec::new();
+        for _ in 0..120 {
+            crowd.push(connect_from(HOME, address).await.unwrap());
+        }
+        wait::eventually(Deadline::seconds(5), "the event", || {
+            anyhow::ensure!(process.log().contains("it pauses until descriptors are free"));
+            Ok(())
+        })
+        .unwrap();
+        let before = cpu(pid);
+        for _ in 0..20 {
+            query(&mut first, "SELECT 1").await.unwrap();
+            pause(Duration::from_millis(50)).await;
+        }
+        let used = cpu(pid) - before;
+        eprintln!("{used} hundredths of a second of processor time within one second");
+        assert!(used < 30, "it spins: {used} hundredths of a second in one second");
+        let told = process.log().matches("it pauses until descriptors are free").count();
+        assert!(told <= 3, "told {told} times");
+        // The owner's socket has descriptors of its own.
+        for _ in 0..10 {
+            let asked = wait::now();
+            ctl(&process, &["show", "listeners"]).unwrap();
+            assert!(wait::now() - asked < Duration::from_secs(2), "an operator had to wait");
+        }
+        limit(20_000);
+        let mut greeted = 0;
+        for stream in &mut crowd {
+            let (_, greeting) = tokio::time::timeout(Duration::from_secs(5), packet(stream))
+                .await
+                .unwrap()
+                .unwrap();
+            greeted += usize::from(greeting.first() == Some(&10));
+        }
+        assert_eq!(greeted, 120, "clients that waited in the kernel's queue are served");
+    });
+    assert!(!process.log().contains("panicked"), "{}", process.log());
+}
+
+#[test]
+fn a_storm_of_retries_against_dead_servers_fails_fast_and_ends_with_them() {
+    raise_descriptors(2_000);
+    let server = Arc::new(server());
+    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = down.local_addr().unwrap();
+    drop(down);
+    let backend =
+        format!("{BACKEND}failover_wait = \"300ms\"\nmax_queue = 50\nqueue_timeout = \"1s\"\n");
+    let process = HighgateProcess::start(BINARY, &failure::toml(&[dead], &backend, "")).unwrap();
+    let address = process.listener("shop").unwrap();
+    let ends = Arc::new(AtomicBool::new(false));
+    let stop = ends.clone();
+    let storm = std::thread::spawn(move || {
+        run(async move {
+            let mut clients = JoinSet::new();
+            for _ in 0..300 {
+                let ends = stop.clone();
+                clients.spawn(async move {
+                    let mut stream = connect_from(HOME, address).await.unwrap();
+                    log_in(&mut stream, "app").await.unwrap();
+                    let (mut failed, mut longest) = (0, Duration::ZERO);
+                    loop {
+                        let asked = wait::now();
+                        let answer = query(&mut stream, "SELECT 1").await;
+                        longest = longest.max(wait::now() - asked);
+                        match answer {
+                            Ok(()) => return (failed, longest),
+                            Err(_) if ends.load(Ordering::Relaxed) => panic!("not served again"),
+                            // At once again, as a bad client does.
+                            Err(_) => failed += 1,
+                        }
+                    }
+                });
+            }
+            let mut all = (0_u32, Duration::ZERO);
+            while let Some(one) = clients.join_next().await {
+                let (failed, longest) = one.unwrap();
+                all = (all.0 + failed, all.1.max(longest));
+            }
+            all
+        })
+    });
+    let before = cpu(process.pid());
+    let _ = wait::wait_until(Deadline::seconds(2), || false);
+    let used = cpu(process.pid()) - before;
+    // The server comes back elsewhere: a change of the configuration, under the storm.
+    let text = failure::toml(&[server.addr()], &backend, "");
+    std::fs::write(process.config_file(), text).unwrap();
+    process.signal(rustix::process::Signal::HUP).unwrap();
+    let back = wait::now();
+    let _ = wait::wait_until(Deadline::seconds(8), || storm.is_finished());
+    let took = wait::now() - back;
+    ends.store(true, Ordering::Relaxed);
+    let (failed, longest) = storm.join().unwrap();
+    eprintln!(
+        "{failed} refusals, the slowest after {longest:?}; {used} hundredths of a second of \
+         processor time in 2 s; all served {took:?} after the server was back"
+    );
+    assert!(failed >= 300 && longest < Duration::from_secs(3), "{failed}, {longest:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(process.log().lines().count() < 400, "{} lines of log", process.log().lines().count());
+}
