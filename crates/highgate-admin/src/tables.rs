@@ -44,7 +44,7 @@ impl Tables {
         let Some(declared) = declared else {
             return Err(no_such_action(&**found, action));
         };
-        if declared.arguments.len() != arguments.len() {
+        if !takes(declared, arguments.len()) {
             return Err(format!(
                 "`{}.{}` takes {} and got {}",
                 found.name(),
@@ -73,8 +73,18 @@ impl std::fmt::Debug for Tables {
     }
 }
 
+/// Whether an action takes so many arguments; a last one that ends in `…` may be repeated.
+fn takes(action: &Action, count: usize) -> bool {
+    let declared = action.arguments.len();
+    match action.arguments.last() {
+        Some(last) if last.ends_with('…') => count >= declared,
+        _ => count == declared,
+    }
+}
+
 fn usage(action: &Action) -> String {
     match action.arguments {
+        [one] if one.ends_with('…') => format!("1 argument or more ({one})"),
         [] => "no argument".into(),
         [one] => format!("1 argument ({one})"),
         many => format!("{} arguments ({})", many.len(), many.join(", ")),

@@ -19,8 +19,15 @@ pub(crate) enum Command {
     Run(Run),
     /// Say everything that is wrong with a configuration, and change nothing.
     Check(Check),
-    /// Put a changed configuration file in force in the running process.
+    /// Put changed configuration files in force in the running process.
     Apply(Apply),
+    /// Print a configuration in the native form, in order and without what says nothing. Passwords
+    /// are printed as well.
+    Convert(Convert),
+    /// Where a statement would go, and why.
+    Explain(Explain),
+    /// Write a first configuration, with what to run on the databases for it.
+    Init(Init),
     /// Look at the running process, and steer it.
     Ctl(Ctl),
     /// Show it: a MariaDB cluster in a scratch folder, a load, a switchover and a kill -9.
@@ -32,7 +39,7 @@ pub(crate) enum Command {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The configuration.
+    /// The configuration; several files are read as one.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Where state is kept; by default `highgate-data` beside the first file.
@@ -57,7 +64,7 @@ pub(crate) struct Run {
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The configuration.
+    /// The configuration; several files are read as one.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Name of the node.
@@ -68,15 +75,76 @@ pub(crate) struct Check {
 /// Arguments of `apply`.
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// The configuration.
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    /// The configuration: all the files that the process runs with.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
     /// Where the running process keeps its state.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Show what would change, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Arguments of `convert`.
+#[derive(Debug, Args)]
+pub(crate) struct Convert {
+    /// The configuration; several files are read as one.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Name of the node.
+    #[arg(long, default_value = "main", value_name = "NAME")]
+    pub(crate) node: String,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) question: Question,
+    /// Where the running process keeps its state.
+    #[arg(long, value_name = "DIR", default_value = "highgate-data", conflicts_with = "files")]
+    pub(crate) data_dir: PathBuf,
+    /// Decide on this configuration instead, without a running process: the health of servers is
+    /// not known then. Several times for several files.
+    #[arg(long = "config", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Name of the node, with --config.
+    #[arg(long, default_value = "main", value_name = "NAME")]
+    pub(crate) node: String,
+}
+
+/// What is to be explained.
+#[derive(Debug, Args)]
+pub(crate) struct Question {
+    /// The statement.
+    pub(crate) sql: String,
+    /// As this account; needed where there are several.
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// By this listener; needed where there are several.
+    #[arg(long)]
+    pub(crate) listener: Option<String>,
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The file to write; it must not be there yet.
+    #[arg(default_value = "highgate.toml", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// A database server, as ADDRESS or NAME=ADDRESS; once for each.
+    #[arg(long = "server", required = true, value_name = "[NAME=]HOST:PORT")]
+    pub(crate) servers: Vec<String>,
+    /// Who is primary: mariadb-replication, galera, or static for equals.
+    #[arg(long, default_value = "mariadb-replication", value_parser = ["galera", "mariadb-replication", "static"])]
+    pub(crate) topology: String,
+    /// Where applications connect.
+    #[arg(long, default_value = "127.0.0.1:6033", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: String,
+    /// The account of applications, which the databases have too.
+    #[arg(long, default_value = "app", value_name = "NAME")]
+    pub(crate) user: String,
 }
 
 /// Arguments of `ctl`.
@@ -153,16 +221,7 @@ pub(crate) enum CtlCommand {
         query: bool,
     },
     /// Where a statement would go, and why.
-    Explain {
-        /// The statement.
-        sql: String,
-        /// As this account.
-        #[arg(long)]
-        user: Option<String>,
-        /// By this listener.
-        #[arg(long)]
-        listener: Option<String>,
-    },
+    Explain(Question),
     /// Any action of a table.
     Act {
         /// The table.

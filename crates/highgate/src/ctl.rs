@@ -1,8 +1,8 @@
 //! `highgate ctl` and `highgate apply`: talks to the running process by its socket.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use highgate_admin::ctl;
 
 use crate::{
@@ -43,16 +43,20 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
             let action = if *query { "kill_query" } else { "kill" };
             act("sessions", action, &[&session.to_string()])
         }
-        CtlCommand::Explain { sql, user, listener } => act(
-            "rules",
-            "explain",
-            &[sql, user.as_deref().unwrap_or_default(), listener.as_deref().unwrap_or_default()],
-        ),
+        CtlCommand::Explain(question) => ask(&socket, question),
         CtlCommand::Act { table, action, arguments } => {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             act(table, action, &arguments)
         }
     }
+}
+
+/// Asks the running process where a statement would go.
+pub(crate) fn ask(socket: &Path, question: &cli::Question) -> anyhow::Result<()> {
+    let (user, listener) = (question.user.as_deref(), question.listener.as_deref());
+    let arguments = [&question.sql, user.unwrap_or_default(), listener.unwrap_or_default()];
+    let told = ctl::act(socket, "rules", "explain", &arguments);
+    output::say(&told.map_err(|error| explain(&error.to_string(), socket))?)
 }
 
 /// What is asked first: of each table the columns that tell whether all is well, and why not.
@@ -96,17 +100,21 @@ fn explain(error: &str, socket: &Path) -> anyhow::Error {
     }
 }
 
-/// Applies a file in the running process.
+/// Applies files in the running process.
 pub(crate) fn apply(arguments: &cli::Apply) -> anyhow::Result<()> {
     let data_dir = arguments
         .data_dir
         .clone()
-        .unwrap_or_else(|| files::default_data_dir(Some(&arguments.file)));
-    let file = std::fs::canonicalize(&arguments.file)
-        .with_context(|| format!("cannot read {}", arguments.file.display()))?;
-    let Some(file) = file.to_str() else { bail!("the file's path is not UTF-8") };
+        .unwrap_or_else(|| files::default_data_dir(arguments.files.first()));
+    let whole = |file: &PathBuf| {
+        let path = std::fs::canonicalize(file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        path.into_os_string().into_string().ok().context("the file's path is not UTF-8")
+    };
+    let files: Vec<String> = arguments.files.iter().map(whole).collect::<Result<_, _>>()?;
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let socket = admin_side::socket_path(&data_dir);
     let action = if arguments.dry_run { "compare" } else { "apply" };
-    let told = ctl::act(&socket, "node", action, &[file]);
+    let told = ctl::act(&socket, "node", action, &files);
     output::say(&told.map_err(|error| explain(&error.to_string(), &socket))?)
 }

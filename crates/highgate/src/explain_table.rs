@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use highgate_config::{
-    ListenerName, UserName,
+    BackendName, ListenerName, UserName,
     table::{Action, Column, Row, Table},
 };
 use highgate_core::{
@@ -11,6 +11,7 @@ use highgate_core::{
     snapshot::Snapshot,
 };
 use highgate_io::clock;
+use highgate_mysql::sql::LexMode;
 use highgate_proxy::shared::Shared;
 
 /// Wraps the data path's table.
@@ -51,21 +52,32 @@ impl Table for RulesTable {
             return Err(format!("`{action}` takes a statement, an account and a listener"));
         };
         let snapshot = self.shared.snapshot.load_full();
-        let listener = listener_of(&snapshot, listener)?;
-        let user = user_of(&snapshot, user)?;
-        let settings = snapshot.policy.listeners.get(&listener);
-        let facts = settings.map(|settings| self.shared.facts_of(&settings.backend));
-        let question = Question {
-            text: sql.as_bytes(),
-            listener: &listener,
-            user: &user,
-            schema: None,
-            client: None,
-            mode: facts.map(|facts| facts.lex_mode()).unwrap_or_default(),
-            now: clock::now(),
-        };
-        explain(&question, &snapshot).map(|trace| trace.to_string()).map_err(|why| why.to_string())
+        let mode = |backend: &BackendName| self.shared.facts_of(backend).lex_mode();
+        decide(&snapshot, sql, user, listener, mode)
     }
+}
+
+/// Explains a statement on a snapshot; `mode` says how the servers of a backend read a text.
+pub(crate) fn decide(
+    snapshot: &Snapshot,
+    sql: &str,
+    user: &str,
+    listener: &str,
+    mode: impl FnOnce(&BackendName) -> LexMode,
+) -> Result<String, String> {
+    let listener = listener_of(snapshot, listener)?;
+    let user = user_of(snapshot, user)?;
+    let settings = snapshot.policy.listeners.get(&listener);
+    let question = Question {
+        text: sql.as_bytes(),
+        listener: &listener,
+        user: &user,
+        schema: None,
+        client: None,
+        mode: settings.map(|settings| mode(&settings.backend)).unwrap_or_default(),
+        now: clock::now(),
+    };
+    explain(&question, snapshot).map(|trace| trace.to_string()).map_err(|why| why.to_string())
 }
 
 /// The listener of that name; the first one that knows statements where none is named.

@@ -1,29 +1,22 @@
 //! Configuration files: read, parsed, complained about.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 use highgate_config::{Config, NodeName, native};
 
 use crate::output;
 
-/// Reads and parses the configuration; warnings are printed.
+/// Reads and parses configuration files as one; warnings are printed.
 pub(crate) fn read(files: &[PathBuf], node: &NodeName) -> anyhow::Result<Config> {
-    let [file] = files else {
-        bail!(
-            "several configuration files at once are not supported yet: put them into one \
-             (given: {})",
-            files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
-        );
-    };
-    parse(file, node)
-}
-
-/// Reads and parses one file; warnings are printed.
-pub(crate) fn parse(file: &Path, node: &NodeName) -> anyhow::Result<Config> {
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
-    match native::parse(&name, &text, node) {
+    twice(files)?;
+    let texts: Vec<(String, String)> = files.iter().map(|it| text(it)).collect::<Result<_, _>>()?;
+    let input = |(name, text)| native::Input { name, text };
+    let inputs: Vec<_> = texts.iter().map(|(name, text)| input((name, text))).collect();
+    match native::parse_all(&inputs, node) {
         Ok(parsed) => {
             for warning in &parsed.warnings {
                 output::complain(&warning.to_string());
@@ -34,8 +27,32 @@ pub(crate) fn parse(file: &Path, node: &NodeName) -> anyhow::Result<Config> {
     }
 }
 
-/// The name under which a file's last applied form is kept: its whole path.
-pub(crate) fn key(file: &Path) -> String {
+fn text(file: &Path) -> anyhow::Result<(String, String)> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    Ok((name, text))
+}
+
+fn twice(files: &[PathBuf]) -> anyhow::Result<()> {
+    let mut seen = BTreeSet::new();
+    match files.iter().find(|file| !seen.insert(whole(file))) {
+        Some(again) => bail!("{} is given twice", again.display()),
+        None => Ok(()),
+    }
+}
+
+/// The name under which the last applied form of files is kept: their whole paths, whatever their
+/// order.
+pub(crate) fn key(files: &[PathBuf]) -> String {
+    whole_paths(files).into_iter().collect::<Vec<_>>().join(" + ")
+}
+
+/// The whole paths of files.
+pub(crate) fn whole_paths(files: &[PathBuf]) -> BTreeSet<String> {
+    files.iter().map(|file| whole(file)).collect()
+}
+
+fn whole(file: &Path) -> String {
     std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()).display().to_string()
 }
 

@@ -7,11 +7,14 @@ mod admin_password;
 mod admin_side;
 mod check;
 mod cli;
+mod convert;
 mod ctl;
 mod demo;
+mod explain;
 mod explain_table;
 mod files;
 mod handover;
+mod init;
 mod node_table;
 mod output;
 mod records;
@@ -35,6 +38,9 @@ fn dispatch(command: cli::Command) -> ExitCode {
         cli::Command::Run(arguments) => run::run(&arguments),
         cli::Command::Check(arguments) => check::check(&arguments),
         cli::Command::Apply(arguments) => ctl::apply(&arguments),
+        cli::Command::Convert(arguments) => convert::convert(&arguments),
+        cli::Command::Explain(arguments) => explain::explain(&arguments),
+        cli::Command::Init(arguments) => init::init(&arguments),
         cli::Command::Ctl(arguments) => ctl::ctl(&arguments),
         cli::Command::Demo(arguments) => demo::demo(&arguments),
         cli::Command::Manual => output::say(&highgate_config::manual::settings()),

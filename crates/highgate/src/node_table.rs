@@ -1,7 +1,8 @@
 //! This process, for operators.
 
 use std::{
-    path::Path,
+    collections::BTreeSet,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -24,6 +25,8 @@ use crate::files;
 /// The table `node`.
 pub(crate) struct NodeTable {
     pub(crate) alone: Arc<Alone>,
+    /// The files that the process was started with.
+    pub(crate) files: Vec<PathBuf>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -83,14 +86,13 @@ impl Table for NodeTable {
     }
 
     fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
-        let [file] = arguments else {
-            return Err(format!("`{action}` takes a file's path"));
-        };
-        let file = Path::new(file);
-        let parsed = files::parse(file, self.alone.node()).map_err(|error| format!("{error:#}"))?;
+        let given: Vec<PathBuf> = arguments.iter().map(PathBuf::from).collect();
+        together(&files::whole_paths(&self.files), &files::whole_paths(&given))?;
+        let parsed =
+            files::read(&given, self.alone.node()).map_err(|error| format!("{error:#}"))?;
         match action {
-            "compare" => Ok(self.compare(file, &parsed)),
-            "apply" => self.apply(file, parsed),
+            "compare" => Ok(self.compare(&given, &parsed)),
+            "apply" => self.apply(&given, parsed),
             _ => Err(format!("table `node` has no action `{action}`")),
         }
     }
@@ -99,27 +101,27 @@ impl Table for NodeTable {
 const ACTIONS: &[Action] = &[
     Action {
         name: "apply",
-        arguments: &["file"],
-        doc: "Puts in force what changed in a configuration file since it was last applied.",
+        arguments: &["file…"],
+        doc: "Puts in force what changed in configuration files since they were last applied.",
     },
     Action {
         name: "compare",
-        arguments: &["file"],
+        arguments: &["file…"],
         doc: "Says what `apply` would change, and changes nothing.",
     },
 ];
 
 impl NodeTable {
-    fn compare(&self, file: &Path, parsed: &Config) -> String {
+    fn compare(&self, files: &[PathBuf], parsed: &Config) -> String {
         let (_, current) = self.alone.current();
-        let base = self.alone.applied(self.alone.node(), &files::key(file)).unwrap_or_default();
+        let base = self.alone.applied(self.alone.node(), &files::key(files)).unwrap_or_default();
         let merged = merge::three_way(&base, parsed, &current);
         lines(&current, &merged.changes, &merged.conflicts)
     }
 
-    fn apply(&self, file: &Path, parsed: Config) -> Result<String, String> {
+    fn apply(&self, files: &[PathBuf], parsed: Config) -> Result<String, String> {
         let (_, before) = self.alone.current();
-        let key = files::key(file);
+        let key = files::key(files);
         let applying = self.alone.apply_file(self.alone.node(), &key, parsed, "apply");
         let applied = tasks::wait(applying).map_err(|error| error.to_string())?;
         let text = lines(&before, &applied.changes, &applied.conflicts);
@@ -127,6 +129,16 @@ impl NodeTable {
         self.shared.event(event);
         Ok(text)
     }
+}
+
+/// Files that are read together are one configuration: a part of them alone would read as one in
+/// which the rest was never written.
+fn together(own: &BTreeSet<String>, given: &BTreeSet<String>) -> Result<(), String> {
+    if own == given || own.is_disjoint(given) {
+        return Ok(());
+    }
+    let own = own.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+    Err(format!("this process runs with these files together, so give them together: {own}"))
 }
 
 /// What changes, a line each.
@@ -137,4 +149,19 @@ fn lines(before: &Config, changes: &[Change], conflicts: &[merge::Conflict]) -> 
     let changes = changes.iter().map(|change| describe(change, before));
     let conflicts = conflicts.iter().map(|conflict| format!("note: {conflict}"));
     changes.chain(conflicts).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_files_that_are_read_together_is_not_applied_alone() {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let own = set(&["/a", "/b"]);
+        assert!(together(&own, &set(&["/b", "/a"])).is_ok());
+        assert!(together(&own, &set(&["/other"])).is_ok());
+        assert!(together(&own, &set(&["/a"])).unwrap_err().ends_with("together: /a /b"));
+        assert!(together(&own, &set(&["/a", "/b", "/c"])).is_err());
+    }
 }

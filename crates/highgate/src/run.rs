@@ -111,34 +111,33 @@ fn put_in_force(wired: &Wired, config: &Arc<Config>) {
 /// Reads the files anew; what is wrong with them is said, and changes nothing.
 async fn reload(wired: &Wired, list: &[PathBuf]) {
     let shared = wired.node.shared();
-    for file in list {
-        let told = match files::parse(file, wired.alone.node()) {
-            Ok(parsed) => {
-                let key = files::key(file);
-                let applied = wired.alone.apply_file(wired.alone.node(), &key, parsed, "SIGHUP");
-                match applied.await {
-                    Ok(applied) => {
-                        for conflict in &applied.conflicts {
-                            let text = conflict.to_string();
-                            shared.event(Event::new(Severity::Warning, Kind::Config, text));
-                        }
-                        let count = applied.changes.len();
-                        Ok(format!("{}: {count} changes are in force", file.display()))
+    let names = list.iter().map(|it| it.display().to_string()).collect::<Vec<_>>().join(", ");
+    let told = match files::read(list, wired.alone.node()) {
+        Ok(parsed) => {
+            let key = files::key(list);
+            let applied = wired.alone.apply_file(wired.alone.node(), &key, parsed, "SIGHUP");
+            match applied.await {
+                Ok(applied) => {
+                    for conflict in &applied.conflicts {
+                        let text = conflict.to_string();
+                        shared.event(Event::new(Severity::Warning, Kind::Config, text));
                     }
-                    Err(error) => Err(error.to_string()),
+                    let count = applied.changes.len();
+                    Ok(format!("{names}: {count} changes are in force"))
                 }
+                Err(error) => Err(error.to_string()),
             }
-            Err(error) => Err(format!("{error:#}")),
-        };
-        let event = match told {
-            Ok(text) => Event::new(Severity::Info, Kind::Config, text),
-            Err(text) => {
-                let text = format!("nothing was changed: {text}");
-                Event::new(Severity::Error, Kind::Config, text)
-            }
-        };
-        shared.event(event);
-    }
+        }
+        Err(error) => Err(format!("{error:#}")),
+    };
+    let event = match told {
+        Ok(text) => Event::new(Severity::Info, Kind::Config, text),
+        Err(text) => {
+            let text = format!("nothing was changed: {text}");
+            Event::new(Severity::Error, Kind::Config, text)
+        }
+    };
+    shared.event(event);
     // Certificates may have changed under the same names.
     put_in_force(wired, &wired.config());
 }

@@ -75,12 +75,10 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
         Alone::forget(&start.data_dir)?;
     }
     let alone = Alone::open(&start.data_dir, start.node)?;
-    for file in &arguments.files {
-        let (parsed, key) = (start.config.clone(), files::key(file));
-        let applied = alone.apply_file(alone.node(), &key, parsed, "run");
-        warn(&applied.await?);
-    }
-    let wired = Rc::new(wiring::wire(alone, start.data_dir, local)?);
+    let key = files::key(&arguments.files);
+    let applied = alone.apply_file(alone.node(), &key, start.config, "run");
+    warn(&applied.await?);
+    let wired = Rc::new(wiring::wire(alone, start.data_dir, &arguments.files, local)?);
     // Who logs in before the accounts are in force would be refused.
     let mut planned = wired.node.shared().snapshot_changed.subscribe();
     planned.wait_for(|version| *version > 0).await?;
@@ -99,12 +97,12 @@ async fn take_over(
     mut given: Given,
     local: &LocalTasks,
 ) -> anyhow::Result<(Running, Door)> {
-    let key = start.arguments.files.first();
-    let key = key.map(|file| files::key(file)).unwrap_or_default();
+    let list = &start.arguments.files;
+    let key = files::key(list);
     let file = Arc::new(start.config);
     let alone = Alone::peek(&start.data_dir, start.node)?;
     alone.stage_file(&key, file.clone())?;
-    let wired = Rc::new(wiring::wire(alone, start.data_dir, local)?);
+    let wired = Rc::new(wiring::wire(alone, start.data_dir, list, local)?);
     let node = &wired.node;
     let admin = Rc::new(AdminSide::open(&wired, &mut given.admin, local)?);
     node.number_sessions_from(given.first_session);

@@ -24,13 +24,20 @@ pub(crate) struct Wired {
     pub(crate) node: Arc<Node>,
     pub(crate) serving: watch::Sender<bool>,
     pub(crate) data_dir: PathBuf,
+    /// The configuration files that it was started with.
+    files: Vec<PathBuf>,
     stopper: Stopper,
     /// Who the primaries are, as the director learns it.
     learned: watch::Receiver<Arc<Records>>,
 }
 
 /// Builds and starts everything but the admin side.
-pub(crate) fn wire(alone: Alone, data_dir: PathBuf, tasks: &LocalTasks) -> anyhow::Result<Wired> {
+pub(crate) fn wire(
+    alone: Alone,
+    data_dir: PathBuf,
+    files: &[PathBuf],
+    tasks: &LocalTasks,
+) -> anyhow::Result<Wired> {
     let alone = Arc::new(alone);
     let (_, config) = alone.current();
     let own = config.node.get(alone.node());
@@ -42,7 +49,8 @@ pub(crate) fn wire(alone: Alone, data_dir: PathBuf, tasks: &LocalTasks) -> anyho
     let node = Arc::new(Node::start(settings).context("cannot start the data workers")?);
     let (stopper, stop) = Stopper::new();
     let learned = direct(&alone, &node, tasks, stop);
-    Ok(Wired { alone, node, serving: watch::Sender::new(false), data_dir, stopper, learned })
+    let (serving, files) = (watch::Sender::new(false), files.to_owned());
+    Ok(Wired { alone, node, serving, data_dir, files, stopper, learned })
 }
 
 /// The director, fed by the control plane; gives what it learns.
@@ -72,8 +80,9 @@ impl Wired {
     /// What operators see.
     pub(crate) fn tables(&self) -> Tables {
         let shared = self.node.shared();
+        let (alone, files) = (self.alone.clone(), self.files.clone());
         let mut tables: Vec<Arc<dyn Table>> =
-            vec![Arc::new(NodeTable { alone: self.alone.clone(), shared: shared.clone() })];
+            vec![Arc::new(NodeTable { alone, files, shared: shared.clone() })];
         for table in self.node.tables() {
             let (alone, shared) = (self.alone.clone(), shared.clone());
             tables.push(match table.name() {

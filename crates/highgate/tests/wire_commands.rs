@@ -1,0 +1,90 @@
+//! The commands that need no running process: what they read, write and say.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+
+use highgate_testkit::scratch::Scratch;
+
+const LISTENER: &str = "[[listener]]\nname = 'shop'\nbind = '127.0.0.1:0'\nbackend = 'shop'\n\
+                        [[user]]\nname = 'app'\npassword = 'secret'\n";
+const BACKEND: &str = "[[backend]]\nname = 'shop'\n[[backend.server]]\nname = 'db1'\n\
+                       address = '127.0.0.1:1'\n[[rule]]\nrule_id = 7\nmatch_pattern = 'nobody'\n\
+                       error_msg = 'not today'\napply = true\n";
+
+/// Runs Highgate in a folder: whether it went well, standard output, standard error.
+fn highgate(folder: &Path, arguments: &[&str]) -> (bool, String, String) {
+    let ended = Command::new(env!("CARGO_BIN_EXE_highgate"))
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (ended.status.success(), text(ended.stdout), text(ended.stderr))
+}
+
+fn folder(name: &str, files: &[(&str, &str)]) -> Scratch {
+    let folder = Scratch::new(name).unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_statement_is_explained_on_files_alone() {
+    let folder = folder("explain", &[("a.toml", LISTENER), ("b.toml", BACKEND)]);
+    let ask = |sql: &str| {
+        let files = ["explain", "--config", "a.toml", "--config", "b.toml", sql];
+        let (good, out, err) = highgate(folder.path(), &files);
+        assert!(good, "{err}");
+        out
+    };
+    let told = ask("SELECT nobody");
+    assert!(told.contains("not today") && told.contains("rule 7"), "{told}");
+    let told = ask("SELECT 1");
+    assert!(told.contains("backend shop") && told.contains("db1"), "{told}");
+    assert!(told.contains("the configuration alone"), "{told}");
+}
+
+#[test]
+fn several_files_are_one_configuration_and_a_clash_names_both() {
+    let folder =
+        folder("several", &[("a.toml", LISTENER), ("b.toml", BACKEND), ("c.toml", LISTENER)]);
+    let (good, out, err) = highgate(folder.path(), &["check", "a.toml", "b.toml"]);
+    assert!(
+        good && out.contains("1 listeners, 1 backends with 1 servers, 1 users, 1 rules"),
+        "{err}"
+    );
+    let (good, _, err) = highgate(folder.path(), &["check", "a.toml", "b.toml", "c.toml"]);
+    assert!(!good && err.contains("c.toml:2:8: error: there is a listener shop already"), "{err}");
+    assert!(err.contains("the other one is in a.toml, line 2"), "{err}");
+    let (good, _, err) = highgate(folder.path(), &["check", "a.toml", "./a.toml"]);
+    assert!(!good && err.contains("./a.toml is given twice"), "{err}");
+}
+
+#[test]
+fn what_is_converted_reads_as_the_same() {
+    let folder = folder("convert", &[("a.toml", LISTENER), ("b.toml", BACKEND)]);
+    let (good, first, err) = highgate(folder.path(), &["convert", "b.toml", "a.toml"]);
+    assert!(good, "{err}");
+    fs::write(folder.path().join("all.toml"), &first).unwrap();
+    let (good, second, err) = highgate(folder.path(), &["convert", "all.toml"]);
+    assert!(good && first == second, "{err}\n{first}\n{second}");
+}
+
+#[test]
+fn a_first_configuration_is_valid_private_and_never_put_over_another_file() {
+    let folder = folder("init", &[]);
+    let init = ["init", "--server", "10.0.0.11:3306", "--server", "two=[::1]:3307", "new.toml"];
+    let (good, out, err) = highgate(folder.path(), &init);
+    assert!(good && out.contains("highgate check new.toml"), "{err}");
+    let file = folder.path().join("new.toml");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let (good, out, err) = highgate(folder.path(), &["check", "new.toml"]);
+    assert!(good && out.contains("with 2 servers") && err.is_empty(), "{out}{err}");
+    let before = fs::read_to_string(&file).unwrap();
+    let (good, _, err) = highgate(folder.path(), &init);
+    assert!(!good && err.contains("new.toml") && err.contains("exists"), "{err}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+    let (good, _, err) = highgate(folder.path(), &["init", "--server", "nonsense", "x.toml"]);
+    assert!(!good && err.contains("nonsense") && !folder.path().join("x.toml").exists(), "{err}");
+}
