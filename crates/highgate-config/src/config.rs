@@ -135,6 +135,8 @@ pub struct Listener {
     pub max_connections_per_address: u32,
     /// Time for TLS and login.
     pub handshake_timeout: Duration,
+    /// Time after which a client is closed whose machine or network answers nothing.
+    pub keepalive_timeout: Duration,
     /// Idle time after which a client outside a transaction is closed; zero = never.
     pub client_timeout: Duration,
     /// Idle time inside a transaction after which it is rolled back and the client closed; zero = never.

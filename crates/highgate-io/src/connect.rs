@@ -11,8 +11,12 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::{clock, listen, transport::Transport};
 
-/// How long sent bytes may stay unacknowledged before the kernel gives a connection up.
-const USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long bytes may stay unacknowledged, or unwanted, before the kernel gives a connection up.
+///
+/// Quirk: Linux (6.18) counts a peer that takes nothing as one that acknowledges nothing, although it
+/// answers every probe. So this is longer than a server waits for a row lock while it takes in a
+/// file of `LOAD DATA LOCAL` (`innodb_lock_wait_timeout`, 50 s). Silent servers are found by checks.
+const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Where a server is, resolved as far as it can be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

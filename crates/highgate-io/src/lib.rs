@@ -12,5 +12,6 @@ pub mod listen;
 pub mod proxy_protocol;
 pub mod rsa;
 pub mod tasks;
+pub mod tcp_info_unsafe;
 pub mod tls;
 pub mod transport;

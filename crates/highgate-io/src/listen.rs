@@ -1,6 +1,6 @@
 //! Listening sockets.
 
-use std::{io, net::SocketAddr, os::fd::OwnedFd, path::Path};
+use std::{io, net::SocketAddr, os::fd::OwnedFd, path::Path, time::Duration};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -82,15 +82,22 @@ pub fn adopt(descriptor: OwnedFd) -> Socket {
 }
 
 /// Socket options of every connection: no delay, and a keepalive that finds a peer whose cable
-/// was pulled within about a minute.
+/// was pulled within a minute.
 ///
 /// # Errors
 /// As the system says.
 pub fn tune(socket: &socket2::SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(std::time::Duration::from_secs(30))
-        .with_interval(std::time::Duration::from_secs(10))
-        .with_retries(3);
+    keep_alive(socket, Duration::from_secs(60))
+}
+
+/// Lets the kernel find an idle peer that answers nothing within `bound`, whole seconds, 6 at least. On a
+/// listening socket it holds for the connections accepted from then on.
+///
+/// # Errors
+/// As the system says.
+pub fn keep_alive(socket: &socket2::SockRef<'_>, bound: Duration) -> io::Result<()> {
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(bound / 2).with_interval(bound / 6).with_retries(3);
     socket.set_tcp_keepalive(&keepalive)
 }

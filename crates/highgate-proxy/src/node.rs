@@ -81,6 +81,19 @@ pub(crate) struct Running {
     pub(crate) sockets: Vec<Serving>,
 }
 
+impl Running {
+    /// Puts `keepalive_timeout` in force for the connections that are accepted from now on.
+    fn keep_alive(&self) {
+        let bound = self.state.settings.load().keepalive_timeout;
+        for socket in self.sockets.iter().filter(|s| !matches!(s.wanted, Address::Unix(_))) {
+            if let Err(error) = listen::keep_alive(&(&socket.spare).into(), bound) {
+                let (listener, address) = (&self.state.name, &socket.address);
+                tracing::warn!(%listener, %address, %error, "keepalive_timeout is not in force");
+            }
+        }
+    }
+}
+
 /// One of its sockets.
 #[derive(Debug)]
 pub(crate) struct Serving {
@@ -190,6 +203,7 @@ impl Node {
                 let serving = self.serve(&running.state, wanted, bound, spare);
                 running.sockets.push(serving);
             }
+            running.keep_alive();
         }
         // An inherited socket that is not served would take clients into a queue nobody empties.
         self.inherited.lock().clear();

@@ -49,6 +49,8 @@ pub(crate) enum Ending {
     IdleTimeout,
     #[error("the client took nothing of its answer for longer than the time-out allows")]
     ClientStalled,
+    #[error("the client's machine or network acknowledges nothing any more")]
+    ClientLost,
     #[error("login or TLS took longer than `handshake_timeout`")]
     HandshakeTimeout,
     #[error("killed")]
@@ -69,6 +71,7 @@ impl Ending {
         match self {
             Self::ClientClosed
             | Self::ClientFailed(_)
+            | Self::ClientLost
             | Self::ClientProtocol(_)
             | Self::ClientStalled
             | Self::HandshakeTimeout
@@ -107,6 +110,7 @@ impl Context {
 /// Starts the session of an accepted client on its worker.
 pub(crate) fn start(worker: &Rc<Worker>, accepted: Accepted) {
     let slot = worker.slot();
+    slot.watch(accepted.descriptor(), accepted.listener.settings.load().keepalive_timeout);
     let place = (worker.index, slot.id());
     let listener = accepted.listener.name.clone();
     let info = worker.shared.register(worker.node, |id| {
@@ -133,6 +137,7 @@ async fn run_mysql(context: Context, accepted: Accepted) {
 }
 
 fn log(context: &Context, listener: &highgate_config::ListenerName, ending: &Ending) {
+    let ending = if context.slot.is_client_lost() { &Ending::ClientLost } else { ending };
     let session = context.presence.info.id;
     let side = ending.side();
     tracing::debug!(session, %listener, %side, "session ended: {ending}");

@@ -5,6 +5,7 @@
 
 use std::{
     net::SocketAddr,
+    os::fd::{AsRawFd as _, RawFd},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -287,6 +288,14 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
+    /// Its descriptor while it is open, to ask the kernel about the client; none for a Unix socket.
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+        match self.socket.as_ref()? {
+            highgate_io::transport::Detached::Tcp(stream) => Some(stream.as_raw_fd()),
+            highgate_io::transport::Detached::Unix(_) => None,
+        }
+    }
+
     /// Its connection, on this worker; once.
     pub(crate) fn attach(&mut self) -> std::io::Result<highgate_io::transport::Transport> {
         let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);

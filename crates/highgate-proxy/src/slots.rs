@@ -3,7 +3,9 @@
 //! There is one timer per worker, not per command: a sweep over the deadlines, ten times a second,
 //! wakes the sessions whose time has come. Arming a deadline is one store.
 
-use std::{cell::RefCell, rc::Rc, task::Waker, time::Duration};
+use std::{cell::RefCell, os::fd::RawFd, rc::Rc, task::Waker, time::Duration};
+
+use highgate_io::tcp_info_unsafe::{Unacknowledged, unacknowledged};
 
 /// Time between two sweeps; deadlines are kept to this precision.
 pub(crate) const SWEEP: Duration = Duration::from_millis(100);
@@ -53,6 +55,33 @@ struct Entry<G> {
     server: Option<u32>,
     /// What was handed to the session while it waited.
     grant: Option<G>,
+    client: Option<Watched>,
+}
+
+/// A client's socket, and since when the kernel sends to it what is not acknowledged.
+#[derive(Debug, Clone, Copy)]
+struct Watched {
+    socket: RawFd,
+    bound: Millis,
+    unheard_since: Option<Millis>,
+    lost: bool,
+}
+
+impl Watched {
+    /// Whether the client is lost: nothing was heard for the bound while bytes were sent again and
+    /// again. One that has not been sent anything is the kernel's keepalive to find; one that
+    /// takes nothing, and says so, is only slow.
+    fn look(&mut self, seen: Unacknowledged, now: Millis) -> bool {
+        if seen.segments == 0 || seen.repeats == 0 {
+            self.unheard_since = None;
+            return false;
+        }
+        let heard = now.saturating_sub(u64::try_from(seen.since_heard.as_millis()).unwrap_or(now));
+        let since = self.unheard_since.map_or(now, |since| since.max(heard));
+        self.unheard_since = Some(since);
+        self.lost |= now.saturating_sub(since) >= self.bound;
+        self.lost
+    }
 }
 
 /// Names a slot and its user: a later user of the same slot has another generation.
@@ -92,6 +121,7 @@ impl<G> Slots<G> {
                 waker: None,
                 server: None,
                 grant: None,
+                client: None,
             });
             u32::try_from(entries.len() - 1).unwrap_or(u32::MAX)
         });
@@ -117,6 +147,17 @@ impl<G> Slots<G> {
                 if let Some(entry) = self.entries.borrow_mut().get_mut(index) {
                     entry.tell(Interrupt::Deadline);
                 }
+            }
+        }
+    }
+
+    /// Ends the sessions whose client acknowledges nothing any more.
+    pub(crate) fn reap(&self, now: Millis) {
+        for entry in self.entries.borrow_mut().iter_mut() {
+            let Some(client) = &mut entry.client else { continue };
+            let Some(seen) = unacknowledged(client.socket) else { continue };
+            if client.look(seen, now) {
+                entry.tell(Interrupt::Kill);
             }
         }
     }
@@ -196,6 +237,19 @@ impl<G> Slot<G> {
         self.entry(|entry| entry.waker = Some(waker), ());
     }
 
+    /// Watches the client's socket, which the session must not outlive: whatever of it is not
+    /// acknowledged within `bound` ends the session.
+    pub(crate) fn watch(&self, socket: Option<RawFd>, bound: Duration) {
+        let bound = u64::try_from(bound.as_millis()).unwrap_or(NEVER);
+        let watched = |socket| Watched { socket, bound, unheard_since: None, lost: false };
+        self.entry(|entry| entry.client = socket.map(watched), ());
+    }
+
+    /// Whether the session was ended since its client acknowledges nothing any more.
+    pub(crate) fn is_client_lost(&self) -> bool {
+        self.entry(|entry| entry.client.is_some_and(|client| client.lost), false)
+    }
+
     /// Sets the deadline; `None` = none. An earlier deadline that has just passed is forgotten.
     pub(crate) fn set_deadline(&self, at: Option<Millis>) {
         if let Some(deadline) = self.slots.deadlines.borrow_mut().get_mut(self.id.index as usize) {
@@ -259,6 +313,7 @@ impl<G> Drop for Slot<G> {
                 entry.interrupts = 0;
                 entry.waker = None;
                 entry.server = None;
+                entry.client = None;
                 entry.grant.take()
             },
             None,
@@ -312,6 +367,31 @@ mod tests {
         slots.interrupt_where(Interrupt::ServerDown, |server| server == Some(3));
         assert_eq!(on_it.interrupted(), Some(Interrupt::ServerDown));
         assert_eq!((elsewhere.interrupted(), idle.interrupted()), (None, None));
+    }
+
+    #[test]
+    fn only_a_client_that_acknowledges_nothing_for_the_whole_bound_is_lost() {
+        let fresh = Watched { socket: -1, bound: 6_000, unheard_since: None, lost: false };
+        let seen = |segments, repeats, since_heard| Unacknowledged {
+            segments,
+            repeats,
+            since_heard: Duration::from_millis(since_heard),
+        };
+        let mut client = fresh;
+        // Its answer came after a statement of an hour: the silence before that counts for nothing.
+        assert!(!client.look(seen(1, 1, 3_600_000), 3_600_500));
+        assert!(!client.look(seen(1, 4, 3_605_000), 3_605_500));
+        assert!(client.look(seen(1, 5, 3_606_000), 3_606_500));
+        // It acknowledges now and then.
+        let mut client = fresh;
+        for at in 1..100 {
+            assert!(!client.look(seen(3, 2, 2_900), 10_000 + at * 3_000));
+        }
+        // It is slow, and says so.
+        let mut client = fresh;
+        for at in 1..100 {
+            assert!(!client.look(seen(0, 0, 90_000), 100_000 + at * 3_000));
+        }
     }
 
     #[test]

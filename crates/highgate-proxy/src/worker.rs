@@ -45,6 +45,8 @@ const MAILBOX: usize = 16 * 1024;
 const SPACES: usize = 256;
 /// Sweeps between two looks at idle server connections.
 const SWEEPS_PER_POOL_CARE: u32 = 5;
+/// How often clients are looked for that are lost, counted in sweeps: a system call for each client.
+const SWEEPS_PER_REAP: u32 = 30;
 
 /// What a worker is told by others.
 #[derive(Debug)]
@@ -240,6 +242,7 @@ impl Worker {
 
     async fn keep_time(self: Rc<Self>) {
         let mut sweeps = 0;
+        let mut since_reaped = 0;
         loop {
             clock::pause(SWEEP).await;
             let now = clock::now();
@@ -249,6 +252,11 @@ impl Worker {
             self.slots.sweep(self.now_ms());
             if self.index == 0 {
                 crate::pool::serve_queues(&self);
+            }
+            since_reaped += 1;
+            if since_reaped == SWEEPS_PER_REAP {
+                since_reaped = 0;
+                self.slots.reap(self.now_ms());
             }
             sweeps += 1;
             if sweeps == SWEEPS_PER_POOL_CARE {

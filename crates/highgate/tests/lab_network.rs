@@ -5,10 +5,12 @@
 #[path = "common/failure.rs"]
 mod failure;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
+use anyhow::Context as _;
 use failure::{
-    Load, Mix, assert_none_lost_none_doubled, ctl, make_table, server, start, toml, until_server,
+    Load, Mix, assert_none_lost_none_doubled, connect, ctl, make_table, run, server, start, toml,
+    until_server,
 };
 use highgate_testkit::{
     Host, Impairment, Lab,
@@ -18,6 +20,7 @@ use highgate_testkit::{
     replication::{ReplicationCluster, ReplicationOptions},
     wait::{self, Deadline},
 };
+use mysql_async::prelude::Queryable as _;
 
 /// The default monitor, and what else a test of seconds wants.
 const DEFAULTS: &str = "topology = \"mariadb-replication\"\n\
@@ -184,6 +187,131 @@ fn a_server_that_hears_and_is_not_heard_is_down_once() {
 #[test]
 fn a_server_that_is_heard_and_hears_nothing_is_down_once() {
     one_way(1, 3).unwrap();
+}
+
+fn flapping() -> anyhow::Result<()> {
+    // Five seconds up and five down, at a fifth of both and of the monitor's times.
+    let quick = DEFAULTS.replace(
+        "password = \"monitor\"",
+        "password = \"monitor\", interval = \"100ms\", timeout = \"100ms\"",
+    );
+    let Some(setting) = Setting::start(3, &quick, "")? else {
+        return Ok(());
+    };
+    let load = setting.load(Mix { writers: 2, transactions: 0, ..MIX })?;
+    let before = setting.transitions()?;
+    for _ in 0..8 {
+        setting.lab.part(1, 3)?;
+        last(Duration::from_secs(1));
+        setting.lab.join(1, 3)?;
+        last(Duration::from_secs(1));
+    }
+    let changes = setting.transitions()? - before;
+    eprintln!("{changes} transitions in eight cycles\n{}", setting.events()?);
+    // Down and up again twice; then it would have to answer longer than it ever does.
+    anyhow::ensure!((1..=6).contains(&changes), "{changes} transitions");
+    until_server(&setting.process, "db2", Duration::from_secs(15), |server| server.status == "up")?;
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
+    Ok(())
+}
+
+#[test]
+fn a_server_that_comes_and_goes_changes_state_a_few_times_and_is_let_in_once_it_stays() {
+    flapping().unwrap();
+}
+
+/// `settled`: whether the client's machine has acknowledged all it was sent when the cable goes.
+fn pulled_cable(settled: bool) -> anyhow::Result<()> {
+    let Some(setting) = Setting::start(4, DEFAULTS, "keepalive_timeout = \"6s\"\n")? else {
+        return Ok(());
+    };
+    let Setting { process, cluster, lab } = &setting;
+    let shop = process.listener("shop")?;
+    let primary = cluster.primary()?;
+    primary.sql("INSERT INTO shop.t VALUES (1, 'held')")?;
+    let client = || {
+        run(async {
+            let mut lost = connect(shop).await?;
+            lost.query_drop("BEGIN").await?;
+            lost.query_drop("UPDATE t SET what = 'never' WHERE id = 1").await?;
+            anyhow::Ok(lost)
+        })
+    };
+    let lost = lab.host(4)?.inside(client)??;
+    let thread = "SELECT id FROM information_schema.processlist WHERE user = 'app' AND id IN \
+                  (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx)";
+    let held_by = primary.value(thread)?;
+    if settled {
+        last(Duration::from_millis(300));
+    }
+    lab.unplug(4)?;
+    let pulled = wait::now();
+    // Another client waits for the row; that it gets it shows that the first was rolled back.
+    let waited = lab.host(1)?.inside(|| {
+        run(async {
+            let mut other = connect(shop).await?;
+            other.query_drop("UPDATE t SET what = 'freed' WHERE id = 1").await?;
+            anyhow::Ok(wait::now() - pulled)
+        })
+    })??;
+    eprintln!("the row was free {waited:?} after the cable was pulled");
+    anyhow::ensure!(waited > Duration::from_secs(2), "{waited:?}");
+    anyhow::ensure!(waited < Duration::from_secs(12), "{waited:?}");
+    anyhow::ensure!(primary.value("SELECT what FROM shop.t WHERE id = 1")? == "freed");
+    let lives = format!("SELECT COUNT(*) FROM information_schema.processlist WHERE id = {held_by}");
+    anyhow::ensure!(primary.value(&lives)? == "1", "the connection was not kept for others");
+    let sessions = failure::table(process, "sessions")?;
+    anyhow::ensure!(sessions.is_empty(), "sessions are left: {sessions:?}");
+    drop(lost);
+    Ok(())
+}
+
+#[test]
+fn an_idle_client_whose_cable_was_pulled_is_reaped_and_its_rows_and_connection_freed() {
+    pulled_cable(true).unwrap();
+}
+
+/// The kernel's keepalive does not run while bytes are unacknowledged; it repeats them for a quarter
+/// of an hour instead.
+#[test]
+fn a_client_whose_cable_was_pulled_amid_an_answer_is_reaped_as_soon() {
+    pulled_cable(false).unwrap();
+}
+
+fn ipv6() -> anyhow::Result<()> {
+    let home = |host: &Host| host.mariadb_at(host.v6().into());
+    let Some(setting) = Setting::start_at(4, DEFAULTS, "", home)? else {
+        return Ok(());
+    };
+    let Setting { process, cluster, lab } = &setting;
+    let list = failure::table(process, "listeners")?;
+    let text = format!("{list:?}\n{}", process.log());
+    let here = lab.host(1)?.v6();
+    let mark = format!("address=[{here}]:");
+    let port = text
+        .split(&mark)
+        .nth(1)
+        .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u16>().ok());
+    let to = SocketAddr::from((here, port.with_context(|| text.clone())?));
+    let load = lab.host(4)?.inside(|| Load::start(to, MIX))??;
+    load.wait_writes(50, Duration::from_secs(15))?;
+    cluster.switchover(1)?;
+    load.wait_writes(50, Duration::from_secs(15))?;
+    let clients = failure::table(process, "sessions")?;
+    anyhow::ensure!(format!("{clients:?}").contains("fd99::4"), "{clients:?}");
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
+    assert_none_lost_none_doubled(cluster.primary()?, &seen)
+}
+
+#[test]
+fn clients_and_servers_are_reached_by_ipv6_and_a_switchover_is_followed_there() {
+    ipv6().unwrap();
 }
 
 fn bad_cable() -> anyhow::Result<()> {
