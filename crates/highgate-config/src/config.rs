@@ -221,6 +221,12 @@ pub struct Backend {
     pub slow_start: Duration,
     /// Default lag cap of a replica; zero = none.
     pub max_lag: Duration,
+    /// Write sets waiting to be applied beyond which a Galera member takes nothing; 0 = no bound.
+    #[serde(default)]
+    pub max_recv_queue: u32,
+    /// Whether a Galera donor that does not reject queries takes reads.
+    #[serde(default)]
+    pub donor_reads: bool,
     /// TLS towards the servers.
     pub tls: Tls,
     /// PROXY protocol header sent to the servers.

@@ -44,6 +44,8 @@ pub enum ServerSaid {
         code: u16,
         /// Its SQLSTATE.
         sqlstate: [u8; 5],
+        /// What its text says beyond the code.
+        word: Word,
     },
     /// Nothing: the connection ended, or its time was up.
     Nothing,
@@ -60,8 +62,34 @@ pub struct SessionFacts {
     pub autocommit: bool,
     /// The session may use another connection (its pins allow it, and its client's login does).
     pub may_move: bool,
+    /// Its connection was taken in order to write, on the primary of a watched topology.
+    pub writes_here: bool,
     /// Whose dialect the server speaks.
     pub flavor: Flavor,
+}
+
+/// What the text of an ERR says beyond its code ([`word`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// A Galera member lost its group while it committed: others may have the write set or not.
+    LeftGroup,
+    /// Nothing more.
+    Nothing,
+    /// The server takes no writes.
+    ReadOnly,
+}
+
+/// Reads an ERR's text where its code stands for several things: 1290 for any option that prevents a
+/// statement (`--read-only`, `--secure-file-priv` …), 1180 for any failure of a commit.
+#[must_use]
+pub fn word(code: u16, text: &[u8]) -> Word {
+    let named = |name: &[u8]| text.windows(name.len()).any(|part| part == name);
+    match code {
+        1180 if named(b"Not connected to Primary Component") => Word::LeftGroup,
+        1290 if named(b"read-only") || named(b"read_only") => Word::ReadOnly,
+        1836 => Word::ReadOnly,
+        _ => Word::Nothing,
+    }
 }
 
 /// Why a command may be sent again.
@@ -86,6 +114,9 @@ pub enum No {
     InTransaction,
     /// The session is bound to the connection that was lost; the command itself did not run.
     Pinned,
+    /// The primary that its transaction was begun on takes no writes any more, with this code; the
+    /// command itself did not run, and the transaction can't be committed.
+    TransactionRefused(u16),
 }
 
 /// Whether a command may be sent again.
@@ -113,6 +144,9 @@ impl fmt::Display for Retry {
             Self::No(No::Answered) => "not again: the client has part of the answer",
             Self::No(No::Final) => "not again: the server's answer stands",
             Self::No(No::InTransaction) => "not again: its transaction is lost",
+            Self::No(No::TransactionRefused(code)) => {
+                return write!(f, "not again: error {code} ends its transaction");
+            }
             Self::No(No::Pinned) => "not again: the session was bound to the lost connection",
             Self::UnknownOutcome => "not again: whether it was carried out is not known",
         })
@@ -127,8 +161,8 @@ pub fn may_retry(progress: &Progress, facts: &CommandFacts<'_>, session: &Sessio
             ServerSaid::Nothing | ServerSaid::Something => Retry::No(No::Answered),
         };
     }
-    if let ServerSaid::Error { code, sqlstate } = progress.server {
-        return after_error(code, sqlstate, facts, session);
+    if let ServerSaid::Error { code, sqlstate, word } = progress.server {
+        return after_error((code, sqlstate, word), facts, session);
     }
     let not_run = progress.delivery == Delivery::Partial && progress.server == ServerSaid::Nothing;
     if not_run {
@@ -221,8 +255,7 @@ const DEPENDS_ON_SESSION: Effects = Effects::DOUBTFUL
     .union(Effects::ENDS_TRANSACTION);
 
 fn after_error(
-    code: u16,
-    sqlstate: [u8; 5],
+    (code, sqlstate, word): (u16, [u8; 5], Word),
     facts: &CommandFacts<'_>,
     session: &SessionFacts,
 ) -> Retry {
@@ -230,13 +263,26 @@ fn after_error(
         .shape
         .effects
         .intersects(Effects::MULTI | Effects::CAN_CHANGE_SESSION | Effects::DOUBTFUL);
-    let proves = match proof(code, sqlstate, session.flavor) {
-        Proof::Always => true,
-        Proof::Never => false,
-        // A routine or a second statement may have done its work before the error came.
-        Proof::SingleStatement => single && !facts.does(Effects::SIDE_EFFECT_FUNCTION),
-    };
-    if !session.autocommit || session.in_transaction || !session.may_move {
+    let proof = proof(code, sqlstate, session.flavor);
+    // The same code for another reason: sent elsewhere it would fail elsewhere.
+    let is_other_option = code == ER_OPTION_PREVENTS_STATEMENT && word != Word::ReadOnly;
+    let proves = !is_other_option
+        && match proof {
+            Proof::Always => true,
+            Proof::Never => false,
+            // A routine or a second statement may have done its work before the error came.
+            Proof::SingleStatement => single && !facts.does(Effects::SIDE_EFFECT_FUNCTION),
+        };
+    let refuses_writes = word == Word::ReadOnly || code == ER_UNKNOWN_COM_ERROR;
+    if word == Word::LeftGroup {
+        Retry::UnknownOutcome
+    } else if (!session.autocommit || session.in_transaction)
+        && session.writes_here
+        && proves
+        && refuses_writes
+    {
+        Retry::No(No::TransactionRefused(code))
+    } else if !session.autocommit || session.in_transaction || !session.may_move {
         Retry::No(No::Final)
     } else if proves {
         Retry::Again(Again::Refused(code))
@@ -247,7 +293,10 @@ fn after_error(
     }
 }
 
+const ER_OPTION_PREVENTS_STATEMENT: u16 = 1290;
 const ER_SERVER_SHUTDOWN: u16 = 1053;
+/// With SQLSTATE 08S01: a Galera member that is not ready ([`proof`]).
+const ER_UNKNOWN_COM_ERROR: u16 = 1047;
 
 /// What an error code proves.
 enum Proof {
@@ -267,7 +316,7 @@ enum Proof {
 ///   then rolled back as any failed statement is; but tables without transactions keep half of it, so it
 ///   proves nothing about a write. (A read is repeated by its own right, see `may_retry`.)
 /// * 1290: "running with the --read-only option", or another option (`--secure-file-priv` …): only the
-///   read-only texts are meant, and they cannot be told from the code, but neither of them executes.
+///   read-only texts are meant ([`word`]).
 /// * 4031: MySQL closed the connection for idleness before it read the command.
 /// * 1836: MySQL "running in read-only mode" (innodb_read_only, read_only for DDL and GRANT).
 /// * 3100-range and 1792 ("cannot execute statement in a READ ONLY transaction") are answers about the

@@ -211,7 +211,12 @@ pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>
         return Route { to: To::Refuse(refused), reason: Reason::Unsplit, actions };
     };
     let (role, server, reason) = role(state, facts, view, group.backend.topology);
-    let causal = role == Role::Replica && view.listener.causal_reads && state.last_write.is_some();
+    let wrote = match group.backend.topology {
+        // A member waits for all that its cluster has committed: no position is needed.
+        Topology::Galera => state.wrote,
+        Topology::MariadbReplication | Topology::Static => state.last_write.is_some(),
+    };
+    let causal = role == Role::Replica && view.listener.causal_reads && wrote;
     let to = To::Server(Target { backend, role, server });
     Route { to, reason, actions: Actions { causal, ..actions } }
 }

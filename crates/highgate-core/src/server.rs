@@ -40,12 +40,23 @@ pub enum TrafficFailure {
     Timeout,
     /// The server answered what the protocol does not allow.
     Garbage,
+    /// It refused a write: it is read-only.
+    ReadOnly,
+    /// It refused a command: a Galera member that is not ready.
+    NotReady,
 }
 
 impl TrafficFailure {
     /// All of them, in the order of the pending counters.
-    pub const ALL: [Self; 5] =
-        [Self::Refused, Self::Unreachable, Self::Lost, Self::Timeout, Self::Garbage];
+    pub const ALL: [Self; 7] = [
+        Self::Refused,
+        Self::Unreachable,
+        Self::Lost,
+        Self::Timeout,
+        Self::Garbage,
+        Self::ReadOnly,
+        Self::NotReady,
+    ];
 
     /// Whether it proves that something is broken now, other than slowness or loss of packets.
     #[must_use]
@@ -62,6 +73,8 @@ impl fmt::Display for TrafficFailure {
             Self::Lost => "connection lost",
             Self::Timeout => "no answer in time",
             Self::Garbage => "protocol violated",
+            Self::ReadOnly => "it says that it is read-only",
+            Self::NotReady => "it says that it is not ready",
         })
     }
 }

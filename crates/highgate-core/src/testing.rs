@@ -80,6 +80,8 @@ pub(crate) fn backend(topology: Topology, names: &[&str]) -> Backend {
         connect_rate: 0,
         slow_start: ms(10_000),
         max_lag: ms(10_000),
+        max_recv_queue: 0,
+        donor_reads: false,
         tls,
         send_proxy: SendProxy::Off,
         multiplex: true,

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use highgate_config::{Address, AdminState, BackendName, ServerName, Topology};
+use highgate_config::{Address, AdminState, Backend, BackendName, ServerName, Topology};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -220,12 +220,18 @@ pub struct Outcome {
 }
 
 /// What an operator set about a topology.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Settings {
     /// A Galera donor (state 2) that does not reject queries may read.
     pub donor_reads: bool,
     /// Galera receive queue from which a member is too far behind; 0 = no bound.
     pub max_recv_queue: u32,
+}
+
+impl From<&Backend> for Settings {
+    fn from(backend: &Backend) -> Self {
+        Self { donor_reads: backend.donor_reads, max_recv_queue: backend.max_recv_queue }
+    }
 }
 
 /// The machine of a backend's topology.
@@ -259,6 +265,13 @@ impl Machine {
         }
     }
 
+    /// Takes over what an operator has changed.
+    pub const fn set(&mut self, settings: Settings) {
+        if let Self::Galera(machine) = self {
+            machine.set(settings);
+        }
+    }
+
     /// Judges all servers of the backend, in the order of their names. Events are appended.
     pub fn step(&mut self, inputs: &[Input<'_>], now: Instant, events: &mut Vec<Event>) -> Outcome {
         match self {
@@ -266,6 +279,21 @@ impl Machine {
             Self::Mariadb(machine) => machine.step(inputs, now, events),
             Self::Galera(machine) => machine.step(inputs, now, events),
         }
+    }
+
+    /// Whether a first verdict should wait for those that were not checked yet: until the primary of
+    /// record is seen in its place, any of them may be the primary.
+    #[must_use]
+    pub fn awaits(&self, inputs: &[Input<'_>], now: Instant) -> bool {
+        let awaited = |input: &Input<'_>| !input.checked && input.admin != AdminState::Maintenance;
+        let in_place = |input: &Input<'_>| {
+            let seen = input.live(now).filter(|seen| !seen.read_only);
+            let record = self.record();
+            record.zip(seen).is_some_and(|(record, seen)| record.is(input.name, seen))
+        };
+        !matches!(self, Self::Static(_))
+            && inputs.iter().any(awaited)
+            && !inputs.iter().any(in_place)
     }
 
     /// The primary to remember across restarts; store it whenever it changed.

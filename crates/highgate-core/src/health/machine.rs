@@ -36,6 +36,8 @@ pub struct ServerHealth {
     /// Whether anything came from the server since the check in flight began.
     heard: bool,
     recheck: bool,
+    /// What it refused commands for; holds until a check that began later says otherwise.
+    said: Option<TrafficFailure>,
     damping: Damping,
     latency: Option<Duration>,
     facts: Option<Box<Observation>>,
@@ -64,6 +66,7 @@ impl ServerHealth {
             started: None,
             heard: false,
             recheck: false,
+            said: None,
             damping: Damping::default(),
             latency: None,
             facts: None,
@@ -182,7 +185,7 @@ impl ServerHealth {
     fn begin(&mut self, now: Instant) {
         (self.due, self.in_flight, self.recheck) = (None, None, false);
         (self.successes, self.failures, self.traffic) = (0, 0, None);
-        (self.known, self.unread) = (false, None);
+        (self.known, self.unread, self.said) = (false, None, None);
         self.condition = match (self.admin, self.settings.active) {
             (AdminState::Maintenance, _) => Condition::Maintenance,
             (_, false) => Condition::Up { since: now },

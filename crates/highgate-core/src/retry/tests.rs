@@ -7,6 +7,7 @@ const AUTOCOMMIT: SessionFacts = SessionFacts {
     in_transaction: false,
     autocommit: true,
     may_move: true,
+    writes_here: true,
     flavor: Flavor::MariaDb,
 };
 
@@ -30,7 +31,8 @@ fn lost(delivery: Delivery) -> Progress {
 }
 
 fn error(code: u16) -> Progress {
-    let server = ServerSaid::Error { code, sqlstate: *b"08S01" };
+    let word = if matches!(code, 1290 | 1836) { Word::ReadOnly } else { Word::Nothing };
+    let server = ServerSaid::Error { code, sqlstate: *b"08S01", word };
     Progress { delivery: Delivery::Complete, answered: false, server }
 }
 
@@ -107,7 +109,7 @@ fn errors_that_prove_that_nothing_ran_are_retried_and_no_others() {
         (1317, Flavor::MySql, false),
     ];
     for (code, flavor, again) in table {
-        let session = SessionFacts { flavor, ..AUTOCOMMIT };
+        let session = SessionFacts { flavor, writes_here: false, ..AUTOCOMMIT };
         let expected =
             if again { Retry::Again(Again::Refused(code)) } else { Retry::No(No::Final) };
         assert_eq!(may_retry(&error(code), &write(), &session), expected, "{code} {flavor:?}");
@@ -141,12 +143,18 @@ proptest! {
     ) {
         let effects = Effects::from_bits_truncate(effects) | Effects::WRITES;
         let server = match code {
-            Some(code) => ServerSaid::Error { code, sqlstate: *b"HY000" },
+            Some(code) => ServerSaid::Error { code, sqlstate: *b"HY000", word: Word::ReadOnly },
             None if something => ServerSaid::Something,
             None => ServerSaid::Nothing,
         };
         let progress = Progress { delivery: Delivery::Complete, answered, server };
-        let session = SessionFacts { in_transaction, autocommit, may_move, flavor: Flavor::MySql };
+        let session = SessionFacts {
+            in_transaction,
+            autocommit,
+            may_move,
+            writes_here: false,
+            flavor: Flavor::MySql,
+        };
         match may_retry(&progress, &facts(StatementKind::Update, effects), &session) {
             Retry::Again(Again::Refused(code)) => {
                 prop_assert!(matches!(code, 1290 | 1836 | 4031));
@@ -156,4 +164,46 @@ proptest! {
             Retry::No(_) | Retry::UnknownOutcome => {}
         }
     }
+}
+
+#[test]
+fn only_the_text_tells_read_only_from_another_option() {
+    let read_only: &[u8] =
+        b"The MariaDB server is running with the --read-only option so it cannot execute this statement";
+    let files: &[u8] =
+        b"The MariaDB server is running with the --secure-file-priv option so it cannot execute this statement";
+    assert_eq!(word(1290, read_only), Word::ReadOnly);
+    assert_eq!((word(1290, files), word(1064, read_only)), (Word::Nothing, Word::Nothing));
+    let server = ServerSaid::Error { code: 1290, sqlstate: *b"HY000", word: Word::Nothing };
+    let progress = Progress { server, ..error(1290) };
+    assert_eq!(may_retry(&progress, &write(), &AUTOCOMMIT), Retry::No(No::Final));
+}
+
+#[test]
+fn a_transaction_whose_primary_takes_no_writes_any_more_ends() {
+    let inside = SessionFacts { in_transaction: true, ..AUTOCOMMIT };
+    let implicit = SessionFacts { autocommit: false, ..AUTOCOMMIT };
+    for session in [inside, implicit] {
+        for code in [1290, 1836, 1047] {
+            let ends = Retry::No(No::TransactionRefused(code));
+            assert_eq!(may_retry(&error(code), &write(), &session), ends, "{code}");
+        }
+        assert_eq!(may_retry(&error(1213), &write(), &session), Retry::No(No::Final));
+        // A routine may have committed before it was refused.
+        let call = facts(StatementKind::Call, Effects::CAN_CHANGE_SESSION);
+        assert_eq!(may_retry(&error(1290), &call, &session), Retry::No(No::Final));
+        // A replica that an application writes to by mistake would refuse for ever.
+        let elsewhere = SessionFacts { writes_here: false, ..session };
+        assert_eq!(may_retry(&error(1290), &write(), &elsewhere), Retry::No(No::Final));
+    }
+}
+
+#[test]
+fn a_commit_on_a_member_that_lost_its_group_has_an_unknown_outcome() {
+    let text = b"Error while appending streaming replication fragment(provider status: Not connected to Primary Component)";
+    assert_eq!(word(1180, text), Word::LeftGroup);
+    let server = ServerSaid::Error { code: 1180, sqlstate: *b"HY000", word: Word::LeftGroup };
+    let progress = Progress { server, ..error(1180) };
+    assert_eq!(may_retry(&progress, &write(), &AUTOCOMMIT), Retry::UnknownOutcome);
+    assert_eq!(may_retry(&error(1180), &write(), &AUTOCOMMIT), Retry::No(No::Final));
 }

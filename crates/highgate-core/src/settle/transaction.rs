@@ -45,8 +45,9 @@ pub(super) fn follow(
                 || status.is_some_and(|status| status.contains(StatusFlags::IN_TRANS_READONLY))
         }
     };
-    let wrote = open != Open::No
-        && (was.wrote || (facts.command.runs() && facts.does(Effects::WRITES | UNCLEAR)));
+    let writes = facts.command.runs() && facts.does(Effects::WRITES | UNCLEAR);
+    state.wrote |= writes;
+    let wrote = open != Open::No && (was.wrote || writes);
     state.transaction = Transaction { open, read_only, wrote };
     state.pins.set(PinCause::Transaction, open == Open::Yes);
     state.pins.set(PinCause::AutocommitOff, open == Open::Implicit);

@@ -44,6 +44,9 @@ pub struct SessionState {
     pub found_rows: Option<u64>,
     /// Position of the last write, for causal reads.
     pub last_write: Option<Box<str>>,
+    /// It may have written since its login: what causal reads ask where writes have no position.
+    #[serde(default)]
+    pub wrote: bool,
     /// Warnings of the last command.
     pub warnings: u16,
     /// Named locks it may hold, one entry for each time; empty while that is not known.
@@ -113,6 +116,7 @@ impl SessionState {
             row_count: Some(0),
             found_rows: Some(0),
             last_write: None,
+            wrote: false,
             warnings: 0,
             named_locks: Vec::new(),
             pins: PinSet::EMPTY,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use highgate_config::{BackendName, ServerName};
@@ -17,6 +17,9 @@ use crate::{
 const SYNCED: u32 = 4;
 /// `wsrep_local_state` of a donor.
 const DONOR: u32 = 2;
+/// How long a writer that became a donor stays the writer at least: an incremental transfer takes a
+/// few seconds, and moving the writes would cost more. A full one may block it, so this ends.
+const DONOR_GRACE: Duration = Duration::from_secs(10);
 
 /// The machine of one backend.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub struct Machine {
     backend: BackendName,
     settings: Settings,
     record: Option<PrimaryRecord>,
+    /// Since when the writer of record is a donor.
+    donor_since: Option<Instant>,
     before: Option<Outcome>,
 }
 
@@ -35,7 +40,12 @@ impl Machine {
         settings: Settings,
         record: Option<PrimaryRecord>,
     ) -> Self {
-        Self { backend, settings, record, before: None }
+        Self { backend, settings, record, donor_since: None, before: None }
+    }
+
+    /// Takes over what an operator has changed.
+    pub const fn set(&mut self, settings: Settings) {
+        self.settings = settings;
     }
 
     /// The writer to remember.
@@ -71,12 +81,18 @@ impl Machine {
             };
             roles.insert(input.name.clone(), assigned);
         }
-        let writer = self.elect(inputs, &able);
+        let donors = donors(inputs, cluster, now);
+        let writer = self.elect(inputs, &able, &donors, now);
         if let Some(input) = writer {
-            if let Some(assigned) = roles.get_mut(input.name) {
-                assigned.role = Role::Primary;
-                assigned.reason = format!("synced; the writer{}", input.as_read()).into();
-            }
+            let what = if able.iter().any(|(one, _)| one.name == input.name) {
+                "synced; the writer"
+            } else {
+                "a donor, and not synced for now; the writer all the same"
+            };
+            let lag_ms = input.unread.is_none().then_some(0);
+            let reason = format!("{what}{}", input.as_read()).into();
+            let assigned = Assigned { role: Role::Primary, unfit: None, lag_ms, reason };
+            roles.insert(input.name.clone(), assigned);
             if let Some(seen) = input.seen {
                 self.remember(input.name, seen, events);
             }
@@ -146,22 +162,38 @@ impl Machine {
     }
 
     fn elect<'a>(
-        &self,
+        &mut self,
         inputs: &[Input<'_>],
         able: &[(&'a Input<'a>, u32)],
+        donors: &[(&'a Input<'a>, u32)],
+        now: Instant,
     ) -> Option<&'a Input<'a>> {
-        let current = self
-            .record
-            .as_ref()
-            .and_then(|record| able.iter().find(|(i, _)| *i.name == record.server));
-        if let Some((input, _)) = current {
+        let record = self.record.as_ref();
+        let current = |of: &[(&'a Input<'a>, u32)]| {
+            of.iter().find(|(i, _)| record.is_some_and(|r| r.server == *i.name)).map(|(i, _)| *i)
+        };
+        if let Some(input) = current(able) {
+            self.donor_since = None;
             return Some(input);
+        }
+        if let Some(input) = current(donors) {
+            let since = *self.donor_since.get_or_insert(now);
+            // Whoever sets `wsrep_desync` wants it out; a transfer leaves that off.
+            let asked_for = input.seen.and_then(|s| s.galera.as_ref()).is_some_and(|g| g.desynced);
+            let is_brief = now.saturating_duration_since(since) < DONOR_GRACE && !asked_for;
+            if is_brief || able.is_empty() {
+                return Some(input);
+            }
+        } else {
+            self.donor_since = None;
         }
         // Before everybody was looked at, the lowest index of those seen would be a guess that sticks.
         if self.record.is_none() && inputs.iter().any(|input| !input.checked) {
             return None;
         }
-        able.iter().min_by_key(|(input, index)| (*index, input.name)).map(|(input, _)| *input)
+        // Better a donor than nobody: a cluster of two is down to one while the other takes its data.
+        let from = if able.is_empty() { donors } else { able };
+        from.iter().min_by_key(|(input, index)| (*index, input.name)).map(|(input, _)| *input)
     }
 
     fn remember(&mut self, name: &ServerName, seen: &Observation, events: &mut Vec<Event>) {
@@ -188,6 +220,27 @@ impl Machine {
             term: self.record.as_ref().map_or(1, |old| old.term + 1),
         });
     }
+}
+
+/// Members of the Primary component that only lack synchrony, because they are a donor or desynced:
+/// they can write. With their indices.
+fn donors<'a>(
+    inputs: &'a [Input<'a>],
+    cluster: Option<&str>,
+    now: Instant,
+) -> Vec<(&'a Input<'a>, u32)> {
+    let donor = |input: &'a Input<'a>| {
+        let seen = input.live(now).filter(|seen| !seen.read_only && input.unread.is_none())?;
+        let wsrep = seen.galera.as_ref()?;
+        let can_write = wsrep.primary_component
+            && cluster == Some(wsrep.cluster_uuid.as_str())
+            && wsrep.ready
+            && !wsrep.rejects_queries
+            && !wsrep.donor_rejects_queries
+            && wsrep.local_state == DONOR;
+        can_write.then_some((input, wsrep.local_index))
+    };
+    inputs.iter().filter_map(donor).collect()
 }
 
 fn writes(inputs: &[Input<'_>], has_writer: bool) -> Writes {

@@ -143,6 +143,15 @@ impl<'a> Links<'a> {
                 None,
                 format!("replicates from {}:{}, not from {instead}", source.host, source.port),
             ),
+            // At start the next answer may say that it is the primary: no alarm for that.
+            None if writable && primary.is_none() && self.inputs.iter().any(|i| !i.checked) => {
+                Fitness::unfit(
+                    Status::Unknown,
+                    None,
+                    "is writable; whether it is the primary is not known before every server is checked"
+                        .to_owned(),
+                )
+            }
             None if writable => Fitness::unfit(
                 Status::Quarantined,
                 None,
@@ -205,8 +214,13 @@ impl<'a> Links<'a> {
             let lagged = lagged.is_some_and(|before| before.unfit == Some(Status::Lagging));
             let limit = if lagged { cap - cap / 5 } else { cap };
             if lag > millis(limit) {
-                let reason =
-                    format!("is {} s behind, more than {} s", lag / 1000, limit.as_secs_f64());
+                let (behind, most) = (lag / 1000, cap.as_secs_f64());
+                let reason = if lag > millis(cap) {
+                    format!("is {behind} s behind, more than {most} s")
+                } else {
+                    let limit = limit.as_secs_f64();
+                    format!("is {behind} s behind, was more than {most} s; returns at {limit} s")
+                };
                 return Err(Fitness::unfit(Status::Lagging, Some(lag), reason));
             }
         }

@@ -185,6 +185,7 @@ pub fn reset(state: &mut SessionState, flavor: Flavor) {
         pins: kept,
         next_statement: state.next_statement,
         last_write: state.last_write.take(),
+        wrote: state.wrote,
         ..fresh
     };
 }

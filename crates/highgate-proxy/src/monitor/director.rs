@@ -15,7 +15,7 @@ use highgate_core::{
     plan::{self, Observed},
     server::{ServerId, ServerRegistry, ServerState},
     snapshot::{Snapshot, Writes},
-    topology::{Input, Machine, Outcome, PrimaryRecord, Settings},
+    topology::{Machine, Outcome, PrimaryRecord, Settings},
 };
 use highgate_io::{
     clock,
@@ -37,6 +37,10 @@ use crate::{
 const RESULTS: usize = 4096;
 /// Longest time without a new judgement: lag and ramps move without any event.
 const REVIEW: Duration = Duration::from_secs(1);
+
+/// How long the first verdict about a backend waits for servers that do not answer: a living one
+/// needs a few milliseconds, a dead one would hold up the others for its whole time-out.
+const FIRST_WORD: Duration = Duration::from_millis(250);
 
 /// What is stored of each backend's primary, and read at start.
 pub type Records = BTreeMap<BackendName, PrimaryRecord>;
@@ -97,6 +101,8 @@ pub struct Director {
     healths: BTreeMap<ServerId, ServerHealth>,
     machines: BTreeMap<BackendName, (highgate_config::Topology, Machine)>,
     outcomes: BTreeMap<BackendName, Outcome>,
+    /// New backends, and until when their first verdict may wait for servers not checked yet.
+    first_by: BTreeMap<BackendName, Instant>,
     overrides: plan::Overrides,
     snapshot: Option<Arc<Snapshot>>,
     results: mpsc::Sender<Probed>,
@@ -141,6 +147,7 @@ impl Director {
             healths: BTreeMap::new(),
             machines: BTreeMap::new(),
             outcomes: BTreeMap::new(),
+            first_by: BTreeMap::new(),
             overrides: plan::Overrides::new(),
             snapshot: None,
             results,
@@ -173,7 +180,8 @@ impl Director {
 
     fn next_deadline(&self) -> Instant {
         let review = clock::now() + REVIEW;
-        self.healths.values().filter_map(ServerHealth::next_deadline).fold(review, Instant::min)
+        let checks = self.healths.values().filter_map(ServerHealth::next_deadline);
+        checks.chain(self.first_by.values().copied()).fold(review, Instant::min)
     }
 
     /// Takes over configuration and overrides: machines for new servers, new settings for the rest.
@@ -208,23 +216,27 @@ impl Director {
             self.step(id, HealthEvent::Admin(admin), now);
             self.step(id, HealthEvent::Tick, now);
         }
-        self.configure_topologies(&config);
+        self.configure_topologies(&config, now);
         self.registry.forget_dead();
         self.judge(now);
     }
 
-    fn configure_topologies(&mut self, config: &Config) {
+    fn configure_topologies(&mut self, config: &Config, now: Instant) {
         let backends = &config.shared.backends;
         self.machines.retain(|name, (kind, _)| {
             backends.get(name).is_some_and(|backend| backend.topology == *kind)
         });
         self.outcomes.retain(|name, _| backends.contains_key(name));
+        self.first_by.retain(|name, _| backends.contains_key(name));
         for (name, backend) in backends {
             let kind = backend.topology;
             let record = self.inputs.records.get(name).cloned();
-            self.machines
-                .entry(name.clone())
-                .or_insert_with(|| (kind, Machine::new(kind, name, Settings::default(), record)));
+            if !self.outcomes.contains_key(name) {
+                self.first_by.entry(name.clone()).or_insert(now + FIRST_WORD);
+            }
+            let settings = Settings::from(backend);
+            let fresh = || (kind, Machine::new(kind, name, settings, record));
+            self.machines.entry(name.clone()).or_insert_with(fresh).1.set(settings);
         }
     }
 
@@ -337,8 +349,9 @@ impl Director {
                 let found = self.machines.remove(&backend).is_some();
                 self.inputs.records.remove(&backend);
                 let config = self.inputs.config.borrow().clone();
-                self.configure_topologies(&config);
-                self.judge(clock::now());
+                let now = clock::now();
+                self.configure_topologies(&config, now);
+                self.judge(now);
                 let _ = done.send(found);
             }
         }
@@ -351,11 +364,13 @@ impl Director {
         for (name, backend) in &config.shared.backends {
             let Some((_, machine)) = self.machines.get_mut(name) else { continue };
             let inputs = plan::inputs(backend, name, &self.registry, &self.healths);
-            // At start, nobody is judged before everybody was looked at: no false alarm, and no
-            // verdict that the next answer would overturn.
-            let is_first = !self.outcomes.contains_key(name);
-            if is_first && inputs.iter().any(is_awaited) {
-                continue;
+            // At start, nobody is judged before everybody was looked at, or had the time to answer:
+            // no false alarm, and no verdict that the next answer would overturn.
+            if let Some(until) = self.first_by.get(name) {
+                if now < *until && machine.awaits(&inputs, now) {
+                    continue;
+                }
+                self.first_by.remove(name);
             }
             let outcome = machine.step(&inputs, now, &mut events);
             self.outcomes.insert(name.clone(), outcome);
@@ -408,11 +423,6 @@ impl Director {
             .collect();
         self.view.lock().servers = servers;
     }
-}
-
-/// Whether the first word about a server is still to come.
-fn is_awaited(input: &Input<'_>) -> bool {
-    !input.checked && input.admin != AdminState::Maintenance
 }
 
 /// The marks that hold now, in the form of the plan.

@@ -12,12 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use highgate_core::retry::{Delivery, Progress, ServerSaid};
+use highgate_core::retry::{self, Delivery, Progress, ServerSaid};
 use highgate_io::clock;
 use highgate_mysql::{
     Capabilities,
     packet::{HEADER_LEN, PacketWriter},
-    reply::{OkPacket, strip_session_track},
+    reply::{ErrPacket, OkPacket, strip_session_track},
     scan::{CommandKind, ReplyScanner, ScanState},
 };
 
@@ -105,7 +105,10 @@ impl Space {
     fn said(&self) -> ServerSaid {
         match self.scanner.error() {
             Some(error) if self.scanner.first_packet_is_error() => {
-                ServerSaid::Error { code: error.code, sqlstate: error.sqlstate }
+                let text =
+                    ErrPacket::parse(self.scanner.last_packet()).map_or(&[][..], |e| e.message);
+                let word = retry::word(error.code, text);
+                ServerSaid::Error { code: error.code, sqlstate: error.sqlstate, word }
             }
             _ if self.received > 0 => ServerSaid::Something,
             _ => ServerSaid::Nothing,

@@ -7,7 +7,7 @@ mod release;
 
 use std::{ops::Range, rc::Rc, sync::atomic::Ordering, time::Duration};
 
-use highgate_config::BackendName;
+use highgate_config::{BackendName, Topology};
 use highgate_core::{
     events::{Event, Kind, Severity},
     retry::Delivery,
@@ -66,8 +66,8 @@ pub(crate) enum Tried {
     Again { server: ServerId, why: String, reason: Reason, ran: Ran },
     /// The connection did not fit; on a fresh one, please.
     Unfit,
-    /// No replica is far enough: on the primary, please.
-    Behind,
+    /// The replica is not far enough: on the primary, please.
+    Behind { reusable: bool },
 }
 
 /// Why a command is sent again.
@@ -176,8 +176,13 @@ impl Session<'_> {
                     // Closed: its room is free for a connection that fits.
                     drop(lease);
                 }
-                Tried::Behind => {
-                    self.pool(lease);
+                Tried::Behind { reusable } => {
+                    self.tell_behind(&lease);
+                    if reusable {
+                        self.pool(lease);
+                    } else {
+                        self.abandon(lease);
+                    }
                     (to.role, to.causal) = (Role::Primary, false);
                 }
             }
@@ -228,6 +233,8 @@ impl Session<'_> {
         self.context.slot.set_server(Some(server.0));
         self.context.presence.info.set_server(Some((server.0, lease.connection.thread)));
         self.holds = Some(to.backend.clone());
+        let is_watched = lease.connection.topology() != Topology::Static;
+        self.writes_here = wish == Wish::Writer && is_watched;
         Ok(lease)
     }
 

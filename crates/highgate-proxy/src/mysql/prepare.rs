@@ -47,6 +47,10 @@ pub(crate) async fn run(
         let refused = one(slot, server, step, space, captured.as_deref_mut()).await?;
         let Some(answer) = refused else { continue };
         tracing::debug!(server = %server.server().name, ?step, "a step was refused: {answer}");
+        // A server that can't wait, or gave up, is not known to be that far.
+        if matches!(step, Step::CausalWait { .. }) {
+            return Err(Unprepared::Behind);
+        }
         prepare::failed(&mut server.state, step);
         let is_clients = matches!(step, Step::InitDb { .. } | Step::Prepare { .. });
         return Err(Unprepared::Refused { answer, is_clients });

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use highgate_config::Backend;
+use highgate_config::{Backend, Topology};
 use highgate_core::{server::ServerState, state::ConnState};
 use highgate_io::transport::{Detached, Transport};
 use highgate_mysql::Capabilities;
@@ -105,6 +105,11 @@ impl ServerConnection {
         };
         now.saturating_sub(self.idle_since) > limit(self.backend.idle_timeout)
             || now.saturating_sub(self.opened_at) > limit(self.backend.max_age)
+    }
+
+    /// Who decides the roles of its backend's servers.
+    pub(crate) fn topology(&self) -> Topology {
+        self.backend.topology
     }
 
     /// Whether its backend allows sharing.

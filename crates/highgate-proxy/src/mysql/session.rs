@@ -52,6 +52,8 @@ pub(crate) struct Session<'c> {
     pub(crate) lease: Option<Lease>,
     /// The backend of the lease.
     pub(crate) holds: Option<highgate_config::BackendName>,
+    /// The lease was taken in order to write, on the primary of a watched topology.
+    pub(crate) writes_here: bool,
     /// Its transaction was lost with its connection; the next command is told so.
     pub(crate) lost: Option<PinSet>,
     pub(crate) lex: LexMode,
@@ -135,6 +137,7 @@ async fn begin(
         ),
         lease: None,
         holds: None,
+        writes_here: false,
         lost: None,
         lex,
         lex_now: None,

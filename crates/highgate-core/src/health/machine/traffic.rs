@@ -31,6 +31,10 @@ impl ServerHealth {
         if !matches!(self.condition, Condition::Up { .. }) {
             return;
         }
+        if matches!(kind, TrafficFailure::ReadOnly | TrafficFailure::NotReady) {
+            self.refused(kind, now, actions);
+            return;
+        }
         // The hardest recent proof is kept: a time-out does not weaken a refusal.
         if kind.is_hard() || !self.agreeing(now).is_some_and(TrafficFailure::is_hard) {
             self.traffic = Some((now, kind));
@@ -46,11 +50,42 @@ impl ServerHealth {
                 format!("{kind}: no new work for {} s or until a check succeeds", SHUN.as_secs());
             actions.push(Action::Event { severity: Severity::Warning, kind: Kind::Shun, text });
         }
+        self.check_soon(now);
+    }
+
+    fn check_soon(&mut self, now: Instant) {
         if self.in_flight.is_some() {
             self.recheck = true;
         } else {
             let earliest = self.started.map_or(now, |at| (at + LEAST_GAP).max(now));
             self.due = Some(self.due.map_or(earliest, |due| due.min(earliest)));
+        }
+    }
+
+    /// Its own word is as good as what a check would read: no new work of that kind from now on.
+    fn refused(&mut self, kind: TrafficFailure, now: Instant, actions: &mut Actions) {
+        if !self.settings.active || self.facts.is_none() {
+            return;
+        }
+        self.said = Some(kind);
+        if self.hold_to_word() {
+            let text = format!("{kind}: held to that until a check sees otherwise");
+            actions.push(Action::Event { severity: Severity::Info, kind: Kind::Role, text });
+            actions.push(Action::Replan);
+        }
+        self.check_soon(now);
+    }
+
+    /// Writes what it said into what was read from it; true if that is news.
+    pub(super) fn hold_to_word(&mut self) -> bool {
+        let (Some(said), Some(facts)) = (self.said, self.facts.as_deref_mut()) else {
+            return false;
+        };
+        match said {
+            TrafficFailure::ReadOnly => !std::mem::replace(&mut facts.read_only, true),
+            TrafficFailure::NotReady => (facts.galera.as_mut())
+                .is_some_and(|wsrep| std::mem::replace(&mut wsrep.ready, false)),
+            _ => false,
         }
     }
 

@@ -32,6 +32,12 @@ impl ServerHealth {
         }
         if facts.is_some() {
             (self.facts, self.known) = (facts, true);
+            // A check that began before it refused a command may have read what was true then.
+            if self.recheck {
+                self.hold_to_word();
+            } else {
+                self.said = None;
+            }
             actions.push(Action::Replan);
         }
         self.latency = Some(latency);

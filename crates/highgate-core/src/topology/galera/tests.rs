@@ -154,7 +154,7 @@ fn members_of_the_smaller_cluster_are_quarantined() {
 }
 
 #[test]
-fn a_donor_reads_where_that_is_allowed_and_never_writes() {
+fn a_desynced_member_reads_where_that_is_allowed_and_does_not_write() {
     for allowed in [false, true] {
         let mut rig = Rig::new(Settings { donor_reads: allowed, max_recv_queue: 0 });
         rig.step();
@@ -166,6 +166,41 @@ fn a_donor_reads_where_that_is_allowed_and_never_writes() {
         rig.wsrep(0).donor_rejects_queries = true;
         assert!(unfit(&rig.step(), "g1").is_some());
     }
+}
+
+#[test]
+fn a_writer_that_helps_another_to_join_stays_the_writer_for_a_moment() {
+    let mut rig = Rig::new(Settings::default());
+    rig.step();
+    rig.wsrep(0).local_state = DONOR;
+    let outcome = rig.step();
+    assert_eq!((writer(&outcome), unfit(&outcome, "g1")), (Some("g1"), None));
+    assert!(outcome.roles["g1"].reason.starts_with("a donor"));
+    rig.wsrep(0).local_state = SYNCED;
+    assert_eq!(writer(&rig.step()), Some("g1"));
+    // A long transfer may block it.
+    rig.wsrep(0).local_state = DONOR;
+    rig.step();
+    rig.now += DONOR_GRACE;
+    assert_eq!(writer(&rig.step()), Some("g2"));
+    rig.wsrep(0).local_state = SYNCED;
+    assert_eq!(writer(&rig.step()), Some("g2"));
+}
+
+#[test]
+fn a_donor_writes_on_where_no_other_member_can() {
+    let mut rig = Rig::new(Settings::default());
+    rig.step();
+    rig.wsrep(0).local_state = DONOR;
+    rig.wsrep(0).desynced = true;
+    rig.wsrep(1).local_state = 1;
+    rig.nodes[2].1 = false;
+    rig.now += DONOR_GRACE;
+    assert_eq!(writer(&rig.step()), Some("g1"));
+    rig.now += DONOR_GRACE;
+    assert_eq!(writer(&rig.step()), Some("g1"));
+    rig.wsrep(0).donor_rejects_queries = true;
+    assert_eq!(writer(&rig.step()), None);
 }
 
 #[test]

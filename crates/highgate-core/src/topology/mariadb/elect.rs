@@ -40,7 +40,7 @@ impl Machine {
         let recorded = (self.record.as_ref())
             .filter(|record| inputs.iter().any(|input| *input.name == record.server));
         let Some(record) = recorded else {
-            return first(inputs, candidates);
+            return first(inputs, candidates, now);
         };
         let current = candidates.iter().copied().find(|index| {
             inputs
@@ -101,7 +101,7 @@ impl Machine {
 }
 
 /// Without a record: the only writable server, once all were looked at.
-fn first(inputs: &[Input<'_>], candidates: &[usize]) -> Verdict {
+fn first(inputs: &[Input<'_>], candidates: &[usize], now: Instant) -> Verdict {
     if let Some(input) = inputs.iter().find(|input| !input.checked) {
         return Verdict::Waiting(format!(
             "no primary is known, and {} is not checked yet",
@@ -109,7 +109,12 @@ fn first(inputs: &[Input<'_>], candidates: &[usize]) -> Verdict {
         ));
     }
     match candidates {
-        [] => Verdict::Waiting("no server is writable (read_only=0)".to_owned()),
+        [] => Verdict::Waiting(match inputs.iter().find(|i| i.alive && i.live(now).is_none()) {
+            Some(unread) => {
+                format!("no primary is known; {} is {}", unread.name, unread.absence())
+            }
+            None => "no server is writable (read_only=0)".to_owned(),
+        }),
         [only] => Verdict::Primary(*only),
         several => Verdict::Refused(format!(
             "{} are writable and nothing says which is the primary: set read_only=1 on all but one",

@@ -7,7 +7,7 @@ use highgate_core::{
     answer::outcome_unknown,
     events::{Event, Kind, Severity},
     pins::PinCause,
-    retry::{self, Again, Delivery, Retry, ServerSaid, SessionFacts},
+    retry::{self, Again, Delivery, No, Retry, ServerSaid, SessionFacts, Word},
     server::{ErrorKind, ServerId, ServerState, TrafficFailure},
     settle::{self, Lost},
     track::CommandFacts,
@@ -26,7 +26,7 @@ impl Session<'_> {
     /// The server's first word is an error: whether another server should be asked.
     pub(super) fn refused_by_server(
         &mut self,
-        lease: &Lease,
+        lease: &mut Lease,
         facts: &CommandFacts<'_>,
         space: &RestSpace,
     ) -> Option<Tried> {
@@ -34,14 +34,50 @@ impl Session<'_> {
         let retry = retry::may_retry(&progress, facts, &self.session_facts(lease));
         let server = lease.connection.server();
         // What it said means that its role or health has changed: judge it anew, at once.
-        let is_read_only = matches!(progress.server, ServerSaid::Error { code: 1290 | 1836, .. });
-        if is_read_only || matches!(retry, Retry::Again(_)) {
-            self.context.worker.report(server, TrafficFailure::Lost);
+        let says = match progress.server {
+            ServerSaid::Error { word: Word::ReadOnly, .. } => Some(TrafficFailure::ReadOnly),
+            ServerSaid::Error { word: Word::LeftGroup, .. } => Some(TrafficFailure::NotReady),
+            ServerSaid::Error { code: 1047, sqlstate, .. } if sqlstate == *b"08S01" => {
+                Some(TrafficFailure::NotReady)
+            }
+            _ => matches!(retry, Retry::Again(_)).then_some(TrafficFailure::Lost),
+        };
+        if let Some(says) = says {
+            self.context.worker.report(server, says);
         }
-        let Retry::Again(again) = retry else { return None };
+        let again = match retry {
+            Retry::Again(again) => again,
+            Retry::No(No::TransactionRefused(_)) | Retry::UnknownOutcome => {
+                return self.end_transaction(lease, retry);
+            }
+            Retry::No(_) => return None,
+        };
         let why = Retry::Again(again).to_string();
         let ran = ran(again);
         Some(Tried::Again { server: server.id, why, reason: Reason::Refused, ran })
+    }
+
+    /// The primary takes no writes any more, and so can't commit, or lost its group as it did: what was
+    /// open ends here, with its connection, and the session goes on. `None` where it would lose more.
+    fn end_transaction(&mut self, lease: &mut Lease, retry: Retry) -> Option<Tried> {
+        if let Lost::State(_) = settle::server_lost(&mut self.state) {
+            return None;
+        }
+        lease.connection.state.dirt.insert(PinCause::SessionUnknown);
+        let (severity, kind, what, answer) = if retry == Retry::UnknownOutcome {
+            let what = "the outcome of a statement is unknown: its member lost its group";
+            (Severity::Error, Kind::OutcomeUnknown, what, outcome_unknown())
+        } else {
+            let what = "a transaction was rolled back: its primary takes no writes any more";
+            (Severity::Warning, Kind::Refusal, what, transaction_refused())
+        };
+        let server = lease.connection.server();
+        let event = Event::new(severity, kind, format!("{what}; {retry}"))
+            .backend(&server.backend)
+            .server(&server.name)
+            .session(self.context.presence.info.id);
+        self.context.worker.shared.event_limited(event);
+        Some(Tried::Refused(answer))
     }
 
     pub(super) fn session_facts(&self, lease: &Lease) -> SessionFacts {
@@ -49,6 +85,7 @@ impl Session<'_> {
             in_transaction: self.state.in_transaction(),
             autocommit: self.state.autocommit,
             may_move: self.state.pins.may_change_server(),
+            writes_here: self.writes_here,
             flavor: lease.connection.state.flavor,
         }
     }
@@ -175,6 +212,19 @@ impl Session<'_> {
         self.context.worker.shared.event_limited(event);
     }
 
+    pub(super) fn tell_behind(&self, lease: &Lease) {
+        let server = lease.connection.server();
+        let timeout = self.settings.causal_reads_timeout.as_millis();
+        let text = format!(
+            "a causal read goes to the primary: its replica did not come as far as the session's last write within {timeout} ms"
+        );
+        let event = Event::new(Severity::Info, Kind::Lag, text)
+            .backend(&server.backend)
+            .server(&server.name)
+            .session(self.context.presence.info.id);
+        self.context.worker.shared.event_limited(event);
+    }
+
     /// Ends the running statement on its server; the connection lives on, and is not shared until
     /// that is over. False: it had its time to end already.
     pub(super) fn interrupt_statement(&mut self, lease: &mut Lease, told: Interrupt) -> bool {
@@ -210,6 +260,12 @@ const fn ran(again: Again) -> Ran {
         Again::NotDelivered | Again::Refused(_) => Ran::No,
         Again::Read => Ran::Perhaps,
     }
+}
+
+fn transaction_refused() -> Answer {
+    error_code::ErrorCode::new(1213, b"40001").answer(
+        "The transaction was rolled back: its server takes no writes any more; try restarting transaction",
+    )
 }
 
 pub(super) fn transaction_lost() -> Answer {

@@ -1,7 +1,9 @@
 //! Bringing a lease to the session's state before a command, and what is to be done where that fails.
 
+use highgate_config::Topology;
 use highgate_core::{
     prepare::{self as core_prepare, CausalNeed, CausalWait, Needs, Step},
+    server::ServerState,
     settle::{self, Lost},
     track::{CommandFacts, CommandKind},
 };
@@ -42,7 +44,9 @@ impl Session<'_> {
                     | CommandKind::StmtReset
                     | CommandKind::StmtFetch
             );
-            let position = if to.causal { self.state.last_write.clone() } else { None };
+            let causal = to.causal && !self.is_on_primary(connection.server());
+            let wait = causal_wait(connection.state.flavor, connection.topology());
+            let position = if causal { self.state.last_write.clone() } else { None };
             let needs = Needs {
                 statement: facts.statement.filter(|_| executes),
                 last_insert_id: core_prepare::needs_last_insert_id(
@@ -51,9 +55,9 @@ impl Session<'_> {
                     facts,
                 ),
                 no_diagnostics: core_prepare::needs_no_diagnostics(&self.state, facts),
-                causal: to.causal.then(|| CausalNeed {
+                causal: causal.then(|| CausalNeed {
                     position: position.as_deref().unwrap_or_default(),
-                    wait: causal_wait(connection.state.flavor),
+                    wait,
                     timeout_ms: millis(self.settings.causal_reads_timeout),
                 }),
             };
@@ -71,13 +75,26 @@ impl Session<'_> {
             let captures = steps.iter().any(|step| matches!(step, Step::CaptureLastInsertId));
             let steps = std::mem::take(steps);
             let slot = &self.context.slot;
+            // Galera's own bound on the wait is the server's alone.
+            let bounded = causal && wait == CausalWait::WsrepSyncWait;
+            if bounded {
+                let timeout = self.settings.causal_reads_timeout;
+                slot.set_deadline(self.context.worker.deadline(timeout));
+            }
             let ran =
                 prepare::run(slot, connection, &steps, &mut space.exchange, Some(&mut self.state));
             let done = ran.await;
+            if bounded {
+                slot.set_deadline(None);
+            }
             space.steps = steps;
             match done {
                 Ok(()) if captures => {}
                 Ok(()) => return None,
+                // It is in the middle of its wait: of no use to anybody.
+                Err(Unprepared::Stopped(Stopped::Told(Interrupt::Deadline))) if bounded => {
+                    return Some(Tried::Behind { reusable: false });
+                }
                 Err(unprepared) => {
                     if let Some(tried) = self.after_unprepared(lease, own, unprepared) {
                         return Some(tried);
@@ -86,6 +103,14 @@ impl Session<'_> {
             }
         }
         Some(if own { self.unprepared_own() } else { Tried::Unfit })
+    }
+
+    /// Whether that server takes the writes now: it is as far as any.
+    fn is_on_primary(&self, server: &ServerState) -> bool {
+        let snapshot = self.context.worker.snapshot();
+        let group = snapshot.placement.groups.get(&server.backend);
+        let primary = group.and_then(|group| group.members.get(group.primary?));
+        primary.is_some_and(|primary| primary.state.id == server.id)
     }
 
     pub(super) fn unprepared_own(&self) -> Tried {
@@ -102,7 +127,7 @@ impl Session<'_> {
         unprepared: Unprepared,
     ) -> Option<Tried> {
         match unprepared {
-            Unprepared::Behind => Some(Tried::Behind),
+            Unprepared::Behind => Some(Tried::Behind { reusable: true }),
             Unprepared::Refused { answer, is_clients: true } => Some(Tried::Refused(answer)),
             // Its state is marked as unknown: the next difference begins with a reset.
             Unprepared::Refused { .. } if !own => None,
@@ -148,9 +173,10 @@ impl Session<'_> {
     }
 }
 
-pub(super) fn causal_wait(flavor: Flavor) -> CausalWait {
-    match flavor {
-        Flavor::MySql => CausalWait::WaitForExecutedGtidSet,
+fn causal_wait(flavor: Flavor, topology: Topology) -> CausalWait {
+    match (topology, flavor) {
+        (Topology::Galera, _) => CausalWait::WsrepSyncWait,
+        (_, Flavor::MySql) => CausalWait::WaitForExecutedGtidSet,
         _ => CausalWait::MasterGtidWait,
     }
 }
