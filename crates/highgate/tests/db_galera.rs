@@ -1,0 +1,261 @@
+//! A Galera cluster behind Highgate: one writer, reads on the others, and no traffic for members
+//! that are not fit.
+
+#[path = "common/failure.rs"]
+mod failure;
+
+use std::time::Duration;
+
+use failure::{
+    Load, Mix, Server, addresses, assert_none_lost_none_doubled, connect, ctl, make_table, run,
+    server, servers, start, toml, until_server,
+};
+use highgate_testkit::{
+    galera::GaleraCluster,
+    highgate::HighgateProcess,
+    wait::{self, Deadline},
+};
+use mysql_async::prelude::Queryable as _;
+
+const GALERA: &str = "topology = \"galera\"\n\
+    monitor = { user = \"monitor\", password = \"monitor\", interval = \"300ms\", timeout = \"500ms\" }\n\
+    failover_wait = \"20s\"\nslow_start = \"0s\"\n";
+
+const MIX: Mix = Mix { readers: 6, writers: 4, transactions: 2 };
+
+fn setting(
+    backend: &str,
+    listener: &str,
+) -> anyhow::Result<Option<(GaleraCluster, HighgateProcess)>> {
+    if !GaleraCluster::is_installed() {
+        eprintln!("skipped: MariaDB, Galera or rsync is not installed");
+        return Ok(None);
+    }
+    let cluster = GaleraCluster::start(3)?;
+    make_table(cluster.node(0)?)?;
+    let backend = format!("{GALERA}{backend}");
+    let process = start(&toml(&addresses(cluster.nodes()), &backend, listener), 3)?;
+    Ok(Some((cluster, process)))
+}
+
+/// The index of the one writer; an error where there is none or more than one.
+fn writer(process: &HighgateProcess) -> anyhow::Result<usize> {
+    let list = servers(process)?;
+    let writers: Vec<usize> =
+        (0..list.len()).filter(|at| list.get(*at).is_some_and(|s| s.role == "primary")).collect();
+    match writers.as_slice() {
+        [only] => Ok(*only),
+        several => anyhow::bail!("{} writers: {list:?}", several.len()),
+    }
+}
+
+fn name(index: usize) -> String {
+    format!("db{}", index + 1)
+}
+
+/// A member gets nothing more, and what it did get before is over.
+fn gets_no_traffic(process: &HighgateProcess, index: usize, load: &Load) -> anyhow::Result<()> {
+    let before = server(process, &name(index))?.commands;
+    load.wait_writes(100, Duration::from_secs(15))?;
+    let after = server(process, &name(index))?;
+    anyhow::ensure!(after.commands == before, "{} more: {after:?}", after.commands - before);
+    Ok(())
+}
+
+fn spread() -> anyhow::Result<()> {
+    let Some((_cluster, process)) = setting("", "")? else { return Ok(()) };
+    let writer = writer(&process)?;
+    let before = servers(&process)?;
+    let load = Load::start(process.listener("shop")?, MIX)?;
+    load.wait_writes(300, Duration::from_secs(20))?;
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "{seen:?}");
+    anyhow::ensure!(seen.transaction_errors.is_empty(), "{:?}", seen.transaction_errors);
+    let gained = |at: usize, now: &[Server]| -> u64 {
+        let count = |list: &[Server]| list.get(at).map_or(0, |server| server.commands);
+        count(now) - count(&before)
+    };
+    let now = servers(&process)?;
+    for at in (0..3).filter(|at| *at != writer) {
+        let reads = gained(at, &now);
+        anyhow::ensure!(reads * 3 > seen.reads, "{reads} of {} reads on {at}", seen.reads);
+    }
+    let reads: u64 = (0..3).filter(|at| *at != writer).map(|at| gained(at, &now)).sum();
+    // A driver asks for a variable or two when it connects.
+    let most = seen.reads + u64::from(2 * (MIX.readers + MIX.writers + MIX.transactions));
+    anyhow::ensure!((seen.reads..=most).contains(&reads), "{reads} on readers, {}", seen.reads);
+    Ok(())
+}
+
+#[test]
+fn one_member_takes_all_writes_and_the_others_share_the_reads() {
+    spread().unwrap();
+}
+
+fn unfit() -> anyhow::Result<()> {
+    let Some((cluster, process)) = setting("", "")? else { return Ok(()) };
+    let first = writer(&process)?;
+    let reader = (first + 1) % 3;
+    let load = Load::start(process.listener("shop")?, MIX)?;
+    load.wait_writes(50, Duration::from_secs(20))?;
+
+    // Desynced: a donor, or somebody's backup.
+    cluster.set_desync(reader, true)?;
+    let out = |server: &Server| server.status == "broken" || server.status == "down";
+    let took = until_server(&process, &name(reader), Duration::from_secs(5), out)?;
+    let reason = server(&process, &name(reader))?.reason;
+    eprintln!("a desynced member was out within {took:?}: {reason}");
+    anyhow::ensure!(reason.contains("not synced: donor"), "{reason}");
+    gets_no_traffic(&process, reader, &load)?;
+    cluster.set_desync(reader, false)?;
+    until_server(&process, &name(reader), Duration::from_secs(5), |s| s.status == "up")?;
+
+    // Cut off from the group: it still lets clients in.
+    cluster.set_isolated(reader, true)?;
+    let took = until_server(&process, &name(reader), Duration::from_secs(5), out)?;
+    let reason = server(&process, &name(reader))?.reason;
+    eprintln!("a non-primary member was out within {took:?}: {reason}");
+    anyhow::ensure!(reason.contains("not in a Primary component"), "{reason}");
+    gets_no_traffic(&process, reader, &load)?;
+    anyhow::ensure!(writer(&process)? == first, "the writer moved for a reader's sake");
+    cluster.set_isolated(reader, false)?;
+    until_server(&process, &name(reader), Duration::from_secs(20), |s| s.status == "up")?;
+
+    // The writer itself is cut off: another one writes, and it alone.
+    cluster.set_isolated(first, true)?;
+    until_server(&process, &name(first), Duration::from_secs(5), out)?;
+    gets_no_traffic(&process, first, &load)?;
+    let second = writer(&process)?;
+    anyhow::ensure!(second != first, "no new writer");
+    cluster.set_isolated(first, false)?;
+    until_server(&process, &name(first), Duration::from_secs(20), |s| s.status == "up")?;
+    load.wait_writes(50, Duration::from_secs(10))?;
+    anyhow::ensure!(writer(&process)? == second, "the writer moved back for nothing");
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    eprintln!("{:?} {:?}", seen.unknown, seen.transaction_errors);
+    eprintln!("{}", ctl(&process, &["events", "--last", "60"])?);
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
+    // What was being committed as the writer lost its group.
+    let in_flight = usize::try_from(MIX.writers + MIX.transactions)?;
+    anyhow::ensure!(seen.unknown.len() <= in_flight, "{} unknown", seen.unknown.len());
+    assert_none_lost_none_doubled(cluster.node(second)?, &seen)
+}
+
+#[test]
+fn a_member_that_is_desynced_or_not_primary_gets_no_traffic_and_one_writer_is_kept() {
+    unfit().unwrap();
+}
+
+fn killed_writer() -> anyhow::Result<()> {
+    let Some((cluster, process)) = setting("", "")? else { return Ok(()) };
+    let first = writer(&process)?;
+    let load = Load::start(process.listener("shop")?, MIX)?;
+    load.wait_writes(50, Duration::from_secs(20))?;
+    cluster.node(first)?.kill9();
+    let killed = wait::now();
+    let took = load.wait_writes(20, Duration::from_secs(20))?;
+    let second = writer(&process)?;
+    eprintln!("writes flowed {took:?} after the kill, on {}", name(second));
+    anyhow::ensure!(second != first);
+    cluster.rejoin(first)?;
+    until_server(&process, &name(first), Duration::from_secs(20), |s| s.status == "up")?;
+    eprintln!("the killed member was back after {:?}", wait::now() - killed);
+    load.wait_writes(50, Duration::from_secs(10))?;
+    let events = ctl(&process, &["events", "--last", "40"])?;
+    eprintln!("{events}");
+    anyhow::ensure!(writer(&process)? == second, "the writer moved for nothing");
+    let before = server(&process, &name(first))?.commands;
+    until_server(&process, &name(first), Duration::from_secs(10), |s| s.commands > before + 5)?;
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    eprintln!("{:?} {:?}", seen.unknown, seen.transaction_errors);
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
+    let in_flight = usize::try_from(MIX.writers + MIX.transactions)?;
+    anyhow::ensure!(seen.unknown.len() <= in_flight, "{} unknown", seen.unknown.len());
+    assert_none_lost_none_doubled(cluster.node(second)?, &seen)
+}
+
+#[test]
+fn a_killed_writer_is_replaced_and_its_return_moves_nothing() {
+    killed_writer().unwrap();
+}
+
+fn causal() -> anyhow::Result<()> {
+    let listener = "causal_reads = true\ncausal_reads_timeout = \"5s\"\n";
+    let Some((cluster, process)) = setting("", listener)? else { return Ok(()) };
+    let first = writer(&process)?;
+    let rows = "CREATE TABLE shop.c (id INT PRIMARY KEY, v INT); \
+                INSERT INTO shop.c SELECT seq, 0 FROM shop.seq";
+    cluster.node(first)?.sql(
+        "CREATE TABLE shop.seq (seq INT AUTO_INCREMENT PRIMARY KEY, x INT); \
+         INSERT INTO shop.seq (x) VALUES (1),(1),(1),(1),(1),(1),(1),(1)",
+    )?;
+    for _ in 0..11 {
+        cluster.node(first)?.sql("INSERT INTO shop.seq (x) SELECT x FROM shop.seq")?;
+    }
+    cluster.node(first)?.sql(rows)?;
+    let before = servers(&process)?;
+    let stale = run(async {
+        let mut client = connect(process.listener("shop")?).await?;
+        let mut direct = connect(cluster.node((first + 1) % 3)?.addr()).await?;
+        let mut stale_without = 0;
+        // A large write set takes others longer to apply than a read takes to get there.
+        for round in 1..=15 {
+            client.query_drop(format!("UPDATE c SET v = {round}")).await?;
+            let count = format!("SELECT COUNT(*) FROM c WHERE v <> {round}");
+            let without: Option<u64> = direct.query_first(&count).await?;
+            stale_without += u32::from(without != Some(0));
+            let old: Option<u64> = client.query_first(&count).await?;
+            anyhow::ensure!(old == Some(0), "round {round}: {old:?} rows are old");
+        }
+        for id in 1_000_000..1_000_500_u64 {
+            client.query_drop(format!("INSERT INTO c VALUES ({id}, 1)")).await?;
+            let seen: Option<u64> =
+                client.query_first(format!("SELECT COUNT(*) FROM c WHERE id = {id}")).await?;
+            anyhow::ensure!(seen == Some(1), "write {id} is not seen");
+        }
+        anyhow::Ok(stale_without)
+    })?;
+    eprintln!("{stale} of 15 reads without a wait were stale");
+    anyhow::ensure!(stale > 0, "nothing was tested: members follow too fast");
+    let now = servers(&process)?;
+    let on_readers: u64 = (0..3)
+        .filter(|at| *at != first)
+        .filter_map(|at| Some(now.get(at)?.commands - before.get(at)?.commands))
+        .sum();
+    anyhow::ensure!(on_readers >= 515, "{on_readers} commands on the readers");
+    Ok(())
+}
+
+#[test]
+fn causal_reads_are_never_stale_on_any_member() {
+    causal().unwrap();
+}
+
+fn lone() -> anyhow::Result<()> {
+    let Some((cluster, process)) = setting("", "")? else { return Ok(()) };
+    let first = writer(&process)?;
+    // Two of three at once: the last one has no quorum.
+    for at in (0..3).filter(|at| *at != first) {
+        cluster.node(at)?.kill9();
+    }
+    cluster.wait_status(first, "wsrep_cluster_status", "non-Primary")?;
+    let out = |server: &Server| server.status == "broken";
+    until_server(&process, &name(first), Duration::from_secs(5), out)?;
+    let status = ctl(&process, &["status"])?;
+    eprintln!("{status}");
+    anyhow::ensure!(status.contains("no writable synced member of a Primary component"));
+    // Told to be one again by somebody who knows.
+    cluster.node(first)?.sql("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=1'")?;
+    wait::eventually(Deadline::seconds(10), "a writer", || writer(&process).map(|_| ()))
+}
+
+#[test]
+fn a_member_without_quorum_is_not_written_to_until_it_is_primary_again() {
+    lone().unwrap();
+}
