@@ -1,0 +1,322 @@
+//! Roles on real MariaDB replication: two writable servers, replicas that fall behind, switchovers,
+//! and what is served before every server has answered.
+
+#[path = "common/failure.rs"]
+mod failure;
+
+use std::{net::TcpListener, time::Duration};
+
+use failure::{
+    BINARY, Load, Mix, REPLICATION, addresses, assert_none_lost_none_doubled, code, connect, ctl,
+    make_table, run, server, start, toml, until_server,
+};
+use highgate_testkit::{
+    highgate::HighgateProcess,
+    mariadb::MariaDb,
+    replication::ReplicationCluster,
+    wait::{self, Deadline},
+};
+use mysql_async::prelude::Queryable as _;
+
+const MIX: Mix = Mix { readers: 4, writers: 4, transactions: 2 };
+
+fn cluster(nodes: usize) -> anyhow::Result<Option<ReplicationCluster>> {
+    if !MariaDb::is_installed() {
+        eprintln!("skipped: MariaDB is not installed");
+        return Ok(None);
+    }
+    let cluster = ReplicationCluster::start(nodes)?;
+    make_table(cluster.primary()?)?;
+    cluster.wait_caught_up()?;
+    Ok(Some(cluster))
+}
+
+fn highgate(
+    cluster: &ReplicationCluster,
+    backend: &str,
+    listener: &str,
+) -> anyhow::Result<HighgateProcess> {
+    let backend = format!("{REPLICATION}{backend}");
+    start(&toml(&addresses(cluster.nodes()), &backend, listener), cluster.nodes().len())
+}
+
+fn until_event(process: &HighgateProcess, text: &str) -> anyhow::Result<()> {
+    wait::eventually(Deadline::seconds(5), text, || {
+        let events = ctl(process, &["events", "--last", "60"])?;
+        anyhow::ensure!(events.contains(text), "no event `{text}`:\n{events}");
+        Ok(())
+    })
+}
+
+fn returner() -> anyhow::Result<()> {
+    let Some(cluster) = cluster(3)? else { return Ok(()) };
+    let process = highgate(&cluster, "", "")?;
+    let load = Load::start(process.listener("shop")?, MIX)?;
+    load.wait_writes(30, Duration::from_secs(10))?;
+    cluster.switchover(1)?;
+    load.wait_writes(30, Duration::from_secs(15))?;
+    // The old primary believes in itself again, first beside its new source, then without one.
+    cluster.node(0)?.sql("SET GLOBAL read_only = 0")?;
+    until_event(&process, "db2 is the primary now, in place of db1")?;
+    load.wait_writes(50, Duration::from_secs(10))?;
+    let old = server(&process, "db1")?;
+    anyhow::ensure!((old.role.as_str(), old.status.as_str()) == ("replica", "up"), "{old:?}");
+    cluster.node(0)?.sql("STOP SLAVE; RESET SLAVE ALL")?;
+    until_event(&process, "several servers are writable: db1, db2; db2 is the primary of record")?;
+    until_server(&process, "db1", Duration::from_secs(5), |s| s.status == "quarantined")?;
+    eprintln!("{}", server(&process, "db1")?.reason);
+    let position = cluster.node(0)?.value("SELECT @@gtid_binlog_pos")?;
+    load.wait_writes(100, Duration::from_secs(10))?;
+    let after = cluster.node(0)?.value("SELECT @@gtid_binlog_pos")?;
+    anyhow::ensure!(position == after, "the returner was written to: {position} {after}");
+    cluster.rejoin_as_replica(0)?;
+    until_server(&process, "db1", Duration::from_secs(10), |s| {
+        s.role == "replica" && s.status == "up"
+    })?;
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
+    assert_none_lost_none_doubled(cluster.primary()?, &seen)
+}
+
+#[test]
+fn an_old_primary_that_returns_writable_takes_no_write() {
+    returner().unwrap();
+}
+
+fn strangers() -> anyhow::Result<()> {
+    let Some(cluster) = cluster(3)? else { return Ok(()) };
+    cluster.node(1)?.sql("STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0")?;
+    let text = toml(&addresses(cluster.nodes()), REPLICATION, "");
+    let process = HighgateProcess::start(BINARY, &text)?;
+    until_event(&process, "several servers are writable: db1, db2; no primary was known")?;
+    let address = process.listener("shop")?;
+    until_server(&process, "db3", Duration::from_secs(5), |s| s.status == "up")?;
+    let started = wait::now();
+    let refused = run(async {
+        let mut conn = connect(address).await?;
+        Ok::<_, mysql_async::Error>(conn.query_drop("INSERT INTO t VALUES (1, 'x')").await)
+    })?;
+    let error = refused.err().map(|error| (code(&error), error.to_string()));
+    eprintln!("{error:?} after {:?}", wait::now() - started);
+    anyhow::ensure!(matches!(error, Some((Some(1290), _))), "{error:?}");
+    let status = ctl(&process, &["status"])?;
+    anyhow::ensure!(status.contains("set read_only=1 on all but one"), "{status}");
+    cluster.node(1)?.sql("SET GLOBAL read_only = 1")?;
+    run(async {
+        let mut conn = connect(address).await?;
+        wait_for_write(&mut conn).await
+    })
+}
+
+async fn wait_for_write(conn: &mut mysql_async::Conn) -> anyhow::Result<()> {
+    for _ in 0..50 {
+        if conn.query_drop("INSERT INTO t VALUES (2, 'x')").await.is_ok() {
+            return Ok(());
+        }
+        failure::pause(Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("no write in five seconds")
+}
+
+#[test]
+fn two_writable_servers_and_no_record_refuse_writes_until_one_is_read_only() {
+    strangers().unwrap();
+}
+
+fn lagging() -> anyhow::Result<()> {
+    let Some(cluster) = cluster(3)? else { return Ok(()) };
+    let causal = "causal_reads = true\ncausal_reads_timeout = \"200ms\"";
+    let process = highgate(&cluster, "max_lag = \"2s\"", causal)?;
+    let address = process.listener("shop")?;
+    let ends = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Own writes are read back all the time, whatever the replicas do.
+        let own = scope.spawn(|| run(read_own_writes(address, &ends)));
+        let done = lag_and_return(&cluster, &process);
+        ends.store(true, std::sync::atomic::Ordering::Relaxed);
+        let rounds = own.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+        eprintln!("{rounds} own writes were read back at once");
+        done
+    })
+}
+
+async fn read_own_writes(
+    address: std::net::SocketAddr,
+    ends: &std::sync::atomic::AtomicBool,
+) -> anyhow::Result<u64> {
+    let mut conn = connect(address).await?;
+    let mut id = 0;
+    while !ends.load(std::sync::atomic::Ordering::Relaxed) {
+        id += 1;
+        conn.query_drop(format!("INSERT INTO t VALUES ({id}, 'own')")).await?;
+        let seen: Option<u64> =
+            conn.query_first(format!("SELECT COUNT(*) FROM t WHERE id = {id}")).await?;
+        anyhow::ensure!(seen == Some(1), "own write {id} is not seen");
+        failure::pause(Duration::from_millis(10)).await;
+    }
+    Ok(id)
+}
+
+fn lag_and_return(cluster: &ReplicationCluster, process: &HighgateProcess) -> anyhow::Result<()> {
+    let up = |s: &failure::Server| s.status == "up";
+    let replica = cluster.node(2)?;
+    replica.sql("STOP SLAVE SQL_THREAD")?;
+    let took = until_server(process, "db3", Duration::from_secs(3), |s| s.status == "broken")?;
+    let reason = server(process, "db3")?.reason;
+    eprintln!("a stopped applier was out within {took:?}: {reason}");
+    anyhow::ensure!(reason.contains("replication is stopped (SQL thread)"), "{reason}");
+    let before = server(process, "db3")?.commands;
+    let _ = wait::wait_until(Deadline::after(Duration::from_millis(600)), || false);
+    let after = server(process, "db3")?.commands;
+    anyhow::ensure!(before == after, "{} commands more", after - before);
+    replica.sql("START SLAVE")?;
+    until_server(process, "db3", Duration::from_secs(10), up)?;
+    replica.sql("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY = 60; START SLAVE")?;
+    let took = until_server(process, "db3", Duration::from_secs(10), |s| s.status == "lagging")?;
+    let reason = server(process, "db3")?.reason;
+    eprintln!("a replica held back by 60 s was out within {took:?}: {reason}");
+    anyhow::ensure!(reason.contains("behind, more than 2 s"), "{reason}");
+    replica.sql("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY = 0; START SLAVE")?;
+    until_server(process, "db3", Duration::from_secs(10), up)?;
+    until_event(process, "replication is stopped (SQL thread)")?;
+    until_event(process, "behind, more than 2 s")
+}
+
+#[test]
+fn a_replica_that_stops_or_lags_leaves_with_its_reason_and_returns_and_own_writes_are_seen() {
+    lagging().unwrap();
+}
+
+fn switchovers(times: usize) -> anyhow::Result<()> {
+    let Some(cluster) = cluster(3)? else { return Ok(()) };
+    let process = highgate(&cluster, "", "")?;
+    let load = Load::start(process.listener("shop")?, Mix { transactions: 6, ..MIX })?;
+    load.wait_writes(30, Duration::from_secs(10))?;
+    for round in 1..=times {
+        cluster.switchover(round % 3)?;
+        load.wait_writes(20, Duration::from_secs(15))?;
+    }
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    eprintln!("{}", ctl(&process, &["events", "--last", "40"])?);
+    let count = seen.transaction_errors.len();
+    eprintln!("{times} switchovers: {count} transactions to be restarted: {:?}", {
+        seen.transaction_errors.sort_unstable();
+        seen.transaction_errors.dedup();
+        &seen.transaction_errors
+    });
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
+    anyhow::ensure!(seen.unknown.is_empty(), "unknown: {:?}", seen.unknown);
+    for error in &seen.transaction_errors {
+        anyhow::ensure!(error.contains("40001"), "a transaction failed with: {error}");
+    }
+    // Each client is in one transaction at a time, and finds out once.
+    anyhow::ensure!(count <= 6 * times, "{count} failed transactions in {times} switchovers");
+    assert_none_lost_none_doubled(cluster.primary()?, &seen)
+}
+
+#[test]
+fn a_switchover_ends_each_open_transaction_once_and_so_that_drivers_try_again() {
+    switchovers(5).unwrap();
+}
+
+#[test]
+#[ignore = "soak: a hundred switchovers with transactions"]
+fn a_hundred_switchovers_end_transactions_in_nothing_but_retriable_errors() {
+    switchovers(100).unwrap();
+}
+
+/// How long a primary that was made read-only is still written to: each refusal is one lost try.
+fn demotion() -> anyhow::Result<()> {
+    let Some(cluster) = cluster(2)? else { return Ok(()) };
+    let slow =
+        REPLICATION.replace("300ms", "5s").replace("slow_start", "max_lag = \"60s\"\nslow_start");
+    let process = start(&toml(&addresses(cluster.nodes()), &slow, ""), 2)?;
+    let address = process.listener("shop")?;
+    cluster.node(0)?.sql("SET GLOBAL read_only = 1")?;
+    run(async {
+        let mut conn = connect(address).await?;
+        conn.query_drop("BEGIN").await?;
+        let refused = conn.query_drop("INSERT INTO t VALUES (1, 'in')").await;
+        let text = refused.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
+        anyhow::ensure!(text.contains("40001") && text.contains("restarting"), "{text}");
+        anyhow::Ok(())
+    })?;
+    // No check was due yet: the refusal alone took it out of the writes, at once.
+    let took = until_server(&process, "db1", Duration::from_secs(2), |s| s.role != "primary")?;
+    eprintln!("no new writes {took:?} after the first refusal");
+    let writer = std::thread::spawn(move || {
+        run(async {
+            let mut conn = connect(address).await?;
+            // It waits for the primary, and is refused nowhere.
+            conn.query_drop("BEGIN").await?;
+            conn.query_drop("INSERT INTO t VALUES (2, 'in')").await?;
+            conn.query_drop("COMMIT").await
+        })
+    });
+    cluster.switchover(1)?;
+    let written = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
+    written.map_err(|error| anyhow::anyhow!("the next transaction: {error}"))
+}
+
+#[test]
+fn the_first_refusal_of_a_write_keeps_the_next_transactions_away_from_that_server() {
+    demotion().unwrap();
+}
+
+fn dead_at_start() -> anyhow::Result<()> {
+    let Some(cluster) = cluster(2)? else { return Ok(()) };
+    // It lets clients in and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let mut servers = addresses(cluster.nodes());
+    servers.push(silent.local_addr()?);
+    let slow = REPLICATION.replace("timeout = \"500ms\"", "timeout = \"4s\"");
+    let started = wait::now();
+    let process = HighgateProcess::start(BINARY, &toml(&servers, &slow, ""))?;
+    let address = process.listener("shop")?;
+    run(async {
+        let mut conn = connect(address).await?;
+        let _: Option<u64> = conn.query_first("SELECT COUNT(*) FROM t").await?;
+        Ok::<_, mysql_async::Error>(())
+    })?;
+    let read = wait::now() - started;
+    run(async {
+        let mut conn = connect(address).await?;
+        conn.query_drop("INSERT INTO t VALUES (1, 'x')").await
+    })?;
+    let written = wait::now() - started;
+    eprintln!(
+        "first read after {read:?}, first write, with no primary on record, after {written:?}"
+    );
+    eprintln!("{}", ctl(&process, &["events", "--last", "20"])?);
+    anyhow::ensure!(read < Duration::from_secs(2), "a read waited {read:?} for a dead server");
+    Ok(())
+}
+
+#[test]
+fn a_server_that_is_silent_at_start_does_not_hold_up_reads() {
+    dead_at_start().unwrap();
+}
+
+fn refused_monitor() -> anyhow::Result<()> {
+    let Some(cluster) = cluster(2)? else { return Ok(()) };
+    let wrong = REPLICATION.replace("password = \"monitor\"", "password = \"wrong\"");
+    let process = HighgateProcess::start(BINARY, &toml(&addresses(cluster.nodes()), &wrong, ""))?;
+    until_event(&process, "set `monitor.user` and `monitor.password`")?;
+    until_event(
+        &process,
+        "writes wait: no primary is known; db1 is alive, but its role is not known",
+    )?;
+    let status = ctl(&process, &["status"])?;
+    eprintln!("{status}");
+    anyhow::ensure!(status.contains("the monitor's account is refused"), "{status}");
+    Ok(())
+}
+
+#[test]
+fn where_every_monitor_is_refused_events_and_status_say_what_to_repair() {
+    refused_monitor().unwrap();
+}
