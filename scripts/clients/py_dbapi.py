@@ -178,6 +178,16 @@ def long_text():
     return ask(c, "SELECT LENGTH(%s), MD5(%s)", (text, text)), len(ask(c, "SELECT REPEAT('z', 17825792)")[0][0])
 
 
+def compressed():
+    if DRIVER == "pymysql":
+        return "it has none"
+    c = connect(compress=True)
+    text = "compress me " * 100_000
+    got = ask(c, "SELECT %s, LENGTH(%s)", (text, text))[0]
+    rows = ask(c, "SELECT seq, MD5(seq) FROM seq_1_to_3000")
+    return got[0] == text, got[1], rows[-1], ask(c, "SELECT 1")
+
+
 def ping_and_change():
     c = connect()
     c.ping()
@@ -291,11 +301,11 @@ def wrong_login(**more):
 
 CASES = dict(types=types, many=many, implicit_transaction=implicit_transaction, own_writes=own_writes, procedure=procedure,
              errors=errors, warnings=warnings, session_state=session_state, local_file=local_file, killed=killed,
-             long_text=long_text, ping_and_change=ping_and_change, reset=reset, stats=stats, prepared=prepared,
+             long_text=long_text, compressed=compressed, ping_and_change=ping_and_change, reset=reset, stats=stats, prepared=prepared,
              unbuffered=unbuffered, isolation=isolation, many_at_once=many_at_once, charset=charset,
              wrong_password=lambda: wrong_login(password="wrong"), unknown_user=lambda: wrong_login(user="nobody"),
              no_password=lambda: wrong_login(password=""), unknown_schema=lambda: wrong_login(database="nosuch"))
-SMOKES = {"types", "many", "implicit_transaction", "own_writes", "procedure", "errors", "prepared", "wrong_password"}
+SMOKES = {"types", "many", "implicit_transaction", "own_writes", "procedure", "errors", "prepared", "compressed", "wrong_password"}
 
 if __name__ == "__main__":
     for name, work in CASES.items():

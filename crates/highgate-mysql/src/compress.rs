@@ -2,12 +2,19 @@
 //!
 //! A compressed packet has 7 bytes of header: its length on the wire, a sequence id of its own, and
 //! the length before compression, which is 0 where the bytes are as they were. Packets lie across
-//! the boundaries of compressed ones. What comes out of a packet is never longer than it says, and
-//! never longer than [`MAX_PAYLOAD`], whatever the compressed bytes expand to.
+//! the boundaries of compressed ones. [`Expander`] takes one apart in slices, into room that its
+//! user has; a packet that announces more than its bytes could ever expand to is refused before any
+//! of that room is made. [`Compressor`] makes them.
 
-use std::io::{Read, Write};
+use std::fmt;
 
 use crate::packet::{MAX_PAYLOAD, Malformed, Reader};
+
+mod compressor;
+mod expander;
+
+pub use compressor::Compressor;
+pub use expander::Expander;
 
 /// Bytes of a compressed packet's header.
 pub const COMPRESSED_HEADER_LEN: usize = 7;
@@ -22,6 +29,17 @@ pub enum Algorithm {
     Zlib(u8),
     /// zstd, level 1 to 22.
     Zstd(u8),
+}
+
+impl Algorithm {
+    /// The most bytes that one byte can expand to: deflate's longest match takes two bits, zstd's
+    /// longest block is 128 KiB and takes four bytes.
+    fn utmost_ratio(self) -> usize {
+        match self {
+            Self::Zlib(_) => 258 * 4,
+            Self::Zstd(_) => 128 * 1024 / 4,
+        }
+    }
 }
 
 /// The header of a compressed packet.
@@ -44,6 +62,12 @@ impl CompressedHeader {
         let seq = reader.u8().ok()?;
         let plain_len = reader.u24().ok()?;
         Some(Self { len, seq, plain_len })
+    }
+
+    /// Bytes of the packet on the wire, header included.
+    #[must_use]
+    pub fn wire_len(self) -> usize {
+        COMPRESSED_HEADER_LEN.saturating_add(self.len as usize)
     }
 
     fn encode(self) -> [u8; COMPRESSED_HEADER_LEN] {
@@ -71,121 +95,59 @@ pub fn decompress(
     if header.seq != *seq {
         return Err(Malformed::new("compressed packets in order"));
     }
-    let end = COMPRESSED_HEADER_LEN.saturating_add(header.len as usize);
+    let end = header.wire_len();
     let Some(body) = bytes.get(COMPRESSED_HEADER_LEN..end) else {
         return Ok(0);
     };
     let before = out.len();
-    if header.plain_len == 0 {
-        out.extend_from_slice(body);
-    } else if expand(algorithm, body, header.plain_len, out).is_none() {
+    if let Err(error) = expand_all(algorithm, header, body, out) {
         out.truncate(before);
-        return Err(Malformed::new("a compressed packet of the length that it names"));
+        return Err(error);
     }
     *seq = seq.wrapping_add(1);
     Ok(end)
 }
 
-/// Appends what `body` expands to, if that is exactly `plain_len` bytes. The buffer grows with what
-/// really comes out, not by what the peer announced.
-fn expand(algorithm: Algorithm, body: &[u8], plain_len: u32, out: &mut Vec<u8>) -> Option<()> {
-    let before = out.len();
-    // One more byte than announced tells a packet that is longer from one that is not.
-    let limit = u64::from(plain_len).saturating_add(1);
-    match algorithm {
-        Algorithm::Zlib(_) => {
-            flate2::read::ZlibDecoder::new(body).take(limit).read_to_end(out).ok()?;
-        }
-        Algorithm::Zstd(_) => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(body).ok()?;
-            decoder.take(limit).read_to_end(out).ok()?;
-        }
+fn expand_all(
+    algorithm: Algorithm,
+    header: CompressedHeader,
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
+    /// Grown by this much at a time: with what really comes out, not by what was announced.
+    const SLICE: usize = 16 * 1024;
+    let mut expander = Expander::new(algorithm, header)?;
+    while !expander.is_done() {
+        let at = out.len();
+        out.resize(at.saturating_add(SLICE), 0);
+        let made = expander.expand(body, out.get_mut(at..).unwrap_or_default());
+        out.truncate(at.saturating_add(*made.as_ref().unwrap_or(&0)));
+        made?;
     }
-    (out.len().checked_sub(before)? == plain_len as usize).then_some(())
+    Ok(())
 }
 
 /// Appends `plain`, in as many compressed packets as it needs, to `out`.
 pub fn compress(algorithm: Algorithm, seq: &mut u8, plain: &[u8], out: &mut Vec<u8>) {
+    let mut compressor = Compressor::default();
     for piece in plain.chunks(MAX_PAYLOAD) {
-        let start = out.len();
-        out.extend_from_slice(&[0; COMPRESSED_HEADER_LEN]);
-        let is_shrunk = piece.len() >= MIN_COMPRESSED
-            && shrink(algorithm, piece, out).is_some()
-            && out.len().saturating_sub(start) < piece.len().saturating_add(COMPRESSED_HEADER_LEN);
-        if !is_shrunk {
-            out.truncate(start.saturating_add(COMPRESSED_HEADER_LEN));
-            out.extend_from_slice(piece);
-        }
-        let len = out.len().saturating_sub(start.saturating_add(COMPRESSED_HEADER_LEN));
-        let header = CompressedHeader {
-            len: u32::try_from(len).unwrap_or(u32::MAX),
-            seq: *seq,
-            plain_len: if is_shrunk { u32::try_from(piece.len()).unwrap_or(u32::MAX) } else { 0 },
-        };
-        if let Some(place) = out.get_mut(start..).and_then(|tail| tail.first_chunk_mut()) {
-            *place = header.encode();
-        }
-        *seq = seq.wrapping_add(1);
+        let at = out.len();
+        let most = COMPRESSED_HEADER_LEN.saturating_add(piece.len());
+        out.resize(at.saturating_add(most), 0);
+        let room = out.get_mut(at..).unwrap_or_default();
+        let made = compressor.packet(algorithm, seq, piece, room);
+        out.truncate(at.saturating_add(made));
     }
 }
 
-fn shrink(algorithm: Algorithm, piece: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    match algorithm {
-        Algorithm::Zlib(level) => {
-            let level = flate2::Compression::new(u32::from(level.min(9)));
-            let mut encoder = flate2::write::ZlibEncoder::new(out, level);
-            encoder.write_all(piece).ok()?;
-            encoder.finish().ok()?;
-        }
-        Algorithm::Zstd(level) => {
-            zstd::stream::copy_encode(piece, out, i32::from(level.clamp(1, 22))).ok()?;
-        }
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Zlib(_) => "zlib",
+            Self::Zstd(_) => "zstd",
+        })
     }
-    Some(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_compressed_comes_back() {
-        for algorithm in [Algorithm::Zlib(6), Algorithm::Zstd(3)] {
-            for len in [1, 49, 50, 5_000, MAX_PAYLOAD + 100] {
-                let plain: Vec<u8> =
-                    (0..=255_u8).flat_map(|byte| [byte; 7]).cycle().take(len).collect();
-                let (mut wire, mut seq) = (Vec::new(), 7);
-                compress(algorithm, &mut seq, &plain, &mut wire);
-                let (mut back, mut seq, mut at) = (Vec::new(), 7, 0);
-                while at < wire.len() {
-                    assert_eq!(
-                        decompress(algorithm, &mut seq, &wire[at..at + 6], &mut back),
-                        Ok(0)
-                    );
-                    at += decompress(algorithm, &mut seq, &wire[at..], &mut back).unwrap();
-                }
-                assert!(back == plain, "{len}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_bomb_is_cut_at_the_length_that_it_names() {
-        for algorithm in [Algorithm::Zlib(9), Algorithm::Zstd(19)] {
-            let (mut wire, mut seq) = (Vec::new(), 0);
-            compress(algorithm, &mut seq, &vec![0; 10_000_000], &mut wire);
-            wire[4..7].copy_from_slice(&[100, 0, 0]);
-            let mut out = b"before".to_vec();
-            assert!(decompress(algorithm, &mut 0, &wire, &mut out).is_err());
-            assert_eq!(out, b"before");
-            assert!(out.capacity() < 100_000);
-        }
-    }
-
-    #[test]
-    fn compressed_packets_out_of_order_are_refused() {
-        let (mut wire, mut seq) = (Vec::new(), 3);
-        compress(Algorithm::Zlib(6), &mut seq, b"abc", &mut wire);
-        assert!(decompress(Algorithm::Zlib(6), &mut 4, &wire, &mut Vec::new()).is_err());
-    }
-}
+mod tests;

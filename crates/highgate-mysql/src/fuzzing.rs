@@ -4,7 +4,7 @@
 
 use crate::capability::Capabilities;
 use crate::command::{Command, query_text};
-use crate::compress::{Algorithm, decompress};
+use crate::compress::{Algorithm, COMPRESSED_HEADER_LEN, CompressedHeader, Expander, decompress};
 use crate::greeting::Greeting;
 use crate::login::{AuthSwitch, ChangeUser, FirstPacket, LoginRequest};
 use crate::reply::{ColumnDefinition, EofPacket, ErrPacket, OkPacket};
@@ -118,13 +118,35 @@ fn scan_in_parts(
     (at, state, scanner.rows(), changes)
 }
 
-/// The compressed protocol.
+/// The compressed protocol: any bytes as packets, whole and in slices; and any bytes sent and read
+/// back.
 pub fn compress(data: &[u8]) {
     for algorithm in [Algorithm::Zlib(6), Algorithm::Zstd(3)] {
         let mut out = Vec::new();
-        let _ = decompress(algorithm, &mut 0, data, &mut out);
+        let used = decompress(algorithm, &mut 0, data, &mut out);
         assert!(out.len() <= crate::packet::MAX_PAYLOAD);
+        assert_eq!(used.is_ok_and(|used| used > 0).then_some(out), in_slices(algorithm, data));
+        let (mut wire, mut back) = (Vec::new(), Vec::new());
+        crate::compress::compress(algorithm, &mut 0, data, &mut wire);
+        if !data.is_empty() {
+            assert_eq!(decompress(algorithm, &mut 0, &wire, &mut back), Ok(wire.len()));
+        }
+        assert_eq!(back, data);
     }
+}
+
+/// What the first compressed packet of `data` holds, taken out in small slices.
+fn in_slices(algorithm: Algorithm, data: &[u8]) -> Option<Vec<u8>> {
+    let header = CompressedHeader::peek(data).filter(|header| header.seq == 0)?;
+    let body = data.get(COMPRESSED_HEADER_LEN..header.wire_len())?;
+    let mut expander = Expander::new(algorithm, header).ok()?;
+    let (mut out, mut slice) = (Vec::new(), [0; 501]);
+    while !expander.is_done() {
+        let made = expander.expand(body, &mut slice).ok()?;
+        assert!(made > 0);
+        out.extend_from_slice(slice.get(..made)?);
+    }
+    Some(out)
 }
 
 /// The classifier and the grammar of SET, over any text in any mode.

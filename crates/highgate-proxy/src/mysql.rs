@@ -10,6 +10,7 @@ pub(crate) mod answer;
 pub(crate) mod ask;
 pub(crate) mod client_stream;
 pub(crate) mod command;
+pub(crate) mod compressed;
 pub(crate) mod exchange;
 pub(crate) mod forward;
 pub(crate) mod kill;

@@ -25,6 +25,7 @@ use highgate_io::{
     entropy::FastRng,
     tasks::{self, LocalTasks, Stop},
 };
+use highgate_mysql::compress::Compressor;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -76,6 +77,8 @@ pub(crate) struct Worker {
     pub(crate) node: u8,
     pub(crate) shared: Arc<Shared>,
     pub(crate) buffers: Rc<BufferPool>,
+    /// For clients that speak compressed; made with the first of them.
+    pub(crate) compressor: Rc<RefCell<Compressor>>,
     pub(crate) slots: Rc<Slots<Grant>>,
     pub(crate) pools: Pools,
     pub(crate) tasks: LocalTasks,
@@ -310,6 +313,7 @@ impl Seed {
             index: self.index,
             node: self.node,
             buffers: Rc::new(BufferPool::new(shared.memory.clone())),
+            compressor: Rc::default(),
             slots: Rc::default(),
             pools: Pools::new(this.clone()),
             tasks: LocalTasks::default(),

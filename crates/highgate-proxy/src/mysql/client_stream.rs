@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     io,
-    task::{Context as Cx, Poll},
+    task::{Context as Cx, Poll, ready},
     time::Duration,
 };
 
@@ -12,6 +12,7 @@ use highgate_mysql::packet::{HEADER_LEN, Header};
 
 use crate::{
     buffer::Buffer,
+    mysql::compressed::Compressed,
     session::{Context, Ending},
     slots::Interrupt,
 };
@@ -25,6 +26,8 @@ const STALLED: Duration = Duration::from_secs(60);
 pub(crate) struct ClientStream {
     pub(crate) transport: Transport,
     pub(crate) inbox: Buffer,
+    /// Under the packets, where the login agreed on it.
+    pub(crate) compressed: Option<Box<Compressed>>,
 }
 
 /// A whole command (or other message) at the front of the inbox.
@@ -93,7 +96,10 @@ impl ClientStream {
     pub(crate) async fn message(&mut self, context: &Context, max: u64) -> Result<Framed, Unread> {
         loop {
             let needs = match self.front(max) {
-                Front::Whole(framed) => return Ok(framed),
+                Front::Whole(framed) => {
+                    self.begin_answer();
+                    return Ok(framed);
+                }
                 Front::TooLong => return Err(Unread::TooLong),
                 Front::Needs(needs) => needs,
             };
@@ -125,6 +131,7 @@ impl ClientStream {
                 poll_fn(|cx| self.poll_more(cx, context, 1)).await?;
             }
             if !header.is_continued() {
+                self.begin_answer();
                 return Ok(header.seq.wrapping_add(1));
             }
         }
@@ -146,10 +153,8 @@ impl ClientStream {
                 told => return Poll::Ready(Err(Unread::Told(told))),
             }
         }
-        if self.inbox.is_empty()
-            && self.transport.poll_readable(cx).map_err(Unread::Failed)?.is_pending()
-        {
-            self.inbox.rest();
+        if self.inbox.is_empty() && self.poll_readable(cx).map_err(Unread::Failed)?.is_pending() {
+            self.rest();
             return Poll::Pending;
         }
         // A long message gets its room at once, but only as its bytes really come.
@@ -158,18 +163,94 @@ impl ClientStream {
             return Poll::Ready(Err(Unread::NoMemory));
         }
         self.inbox.make_room(room);
-        match self.transport.poll_read(cx, self.inbox.room()) {
+        let read = match &mut self.compressed {
+            None => self.transport.poll_read(cx, self.inbox.room()).map_ok(|count| {
+                self.inbox.filled(count);
+                count
+            }),
+            Some(layer) => {
+                let is_short_of = |bytes| context.worker.shared.is_short_of(bytes);
+                layer.poll_fill(&mut self.transport, cx, &mut self.inbox, &is_short_of)
+            }
+        };
+        match read {
             Poll::Pending => {
-                self.inbox.rest();
+                self.rest();
                 Poll::Pending
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Unread::Failed(error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Unread::from(error))),
             Poll::Ready(Ok(0)) => Poll::Ready(Err(Unread::Closed)),
-            Poll::Ready(Ok(count)) => {
-                self.inbox.filled(count);
-                Poll::Ready(Ok(()))
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Whether nothing was read that is not used.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inbox.is_empty() && self.compressed.as_ref().is_none_or(|layer| layer.is_empty())
+    }
+
+    fn rest(&mut self) {
+        self.inbox.rest();
+        if let Some(layer) = &mut self.compressed {
+            layer.rest();
+        }
+    }
+
+    fn begin_answer(&mut self) {
+        if let Some(layer) = &mut self.compressed {
+            layer.begin_answer();
+        }
+    }
+
+    /// Ready once a read may bring something.
+    fn poll_readable(&self, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
+        match &self.compressed {
+            Some(layer) if layer.has_packet() => Poll::Ready(Ok(())),
+            _ => self.transport.poll_readable(cx),
+        }
+    }
+
+    /// While a command runs the client may leave, or send its next one ahead: takes that in as far
+    /// as there is room; beyond it, it waits in the kernel, which tells the client to slow down.
+    /// Ready only at the client's end.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Cx<'_>) -> Poll<Ending> {
+        loop {
+            match self.transport.poll_readable(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Ending::ClientFailed(error)),
+                Poll::Ready(Ok(())) => {}
+            }
+            let read = match &mut self.compressed {
+                Some(layer) => layer.poll_ahead(&mut self.transport, cx),
+                None if self.inbox.is_full() => return Poll::Pending,
+                None => self.transport.poll_read(cx, self.inbox.room()).map_ok(|count| {
+                    self.inbox.filled(count);
+                    count
+                }),
+            };
+            match read {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ending::ClientClosed),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Ending::ClientFailed(error)),
             }
         }
+    }
+
+    /// Writes some of `bytes`; they are on their way with [`ClientStream::poll_flush`].
+    pub(crate) fn poll_write(&mut self, cx: &mut Cx<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.compressed {
+            None => self.transport.poll_write(cx, bytes),
+            Some(layer) => layer.poll_write(&mut self.transport, cx, bytes),
+        }
+    }
+
+    /// Hands all that was written to the kernel.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
+        if let Some(layer) = &mut self.compressed {
+            ready!(layer.poll_drain(&mut self.transport, cx))?;
+        }
+        self.transport.poll_flush(cx)
     }
 
     /// Sends all of `bytes`: something short, which a client that reads takes at once.
@@ -179,29 +260,21 @@ impl ClientStream {
         let mut sent = 0;
         let mut is_timed = false;
         let done = poll_fn(|cx| {
-            while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-                match self.transport.poll_write(cx, rest) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(Ending::ClientClosed)),
-                    Poll::Ready(Ok(count)) => sent += count,
-                    Poll::Ready(Err(error)) => {
-                        return Poll::Ready(Err(Ending::ClientFailed(error)));
-                    }
-                    Poll::Pending if context.slot.was_told(Interrupt::Kill) => {
-                        return Poll::Ready(Err(Ending::Killed));
-                    }
-                    Poll::Pending if context.slot.was_told(Interrupt::Deadline) => {
-                        return Poll::Ready(Err(Ending::ClientStalled));
-                    }
-                    Poll::Pending => {
-                        if !context.slot.has_deadline() {
-                            is_timed = true;
-                            context.slot.set_deadline(context.worker.deadline(STALLED));
-                        }
-                        return Poll::Pending;
-                    }
-                }
+            let done = self.poll_send(cx, bytes, &mut sent);
+            if done.is_ready() {
+                return done;
             }
-            self.transport.poll_flush(cx).map_err(Ending::ClientFailed)
+            if context.slot.was_told(Interrupt::Kill) {
+                return Poll::Ready(Err(Ending::Killed));
+            }
+            if context.slot.was_told(Interrupt::Deadline) {
+                return Poll::Ready(Err(Ending::ClientStalled));
+            }
+            if !context.slot.has_deadline() {
+                is_timed = true;
+                context.slot.set_deadline(context.worker.deadline(STALLED));
+            }
+            Poll::Pending
         })
         .await;
         if is_timed {
@@ -209,11 +282,30 @@ impl ClientStream {
         }
         done
     }
+
+    /// Sends the rest of `bytes`, of which `sent` are on their way, to the kernel.
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Cx<'_>,
+        bytes: &[u8],
+        sent: &mut usize,
+    ) -> Poll<Result<(), Ending>> {
+        while let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
+            match ready!(self.poll_write(cx, rest)) {
+                Ok(0) => return Poll::Ready(Err(Ending::ClientClosed)),
+                Ok(count) => *sent += count,
+                Err(error) => return Poll::Ready(Err(Ending::ClientFailed(error))),
+            }
+        }
+        self.poll_flush(cx).map_err(Ending::ClientFailed)
+    }
 }
 
 /// Why no message came.
 #[derive(Debug)]
 pub(crate) enum Unread {
+    /// The client breaks the protocol.
+    Broken(String),
     /// The client closed.
     Closed,
     /// Its connection failed.
@@ -226,10 +318,21 @@ pub(crate) enum Unread {
     TooLong,
 }
 
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::OutOfMemory => Self::NoMemory,
+            io::ErrorKind::InvalidData => Self::Broken(error.to_string()),
+            _ => Self::Failed(error),
+        }
+    }
+}
+
 impl Unread {
     /// The ending of a session for which no message came.
     pub(crate) fn ending(self, deadline: Ending) -> Ending {
         match self {
+            Self::Broken(what) => Ending::ClientProtocol(what),
             Self::Closed => Ending::ClientClosed,
             Self::Failed(error) => Ending::ClientFailed(error),
             Self::Told(Interrupt::Deadline) => deadline,

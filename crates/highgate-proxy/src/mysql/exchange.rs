@@ -264,28 +264,19 @@ impl Peers<'_> {
         let ready = space.owed();
         let bytes = space.buffer.bytes().get(..ready).unwrap_or_default();
         let done = poll_fn(|cx| {
-            while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-                match self.client.transport.poll_write(cx, rest) {
-                    Poll::Ready(Ok(0)) => {
-                        return Poll::Ready(Err(Stopped::Client(Ending::ClientClosed)));
-                    }
-                    Poll::Ready(Ok(count)) => {
-                        sent += count;
-                        stall.over(&self.context.slot);
-                    }
-                    Poll::Ready(Err(error)) => {
-                        return Poll::Ready(Err(Stopped::Client(Ending::ClientFailed(error))));
-                    }
-                    Poll::Pending => {
-                        let told = stall.judge(self.context, self.patience);
-                        return told
-                            .or_else(|| self.told())
-                            .map_or(Poll::Pending, |told| Poll::Ready(Err(told)));
-                    }
+            let before = sent;
+            let done = self.client.poll_send(cx, bytes, &mut sent);
+            if sent > before {
+                stall.over(&self.context.slot);
+            }
+            match done {
+                Poll::Ready(done) => Poll::Ready(done.map_err(Stopped::Client)),
+                Poll::Pending => {
+                    let told = stall.judge(self.context, self.patience);
+                    let told = told.or_else(|| self.told());
+                    told.map_or(Poll::Pending, |told| Poll::Ready(Err(told)))
                 }
             }
-            let flushed = self.client.transport.poll_flush(cx);
-            flushed.map_err(|error| Stopped::Client(Ending::ClientFailed(error)))
         })
         .await;
         stall.over(&self.context.slot);
@@ -328,41 +319,13 @@ impl Peers<'_> {
                 if let Some(told) = self.told() {
                     return Poll::Ready(Err(told));
                 }
-                return self.poll_client_gone(cx);
+                return self.client.poll_gone(cx).map(|ending| Err(Stopped::Client(ending)));
             }
         };
         space.buffer.filled(count);
         space.received += count as u64;
         space.scan();
         Poll::Ready(Ok(()))
-    }
-
-    /// While the server works, the client may leave, or send its next command ahead.
-    fn poll_client_gone(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), Stopped>> {
-        loop {
-            match self.client.transport.poll_readable(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Err(Stopped::Client(Ending::ClientFailed(error))));
-                }
-                Poll::Ready(Ok(())) => {}
-            }
-            // Commands sent ahead are taken in as far as the inbox goes; beyond it they wait in the
-            // kernel, which tells the client to slow down.
-            if self.client.inbox.is_full() {
-                return Poll::Pending;
-            }
-            match self.client.transport.poll_read(cx, self.client.inbox.room()) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0)) => {
-                    return Poll::Ready(Err(Stopped::Client(Ending::ClientClosed)));
-                }
-                Poll::Ready(Ok(count)) => self.client.inbox.filled(count),
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Err(Stopped::Client(Ending::ClientFailed(error))));
-                }
-            }
-        }
     }
 }
 

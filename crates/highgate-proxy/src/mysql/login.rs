@@ -133,6 +133,8 @@ fn login_settings(
 ) -> ClientLoginSettings {
     let Entrance { context, settings, facts, .. } = entrance;
     let mut capabilities = facts.capabilities;
+    // Highgate's own to do, whatever the servers can.
+    capabilities.insert(Capabilities::COMPRESS | Capabilities::ZSTD_COMPRESSION);
     capabilities.set(Capabilities::SSL, has_tls && !matches!(stream.transport, Transport::Unix(_)));
     let version = if settings.server_version.is_empty() {
         facts.version.clone()

@@ -25,6 +25,7 @@ use crate::{
         answer,
         client_stream::{ClientStream, Unread},
         command::statement_size,
+        compressed::Compressed,
         login::{self, Entrance, LoggedInClient},
         open,
     },
@@ -120,7 +121,7 @@ async fn begin(
         from,
         is_foreign: introduced.is_foreign,
     };
-    let stream = ClientStream { transport, inbox };
+    let stream = ClientStream { transport, inbox, compressed: None };
     let LoggedInClient { stream, login, user, nonce } =
         login::within(context, login::run(entrance, stream)).await?;
     let lex = facts.lex_mode();
@@ -228,6 +229,7 @@ impl Session<'_> {
         let mut packets = std::mem::take(&mut self.login.before_ok);
         packets.extend(answer::ok(self.capabilities, status, "", seq));
         self.client.send(self.context, &packets).await?;
+        self.begin_compression();
         self.context.slot.set_deadline(None);
         Ok(())
     }
@@ -249,6 +251,14 @@ impl Session<'_> {
             "Highgate is short of memory (`memory_limit`): this command can't be taken at the \
              moment; nothing was executed",
         )
+    }
+
+    /// Behind the OK all is compressed, where both sides can and the client asked for it.
+    fn begin_compression(&mut self) {
+        let worker = &self.context.worker;
+        let (compressor, buffers) = (&worker.compressor, &worker.buffers);
+        let level = self.login.zstd_level;
+        self.client.compressed = Compressed::agreed(self.capabilities, level, compressor, buffers);
     }
 
     /// A place under the account's limit, in exchange for the one it may have.
@@ -325,7 +335,7 @@ impl Session<'_> {
     /// Waits for the next command, with the time-out that fits the session's state.
     async fn next(&mut self) -> Result<crate::mysql::client_stream::Framed, Ending> {
         let context = self.context;
-        if self.client.inbox.is_empty() {
+        if self.client.is_empty() {
             context.shows(Activity::Idle);
             context.slot.set_deadline(context.worker.deadline(self.patience()));
         }
@@ -379,7 +389,7 @@ impl Session<'_> {
     }
 
     fn is_at_safe_point(&self) -> bool {
-        self.lease.is_none() && self.client.inbox.is_empty()
+        self.lease.is_none() && self.client.is_empty()
     }
 
     /// Shows operators what binds the session, where that changed.
@@ -400,6 +410,9 @@ impl Session<'_> {
         };
         if let Some(goodbye) = goodbye {
             let packet = answer::error(&goodbye, 0);
+            if let Some(layer) = &mut self.client.compressed {
+                layer.begin_unasked();
+            }
             let by = clock::now() + Duration::from_millis(100);
             // A client that does not read has no use for it.
             let _ = clock::before(by, self.client.send(self.context, &packet)).await;

@@ -1,9 +1,9 @@
 //! A client that hides nothing: every flag, count and packet of an answer can be looked at.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the client")]
 
-use std::io::{Read as _, Write as _};
+mod wire;
+
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use highgate_mysql::auth::{Proof, Secret};
@@ -25,13 +25,10 @@ pub const USUAL: Capabilities = Capabilities::LONG_PASSWORD
     .union(Capabilities::MULTI_RESULTS)
     .union(Capabilities::PS_MULTI_RESULTS);
 
-/// Time after which a missing answer is a fault.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// One logged-in connection.
 #[derive(Debug)]
 pub struct RawClient {
-    stream: TcpStream,
+    pub stream: wire::Wire,
     seq: u8,
     pub capabilities: Capabilities,
     pub id: u32,
@@ -104,7 +101,8 @@ impl RawClient {
         schema: Option<&str>,
         capabilities: Capabilities,
     ) -> anyhow::Result<Self> {
-        Self::over(TcpStream::connect(addr)?, user, password, schema, capabilities)
+        let wire = wire::Wire::connect(addr)?;
+        Self::log_in(wire, (user, password), schema, capabilities, None)
     }
 
     /// Logs in on a connection that is there already.
@@ -115,8 +113,30 @@ impl RawClient {
         schema: Option<&str>,
         capabilities: Capabilities,
     ) -> anyhow::Result<Self> {
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let wire = wire::Wire::over(stream)?;
+        Self::log_in(wire, (user, password), schema, capabilities, None)
+    }
+
+    /// A usual login with compression: of that level, where that is zstd.
+    pub fn compressed(
+        addr: SocketAddr,
+        user: &str,
+        password: &str,
+        schema: Option<&str>,
+        capabilities: Capabilities,
+        zstd_level: Option<u8>,
+    ) -> anyhow::Result<Self> {
+        let wire = wire::Wire::connect(addr)?;
+        Self::log_in(wire, (user, password), schema, capabilities, zstd_level)
+    }
+
+    fn log_in(
+        stream: wire::Wire,
+        (user, password): (&str, &str),
+        schema: Option<&str>,
+        capabilities: Capabilities,
+        zstd_level: Option<u8>,
+    ) -> anyhow::Result<Self> {
         let mut client = Self { stream, seq: 0, capabilities, id: 0 };
         let mut login = ServerLogin::new(ServerLoginSettings {
             user: user.to_owned(),
@@ -128,7 +148,7 @@ impl RawClient {
             tls: TlsWish::Disabled,
             is_private: false,
             allows_clear: false,
-            zstd_level: None,
+            zstd_level,
         });
         loop {
             let packet = client.packet()?;
@@ -138,6 +158,7 @@ impl RawClient {
                 ServerAction::Done(opened) => {
                     client.capabilities = opened.capabilities;
                     client.id = opened.greeting.connection_id;
+                    client.stream.agreed(client.capabilities, zstd_level);
                     return Ok(client);
                 }
                 other => anyhow::bail!("login: {other:?}"),
@@ -149,6 +170,7 @@ impl RawClient {
     pub fn send(&mut self, payload: &[u8]) -> anyhow::Result<()> {
         let mut bytes = Vec::with_capacity(payload.len() + 16);
         PacketWriter::new(&mut bytes, 0).payload(payload);
+        self.stream.begin();
         self.send_raw(&bytes)
     }
 

@@ -1,0 +1,234 @@
+//! The compressed protocol between a client and Highgate: a layer under the packets, for sessions
+//! that asked for it. Servers are spoken to without.
+//!
+//! Compressed packets have sequence ids of their own: a command begins at 0, its answer goes on
+//! from there. What comes is held until a compressed packet is whole, then expanded in slices into
+//! the inbox as its reader wants more; so the ids of the packet that ended a command are known.
+//! Long work is done in turns, between which other sessions run. Start reading at
+//! [`Compressed::poll_fill`].
+
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    task::{Context as Cx, Poll, ready},
+};
+
+use highgate_io::transport::Transport;
+use highgate_mysql::{
+    Capabilities,
+    compress::{Algorithm, COMPRESSED_HEADER_LEN, CompressedHeader, Compressor, Expander},
+};
+
+use crate::buffer::{Buffer, BufferPool, SMALL};
+
+/// The level that servers use for zlib.
+const ZLIB_LEVEL: u8 = 6;
+/// zstd's levels beyond it cost a multiple of the time for a few percent: not on a shared thread.
+const ZSTD_LEVELS: std::ops::RangeInclusive<u8> = 1..=9;
+const ZSTD_LEVEL: u8 = 3;
+/// Plain bytes compressed or expanded before others have their turn: about two milliseconds.
+const TURN: usize = 64 * 1024;
+/// Plain bytes in a compressed packet: it fits a common buffer, also where it does not shrink.
+const PIECE: usize = SMALL - COMPRESSED_HEADER_LEN;
+
+/// What a compressed session has beside its packets. Holds no memory while nothing is on its way.
+#[derive(Debug)]
+pub(crate) struct Compressed {
+    algorithm: Algorithm,
+    compressor: Rc<RefCell<Compressor>>,
+    /// Sequence id of what is written next.
+    write_seq: u8,
+    /// Sequence id that follows the packet that was expanded last.
+    read_seq: u8,
+    /// Read, and not expanded whole yet.
+    raw: Buffer,
+    /// The packet at the front of it, with its length on the wire, once it is whole.
+    expander: Option<(Expander, usize)>,
+    /// Compressed, and not written yet.
+    out: Buffer,
+    /// Plain bytes worked on since others had their turn.
+    worked: usize,
+}
+
+impl Compressed {
+    /// The layer that a login agreed on, if any.
+    pub(crate) fn agreed(
+        capabilities: Capabilities,
+        zstd_level: Option<u8>,
+        compressor: &Rc<RefCell<Compressor>>,
+        buffers: &Rc<BufferPool>,
+    ) -> Option<Box<Self>> {
+        let algorithm = if capabilities.contains(Capabilities::COMPRESS) {
+            Algorithm::Zlib(ZLIB_LEVEL)
+        } else if capabilities.contains(Capabilities::ZSTD_COMPRESSION) {
+            let level = zstd_level.unwrap_or(ZSTD_LEVEL);
+            Algorithm::Zstd(level.clamp(*ZSTD_LEVELS.start(), *ZSTD_LEVELS.end()))
+        } else {
+            return None;
+        };
+        Some(Box::new(Self {
+            algorithm,
+            compressor: compressor.clone(),
+            write_seq: 0,
+            read_seq: 0,
+            raw: Buffer::new(buffers.clone()),
+            expander: None,
+            out: Buffer::new(buffers.clone()),
+            worked: 0,
+        }))
+    }
+
+    /// A message was read whole: what is written next goes on from its sequence ids.
+    pub(crate) fn begin_answer(&mut self) {
+        self.write_seq = self.read_seq;
+    }
+
+    /// What is written next answers nothing.
+    pub(crate) fn begin_unasked(&mut self) {
+        self.write_seq = 0;
+    }
+
+    /// Whether bytes are there that the socket need not be asked for.
+    pub(crate) fn has_packet(&self) -> bool {
+        let raw = self.raw.bytes();
+        self.expander.is_some()
+            || CompressedHeader::peek(raw).is_some_and(|header| header.wire_len() <= raw.len())
+    }
+
+    /// Whether nothing was read that is not expanded.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// Gives memory back that holds nothing.
+    pub(crate) fn rest(&mut self) {
+        self.raw.rest();
+        self.out.rest();
+    }
+
+    /// Expands into the room of `inbox`; how many bytes, 0 at end of file. `is_short_of` says that
+    /// so much memory is not to be had.
+    ///
+    /// # Errors
+    /// `InvalidData` for what is no compressed packet, `OutOfMemory` as `is_short_of` says.
+    pub(crate) fn poll_fill(
+        &mut self,
+        transport: &mut Transport,
+        cx: &mut Cx<'_>,
+        inbox: &mut Buffer,
+        is_short_of: &dyn Fn(usize) -> bool,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if self.expander.is_some() {
+                ready!(self.poll_turn(cx));
+                match self.expand(inbox)? {
+                    0 => continue,
+                    count => return Poll::Ready(Ok(count)),
+                }
+            }
+            let there = self.raw.len();
+            let header = CompressedHeader::peek(self.raw.bytes());
+            let whole = header.map_or(COMPRESSED_HEADER_LEN, CompressedHeader::wire_len);
+            if let Some(header) = header.filter(|_| whole <= there) {
+                let expander = Expander::new(self.algorithm, header).map_err(invalid)?;
+                self.expander = Some((expander, whole));
+                self.read_seq = header.seq.wrapping_add(1);
+                continue;
+            }
+            // A long packet gets its room only as its bytes really come.
+            let room = whole.saturating_sub(there).min(there.max(SMALL));
+            if room > SMALL && is_short_of(room) {
+                return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+            }
+            self.raw.make_room(room);
+            let count = ready!(transport.poll_read(cx, self.raw.room()))?;
+            if count == 0 {
+                return Poll::Ready(Ok(0));
+            }
+            self.raw.filled(count);
+        }
+    }
+
+    /// One slice of the packet at the front.
+    fn expand(&mut self, inbox: &mut Buffer) -> io::Result<usize> {
+        let Some((expander, wire)) = &mut self.expander else { return Ok(0) };
+        let body = self.raw.bytes().get(COMPRESSED_HEADER_LEN..*wire).unwrap_or_default();
+        let room = inbox.room();
+        let slice = room.len().min(TURN);
+        let made = expander.expand(body, room.get_mut(..slice).unwrap_or_default());
+        let made = made.map_err(invalid)?;
+        inbox.filled(made);
+        self.worked += made;
+        if expander.is_done() {
+            self.raw.consume(*wire);
+            self.expander = None;
+        }
+        Ok(made)
+    }
+
+    /// Reads what the client sends while its command runs, without expanding it: its end must be
+    /// seen. 0 at end of file; pending also while enough is held.
+    pub(crate) fn poll_ahead(
+        &mut self,
+        transport: &mut Transport,
+        cx: &mut Cx<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.raw.len() >= SMALL {
+            return Poll::Pending;
+        }
+        let count = ready!(transport.poll_read(cx, self.raw.room()))?;
+        self.raw.filled(count);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Takes bytes to be written, as soon as what was taken before is with the kernel.
+    pub(crate) fn poll_write(
+        &mut self,
+        transport: &mut Transport,
+        cx: &mut Cx<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_drain(transport, cx))?;
+        ready!(self.poll_turn(cx));
+        let piece = bytes.get(..bytes.len().min(PIECE)).unwrap_or_default();
+        self.out.make_room(piece.len() + COMPRESSED_HEADER_LEN);
+        let mut compressor = self.compressor.borrow_mut();
+        let made = compressor.packet(self.algorithm, &mut self.write_seq, piece, self.out.room());
+        self.out.filled(made);
+        self.worked += piece.len();
+        Poll::Ready(Ok(piece.len()))
+    }
+
+    /// Writes all that was taken.
+    pub(crate) fn poll_drain(
+        &mut self,
+        transport: &mut Transport,
+        cx: &mut Cx<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.out.is_empty() {
+            match ready!(transport.poll_write(cx, self.out.bytes()))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.out.consume(count),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Pending, and woken at once, when others are to have their turn.
+    fn poll_turn(&mut self, cx: &mut Cx<'_>) -> Poll<()> {
+        if self.worked < TURN {
+            return Poll::Ready(());
+        }
+        self.worked = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+fn invalid(error: highgate_mysql::packet::Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+#[cfg(test)]
+mod tests;
