@@ -2,6 +2,7 @@
 //!
 //! Pure: no sockets, no clocks, no runtime. Start reading at [`snapshot::Snapshot`].
 
+pub mod accounts;
 pub mod answer;
 pub mod choose;
 pub mod events;

@@ -6,8 +6,9 @@
 //!
 //! ```text
 //!  greeting → login ─(TLS?)→ LookUp → account ──fits──────────────→ verified → Done
-//!                                        │ other plugin: auth switch ↑   │
-//!                                        │ $A$, not cached: full ────┘   └ wrong → Refused
+//!                              │         │ other plugin: auth switch ↑   │
+//!                              │         │ $A$, not cached: full ────┘   └ wrong → Refused
+//!                              └ pass_through → Relay: a server asks, we pass on
 //! ```
 //!
 //! Exits: `Done` and `Refused`. In both the shell sends what is last (OK or ERR), counts and, for
@@ -20,9 +21,13 @@ use crate::greeting::{Greeting, NONCE_LEN};
 use crate::login::LoginRequest;
 use crate::packet::PacketWriter;
 
+mod decoy;
+mod relay;
 mod step;
 mod verify;
 
+pub use decoy::{Decoys, Shape};
+pub use relay::{NotPassed, Relay};
 pub use verify::SlowCheck;
 
 /// A challenge, of which the first 20 bytes go into the greeting.
@@ -89,6 +94,24 @@ pub struct Account {
     pub requires_tls: bool,
     /// SHA256(SHA256(password)) from an earlier full exchange against the same stored form.
     pub cached_sha2: Option<[u8; 32]>,
+    /// Servers can be opened with the password only: where the stored form could be verified
+    /// without it (client_ed25519), it is asked for all the same, if nobody can listen.
+    pub wants_password: bool,
+    /// Why the account may not log in, told to nobody who does not have its password.
+    pub barred: Option<Barred>,
+    /// It stands for one that does not exist: whatever is answered is wrong.
+    pub is_decoy: bool,
+}
+
+/// Why an account may not log in although the password is right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Barred {
+    /// What it demands of the connection is not met; said as a wrong password is.
+    Denied,
+    /// It is locked.
+    Locked,
+    /// Its password has expired.
+    PasswordExpired,
 }
 
 /// What the shell has to do.
@@ -184,6 +207,8 @@ pub struct ClientLogin {
     login: Option<Box<LoginRequest>>,
     collation: u16,
     account: Account,
+    /// Plugins whose answer was wrong.
+    tried: Vec<&'static str>,
     is_known: bool,
     is_tls: bool,
     is_change_user: bool,
@@ -203,6 +228,7 @@ impl ClientLogin {
             login: None,
             collation: 0,
             account: Account::default(),
+            tried: Vec::new(),
             is_known: false,
             is_tls: false,
             is_change_user: false,

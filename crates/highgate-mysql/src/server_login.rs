@@ -22,8 +22,11 @@ mod step;
 /// With what we log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// The client answers: its challenges and answers are passed through.
-    Client,
+    /// The client answers: challenges and answers are passed through.
+    Client {
+        /// Nobody can listen on the client's side.
+        is_private: bool,
+    },
     /// We answer.
     Own(Proof),
 }
@@ -75,9 +78,7 @@ pub enum ServerAction {
         /// The challenge.
         challenge: Vec<u8>,
     },
-    /// Pass this on to the client as AuthMoreData, and its answer to
-    /// [`ServerLogin::client_answer`]; the server and the client must be equally private, since
-    /// what the client sends depends on that.
+    /// Pass this payload on to the client, and its answer to [`ServerLogin::client_answer`].
     AskClientMore(Vec<u8>),
     /// The server let us in.
     Done(Box<Opened>),
@@ -94,7 +95,7 @@ pub enum ServerAction {
     Send(Vec<u8>),
     /// Send these packets, start TLS as the client, then call [`ServerLogin::tls_started`].
     StartTls(Vec<u8>),
-    /// Pass this on to the client as AuthMoreData; it has no answer. Then feed the server's next.
+    /// Pass this payload on to the client; it has no answer. Then feed the server's next.
     TellClientMore(Vec<u8>),
     /// Feed the server's next packet.
     Wait,
@@ -163,6 +164,14 @@ pub enum ServerLoginError {
     /// A result was given that was not asked for.
     #[error("login: a step was taken out of order")]
     Unexpected,
+    /// The client would tell its password in a form that the other side does not take.
+    #[error(
+        "plugin `{plugin}` wants the password, and only one of the connections (client's, server's) is encrypted; use TLS on both or on neither"
+    )]
+    UnequallyPrivate {
+        /// The plugin.
+        plugin: String,
+    },
     /// The server wants a plugin that is not known here.
     #[error("server wants the unknown plugin `{plugin}`")]
     UnknownPlugin {

@@ -1,14 +1,15 @@
 //! The steps: a packet or a result in, one action out.
 
-use super::{Account, ClientAction, ClientLogin, Login, State, must_have};
+use super::{Account, Barred, ClientAction, ClientLogin, Login, Relay, State, must_have};
 use crate::auth::{
     CACHING_SHA2, CLEAR, ED25519, NATIVE, Proof, Secret, StoredPassword, sha2, without_nul,
 };
 use crate::capability::Capabilities;
 use crate::client_login::{ClientLoginSettings, SlowCheck};
 use crate::error_code::{
-    Answer, ER_ACCESS_DENIED_ERROR, ER_HANDSHAKE_ERROR, ER_NET_PACKETS_OUT_OF_ORDER,
-    ER_NOT_SUPPORTED_AUTH_MODE, ER_SECURE_TRANSPORT_REQUIRED,
+    Answer, ER_ACCESS_DENIED_ERROR, ER_ACCOUNT_LOCKED, ER_HANDSHAKE_ERROR,
+    ER_MUST_CHANGE_PASSWORD_LOGIN, ER_NET_PACKETS_OUT_OF_ORDER, ER_NOT_SUPPORTED_AUTH_MODE,
+    ER_SECURE_TRANSPORT_REQUIRED,
 };
 use crate::login::{AuthSwitch, ChangeUser, FirstPacket, LoginRequest, encode_auth_more};
 use crate::packet::PacketWriter;
@@ -120,14 +121,9 @@ impl ClientLogin {
         if !matches!(self.state, State::LookingUp) {
             return self.refuse(ER_HANDSHAKE_ERROR.answer("Bad handshake"));
         }
-        self.is_known = account.as_ref().is_some_and(|account| !account.passwords.is_empty());
-        self.account = match account {
-            Some(account) if self.is_known => account,
-            _ => self.decoy(),
-        };
-        if self.account.requires_tls && !self.is_private() {
-            return self.refuse(self.denied());
-        }
+        let account = account.filter(|account| !account.passwords.is_empty());
+        self.is_known = account.as_ref().is_some_and(|account| !account.is_decoy);
+        self.account = account.unwrap_or_else(|| self.decoy());
         let Some(login) = &self.login else {
             return self.refuse(self.denied());
         };
@@ -140,11 +136,41 @@ impl ClientLogin {
                 self.answered(plugin, answer.expose())
             }
             _ if has_plugins => self.switch(),
-            _ => self.refuse(
-                ER_NOT_SUPPORTED_AUTH_MODE
-                    .answer("Client does not support authentication protocol requested by server"),
-            ),
+            _ => self.refuse(unsupported()),
         }
+    }
+
+    /// Hands the login over to a server that verifies: what the client asked for, and what passes
+    /// the server's challenges on. To be called in the place of [`ClientLogin::account`].
+    ///
+    /// # Errors
+    /// The refusal for a client that knows no plugins: challenges can't be passed on to it.
+    pub fn pass_through(&mut self) -> Result<(Box<Login>, Relay), ClientAction> {
+        let request = match std::mem::replace(&mut self.state, State::Ended) {
+            State::LookingUp => self.login.take(),
+            _ => None,
+        };
+        let Some(request) = request else {
+            return Err(self.refuse(ER_HANDSHAKE_ERROR.answer("Bad handshake")));
+        };
+        if !request.capabilities.contains(Capabilities::PLUGIN_AUTH) {
+            return Err(self.refuse(unsupported()));
+        }
+        let login = Login {
+            user: request.user,
+            schema: request.schema,
+            capabilities: request.capabilities,
+            collation: self.collation,
+            attributes: request.attributes,
+            plugin: "",
+            proof: Proof::None,
+            learned_sha2: None,
+            zstd_level: request.zstd_level,
+            before_ok: Vec::new(),
+            seq: self.seq,
+            is_tls: self.is_tls,
+        };
+        Ok((Box::new(login), Relay::new(self.seq)))
     }
 
     /// What an unknown user is verified against: a form of the kind that the greeting's plugin
@@ -161,12 +187,62 @@ impl ClientLogin {
 
     fn fits(&self, plugin: &str) -> bool {
         (plugin != CLEAR || self.is_private())
-            && self.account.passwords.iter().any(|stored| stored.fits(plugin))
+            && self.account.passwords.iter().any(|stored| self.is_verified_by(stored, plugin))
+    }
+
+    /// Whether an answer of `plugin` verifies that form here.
+    fn is_verified_by(&self, stored: &StoredPassword, plugin: &str) -> bool {
+        match stored {
+            StoredPassword::Ed25519(_) if self.asks_password() => {
+                matches!(plugin, CACHING_SHA2 | CLEAR)
+            }
+            _ => stored.fits(plugin),
+        }
+    }
+
+    /// Whether forms that need no password to verify are verified by it all the same.
+    fn asks_password(&self) -> bool {
+        self.account.wants_password && (self.is_private() || self.settings.rsa_public_key.is_some())
+    }
+
+    /// Whether a full exchange of caching_sha2_password is what verifies that form.
+    fn is_for_full(&self, stored: &StoredPassword) -> bool {
+        match stored {
+            StoredPassword::Sha2 { .. } => true,
+            StoredPassword::Ed25519(_) => self.asks_password(),
+            StoredPassword::Clear(_) | StoredPassword::Native(_) => false,
+        }
+    }
+
+    /// The plugin that a form is switched to.
+    fn best_plugin(&self, stored: &StoredPassword) -> &'static str {
+        if self.is_for_full(stored) {
+            return CACHING_SHA2;
+        }
+        stored.plugin().unwrap_or(self.settings.plugin)
     }
 
     fn switch(&mut self) -> ClientAction {
-        let best = self.account.passwords.first().and_then(StoredPassword::plugin);
-        let plugin = best.unwrap_or(self.settings.plugin);
+        let best = self.account.passwords.first().map(|stored| self.best_plugin(stored));
+        self.switch_to(best.unwrap_or(self.settings.plugin))
+    }
+
+    /// An answer was wrong: another of the account's forms may want another plugin.
+    fn next_or_deny(&mut self, plugin: &'static str) -> ClientAction {
+        self.tried.push(plugin);
+        let has_plugins = (self.login.as_ref())
+            .is_some_and(|login| login.capabilities.contains(Capabilities::PLUGIN_AUTH));
+        let untried = |stored: &StoredPassword| {
+            let is_new = !self.tried.iter().any(|tried| self.is_verified_by(stored, tried));
+            is_new.then(|| self.best_plugin(stored))
+        };
+        match self.account.passwords.iter().find_map(untried).filter(|_| has_plugins) {
+            Some(next) => self.switch_to(next),
+            None => self.refuse(self.denied()),
+        }
+    }
+
+    fn switch_to(&mut self, plugin: &'static str) -> ClientAction {
         self.state = State::Switched { plugin };
         let short = self.settings.nonce.short();
         let challenge: &[u8] = if plugin == ED25519 { self.settings.nonce.long() } else { &short };
@@ -185,7 +261,7 @@ impl ClientLogin {
         if !is_password(answer) {
             return match self.account.passwords.iter().any(StoredPassword::is_empty) {
                 true => self.done(plugin, Proof::Clear(Secret::default()), None),
-                false => self.refuse(self.denied()),
+                false => self.next_or_deny(plugin),
             };
         }
         let short = self.settings.nonce.short();
@@ -202,7 +278,7 @@ impl ClientLogin {
         if plugin == CACHING_SHA2 {
             return self.fast_failed(answer, &short);
         }
-        self.refuse(self.denied())
+        self.next_or_deny(plugin)
     }
 
     fn fast_failed(&mut self, answer: &[u8], nonce: &[u8]) -> ClientAction {
@@ -210,9 +286,9 @@ impl ClientLogin {
         if let Some(stage1) = cached.and_then(|hash| sha2::verify(answer, nonce, &hash)) {
             return self.done(CACHING_SHA2, Proof::Sha256(Secret::new(stage1.to_vec())), None);
         }
-        // A clear password would have verified the fast answer; only the `$A$` form needs more.
-        if !self.account.passwords.iter().any(|s| matches!(s, StoredPassword::Sha2 { .. })) {
-            return self.refuse(self.denied());
+        // A clear password would have verified the fast answer; other forms need more.
+        if !self.account.passwords.iter().any(|stored| self.is_for_full(stored)) {
+            return self.next_or_deny(CACHING_SHA2);
         }
         self.state = State::Full;
         self.send_more(&[sha2::FULL_NEEDED])
@@ -259,10 +335,10 @@ impl ClientLogin {
             return self.refuse(ER_HANDSHAKE_ERROR.answer("Bad handshake"));
         };
         if !is_right {
-            return self.refuse(self.denied());
+            self.tried.push(CLEAR);
+            return self.next_or_deny(CACHING_SHA2);
         }
-        let has_sha2 =
-            self.account.passwords.iter().any(|s| matches!(s, StoredPassword::Sha2 { .. }));
+        let has_sha2 = self.account.passwords.iter().any(|stored| self.is_for_full(stored));
         let learned = has_sha2.then(|| sha2::double_hash(password.expose()));
         let plugin = if has_sha2 { CACHING_SHA2 } else { CLEAR };
         self.done(plugin, Proof::Clear(password), learned)
@@ -275,8 +351,11 @@ impl ClientLogin {
         learned_sha2: Option<[u8; 32]>,
     ) -> ClientAction {
         self.state = State::Ended;
-        if !self.is_known {
+        if !self.is_known || (self.account.requires_tls && !self.is_private()) {
             return self.refuse(self.denied());
+        }
+        if let Some(barred) = self.account.barred.take() {
+            return self.refuse(self.barred(&barred));
         }
         let Some(request) = self.login.take() else {
             return self.refuse(self.denied());
@@ -317,6 +396,17 @@ impl ClientLogin {
         ClientAction::Refused { answer, seq: self.seq }
     }
 
+    fn barred(&self, barred: &Barred) -> Answer {
+        match barred {
+            Barred::Denied => self.denied(),
+            Barred::Locked => ER_ACCOUNT_LOCKED.answer("Access denied, this account is locked"),
+            Barred::PasswordExpired => ER_MUST_CHANGE_PASSWORD_LOGIN.answer(
+                "Your password has expired. To log in you must change it using a client that \
+                 supports expired passwords",
+            ),
+        }
+    }
+
     /// One text for a wrong password, an unknown user and an account that needs TLS.
     fn denied(&self) -> Answer {
         let user = self.login.as_ref().map_or("", |login| login.user.as_str());
@@ -339,6 +429,11 @@ fn is_empty(proof: &Proof) -> bool {
 
 fn known_plugin(name: &str) -> Option<&'static str> {
     [NATIVE, CACHING_SHA2, ED25519, CLEAR].into_iter().find(|known| *known == name)
+}
+
+fn unsupported() -> Answer {
+    ER_NOT_SUPPORTED_AUTH_MODE
+        .answer("Client does not support authentication protocol requested by server")
 }
 
 fn tls_required() -> Answer {

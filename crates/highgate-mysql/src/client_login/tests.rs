@@ -186,3 +186,103 @@ fn packets_out_of_order_are_refused() {
     let action = machine.packet(2, &request(NATIVE, Vec::new()));
     assert!(matches!(action, ClientAction::Refused { answer, .. } if answer.code == 1156));
 }
+
+fn ed25519_form(password: &[u8]) -> StoredPassword {
+    StoredPassword::Ed25519(ed25519::public_key(password))
+}
+
+#[test]
+fn where_servers_need_the_password_a_keyed_account_gives_it_once() {
+    let (mut machine, nonce) = greeted(settings(NATIVE));
+    machine.packet(1, &request(NATIVE, vec![1; 20]));
+    let found = Account {
+        passwords: vec![ed25519_form(b"pw")],
+        wants_password: true,
+        ..Account::default()
+    };
+    let ClientAction::Send(bytes) = machine.account(Some(found.clone())) else { panic!("switch") };
+    let (_, payload, _) = split_packet(&bytes).unwrap();
+    assert_eq!(AuthSwitch::parse(payload).unwrap().plugin, CACHING_SHA2);
+    let action = machine.packet(3, &sha2::answer(b"pw", &nonce));
+    assert_eq!(action, ClientAction::Send(vec![2, 0, 0, 4, 1, 4]));
+    assert!(matches!(machine.packet(5, &[1; 256]), ClientAction::RsaDecrypt { .. }));
+    let masked = sha2::xor_nonce(with_nul(b"pw").expose(), &nonce);
+    let action = machine.decrypted(Some(masked));
+    let ClientAction::Done(login) = settle(&mut machine, action) else { panic!("done") };
+    assert_eq!(login.proof, Proof::Clear(Secret::new("pw")));
+
+    // From then on the fast path verifies.
+    let (mut machine, nonce) = greeted(settings(NATIVE));
+    machine.packet(1, &request(CACHING_SHA2, sha2::answer(b"pw", &nonce)));
+    let cached = Account { cached_sha2: login.learned_sha2, ..found };
+    assert!(matches!(machine.account(Some(cached)), ClientAction::Done(_)));
+}
+
+#[test]
+fn a_wrong_answer_is_followed_by_the_accounts_next_method() {
+    let two = vec![StoredPassword::Native(native::double_hash(b"old")), ed25519_form(b"new")];
+    let (mut machine, nonce) = greeted(settings(NATIVE));
+    machine.packet(1, &request(NATIVE, native::answer(b"new", &nonce)));
+    let found = Account { passwords: two, ..Account::default() };
+    let ClientAction::Send(bytes) = machine.account(Some(found)) else { panic!("switch") };
+    let (_, payload, _) = split_packet(&bytes).unwrap();
+    let switch = AuthSwitch::parse(payload).unwrap();
+    assert_eq!(switch.plugin, ED25519);
+    let answer = ed25519::answer(b"new", switch.challenge);
+    assert!(matches!(machine.packet(3, &answer), ClientAction::Done(_)));
+}
+
+#[test]
+fn what_bars_an_account_is_told_to_who_has_its_password_alone() {
+    for (barred, code) in
+        [(Barred::Locked, 4151), (Barred::PasswordExpired, 1862), (Barred::Denied, 1045)]
+    {
+        for (password, expected) in [(&b"pw"[..], code), (b"no", 1045)] {
+            let (mut machine, nonce) = greeted(settings(NATIVE));
+            machine.packet(1, &request(NATIVE, native::answer(password, &nonce)));
+            let passwords = vec![StoredPassword::clear("pw")];
+            let barred = Some(barred.clone());
+            let found = Account { passwords, barred, ..Account::default() };
+            let ClientAction::Refused { answer, .. } = machine.account(Some(found)) else {
+                panic!("refused")
+            };
+            assert_eq!(answer.code, expected);
+        }
+    }
+}
+
+#[test]
+fn an_account_that_requires_tls_is_no_different_for_who_does_not_know_it() {
+    let stored = StoredPassword::Native(native::double_hash(b"pw"));
+    let mut seen = Vec::new();
+    for requires_tls in [true, false] {
+        let (mut machine, _) = greeted(settings(NATIVE));
+        machine.packet(1, &request(CACHING_SHA2, vec![7; 32]));
+        let found = Account { passwords: vec![stored.clone()], requires_tls, ..Account::default() };
+        seen.push((machine.account(Some(found)), machine.packet(3, &[7; 20])));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[test]
+fn no_answer_satisfies_a_decoy() {
+    let (mut machine, nonce) = greeted(settings(NATIVE));
+    machine.packet(1, &request(NATIVE, native::answer(b"pw", &nonce)));
+    let passwords = vec![StoredPassword::clear("pw")];
+    let found = Account { passwords, is_decoy: true, ..Account::default() };
+    assert!(is_denied(&machine.account(Some(found))));
+}
+
+#[test]
+fn a_login_that_is_passed_on_keeps_its_sequence() {
+    let (mut machine, _) = greeted(settings(NATIVE));
+    machine.packet(1, &request(NATIVE, vec![1; 20]));
+    let Ok((login, mut relay)) = machine.pass_through() else { panic!("passed on") };
+    assert_eq!((login.user.as_str(), login.proof.clone()), ("app", Proof::None));
+    assert!(!relay.has_asked());
+    let asked = relay.switch(NATIVE, &[9; 20]);
+    assert_eq!(asked[3], 2);
+    assert_eq!(relay.answered(3), Ok(()));
+    assert_eq!(relay.answered(3), Err(NotPassed));
+    assert_eq!((relay.step(&[1, 3])[3], relay.seq()), (4, 5));
+}

@@ -8,6 +8,9 @@ use crate::login::{AuthSwitch, LoginRequest, parse_auth_more};
 use crate::packet::{Malformed, PacketWriter};
 use crate::reply::{ErrPacket, OkPacket};
 
+/// Plugins whose clients send the password as it is.
+const TELLS_PASSWORD: [&str; 2] = [CLEAR, "dialog"];
+
 /// The longest packet that we say we take.
 const MAX_PACKET: u32 = 1 << 30;
 
@@ -79,6 +82,11 @@ impl ServerLogin {
             (State::Authenticating, Some(0)) => self.opened(payload),
             (State::Authenticating, Some(0xfe)) => self.switched(AuthSwitch::parse(payload)?),
             (State::Authenticating, Some(1)) => self.more(payload),
+            // What other plugins say (`dialog`) is not for us to understand.
+            (State::Authenticating, Some(_)) if self.is_clients() => {
+                self.state = State::Asking;
+                Ok(ServerAction::AskClientMore(payload.to_vec()))
+            }
             (State::WaitingForKey, Some(1)) => self.key(payload),
             (State::Authenticating | State::WaitingForKey, _) => {
                 Err(Malformed::new("OK, ERR or a step of authentication").into())
@@ -182,6 +190,10 @@ impl ServerLogin {
         ServerAction::Send(out)
     }
 
+    const fn is_clients(&self) -> bool {
+        matches!(self.settings.credential, Credential::Client { .. })
+    }
+
     fn ask_client(&self) -> ServerAction {
         ServerAction::AskClient { plugin: self.plugin.clone(), challenge: self.challenge.clone() }
     }
@@ -190,10 +202,16 @@ impl ServerLogin {
         switch.plugin.clone_into(&mut self.plugin);
         self.challenge = switch.challenge.to_vec();
         match self.settings.credential.clone() {
-            Credential::Client => {
-                // A hostile server could have the client's password so.
-                if switch.plugin == CLEAR && !(self.settings.allows_clear && self.is_private()) {
-                    return Err(ServerLoginError::ClearRefused { plugin: CLEAR.to_owned() });
+            Credential::Client { is_private } => {
+                // Whoever listens, or stands in for the server, could have the password so.
+                if TELLS_PASSWORD.contains(&switch.plugin) && !(is_private && self.is_private()) {
+                    let plugin = switch.plugin.to_owned();
+                    return Err(ServerLoginError::ClearRefused { plugin });
+                }
+                // Its clients look at their own connection, too.
+                if switch.plugin == "sha256_password" && is_private != self.is_private() {
+                    let plugin = switch.plugin.to_owned();
+                    return Err(ServerLoginError::UnequallyPrivate { plugin });
                 }
                 self.state = State::Asking;
                 Ok(self.ask_client())
@@ -216,12 +234,18 @@ impl ServerLogin {
     fn more(&mut self, payload: &[u8]) -> Step {
         let data = parse_auth_more(payload).unwrap_or_default();
         match self.settings.credential.clone() {
-            Credential::Client if data == [sha2::FAST_OK] => {
-                Ok(ServerAction::TellClientMore(data.to_vec()))
+            Credential::Client { .. } if self.plugin == CACHING_SHA2 && data == [sha2::FAST_OK] => {
+                Ok(ServerAction::TellClientMore(payload.to_vec()))
             }
-            Credential::Client => {
+            // Where it is private the client sends the password, else it asks for a key.
+            Credential::Client { is_private }
+                if self.plugin == CACHING_SHA2 && is_private != self.is_private() =>
+            {
+                Err(ServerLoginError::UnequallyPrivate { plugin: self.plugin.clone() })
+            }
+            Credential::Client { .. } => {
                 self.state = State::Asking;
-                Ok(ServerAction::AskClientMore(data.to_vec()))
+                Ok(ServerAction::AskClientMore(payload.to_vec()))
             }
             Credential::Own(_) if self.plugin != CACHING_SHA2 => {
                 Err(Malformed::new("more data of caching_sha2_password").into())

@@ -147,7 +147,7 @@ fn a_server_does_not_get_the_password_where_others_can_listen() {
 
 #[test]
 fn a_challenge_is_handed_to_the_client_and_its_answer_on() {
-    let mut ours = ServerLogin::new(settings(Credential::Client));
+    let mut ours = ServerLogin::new(settings(Credential::Client { is_private: false }));
     let mut bytes = Vec::new();
     peer(NATIVE, false).greeting(&mut bytes);
     let ServerAction::AskClient { plugin, challenge } = ours.packet(0, &bytes[4..]) else {
@@ -192,4 +192,52 @@ fn an_error_in_place_of_the_greeting_is_the_servers_refusal() {
         action,
         ServerAction::Failed(ServerLoginError::Refused { code: 1040, sqlstate: None, .. })
     ));
+}
+
+/// A login that the client answers, up to the server's answer to its first packet.
+fn passed_on(client_is_private: bool, server_is_private: bool) -> ServerLogin {
+    let mut ours = settings(Credential::Client { is_private: client_is_private });
+    ours.is_private = server_is_private;
+    let mut machine = ServerLogin::new(ours);
+    let mut bytes = Vec::new();
+    peer(CACHING_SHA2, false).greeting(&mut bytes);
+    assert!(matches!(machine.packet(0, &bytes[4..]), ServerAction::AskClient { .. }));
+    assert!(matches!(machine.client_answer(&[5; 32]), ServerAction::Send(_)));
+    machine
+}
+
+#[test]
+fn a_full_exchange_is_passed_on_only_between_equally_private_sides() {
+    for (client, server) in [(false, false), (true, true), (true, false), (false, true)] {
+        let action = passed_on(client, server).packet(2, &[1, sha2::FULL_NEEDED]);
+        if client == server {
+            assert_eq!(action, ServerAction::AskClientMore(vec![1, sha2::FULL_NEEDED]));
+        } else {
+            let error = ServerLoginError::UnequallyPrivate { plugin: CACHING_SHA2.into() };
+            assert_eq!(action, ServerAction::Failed(error));
+        }
+    }
+    let action = passed_on(false, true).packet(2, &[1, sha2::FAST_OK]);
+    assert_eq!(action, ServerAction::TellClientMore(vec![1, sha2::FAST_OK]));
+}
+
+#[test]
+fn a_client_is_not_made_to_tell_its_password_where_others_can_listen() {
+    for plugin in [CLEAR, "dialog"] {
+        for (client, server) in [(false, true), (true, false), (true, true)] {
+            let mut switch = Vec::new();
+            crate::login::AuthSwitch { plugin, challenge: b"x" }.encode(&mut switch);
+            let action = passed_on(client, server).packet(2, &switch);
+            let is_asked = matches!(action, ServerAction::AskClient { .. });
+            assert_eq!(is_asked, client && server, "{plugin}: {action:?}");
+        }
+    }
+}
+
+#[test]
+fn what_an_unknown_plugin_says_is_passed_on_as_it_is() {
+    let mut machine = passed_on(true, true);
+    let action = machine.packet(2, b"\x04Password: ");
+    assert_eq!(action, ServerAction::AskClientMore(b"\x04Password: ".to_vec()));
+    assert!(matches!(machine.client_answer(b"pw\0"), ServerAction::Send(_)));
 }
