@@ -1,7 +1,8 @@
 //! Which program a configuration file is written for, by its content.
 //!
 //! The first line that says something decides: each of these forms begins in a way that the others
-//! do not allow. An importer is one arm where a file is read (`native`).
+//! do not allow. Where that line is mistyped, the first known one after it does. An importer is one
+//! arm where a file is read (`native`).
 
 use std::{fmt, ops::Range};
 
@@ -27,14 +28,28 @@ impl Dialect {
         let Some(line) = text.get(first_line(text)) else {
             return Self::Native;
         };
-        let bare: String = line.split_whitespace().collect::<Vec<_>>().join(" ");
-        let word = bare.split([' ', '=', '{', ':']).next().unwrap_or_default();
-        let assigns =
-            bare.strip_prefix(word).unwrap_or_default().trim_start().starts_with(['=', ':']);
-        if bare.starts_with('[') {
-            let is_maxscale = bare.eq_ignore_ascii_case("[maxscale]") || text.lines().any(is_type);
+        let line = line.trim();
+        if line.starts_with('[') {
+            let is_maxscale = line.eq_ignore_ascii_case("[maxscale]") || text.lines().any(is_type);
             return if is_maxscale { Self::Maxscale } else { Self::Native };
         }
+        // No line of TOML begins like this, or does without a `=`.
+        let is_toml = line.contains('=') && !line.starts_with(['$', '@']);
+        match Self::of_line(line) {
+            Self::Native if !is_toml => {
+                let known = text.lines().map(Self::of_line).find(|it| *it != Self::Native);
+                known.unwrap_or(Self::Native)
+            }
+            known => known,
+        }
+    }
+
+    /// The form that begins with such a line.
+    fn of_line(line: &str) -> Self {
+        let line = line.trim();
+        let word = line.split([' ', '\t', '=', '{', ':']).next().unwrap_or_default();
+        let rest = line.strip_prefix(word).unwrap_or_default().trim_start();
+        let assigns = rest.starts_with(['=', ':']);
         match word {
             _ if PROXYSQL.contains(&word) && assigns => Self::Proxysql,
             _ if HAPROXY.contains(&word) && !assigns => Self::Haproxy,
@@ -149,6 +164,11 @@ mod tests {
             ("! Configuration File for keepalived\nglobal_defs {\n}\n", Dialect::Keepalived),
             ("vrrp_instance VI_1 {\n", Dialect::Keepalived),
             ("vrrp_script chk{\n", Dialect::Keepalived),
+            ("$NET=10.0.0\n\nvrrp_instance V {\n", Dialect::Keepalived),
+            ("@one global_defs {\n}\nvrrp_instance V {\n", Dialect::Keepalived),
+            ("vrrp_instnace V {\n}\nvrrp_script x {\n", Dialect::Keepalived),
+            ("globl\n  maxconn 5\ndefaults\n  mode tcp\n", Dialect::Haproxy),
+            ("wrokers 4\n", Dialect::Native),
             ("datadir=\"/var/lib/proxysql\"\n", Dialect::Proxysql),
             ("admin_variables=\n{\n", Dialect::Proxysql),
             ("mysql_servers:\n(\n", Dialect::Proxysql),

@@ -8,6 +8,7 @@ mod control;
 mod describe;
 mod dialect;
 mod faults;
+pub mod import;
 #[cfg(test)]
 mod laws;
 pub mod manual;

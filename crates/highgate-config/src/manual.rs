@@ -9,6 +9,12 @@ use crate::settings::{
 
 pub use crate::nearest::nearest;
 
+/// The reference of all settings and of other programs' files, in Markdown.
+#[must_use]
+pub fn whole() -> String {
+    format!("{}\n{}", settings(), crate::import::manual())
+}
+
 /// The reference of all settings, in Markdown.
 #[must_use]
 pub fn settings() -> String {

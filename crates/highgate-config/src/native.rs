@@ -12,6 +12,7 @@ mod tests;
 pub use crate::problem::{Problem, Problems};
 use crate::{
     Config, Dialect, NodeName, dialect,
+    import::{Nothing, Surroundings, haproxy, keepalived},
     piece::{self, Piece},
     settings::Mistake,
     source::Source,
@@ -43,18 +44,32 @@ pub fn parse(file_name: &str, text: &str, node: &NodeName) -> Result<Parsed, Pro
     parse_all(&[Input { name: file_name, text }], node)
 }
 
-/// Reads several files as if they were one; a thing or a setting of the node that is in two of
-/// them is a mistake.
+/// Reads several files as if they were one, without files that they include; see [`read_all`].
 ///
 /// # Errors
 /// Every mistake in the files, in their order, with the warnings between them.
 pub fn parse_all(inputs: &[Input<'_>], node: &NodeName) -> Result<Parsed, Problems> {
-    let pieces = inputs.iter().map(|input| piece_of(input, node)).collect();
+    read_all(inputs, node, &Nothing)
+}
+
+/// Reads several files, each in its dialect, as if they were one; a thing or a setting of the node
+/// that is in two of them is a mistake.
+///
+/// # Errors
+/// Every mistake in the files, in their order, with the warnings between them.
+pub fn read_all(
+    inputs: &[Input<'_>],
+    node: &NodeName,
+    surroundings: &dyn Surroundings,
+) -> Result<Parsed, Problems> {
+    let pieces = inputs.iter().map(|input| piece_of(input, node, surroundings)).collect();
     piece::finish(pieces, node)
 }
 
-fn piece_of(input: &Input<'_>, node: &NodeName) -> Piece {
+fn piece_of(input: &Input<'_>, node: &NodeName, surroundings: &dyn Surroundings) -> Piece {
     match Dialect::of(input.text) {
+        Dialect::Haproxy => haproxy::read(input.name, input.text, node, surroundings),
+        Dialect::Keepalived => keepalived::read(input.name, input.text, node, surroundings),
         Dialect::Native => file::read(input.name, input.text, node),
         dialect => {
             let mut source = Source::new(input.text);

@@ -11,7 +11,8 @@ use std::{
 };
 
 use crate::{
-    Config, Node, NodeName, Place, Problem, Problems, ScriptName, Severity, Track, Weight,
+    BackendName, Config, Node, NodeName, Place, Problem, Problems, ScriptName, Severity, Track,
+    Weight,
     faults::{Fault, faults},
     native::Parsed,
     settings::{Mistake, NODE},
@@ -58,6 +59,8 @@ pub(crate) struct Piece {
     pub(crate) node: Node,
     /// Scripts that ask whether the program runs that this process stands in for.
     pub(crate) stand_ins: Vec<ScriptName>,
+    /// Backends that must be there, in this file or another.
+    pub(crate) wanted: Vec<(BackendName, At)>,
 }
 
 impl Piece {
@@ -94,6 +97,7 @@ pub(crate) fn finish(pieces: Vec<Piece>, node: &NodeName) -> Result<Parsed, Prob
         absorb(&mut whole, piece, node);
     }
     stand_in(&mut whole, node);
+    wanted(&mut whole);
     let own = std::mem::take(&mut whole.node);
     let shared = std::mem::take(&mut whole.shared);
     let config = Config { shared, node: [(node.clone(), own)].into() };
@@ -113,7 +117,7 @@ pub(crate) fn finish(pieces: Vec<Piece>, node: &NodeName) -> Result<Parsed, Prob
 fn absorb(whole: &mut Piece, piece: Piece, node: &NodeName) {
     let first_source = whole.sources.len();
     let moved = |at: At| At { source: at.source + first_source, ..at };
-    let Piece { sources, found, places, failed, shared, node: own, stand_ins } = piece;
+    let Piece { sources, found, places, failed, shared, node: own, stand_ins, wanted } = piece;
     whole.sources.extend(sources);
     whole.found.extend(found.into_iter().map(|it| Found {
         at: moved(it.at),
@@ -148,6 +152,7 @@ fn absorb(whole: &mut Piece, piece: Piece, node: &NodeName) {
     }
     whole.failed.extend(failed);
     whole.stand_ins.extend(stand_ins);
+    whole.wanted.extend(wanted.into_iter().map(|(name, at)| (name, moved(at))));
     join(&mut whole.shared.backends, shared.backends);
     join(&mut whole.shared.listeners, shared.listeners);
     join(&mut whole.shared.users, shared.users);
@@ -167,6 +172,22 @@ fn absorb(whole: &mut Piece, piece: Piece, node: &NodeName) {
 fn join<K: Ord, V>(into: &mut BTreeMap<K, V>, from: BTreeMap<K, V>) {
     for (key, value) in from {
         into.entry(key).or_insert(value);
+    }
+}
+
+/// Programs that refuse a file for a backend that is missing are read as strictly.
+fn wanted(whole: &mut Piece) {
+    for (name, at) in std::mem::take(&mut whole.wanted) {
+        if whole.shared.backends.contains_key(&name) {
+            continue;
+        }
+        let known = whole.shared.backends.keys().map(BackendName::as_str);
+        let nearest = crate::nearest::nearest(name.as_str(), known).map(str::to_owned);
+        let what = format!("there is no backend `{name}`");
+        whole.error(at.clone(), Mistake { what, nearest, ..Mistake::default() });
+        let same = |(_, other): &(&(Place, &'static str), &At)| **other == at;
+        let key = whole.places.iter().find(same).map(|(key, _)| key.clone());
+        whole.failed.extend(key);
     }
 }
 

@@ -33,6 +33,7 @@ pub use value::Value;
 pub(crate) use address::clash;
 pub(crate) use kind::{HIDDEN, short};
 pub(crate) use tls::problem as tls_problem;
+pub(crate) use vip_text::weight_of;
 
 use crate::{Backend, Node, Process, Rule, Script, Server, User, Vip, VipGroup};
 

@@ -43,7 +43,7 @@ fn dispatch(command: cli::Command) -> ExitCode {
         cli::Command::Init(arguments) => init::init(&arguments),
         cli::Command::Ctl(arguments) => ctl::ctl(&arguments),
         cli::Command::Demo(arguments) => demo::demo(&arguments),
-        cli::Command::Manual => output::say(&highgate_config::manual::settings()),
+        cli::Command::Manual => output::say(&highgate_config::manual::whole()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -223,6 +223,11 @@ fn the_manual_of_settings_is_as_it_was() {
 }
 
 #[test]
+fn the_manual_of_other_programs_files_is_as_it_was() {
+    golden("manual_imports", &crate::import::manual());
+}
+
+#[test]
 fn changes_are_told_in_one_line_without_secrets() {
     let old = read(DESIGN).unwrap().config;
     let new = DESIGN
@@ -270,8 +275,9 @@ fn what_two_files_say_both_names_both_places() {
 
 #[test]
 fn a_file_of_another_program_is_told_by_its_name() {
-    let text = "# of old\nglobal\n    maxconn 100\nlisten x\n    stats auth admin:hunter2\n";
+    let text =
+        "# of old\nmysql_users:\n(\n {\n  username = \"x\"\n  password = \"hunter2\"\n }\n)\n";
     let report = read(text).unwrap_err().to_string();
-    assert!(report.starts_with("test.toml:2:1: error: this is a configuration of HAProxy, which"));
+    assert!(report.starts_with("test.toml:2:1: error: this is a configuration of ProxySQL, which"));
     assert!(!report.contains("not TOML") && !report.contains("hunter2"), "{report}");
 }

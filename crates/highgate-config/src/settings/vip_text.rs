@@ -190,7 +190,7 @@ pub(crate) fn track(text: &str) -> Result<Track, Mistake> {
 }
 
 /// Reads `weight -30 reverse`, or nothing.
-pub(super) fn weight_of(words: &[&str]) -> Result<Weight, Mistake> {
+pub(crate) fn weight_of(words: &[&str]) -> Result<Weight, Mistake> {
     let (number, is_reverse) = match words {
         [] => return Ok(Weight::Fault),
         ["weight", number] | ["weight", number, "noreverse"] => (number, false),
