@@ -134,16 +134,26 @@ fn addresses_v2<const N: usize>(
     }
 }
 
+/// A header has one family: where a client of one came in by the other (announced by a proxy in front),
+/// IPv4 is written as IPv6.
+fn of_one_family((from, to): (SocketAddr, SocketAddr)) -> (SocketAddr, SocketAddr) {
+    let as_v6 = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
+        IpAddr::V6(_) => address,
+    };
+    if from.is_ipv4() == to.is_ipv4() { (from, to) } else { (as_v6(from), as_v6(to)) }
+}
+
 /// Writes a header of version 1; without addresses the peer is told that they are unknown.
 #[must_use]
 pub fn encode_v1(addresses: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
-    match addresses {
-        Some((from, to)) if from.is_ipv4() == to.is_ipv4() => {
+    match addresses.map(of_one_family) {
+        Some((from, to)) => {
             let family = if from.is_ipv4() { "TCP4" } else { "TCP6" };
             let (from_ip, to_ip) = (from.ip(), to.ip());
             format!("PROXY {family} {from_ip} {to_ip} {} {}\r\n", from.port(), to.port()).into()
         }
-        _ => b"PROXY UNKNOWN\r\n".to_vec(),
+        None => b"PROXY UNKNOWN\r\n".to_vec(),
     }
 }
 
@@ -151,7 +161,7 @@ pub fn encode_v1(addresses: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
 #[must_use]
 pub fn encode_v2(addresses: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
     let mut bytes = V2_SIGNATURE.to_vec();
-    match addresses {
+    match addresses.map(of_one_family) {
         Some((SocketAddr::V4(from), SocketAddr::V4(to))) => {
             bytes.extend([0x21, 0x11, 0, 12]);
             bytes.extend(from.ip().octets());
@@ -159,7 +169,7 @@ pub fn encode_v2(addresses: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
             bytes.extend(from.port().to_be_bytes());
             bytes.extend(to.port().to_be_bytes());
         }
-        Some((from, to)) if from.is_ipv6() && to.is_ipv6() => {
+        Some((from, to)) => {
             bytes.extend([0x21, 0x21, 0, 36]);
             for ip in [from.ip(), to.ip()] {
                 if let IpAddr::V6(ip) = ip {
@@ -169,7 +179,7 @@ pub fn encode_v2(addresses: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
             bytes.extend(from.port().to_be_bytes());
             bytes.extend(to.port().to_be_bytes());
         }
-        _ => bytes.extend([0x20, 0, 0, 0]),
+        None => bytes.extend([0x20, 0, 0, 0]),
     }
     bytes
 }

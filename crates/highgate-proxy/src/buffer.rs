@@ -201,7 +201,7 @@ impl Buffer {
 
     /// `count` bytes are no longer needed. The memory goes back with the last of them.
     pub(crate) fn consume(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.end);
+        self.start = self.start.saturating_add(count).min(self.end);
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
@@ -298,6 +298,15 @@ mod tests {
         assert_eq!(held.load(Ordering::Relaxed), SMALL as u64, "pooled memory is held as well");
         let _ = Buffer::new(pool).room();
         assert_eq!(held.load(Ordering::Relaxed), SMALL as u64, "and used again");
+    }
+
+    #[test]
+    fn all_of_a_buffer_can_be_let_go_also_when_a_part_of_it_was() {
+        let mut buffer = Buffer::new(Rc::default());
+        buffer.extend(b"abcdef");
+        buffer.consume(2);
+        buffer.consume(usize::MAX);
+        assert!(buffer.is_empty());
     }
 
     #[test]

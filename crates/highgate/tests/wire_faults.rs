@@ -120,6 +120,10 @@ fn a_write_whose_answer_is_lost_is_sent_once_and_its_outcome_told_as_unknown() {
 }
 
 fn broken(name: &str, reply: Reply) {
+    broken_times(name, reply, 3);
+}
+
+fn broken_times(name: &str, reply: Reply, times: usize) {
     let bad = Arc::new(AtomicBool::new(true));
     let flag = bad.clone();
     let server =
@@ -127,7 +131,7 @@ fn broken(name: &str, reply: Reply) {
     let process = front(&[server.addr()], "query_timeout = \"1s\"").unwrap();
     let address = process.listener("shop").unwrap();
     run(async {
-        for _ in 0..3 {
+        for _ in 0..times {
             let started = wait::now();
             let mut conn = connect(address).await.unwrap();
             let got = tokio::time::timeout(
@@ -194,8 +198,67 @@ fn a_hang_within_a_reply_ends_with_the_time_out() {
 }
 
 #[test]
-fn a_demand_for_a_file_is_blocked() {
-    broken("local infile", Reply::LocalInfile("/etc/passwd".to_owned()));
+fn a_demand_for_a_file_is_an_error_and_an_event_and_the_session_lives_on() {
+    // Alone, and behind a first result of which a part is on its way already.
+    let demand = wire::frame(1, b"\xfb/etc/passwd");
+    let mut more = wire::frame(1, &wire::ok(wire::AUTOCOMMIT | 8));
+    more.extend(wire::frame(2, b"\xfb/etc/passwd"));
+    for (allowed, bytes) in [(false, &demand), (true, &demand), (false, &more)] {
+        let reply = Reply::Bytes(bytes.clone());
+        let server = faulty("victim", move |_| Some(reply.clone())).unwrap();
+        let text = toml(&[server.addr()], BACKEND, "").replace(
+            "password = \"app\"\n",
+            &format!("password = \"app\"\nlocal_infile = {allowed}\n"),
+        );
+        let process = HighgateProcess::start(failure::BINARY, &text).unwrap();
+        let address = process.listener("shop").unwrap();
+        run(async {
+            let mut conn = connect(address).await.unwrap();
+            for text in ["SELECT n FROM victim", "INSERT INTO victim VALUES (1)"] {
+                let error = conn.query_drop(text).await.unwrap_err();
+                assert_eq!(code(&error), Some(1148), "{error}");
+                assert!(!error.to_string().contains("/etc"), "{error}");
+                conn.query_drop("SET @a = 1").await.unwrap();
+            }
+        });
+        assert!(process.log().contains("asked for a file that no statement"), "{}", process.log());
+        let after: Vec<_> = server.commands();
+        let victims: Vec<usize> =
+            after.iter().filter(|c| c.text().contains("victim")).map(|c| c.connection).collect();
+        for victim in victims {
+            let at = after.iter().rposition(|c| c.connection == victim).unwrap();
+            assert!(after[at].text().contains("victim"), "its connection was used again");
+        }
+    }
+}
+
+#[test]
+fn a_read_that_servers_answer_with_garbage_is_not_called_unexecuted() {
+    let garbled = faulty("victim", |_| Some(Reply::Garbage)).unwrap();
+    let process = front(&[garbled.addr()], "").unwrap();
+    run(async {
+        let mut conn = connect(process.listener("shop").unwrap()).await.unwrap();
+        let error = conn.query_drop("SELECT n FROM victim").await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("may have been executed") && !text.contains("nothing"), "{text}");
+        let write = conn.query_drop("INSERT INTO victim VALUES (1)").await.unwrap_err();
+        assert_eq!(code(&write), Some(2013), "{write}");
+    });
+}
+
+#[test]
+fn counts_and_lengths_beyond_reason_cost_the_connection_and_no_memory() {
+    let long = [&[0xfe][..], &u64::MAX.to_le_bytes()].concat();
+    let ok_with = |length: &[u8]| [&[0][..], length, length, &[2, 0, 0, 0]].concat();
+    for (name, reply) in [
+        ("columns", Reply::ColumnCount(u64::MAX)),
+        ("many columns", Reply::ColumnCount(1 << 32)),
+        ("OK of a cut number", Reply::Packets(vec![ok_with(&long[..4])])),
+        ("OK of nothing", Reply::Packets(vec![vec![0]])),
+        ("an empty packet", Reply::Packets(vec![Vec::new()])),
+    ] {
+        broken_times(name, reply, 1);
+    }
 }
 
 #[test]

@@ -65,3 +65,17 @@ fn a_header_is_recognised_by_its_first_bytes_and_nothing_else_is() {
         assert_eq!(looks(bytes), Looks::Other, "{bytes:?}");
     }
 }
+
+#[test]
+fn a_client_of_the_other_family_keeps_its_address() {
+    let v4: SocketAddr = "192.0.2.1:1".parse().unwrap();
+    let v6: SocketAddr = "[2001:db8::7]:2".parse().unwrap();
+    for (from, to) in [(v4, v6), (v6, v4)] {
+        for bytes in [encode_v1(Some((from, to))), encode_v2(Some((from, to)))] {
+            let Parsed::Header { addresses: Some((read, _)), length } = parse(&bytes) else {
+                panic!("{bytes:?}")
+            };
+            assert_eq!((read.ip().to_canonical(), length), (from.ip(), bytes.len()));
+        }
+    }
+}

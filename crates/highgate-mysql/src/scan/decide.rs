@@ -10,6 +10,9 @@ const PROGRESS: u16 = 0xffff;
 /// The longest prefix of a packet that any decision needs: an OK without its text.
 const LOOKED_AT: usize = 32;
 
+/// Servers have at most 4,096; what is beyond what the protocol's other counts can say is hostile.
+const MOST_COLUMNS: u64 = u16::MAX as u64;
+
 impl ReplyScanner {
     /// The kept packet is whole: moves to the phase that it leads to.
     pub(super) fn decided(&mut self) -> Result<(), ScanError> {
@@ -19,6 +22,12 @@ impl ReplyScanner {
         let is_first = self.facts.packets == 1;
         match (payload.first(), self.phase) {
             (Some(0xff), _) => self.failed(payload, is_first)?,
+            // As clients read it: at the beginning of an answer a long one is a number of columns.
+            (Some(0xfe), Phase::First)
+                if payload.len() >= 9 && self.kind != CommandKind::Prepare =>
+            {
+                self.result_set(payload)?;
+            }
             (Some(0xfe), Phase::First | Phase::Single | Phase::Rows | Phase::FieldList)
             | (Some(0xfe), Phase::ColumnsEof) => self.eof(payload)?,
             (Some(0xfe), Phase::PrepareParamsEof) => self.phase = self.prepare_columns(),
@@ -117,6 +126,10 @@ impl ReplyScanner {
         let columns = reader.lenenc_int()?;
         if columns == 0 {
             return Err(Malformed::new("a result set with columns").into());
+        }
+        // Clients make room for as many as they are told of.
+        if columns > MOST_COLUMNS {
+            return Err(Malformed::new("a result set of at most 65,535 columns").into());
         }
         // MariaDB leaves the definitions out where the client is known to have them.
         let has_definitions = !self.capabilities.contains(Capabilities::MARIADB_CACHE_METADATA)

@@ -243,6 +243,10 @@ impl Peers<'_> {
             if space.state == ScanState::NeedsLocalInfile {
                 return Ok(false);
             }
+            // An answer that breaks the protocol at once is none: not a byte of it is passed on.
+            if let (ScanState::Broken(error), 0) = (space.state, space.passed_on) {
+                return Err(Stopped::Broken(error.to_string()));
+            }
             self.pass_on(space).await?;
             match space.state {
                 ScanState::Done => return Ok(true),

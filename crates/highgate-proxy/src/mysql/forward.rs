@@ -27,6 +27,7 @@ use crate::{
         client_stream::Framed,
         command::{RestSpace, was_killed},
         exchange::{Peers, Stopped},
+        kill,
         session::Session,
     },
     session::Ending,
@@ -248,6 +249,9 @@ impl Session<'_> {
         space: &mut RestSpace,
     ) -> Tried {
         let own = to.role == Role::Same;
+        if let Some(over) = lease.connection.kill_in_flight.take() {
+            kill::wait_until(&over).await;
+        }
         if let Some(tried) = self.prepare(lease, own, to, facts, space).await {
             return tried;
         }

@@ -19,6 +19,18 @@ use crate::{
 /// Time for a kill. Beyond it the statement ends with its connection, when the server notices.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Waits until a kill that the session's former statement was given is over: it would hit the next
+/// one, and that one could not be given another.
+///
+/// Cancel safe: yes; the kill goes on.
+pub(crate) async fn wait_until(over: &AtomicBool) {
+    /// The flag wakes nobody: this is rare, and soon over.
+    const LOOK: Duration = Duration::from_millis(5);
+    while !over.load(Ordering::Relaxed) {
+        clock::pause(LOOK).await;
+    }
+}
+
 /// Starts a task that kills what runs on the server's connection `thread`, as the same account;
 /// `what` is QUERY or CONNECTION. The flag that it returns is set when that is over.
 pub(crate) fn start(

@@ -112,6 +112,8 @@ impl Session<'_> {
             other => other,
         };
         self.note_loss(lease);
+        // Its bytes and its server are out of step, though its socket may look well: never again.
+        lease.connection.state.dirt.insert(PinCause::SessionUnknown);
         let server = lease.connection.server().clone();
         let passed = reached.answering && space.exchange.passed_on > 0;
         let progress = space.exchange.progress(reached.delivery, passed);
@@ -127,7 +129,9 @@ impl Session<'_> {
             Retry::No(_) => {}
         }
         let lost = settle::server_lost(&mut self.state);
-        if passed && !space.exchange.is_between_packets() {
+        // Where the protocol was broken, nobody knows what the client expects next.
+        let is_lost = matches!(stopped, Stopped::Broken(_)) || !space.exchange.is_between_packets();
+        if passed && is_lost {
             return Tried::Ended(Ending::ServerFailed(format!("within a packet: {stopped:?}")));
         }
         let answer = match (&lost, retry) {
