@@ -178,8 +178,14 @@ type Map<K, V> = std::collections::BTreeMap<K, V>;
 
 /// A backend's own fields.
 pub(crate) fn without_servers(backend: &Backend) -> Backend {
-    let Backend { servers: _, monitor, tls, .. } = backend;
-    Backend { servers: Map::new(), monitor: monitor.clone(), tls: tls.clone(), ..*backend }
+    let Backend { servers: _, monitor, accounts, tls, .. } = backend;
+    Backend {
+        servers: Map::new(),
+        monitor: monitor.clone(),
+        accounts: accounts.clone(),
+        tls: tls.clone(),
+        ..*backend
+    }
 }
 
 /// Each key of either map with its values there.

@@ -199,6 +199,9 @@ pub struct Backend {
     pub balance: Balance,
     /// How servers are checked.
     pub monitor: Monitor,
+    /// How its grant tables are read, where a listener takes its accounts from there.
+    #[serde(default)]
+    pub accounts: Accounts,
     /// Whether reads may use the primary.
     pub reads_on_primary: ReadsOnPrimary,
     /// How long a write waits for a primary.
@@ -283,6 +286,23 @@ pub enum SendProxy {
     V1,
     /// The binary form.
     V2,
+}
+
+/// How accounts are read from the servers' grant tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounts {
+    /// Account that may read them; empty = the monitor's.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// Time between two readings.
+    pub interval: Duration,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self { user: String::new(), password: Secret::new(""), interval: Duration::from_secs(10) }
+    }
 }
 
 /// How the servers of a backend are checked.

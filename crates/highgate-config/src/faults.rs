@@ -86,12 +86,8 @@ fn listeners(config: &Config, found: &mut Vec<Fault>) {
             let fault = Fault::error(place(), "mode", "mode `http` is not available yet");
             found.push(fault.with_hint("`tcp` passes HTTP on without looking at it"));
         }
-        if listener.auth != AuthSource::Local && listener.mode == Mode::Mysql {
-            let what = format!("auth `{}` is not available yet", listener.auth.word());
-            let fault = Fault::error(place(), "auth", what);
-            found.push(
-                fault.with_hint("`local`: list the accounts in [[user]], hashed if you like"),
-            );
+        if listener.auth == AuthSource::Cluster && listener.mode == Mode::Mysql {
+            of_cluster_accounts(config, &listener.backend, place(), found);
         }
         if let Some(what) = tls_problem(&listener.tls, true) {
             found.push(Fault::error(place(), "tls.mode", what));
@@ -102,6 +98,21 @@ fn listeners(config: &Config, found: &mut Vec<Fault>) {
             let what = "nobody can log in: there is no [[user]]";
             found.push(Fault::warning(place(), "auth", what));
         }
+    }
+}
+
+/// Somebody must be able to read the accounts.
+fn of_cluster_accounts(
+    config: &Config,
+    backend: &BackendName,
+    place: Place,
+    found: &mut Vec<Fault>,
+) {
+    let Some(backend) = config.shared.backends.get(backend) else { return };
+    if backend.accounts.user.is_empty() && backend.monitor.user.is_empty() {
+        let what = "auth `cluster` needs an account of its backend that reads the grant tables";
+        let hint = "accounts = { user = \"reader\", password = \"…\" } in the [[backend]]";
+        found.push(Fault::error(place, "auth", what).with_hint(hint));
     }
 }
 

@@ -214,8 +214,10 @@ fn config() -> impl Strategy<Value = Config> {
                 if draft.listener.mode == crate::Mode::Http {
                     draft.listener.mode = crate::Mode::Tcp;
                 }
-                // Others are not available yet.
-                draft.listener.auth = crate::AuthSource::Local;
+                // It needs an account of its backend.
+                if draft.listener.auth == crate::AuthSource::Cluster {
+                    draft.listener.auth = crate::AuthSource::Passthrough;
+                }
                 node.binds.insert(name.clone(), draft.binds);
                 shared.listeners.insert(name, draft.listener);
             }

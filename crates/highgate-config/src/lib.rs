@@ -31,8 +31,8 @@ mod words;
 
 pub use change::{Change, ChangeRefused, apply, apply_all, diff};
 pub use config::{
-    Address, Admin, AdminState, AuthSource, Backend, Balance, Check, Config, Listener, Mode,
-    Monitor, Node, ReadsOnPrimary, Rule, RuleRole, SendProxy, Server, Shared, Tls, TlsMode,
+    Accounts, Address, Admin, AdminState, AuthSource, Backend, Balance, Check, Config, Listener,
+    Mode, Monitor, Node, ReadsOnPrimary, Rule, RuleRole, SendProxy, Server, Shared, Tls, TlsMode,
     Topology, User,
 };
 pub use control::{Batch, BoxFuture, ControlPlane, Layers, ProposeError, StoreError, Version};

@@ -4,6 +4,7 @@
 //! a [`TableOf`] lists the settings of one kind of thing. A name with a dot (`tls.mode`) is a key
 //! of a table within the thing (`tls = { mode = … }`).
 
+mod accounts;
 mod address;
 mod admin;
 mod backend;

@@ -69,6 +69,7 @@ pub(crate) fn backend(topology: Topology, names: &[&str]) -> Backend {
         servers: names.iter().map(|name| ((*name).into(), server(name))).collect(),
         balance: Balance::LeastConnections,
         monitor: monitor(),
+        accounts: highgate_config::Accounts::default(),
         reads_on_primary: ReadsOnPrimary::Fallback,
         failover_wait: ms(10_000),
         connect_timeout: ms(1000),

@@ -1,4 +1,4 @@
-//! When a certificate expires: the one field of X.509 that operators must be told of.
+//! What is read off a certificate: when it expires, and the names in it.
 //!
 //! Reads just so much of the DER as leads there (RFC 5280 §4.1), trusts nothing of it, and never
 //! judges a certificate: that is the TLS library's.
@@ -22,9 +22,48 @@ pub fn expires(der: &[u8]) -> Option<u64> {
     time(tag, text)
 }
 
+/// Facts of one certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Who signed it, as `/C=…/CN=…`.
+    pub issuer: String,
+    /// Whose it is, as `/C=…/CN=…`.
+    pub subject: String,
+    /// Until when it holds, in seconds of Unix time.
+    pub not_after: u64,
+}
+
+/// Reads a certificate (X.509, DER).
+#[must_use]
+pub fn facts(der: &[u8]) -> Option<CertificateFacts> {
+    let (_, certificate, _) = element(der)?;
+    let (_, mut rest, _) = element(certificate)?;
+    let mut next = || {
+        let (tag, body, behind) = element(rest)?;
+        rest = behind;
+        Some((tag, body))
+    };
+    let (tag, _) = next()?;
+    if tag == VERSION {
+        next()?;
+    }
+    next()?;
+    let (_, issuer) = next()?;
+    let (_, validity) = next()?;
+    let (_, subject) = next()?;
+    let (_, _, not_after) = element(validity)?;
+    let (tag, not_after, _) = element(not_after)?;
+    Some(CertificateFacts {
+        issuer: one_line(issuer)?,
+        subject: one_line(subject)?,
+        not_after: time(tag, not_after)?,
+    })
+}
+
 const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
+const BMP_STRING: u8 = 0x1e;
 
 /// Tag and content of the first element, and what follows it.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
@@ -71,6 +110,83 @@ const fn days(year: u64, month: u64, day: u64) -> u64 {
     let leaps = year / 4 - year / 100 + year / 400;
     let before = (153 * month + 2) / 5;
     year * 365 + leaps + before + day - 1 - 719_468
+}
+
+/// A name as servers write it in REQUIRE ISSUER and REQUIRE SUBJECT.
+fn one_line(mut name: &[u8]) -> Option<String> {
+    let mut line = String::new();
+    while !name.is_empty() {
+        let (_, mut set, behind) = element(name)?;
+        name = behind;
+        while !set.is_empty() {
+            let (_, pair, behind) = element(set)?;
+            set = behind;
+            let (_, oid, value) = element(pair)?;
+            let (tag, value, _) = element(value)?;
+            line.push('/');
+            line.push_str(&attribute(oid));
+            line.push('=');
+            line.push_str(&text(tag, value));
+        }
+    }
+    Some(line)
+}
+
+fn attribute(oid: &[u8]) -> String {
+    let short = match oid {
+        [0x55, 0x04, 0x03] => "CN",
+        [0x55, 0x04, 0x04] => "SN",
+        [0x55, 0x04, 0x05] => "serialNumber",
+        [0x55, 0x04, 0x06] => "C",
+        [0x55, 0x04, 0x07] => "L",
+        [0x55, 0x04, 0x08] => "ST",
+        [0x55, 0x04, 0x09] => "street",
+        [0x55, 0x04, 0x0a] => "O",
+        [0x55, 0x04, 0x0b] => "OU",
+        [0x55, 0x04, 0x0c] => "title",
+        [0x55, 0x04, 0x2a] => "GN",
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01] => "emailAddress",
+        [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x01] => "UID",
+        [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x19] => "DC",
+        _ => return dotted(oid),
+    };
+    short.to_owned()
+}
+
+/// An attribute without a short name, by its number.
+fn dotted(oid: &[u8]) -> String {
+    let mut parts: Vec<u64> = Vec::new();
+    let mut number = 0_u64;
+    for byte in oid {
+        number = number << 7 | u64::from(byte & 0x7f);
+        if byte & 0x80 != 0 {
+            continue;
+        }
+        if parts.is_empty() {
+            let top = (number / 40).min(2);
+            parts.extend([top, number - top * 40]);
+        } else {
+            parts.push(number);
+        }
+        number = 0;
+    }
+    parts.iter().map(u64::to_string).collect::<Vec<_>>().join(".")
+}
+
+/// Bytes that can't be printed are written as `\x0A`.
+fn text(tag: u8, value: &[u8]) -> String {
+    let mut out = String::new();
+    let wide = tag == BMP_STRING;
+    for (at, byte) in value.iter().enumerate() {
+        if wide && at % 2 == 0 && *byte == 0 {
+            continue;
+        }
+        match byte {
+            b' '..=b'~' => out.push(char::from(*byte)),
+            other => out.push_str(&format!("\\x{other:02X}")),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -122,6 +238,28 @@ mod tests {
                 bent[at] ^= 1 << bit;
                 let _ = expires(&bent);
             }
+        }
+    }
+
+    #[test]
+    fn a_name_is_written_as_servers_compare_it() {
+        let name = [
+            &[0x31, 0x0b, 0x30, 0x09, 0x06, 0x03, 0x55, 0x04, 0x06, 0x13, 0x02][..],
+            b"DE",
+            &[0x31, 0x0c, 0x30, 0x0a, 0x06, 0x03, 0x55, 0x04, 0x03, 0x0c, 0x03],
+            b"a\nb",
+        ]
+        .concat();
+        assert_eq!(one_line(&name).as_deref(), Some("/C=DE/CN=a\\x0Ab"));
+        assert_eq!(dotted(&[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37]), "1.3.6.1.4.1.311");
+    }
+
+    #[test]
+    fn what_is_no_certificate_has_no_facts() {
+        for bytes in
+            [&b""[..], b"\x30", b"\x30\x84\xff\xff\xff\xff", b"\x30\x02\x30\x00", &[0x30; 64]]
+        {
+            assert_eq!(facts(bytes), None);
         }
     }
 }

@@ -159,6 +159,18 @@ impl Transport {
         self.is_tls() || matches!(self, Self::Unix(_))
     }
 
+    /// The client's certificate (DER), where it showed one; TLS has verified it then.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::TlsServer(stream) => {
+                let (_, session) = stream.get_ref();
+                session.peer_certificates()?.first().map(|certificate| certificate.as_ref())
+            }
+            Self::Tcp(_) | Self::TlsClient(_) | Self::Unix(_) => None,
+        }
+    }
+
     /// Takes the plain TCP stream out, to start TLS on it. What is left is a closed stand-in, to be
     /// replaced at once; `None` and no change for anything but plain TCP.
     #[must_use]

@@ -4,6 +4,7 @@
 //! traffic saw, carries out their actions, and publishes the snapshot that the plan gives. Nobody
 //! else stores a snapshot.
 
+mod accounts;
 pub mod director;
 mod names;
 mod probe;

@@ -18,6 +18,7 @@ pub(crate) mod local_infile;
 pub(crate) mod login;
 pub(crate) mod open;
 pub(crate) mod outgoing;
+pub(crate) mod passthrough;
 pub(crate) mod prepare;
 pub(crate) mod schema;
 pub(crate) mod server_connection;

@@ -18,7 +18,9 @@ use crossbeam_utils::CachePadded;
 use foldhash::HashMap;
 use highgate_config::BackendName;
 use highgate_core::{
+    accounts::AccountList,
     events::{Event, EventRing},
+    limits::Attempts,
     snapshot::Snapshot,
 };
 use parking_lot::Mutex;
@@ -31,6 +33,8 @@ use crate::{
     worker::Mail,
 };
 
+/// Slow checks of passwords at once.
+const SLOW_CHECKS: usize = 4;
 /// Events kept for operators.
 const EVENTS: usize = 10_000;
 
@@ -69,6 +73,17 @@ pub struct Shared {
     pub(crate) user_places: Arc<crate::user_place::Counts>,
     /// What full caching_sha2 logins taught.
     pub(crate) learned_sha2: crate::mysql::accounts::LearnedSha2,
+    /// What stands for accounts that don't exist.
+    pub(crate) decoys: crate::mysql::accounts::DecoyMaker,
+    /// Accounts of clusters, as they were read last; none before the first time.
+    pub(crate) accounts: Mutex<std::collections::BTreeMap<BackendName, Arc<AccountList>>>,
+    /// Wakes who reads them: a login failed, for which they may be out of date.
+    pub(crate) accounts_wanted: Notify,
+    /// Logins that failed lately.
+    pub(crate) attempts: Mutex<Attempts>,
+    /// Checks of passwords that take milliseconds: few at once, so that a flood of wrong ones
+    /// leaves processors for the rest.
+    pub(crate) slow_checks: tokio::sync::Semaphore,
     /// The key for full caching_sha2 logins without TLS.
     pub(crate) rsa: Option<Arc<highgate_io::rsa::KeyPair>>,
     /// TLS towards the servers of each backend that has it.
@@ -132,6 +147,11 @@ impl Shared {
             connections: CachePadded::default(),
             user_places: Arc::default(),
             learned_sha2: Default::default(),
+            decoys: Default::default(),
+            accounts: Mutex::default(),
+            accounts_wanted: Notify::new(),
+            attempts: Mutex::default(),
+            slow_checks: tokio::sync::Semaphore::new(SLOW_CHECKS),
             rsa,
             server_tls: Mutex::default(),
             events: Mutex::new(EventRing::new(EVENTS)),

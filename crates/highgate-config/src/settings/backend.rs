@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     KeyOf, Kind, Setting, TableOf, TakesEffect, Value,
     WhenLeftOut::{Is, Nothing},
-    monitor,
+    accounts, monitor,
     tls::tls_settings,
 };
 use crate::{Backend, Balance, ReadsOnPrimary, SendProxy, Tls, TlsMode, Topology};
@@ -15,7 +15,7 @@ pub(super) const TABLE: TableOf<Backend> = TableOf {
     heading: "[[backend]]",
     key: Some(KeyOf { name: "name", kind: Kind::Name, summary: "The backend's name." }),
     summary: "A named group of servers and how they are used and checked.",
-    groups: &[SETTINGS, monitor::SETTINGS, TLS],
+    groups: &[SETTINGS, monitor::SETTINGS, accounts::SETTINGS, TLS],
     children: &["server"],
     refused: &[],
     blank,
@@ -36,6 +36,7 @@ fn blank() -> Backend {
         servers: Default::default(),
         balance: Balance::LeastConnections,
         monitor: monitor::blank(),
+        accounts: crate::Accounts::default(),
         reads_on_primary: ReadsOnPrimary::Fallback,
         failover_wait: Duration::ZERO,
         connect_timeout: Duration::ZERO,

@@ -108,7 +108,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
         default: Is("local"),
         takes_effect: TakesEffect::NextConnection,
         summary: "Who verifies a login.",
-        detail: "`local`: the `[[user]]` tables. `cluster`: the grant tables of the backend. `passthrough`: the server itself; such sessions can't share server connections or move to another server. Only `local` is available yet.",
+        detail: "`local`: the `[[user]]` tables. `cluster`: the grant tables of the backend. `passthrough`: the server itself; such sessions can't share server connections or move to another server. With `cluster` and `passthrough` a `[[user]]` of the same name adds its settings (backend, limits, networks …), and its password counts for nothing. What each can verify and open: docs/login.md.",
         example: "auth = \"local\"",
         also_known_as: &[("maxscale", "authenticator")],
         put: |draft, value| {

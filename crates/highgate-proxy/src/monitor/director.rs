@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     monitor::{
-        names,
+        accounts, names,
         probe::{Probe, Probed},
     },
     shared::Shared,
@@ -161,6 +161,7 @@ impl Director {
     ///
     /// Cancel safe: yes; what is known of servers is lost and learned anew.
     pub async fn run(mut self, mut results: mpsc::Receiver<Probed>, stop: Stop) {
+        self.tasks.spawn(accounts::follow(self.shared.clone(), stop.clone()));
         self.configure(clock::now());
         loop {
             let deadline = self.next_deadline();
@@ -201,7 +202,8 @@ impl Director {
             let id = state.id;
             let kept = self.servers.get(&id).filter(|watched| watched.probe.is_for(backend));
             if kept.is_none() {
-                let probe = Rc::new(Probe::new(state.clone(), backend.clone()));
+                let probe =
+                    Rc::new(Probe::new(self.shared.clone(), state.clone(), backend.clone()));
                 if self.named.insert(id) && names::name(&state.address).is_some() {
                     let (server, shared) = (Arc::downgrade(&state), self.shared.clone());
                     self.tasks.spawn(names::follow(server, shared));

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use highgate_config::{Backend, Check};
+use highgate_config::{Backend, Check, Secret};
 use highgate_core::{
     health::{CheckFailure, Event},
     server::{ServerId, ServerState},
@@ -32,6 +32,7 @@ use crate::{
         ask::{AskError, Asker},
         open::{Door, OpenError, proof_of},
     },
+    shared::Shared,
     target::{host, target},
 };
 
@@ -77,8 +78,8 @@ struct Ended {
 }
 
 impl Probe {
-    pub(crate) fn new(server: Arc<ServerState>, backend: Backend) -> Self {
-        let asks = Asks { server, backend, heard: Rc::default(), waits_for: Cell::new("") };
+    pub(crate) fn new(shared: Arc<Shared>, server: Arc<ServerState>, backend: Backend) -> Self {
+        let asks = Asks { shared, server, backend, heard: Rc::default(), waits_for: Cell::new("") };
         Self { asks: Rc::new(asks), state: RefCell::default() }
     }
 
@@ -137,6 +138,7 @@ impl std::fmt::Debug for Probe {
 
 /// Asks one server.
 struct Asks {
+    shared: Arc<Shared>,
     server: Arc<ServerState>,
     backend: Backend,
     /// Packets that checks received, ever.
@@ -238,24 +240,37 @@ impl Asks {
     }
 
     fn door(&self) -> Door {
-        Door {
-            target: target(&self.server),
-            host: host(&self.server.address),
-            user: self.backend.monitor.user.clone(),
-            proof: proof_of(self.backend.monitor.password.expose()),
-            schema: None,
-            capabilities: Capabilities::PROTOCOL_41
-                | Capabilities::SECURE_CONNECTION
-                | Capabilities::PLUGIN_AUTH
-                | Capabilities::PLUGIN_AUTH_LENENC
-                | Capabilities::CONNECT_ATTRS
-                | Capabilities::LONG_PASSWORD
-                | Capabilities::TRANSACTIONS,
-            collation: 45,
-            backend: Arc::new(self.backend.clone()),
-            announced: None,
-            tls: None,
-        }
+        let monitor = &self.backend.monitor;
+        let account = (monitor.user.as_str(), &monitor.password);
+        door(&self.shared, &self.server, Arc::new(self.backend.clone()), account)
+    }
+}
+
+/// How a plain client of Highgate's own gets into that server.
+pub(super) fn door(
+    shared: &Shared,
+    server: &ServerState,
+    backend: Arc<Backend>,
+    (user, password): (&str, &Secret),
+) -> Door {
+    Door {
+        target: target(server),
+        host: host(&server.address),
+        user: user.to_owned(),
+        proof: proof_of(password.expose()),
+        schema: None,
+        capabilities: Capabilities::PROTOCOL_41
+            | Capabilities::SECURE_CONNECTION
+            | Capabilities::PLUGIN_AUTH
+            | Capabilities::PLUGIN_AUTH_LENENC
+            | Capabilities::CONNECT_ATTRS
+            | Capabilities::LONG_PASSWORD
+            | Capabilities::TRANSACTIONS,
+        collation: 45,
+        // As sessions do: a server that shows a wrong certificate is not to be believed.
+        tls: shared.server_tls.lock().get(&server.backend).cloned(),
+        backend,
+        announced: None,
     }
 }
 
@@ -284,7 +299,7 @@ fn failed_open(error: &OpenError) -> Failed {
         OpenError::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
             CheckFailure::Garbage
         }
-        OpenError::Login(_) => CheckFailure::Error,
+        OpenError::Client(_) | OpenError::Login(_) => CheckFailure::Error,
     };
     Failed(kind, error.to_string())
 }

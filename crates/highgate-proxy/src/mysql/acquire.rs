@@ -1,5 +1,7 @@
 //! Getting a connection for a command: from the pool, by opening one, or by waiting in turn.
 
+mod passed;
+
 use std::{
     future::poll_fn,
     net::SocketAddr,
@@ -36,6 +38,8 @@ use crate::{
     target::{host, target},
 };
 
+pub(crate) use passed::{NotPassedOn, acquire_passed};
+
 /// Temporary, exclusive use of a server connection.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -50,6 +54,8 @@ pub(crate) struct Who {
     /// With which servers are logged in to: the client's own first, others of a rotation behind it.
     pub(crate) proofs: Vec<Proof>,
     pub(crate) fingerprint: u128,
+    /// The schema to log in with, where the server verifies the client itself.
+    pub(crate) schema: Option<String>,
     /// The client's capabilities.
     pub(crate) capabilities: Capabilities,
     pub(crate) from: Option<SocketAddr>,
@@ -414,39 +420,54 @@ async fn fresh(
     key: Arc<PoolKey>,
     started: Instant,
 ) -> Result<Lease, Fresh> {
-    let worker = &context.worker;
-    let by = started + group.backend.queue_timeout;
-    let room = match room_now(context, member, Limit::of(group, member)) {
-        Some(room) => room,
-        None => {
-            let wanted = Wanted { key: key.clone(), slot: Some(context.slot.id()) };
-            let grant = choice::wait_in_queue(context, group, member, wanted, by).await;
-            let claim = Claim::new(member.state.clone());
-            match grant {
-                Ok(Grant::Connection(connection)) => {
-                    return Ok(Lease { connection, _claim: claim });
-                }
-                Ok(Grant::Moved(moved)) => match moved.attach(worker.now_ms()) {
-                    Ok(connection) => {
-                        return Ok(Lease { connection: Box::new(connection), _claim: claim });
-                    }
-                    Err(room) => room,
-                },
-                Ok(Grant::Room(room)) => room,
-                Err(QueueEnd::ServerDown) => return Err(Fresh::Failed("it went down".to_owned())),
-                Err(QueueEnd::Ended(ending)) => {
-                    return Err(Fresh::Over(AcquireError::Ended(ending)));
-                }
-                Err(QueueEnd::Killed) => return Err(Fresh::Over(AcquireError::Killed)),
-                Err(end) => return Err(Fresh::Over(AcquireError::Queue(end))),
-            }
-        }
+    let room = match turn(context, group, member, key.clone(), started).await? {
+        Turn::Leased(lease) => return Ok(lease),
+        Turn::Room(room) => room,
     };
     let claim = Claim::new(member.state.clone());
     context.shows(Activity::Preparing);
     let opening = Box::pin(open_one(context, who, group, member, key, room));
     let connection = opening.await?;
     Ok(Lease { connection: Box::new(connection), _claim: claim })
+}
+
+/// What a session gets when its turn comes.
+enum Turn {
+    Leased(Lease),
+    Room(Room),
+}
+
+/// Room for a connection to that server, or one that somebody gave back: after waiting, if need be.
+async fn turn(
+    context: &Context,
+    group: &Arc<Group>,
+    member: &Member,
+    key: Arc<PoolKey>,
+    started: Instant,
+) -> Result<Turn, Fresh> {
+    let worker = &context.worker;
+    let by = started + group.backend.queue_timeout;
+    if let Some(room) = room_now(context, member, Limit::of(group, member)) {
+        return Ok(Turn::Room(room));
+    }
+    let wanted = Wanted { key, slot: Some(context.slot.id()) };
+    let grant = choice::wait_in_queue(context, group, member, wanted, by).await;
+    let claim = Claim::new(member.state.clone());
+    match grant {
+        Ok(Grant::Connection(connection)) => Ok(Turn::Leased(Lease { connection, _claim: claim })),
+        Ok(Grant::Moved(moved)) => match moved.attach(worker.now_ms()) {
+            Ok(connection) => {
+                let connection = Box::new(connection);
+                Ok(Turn::Leased(Lease { connection, _claim: claim }))
+            }
+            Err(room) => Ok(Turn::Room(room)),
+        },
+        Ok(Grant::Room(room)) => Ok(Turn::Room(room)),
+        Err(QueueEnd::ServerDown) => Err(Fresh::Failed("it went down".to_owned())),
+        Err(QueueEnd::Ended(ending)) => Err(Fresh::Over(AcquireError::Ended(ending))),
+        Err(QueueEnd::Killed) => Err(Fresh::Over(AcquireError::Killed)),
+        Err(end) => Err(Fresh::Over(AcquireError::Queue(end))),
+    }
 }
 
 /// Room for one more connection: free, or made by closing an idle one of another account.

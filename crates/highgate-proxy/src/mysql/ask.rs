@@ -38,6 +38,12 @@ pub(crate) struct Answered {
 }
 
 impl Answered {
+    /// As [`Answered::get`], once the row is known.
+    pub(crate) fn field<'a>(&'a self, row: &'a Fields, column: &str) -> Option<&'a str> {
+        let at = self.columns.iter().position(|name| name.eq_ignore_ascii_case(column))?;
+        row.get(at)?.as_deref()
+    }
+
     /// The value of that column in that row.
     pub(crate) fn get(&self, row: usize, column: &str) -> Option<&str> {
         let at = self.columns.iter().position(|name| name.eq_ignore_ascii_case(column))?;

@@ -2,16 +2,23 @@
 
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
-use highgate_config::{Listener, TlsMode};
-use highgate_core::events::{Event, Kind, Severity};
+use highgate_config::{AuthSource, Listener, TlsMode};
+use highgate_core::{
+    accounts::CertificateNames,
+    events::{Event, Kind, Severity},
+    limits::Consequence,
+};
 use highgate_io::{
+    certificate,
     proxy_protocol::{self, Looks},
     tasks, tls,
     transport::Transport,
 };
 use highgate_mysql::{
     Capabilities, StatusFlags, auth,
-    client_login::{ClientAction, ClientLogin, ClientLoginSettings, Login, Nonce},
+    client_login::{
+        Account, ClientAction, ClientLogin, ClientLoginSettings, Login, Nonce, SlowCheck,
+    },
     error_code,
     packet::HEADER_LEN,
 };
@@ -20,9 +27,11 @@ use crate::{
     facts::BackendFacts,
     listener::{ListenerState, Refusal},
     mysql::{
-        accounts::{self, Denied},
+        accounts::{Asking, Denied, Found},
+        acquire::Lease,
         answer,
         client_stream::{ClientStream, Unread},
+        passthrough,
     },
     session::{Context, Ending},
 };
@@ -40,6 +49,8 @@ pub(crate) struct LoggedInClient {
     pub(crate) login: Login,
     pub(crate) user: Arc<highgate_config::User>,
     pub(crate) nonce: Nonce,
+    /// The connection that the server verified it on.
+    pub(crate) lease: Option<Lease>,
 }
 
 /// What a login is run with.
@@ -48,9 +59,12 @@ pub(crate) struct Entrance<'a> {
     pub(crate) listener: &'a ListenerState,
     pub(crate) settings: &'a Listener,
     pub(crate) facts: &'a BackendFacts,
+    /// Where the client comes from.
     pub(crate) from: Option<SocketAddr>,
     /// It may not send a PROXY header although others may.
     pub(crate) is_foreign: bool,
+    /// Where it connected to.
+    pub(crate) to: Option<SocketAddr>,
 }
 
 /// Greets the client and goes through its login. The OK is sent by the caller, who may still refuse.
@@ -60,42 +74,35 @@ pub(crate) async fn run(
     entrance: Entrance<'_>,
     mut stream: ClientStream,
 ) -> Result<LoggedInClient, Ending> {
-    let Entrance { context, settings, facts, .. } = &entrance;
+    let Entrance { context, settings, .. } = &entrance;
     let nonce = nonce().map_err(Ending::ClientFailed)?;
     let tls = entrance.listener.tls.load_full();
     let mut login = ClientLogin::new(login_settings(&entrance, &stream, nonce, tls.is_some()));
     let mut greeting = Vec::with_capacity(128);
     login.greeting(&mut greeting);
     stream.send(context, &greeting).await?;
-    let _ = (settings, facts);
+    let mut name = String::new();
     let mut action = next(&entrance, &mut stream, &mut login).await?;
-    let mut user: Option<Arc<highgate_config::User>> = None;
+    let mut found: Option<Found> = None;
     loop {
         action = match action {
             ClientAction::Done(mut done) => {
-                let user = user.ok_or_else(|| Ending::Refused("no account".to_owned()))?;
-                context.worker.shared.learned_sha2.complete(&user, &mut done);
-                return Ok(LoggedInClient { stream, login: *done, user, nonce });
+                let found = found.ok_or_else(|| Ending::Refused("no account".to_owned()))?;
+                context.worker.shared.learned_sha2.complete(&found, &mut done);
+                let user = found.user;
+                return Ok(LoggedInClient { stream, login: *done, user, nonce, lease: None });
             }
             ClientAction::Refused { answer, seq } => {
-                failed(&entrance, &answer.text);
+                failed(&entrance, &name, &answer.text).await;
                 stream.send(context, &answer::error(&answer, seq)).await?;
                 return Err(Ending::Refused(answer.text));
             }
-            ClientAction::LookUp { user: name, .. } => {
-                let shared = &context.worker.shared;
-                let policy = context.worker.snapshot().policy.clone();
-                let address = entrance.from.map(|from| from.ip());
-                match accounts::look_up(&policy, &name, address, &shared.learned_sha2) {
-                    Ok((found, account)) => {
-                        user = Some(found);
-                        login.account(Some(account))
-                    }
-                    Err(why) => {
-                        denied(context, entrance.from, &name, why);
-                        login.account(None)
-                    }
+            ClientAction::LookUp { user, .. } => {
+                name = user;
+                if settings.auth == AuthSource::Passthrough {
+                    return passthrough::run(&entrance, stream, login, &name, nonce).await;
                 }
+                login.account(look_up(&entrance, &stream.transport, &name, &mut found))
             }
             ClientAction::Send(packets) => {
                 stream.send(context, &packets).await?;
@@ -106,11 +113,7 @@ pub(crate) async fn run(
                 login.tls_started();
                 next(&entrance, &mut stream, &mut login).await?
             }
-            ClientAction::Verify(check) => {
-                // Thousands of rounds of hashing: not on a data worker.
-                let is_right = tasks::blocking(move || check.run()).await.unwrap_or(false);
-                login.checked(is_right)
-            }
+            ClientAction::Verify(check) => login.checked(verify(context, check).await),
             ClientAction::RsaDecrypt { bytes } => {
                 login.decrypted(rsa_decrypt(context, bytes).await)
             }
@@ -118,8 +121,50 @@ pub(crate) async fn run(
     }
 }
 
+/// The account of that name for who comes from there, or what stands in for it.
+pub(crate) fn look_up(
+    entrance: &Entrance<'_>,
+    transport: &Transport,
+    name: &str,
+    found: &mut Option<Found>,
+) -> Option<Account> {
+    let shared = &entrance.context.worker.shared;
+    let policy = entrance.context.worker.snapshot().policy.clone();
+    let certificate = certificate(transport);
+    let asking = Asking {
+        shared,
+        settings: entrance.settings,
+        user: name,
+        address: entrance.from.map(|from| from.ip()),
+        certificate: certificate.as_ref(),
+    };
+    match asking.look_up(&policy) {
+        Ok((known, account)) => {
+            *found = Some(known);
+            Some(account)
+        }
+        Err(why) => {
+            denied(entrance, name, &why);
+            asking.decoy(&policy)
+        }
+    }
+}
+
+/// The names in the client's certificate, which TLS has verified.
+fn certificate(transport: &Transport) -> Option<CertificateNames> {
+    let facts = certificate::facts(transport.client_certificate()?)?;
+    Some(CertificateNames { issuer: facts.issuer, subject: facts.subject })
+}
+
+/// Thousands of rounds of hashing: not on a data worker, and few at once.
+pub(crate) async fn verify(context: &Context, check: SlowCheck) -> bool {
+    let Ok(_turn) = context.worker.shared.slow_checks.acquire().await else { return false };
+    tasks::blocking(move || check.run()).await.unwrap_or(false)
+}
+
 /// Decrypts with this node's key: milliseconds, and not on a data worker.
 pub(crate) async fn rsa_decrypt(context: &Context, bytes: Vec<u8>) -> Option<auth::Secret> {
+    let _turn = context.worker.shared.slow_checks.acquire().await.ok()?;
     let key = context.worker.shared.rsa.clone();
     let plain = tasks::blocking(move || key.and_then(|key| key.decrypt(&bytes).ok()));
     plain.await.flatten().map(auth::Secret::new)
@@ -236,30 +281,56 @@ pub(crate) async fn within<T>(
 }
 
 /// The client is told no more than "denied"; operators are told why an account of theirs was.
-pub(crate) fn denied(context: &Context, from: Option<SocketAddr>, name: &str, why: Denied) {
-    let session = context.presence.info.id;
+fn denied(entrance: &Entrance<'_>, name: &str, why: &Denied) {
+    let session = entrance.context.presence.info.id;
     tracing::debug!(session, user = name, "login denied: {why}");
-    if why != Denied::Unknown {
-        let text = format!("login of {name} from {} refused: {why}", client_host(from));
+    if *why != Denied::Unknown {
+        let text = format!("login of {name} from {} refused: {why}", client_host(entrance.from));
         let event = Event::new(Severity::Warning, Kind::Login, text).session(session);
-        context.worker.shared.event_limited(event);
+        entrance.context.worker.shared.event_limited(event);
     }
 }
 
-/// Counts a failed login; the first, and each hundredth, is an event.
-pub(crate) fn failed(entrance: &Entrance<'_>, why: &str) {
+/// Counts a failed login and tells operators; then holds its answer back, the longer the more failed
+/// lately. Others, and who has the right password, wait for nothing.
+pub(crate) async fn failed(entrance: &Entrance<'_>, user: &str, why: &str) {
     use std::sync::atomic::Ordering;
+    let (context, from) = (entrance.context, entrance.from.map(|from| from.ip().to_canonical()));
+    let shared = &context.worker.shared;
+    let place = from.map_or_else(|| "a local client".to_owned(), |from| from.to_string());
+    let tell = |text: String| {
+        let event = Event::new(Severity::Warning, Kind::Login, text);
+        shared.event_limited(event.session(context.presence.info.id));
+    };
     let before = entrance.listener.login_failures.fetch_add(1, Ordering::Relaxed);
     if before.is_multiple_of(FAILURES_PER_EVENT) {
-        let from =
-            entrance.from.map_or_else(|| "a local client".to_owned(), |a| a.ip().to_string());
-        let text = format!(
-            "login on listener {} from {from} failed: {why} ({} failed so far)",
-            entrance.listener.name,
-            before + 1
-        );
-        let session = entrance.context.presence.info.id;
-        let event = Event::new(Severity::Warning, Kind::Login, text).session(session);
-        entrance.context.worker.shared.event(event);
+        let name = &entrance.listener.name;
+        let count = before + 1;
+        tell(format!(
+            "login on listener {name} from {place} failed: {why} ({count} failed so far)"
+        ));
     }
+    // The account, or its password, may be newer than what is known of it.
+    if entrance.settings.auth == AuthSource::Cluster {
+        shared.accounts_wanted.notify_one();
+    }
+    let now = highgate_io::clock::now();
+    let Consequence { delay, account, address } = shared.attempts.lock().failed(user, from, now);
+    if let Some(count) = account {
+        tell(format!("{count} logins of `{}` failed lately, the last from {place}", shown(user)));
+    }
+    if let Some(count) = address {
+        tell(format!("{count} logins from {place} failed lately, the last as `{}`", shown(user)));
+    }
+    if !delay.is_zero() {
+        // The time for the login is not what the client has used up.
+        let patience = delay + entrance.settings.handshake_timeout;
+        context.slot.set_deadline(context.worker.deadline(patience));
+        highgate_io::clock::pause(delay).await;
+    }
+}
+
+/// A name that a client made up, as operators may see it.
+fn shown(user: &str) -> String {
+    user.chars().take(64).filter(|c| !c.is_control()).collect()
 }

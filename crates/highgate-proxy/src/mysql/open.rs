@@ -8,6 +8,7 @@ use highgate_io::{clock, connect, proxy_protocol, rsa, tasks, tls, transport::Tr
 use highgate_mysql::{
     Capabilities,
     auth::{Proof, Secret},
+    client_login::Relay,
     greeting::Greeting,
     packet::{HEADER_LEN, Header},
     server_login::{
@@ -16,7 +17,11 @@ use highgate_mysql::{
     },
 };
 
-use crate::{facts, mysql::server_connection::LoggedIn};
+use crate::{
+    facts,
+    mysql::{client_stream::ClientStream, server_connection::LoggedIn},
+    session::{Context, Ending},
+};
 
 /// Longest packet of a login; servers stay far below.
 const MAX_LOGIN_PACKET: u32 = 64 * 1024;
@@ -38,6 +43,30 @@ pub(crate) struct Door {
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
+/// A client that answers a server's challenges itself, while it logs in.
+pub(crate) struct Passing<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) stream: &'a mut ClientStream,
+    pub(crate) relay: Relay,
+    pub(crate) attributes: Vec<(String, String)>,
+}
+
+impl Passing<'_> {
+    /// Sends the client these packets and gives its answer.
+    async fn ask(&mut self, packets: &[u8]) -> Result<Vec<u8>, Ending> {
+        self.stream.send(self.context, packets).await?;
+        let framed = self.stream.message(self.context, u64::from(MAX_LOGIN_PACKET)).await;
+        let framed = framed.map_err(|unread| unread.ending(Ending::HandshakeTimeout))?;
+        let payload = self.stream.inbox.bytes().get(HEADER_LEN..framed.wire).unwrap_or_default();
+        let payload = payload.to_vec();
+        self.stream.inbox.consume(framed.wire);
+        match self.relay.answered(framed.seq) {
+            Ok(()) => Ok(payload),
+            Err(wrong) => Err(Ending::ClientProtocol(wrong.to_string())),
+        }
+    }
+}
+
 /// Why a server could not be logged in to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
@@ -51,6 +80,8 @@ pub(crate) enum OpenError {
     Tls(#[source] io::Error),
     #[error("{0}")]
     Login(#[from] ServerLoginError),
+    #[error("{0}")]
+    Client(Ending),
 }
 
 impl OpenError {
@@ -69,7 +100,7 @@ impl OpenError {
             Self::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
                 TrafficFailure::Garbage
             }
-            Self::Login(_) | Self::Tls(_) => return None,
+            Self::Client(_) | Self::Login(_) | Self::Tls(_) => return None,
         })
     }
 }
@@ -79,29 +110,56 @@ impl OpenError {
 /// Cancel safe: yes; a dropped call closes what it opened.
 pub(crate) async fn open(door: Door, deadline: Instant) -> Result<(LoggedIn, Greeting), OpenError> {
     let transport = connect::connect(&door.target, deadline).await.map_err(OpenError::Connect)?;
-    clock::before(deadline, log_in(door, transport)).await.unwrap_or(Err(OpenError::Timeout))
+    clock::before(deadline, log_in(door, transport, None)).await.unwrap_or(Err(OpenError::Timeout))
 }
 
-async fn log_in(door: Door, mut transport: Transport) -> Result<(LoggedIn, Greeting), OpenError> {
+/// Connects by `deadline` and has the client log in, which takes as long as it does.
+///
+/// Cancel safe: no; the client's connection is to be closed.
+pub(crate) async fn open_passed(
+    door: Door,
+    passing: &mut Passing<'_>,
+    deadline: Instant,
+) -> Result<(LoggedIn, Greeting), OpenError> {
+    let transport = connect::connect(&door.target, deadline).await.map_err(OpenError::Connect)?;
+    log_in(door, transport, Some(passing)).await
+}
+
+async fn log_in(
+    door: Door,
+    mut transport: Transport,
+    passing: Option<&mut Passing<'_>>,
+) -> Result<(LoggedIn, Greeting), OpenError> {
     let header = match door.backend.send_proxy {
         SendProxy::Off => Vec::new(),
         SendProxy::V1 => proxy_protocol::encode_v1(door.announced),
         SendProxy::V2 => proxy_protocol::encode_v2(door.announced),
     };
     send(&mut transport, &header).await?;
+    let (credential, attributes) = match &passing {
+        Some(client) => {
+            let is_private = client.stream.transport.is_private();
+            (Credential::Client { is_private }, client.attributes.clone())
+        }
+        None => {
+            let program = ("program_name".to_owned(), "highgate".to_owned());
+            (Credential::Own(door.proof), vec![program])
+        }
+    };
     let settings = ServerLoginSettings {
         user: door.user,
-        credential: Credential::Own(door.proof),
+        credential,
         schema: door.schema.clone(),
         capabilities: door.capabilities,
         collation: door.collation,
-        attributes: vec![("program_name".to_owned(), "highgate".to_owned())],
+        attributes,
         tls: wish(door.backend.tls.mode),
         is_private: transport.is_private(),
         allows_clear: false,
         zstd_level: None,
     };
-    let opened = dialogue(ServerLogin::new(settings), &mut transport, &door.host, door.tls).await?;
+    let login = ServerLogin::new(settings);
+    let opened = dialogue(login, &mut transport, (&door.host, door.tls), passing).await?;
     let Opened { greeting, capabilities, .. } = opened;
     let flavor = facts::flavor(&greeting);
     let state = ConnState::new(flavor, u16::from(door.collation), door.schema.as_deref());
@@ -120,8 +178,8 @@ fn wish(mode: TlsMode) -> TlsWish {
 async fn dialogue(
     mut login: ServerLogin,
     transport: &mut Transport,
-    host: &str,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    (host, tls): (&str, Option<Arc<rustls::ClientConfig>>),
+    mut passing: Option<&mut Passing<'_>>,
 ) -> Result<Opened, OpenError> {
     let (seq, payload) = receive(transport).await?;
     let mut action = login.packet(seq, &payload);
@@ -150,11 +208,32 @@ async fn dialogue(
                     None => return Err(ServerLoginError::Unexpected.into()),
                 }
             }
-            ServerAction::AskClient { .. }
-            | ServerAction::AskClientMore(_)
-            | ServerAction::TellClientMore(_) => return Err(ServerLoginError::Unexpected.into()),
+            asked => pass_on(asked, &mut login, transport, passing.as_deref_mut()).await?,
         };
     }
+}
+
+/// What a server asks the client, or tells it.
+async fn pass_on(
+    asked: ServerAction,
+    login: &mut ServerLogin,
+    transport: &mut Transport,
+    passing: Option<&mut Passing<'_>>,
+) -> Result<ServerAction, OpenError> {
+    let Some(client) = passing else { return Err(ServerLoginError::Unexpected.into()) };
+    let packets = match asked {
+        ServerAction::AskClient { plugin, challenge } => client.relay.switch(&plugin, &challenge),
+        ServerAction::AskClientMore(payload) => client.relay.step(&payload),
+        ServerAction::TellClientMore(payload) => {
+            let packets = client.relay.step(&payload);
+            client.stream.send(client.context, &packets).await.map_err(OpenError::Client)?;
+            let (seq, payload) = receive(transport).await?;
+            return Ok(login.packet(seq, &payload));
+        }
+        _ => return Err(ServerLoginError::Unexpected.into()),
+    };
+    let answer = client.ask(&packets).await.map_err(OpenError::Client)?;
+    Ok(login.client_answer(&answer))
 }
 
 async fn start_tls(

@@ -1,5 +1,6 @@
 //! What touches a server only for the session's sake: its schema at login, its change of user.
 
+use highgate_config::AuthSource;
 use highgate_core::track;
 use highgate_io::clock;
 use highgate_mysql::{
@@ -9,12 +10,13 @@ use highgate_mysql::{
 };
 
 use crate::{
+    facts::BackendFacts,
     mysql::{
-        accounts,
-        acquire::{self, AcquireError, Order, Wish},
+        acquire::{self, AcquireError, Lease, Order, Who, Wish},
         answer,
         client_stream::Framed,
-        login::{client_host, denied, rsa_decrypt},
+        login::{Entrance, client_host, failed, look_up, rsa_decrypt, verify, within},
+        passthrough,
         prepare::{self, Unprepared},
         session::{Session, who},
         wash,
@@ -97,38 +99,35 @@ impl Session<'_> {
         let behind = framed.wire;
         self.client.inbox.consume(behind);
         context.slot.set_deadline(context.worker.deadline(self.settings.handshake_timeout));
-        let mut found = None;
+        let (mut found, mut name) = (None, String::new());
         let done = loop {
             action = match action {
                 ClientAction::Done(done) => break done,
                 ClientAction::Refused { answer, seq } => {
+                    let facts = context.worker.shared.facts_of(&self.settings.backend);
+                    let entrance = self.entrance(&facts);
+                    let failure = failed(&entrance, &name, &answer.text);
+                    within(context, async { Ok(failure.await) }).await?;
                     self.client.send(context, &answer::error(&answer, seq)).await?;
                     // As servers do: the connection ends.
                     return Err(Ending::Refused(answer.text));
                 }
                 ClientAction::LookUp { user, .. } => {
-                    let policy = context.worker.snapshot().policy.clone();
-                    let address = self.who.from.map(|from| from.ip());
-                    let learned = &context.worker.shared.learned_sha2;
-                    match accounts::look_up(&policy, &user, address, learned) {
-                        Ok((user, account)) => {
-                            found = Some(user);
-                            login.account(Some(account))
-                        }
-                        Err(why) => {
-                            denied(context, self.who.from, &user, why);
-                            login.account(None)
-                        }
+                    name = user;
+                    if self.settings.auth == AuthSource::Passthrough {
+                        self.change_passed(login, &name).await?;
+                        self.consumed_ahead = behind;
+                        return Ok(());
                     }
+                    let facts = context.worker.shared.facts_of(&self.settings.backend);
+                    let entrance = self.entrance(&facts);
+                    login.account(look_up(&entrance, &self.client.transport, &name, &mut found))
                 }
                 ClientAction::Send(packets) => {
                     self.client.send(context, &packets).await?;
                     self.next_of_login(&mut login).await?
                 }
-                ClientAction::Verify(check) => {
-                    let run = highgate_io::tasks::blocking(move || check.run());
-                    login.checked(run.await.unwrap_or(false))
-                }
+                ClientAction::Verify(check) => login.checked(verify(context, check).await),
                 ClientAction::RsaDecrypt { bytes } => {
                     login.decrypted(rsa_decrypt(context, bytes).await)
                 }
@@ -136,13 +135,48 @@ impl Session<'_> {
             };
         };
         context.slot.set_deadline(None);
-        let Some(user) = found else { return Err(Ending::Refused("no account".to_owned())) };
+        let Some(found) = found else { return Err(Ending::Refused("no account".to_owned())) };
         let mut done = *done;
-        context.worker.shared.learned_sha2.complete(&user, &mut done);
-        self.changed(user, done).await?;
+        context.worker.shared.learned_sha2.complete(&found, &mut done);
+        let who = who(&found.user, &done, self.who.from, self.who.to);
+        self.changed(found.user, done, (who, None)).await?;
         // The caller takes the command out once more: it finds nothing of it.
         self.consumed_ahead = behind;
         Ok(())
+    }
+
+    fn entrance<'e>(&'e self, facts: &'e BackendFacts) -> Entrance<'e> {
+        Entrance {
+            context: self.context,
+            listener: &self.listener,
+            settings: &self.settings,
+            facts,
+            from: self.who.from,
+            to: self.who.to,
+            is_foreign: false,
+        }
+    }
+
+    /// A change of user that the server verifies, on another connection.
+    async fn change_passed(&mut self, mut machine: ClientLogin, name: &str) -> Result<(), Ending> {
+        drop(self.lease.take());
+        self.forget_lease();
+        let context = self.context;
+        let facts = context.worker.shared.facts_of(&self.settings.backend);
+        let (listener, settings) = (self.listener.clone(), self.settings.clone());
+        let entrance = Entrance {
+            context,
+            listener: &listener,
+            settings: &settings,
+            facts: &facts,
+            from: self.who.from,
+            to: self.who.to,
+            is_foreign: false,
+        };
+        let work = passthrough::log_in(&entrance, &mut self.client, &mut machine, name, self.nonce);
+        let passed = within(context, Box::pin(work)).await?;
+        context.slot.set_deadline(None);
+        self.changed(passed.user, passed.login, (passed.who, Some(passed.lease))).await
     }
 
     /// What a change of user is run under: the connection stays as it was greeted.
@@ -180,17 +214,19 @@ impl Session<'_> {
         &mut self,
         user: std::sync::Arc<highgate_config::User>,
         login: highgate_mysql::client_login::Login,
+        (who, passed): (Who, Option<Lease>),
     ) -> Result<(), Ending> {
         if let Some(lease) = self.lease.take() {
             wash::start(self.context, lease);
         }
         self.forget_lease();
-        self.who = who(&user, &login, self.who.from, self.who.to);
+        self.who = who;
         self.keys.clear();
         self.user = user;
         let schema = login.schema.as_deref();
         track::changed_user(&mut self.state, &login.user, schema, login.collation);
         self.count_memory();
+        self.hold_passed(passed);
         self.rules_number = None;
         self.login = login;
         let seq = self.login.seq;
@@ -200,6 +236,7 @@ impl Session<'_> {
             return Err(Ending::Refused(refusal.text));
         }
         if self.state.schema().is_some()
+            && self.lease.is_none()
             && let Err(refusal) = self.check_schema().await
         {
             let packet = answer::error(&refusal, seq);

@@ -5,7 +5,7 @@ use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 use highgate_config::{Listener, User};
 use highgate_core::{
     events::{Event, Kind, Severity},
-    pins::PinSet,
+    pins::{PinCause, PinSet},
     state::{Open, Profile, SessionState},
 };
 use highgate_io::clock;
@@ -120,9 +120,10 @@ async fn begin(
         facts: &facts,
         from,
         is_foreign: introduced.is_foreign,
+        to,
     };
     let stream = ClientStream { transport, inbox, compressed: None };
-    let LoggedInClient { stream, login, user, nonce } =
+    let LoggedInClient { stream, login, user, nonce, lease } =
         login::within(context, login::run(entrance, stream)).await?;
     let lex = facts.lex_mode();
     let mut session = Session {
@@ -157,6 +158,7 @@ async fn begin(
         login,
     };
     session.count_memory();
+    session.hold_passed(lease);
     session.admit().await?;
     Ok((session, accepted.permit))
 }
@@ -192,12 +194,12 @@ pub(crate) fn who(
     if !user.local_infile {
         capabilities.remove(Capabilities::LOCAL_FILES);
     }
-    Who { user: name, proofs, fingerprint, capabilities, from, to }
+    Who { user: name, proofs, fingerprint, schema: None, capabilities, from, to }
 }
 
 /// Half of a cryptographic hash: connections of one credential are found by it, and nobody can
 /// make another credential with the same one.
-fn fingerprint(proof: Option<&Proof>) -> u128 {
+pub(crate) fn fingerprint(proof: Option<&Proof>) -> u128 {
     let (kind, bytes) = match proof {
         Some(Proof::Clear(secret)) => (1, secret.expose()),
         Some(Proof::Sha1(secret)) => (2, secret.expose()),
@@ -218,6 +220,7 @@ impl Session<'_> {
             return Err(Ending::Refused(refusal.text));
         }
         if self.state.schema().is_some()
+            && self.lease.is_none()
             && let Err(refusal) = self.check_schema().await
         {
             let packet = answer::error(&refusal, seq);
@@ -225,6 +228,7 @@ impl Session<'_> {
             return Err(Ending::Refused(refusal.text));
         }
         self.introduce();
+        self.show_pins();
         let status = self.status();
         let mut packets = std::mem::take(&mut self.login.before_ok);
         packets.extend(answer::ok(self.capabilities, status, "", seq));
@@ -259,6 +263,18 @@ impl Session<'_> {
         let (compressor, buffers) = (&worker.compressor, &worker.buffers);
         let level = self.login.zstd_level;
         self.client.compressed = Compressed::agreed(self.capabilities, level, compressor, buffers);
+    }
+
+    /// Keeps the connection that the client logged in on, for good.
+    pub(crate) fn hold_passed(&mut self, lease: Option<Lease>) {
+        let Some(mut lease) = lease else { return };
+        let server = lease.connection.server().clone();
+        self.state.pins.insert(PinCause::Passthrough);
+        lease.connection.state.dirt.insert(PinCause::Passthrough);
+        self.context.slot.set_server(Some(server.id.0));
+        self.context.presence.info.set_server(Some((server.id.0, lease.connection.thread)));
+        self.holds = Some(server.backend.clone());
+        self.lease = Some(lease);
     }
 
     /// A place under the account's limit, in exchange for the one it may have.
@@ -389,7 +405,9 @@ impl Session<'_> {
     }
 
     fn is_at_safe_point(&self) -> bool {
-        self.lease.is_none() && self.client.is_empty()
+        let only: PinSet = [PinCause::Passthrough].into_iter().collect();
+        let holds_nothing = self.lease.is_none() || self.state.pins == only;
+        holds_nothing && self.client.is_empty()
     }
 
     /// Shows operators what binds the session, where that changed.
@@ -417,7 +435,10 @@ impl Session<'_> {
             // A client that does not read has no use for it.
             let _ = clock::before(by, self.client.send(self.context, &packet)).await;
         }
-        if let Some(lease) = self.lease.take() {
+        // What a client logged in on itself is of no use to others.
+        if let Some(lease) = self.lease.take()
+            && !self.state.pins.contains(PinCause::Passthrough)
+        {
             crate::mysql::wash::start(self.context, lease);
         }
     }

@@ -1,0 +1,231 @@
+//! Reads the accounts of clusters from their grant tables, in the background, for listeners with
+//! `auth = "cluster"`.
+//!
+//! Nobody waits for it: logins are decided on what was read last. Where reading fails that stays in
+//! force, and an event says so once, and once more when it works again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use highgate_config::{AuthSource, Backend, BackendName, Mode};
+use highgate_core::{
+    accounts::{AccountList, ClusterAccount, Surroundings, from_global_priv, from_user_table},
+    events::{Event, Kind, Severity},
+    snapshot::{Group, Role},
+};
+use highgate_io::{clock, tasks::Stop};
+
+use super::probe;
+use crate::{
+    mysql::ask::{Answered, AskError, Asker},
+    shared::Shared,
+};
+
+/// Time for one reading.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Shortest time between two readings that failed logins ask for.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// Shortest time between two tries that fail.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Longest pause: backends come and go with the configuration.
+const REVIEW: Duration = Duration::from_secs(3600);
+/// Accounts that an event names at most.
+const NAMED: usize = 5;
+
+/// When a backend is read next, and what is known of the last time.
+#[derive(Debug, Default)]
+struct Known {
+    read_at: Option<Instant>,
+    tried_at: Option<Instant>,
+    error: Option<String>,
+    unusable: Vec<(String, String)>,
+}
+
+/// Reads until the stop.
+///
+/// Cancel safe: yes; what was read stays.
+pub(super) async fn follow(shared: Arc<Shared>, stop: Stop) {
+    let mut changes = shared.snapshot_changed.subscribe();
+    let mut known: BTreeMap<BackendName, Known> = BTreeMap::new();
+    loop {
+        let wanted = wanted(&shared);
+        known.retain(|name, _| wanted.contains_key(name));
+        shared.accounts.lock().retain(|name, _| wanted.contains_key(name));
+        let now = clock::now();
+        for (name, group) in &wanted {
+            let it = known.entry(name.clone()).or_default();
+            if due(it, &group.backend, now) <= now {
+                it.tried_at = Some(now);
+                read(&shared, group, it).await;
+            }
+        }
+        let next = wanted
+            .iter()
+            .filter_map(|(name, group)| Some(due(known.get(name)?, &group.backend, now)));
+        let next = next.min().unwrap_or(now + REVIEW);
+        tokio::select! {
+            biased;
+            () = stop.stopped() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+            () = shared.accounts_wanted.notified() => hurry(&mut known),
+            () = clock::sleep_until(next) => {}
+        }
+    }
+}
+
+/// Backends whose accounts let clients in.
+fn wanted(shared: &Shared) -> BTreeMap<BackendName, Arc<Group>> {
+    let snapshot = shared.snapshot.load();
+    let listeners = snapshot.policy.listeners.values();
+    let names: BTreeSet<_> = listeners
+        .filter(|listener| listener.auth == AuthSource::Cluster && listener.mode == Mode::Mysql)
+        .map(|listener| &listener.backend)
+        .collect();
+    let group = |name: &BackendName| snapshot.placement.groups.get(name).cloned();
+    names.into_iter().filter_map(|name| Some((name.clone(), group(name)?))).collect()
+}
+
+/// When to read next.
+fn due(known: &Known, backend: &Backend, now: Instant) -> Instant {
+    let by_interval = known.read_at.map_or(now, |at| at + backend.accounts.interval);
+    // A reading that failed is repeated, and not in a spin.
+    let by_pause = known.tried_at.map_or(now, |at| at + AGAIN.min(backend.accounts.interval));
+    by_interval.max(by_pause)
+}
+
+/// A login failed: what was read a moment ago is recent enough.
+fn hurry(known: &mut BTreeMap<BackendName, Known>) {
+    let now = clock::now();
+    for it in known.values_mut() {
+        if it.read_at.is_some_and(|at| now.saturating_duration_since(at) >= SHORTEST) {
+            it.read_at = None;
+        }
+    }
+}
+
+async fn read(shared: &Shared, group: &Group, known: &mut Known) {
+    let name = &group.name;
+    let tell = |severity, text: String| {
+        shared.event(Event::new(severity, Kind::Login, text).backend(name));
+    };
+    match accounts(shared, group).await {
+        Ok(list) => {
+            known.read_at = Some(clock::now());
+            if known.error.take().is_some() {
+                tell(Severity::Info, format!("the accounts of backend {name} can be read again"));
+            }
+            let unusable: Vec<_> = list.unusable().collect();
+            if unusable != known.unusable {
+                if let Some(text) = sentence(&unusable) {
+                    tell(Severity::Info, text);
+                }
+                known.unusable = unusable;
+            }
+            let mut lists = shared.accounts.lock();
+            if lists.get(name).is_none_or(|before| **before != list) {
+                lists.insert(name.clone(), Arc::new(list));
+            }
+        }
+        Err(why) => {
+            if known.error.as_ref() != Some(&why) {
+                let what = if shared.accounts.lock().contains_key(name) {
+                    "those read last stay in force"
+                } else {
+                    "until then nobody can log in"
+                };
+                let text = format!("the accounts of backend {name} can't be read: {why}; {what}");
+                tell(Severity::Error, text);
+            }
+            known.error = Some(why);
+        }
+    }
+}
+
+/// Accounts that are of no use here are said once, with the reason.
+fn sentence(unusable: &[(String, String)]) -> Option<String> {
+    let first: Vec<String> =
+        unusable.iter().take(NAMED).map(|(name, why)| format!("{name} ({why})")).collect();
+    let more = unusable.len().saturating_sub(NAMED);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!first.is_empty()).then(|| format!("not usable through Highgate: {}{rest}", first.join(", ")))
+}
+
+/// Reads from the primary, or else from any server that serves.
+async fn accounts(shared: &Shared, group: &Group) -> Result<AccountList, String> {
+    let mut members: Vec<_> =
+        group.members.iter().filter(|member| member.status.serves()).collect();
+    members.sort_by_key(|member| member.role != Role::Primary);
+    let backend = &group.backend;
+    let account = if backend.accounts.user.is_empty() {
+        (backend.monitor.user.as_str(), &backend.monitor.password)
+    } else {
+        (backend.accounts.user.as_str(), &backend.accounts.password)
+    };
+    let mut last = "no server is up".to_owned();
+    for member in members {
+        let door = probe::door(shared, &member.state, backend.clone(), account);
+        match from_server(door).await {
+            Ok(list) => return Ok(list),
+            Err(error) => last = format!("{}: {error}", member.state.name),
+        }
+    }
+    Err(last)
+}
+
+async fn from_server(door: crate::mysql::open::Door) -> Result<AccountList, AskError> {
+    let deadline = clock::now() + PATIENCE;
+    let (mut asker, _) = Asker::open(door, deadline).await?;
+    let resolving = "SELECT NOT @@global.skip_name_resolve AS resolves";
+    let resolves = asker.query(resolving, deadline).await?.get(0, "resolves") == Some("1");
+    let lifetime = "SELECT @@global.default_password_lifetime AS days";
+    let days = match asker.query(lifetime, deadline).await {
+        Ok(answered) => answered.get(0, "days").and_then(|days| days.parse().ok()).unwrap_or(0),
+        // Older servers know no expiry.
+        Err(AskError::Server { code: 1193, .. }) => 0,
+        Err(error) => return Err(error),
+    };
+    let surroundings = Surroundings { password_lifetime: days };
+    let table = "SELECT User, Host, Priv FROM mysql.global_priv";
+    let list = match asker.query(table, deadline).await {
+        Ok(answered) => of_global_priv(&answered, surroundings)?,
+        // There is no such table in MySQL and in older versions; what may not be read is an error.
+        Err(AskError::Server { code: 1146, .. }) => {
+            let table =
+                "SELECT *, UNIX_TIMESTAMP(password_last_changed) AS changed_at FROM mysql.user";
+            let answered = match asker.query(table, deadline).await {
+                Err(AskError::Server { code: 1054, .. }) => {
+                    asker.query("SELECT * FROM mysql.user", deadline).await?
+                }
+                other => other?,
+            };
+            let row = |row| from_user_table(|column| answered.field(row, column), surroundings);
+            answered.rows.iter().filter_map(row).collect()
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(AccountList::new(list, resolves))
+}
+
+/// Rows that can't be read make no account: a wrong guess could let somebody in.
+fn of_global_priv(
+    answered: &Answered,
+    surroundings: Surroundings,
+) -> Result<Vec<ClusterAccount>, AskError> {
+    let mut list = Vec::new();
+    for row in &answered.rows {
+        let field = |column| answered.field(row, column);
+        let (Some(user), Some(host), Some(document)) =
+            (field("User"), field("Host"), field("Priv"))
+        else {
+            return Err(AskError::Garbage);
+        };
+        match from_global_priv(user, host, document, surroundings) {
+            Ok(account) => list.extend(account),
+            Err(why) => tracing::warn!(user, host, "an account can't be read: {why}"),
+        }
+    }
+    Ok(list)
+}

@@ -1,0 +1,120 @@
+//! A connection that the client logs in to itself: opened for one session, never pooled.
+
+use std::{sync::Arc, time::Instant};
+
+use highgate_core::{
+    server::{ErrorKind, ServerId},
+    snapshot::{Group, Member},
+};
+use highgate_io::clock;
+use highgate_mysql::{auth::Proof, server_login::ServerLoginError};
+
+use super::{AcquireError, Claim, Fresh, Lease, Order, Room, Turn, Who, choose, first_steps, turn};
+use crate::{
+    mysql::{
+        open::{self, OpenError, Passing},
+        server_connection::ServerConnection,
+    },
+    pool::PoolKey,
+    session::{Context, Ending},
+    session_info::Activity,
+};
+
+/// Why a client could not be logged in at a server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotPassedOn {
+    /// No server was found to ask.
+    #[error("{0}")]
+    Acquire(AcquireError),
+    /// The client ended it.
+    #[error("{0}")]
+    Client(Ending),
+    /// The server's answer, or what stands against asking it.
+    #[error("{error}")]
+    Server { server: ServerId, error: OpenError },
+}
+
+/// Opens a connection to whichever server the order leads to, and has the client log in there.
+/// Until the client has been asked anything, another server is tried where one fails.
+///
+/// Cancel safe: no; the client's connection is to be closed.
+pub(crate) async fn acquire_passed(
+    context: &Context,
+    who: &Who,
+    order: Order<'_>,
+    passing: &mut Passing<'_>,
+    by: Instant,
+) -> Result<Lease, NotPassedOn> {
+    let mut failed = order.exclude.to_vec();
+    let mut last = None;
+    loop {
+        let chosen = choose(context, &order, &mut failed, last.take()).await;
+        let (group, index) = chosen.map_err(NotPassedOn::Acquire)?;
+        let Some(member) = group.members.get(index) else { continue };
+        let key = Arc::new(who.key(member.state.id, group.backend.send_proxy));
+        let room = match turn(context, &group, member, key.clone(), order.started).await {
+            Ok(Turn::Room(room)) => room,
+            // Nobody else's connection has that key; what came is closed.
+            Ok(Turn::Leased(lease)) => {
+                drop(lease);
+                continue;
+            }
+            Err(Fresh::Failed(why)) => {
+                last = Some(why);
+                failed.push(member.state.id);
+                continue;
+            }
+            Err(Fresh::Over(error)) => return Err(NotPassedOn::Acquire(error)),
+        };
+        // Waiting has its own deadline.
+        let left = by.saturating_duration_since(clock::now());
+        context.slot.set_deadline(context.worker.deadline(left));
+        context.shows(Activity::Preparing);
+        let claim = Claim::new(member.state.clone());
+        match Box::pin(open_one(context, who, (&group, member), (key, room), passing)).await {
+            Ok(connection) => return Ok(Lease { connection: Box::new(connection), _claim: claim }),
+            Err(OpenError::Client(ending)) => return Err(NotPassedOn::Client(ending)),
+            Err(error) if passing.relay.has_asked() || error.failure().is_none() => {
+                return Err(NotPassedOn::Server { server: member.state.id, error });
+            }
+            Err(error) => {
+                last = Some(error.to_string());
+                failed.push(member.state.id);
+            }
+        }
+    }
+}
+
+async fn open_one(
+    context: &Context,
+    who: &Who,
+    (group, member): (&Arc<Group>, &Member),
+    (key, room): (Arc<PoolKey>, Room),
+    passing: &mut Passing<'_>,
+) -> Result<ServerConnection, OpenError> {
+    let worker = &context.worker;
+    let server = &member.state;
+    let deadline = clock::now() + group.backend.connect_timeout;
+    let generation = server.generation();
+    let mut door = who.door(group, server, &Proof::None);
+    door.schema.clone_from(&who.schema);
+    door.tls = crate::tls_files::towards(&worker.shared, group);
+    let (login, greeting) = match open::open_passed(door, passing, deadline).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            if let Some(failure) = error.failure() {
+                server.count_error(ErrorKind::Connect);
+                worker.report(server, failure);
+            }
+            return Err(error);
+        }
+    };
+    crate::facts::learn(&worker.shared, &group.name, &greeting);
+    let now = worker.now_ms();
+    let backend = group.backend.clone();
+    let mut connection = ServerConnection::new(login, key, room, generation, backend, now);
+    if first_steps(context, &mut connection).await.is_err() {
+        return Err(OpenError::Login(ServerLoginError::Unexpected));
+    }
+    Ok(connection)
+}
