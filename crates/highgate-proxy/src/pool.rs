@@ -167,8 +167,17 @@ pub(crate) enum Grant {
 #[derive(Debug)]
 pub(crate) struct Pools {
     worker: Weak<Worker>,
+    idle: RefCell<HashMap<Arc<PoolKey>, Shelf>>,
+}
+
+/// The idle connections of one key.
+#[derive(Debug, Default)]
+struct Shelf {
     #[expect(clippy::vec_box, reason = "a connection is moved several times per command")]
-    idle: RefCell<HashMap<Arc<PoolKey>, Vec<Box<ServerConnection>>>>,
+    connections: Vec<Box<ServerConnection>>,
+    /// Nothing was put here since the care before: all of them may be at work at one moment, so an
+    /// empty shelf is taken down only then.
+    is_untouched: bool,
 }
 
 impl Pools {
@@ -187,7 +196,7 @@ impl Pools {
         const LOOK: usize = 8;
         let mut dead = Vec::new();
         let mut idle = self.idle.borrow_mut();
-        let list = idle.get_mut(key)?;
+        let list = &mut idle.get_mut(key)?.connections;
         let found = loop {
             let from = list.len().saturating_sub(LOOK);
             let recent = list.iter().skip(from).rposition(|connection| fits(connection));
@@ -221,17 +230,19 @@ impl Pools {
         // Beyond `max_idle` they are closed by the care, some time later: the number that is idle
         // goes up and down with every command, and closing at once would mean opening again.
         let mut idle = self.idle.borrow_mut();
-        let list = match idle.get_mut(&connection.key) {
-            Some(list) => list,
+        let shelf = match idle.get_mut(&connection.key) {
+            Some(shelf) => shelf,
             None => idle.entry(connection.key.clone()).or_default(),
         };
-        list.push(connection);
+        shelf.is_untouched = false;
+        shelf.connections.push(connection);
     }
 
     /// Closes what is dead, too old, or idle for too long.
     pub(crate) fn care(&self, now: Millis) {
         let mut gone = Vec::new();
-        self.idle.borrow_mut().retain(|_, list| {
+        self.idle.borrow_mut().retain(|_, shelf| {
+            let list = &mut shelf.connections;
             // The oldest come first: the latest are leased first.
             let limit = list.first().map_or(0, |connection| connection.max_idle());
             let mut surplus = list.len().saturating_sub(limit);
@@ -241,17 +252,17 @@ impl Pools {
                 surplus -= usize::from(is_surplus);
                 is_surplus || !connection.is_usable() || connection.is_past(now)
             }));
-            !list.is_empty()
+            let was_untouched = std::mem::replace(&mut shelf.is_untouched, true);
+            !shelf.connections.is_empty() || !was_untouched
         });
     }
 
     /// Closes idle connections whose server was declared down since they were opened.
     pub(crate) fn close_outdated(&self) {
         let mut gone = Vec::new();
-        self.idle.borrow_mut().retain(|_, list| {
-            gone.extend(list.extract_if(.., |connection| !connection.is_current()));
-            !list.is_empty()
-        });
+        for shelf in self.idle.borrow_mut().values_mut() {
+            gone.extend(shelf.connections.extract_if(.., |connection| !connection.is_current()));
+        }
     }
 
     /// Closes one idle connection to that server of any other key, so that its room is free.
@@ -259,9 +270,9 @@ impl Pools {
         let mut idle = self.idle.borrow_mut();
         let found = idle
             .iter_mut()
-            .filter(|(key, list)| key.server == server && !list.is_empty())
-            .min_by_key(|(_, list)| list.first().map(|connection| connection.idle_since))
-            .map(|(_, list)| list.remove(0));
+            .filter(|(key, shelf)| key.server == server && !shelf.connections.is_empty())
+            .min_by_key(|(_, shelf)| shelf.connections.first().map(|first| first.idle_since))
+            .map(|(_, shelf)| shelf.connections.remove(0));
         drop(idle);
         found.is_some()
     }
@@ -299,8 +310,8 @@ impl Pools {
     /// Gives one idle connection to that server to whoever waits for it.
     pub(crate) fn offer(&self, server: ServerId, now: Millis) {
         let mut idle = self.idle.borrow_mut();
-        let list = idle.iter_mut().find(|(key, list)| key.server == server && !list.is_empty());
-        let connection = list.and_then(|(_, list)| list.pop());
+        let mut of_server = idle.iter_mut().filter(|(key, _)| key.server == server);
+        let connection = of_server.find_map(|(_, shelf)| shelf.connections.pop());
         drop(idle);
         if let Some(connection) = connection {
             self.give(connection, now);
