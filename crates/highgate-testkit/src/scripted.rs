@@ -175,7 +175,15 @@ impl ScriptedServer {
     /// # Errors
     /// No port can be had.
     pub fn start(script: Script) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").context("listening")?;
+        Self::start_at(script, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Listens on that address.
+    ///
+    /// # Errors
+    /// It can't be had.
+    pub fn start_at(script: Script, address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).context("listening")?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared {
             script,

@@ -1,0 +1,195 @@
+//! Servers known by a name: a scripted name server, and a process that asks it and no other.
+//!
+//! Needs root, for port 53 of a loopback address and for a mount namespace with a resolv.conf of its own.
+
+#[path = "common/failure.rs"]
+mod failure;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use failure::{BINARY, connect, run, toml};
+use highgate_testkit::{
+    highgate::HighgateProcess,
+    scripted::{Reply, Script, ScriptedServer},
+    wait::{self, Deadline},
+};
+use mysql_async::prelude::Queryable as _;
+use parking_lot::Mutex;
+
+/// What the name server says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    Address(Ipv4Addr),
+    Empty,
+    Failure,
+    Silence,
+}
+
+/// A name server that says the same of every name, and forgets at once (a time to live of 0).
+struct NameServer {
+    address: Ipv4Addr,
+    answer: Arc<Mutex<Answer>>,
+    asked: Arc<Mutex<u32>>,
+}
+
+impl NameServer {
+    fn start(answer: Answer) -> Option<Self> {
+        let [.., a, b] = std::process::id().to_be_bytes();
+        let address = Ipv4Addr::new(127, 53, a, b);
+        let socket = UdpSocket::bind((address, 53)).ok()?;
+        let (answer, asked) = (Arc::new(Mutex::new(answer)), Arc::new(Mutex::new(0)));
+        let server = Self { address, answer: answer.clone(), asked: asked.clone() };
+        std::thread::spawn(move || {
+            let mut packet = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut packet) {
+                *asked.lock() += 1;
+                let answer = answer.lock().clone();
+                if let Some(reply) = reply(&packet[..length], &answer) {
+                    let _ = socket.send_to(&reply, from);
+                }
+            }
+        });
+        Some(server)
+    }
+
+    fn says(&self, answer: Answer) {
+        *self.answer.lock() = answer;
+    }
+}
+
+/// RFC 1035: the question again, and perhaps one address.
+fn reply(question: &[u8], answer: &Answer) -> Option<Vec<u8>> {
+    let end = 12 + question[12..].iter().position(|byte| *byte == 0)? + 5;
+    let is_a = question[end - 4..end - 2] == [0, 1];
+    let (code, addresses) = match answer {
+        Answer::Silence => return None,
+        Answer::Failure => (2, None),
+        Answer::Address(address) if is_a => (0, Some(address)),
+        Answer::Address(_) | Answer::Empty => (0, None),
+    };
+    let mut bytes = question[..2].to_vec();
+    bytes.extend([0x81, 0x80 | code, 0, 1, 0, u8::from(addresses.is_some()), 0, 0, 0, 0]);
+    bytes.extend(&question[12..end]);
+    if let Some(address) = addresses {
+        bytes.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+        bytes.extend(address.octets());
+    }
+    Some(bytes)
+}
+
+fn server(name: &'static str, at: SocketAddr) -> ScriptedServer {
+    let script = Script::new(move |command| match command.text().as_str() {
+        text if text.starts_with("SELECT @@") => {
+            let names: Vec<String> =
+                text["SELECT ".len()..].split(',').map(|name| name.trim().to_owned()).collect();
+            let row = names.iter().map(|_| Some("1000000".to_owned())).collect();
+            Reply::Rows(names, vec![row])
+        }
+        text if text.starts_with("SELECT") => Reply::value("name", name),
+        _ => Reply::Ok,
+    });
+    ScriptedServer::start_at(script, at).unwrap()
+}
+
+/// The program, in a mount namespace in which `resolv` is the resolver's configuration.
+fn front(text: &str, resolv: &std::path::Path) -> HighgateProcess {
+    HighgateProcess::start_with(BINARY, text, |command| {
+        let mut inside = Command::new("unshare");
+        inside
+            .args(["-m", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""])
+            .arg(resolv)
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        if let Some(folder) = command.get_current_dir() {
+            inside.current_dir(folder);
+        }
+        *command = inside;
+    })
+    .unwrap()
+}
+
+fn may_mount() -> bool {
+    let tried = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
+    tried.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_name_is_followed_and_a_resolver_that_fails_takes_nothing_away() {
+    let first = server("one", SocketAddr::from(([127, 0, 0, 1], 0)));
+    let second = server("two", SocketAddr::from(([127, 0, 0, 2], first.addr().port())));
+    let (one, two) = (Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2));
+    let names = NameServer::start(Answer::Address(one));
+    let Some(names) = names.filter(|_| may_mount()) else {
+        eprintln!("skipped: needs root for a name server and a mount namespace of its own");
+        return;
+    };
+    let resolv = std::env::temp_dir().join(format!("highgate-resolv-{}", std::process::id()));
+    let configuration = format!("nameserver {}\noptions timeout:1 attempts:1\n", names.address);
+    std::fs::write(&resolv, configuration).unwrap();
+    let backend =
+        "monitor = { user = \"m\", password = \"m\", check = \"connect\", interval = \"200ms\" }\n";
+    let by_name = format!("db.highgate.test:{}", first.addr().port());
+    let text = toml(&[first.addr()], backend, "")
+        .replace(&format!("address = \"{}\"", first.addr()), &format!("address = \"{by_name}\""));
+    let process = front(&text, &resolv);
+    let address = process.listener("shop").unwrap();
+    let ask = || {
+        run(async {
+            let mut conn = connect(address).await?;
+            let started = wait::now();
+            let name = conn.query_first::<String, _>("SELECT name").await?.unwrap_or_default();
+            let took = wait::now() - started;
+            anyhow::ensure!(took < Duration::from_secs(1), "{name} after {took:?}");
+            Ok(name)
+        })
+    };
+    let until = |wanted: &str, event: &str| {
+        let mut count = 0;
+        wait::eventually(Deadline::seconds(15), wanted, || {
+            count += 1;
+            let name = ask()?;
+            anyhow::ensure!(name == wanted, "{name}");
+            anyhow::ensure!(process.log().contains(event), "no `{event}`:\n{}", process.log());
+            Ok(())
+        })
+        .unwrap();
+        count
+    };
+    until("one", "");
+    names.says(Answer::Address(two));
+    until("two", "has other addresses: 127.0.0.2; connections to the former ones end");
+    for (answer, event) in [
+        (Answer::Empty, "db.highgate.test: cannot be resolved"),
+        (Answer::Silence, "its last addresses stay in use"),
+        (Answer::Failure, "its last addresses stay in use"),
+    ] {
+        names.says(answer.clone());
+        let before = *names.asked.lock();
+        wait::eventually(Deadline::seconds(12), "the next question", || {
+            // Connections that have to be opened anew need the address, and have it.
+            second.close_all();
+            anyhow::ensure!(ask()? == "two");
+            anyhow::ensure!(*names.asked.lock() > before);
+            Ok(())
+        })
+        .unwrap();
+        until("two", event);
+    }
+    let told = process.log().matches("cannot be resolved").count();
+    assert_eq!(told, 1, "{}", process.log());
+    names.says(Answer::Address(one));
+    until("one", "is resolved again");
+    // Every five seconds, two kinds of address each: a time to live of 0 makes no flood.
+    let asked = *names.asked.lock();
+    eprintln!("asked {asked} times");
+    assert!(asked < 40, "{asked}");
+    let _ = std::fs::remove_file(resolv);
+}
