@@ -132,15 +132,11 @@ impl Session<'_> {
     ) -> Result<(), Ending> {
         let started = clock::now();
         let mut tried = Tries::default();
-        let mut last_why = String::new();
         for _ in 0..ATTEMPTS {
             let mut lease = match self.lease_for(&to, &tried, started).await {
                 Ok(lease) => lease,
                 Err(AcquireError::Ended(ending)) => return Err(ending),
-                Err(error) => {
-                    let told = (&*last_why, tried.ran);
-                    return self.not_acquired(&error, told, sending.framed).await;
-                }
+                Err(error) => return self.not_acquired(&error, &tried, sending.framed).await,
             };
             let own = to.role == Role::Same;
             self.context.shows(Activity::Running);
@@ -168,9 +164,8 @@ impl Session<'_> {
                 Tried::Again { server, why, reason, ran } => {
                     drop(lease);
                     self.count_retry(server, &why);
-                    tried.note(server, reason);
-                    tried.ran = tried.ran.max(ran);
-                    last_why = why;
+                    tried.note(server, reason, ran);
+                    tried.why = why;
                     self.forget_lease();
                 }
                 Tried::Unfit => {
@@ -188,11 +183,7 @@ impl Session<'_> {
                 }
             }
         }
-        let answer = error_code::ER_CON_COUNT_ERROR.answer(format!(
-            "No database server gave a usable answer to this command; {}",
-            tried.ran.sentence()
-        ));
-        self.answer_error(&answer, sending.framed).await
+        self.answer_error(&tried.answer(), sending.framed).await
     }
 
     /// The session was killed while its command ran. An idle one is closed without a word, as
@@ -368,9 +359,10 @@ impl Session<'_> {
     async fn not_acquired(
         &mut self,
         error: &AcquireError,
-        (last_why, ran): (&str, Ran),
+        tried: &Tries,
         framed: Framed,
     ) -> Result<(), Ending> {
+        let last_why = &tried.why;
         let text = if last_why.is_empty() {
             format!("a command was refused: {error}")
         } else {
@@ -380,7 +372,7 @@ impl Session<'_> {
         let event = Event::new(Severity::Warning, Kind::Refusal, text).session(id);
         self.context.worker.shared.event_limited(event);
         self.forget_lease();
-        self.answer_error(&error.answer(ran.sentence()), framed).await
+        self.answer_error(&error.answer(tried.ran.sentence()), framed).await
     }
 }
 
@@ -393,10 +385,21 @@ struct Tries {
     refused: Vec<ServerId>,
     /// Whether any of them may have carried it out.
     ran: Ran,
+    /// Why it was sent again the last time.
+    why: String,
 }
 
 impl Tries {
-    fn note(&mut self, server: ServerId, reason: Reason) {
+    /// For the client, when there were enough of them.
+    fn answer(&self) -> Answer {
+        error_code::ER_CON_COUNT_ERROR.answer(format!(
+            "No database server gave a usable answer to this command; {}",
+            self.ran.sentence()
+        ))
+    }
+
+    fn note(&mut self, server: ServerId, reason: Reason, ran: Ran) {
+        self.ran = self.ran.max(ran);
         if reason == Reason::Lost && !self.lost.contains(&server) {
             self.lost.push(server);
         } else {

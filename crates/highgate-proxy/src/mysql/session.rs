@@ -106,8 +106,7 @@ async fn begin(
     context.slot.set_deadline(worker.deadline(settings.handshake_timeout));
     let mut transport = accepted.attach().map_err(Ending::ClientFailed)?;
     let introduced = proxy_header::read(context, &mut transport, &mut accepted, &settings).await?;
-    let from = introduced.from;
-    let to = transport.local().map(proxy_header::canonical);
+    let (from, to) = (introduced.from, transport.local().map(proxy_header::canonical));
     let mut inbox = Buffer::new(worker.buffers.clone());
     if !introduced.rest.is_empty() {
         inbox.extend(&introduced.rest);
@@ -125,7 +124,6 @@ async fn begin(
     let stream = ClientStream { transport, inbox, compressed: None };
     let LoggedInClient { stream, login, user, nonce, lease } =
         login::within(context, login::run(entrance, stream)).await?;
-    let lex = facts.lex_mode();
     let mut session = Session {
         context,
         capabilities: login.capabilities,
@@ -141,7 +139,7 @@ async fn begin(
         holds: None,
         writes_here: false,
         lost: None,
-        lex,
+        lex: facts.lex_mode(),
         lex_now: None,
         rules_number: None,
         nonce,
