@@ -4,9 +4,15 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
+const IN_AN_OUTAGE: &str = "\
+When something is wrong, ask in this order:
+  highgate ctl status         which server is primary, or why none is
+  highgate ctl events         what happened, and why; the latest last
+  highgate explain \"SQL\"      where a statement goes, and why not elsewhere";
+
 /// One address in front of a cluster of databases, which keeps answering.
 #[derive(Debug, Parser)]
-#[command(name = "highgate", version, about, max_term_width = 100)]
+#[command(name = "highgate", version, about, max_term_width = 100, after_help = IN_AN_OUTAGE)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -180,6 +186,9 @@ pub(crate) enum CtlCommand {
         /// Only rows that contain this text.
         #[arg(long, value_name = "TEXT")]
         filter: Option<String>,
+        /// At most so many rows.
+        #[arg(long, value_name = "N")]
+        limit: Option<u32>,
         /// How it is written.
         #[arg(long, default_value = "text", value_parser = ["text", "json", "csv"])]
         format: String,

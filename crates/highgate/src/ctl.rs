@@ -23,9 +23,10 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
         CtlCommand::Show { table: None, .. } => {
             say(&socket, &format!("/api/v1/tables?format=text&width={}", output::width()))
         }
-        CtlCommand::Show { table: Some(table), filter, format } => {
+        CtlCommand::Show { table: Some(table), filter, limit, format } => {
             let filter = filter.as_deref().unwrap_or_default();
-            let wish = format!("format={format}&filter={}", ctl::escape(filter));
+            let limit = limit.map_or_else(String::new, |limit| format!("&limit={limit}"));
+            let wish = format!("format={format}&filter={}{limit}", ctl::escape(filter));
             table_of(&socket, table, &wish)
         }
         CtlCommand::Events { last } => table_of(
@@ -68,6 +69,9 @@ const STATUS: [(&str, &str); 4] = [
 ];
 
 fn status(socket: &Path) -> anyhow::Result<()> {
+    if !socket.exists() {
+        return Err(explain("", socket));
+    }
     for (position, (table, columns)) in STATUS.into_iter().enumerate() {
         let gap = if position == 0 { "" } else { "\n" };
         output::say(&format!("{gap}{table}"))?;

@@ -152,7 +152,11 @@ impl View {
             Format::Text => {
                 let mut text = render::render_table(&columns, &rows, self.width);
                 if rows.len() < matched {
-                    text += &format!("({} of {matched} rows; see --limit)\n", rows.len());
+                    let (which, option) =
+                        if self.is_tail { ("last", "--last") } else { ("first", "--limit") };
+                    let shown = rows.len();
+                    text +=
+                        &format!("(the {which} {shown} of {matched} rows; {option} N for more)\n");
                 }
                 text.into_response()
             }
