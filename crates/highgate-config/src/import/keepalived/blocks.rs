@@ -17,7 +17,7 @@ const DEEPEST: usize = 16;
 #[derive(Debug)]
 pub(super) struct Statement {
     pub(super) words: Vec<Word>,
-    pub(super) block: Option<Vec<Statement>>,
+    pub(super) block: Option<Vec<Self>>,
 }
 
 impl Statement {
