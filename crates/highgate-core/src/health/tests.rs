@@ -187,6 +187,20 @@ fn the_default_monitor_finds_a_server_that_hangs_within_two_seconds() {
 }
 
 #[test]
+fn a_first_word_may_take_as_many_time_outs_as_fall_says() {
+    let mut rig = Rig::new(SETTINGS);
+    rig.step(Event::Tick);
+    assert!(!down(&rig.fails(CheckFailure::Timeout)));
+    rig.next();
+    assert!(rig.ok().contains(&Action::DeclareUp));
+    let mut rig = Rig::new(SETTINGS);
+    rig.step(Event::Tick);
+    rig.fails(CheckFailure::Timeout);
+    rig.next();
+    assert!(down(&rig.fails(CheckFailure::Timeout)));
+}
+
+#[test]
 fn a_late_check_that_heard_something_takes_no_server_out() {
     let mut rig = Rig::up();
     for _ in 0..10 {

@@ -169,6 +169,9 @@ impl ServerHealth {
         let soon = if kind == CheckFailure::Timeout { LEAST_GAP } else { SOON };
         let mut pause = soon.min(self.interval());
         match self.condition {
+            // The first word of a busy or far server may be late: the check goes on.
+            Condition::Unknown
+                if kind == CheckFailure::Timeout && self.failures < self.settings.fall => {}
             Condition::Unknown => {
                 self.declare_down(format!("first check failed: {what}"), now, actions);
             }
