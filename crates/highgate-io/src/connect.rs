@@ -90,3 +90,20 @@ async fn open_tcp(address: SocketAddr) -> io::Result<Transport> {
 pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
     Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_take_nothing_for_as_long_as_it_waits_for_a_row_lock() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let runtime = crate::tasks::local_runtime().unwrap();
+        let target = Target::Ip(listener.local_addr().unwrap());
+        let deadline = clock::now() + Duration::from_secs(5);
+        let opened = runtime.block_on(connect(&target, deadline)).unwrap();
+        let Transport::Tcp(stream) = opened else { panic!("no TCP") };
+        let bound = socket2::SockRef::from(&stream).tcp_user_timeout().unwrap();
+        assert!(bound.is_some_and(|bound| bound > Duration::from_secs(60)), "{bound:?}");
+    }
+}
