@@ -8,6 +8,8 @@ mod control;
 mod describe;
 mod dialect;
 mod faults;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod import;
 #[cfg(test)]
 mod laws;

@@ -242,6 +242,12 @@ pub(crate) enum CtlCommand {
     },
 }
 
+/// A variable of the environment that a configuration file names.
+#[expect(clippy::disallowed_methods, reason = "this module is where the environment is read")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Reads the command line; what clap has to say was said when it gives a code.
 pub(crate) fn parse() -> Result<Command, ExitCode> {
     match Cli::try_parse() {

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail};
 use highgate_config::{Config, NodeName, native};
 
-use crate::output;
+use crate::{included::Machine, output};
 
 /// Reads and parses configuration files as one; warnings are printed.
 pub(crate) fn read(files: &[PathBuf], node: &NodeName) -> anyhow::Result<Config> {
@@ -16,7 +16,7 @@ pub(crate) fn read(files: &[PathBuf], node: &NodeName) -> anyhow::Result<Config>
     let texts: Vec<(String, String)> = files.iter().map(|it| text(it)).collect::<Result<_, _>>()?;
     let input = |(name, text)| native::Input { name, text };
     let inputs: Vec<_> = texts.iter().map(|(name, text)| input((name, text))).collect();
-    match native::parse_all(&inputs, node) {
+    match native::read_all(&inputs, node, &Machine) {
         Ok(parsed) => {
             for warning in &parsed.warnings {
                 output::complain(&warning.to_string());

@@ -14,6 +14,7 @@ mod explain;
 mod explain_table;
 mod files;
 mod handover;
+mod included;
 mod init;
 mod node_table;
 mod output;
