@@ -260,9 +260,9 @@ impl Pools {
     /// Closes idle connections whose server was declared down since they were opened.
     pub(crate) fn close_outdated(&self) {
         let mut gone = Vec::new();
-        for shelf in self.idle.borrow_mut().values_mut() {
+        self.idle.borrow_mut().values_mut().for_each(|shelf| {
             gone.extend(shelf.connections.extract_if(.., |connection| !connection.is_current()));
-        }
+        });
     }
 
     /// Closes one idle connection to that server of any other key, so that its room is free.

@@ -171,10 +171,7 @@ fn stored(plugin: &str, string: &str) -> Option<StoredPassword> {
         },
         "caching_sha2_password" if string.is_empty() => Some(StoredPassword::clear("")),
         "caching_sha2_password" => StoredPassword::parse_sha2(string.as_bytes()).ok(),
-        "ed25519" => match StoredPassword::parse(&format!("ed25519:{string}")) {
-            Ok(keyed) => Some(keyed),
-            Err(_) => None,
-        },
+        "ed25519" => StoredPassword::parse(&format!("ed25519:{string}")).ok(),
         _ => None,
     }
 }

@@ -107,7 +107,11 @@ impl Session<'_> {
                     let facts = context.worker.shared.facts_of(&self.settings.backend);
                     let entrance = self.entrance(&facts);
                     let failure = failed(&entrance, &name, &answer.text);
-                    within(context, async { Ok(failure.await) }).await?;
+                    within(context, async {
+                        failure.await;
+                        Ok(())
+                    })
+                    .await?;
                     self.client.send(context, &answer::error(&answer, seq)).await?;
                     // As servers do: the connection ends.
                     return Err(Ending::Refused(answer.text));
