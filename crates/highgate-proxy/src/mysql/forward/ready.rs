@@ -73,22 +73,9 @@ impl Session<'_> {
                 return None;
             }
             let captures = steps.iter().any(|step| matches!(step, Step::CaptureLastInsertId));
-            let steps = std::mem::take(steps);
-            let slot = &self.context.slot;
             // Galera's own bound on the wait is the server's alone.
             let bounded = causal && wait == CausalWait::WsrepSyncWait;
-            if bounded {
-                let timeout = self.settings.causal_reads_timeout;
-                slot.set_deadline(self.context.worker.deadline(timeout));
-            }
-            let ran =
-                prepare::run(slot, connection, &steps, &mut space.exchange, Some(&mut self.state));
-            let done = ran.await;
-            if bounded {
-                slot.set_deadline(None);
-            }
-            space.steps = steps;
-            match done {
+            match self.run_steps(lease, bounded, space).await {
                 Ok(()) if captures => {}
                 Ok(()) => return None,
                 // It is in the middle of its wait: of no use to anybody.
@@ -103,6 +90,29 @@ impl Session<'_> {
             }
         }
         Some(if own { self.unprepared_own() } else { Tried::Unfit })
+    }
+
+    /// Runs the steps that were found to be needed; `bounded`: for no longer than a causal read may
+    /// wait.
+    async fn run_steps(
+        &mut self,
+        lease: &mut Lease,
+        bounded: bool,
+        space: &mut RestSpace,
+    ) -> Result<(), Unprepared> {
+        let steps = std::mem::take(&mut space.steps);
+        let slot = &self.context.slot;
+        if bounded {
+            let timeout = self.settings.causal_reads_timeout;
+            slot.set_deadline(self.context.worker.deadline(timeout));
+        }
+        let (connection, state) = (&mut lease.connection, &mut self.state);
+        let done = prepare::run(slot, connection, &steps, &mut space.exchange, Some(state)).await;
+        if bounded {
+            slot.set_deadline(None);
+        }
+        space.steps = steps;
+        done
     }
 
     /// Whether that server takes the writes now: it is as far as any.
