@@ -116,6 +116,18 @@ fn front(text: &str, resolv: &std::path::Path) -> HighgateProcess {
     .unwrap()
 }
 
+/// Highgate with one server, known by a name of that name server; also the file that says whom to ask.
+fn front_by_name(names: &NameServer, server: SocketAddr) -> (HighgateProcess, std::path::PathBuf) {
+    let resolv = std::env::temp_dir().join(format!("highgate-resolv-{}", std::process::id()));
+    let configuration = format!("nameserver {}\noptions timeout:1 attempts:1\n", names.address);
+    std::fs::write(&resolv, configuration).unwrap();
+    let backend =
+        "monitor = { user = \"m\", password = \"m\", check = \"connect\", interval = \"200ms\" }\n";
+    let by_name = format!("address = \"db.highgate.test:{}\"", server.port());
+    let text = toml(&[server], backend, "").replace(&format!("address = \"{server}\""), &by_name);
+    (front(&text, &resolv), resolv)
+}
+
 fn may_mount() -> bool {
     let tried = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
     tried.is_ok_and(|status| status.success())
@@ -131,15 +143,7 @@ fn a_name_is_followed_and_a_resolver_that_fails_takes_nothing_away() {
         eprintln!("skipped: needs root for a name server and a mount namespace of its own");
         return;
     };
-    let resolv = std::env::temp_dir().join(format!("highgate-resolv-{}", std::process::id()));
-    let configuration = format!("nameserver {}\noptions timeout:1 attempts:1\n", names.address);
-    std::fs::write(&resolv, configuration).unwrap();
-    let backend =
-        "monitor = { user = \"m\", password = \"m\", check = \"connect\", interval = \"200ms\" }\n";
-    let by_name = format!("db.highgate.test:{}", first.addr().port());
-    let text = toml(&[first.addr()], backend, "")
-        .replace(&format!("address = \"{}\"", first.addr()), &format!("address = \"{by_name}\""));
-    let process = front(&text, &resolv);
+    let (process, resolv) = front_by_name(&names, first.addr());
     let address = process.listener("shop").unwrap();
     let ask = || {
         run(async {
