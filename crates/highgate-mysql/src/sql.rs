@@ -23,6 +23,7 @@ mod mode;
 mod quote;
 pub mod set_statement;
 mod spooky;
+mod substitute;
 mod token;
 mod words;
 
@@ -32,6 +33,7 @@ pub use hint::Hint;
 pub use kind::{KillScope, LockingClause, StatementKind};
 pub use mode::{Flavor, LexMode};
 pub use quote::{quote_identifier, quote_string};
+pub use substitute::{Known, substitute};
 
 #[cfg(test)]
 mod tests;

@@ -24,7 +24,9 @@ pub struct BackendFacts {
     pub flavor: Flavor,
 }
 
-/// What Highgate passes on or does itself, if the servers can.
+/// What Highgate passes on or does itself, if the servers can. Not among them are what would change
+/// the bytes of statements of Highgate's own (query attributes), and metadata that is left out: who
+/// has seen it is not known where connections are shared.
 fn passed_on() -> Capabilities {
     Capabilities::LONG_PASSWORD
         | Capabilities::FOUND_ROWS
@@ -48,7 +50,6 @@ fn passed_on() -> Capabilities {
         | Capabilities::PLUGIN_AUTH_LENENC
         | Capabilities::SESSION_TRACK
         | Capabilities::DEPRECATE_EOF
-        | Capabilities::QUERY_ATTRIBUTES
         | Capabilities::REMEMBER_OPTIONS
         | Capabilities::MARIADB_PROGRESS
         | Capabilities::MARIADB_STMT_BULK_OPERATIONS
@@ -59,9 +60,7 @@ impl Default for BackendFacts {
     /// For a backend none of whose servers was ever seen: what every server of the last ten years
     /// can do.
     fn default() -> Self {
-        let everywhere = passed_on()
-            .difference(Capabilities::MARIADB_EXTENDED)
-            .difference(Capabilities::QUERY_ATTRIBUTES);
+        let everywhere = passed_on().difference(Capabilities::MARIADB_EXTENDED);
         Self {
             version: "8.0.36".to_owned(),
             capabilities: everywhere,
@@ -122,5 +121,23 @@ impl Shared {
     #[must_use]
     pub fn facts_of(&self, backend: &BackendName) -> Arc<BackendFacts> {
         self.facts.lock().get(backend).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_change_the_meaning_of_bytes_on_shared_connections_is_never_offered() {
+        let never = Capabilities::QUERY_ATTRIBUTES
+            | Capabilities::OPTIONAL_RESULTSET_METADATA
+            | Capabilities::MARIADB_CACHE_METADATA
+            | Capabilities::MARIADB_BULK_UNIT_RESULTS
+            | Capabilities::MARIADB_COM_MULTI
+            | Capabilities::MULTI_FACTOR_AUTH
+            | Capabilities::CAPABILITY_EXTENSION;
+        assert_eq!(passed_on() & never, Capabilities::empty());
+        assert_eq!(BackendFacts::default().capabilities & never, Capabilities::empty());
     }
 }

@@ -80,6 +80,7 @@ type Answer = dyn Fn(&Command) -> Reply + Send + Sync;
 /// What the server does.
 pub struct Script {
     greeting: Greeting,
+    extended: u32,
     deprecate_eof: bool,
     version: String,
     answer: Box<Answer>,
@@ -105,6 +106,7 @@ impl Script {
     pub fn new(answer: impl Fn(&Command) -> Reply + Send + Sync + 'static) -> Self {
         Self {
             greeting: Greeting::Proper,
+            extended: 0,
             deprecate_eof: true,
             version: "5.5.5-10.11.19-MariaDB".to_owned(),
             answer: Box::new(answer),
@@ -127,6 +129,13 @@ impl Script {
     #[must_use]
     pub fn old_eof(mut self) -> Self {
         self.deprecate_eof = false;
+        self
+    }
+
+    /// Offers these of MariaDB's extended capabilities.
+    #[must_use]
+    pub fn extended(mut self, capabilities: u32) -> Self {
+        self.extended = capabilities;
         self
     }
 
@@ -288,7 +297,8 @@ impl Peer<'_> {
         }
         if script.greeting == Greeting::Proper {
             let id = u32::try_from(self.connection + 1).unwrap_or(u32::MAX);
-            let greeting = wire::greeting(&script.version, id, script.deprecate_eof);
+            let (version, extended) = (&script.version, script.extended);
+            let greeting = wire::greeting_extended(version, id, script.deprecate_eof, extended);
             self.socket.write_all(&wire::frame(0, &greeting))?;
         }
         let (sequence, login) = self.read_packet()?;

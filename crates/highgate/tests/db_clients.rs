@@ -167,3 +167,53 @@ fn a_refused_login_names_user_host_and_password_as_servers_do() -> anyhow::Resul
     }
     Ok(())
 }
+
+#[test]
+fn a_session_knows_its_id_and_its_counts_within_expressions() -> anyhow::Result<()> {
+    let Some((_server, process)) = single()? else {
+        return Ok(());
+    };
+    let (mut client, mut other) = (connect(&process)?, connect(&process)?);
+    let next = (client.id + 1).to_string();
+    let answer = client.ok("SELECT 'a', CONNECTION_ID() + 1, 2 AS b")?;
+    assert_eq!(answer.texts()[0][1].as_deref(), Some(&*next));
+    let Part::Rows { columns, .. } = answer else { panic!() };
+    assert!(String::from_utf8_lossy(&columns[1]).contains("CONNECTION_ID() + 1"));
+    client.ok("CREATE TABLE counts(a BIGINT)")?;
+    client.ok("INSERT INTO counts VALUES (1), (2), (3)")?;
+    // The connection that knew has served another session since.
+    other.ok("DO 1")?;
+    assert_eq!(client.value("SELECT ROW_COUNT() * 10 AS n")?, "30");
+    client.ok("SELECT a FROM counts")?;
+    other.ok("SELECT 1")?;
+    assert_eq!(client.value("SELECT FOUND_ROWS() * 10")?, "30");
+    client.ok("INSERT INTO counts SELECT CONNECTION_ID() + 1000")?;
+    let written = (client.id + 1000).to_string();
+    assert_eq!(client.value("SELECT MAX(a) FROM counts")?, written);
+    client.ok("SELECT SQL_CALC_FOUND_ROWS a FROM counts LIMIT 1")?;
+    other.ok("SELECT 1")?;
+    assert_eq!(client.value("SELECT CEIL(FOUND_ROWS() / 2) AS pages")?, "2");
+    Ok(())
+}
+
+#[test]
+fn a_character_set_of_a_schema_follows_its_session() -> anyhow::Result<()> {
+    let Some((server, process)) = single()? else {
+        return Ok(());
+    };
+    server.sql("CREATE DATABASE old CHARACTER SET latin1 COLLATE latin1_bin")?;
+    let (mut client, mut other) = (connect(&process)?, connect(&process)?);
+    client.ok("USE old")?;
+    client.ok("SET CHARACTER SET utf8mb4")?;
+    client.ok("USE shop")?;
+    other.ok("SET NAMES latin1")?;
+    let asks = "SELECT CONCAT_WS(' ', @@character_set_client, @@collation_connection)";
+    let ids: Vec<String> = [&mut client, &mut other]
+        .into_iter()
+        .map(|session| session.value("SELECT @@pseudo_thread_id + 0"))
+        .collect::<Result<_, _>>()?;
+    assert_eq!(ids[0], ids[1], "the same connection: nothing binds it");
+    assert_eq!(client.value(asks)?, "utf8mb4 latin1_bin");
+    assert_eq!(other.value(asks)?, "latin1 latin1_swedish_ci");
+    Ok(())
+}

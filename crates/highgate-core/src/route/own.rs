@@ -8,7 +8,7 @@ use crate::{
 
 /// The answer to `SELECT FUNCTION() [[AS] alias]`, where the session knows it.
 ///
-/// Quirk: CONNECTION_ID() within a longer statement is answered by the server, with its own id.
+/// Within longer statements `highgate_mysql::sql::substitute` puts the values in.
 #[must_use]
 pub fn own_answer(
     state: &SessionState,

@@ -29,8 +29,7 @@ pub(super) fn apply(
     for item in &set.items {
         match item {
             Item::Assignment(assignment) => assigned(state, conn, assignment, facts, outcome),
-            // It takes the connection charset from the schema, which is not known here.
-            Item::CharacterSet(_) => state.pins.insert(PinCause::UnreplayableSet),
+            Item::CharacterSet(charset) => character_set(state, charset.as_deref(), facts.mode),
             Item::Names { charset, collation } => {
                 names(state, charset.as_deref(), collation.as_deref(), facts.mode);
             }
@@ -298,6 +297,33 @@ fn names(
         }
         _ => state.pins.insert(PinCause::UnreplayableSet),
     }
+}
+
+/// `SET CHARACTER SET`: as SET NAMES, but with the connection charset of the schema that it was said
+/// in, which is looked up anew where it is repeated.
+fn character_set(state: &mut SessionState, charset: Option<&[u8]>, mode: LexMode) {
+    let charset = match charset {
+        None => Some(VarValue::Default),
+        Some(word) if is_word(word) => Some(VarValue::text(word)),
+        Some(text) => normal(text, mode),
+    };
+    let connection = match state.profile.schema.as_deref() {
+        None => Some(b"@@global.collation_server".to_vec()),
+        Some(name) => quoted(name.as_bytes()).filter(|_| name.is_ascii()).map(|name| {
+            let mut text = b"(SELECT default_collation_name FROM information_schema.schemata \
+                WHERE schema_name="
+                .to_vec();
+            text.extend_from_slice(name.as_bytes());
+            text.push(b')');
+            text
+        }),
+    };
+    let (Some(charset), Some(connection)) = (charset, connection) else {
+        state.pins.insert(PinCause::UnreplayableSet);
+        return;
+    };
+    let connection = ConnectionCharset::Collation(VarValue::Text(connection.into()));
+    put_charset(state, Charset::Set { client: charset.clone(), results: charset, connection });
 }
 
 fn put_charset(state: &mut SessionState, charset: Charset) {

@@ -7,7 +7,7 @@ use highgate_mysql::{
 use super::*;
 use crate::{
     settle::{Outcome, Verdict, settle},
-    state::{Charset, ConnState, LastInsertId, VarValue},
+    state::{Charset, ConnState, ConnectionCharset, LastInsertId, VarValue},
 };
 
 struct Twin {
@@ -68,6 +68,25 @@ fn default_is_forgotten_not_quoted() {
     assert_eq!(twin.value("time_zone"), None);
     assert_eq!(twin.set("SET NAMES DEFAULT", &[]), Verdict::Keep);
     assert_eq!(twin.state.profile.charset, Charset::names(VarValue::Default, None));
+}
+
+#[test]
+fn a_character_set_is_kept_with_the_collation_of_the_schema_it_was_said_in() {
+    let mut twin = Twin::new();
+    assert_eq!(twin.set("SET CHARACTER SET latin1", &[]), Verdict::Keep);
+    let Charset::Set { client, connection, .. } = twin.state.profile.charset.clone() else {
+        panic!()
+    };
+    assert_eq!(client, VarValue::text(b"latin1"));
+    let ConnectionCharset::Collation(collation) = connection else { panic!() };
+    assert_eq!(collation.as_bytes(), b"@@global.collation_server");
+    twin.state.profile_mut().schema = Some("shop".into());
+    assert_eq!(twin.set("SET CHARACTER SET DEFAULT", &[]), Verdict::Keep);
+    let Charset::Set { client, connection, .. } = &twin.state.profile.charset else { panic!() };
+    assert_eq!(*client, VarValue::Default);
+    let ConnectionCharset::Collation(collation) = connection else { panic!() };
+    let text = String::from_utf8_lossy(collation.as_bytes());
+    assert!(text.ends_with("WHERE schema_name='shop')"), "{text}");
 }
 
 #[test]

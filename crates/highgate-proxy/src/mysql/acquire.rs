@@ -150,7 +150,6 @@ const SHARED_BY: Capabilities = Capabilities::FOUND_ROWS
     .union(Capabilities::MULTI_RESULTS)
     .union(Capabilities::PS_MULTI_RESULTS)
     .union(Capabilities::DEPRECATE_EOF)
-    .union(Capabilities::QUERY_ATTRIBUTES)
     .union(Capabilities::LONG_FLAG)
     .union(Capabilities::MARIADB_PROGRESS)
     .union(Capabilities::MARIADB_STMT_BULK_OPERATIONS)

@@ -20,7 +20,7 @@ use highgate_mysql::{
     error_code,
     packet::HEADER_LEN,
     scan,
-    sql::{self, Flavor, Hint, KillScope, LexMode, Scratch, StatementKind},
+    sql::{self, Effects, Flavor, Hint, KillScope, LexMode, Scratch, StatementKind},
 };
 
 use crate::{
@@ -145,14 +145,15 @@ impl Session<'_> {
             (Some(_), Some(text)) if !parsed.schema => Some(sql::analyze(text, mode, scratch)),
             _ => None,
         };
-        let facts = read_facts(&parsed, prepared.as_ref(), analysis.as_ref(), text, mode);
+        let mut facts = read_facts(&parsed, prepared.as_ref(), analysis.as_ref(), text, mode);
         let digest_text = analysis.as_ref().map_or(&[][..], |analysis| analysis.digest_text);
         let hint = analysis.as_ref().and_then(|analysis| analysis.hint.as_ref());
         let hint_server = hinted_server(hint, text);
         let hint = hint.map(|hint| route_hint(hint, hint_server.as_deref()));
+        let (rules, number) = self.rules(facts.shape.digest, digest_text, text.unwrap_or_default());
+        let instead = self.with_own_values(&mut facts, &rules);
         track::before(&mut self.state, &facts);
         forward::let_go(self.context, &self.state, &mut self.lease, &mut self.holds);
-        let (rules, number) = self.rules(facts.shape.digest, digest_text, text.unwrap_or_default());
         // From here on the inbox may move: what is needed of the text later is kept aside.
         let keeps = facts.keep_text() || parsed.schema || parsed.kind == CommandKind::StmtPrepare;
         rest.text.clear();
@@ -179,11 +180,35 @@ impl Session<'_> {
             ..CommandFacts::bare(parsed.kind)
         };
         self.rules_number = number;
-        let sending = Sending { framed, scan: parsed.scan, rules };
+        let sending = Sending { framed, scan: parsed.scan, rules, instead };
         let done = self.carry_out(decided, &facts, sending, rest).await;
         rest.text = kept;
         rest.values = kept_values;
         done
+    }
+
+    /// The text with what the session knows of itself in the place of the functions that ask a
+    /// connection for it.
+    fn with_own_values(
+        &self,
+        facts: &mut CommandFacts<'_>,
+        rules: &RuleOutcome,
+    ) -> Option<Vec<u8>> {
+        let asks = Effects::CONNECTION_ID | Effects::READS_FOUND_ROWS | Effects::READS_ROW_COUNT;
+        if !facts.shape.effects.intersects(asks)
+            || facts.command != CommandKind::Query
+            || rules.rewrite.is_some()
+        {
+            return None;
+        }
+        let known = sql::Known {
+            connection_id: Some(self.context.presence.info.id),
+            found_rows: self.state.found_rows,
+            row_count: self.state.row_count,
+        };
+        let instead = sql::substitute(facts.text?, facts.mode, known)?;
+        facts.shape.effects.remove(Effects::READS_FOUND_ROWS | Effects::READS_ROW_COUNT);
+        Some(instead)
     }
 
     /// Keeps the values of a prepared INSERT: they tell whether it wrote an id itself.

@@ -51,6 +51,8 @@ pub(crate) struct Sending {
     pub(crate) framed: Framed,
     pub(crate) scan: scan::CommandKind,
     pub(crate) rules: Rc<RuleOutcome>,
+    /// The text to be sent in place of the client's, where no rule rewrote that.
+    pub(crate) instead: Option<Vec<u8>>,
 }
 
 /// How one try ended.

@@ -1,5 +1,6 @@
 //! A command as it goes out: the statement's id of that server in place of the client's, parameter
-//! types where the server has not seen them, a rule's text in place of the client's.
+//! types where the server has not seen them, a text in place of the client's, by a
+//! rule or with the session's own values.
 
 use std::ops::Range;
 
@@ -28,7 +29,7 @@ impl Session<'_> {
         joined: &[u8],
     ) -> Result<(Vec<u8>, Range<usize>), Answer> {
         let wire = sending.framed.wire;
-        if let Some(text) = &sending.rules.rewrite {
+        if let Some(text) = sending.rules.rewrite.as_ref().or(sending.instead.as_ref()) {
             let mut packet = Vec::with_capacity(text.len() + HEADER_LEN + 1);
             let payload = [&[0x03], text.as_slice()].concat();
             PacketWriter::new(&mut packet, 0).payload(&payload);

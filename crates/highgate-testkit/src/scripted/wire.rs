@@ -58,7 +58,19 @@ pub fn frames(sequence: u8, payloads: &[Vec<u8>]) -> Vec<u8> {
 
 /// A protocol 10 greeting with `mysql_native_password` and a fixed challenge.
 pub fn greeting(version: &str, connection: u32, deprecate_eof: bool) -> Vec<u8> {
+    greeting_extended(version, connection, deprecate_eof, 0)
+}
+
+/// The same, with MariaDB's extended capabilities; none of them where that is 0.
+pub fn greeting_extended(
+    version: &str,
+    connection: u32,
+    deprecate_eof: bool,
+    extended: u32,
+) -> Vec<u8> {
     let capabilities = CAPABILITIES | if deprecate_eof { DEPRECATE_EOF } else { 0 };
+    // MariaDB leaves the bit clear that all others set, where extended ones follow.
+    let capabilities = if extended == 0 { capabilities } else { capabilities & !1 };
     let [c0, c1, c2, c3] = capabilities.to_le_bytes();
     let mut out = vec![10];
     out.extend_from_slice(version.as_bytes());
@@ -68,7 +80,8 @@ pub fn greeting(version: &str, connection: u32, deprecate_eof: bool) -> Vec<u8> 
     out.extend_from_slice(&[c0, c1, 45]);
     out.extend_from_slice(&AUTOCOMMIT.to_le_bytes());
     out.extend_from_slice(&[c2, c3, 21]);
-    out.extend_from_slice(&[0; 10]);
+    out.extend_from_slice(&[0; 6]);
+    out.extend_from_slice(&extended.to_le_bytes());
     out.extend_from_slice(b"ijklmnopqrst\0mysql_native_password\0");
     out
 }

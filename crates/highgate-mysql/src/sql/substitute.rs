@@ -1,0 +1,326 @@
+//! Values in the place of functions that ask a connection about itself.
+//!
+//! `CONNECTION_ID()`, `FOUND_ROWS()` and `ROW_COUNT()` mean something to the session, and another
+//! thing to the shared connection that the statement runs on. Where they are part of a longer
+//! statement they are replaced by what the session knows, if that is certain to change nothing else:
+//! columns keep the names that the server would give them. What is not certain is left as it is.
+
+use super::token::{Lexer, Token};
+use super::words::Call;
+use super::{LexMode, quote_identifier};
+
+/// What a session knows of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known {
+    /// `CONNECTION_ID()`.
+    pub connection_id: Option<u32>,
+    /// `FOUND_ROWS()`.
+    pub found_rows: Option<u64>,
+    /// `ROW_COUNT()`.
+    pub row_count: Option<i64>,
+}
+
+/// Statements longer than this are left alone.
+const LONGEST: usize = 64 * 1024;
+/// Longest name of a column; beyond it servers cut.
+const LONGEST_NAME: usize = 255;
+
+/// A text with the functions replaced; `None` if there is none, or not everything is certain.
+#[must_use]
+pub fn substitute(text: &[u8], mode: LexMode, known: Known) -> Option<Vec<u8>> {
+    if text.len() > LONGEST || mode.unsafe_charset || names_server_ids(text) {
+        return None;
+    }
+    let tokens = tokens(text, mode)?;
+    let calls = calls(&tokens, known)?;
+    let first = tokens.first()?.word(text)?;
+    let is_select = first.eq_ignore_ascii_case(b"SELECT");
+    let plain = [&b"INSERT"[..], b"REPLACE", b"UPDATE", b"DELETE", b"DO", b"SET"];
+    if !is_select && !plain.iter().any(|word| first.eq_ignore_ascii_case(word)) {
+        return None;
+    }
+    let mut edits: Vec<Edit> = calls;
+    if is_select {
+        let names = names(text, &tokens, &edits)?;
+        edits.extend(names);
+        edits.sort_by_key(|edit| edit.from);
+    }
+    let (mut out, mut at) = (Vec::with_capacity(text.len().saturating_add(64)), 0_usize);
+    for edit in &edits {
+        out.extend_from_slice(text.get(at..edit.from)?);
+        out.extend_from_slice(&edit.with);
+        at = edit.to;
+    }
+    out.extend_from_slice(text.get(at..)?);
+    Some(out)
+}
+
+/// Bytes in the place of a range.
+struct Edit {
+    from: usize,
+    to: usize,
+    with: Vec<u8>,
+}
+
+/// A token, where it lies, and how deep in parentheses.
+struct Placed {
+    token: Token,
+    from: usize,
+    to: usize,
+    depth: usize,
+}
+
+impl Placed {
+    fn word<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
+        match self.token {
+            Token::Word(span, ..) => Some(span.of(text)),
+            _ => None,
+        }
+    }
+
+    fn is(&self, text: &[u8], word: &[u8]) -> bool {
+        self.word(text).is_some_and(|own| own.eq_ignore_ascii_case(word))
+    }
+
+    fn is_punct(&self, byte: u8) -> bool {
+        self.token == Token::Punct(byte)
+    }
+}
+
+/// Ids of server connections are meant where a text looks at those of others.
+fn names_server_ids(text: &[u8]) -> bool {
+    let lower = text.to_ascii_lowercase();
+    [&b"_schema"[..], b"processlist", b"used_lock", b"pseudo_thread", b"sys.", b"mysql.", b"/*"]
+        .iter()
+        .any(|word| memchr::memmem::find(&lower, word).is_some())
+}
+
+/// All tokens of one statement without a placeholder and with at most one SELECT.
+fn tokens(text: &[u8], mode: LexMode) -> Option<Vec<Placed>> {
+    let mut lexer = Lexer::new(text, mode);
+    let (mut tokens, mut depth, mut selects) = (Vec::<Placed>::new(), 0_usize, 0_u32);
+    loop {
+        let token = lexer.next();
+        let to = lexer.position();
+        match token {
+            Token::End => break,
+            Token::Placeholder => return None,
+            Token::Punct(b')') => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        let from = match token {
+            Token::Word(span, ..)
+            | Token::Number(span)
+            | Token::Quoted(span)
+            | Token::Text(span) => span.start as usize,
+            Token::Variable(span) => (span.start as usize).checked_sub(1)?,
+            Token::Punct(_) => to.checked_sub(1)?,
+            _ => to.checked_sub(2)?,
+        };
+        let placed = Placed { token, from, to, depth };
+        if placed.is(text, b"SELECT") {
+            selects = selects.saturating_add(1);
+        }
+        if placed.is_punct(b'(') {
+            depth = depth.saturating_add(1);
+        }
+        if tokens.last().is_some_and(|last| last.is_punct(b';')) || selects > 1 {
+            return None;
+        }
+        tokens.push(placed);
+    }
+    if lexer.effects.contains(super::Effects::DOUBTFUL) { None } else { Some(tokens) }
+}
+
+/// The calls that are replaced, at least one.
+fn calls(tokens: &[Placed], known: Known) -> Option<Vec<Edit>> {
+    let mut edits = Vec::new();
+    for (at, window) in tokens.windows(3).enumerate() {
+        let [name, open, close] = window else { continue };
+        let Token::Word(_, _, call) = name.token else { continue };
+        let value = match call {
+            Call::ConnectionId => known.connection_id.map(|id| format!("CAST({id} AS UNSIGNED)")),
+            Call::FoundRows => known.found_rows.map(|rows| format!("CAST({rows} AS SIGNED)")),
+            Call::RowCount => known.row_count.map(|rows| format!("CAST({rows} AS SIGNED)")),
+            _ => continue,
+        };
+        if !open.is_punct(b'(') || !close.is_punct(b')') || open.from != name.to {
+            continue;
+        }
+        let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+        if before.is_some_and(|token| token.is_punct(b'.')) {
+            continue;
+        }
+        edits.push(Edit { from: name.from, to: close.to, with: value?.into_bytes() });
+    }
+    if edits.is_empty() { None } else { Some(edits) }
+}
+
+/// Names for the columns whose text changes and which have none of their own.
+fn names(text: &[u8], tokens: &[Placed], calls: &[Edit]) -> Option<Vec<Edit>> {
+    let list = select_list(text, tokens)?;
+    let mut edits = Vec::new();
+    for item in list.split(|token| token.depth == 0 && token.is_punct(b',')) {
+        let (Some(first), Some(last)) = (item.first(), item.last()) else { return None };
+        if !calls.iter().any(|call| call.from >= first.from && call.to <= last.to) {
+            continue;
+        }
+        if has_name(text, item)? {
+            continue;
+        }
+        let written = text.get(first.from..last.to)?;
+        if written.len() > LONGEST_NAME || !written.is_ascii() || written.contains(&b'\n') {
+            return None;
+        }
+        let mut with = b" AS ".to_vec();
+        quote_identifier(&mut with, written);
+        edits.push(Edit { from: last.to, to: last.to, with });
+    }
+    Some(edits)
+}
+
+/// The tokens between SELECT with its modifiers and what ends the list of columns.
+fn select_list<'p>(text: &[u8], tokens: &'p [Placed]) -> Option<&'p [Placed]> {
+    const MODIFIERS: [&[u8]; 10] = [
+        b"ALL",
+        b"DISTINCT",
+        b"DISTINCTROW",
+        b"HIGH_PRIORITY",
+        b"SQL_BIG_RESULT",
+        b"SQL_BUFFER_RESULT",
+        b"SQL_CACHE",
+        b"SQL_CALC_FOUND_ROWS",
+        b"SQL_NO_CACHE",
+        b"SQL_SMALL_RESULT",
+    ];
+    const ENDS: [&[u8]; 13] = [
+        b"FROM",
+        b"INTO",
+        b"WHERE",
+        b"GROUP",
+        b"HAVING",
+        b"ORDER",
+        b"LIMIT",
+        b"OFFSET",
+        b"FETCH",
+        b"FOR",
+        b"LOCK",
+        b"UNION",
+        b"PROCEDURE",
+    ];
+    let is_one_of = |token: &Placed, words: &[&[u8]]| words.iter().any(|word| token.is(text, word));
+    let behind = tokens.get(1..)?;
+    let skipped = behind.iter().take_while(|token| is_one_of(token, &MODIFIERS)).count();
+    let list = behind.get(skipped..)?;
+    let ends =
+        |token: &Placed| token.depth == 0 && (token.is_punct(b';') || is_one_of(token, &ENDS));
+    let end = list.iter().position(ends).unwrap_or(list.len());
+    list.get(..end)
+}
+
+/// Whether a column has a name of its own; `None` where that is not certain.
+fn has_name(text: &[u8], item: &[Placed]) -> Option<bool> {
+    let (last, before) = match item {
+        [.., before, last] => (last, Some(before)),
+        [last] => (last, None),
+        [] => return None,
+    };
+    if item.iter().any(|token| token.depth == 0 && token.is(text, b"AS")) {
+        return Some(true);
+    }
+    let is_operator =
+        |token: &Placed| matches!(token.token, Token::Punct(byte) if !matches!(byte, b')' | b'('));
+    match last.token {
+        Token::Punct(b')') => Some(false),
+        Token::Number(_) => Some(false),
+        Token::Word(..) | Token::Quoted(_) | Token::Text(_) | Token::Variable(_) => {
+            let before = before?;
+            if is_operator(before) {
+                Some(false)
+            } else if before.is_punct(b')')
+                && matches!(last.token, Token::Quoted(_) | Token::Word(..))
+                && !is_keyword(text, last)
+            {
+                Some(true)
+            } else {
+                None
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Words that end an expression instead of naming it.
+fn is_keyword(text: &[u8], token: &Placed) -> bool {
+    [&b"END"[..], b"NULL", b"TRUE", b"FALSE", b"UNKNOWN"].iter().any(|word| token.is(text, word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(text: &str) -> Option<String> {
+        let known = Known { connection_id: Some(7), found_rows: Some(42), row_count: Some(-1) };
+        let out = substitute(text.as_bytes(), LexMode::default(), known)?;
+        Some(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_function_within_an_expression_becomes_its_value_and_the_column_keeps_its_name() {
+        for (text, sent) in [
+            (
+                "SELECT CONNECTION_ID() + 1",
+                "SELECT CAST(7 AS UNSIGNED) + 1 AS `CONNECTION_ID() + 1`",
+            ),
+            (
+                "select a, ceil(found_rows()/10) pages, row_count()=-1 from t",
+                "select a, ceil(CAST(42 AS SIGNED)/10) pages, \
+                 CAST(-1 AS SIGNED)=-1 AS `row_count()=-1` from t",
+            ),
+            (
+                "SELECT IF(FOUND_ROWS() > 5, 'x', `y`) AS z, 1 LIMIT 3;",
+                "SELECT IF(CAST(42 AS SIGNED) > 5, 'x', `y`) AS z, 1 LIMIT 3;",
+            ),
+            (
+                "INSERT INTO t SELECT CONNECTION_ID(), b FROM u",
+                "INSERT INTO t SELECT CAST(7 AS UNSIGNED), b FROM u",
+            ),
+            ("UPDATE t SET a=connection_id()", "UPDATE t SET a=CAST(7 AS UNSIGNED)"),
+            ("SET @n = ROW_COUNT()", "SET @n = CAST(-1 AS SIGNED)"),
+            (
+                "SELECT 1 FROM t WHERE a = CONNECTION_ID()",
+                "SELECT 1 FROM t WHERE a = CAST(7 AS UNSIGNED)",
+            ),
+        ] {
+            assert_eq!(with(text).as_deref(), Some(sent));
+        }
+    }
+
+    #[test]
+    fn what_is_not_certain_is_left_alone() {
+        for text in [
+            "SELECT 'CONNECTION_ID()'",
+            "SELECT shop.connection_id()",
+            "SELECT CONNECTION_ID () + 1",
+            "SELECT id FROM information_schema.processlist WHERE id = CONNECTION_ID()",
+            "SELECT IS_USED_LOCK('l') = CONNECTION_ID()",
+            "SELECT * FROM (SELECT CONNECTION_ID()) x",
+            "CREATE TABLE t AS SELECT CONNECTION_ID()",
+            "SELECT CONNECTION_ID() + ?",
+            "SELECT 1; SELECT CONNECTION_ID()",
+            "SELECT CONNECTION_ID() IS NULL",
+            "SELECT CASE WHEN CONNECTION_ID() THEN (1) END",
+            "SELECT connection_id FROM t",
+            "CALL p(CONNECTION_ID())",
+        ] {
+            assert_eq!(with(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_session_does_not_know_is_asked_of_the_server() {
+        let known = Known { connection_id: Some(7), ..Known::default() };
+        let text = b"SELECT CONNECTION_ID() + FOUND_ROWS()";
+        assert_eq!(substitute(text, LexMode::default(), known), None);
+    }
+}
