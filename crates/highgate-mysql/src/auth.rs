@@ -5,6 +5,7 @@
 
 mod base64;
 pub mod ed25519;
+pub mod matrix;
 pub mod native;
 mod secret;
 pub mod sha2;

@@ -135,6 +135,7 @@ impl ClientLogin {
             Some(plugin) if plugin != ED25519 && self.fits(plugin) => {
                 self.answered(plugin, answer.expose())
             }
+            Some(ED25519) if has_plugins && self.fits(ED25519) => self.switch_to(ED25519),
             _ if has_plugins => self.switch(),
             _ => self.refuse(unsupported()),
         }
