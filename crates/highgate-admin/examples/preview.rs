@@ -285,6 +285,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         users: Users::fixed([("admin".into(), Secret::new("admin"))].into()),
         version: "8.0.0-preview".into(),
         limits: sql::port::PortLimits::default(),
+        alarm: sql::port::Alarm::new(|text| eprintln!("{text}")),
     };
     let router = web::router(&site, web::Door::Loopback);
     let (_stopper, stop) = tasks::Stopper::new();

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use highgate_config::{Secret, UserName};
-use highgate_mysql::{auth::StoredPassword, client_login::Account};
+use highgate_mysql::{
+    auth::StoredPassword,
+    client_login::{Account, Decoys, Shape},
+};
 use tokio::sync::watch;
 
 /// A view of the admin accounts that follows configuration.
@@ -34,6 +37,14 @@ impl Users {
     pub fn account(&self, name: &str) -> Option<Account> {
         let stored = self.stored(name)?;
         Some(Account { passwords: vec![stored], ..Account::default() })
+    }
+
+    /// What stands for an account that does not exist, so that nothing tells it from those that do.
+    pub(crate) fn decoy(&self, name: &str, secret: &[u8; 32], key: &[u8; 32]) -> Option<Account> {
+        let accounts = self.0.borrow();
+        let stored = accounts.values().filter_map(|it| StoredPassword::parse(it.expose()).ok());
+        let decoys: Decoys = stored.map(|stored| Shape::of(&[stored], false)).collect();
+        decoys.account(name, secret, key)
     }
 
     /// Whether this is the account's password. Takes milliseconds where a slow hash is stored.

@@ -5,6 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, io, net::SocketAddr, os::fd::Own
 use anyhow::Context;
 use highgate_admin::{Users, sql, web};
 use highgate_config::{Address, Node as NodeConfig};
+use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
     listen,
     tasks::{LocalTasks, Stop, Stopper},
@@ -19,6 +20,7 @@ pub(crate) type Inherited = BTreeMap<(String, String), OwnedFd>;
 pub(crate) struct AdminSide {
     site: web::Site,
     ports: Vec<Port>,
+    alarm: sql::port::Alarm,
     stopper: Stopper,
     ctl: RefCell<Stopper>,
 }
@@ -43,7 +45,12 @@ impl AdminSide {
         let tables = wired.tables();
         let accounts = admin_password::accounts(&own.admin.users, &wired.data_dir)?;
         let (stopper, stop) = Stopper::new();
+        let shared = wired.node.shared().clone();
+        let alarm = sql::port::Alarm::new(move |text| {
+            shared.event(Event::new(Severity::Warning, Kind::Login, text));
+        });
         let mut side = Self {
+            alarm,
             site: web::Site {
                 tables,
                 users: Users::fixed(accounts),
@@ -81,6 +88,7 @@ impl AdminSide {
             users: self.site.users.clone(),
             version: version.to_owned(),
             limits: sql::port::PortLimits::default(),
+            alarm: self.alarm.clone(),
         };
         tasks.spawn(sql::port::serve(listener, port, stop));
         Ok(())

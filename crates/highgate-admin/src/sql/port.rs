@@ -7,10 +7,12 @@ mod command;
 mod login;
 mod wire;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
-use highgate_io::{clock, tasks::Stop};
-use highgate_mysql::{ErrorCode, error_code};
+use highgate_core::limits::Attempts;
+use highgate_io::{clock, entropy, tasks::Stop};
+use highgate_mysql::{ErrorCode, auth::ed25519, error_code};
+use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -34,6 +36,29 @@ pub struct Port {
     pub version: String,
     /// Its limits.
     pub limits: PortLimits,
+    /// Is told of many failed logins.
+    pub alarm: Alarm,
+}
+
+/// Where to tell operators what they should know, beside the log.
+#[derive(Clone)]
+pub struct Alarm(Arc<dyn Fn(String) + Send + Sync>);
+
+impl Alarm {
+    /// Tells it to that.
+    pub fn new(tell: impl Fn(String) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    fn tell(&self, text: String) {
+        (self.0)(text);
+    }
+}
+
+impl std::fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Alarm(..)")
+    }
 }
 
 /// Limits of the SQL port.
@@ -64,31 +89,46 @@ impl Default for PortLimits {
 ///
 /// Cancel safe: yes; dropping it closes the connections.
 pub async fn serve(listener: TcpListener, port: Port, stop: Stop) {
-    let port = Arc::new(port);
+    let mut secret = [0; 32];
+    // Without entropy no login gets anywhere: each needs a challenge.
+    let _ = entropy::fill(&mut secret);
+    let key = ed25519::public_key(&secret);
+    let port = Arc::new(Open { port, attempts: Mutex::default(), secret, key });
     let mut connections = JoinSet::new();
     let mut connection = 0_u32;
     loop {
-        let stream = tokio::select! {
+        let (stream, from) = tokio::select! {
             biased;
             () = stop.stopped() => break,
-            stream = accept(&listener) => stream,
+            accepted = accept(&listener) => accepted,
         };
         while connections.try_join_next().is_some() {}
-        if connections.len() >= port.limits.connections {
+        if connections.len() >= port.port.limits.connections {
             refuse(&stream);
             continue;
         }
         connection = connection.wrapping_add(1);
-        connections.spawn(converse(stream, Arc::clone(&port), connection, stop.clone()));
+        let session = (Arc::clone(&port), connection, from);
+        connections.spawn(converse(stream, session, stop.clone()));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+/// The port while it serves.
+struct Open {
+    port: Port,
+    /// Logins that failed lately.
+    attempts: Mutex<Attempts>,
+    /// What decoys are made from.
+    secret: [u8; 32],
+    key: [u8; 32],
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, from)) => return (stream, from.ip()),
             Err(error) => {
                 tracing::warn!(%error, "the SQL port could not accept a connection");
                 clock::pause(ACCEPT_PAUSE).await;
@@ -105,12 +145,16 @@ fn refuse(stream: &TcpStream) {
     let _ = stream.try_write(&out);
 }
 
-async fn converse(stream: TcpStream, port: Arc<Port>, connection: u32, stop: Stop) {
+async fn converse(
+    stream: TcpStream,
+    (open, connection, from): (Arc<Open>, u32, IpAddr),
+    stop: Stop,
+) {
     let _ = stream.set_nodelay(true);
     tokio::select! {
         biased;
         () = stop.stopped() => {}
-        ended = session(Wire::new(stream), &port, connection) => {
+        ended = session(Wire::new(stream), &open, (connection, from)) => {
             if let Err(error) = ended {
                 tracing::debug!(%error, connection, "a connection to the SQL port broke");
             }
@@ -119,9 +163,10 @@ async fn converse(stream: TcpStream, port: Arc<Port>, connection: u32, stop: Sto
 }
 
 /// One connection from greeting to end.
-async fn session(mut wire: Wire, port: &Port, connection: u32) -> io::Result<()> {
+async fn session(mut wire: Wire, open: &Open, (connection, from): (u32, IpAddr)) -> io::Result<()> {
+    let port = &open.port;
     let deadline = clock::now() + port.limits.login;
-    let Some(login) = login::login(&mut wire, port, connection, deadline).await? else {
+    let Some(login) = login::login(&mut wire, open, (connection, from), deadline).await? else {
         return Ok(());
     };
     let caller = Caller { user: login.user, connection };

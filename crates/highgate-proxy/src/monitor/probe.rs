@@ -34,6 +34,7 @@ use crate::{
     },
     shared::Shared,
     target::{host, target},
+    tls_files,
 };
 
 /// How long a check may go on at all, however much it hears.
@@ -253,6 +254,9 @@ pub(super) fn door(
     backend: Arc<Backend>,
     (user, password): (&str, &Secret),
 ) -> Door {
+    let in_force = shared.server_tls.lock().get(&server.backend).cloned();
+    // The first checks run before the configuration is in force.
+    let tls = in_force.or_else(|| tls_files::for_servers(&backend.tls).ok().flatten());
     Door {
         target: target(server),
         host: host(&server.address),
@@ -268,7 +272,7 @@ pub(super) fn door(
             | Capabilities::TRANSACTIONS,
         collation: 45,
         // As sessions do: a server that shows a wrong certificate is not to be believed.
-        tls: shared.server_tls.lock().get(&server.backend).cloned(),
+        tls,
         backend,
         announced: None,
     }

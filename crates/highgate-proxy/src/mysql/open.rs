@@ -159,12 +159,24 @@ async fn log_in(
         zstd_level: None,
     };
     let login = ServerLogin::new(settings);
-    let opened = dialogue(login, &mut transport, (&door.host, door.tls), passing).await?;
+    let verifies = door.backend.tls.mode >= TlsMode::VerifyCa;
+    let peer = Peer { host: &door.host, tls: door.tls, verifies };
+    let opened = dialogue(login, &mut transport, peer, passing).await?;
     let Opened { greeting, capabilities, .. } = opened;
     let flavor = facts::flavor(&greeting);
     let state = ConnState::new(flavor, u16::from(door.collation), door.schema.as_deref());
     let thread = greeting.connection_id;
     Ok((LoggedIn { transport, capabilities, thread, state }, greeting))
+}
+
+/// Whom TLS is started with.
+#[derive(Debug, Clone)]
+struct Peer<'a> {
+    /// The name that its certificate must have.
+    host: &'a str,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    /// Without settings to verify by there is no TLS.
+    verifies: bool,
 }
 
 fn wish(mode: TlsMode) -> TlsWish {
@@ -178,7 +190,7 @@ fn wish(mode: TlsMode) -> TlsWish {
 async fn dialogue(
     mut login: ServerLogin,
     transport: &mut Transport,
-    (host, tls): (&str, Option<Arc<rustls::ClientConfig>>),
+    peer: Peer<'_>,
     mut passing: Option<&mut Passing<'_>>,
 ) -> Result<Opened, OpenError> {
     let (seq, payload) = receive(transport).await?;
@@ -198,7 +210,7 @@ async fn dialogue(
             }
             ServerAction::StartTls(packets) => {
                 send(transport, &packets).await?;
-                start_tls(transport, host, tls.clone()).await?;
+                start_tls(transport, peer.clone()).await?;
                 login.tls_started()
             }
             ServerAction::RsaEncrypt { public_key_pem, bytes } => {
@@ -238,11 +250,14 @@ async fn pass_on(
 
 async fn start_tls(
     transport: &mut Transport,
-    host: &str,
-    config: Option<Arc<rustls::ClientConfig>>,
+    Peer { host, tls: config, verifies }: Peer<'_>,
 ) -> Result<(), OpenError> {
     let config = match config {
         Some(config) => config,
+        None if verifies => {
+            let text = "the authorities to verify the server by could not be read";
+            return Err(OpenError::Tls(io::Error::other(text)));
+        }
         None => tls::towards_servers(tls::Verify::Nothing, None, None)
             .map_err(|error| OpenError::Tls(io::Error::other(error.to_string())))?,
     };

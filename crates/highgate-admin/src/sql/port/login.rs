@@ -1,6 +1,10 @@
 //! The login of an admin user: drives the protocol's machine.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use highgate_io::{clock, entropy, tasks};
 use highgate_mysql::{
@@ -11,10 +15,10 @@ use highgate_mysql::{
     reply::OkPacket,
 };
 
-use super::{Port, wire::Wire};
+use super::{Open, Port, wire::Wire};
 
-/// What a wrong password costs its sender in time.
-const PENALTY: std::time::Duration = std::time::Duration::from_millis(300);
+/// What a wrong password costs its sender in time, at least.
+const PENALTY: Duration = Duration::from_millis(300);
 
 /// utf8mb4_general_ci.
 const COLLATION: u8 = 45;
@@ -24,10 +28,12 @@ const COLLATION: u8 = 45;
 /// Cancel safe: no; a packet may be half written. The caller closes the connection.
 pub(super) async fn login(
     wire: &mut Wire,
-    port: &Port,
-    connection: u32,
+    open: &Open,
+    (connection, from): (u32, IpAddr),
     deadline: Instant,
 ) -> io::Result<Option<Login>> {
+    let port = &open.port;
+    let mut name = String::new();
     let mut machine = ClientLogin::new(settings(port, connection)?);
     let mut out = Vec::new();
     machine.greeting(&mut out);
@@ -41,7 +47,12 @@ pub(super) async fn login(
                 };
                 machine.packet(seq, &payload)
             }
-            ClientAction::LookUp { user, .. } => machine.account(port.users.account(&user)),
+            ClientAction::LookUp { user, .. } => {
+                name = user;
+                let known = port.users.account(&name);
+                let decoy = || port.users.decoy(&name, &open.secret, &open.key);
+                machine.account(known.or_else(decoy))
+            }
             ClientAction::Verify(check) => {
                 let is_right = tasks::blocking(move || check.run()).await;
                 machine.checked(is_right.unwrap_or(false))
@@ -50,7 +61,7 @@ pub(super) async fn login(
             ClientAction::RsaDecrypt { .. } => machine.decrypted(None),
             ClientAction::StartTls => return Ok(None),
             ClientAction::Refused { answer, seq } => {
-                clock::pause(PENALTY).await;
+                clock::pause(penalty(open, &name, from)).await;
                 let mut out = Vec::new();
                 answer.encode(&mut out, seq);
                 wire.write(&out, clock::now() + port.limits.write).await?;
@@ -67,6 +78,19 @@ pub(super) async fn login(
             }
         };
     }
+}
+
+/// How long the answer to a failed login is held back; tells operators of many.
+fn penalty(open: &Open, user: &str, from: IpAddr) -> Duration {
+    let failed = open.attempts.lock().failed(user, Some(from), clock::now());
+    if let Some(count) = failed.account.or(failed.address) {
+        let user: String = user.chars().take(64).filter(|c| !c.is_control()).collect();
+        let text = format!(
+            "{count} logins at the SQL port failed lately, the last as `{user}` from {from}"
+        );
+        open.port.alarm.tell(text);
+    }
+    failed.delay.max(PENALTY)
 }
 
 fn settings(port: &Port, connection_id: u32) -> io::Result<ClientLoginSettings> {

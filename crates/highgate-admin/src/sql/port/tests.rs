@@ -9,12 +9,16 @@ use super::*;
 use crate::{fake, sql::Limits};
 
 async fn served(limits: PortLimits) -> (SocketAddr, Stopper) {
+    served_with(limits, Alarm::new(|_| {})).await
+}
+
+async fn served_with(limits: PortLimits, alarm: Alarm) -> (SocketAddr, Stopper) {
     let hashed = StoredPassword::Native(native::double_hash(b"s3cret")).to_hash_text().unwrap();
     let users: BTreeMap<_, _> =
         [("admin", "s3cret"), ("hashed", &*hashed)].map(|(n, s)| (n.into(), Secret::new(s))).into();
     let engine = Engine::start(fake::tables(100), "8.0.36-highgate", Limits::default()).unwrap();
     let users = Users::fixed(users);
-    let port = Port { engine, users, version: "8.0.36-highgate".into(), limits };
+    let port = Port { engine, users, version: "8.0.36-highgate".into(), limits, alarm };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stopper, stop) = Stopper::new();
@@ -138,4 +142,26 @@ async fn stopping_ends_the_connections() {
     let mut rest = Vec::new();
     let _ = idle.read_to_end(&mut rest).await;
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn many_failed_logins_are_told_and_held_back() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&told);
+    let alarm = Alarm::new(move |text| kept.lock().push(text));
+    let (address, _stopper) = served_with(PortLimits::default(), alarm).await;
+    let started = clock::now();
+    for _ in 0..10 {
+        let output = cli(address, "admin", "wrong", &["-e", "select 1"]).await;
+        assert!(text(&output.stderr).contains("1045"), "{output:?}");
+    }
+    assert!(started.elapsed() >= Duration::from_millis(800), "{:?}", started.elapsed());
+    let told = told.lock();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("10 logins") && told[0].contains("`admin` from 127.0.0.1"),
+        "{told:?}"
+    );
+    let right = cli(address, "admin", "s3cret", &["-e", "select 1"]).await;
+    assert!(right.status.success());
 }
