@@ -170,6 +170,12 @@ impl PinCause {
         }
     }
 
+    /// Whether it is only what the last command left, for the next one to ask for.
+    #[must_use]
+    pub const fn is_leftover(self) -> bool {
+        matches!(self, Self::FoundRows | Self::Warnings)
+    }
+
     const fn bit(self) -> u32 {
         1 << self as u32
     }

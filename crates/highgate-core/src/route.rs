@@ -142,6 +142,8 @@ pub struct Actions<'a> {
 pub enum Reason {
     /// Autocommit is off: a write may follow in the same transaction.
     AutocommitOff,
+    /// It leaves a cursor, or data for a later execution, on its connection.
+    Binds,
     /// Highgate knows the answer.
     Known,
     /// The client's comment asks for it.
@@ -170,6 +172,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AutocommitOff => f.write_str("autocommit is off"),
+            Self::Binds => f.write_str("binds the session to its connection"),
             Self::Known => f.write_str("answered by Highgate"),
             Self::Hint => f.write_str("hint"),
             Self::InTransaction => f.write_str("in transaction"),
@@ -283,6 +286,18 @@ fn bound(state: &SessionState) -> Option<Reason> {
     state.pins.iter().next().map(Reason::Pinned)
 }
 
+/// Whether a session that is bound to a reader by what its last command left there must leave it for
+/// this command, which may write or bind: it has to run where writes can follow.
+#[must_use]
+pub fn outgrows_reader(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    let only_leftovers = state.pins.iter().all(PinCause::is_leftover);
+    !state.pins.is_empty()
+        && only_leftovers
+        && !state.in_transaction()
+        && !facts.reads_leftovers()
+        && classify(state, facts).0 == Role::Primary
+}
+
 /// What the command before left on a connection that the session has no more.
 fn leftovers_gone(facts: &CommandFacts<'_>, view: &View<'_>) -> Option<RouteRefused> {
     let reads = |effects| facts.does(effects) && view.holds.is_none();
@@ -352,6 +367,10 @@ fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
     if !state.autocommit {
         return (Role::Primary, Reason::AutocommitOff);
     }
+    // What binds the session runs where writes can follow it.
+    if facts.opens_cursor || facts.command == CommandKind::StmtSendLongData {
+        return (Role::Primary, Reason::Binds);
+    }
     if shape.kind == (StatementKind::StartTransaction { read_only: true })
         && !shape.effects.intersects(Effects::MULTI | Effects::DOUBTFUL)
     {
@@ -364,7 +383,8 @@ fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
     let only_session = ONLY_SESSION.contains(shape.effects)
         && match shape.kind {
             StatementKind::Set => crate::track::is_replayable_set(facts),
-            kind => kind == StatementKind::Use,
+            // Of a prepared one the schema is not known before it ran: it may bind.
+            kind => kind == StatementKind::Use && facts.command == CommandKind::Query,
         };
     if only_session { (Role::Any, Reason::OnlySession) } else { (Role::Primary, Reason::Writes) }
 }

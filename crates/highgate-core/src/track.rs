@@ -105,6 +105,8 @@ pub struct CommandFacts<'a> {
     pub values: Option<&'a [u8]>,
     /// The prepared statement's id.
     pub statement: Option<u32>,
+    /// It executes with a cursor, which binds the session until all was fetched.
+    pub opens_cursor: bool,
     /// The schema of a `USE`.
     pub schema_used: Option<&'a [u8]>,
     /// How its text was read.
@@ -121,6 +123,7 @@ impl<'a> CommandFacts<'a> {
             text: None,
             values: None,
             statement: None,
+            opens_cursor: false,
             schema_used: None,
             mode: LexMode::default(),
         }
@@ -209,6 +212,13 @@ pub fn before(state: &mut SessionState, facts: &CommandFacts<'_>) {
         state.pins.remove(PinCause::Warnings);
     }
     state.pins.remove(PinCause::FoundRows);
+}
+
+/// Gives up what the command before left on its connection.
+pub fn forget_leftovers(state: &mut SessionState) {
+    for cause in state.pins.iter().filter(|cause| cause.is_leftover()) {
+        state.pins.remove(cause);
+    }
 }
 
 /// Whether the warnings of the statement before are still there after this one, if it has none.

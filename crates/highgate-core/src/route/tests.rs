@@ -118,3 +118,43 @@ fn no_refusal_tells_a_client_about_backends() {
     assert!(!refused.answer().text.contains("secret"));
     assert!(refused.to_string().contains("secret-name"));
 }
+
+#[test]
+fn what_a_reader_left_keeps_no_write_and_no_binding_there() {
+    let mut state = SessionState::new(0, "app", None, 45);
+    let read = facts(StatementKind::Select, Effects::READ_ONLY_PROVED);
+    let binds = CommandFacts {
+        text: Some(b"SET insert_id = 5"),
+        ..facts(StatementKind::Set, Effects::SESSION_STATE)
+    };
+    assert!(!outgrows_reader(&state, &binds), "nothing is left");
+    state.pins.insert(PinCause::Warnings);
+    assert!(outgrows_reader(&state, &binds) && !outgrows_reader(&state, &read));
+    let asks = facts(StatementKind::Show, Effects::READS_DIAGNOSTICS);
+    assert!(!outgrows_reader(&state, &asks));
+    state.pins.insert(PinCause::TemporaryTable);
+    assert!(!outgrows_reader(&state, &binds), "more than leftovers");
+}
+
+#[test]
+fn a_prepared_use_runs_where_writes_can_follow() {
+    let state = SessionState::new(0, "app", None, 45);
+    let text = facts(StatementKind::Use, Effects::SESSION_STATE);
+    assert_eq!(classify(&state, &text).0, Role::Any);
+    let prepared = CommandFacts { command: CommandKind::StmtExecute, ..text };
+    assert_eq!(classify(&state, &prepared).0, Role::Primary);
+}
+
+#[test]
+fn a_cursor_and_long_data_bind_where_writes_can_follow() {
+    let state = SessionState::new(0, "app", None, 45);
+    let read = CommandFacts {
+        command: CommandKind::StmtExecute,
+        ..facts(StatementKind::Select, Effects::READ_ONLY_PROVED)
+    };
+    assert_eq!(classify(&state, &read).0, Role::Replica);
+    let cursor = CommandFacts { opens_cursor: true, ..read };
+    assert_eq!(classify(&state, &cursor), (Role::Primary, Reason::Binds));
+    let long_data = CommandFacts { command: CommandKind::StmtSendLongData, ..read };
+    assert_eq!(classify(&state, &long_data), (Role::Primary, Reason::Binds));
+}

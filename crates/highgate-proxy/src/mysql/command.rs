@@ -11,7 +11,7 @@ use highgate_core::{
     pins::PinSet,
     route::{self, Route, RouteHint, To, View},
     rules::RuleOutcome,
-    state::Shape,
+    state::{SessionState, Shape},
     track::{self, CommandFacts, CommandKind},
 };
 use highgate_mysql::{
@@ -26,6 +26,7 @@ use highgate_mysql::{
 use crate::{
     buffer::{BufferPool, Held},
     mysql::{
+        acquire::Wish,
         answer,
         client_stream::Framed,
         exchange::Space,
@@ -100,6 +101,7 @@ struct Parsed {
     /// Where the text lies in the payload.
     text: Option<std::ops::Range<usize>>,
     statement: Option<u32>,
+    opens_cursor: bool,
     schema: bool,
 }
 
@@ -152,7 +154,7 @@ impl Session<'_> {
         let hint = hint.map(|hint| route_hint(hint, hint_server.as_deref()));
         let (rules, number) = self.rules(facts.shape.digest, digest_text, text.unwrap_or_default());
         let instead = self.with_own_values(&mut facts, &rules);
-        track::before(&mut self.state, &facts);
+        before(&mut self.state, &facts, self.lease.as_ref().and(self.taken_for));
         forward::let_go(self.context, &self.state, &mut self.lease, &mut self.holds);
         // From here on the inbox may move: what is needed of the text later is kept aside.
         let keeps = facts.keep_text() || parsed.schema || parsed.kind == CommandKind::StmtPrepare;
@@ -175,6 +177,7 @@ impl Session<'_> {
             text: kept_text,
             values: (!kept_values.is_empty()).then_some(&*kept_values),
             statement: facts.statement,
+            opens_cursor: facts.opens_cursor,
             schema_used: analysis.as_ref().and_then(|analysis| analysis.schema_used),
             mode: facts.mode,
             ..CommandFacts::bare(parsed.kind)
@@ -259,6 +262,7 @@ impl Session<'_> {
             scan: command.kind(),
             text,
             statement: command.statement_id().map(|id| self.state.named_statement(id)),
+            opens_cursor: matches!(&command, Command::Execute(execute) if execute.wants_cursor()),
             schema: matches!(command, Command::InitDb(_)),
         })
     }
@@ -561,8 +565,17 @@ fn read_facts<'a>(
         shape,
         text,
         statement: parsed.statement,
+        opens_cursor: parsed.opens_cursor,
         mode,
         ..CommandFacts::bare(parsed.kind)
+    }
+}
+
+/// What the command before left is forgotten where this one does not ask for it.
+fn before(state: &mut SessionState, facts: &CommandFacts<'_>, on: Option<Wish>) {
+    track::before(state, facts);
+    if on == Some(Wish::Reader) && route::outgrows_reader(state, facts) {
+        track::forget_leftovers(state);
     }
 }
 

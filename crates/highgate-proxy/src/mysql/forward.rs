@@ -175,12 +175,7 @@ impl Session<'_> {
                     drop(lease);
                 }
                 Tried::Behind { reusable } => {
-                    self.tell_behind(&lease);
-                    if reusable {
-                        self.pool(lease);
-                    } else {
-                        self.abandon(lease);
-                    }
+                    self.after_behind(lease, reusable);
                     (to.role, to.causal) = (Role::Primary, false);
                 }
             }
@@ -228,7 +223,7 @@ impl Session<'_> {
         self.context.presence.info.set_server(Some((server.0, lease.connection.thread)));
         self.holds = Some(to.backend.clone());
         let is_watched = lease.connection.topology() != Topology::Static;
-        self.writes_here = wish == Wish::Writer && is_watched;
+        self.taken_for = is_watched.then_some(wish);
         Ok(lease)
     }
 

@@ -21,7 +21,7 @@ use crate::{
     buffer::{Buffer, Held},
     listener::ListenerState,
     mysql::{
-        acquire::{Keys, Lease, Who},
+        acquire::{Keys, Lease, Who, Wish},
         answer,
         client_stream::{ClientStream, Unread},
         command::statement_size,
@@ -53,8 +53,8 @@ pub(crate) struct Session<'c> {
     pub(crate) lease: Option<Lease>,
     /// The backend of the lease.
     pub(crate) holds: Option<highgate_config::BackendName>,
-    /// The lease was taken in order to write, on the primary of a watched topology.
-    pub(crate) writes_here: bool,
+    /// What the lease was taken for, on a member of a watched topology.
+    pub(crate) taken_for: Option<Wish>,
     /// Its transaction was lost with its connection; the next command is told so.
     pub(crate) lost: Option<PinSet>,
     pub(crate) lex: LexMode,
@@ -137,7 +137,7 @@ async fn begin(
         ),
         lease: None,
         holds: None,
-        writes_here: false,
+        taken_for: None,
         lost: None,
         lex: facts.lex_mode(),
         lex_now: None,

@@ -15,7 +15,13 @@ use highgate_core::{
 use highgate_mysql::{Answer, Capabilities, error_code};
 
 use crate::{
-    mysql::{acquire::Lease, command::RestSpace, exchange::Stopped, kill, session::Session},
+    mysql::{
+        acquire::{Lease, Wish},
+        command::RestSpace,
+        exchange::Stopped,
+        kill,
+        session::Session,
+    },
     session::Ending,
     slots::Interrupt,
 };
@@ -85,7 +91,7 @@ impl Session<'_> {
             in_transaction: self.state.in_transaction(),
             autocommit: self.state.autocommit,
             may_move: self.state.pins.may_change_server(),
-            writes_here: self.writes_here,
+            writes_here: self.taken_for == Some(Wish::Writer),
             flavor: lease.connection.state.flavor,
         }
     }
@@ -216,7 +222,8 @@ impl Session<'_> {
         self.context.worker.shared.event_limited(event);
     }
 
-    pub(super) fn tell_behind(&self, lease: &Lease) {
+    /// A replica did not come far enough in time; the primary is asked.
+    pub(super) fn after_behind(&mut self, lease: Lease, reusable: bool) {
         let server = lease.connection.server();
         let timeout = self.settings.causal_reads_timeout.as_millis();
         let text = format!(
@@ -227,6 +234,11 @@ impl Session<'_> {
             .server(&server.name)
             .session(self.context.presence.info.id);
         self.context.worker.shared.event_limited(event);
+        if reusable {
+            self.pool(lease);
+        } else {
+            self.abandon(lease);
+        }
     }
 
     /// Ends the running statement on its server; the connection lives on, and is not shared until
