@@ -1,0 +1,151 @@
+//! What sessions do at random, on both sides at once.
+
+use std::net::SocketAddr;
+
+use highgate_mysql::Capabilities;
+
+use crate::{
+    pair::{Action, SLOTS, Side},
+    random::Random,
+    raw::{self, Param, Part},
+    statements,
+};
+
+/// One session on both sides, with what the generator must know of it.
+pub struct Twin {
+    pub through: Side,
+    pub direct: Side,
+    /// Kinds of the parameters of the statement in each slot; `None` if it is empty.
+    pub slots: [Option<&'static str>; SLOTS],
+    /// Parameters of the last execution in each slot.
+    pub bound: [Option<Vec<Param>>; SLOTS],
+    pub trace: Vec<(usize, Action)>,
+}
+
+impl Twin {
+    /// A session on both sides.
+    pub fn connect(through: SocketAddr, direct: SocketAddr, capabilities: Capabilities) -> Self {
+        Self {
+            through: Side::connect(through, capabilities).unwrap(),
+            direct: Side::connect(direct, capabilities).unwrap(),
+            slots: [None; SLOTS],
+            bound: [const { None }; SLOTS],
+            trace: Vec::new(),
+        }
+    }
+}
+
+/// The capabilities of a seed's clients.
+pub fn capabilities(random: &mut Random) -> Capabilities {
+    let mut capabilities = raw::USUAL;
+    if random.one_in(2) {
+        capabilities |= Capabilities::DEPRECATE_EOF;
+    }
+    if random.one_in(3) {
+        capabilities |= Capabilities::FOUND_ROWS;
+    }
+    capabilities
+}
+
+fn fill(random: &mut Random, text: &str) -> String {
+    let name = *random.pick(&["a", "b", "c"]);
+    text.replace("{n}", &(1 + random.below(5)).to_string())
+        .replace("{m}", &random.below(60).to_string())
+        .replace("{v}", name)
+}
+
+fn param(random: &mut Random, kind: char) -> Param {
+    let number = i64::try_from(random.below(70)).unwrap();
+    match kind {
+        _ if random.one_in(12) => Param::Null,
+        'i' => Param::Int(number),
+        's' => Param::Text(format!("p{number}")),
+        'd' => Param::Double(0.5),
+        _ => match random.below(3) {
+            0 => Param::Int(number),
+            1 => Param::Text(number.to_string()),
+            _ => Param::Double(f64::from(u8::try_from(number).unwrap())),
+        },
+    }
+}
+
+/// What a session does next.
+pub fn next(random: &mut Random, twin: &mut Twin) -> Action {
+    let slot = random.below(SLOTS);
+    match (random.below(20), twin.slots[slot]) {
+        (0..=2, None) => prepare(random, twin, slot),
+        (0..=3, Some(kinds)) => execute(random, twin, slot, kinds),
+        (4, Some(kinds)) if random.one_in(3) && kinds.contains('s') => {
+            let at = kinds.find('s').unwrap();
+            if let Some(bound) = &mut twin.bound[slot] {
+                bound.clear();
+            }
+            twin.bound[slot] = None;
+            Action::LongData(slot, u16::try_from(at).unwrap(), format!("long{}", random.below(9)))
+        }
+        (4, Some(_)) if random.one_in(2) => {
+            twin.slots[slot] = None;
+            Action::Close(slot)
+        }
+        (4, _) => match random.below(12) {
+            0 => {
+                twin.slots = [None; SLOTS];
+                Action::ResetConnection
+            }
+            1 => {
+                twin.slots = [None; SLOTS];
+                Action::ChangeUser
+            }
+            2 => Action::Ping,
+            3 => Action::FieldList(random.pick::<&str>(&["t", "u", "nowhere", "d1"])),
+            4 => Action::InitDb(random.pick::<&str>(&["shop", "other", "nowhere"])),
+            5 if twin.slots[slot].is_some() => Action::Reset(slot),
+            6..=8 if twin.slots[slot].is_some() => Action::Fetch(slot, 2),
+            _ => prepare(random, twin, slot),
+        },
+        _ => {
+            let group = *random.pick(statements::GROUPS);
+            let text = *random.pick(group);
+            // What FOUND_ROWS() says is only described right after a SELECT.
+            let asks = text.contains("FOUND_ROWS()") && !after_select(twin);
+            Action::Query(fill(random, if asks { "SELECT 1" } else { text }))
+        }
+    }
+}
+
+fn after_select(twin: &Twin) -> bool {
+    let last = twin.trace.last();
+    last.is_some_and(|(_, action)| {
+        matches!(action, Action::Query(text) if text.starts_with("SELECT") && !text.contains([';', '@']))
+    })
+}
+
+fn prepare(random: &mut Random, twin: &mut Twin, slot: usize) -> Action {
+    let (text, kinds) = *random.pick(statements::PREPARED);
+    twin.slots[slot] = Some(kinds);
+    twin.bound[slot] = None;
+    Action::Prepare(slot, text)
+}
+
+fn execute(random: &mut Random, twin: &mut Twin, slot: usize, kinds: &str) -> Action {
+    let cursor = random.one_in(6);
+    // Without types the values must be of the kinds that were bound before.
+    if let (Some(bound), true) = (&twin.bound[slot], random.one_in(3)) {
+        let params = bound.clone();
+        return Action::Execute { slot, params, with_types: false, cursor };
+    }
+    let params: Vec<Param> = kinds.chars().map(|kind| param(random, kind)).collect();
+    twin.bound[slot] = Some(params.clone());
+    Action::Execute { slot, params, with_types: true, cursor }
+}
+
+/// Carries out an action on one side.
+pub fn run(twin: &mut Twin, action: &Action, seed: u64, step: usize, through: bool) -> Vec<Part> {
+    let side = if through { &mut twin.through } else { &mut twin.direct };
+    side.run(action).unwrap_or_else(|error| {
+        for (step, action) in twin.trace.iter().rev().take(30).rev() {
+            eprintln!("  {step}: {action:?}");
+        }
+        panic!("seed {seed}, step {step}, through Highgate: {through}, {action:?}: {error:#}")
+    })
+}
