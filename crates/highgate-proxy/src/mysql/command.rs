@@ -185,8 +185,7 @@ impl Session<'_> {
         self.rules_number = number;
         let sending = Sending { framed, scan: parsed.scan, rules, instead };
         let done = self.carry_out(decided, &facts, sending, rest).await;
-        rest.text = kept;
-        rest.values = kept_values;
+        (rest.text, rest.values) = (kept, kept_values);
         done
     }
 
