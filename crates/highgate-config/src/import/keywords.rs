@@ -42,11 +42,18 @@ pub(crate) fn unknown(table: &'static [Keyword], section: &str, name: &str) -> M
     let near = nearest(name, here).map(str::to_owned);
     let elsewhere = table.iter().find(|word| word.name == name);
     let hint = match (&near, elsewhere) {
+        (Some(_), _) => None,
         (None, Some(word)) => Some(format!("it belongs in {}", described(word.section))),
-        _ => None,
+        (None, None) => near_elsewhere(table, name),
     };
     let what = format!("unknown keyword `{}` in {}", short(name), described(section));
     Mistake { what, expected: String::new(), nearest: near, hint }
+}
+
+fn near_elsewhere(table: &'static [Keyword], name: &str) -> Option<String> {
+    let near = nearest(name, table.iter().map(|word| word.name))?;
+    let word = table.iter().find(|word| word.name == near)?;
+    Some(format!("did you mean `{near}`, which belongs in {}?", described(word.section)))
 }
 
 fn described(section: &str) -> String {

@@ -96,7 +96,7 @@ impl<'a> Lexer<'a> {
         let mut ids: Vec<&str> = self.ids.iter().map(|(id, _)| id.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();
-        let what = format!("no line with a condition is for this node, `{}`", short(self.id));
+        let what = format!("no condition names this node, `{}`", short(self.id));
         let hint = format!(
             "the conditions are for {}; `--node NAME` is what Keepalived's -i is",
             ids.iter().map(|id| format!("`{}`", short(id))).collect::<Vec<_>>().join(", ")
@@ -167,6 +167,15 @@ impl<'a> Lexer<'a> {
                     let hint = "if it belongs to the word, put the word within double quotes";
                     let hint = Some(hint.to_owned());
                     let at = At { source, span: letter.start..letter.end };
+                    // The word may be a password, and what is cut off the rest of it.
+                    let rest = letters.get(position + 1..).unwrap_or_default();
+                    let end = rest.iter().position(|it| it.c.is_whitespace()).unwrap_or(rest.len());
+                    let cut = span_of(rest.get(..end).unwrap_or_default());
+                    if let Some((_, source)) = self.piece.sources.get_mut(source)
+                        && !cut.is_empty()
+                    {
+                        source.hide(cut);
+                    }
                     let mistake = Mistake { what, hint, ..Mistake::default() };
                     self.piece.tell(Severity::Warning, at, mistake);
                 }

@@ -179,6 +179,15 @@ fn braces_may_stand_anywhere() {
 }
 
 #[test]
+fn what_is_cut_off_a_password_is_not_shown() {
+    let text = instance("authentication {\n auth_type PASS\n auth_pass hun!ter2\n }");
+    let told = read(&text).unwrap().warnings;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].what.contains("begins a comment") && !told[0].source.contains("ter2"));
+    assert!(!told[0].source.contains("hun"), "{}", told[0]);
+}
+
+#[test]
 fn weights_of_blocks_yield_to_those_where_they_are_tracked() {
     let text =
         "vrrp_script s {\n script /bin/true\n weight 5\n}\nvrrp_track_file f {\n file /run/f\n}\n\
@@ -225,6 +234,7 @@ fn what_keepalived_takes_silently_is_refused() {
         ("use_vmac vrrp.1 00:00:5e:00:01:02", "not honoured"),
         ("auth_pass x", "it belongs in `authentication`"),
         ("notify bin/x", "relative path"),
+        ("auth_passs x", "did you mean `auth_pass`, which belongs in `authentication`"),
     ] {
         let problems = read(&instance(lines)).unwrap_err().to_string();
         assert!(problems.contains(said), "{lines}:\n{problems}");
