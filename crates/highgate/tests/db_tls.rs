@@ -158,7 +158,6 @@ fn a_new_certificate_is_shown_to_new_clients_while_open_sessions_stay() {
     .unwrap();
     assert!(shown(address).contains("new"));
     assert_eq!(say("SELECT 'still';"), "still");
-    drop(say);
     drop(input);
     session.wait().unwrap();
 }
