@@ -317,3 +317,86 @@ fn untracked(name: &NodeName, node: &Node, found: &mut Vec<Fault>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{NodeName, Severity, native};
+
+    /// A file with a vip that fits, around settings that do not.
+    fn told(settings: &str) -> Vec<(Severity, String)> {
+        let own = settings.split("[[").next().unwrap_or_default();
+        let named = |name: &str| own.contains(&format!("{name} ="));
+        let mut file = String::from("[[vip]]\nname = 'a'\ninterface = 'eth0'\n");
+        for (name, line) in
+            [("router_id", "router_id = 1\n"), ("addresses", "addresses = '10.0.0.1/24'\n")]
+        {
+            if !named(name) {
+                file.push_str(line);
+            }
+        }
+        file.push_str(settings);
+        let problems = match native::parse("vip.toml", &file, &NodeName::from("n")) {
+            Ok(parsed) => parsed.warnings,
+            Err(problems) => problems.0,
+        };
+        problems.into_iter().map(|it| (it.severity, it.to_string())).collect()
+    }
+
+    const OTHER: &str = "[[vip]]\nname = 'b'\ninterface = 'eth0'\n";
+
+    #[test]
+    fn a_vip_that_fits_is_told_nothing() {
+        assert_eq!(told(""), []);
+        assert_eq!(told("version = 3\ninterval = '10ms'\n"), []);
+        assert_eq!(told("addresses = '2001:db8::1/64'\ninterval = '20ms'\n"), []);
+    }
+
+    #[test]
+    fn each_usual_mistake_is_told_with_its_reason() {
+        let twice = format!("{OTHER}router_id = 1\naddresses = '10.0.0.2'\n");
+        let address = format!("{OTHER}router_id = 2\naddresses = '10.0.0.1'\n");
+        let group = "[[vip_group]]\nname = 'g'\nmembers = ['a', 'aa']\n";
+        for (settings, said) in [
+            (twice.as_str(), "router id 1 has vip `a` already, with IPv4 on `eth0`"),
+            (&address, "10.0.0.1 is listed twice"),
+            ("password = '123456789'", "the password has 9 bytes; VRRP has room for 8"),
+            ("password = 'x'\nversion = 3", "version 3 of VRRP has no password"),
+            ("interval = '1500ms'", "version 2 of VRRP counts in whole seconds"),
+            ("interval = '15ms'\nversion = 3", "counts in hundredths of a second"),
+            ("interval = '41s'\nversion = 3", "knows at most 40950ms"),
+            ("addresses = ['10.0.0.1', '2001:db8::1']", "are of two families"),
+            ("addresses = '2001:db8::1'\nversion = 2", "IPv6 needs version 3"),
+            ("addresses = []", "there is no address that could move"),
+            ("peers = '2001:db8::2'", "are of two families"),
+            ("peers = ['10.0.0.2', '10.0.0.2']", "peer 10.0.0.2 is listed twice"),
+            ("peers = '10.0.0.2'\nsource = '10.0.0.2'", "is this node's own `source`"),
+            ("multicast_group = '10.0.0.9'", "is not a multicast address"),
+            ("track = 'script x'", "there is no script `x`"),
+            ("track = ['serving', 'serving']", "`serving` is tracked twice"),
+            ("state = 'MASTER'", "every node begins as backup"),
+            (group, "did you mean `a`?"),
+        ] {
+            let told = told(settings);
+            let is_said = told
+                .iter()
+                .any(|(severity, text)| *severity == Severity::Error && text.contains(said));
+            assert!(is_said, "{settings}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_a_warning() {
+        for (settings, said) in [
+            ("priority = 255\ntrack = 'interface eth1 weight 5'", "never changed by a weight"),
+            ("preempt = false\npreempt_delay = '5s'", "no effect while `preempt` is false"),
+            ("only_from_peers = true", "no effect without `peers`"),
+            ("vmac = { name = 'x' }", "no effect without `vmac.enabled`"),
+            ("track = 'interface eth0'", "own interface, tracked already"),
+            ("[[script]]\nname = 's'\ncommand = '/bin/true'", "it is never run"),
+        ] {
+            let told = told(settings);
+            assert_eq!(told.len(), 1, "{settings}: {told:?}");
+            assert!(told[0].0 == Severity::Warning && told[0].1.contains(said), "{told:?}");
+        }
+    }
+}
