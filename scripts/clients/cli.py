@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 
 from case import DATABASE, HOST, PASSWORD, PORT, SMOKE, USER, case
 
@@ -48,6 +49,11 @@ DELIMITER ;
 
 def tables():
     sql(TABLES)
+    # Other sessions read it from the replica: what they find there at once is another case.
+    for _ in range(200):
+        if sql("SELECT COUNT(*) FROM t_cli", "-N", check=False).strip() == "1000":
+            break
+        time.sleep(0.05)
 
 
 def compressed():
@@ -70,6 +76,30 @@ def load_local():
 def dump(*options):
     text = call("mariadb-dump", *options, DATABASE, "t_cli", "t_child", "v_cli")
     return re.sub(r"-- (Dump completed|Host:).*", "", text)
+
+
+def dump_of_all_kinds():
+    """Triggers, views, routines, generated columns and every byte in blobs: the same bytes both ways."""
+    sql("""DROP TABLE IF EXISTS t_kinds, t_log; DROP VIEW IF EXISTS v_kinds; DROP FUNCTION IF EXISTS f_kinds;
+        CREATE TABLE t_log(a INT);
+        CREATE TABLE t_kinds(id INT PRIMARY KEY, b LONGBLOB, n INT AS (id * 2) STORED, g GEOMETRY, x BIT(9));
+        CREATE TRIGGER tr_kinds AFTER INSERT ON t_kinds FOR EACH ROW INSERT INTO t_log VALUES (NEW.id);
+        CREATE VIEW v_kinds AS SELECT id, LENGTH(b) AS l FROM t_kinds;
+        CREATE FUNCTION f_kinds(a INT) RETURNS INT DETERMINISTIC RETURN a + 1;
+        SET @all = ''; FOR c IN 0..255 DO SET @all = CONCAT(@all, CHAR(c)); END FOR;""".replace("FOR c IN", "\nDELIMITER //\nFOR c IN")
+        .replace("END FOR;", "END FOR//\nDELIMITER ;\nINSERT INTO t_kinds(id, b, g, x) SELECT seq, REPEAT(@all, seq * 20), POINT(seq, 1), seq FROM seq_1_to_60;"))
+    options = ("--single-transaction", "--routines", "--triggers", "--events", "--skip-dump-date", "--max-allowed-packet=64M")
+    text = call("mariadb-dump", *options, DATABASE, "t_kinds", "t_log", "v_kinds")
+    return digest(re.sub(r"-- Host:.*", "", text)), "tr_kinds" in text, "f_kinds" in text
+
+
+def remote_binlog():
+    """The binary log, read as a replica reads it."""
+    position = sql("FLUSH BINARY LOGS; SHOW MASTER STATUS", "-N").split()[0]
+    sql("DROP TABLE IF EXISTS t_log2; CREATE TABLE t_log2(a INT, b TEXT); INSERT INTO t_log2 SELECT seq, MD5(seq) FROM seq_1_to_500;"
+        "UPDATE t_log2 SET b = 'x' WHERE a < 9; FLUSH BINARY LOGS")
+    text = call("mariadb-binlog", "--read-from-remote-server", "--verbose", "--base64-output=decode-rows", position)
+    return digest("\n".join(line for line in text.splitlines() if line.startswith("###")))
 
 
 def restore():
@@ -158,6 +188,8 @@ CASES = {
     "dump_in_a_transaction": lambda: digest(dump("--single-transaction", "--quick", "--hex-blob")),
     "dump_with_locks": lambda: digest(dump("--lock-tables", "--extended-insert", "--tz-utc")),
     "dump_restore": restore,
+    "dump_of_all_kinds": dump_of_all_kinds,
+    "remote_binlog": remote_binlog,
     "compressed": compressed,
     "compressed_big": lambda: digest(sql("SELECT REPEAT('abcdefgh', 3*1024*1024)", "-N", "--compress", "--max-allowed-packet=64M")),
     "import_local": imported,

@@ -132,6 +132,12 @@ class Lab:
         until(60, "replication", lambda: self.sql(
             self.replica, f"SELECT 1 FROM mysql.user WHERE user='repl'").stdout.strip() == "1")
 
+    def caught_up(self):
+        """Waits until the replica has all that the primary had."""
+        wanted = self.sql(self.primary, "SELECT @@gtid_binlog_pos").stdout.strip()
+        until(30, f"the replica to reach {wanted}", lambda: self.sql(
+            self.replica, "SELECT @@gtid_slave_pos").stdout.strip() == wanted)
+
     def certificates(self):
         """An authority with a certificate for servers and one for clients."""
         def openssl(*args):

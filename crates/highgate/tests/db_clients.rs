@@ -4,7 +4,7 @@
 #[path = "client/raw.rs"]
 mod raw;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use highgate_mysql::{Capabilities, packet::PacketWriter};
 use highgate_testkit::{HighgateProcess, MariaDb, MariaDbOptions, ReplicationCluster};
@@ -215,5 +215,30 @@ fn a_character_set_of_a_schema_follows_its_session() -> anyhow::Result<()> {
     assert_eq!(ids[0], ids[1], "the same connection: nothing binds it");
     assert_eq!(client.value(asks)?, "utf8mb4 latin1_bin");
     assert_eq!(other.value(asks)?, "latin1 latin1_swedish_ci");
+    Ok(())
+}
+
+/// The short form of the comparison with MariaDB's command line programs: what is installed with it.
+#[test]
+fn command_line_programs_see_no_difference() -> anyhow::Result<()> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/clients/run");
+    let has = |program: &str, argument: &str| {
+        Command::new(program).arg(argument).output().is_ok_and(|out| out.status.success())
+    };
+    if !MariaDb::is_installed()
+        || !has("python3", "-V")
+        || !has("mariadb", "-V")
+        || !has("openssl", "version")
+    {
+        eprintln!("skipped: MariaDB, its client, Python or openssl are not installed");
+        return Ok(());
+    }
+    let done = Command::new("python3")
+        .args(["-B", script, "--smoke", "--binary", BINARY, "--ways", "direct,cluster", "cli"])
+        .output()?;
+    let said = String::from_utf8_lossy(&done.stdout);
+    let problems = String::from_utf8_lossy(&done.stderr);
+    anyhow::ensure!(done.status.success(), "{said}\n{problems}");
+    anyhow::ensure!(said.contains("cli"), "{said}\n{problems}");
     Ok(())
 }
