@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use highgate_config::{BackendName, Config, Rule};
+use highgate_mysql::auth::StoredPassword;
 
 use crate::{
     events::{Event, Kind, Severity},
@@ -36,6 +37,7 @@ pub(super) fn policy(
         written_rules,
     };
     dangling(config, events);
+    unreadable(config, events);
     if old.is_some() {
         let text = "another configuration is in force".to_owned();
         events.push(Event::new(Severity::Info, Kind::Config, text));
@@ -99,6 +101,18 @@ fn carry<K: Ord + Clone, V: Clone + PartialEq>(
             (key.clone(), kept.map_or_else(|| Arc::new(value.clone()), Arc::clone))
         })
         .collect()
+}
+
+/// Says which passwords look like a stored form and are none: nobody can log in by them.
+fn unreadable(config: &Config, events: &mut Vec<Event>) {
+    for (name, user) in &config.shared.users {
+        for stored in &user.passwords {
+            if let Err(why) = StoredPassword::parse(stored.expose()) {
+                let text = format!("nobody can log in by a password of user `{name}`: {why}");
+                events.push(Event::new(Severity::Error, Kind::Config, text));
+            }
+        }
+    }
 }
 
 /// Says which references lead nowhere: commands routed there will be refused.

@@ -139,19 +139,7 @@ fn a_health_flip_rebuilds_one_group_and_leaves_the_policy_alone() {
 fn a_changed_user_leaves_placement_and_all_else_alone() {
     let mut rig = Rig::new();
     let before = rig.plan(None);
-    let user = User {
-        passwords: Vec::new(),
-        server_user: None,
-        server_password: None,
-        backend: None,
-        default_schema: None,
-        max_connections: 0,
-        allow: Vec::new(),
-        require_tls: false,
-        local_infile: false,
-        active: true,
-    };
-    rig.config.shared.users.insert("app".into(), user);
+    rig.config.shared.users.insert("app".into(), user(Vec::new()));
     let after = rig.plan(Some(&before));
     assert!(!Arc::ptr_eq(&before.policy, &after.policy));
     assert!(Arc::ptr_eq(&before.placement, &after.placement));
@@ -286,4 +274,30 @@ fn a_rule_that_cannot_be_compiled_leaves_the_old_rules_in_force_and_is_told_once
     let fresh = rig.plan(None);
     let ids: Vec<u32> = fresh.policy.rules.hits().map(|(id, _)| id).collect();
     assert_eq!(ids, [12]);
+}
+
+fn user(passwords: Vec<highgate_config::Secret>) -> User {
+    User {
+        passwords,
+        server_user: None,
+        server_password: None,
+        backend: None,
+        default_schema: None,
+        max_connections: 0,
+        allow: Vec::new(),
+        require_tls: false,
+        local_infile: false,
+        active: true,
+    }
+}
+
+#[test]
+fn a_password_in_a_broken_stored_form_is_told() {
+    let mut rig = Rig::new();
+    let broken = highgate_config::Secret::new("$A$005$short");
+    rig.config.shared.users.insert("app".into(), user(vec![broken]));
+    let (_, events) = rig.plan_events(None);
+    let texts: Vec<_> = events.iter().map(|event| event.text.as_str()).collect();
+    assert!(texts.iter().any(|text| text.contains("user `app`")), "{texts:?}");
+    assert!(texts.iter().all(|text| !text.contains("short")), "{texts:?}");
 }

@@ -202,7 +202,7 @@ pub(crate) fn settings_of(policy: &Policy, name: &str) -> Arc<User> {
 }
 
 fn stored(user: &User) -> Vec<StoredPassword> {
-    // Forms that can't be read were refused when the configuration was.
+    // An event told of those that can't be read when the configuration came in force.
     user.passwords.iter().filter_map(|it| StoredPassword::parse(it.expose()).ok()).collect()
 }
 
