@@ -169,6 +169,27 @@ fn a_wrong_sequence_number_ends_the_connection() {
 }
 
 #[test]
+fn packets_that_are_empty_cut_or_out_of_place_end_the_connection() {
+    let middle = {
+        let mut bytes = wire::frames(1, &wire::rows(&["n".into()], &[], true));
+        let last = bytes.len() - 8;
+        bytes[last] = bytes[last].wrapping_add(3);
+        Reply::Bytes(bytes)
+    };
+    let packets = |payloads: &[&[u8]]| {
+        Reply::Packets(payloads.iter().map(|payload| payload.to_vec()).collect())
+    };
+    for (name, reply) in [
+        ("an empty packet", packets(&[b""])),
+        ("an error of one byte", packets(&[b"\xff"])),
+        ("a count cut short", packets(&[b"\xfc\x01"])),
+        ("a wrong number in the midst of a result", middle),
+    ] {
+        broken_times(name, reply, 2);
+    }
+}
+
+#[test]
 fn a_reply_with_another_behind_it_ends_the_connection() {
     let mut bytes = wire::frame(1, &wire::ok(wire::AUTOCOMMIT));
     bytes.extend(wire::frame(1, &wire::ok(wire::AUTOCOMMIT)));
