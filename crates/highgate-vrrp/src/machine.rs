@@ -145,7 +145,7 @@ pub enum Input {
     Timer,
     /// The link changed, or is told for the first time.
     Link(Link),
-    /// Nothing is known yet about a need: wait for it before taking part.
+    /// Nothing is known yet about a need: it is waited for before taking part, and ends nothing.
     Pending(Need),
     /// A need is not met, and why.
     Unmet(Need, String),
@@ -280,7 +280,7 @@ pub struct Router {
     old_sums: Vec<IpAddr>,
     /// Test switch: a bug put back on purpose.
     #[cfg(test)]
-    pub(crate) bug: crate::testing::Bug,
+    bug: crate::testing::Bug,
 }
 
 impl Router {
@@ -324,6 +324,12 @@ impl Router {
         };
         router.derive();
         router
+    }
+
+    /// Puts a bug back, for simulations that must find it.
+    #[cfg(test)]
+    pub(crate) const fn plant(&mut self, bug: crate::testing::Bug) {
+        self.bug = bug;
     }
 
     /// Makes a group decide when it becomes active ([`Input::Promote`]).
@@ -510,8 +516,9 @@ impl Router {
             "a backup counts down, or has told its group that it is done"
         );
         debug_assert!(
-            !matches!(self.state, State::Active | State::Backup) || self.lacks.is_empty(),
-            "who takes part lacks nothing"
+            !matches!(self.state, State::Active | State::Backup)
+                || self.lacks.values().all(|lack| *lack == Lack::Pending),
+            "who takes part has lost nothing"
         );
         debug_assert!(
             self.state == State::Active || self.announcing.next().is_none(),

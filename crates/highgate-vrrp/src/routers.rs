@@ -268,6 +268,12 @@ impl Routers {
         self.unclaimed
     }
 
+    /// Puts a bug back into all routers, for simulations that must find it.
+    #[cfg(test)]
+    pub(crate) fn plant(&mut self, bug: crate::testing::Bug) {
+        self.routers.values_mut().for_each(|router| router.plant(bug));
+    }
+
     /// Tells a router all that it has missed.
     fn brief(&mut self, name: &str, is_new: bool, now: Instant, orders: &mut Vec<Order>) {
         let Some(router) = self.routers.get(name) else { return };

@@ -73,7 +73,8 @@ pub struct Settings {
     pub follows_serving: bool,
     /// How often the address is announced to switches and hosts.
     pub announce: Announce,
-    /// Whether an active router that hears one of lower rank answers at once.
+    /// Whether an active router that hears one of lower rank answers at once. One
+    /// whose interval is shorter is answered in any case, or backups that learn it would take over.
     pub answers_lower: bool,
     /// Whether an active router that gives way to one of higher rank says so, so that the other
     /// announces the address again; Keepalived's `higher_prio_send_advert`, here on by default.

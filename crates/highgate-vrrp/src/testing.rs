@@ -183,3 +183,26 @@ pub(crate) fn word(effect: &Effect) -> String {
         Effect::Event(event) => format!("event {}", event.kind.as_str()),
     }
 }
+
+/// Dice that fall the same way for the same seed.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below the given one.
+    pub(crate) const fn below(&mut self, limit: u64) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+
+    pub(crate) const fn one_in(&mut self, many: u64) -> bool {
+        self.below(many) == 0
+    }
+}

@@ -183,3 +183,121 @@ impl Script {
         self.is_good().map(|is_good| if is_good { Reading::Good } else { Reading::Bad })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(rise: u32, fall: u32, starts_failed: bool) -> Script {
+        Script::new(&ScriptSettings {
+            command: vec!["/bin/true".to_owned()],
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            rise,
+            fall,
+            starts_failed,
+            user: None,
+            group: None,
+        })
+    }
+
+    fn run(script: &mut Script, results: &[u8]) -> Vec<Option<bool>> {
+        let mut seen = Vec::new();
+        for result in results {
+            script.take(*result == 1);
+            seen.push(script.is_good());
+        }
+        seen
+    }
+
+    #[test]
+    fn the_first_result_counts_at_once_whatever_rise_and_fall() {
+        assert_eq!(run(&mut script(3, 3, false), &[1]), [Some(true)]);
+        assert_eq!(run(&mut script(3, 3, false), &[0]), [Some(false)]);
+    }
+
+    #[test]
+    fn one_that_starts_failed_needs_its_rise() {
+        let mut script = script(2, 2, true);
+        assert_eq!(script.is_good(), Some(false));
+        assert_eq!(run(&mut script, &[1, 1]), [Some(false), Some(true)]);
+    }
+
+    #[test]
+    fn rise_and_fall_are_counted_in_a_row() {
+        let mut script = script(2, 3, false);
+        let seen = run(&mut script, &[1, 0, 0, 1, 0, 0, 0, 1, 0, 1, 1]);
+        let good: Vec<_> = seen.into_iter().map(|good| u8::from(good == Some(true))).collect();
+        assert_eq!(good, [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn only_a_change_is_reported() {
+        let mut script = script(1, 2, false);
+        let changed: Vec<_> =
+            [true, true, false, false, false, true].map(|result| script.take(result)).into();
+        assert_eq!(changed, [true, false, false, true, false, true]);
+    }
+
+    fn tracked(weight: i32, reverse: bool) -> Tracked {
+        Tracked { subject: Subject::Script("chk".to_owned()), weight, reverse }
+    }
+
+    fn of(entry: &Tracked, reading: Reading) -> (i32, bool) {
+        let sum = sum(std::slice::from_ref(entry), &[(entry.subject.clone(), reading)].into());
+        (sum.weight, sum.fault.is_some())
+    }
+
+    #[test]
+    fn a_positive_weight_is_added_for_success_and_a_negative_one_for_failure() {
+        for (weight, reverse, good, bad) in [
+            (0, false, (0, false), (0, true)),
+            (20, false, (20, false), (0, false)),
+            (-20, false, (0, false), (-20, false)),
+            (0, true, (0, true), (0, false)),
+            (20, true, (0, false), (20, false)),
+            (-20, true, (-20, false), (0, false)),
+        ] {
+            let entry = tracked(weight, reverse);
+            assert_eq!(of(&entry, Reading::Good), good, "{weight} {reverse} good");
+            assert_eq!(of(&entry, Reading::Bad), bad, "{weight} {reverse} bad");
+        }
+    }
+
+    #[test]
+    fn a_files_number_is_multiplied_and_without_a_weight_only_zero_is_good() {
+        for (weight, reverse, number, outcome) in [
+            (1, false, -30, (-30, false)),
+            (2, false, 10, (20, false)),
+            (2, true, 10, (-20, false)),
+            (0, false, 0, (0, false)),
+            (0, false, 1, (0, true)),
+            (253, false, i64::MAX, (1_000, false)),
+            (253, true, i64::MIN, (1_000, false)),
+        ] {
+            let entry = tracked(weight, reverse);
+            assert_eq!(of(&entry, Reading::Number(number)), outcome, "{weight} times {number}");
+        }
+    }
+
+    #[test]
+    fn weights_add_up_and_the_first_failure_is_named() {
+        let names = ["a", "b", "c"].map(|name| Subject::Script(name.to_owned()));
+        let weights = [0, -10, 0];
+        let entries: Vec<_> = names
+            .iter()
+            .zip(weights)
+            .map(|(subject, weight)| Tracked { subject: subject.clone(), weight, reverse: false })
+            .collect();
+        let readings = names.into_iter().map(|name| (name, Reading::Bad)).collect();
+        let sum = sum(&entries, &readings);
+        assert_eq!((sum.weight, sum.fault.as_deref()), (-10, Some("script a failed")));
+    }
+
+    #[test]
+    fn only_what_has_no_weight_is_waited_for() {
+        let none = BTreeMap::new();
+        assert!(sum(&[tracked(0, false)], &none).is_pending);
+        assert!(!sum(&[tracked(-30, false)], &none).is_pending);
+    }
+}

@@ -1,6 +1,9 @@
 //! What a router makes of a packet: refuse it with a reason, or let it change the state.
 
-use std::{net::IpAddr, time::Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use super::{Effect, Notice, Router, State};
 use crate::{
@@ -78,7 +81,11 @@ impl Router {
             }
             State::Backup if advert.priority == advert::RESIGNS => self.resigned(from, now),
             State::Backup => self.heard_as_backup(advert, from, now),
-            State::Active if advert.priority == advert::RESIGNS => self.answer(now, effects),
+            State::Active if advert.priority == advert::RESIGNS => {
+                // Whoever gives the address away had it: hosts may have learned its way.
+                self.answer(advert.interval, now, effects);
+                self.announce_over(now, effects);
+            }
             State::Active => self.heard_as_active(advert, from, now, effects),
         }
     }
@@ -140,6 +147,10 @@ impl Router {
             return;
         }
         self.learn(advert);
+        #[cfg(test)]
+        if self.bug == crate::testing::Bug::LostRearm {
+            return;
+        }
         self.count_down(now);
     }
 
@@ -169,7 +180,7 @@ impl Router {
         if advert.priority > own || advert.priority == own && self.is_outranked_by(from) {
             self.give_way(advert, from, now, effects);
         } else {
-            self.assert_rank(advert.priority, from, now, effects);
+            self.assert_rank(advert, from, now, effects);
         }
     }
 
@@ -208,32 +219,46 @@ impl Router {
     }
 
     /// RFC 9568 §6.4.3: another of lower rank is active as well; it and all bridges are told.
-    fn assert_rank(&mut self, priority: u8, from: IpAddr, now: Instant, effects: &mut Vec<Effect>) {
+    fn assert_rank(
+        &mut self,
+        advert: &Advert,
+        from: IpAddr,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
         self.counts.heard_lower += 1;
-        if self.settings.answers_lower {
-            self.answer(now, effects);
+        // Backups learn the other's interval. Were it shorter and left unanswered, they would take
+        // over before the next regular advert, teach it to others, and so on without end.
+        if self.settings.answers_lower || advert.interval < self.settings.interval {
+            self.answer(advert.interval, now, effects);
         }
-        let pause = self.settings.interval;
-        let copies = self.announcing.lower(&self.settings.announce, pause, now);
-        self.announce(copies, effects);
+        self.announce_over(now, effects);
         effects.push(Effect::Notify(Notice::HeardLower));
         // One that was active until this one took over says so once; that is no split.
-        if now.saturating_duration_since(self.since) <= pause {
+        if now.saturating_duration_since(self.since) <= self.settings.interval {
             return;
         }
         let topic = Topic::Event(Kind::Split);
         if let Some(left_out) = self.limiter.admit(topic, from, now) {
             let text = format!(
-                "{from} is active too, with priority {priority}: it did not hear this node; \
-                 the addresses are announced again"
+                "{from} is active too, with priority {}: it did not hear this node; \
+                 the addresses are announced again",
+                advert.priority
             );
             self.say(Severity::Error, Kind::Split, with_left_out(text, left_out), effects);
         }
     }
 
+    /// Announces the addresses since another router had them too; once per interval at most.
+    fn announce_over(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let pause = self.settings.interval;
+        let copies = self.announcing.lower(&self.settings.announce, pause, now);
+        self.announce(copies, effects);
+    }
+
     /// Advertises at once, or as soon as answers may leave again: nobody can make us flood the wire.
-    fn answer(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let pause = self.settings.interval / ANSWERS_PER_INTERVAL;
+    fn answer(&mut self, theirs: Duration, now: Instant, effects: &mut Vec<Effect>) {
+        let pause = self.settings.interval.min(theirs) / ANSWERS_PER_INTERVAL;
         match self.sent_at.map(|sent| sent + pause) {
             Some(earliest) if earliest > now => {
                 self.advert_at = self.advert_at.map(|at| at.min(earliest));

@@ -196,3 +196,14 @@ fn the_script_of_the_tutorial_moves_the_address_when_its_priority_falls_below_th
     first.hear(80, 1);
     assert_eq!(first.router.state(), State::Backup);
 }
+
+#[test]
+fn what_is_not_known_yet_ends_nothing() {
+    let mut desk = Desk::active(v2());
+    desk.tell(Input::Pending(Need::Tracking));
+    assert_eq!((desk.did(), desk.router.state()), (vec![], State::Active));
+    desk.tell(Input::Unmet(Need::Tracking, "script f failed".to_owned()));
+    assert_eq!(desk.router.state(), State::Fault);
+    desk.tell(Input::Pending(Need::Tracking));
+    assert_eq!(desk.router.state(), State::Init);
+}
