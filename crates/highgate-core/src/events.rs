@@ -77,6 +77,8 @@ kinds! {
     Limit = "limit",
     /// This node starts, drains or stops.
     Lifecycle = "lifecycle",
+    /// An address that moves between nodes, and who else speaks for it.
+    Vip = "vip",
     /// A bug was survived.
     Bug = "bug",
 }

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -121,9 +121,27 @@ struct Sessions {
 pub(crate) struct WorkerHandle {
     pub(crate) mail: mpsc::Sender<Mail>,
     pub(crate) sessions: Arc<CachePadded<AtomicU32>>,
+    /// When it was last seen to have a turn, as [`Shared::age_ms`]; 0 before its first.
+    pub(crate) alive_ms: Arc<CachePadded<AtomicU64>>,
 }
 
 impl Shared {
+    /// Milliseconds since the process started.
+    pub(crate) fn age_ms(&self, now: Instant) -> u64 {
+        let age = now.saturating_duration_since(self.started).as_millis();
+        u64::try_from(age).unwrap_or(u64::MAX)
+    }
+
+    /// A data worker that has had no turn for so long, and so serves nobody.
+    #[must_use]
+    pub fn silent_worker(&self, patience: Duration) -> Option<usize> {
+        let now = self.age_ms(highgate_io::clock::now());
+        let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.workers.iter().position(|worker| {
+            now.saturating_sub(worker.alive_ms.load(Ordering::Relaxed)) > patience
+        })
+    }
+
     /// What a node shares before it serves.
     pub(crate) fn new(
         snapshot: Arc<Snapshot>,

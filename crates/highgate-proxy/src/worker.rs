@@ -243,6 +243,13 @@ impl Worker {
         }
     }
 
+    /// Shows that this worker still has its turns; see `Shared::silent_worker`.
+    fn say_alive(&self, now: Instant) {
+        if let Some(own) = self.shared.workers.get(self.index) {
+            own.alive_ms.store(self.shared.age_ms(now), Ordering::Relaxed);
+        }
+    }
+
     async fn keep_time(self: Rc<Self>) {
         let mut sweeps = 0;
         let mut since_reaped = 0;
@@ -252,6 +259,7 @@ impl Worker {
             let since = now.saturating_duration_since(self.born).as_millis();
             self.now_ms.set(Millis::try_from(since).unwrap_or(Millis::MAX));
             self.now.set(now);
+            self.say_alive(now);
             self.slots.sweep(self.now_ms());
             if self.index == 0 {
                 crate::pool::serve_queues(&self);
@@ -284,7 +292,8 @@ pub(crate) fn seeds(count: usize, node: u8) -> (Vec<Seed>, Vec<WorkerHandle>) {
     let seeds: Vec<Seed> = (0..count)
         .map(|index| {
             let (sender, mail) = mpsc::channel(MAILBOX);
-            let handle = WorkerHandle { mail: sender, sessions: Arc::default() };
+            let handle =
+                WorkerHandle { mail: sender, sessions: Arc::default(), alive_ms: Arc::default() };
             Seed { index, node, mail, handle }
         })
         .collect();

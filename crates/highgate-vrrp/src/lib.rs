@@ -9,8 +9,10 @@
 
 pub mod advert;
 pub mod event;
+pub mod from_config;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod linux;
 pub mod machine;
 pub mod routers;
 pub mod settings;

@@ -40,6 +40,16 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Print the reference of all settings.
     Manual,
+    /// Keep addresses for the process whose stream is the standard input.
+    #[command(hide = true)]
+    VipKeeper {
+        /// The keeper before died.
+        #[arg(long)]
+        after_death: bool,
+    },
+    /// Watch the keeper whose will comes by the standard input.
+    #[command(hide = true)]
+    VipWatcher,
 }
 
 /// Arguments of `run`.

@@ -23,6 +23,7 @@ mod run;
 mod servers_table;
 mod signals;
 mod start;
+mod vips;
 mod wiring;
 
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ fn dispatch(command: cli::Command) -> ExitCode {
         cli::Command::Ctl(arguments) => ctl::ctl(&arguments),
         cli::Command::Demo(arguments) => demo::demo(&arguments),
         cli::Command::Manual => output::say(&highgate_config::manual::whole()),
+        cli::Command::VipKeeper { after_death } => vips::keep(after_death),
+        cli::Command::VipWatcher => vips::watch(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,6 +16,7 @@ use crate::{
     handover::give,
     signals::{Asked, Signals},
     start::{self, Door, Running, Start},
+    vips,
     wiring::Wired,
 };
 
@@ -28,7 +29,12 @@ pub(crate) fn run(arguments: &cli::Run) -> anyhow::Result<()> {
         .data_dir
         .clone()
         .unwrap_or_else(|| files::default_data_dir(arguments.files.first()));
-    let start = Start { arguments, node, config, data_dir };
+    // While there is one thread, and all rights are there.
+    let keeper = vips::start(config.node.get(&node))?;
+    if keeper.is_some() {
+        vips::drop_rights().context("cannot give up the rights that only the keeper needs")?;
+    }
+    let start = Start { arguments, node, config, data_dir, keeper };
     let runtime = tasks::local_runtime().context("cannot start the control runtime")?;
     runtime.block_on(serve(start))
 }

@@ -18,6 +18,7 @@ use crate::{
         Peer, give,
         take::{self, Before, Given},
     },
+    vips::Keeper,
     wiring::{self, Wired},
 };
 
@@ -30,6 +31,8 @@ pub(crate) struct Start<'a> {
     pub(crate) node: NodeName,
     pub(crate) config: Config,
     pub(crate) data_dir: PathBuf,
+    /// Keeps the addresses of this node, if it has any.
+    pub(crate) keeper: Option<Keeper>,
 }
 
 /// Starts beside the process that runs where that is asked for and there is one; else as usual.
@@ -78,7 +81,7 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
     let key = files::key(&arguments.files);
     let applied = alone.apply_file(alone.node(), &key, start.config, "run");
     warn(&applied.await?);
-    let wired = Rc::new(wiring::wire(alone, start.data_dir, &arguments.files, local)?);
+    let wired = Rc::new(wiring::wire(alone, start.data_dir, &arguments.files, start.keeper, local)?);
     // Who logs in before the accounts are in force would be refused.
     let mut planned = wired.node.shared().snapshot_changed.subscribe();
     planned.wait_for(|version| *version > 0).await?;
@@ -102,7 +105,7 @@ async fn take_over(
     let file = Arc::new(start.config);
     let alone = Alone::peek(&start.data_dir, start.node)?;
     alone.stage_file(&key, file.clone())?;
-    let wired = Rc::new(wiring::wire(alone, start.data_dir, list, local)?);
+    let wired = Rc::new(wiring::wire(alone, start.data_dir, list, start.keeper, local)?);
     let node = &wired.node;
     let admin = Rc::new(AdminSide::open(&wired, &mut given.admin, local)?);
     node.number_sessions_from(given.first_session);

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     explain_table::RulesTable, node_table::NodeTable, records, servers_table::ServersTable,
+    vips::{Keeper, Link, PeersTable, VipsTable},
 };
 
 /// Everything that runs.
@@ -24,6 +25,8 @@ pub(crate) struct Wired {
     pub(crate) node: Arc<Node>,
     pub(crate) serving: watch::Sender<bool>,
     pub(crate) data_dir: PathBuf,
+    /// To the process that keeps the addresses.
+    pub(crate) vips: Arc<Link>,
     /// The configuration files that it was started with.
     files: Vec<PathBuf>,
     stopper: Stopper,
@@ -36,6 +39,7 @@ pub(crate) fn wire(
     alone: Alone,
     data_dir: PathBuf,
     files: &[PathBuf],
+    keeper: Option<Keeper>,
     tasks: &LocalTasks,
 ) -> anyhow::Result<Wired> {
     let alone = Arc::new(alone);
@@ -48,9 +52,11 @@ pub(crate) fn wire(
     };
     let node = Arc::new(Node::start(settings).context("cannot start the data workers")?);
     let (stopper, stop) = Stopper::new();
-    let learned = direct(&alone, &node, tasks, stop);
+    let learned = direct(&alone, &node, tasks, stop.clone());
     let (serving, files) = (watch::Sender::new(false), files.to_owned());
-    Ok(Wired { alone, node, serving, data_dir, files, stopper, learned })
+    let vips = Link::open(keeper, &alone, node.shared(), serving.subscribe(), (tasks, stop))
+        .context("cannot talk to the process that keeps the addresses")?;
+    Ok(Wired { alone, node, serving, data_dir, vips, files, stopper, learned })
 }
 
 /// The director, fed by the control plane; gives what it learns.
@@ -91,6 +97,8 @@ impl Wired {
                 _ => table,
             });
         }
+        tables.push(Arc::new(VipsTable(self.vips.clone())));
+        tables.push(Arc::new(PeersTable(self.vips.clone())));
         Tables::new(tables)
     }
 

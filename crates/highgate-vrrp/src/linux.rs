@@ -1,0 +1,32 @@
+//! What carries the machine on Linux: two small processes with the rights that the program itself
+//! gives up.
+//!
+//! ```text
+//!  main ──control──▶ keeper: routers, sockets, netlink, scripts; at real-time priority
+//!   ▲ └─ beats          │ will
+//!   └──control (dup)── watcher: reads the will, and waits for the keeper's end
+//! ```
+//!
+//! Whoever of the three dies, the address is given away at once: the keeper resigns when the main
+//! process is gone or silent; the watcher carries out the keeper's will (remove the addresses, say
+//! priority 0) and takes its place; a dead watcher is replaced. Should all of them die together, the
+//! kernel removes the addresses when their lifetime ends, a few seconds later.
+
+mod children;
+mod control;
+mod deeds;
+mod frames;
+mod keeper;
+mod messages;
+mod netlink;
+mod processes;
+mod sys_unsafe;
+mod watcher;
+mod will;
+mod wire;
+
+pub use self::{
+    keeper::{BEAT, SILENCE, keep},
+    messages::{FromKeeper, Notify, ProcessRule, Task, ToKeeper},
+    watcher::{AFTER_DEATH, watch},
+};

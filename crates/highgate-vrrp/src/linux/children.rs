@@ -1,0 +1,312 @@
+//! Scripts and notifications: each a process of its own, as its user, with a bound on its time.
+//! Nothing here waits for one.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use crate::track::ScriptSettings;
+
+/// How long a script that was told to end may take before it is killed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a notification may take: it may stop and start other services.
+const NOTIFICATION: Duration = Duration::from_secs(300);
+/// Notifications that may run at once; a router that changes its state in a circle must not fill
+/// the machine with processes.
+const MOST_NOTIFICATIONS: usize = 256;
+/// Who runs scripts where nothing else is said, if there is such an account.
+const SCRIPT_USER: &str = "keepalived_script";
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Which script.
+    pub(crate) script: String,
+    /// Whether it succeeded, or why not.
+    pub(crate) result: Result<(), String>,
+}
+
+/// All processes that the keeper has started.
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    scripts: BTreeMap<String, Script>,
+    notifications: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Script {
+    settings: ScriptSettings,
+    next: Instant,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    /// Becomes readable at the end of the process.
+    end: OwnedFd,
+    by: Instant,
+    is_told: bool,
+}
+
+impl Children {
+    /// These are the scripts from now on; those that are new or changed run at once.
+    pub(crate) fn set_scripts(&mut self, scripts: &BTreeMap<String, ScriptSettings>, now: Instant) {
+        self.scripts.retain(|name, script| {
+            let stays = scripts.get(name) == Some(&script.settings);
+            if !stays && let Some(running) = &mut script.running {
+                running.kill(Signal::KILL);
+                let _ = running.child.wait();
+            }
+            stays
+        });
+        for (name, settings) in scripts {
+            self.scripts.entry(name.clone()).or_insert_with(|| Script {
+                settings: settings.clone(),
+                next: now,
+                running: None,
+            });
+        }
+    }
+
+    /// Starts what is due, ends what takes too long, and collects what has ended.
+    pub(crate) fn attend(&mut self, now: Instant) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for (name, script) in &mut self.scripts {
+            if let Some(result) = script.attend(now) {
+                outcomes.push(Outcome { script: name.clone(), result });
+            }
+        }
+        self.notifications.retain_mut(|running| {
+            running.hurry(now);
+            !matches!(running.child.try_wait(), Ok(Some(_)) | Err(_))
+        });
+        outcomes
+    }
+
+    /// Runs a notification, and forgets it.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub(crate) fn notify(
+        &mut self,
+        command: &[String],
+        user: Option<&str>,
+        group: Option<&str>,
+        now: Instant,
+    ) -> io::Result<()> {
+        if self.notifications.len() >= MOST_NOTIFICATIONS {
+            return Err(io::Error::other(format!(
+                "{MOST_NOTIFICATIONS} notifications run already"
+            )));
+        }
+        self.notifications.push(Running::start(command, user, group, now + NOTIFICATION)?);
+        Ok(())
+    }
+
+    /// When [`Self::attend`] is wanted, if no process ends before.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let scripts = self.scripts.values().map(|script| {
+            script.running.as_ref().map_or(script.next, |running| running.by)
+        });
+        scripts.chain(self.notifications.iter().map(|running| running.by)).min()
+    }
+
+    /// Readable when a process has ended.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let scripts = self.scripts.values().filter_map(|script| script.running.as_ref());
+        scripts.chain(&self.notifications).map(|running| running.end.as_fd())
+    }
+}
+
+impl Script {
+    fn attend(&mut self, now: Instant) -> Option<Result<(), String>> {
+        let Some(running) = &mut self.running else {
+            if now < self.next {
+                return None;
+            }
+            let settings = &self.settings;
+            let (user, group) = (settings.user.as_deref(), settings.group.as_deref());
+            match Running::start(&settings.command, user, group, now + settings.timeout) {
+                Ok(running) => {
+                    self.running = Some(running);
+                    return None;
+                }
+                Err(error) => {
+                    self.next = now + settings.interval;
+                    return Some(Err(format!("it can't be run: {error}")));
+                }
+            }
+        };
+        let was_late = running.is_told;
+        let result = match running.child.try_wait() {
+            Ok(None) => {
+                running.hurry(now);
+                return None;
+            }
+            Ok(Some(_)) if was_late => Err("it took too long, and was ended".to_owned()),
+            Ok(Some(status)) if status.success() => Ok(()),
+            Ok(Some(status)) => Err(status.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        self.running = None;
+        self.next = now + self.settings.interval;
+        Some(result)
+    }
+}
+
+impl Running {
+    fn start(
+        words: &[String],
+        user: Option<&str>,
+        group: Option<&str>,
+        by: Instant,
+    ) -> io::Result<Self> {
+        let Some((program, arguments)) = words.split_first() else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an empty command"));
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let account = account(user, group)?;
+        if let Some((uid, gid)) = account {
+            command.uid(uid).gid(gid);
+        }
+        let child = command.spawn()?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("no process id"))?;
+        let end = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Self { child, end, by, is_told: false })
+    }
+
+    /// Tells it to end when its time is over, and kills it when it does not.
+    fn hurry(&mut self, now: Instant) {
+        if now < self.by {
+            return;
+        }
+        self.kill(if self.is_told { Signal::KILL } else { Signal::TERM });
+        self.is_told = true;
+        self.by = now + LAST_WORDS;
+    }
+
+    fn kill(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended this moment.
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+}
+
+/// The numbers of an account; `None` to stay who we are.
+fn account(user: Option<&str>, group: Option<&str>) -> io::Result<Option<(u32, u32)>> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let users = std::fs::read_to_string("/etc/passwd")?;
+    let found = match user {
+        Some(name) => Some(find_user(&users, name).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("there is no account `{name}`"))
+        })?),
+        None => find_user(&users, SCRIPT_USER),
+    };
+    let Some((uid, own)) = found else { return Ok(None) };
+    let gid = match group {
+        None => own,
+        Some(name) => {
+            let groups = std::fs::read_to_string("/etc/group")?;
+            find_group(&groups, name).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::NotFound, format!("there is no group `{name}`"))
+            })?
+        }
+    };
+    Ok(Some((uid, gid)))
+}
+
+/// A user's number and its group's, from the lines of /etc/passwd.
+fn find_user(users: &str, name: &str) -> Option<(u32, u32)> {
+    users.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [own, _, uid, gid, ..] = fields.as_slice() else { return None };
+        (*own == name || *uid == name).then(|| Some((uid.parse().ok()?, gid.parse().ok()?)))?
+    })
+}
+
+fn find_group(groups: &str, name: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [own, _, gid, ..] = fields.as_slice() else { return None };
+        (*own == name || *gid == name).then(|| gid.parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(command: &[&str], timeout: Duration) -> ScriptSettings {
+        ScriptSettings {
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            interval: Duration::from_secs(60),
+            timeout,
+            rise: 1,
+            fall: 1,
+            starts_failed: false,
+            user: Some("root".to_owned()),
+            group: None,
+        }
+    }
+
+    /// Runs a script to its end, by its descriptors and deadlines alone.
+    fn run(command: &[&str], timeout: Duration) -> Result<(), String> {
+        let mut children = Children::default();
+        let scripts = BTreeMap::from([("s".to_owned(), settings(command, timeout))]);
+        children.set_scripts(&scripts, Instant::now());
+        loop {
+            if let Some(outcome) = children.attend(Instant::now()).pop() {
+                return outcome.result;
+            }
+            let wait = children.next_deadline().unwrap();
+            let wait = wait.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+            let mut ends: Vec<_> = children
+                .ends()
+                .map(|end| rustix::event::PollFd::from_borrowed_fd(end, rustix::event::PollFlags::IN))
+                .collect();
+            let wait = rustix::event::Timespec::try_from(wait).unwrap();
+            rustix::event::poll(&mut ends, Some(&wait)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_script_succeeds_or_says_why_not() {
+        let plenty = Duration::from_secs(10);
+        assert_eq!(run(&["/bin/true"], plenty), Ok(()));
+        assert!(run(&["/bin/sh", "-c", "exit 3"], plenty).unwrap_err().contains('3'));
+        assert!(run(&["/no/such/program"], plenty).unwrap_err().contains("can't be run"));
+    }
+
+    #[test]
+    fn a_script_that_ignores_its_end_is_killed_with_its_children() {
+        let stubborn = ["/bin/sh", "-c", "trap '' TERM; sleep 30 & wait; sleep 30"];
+        let begun = Instant::now();
+        assert!(run(&stubborn, Duration::from_millis(50)).unwrap_err().contains("too long"));
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn accounts_are_found_by_name_or_number() {
+        let users = "root:x:0:0:root:/root:/bin/sh\nwww:x:33:34::/:/bin/false\n";
+        assert_eq!(find_user(users, "www"), Some((33, 34)));
+        assert_eq!(find_user(users, "33"), Some((33, 34)));
+        assert_eq!(find_user(users, "nobody"), None);
+        assert_eq!(find_group("adm:x:4:\n", "adm"), Some(4));
+    }
+}

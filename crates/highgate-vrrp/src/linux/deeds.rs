@@ -1,0 +1,291 @@
+//! Carries out what routers order: adverts, addresses, announcements. Remembers what is held.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    net::IpAddr,
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    frames,
+    netlink::{AddressNow, LinkNow, Netlink},
+    sys_unsafe,
+    will::{LastWord, Will},
+    wire::{self, Wire},
+};
+use crate::{
+    machine::Sending,
+    routers::Interface,
+    settings::{Settings, VirtualAddress},
+};
+
+/// Seconds that an address lives on when nobody refreshes it: the last line, should all our
+/// processes die at once. Below the time in which a backup at the default interval takes over.
+const LIFETIME: u32 = 3;
+/// How often it is refreshed.
+pub(crate) const REFRESH: Duration = Duration::from_secs(1);
+
+/// Sockets, and what was done with them.
+#[derive(Debug)]
+pub(crate) struct Deeds {
+    netlink: Netlink,
+    frames: OwnedFd,
+    links: BTreeMap<String, LinkNow>,
+    addresses: Vec<AddressNow>,
+    /// One per interface and family (`true` for IPv4) on which a router speaks.
+    pub(crate) wires: BTreeMap<(String, bool), Wire>,
+    held: BTreeMap<Arc<str>, Vec<(u32, VirtualAddress)>>,
+    last_words: BTreeMap<Arc<str>, Vec<LastWord>>,
+    /// Announcements that keep a pause between each other.
+    queue: VecDeque<(Instant, Arc<str>, u32, Vec<u8>)>,
+}
+
+impl Deeds {
+    /// With nothing done yet.
+    ///
+    /// # Errors
+    /// Without the rights for raw sockets.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut deeds = Self {
+            netlink: Netlink::open()?,
+            frames: sys_unsafe::frame_socket()?,
+            links: BTreeMap::new(),
+            addresses: Vec::new(),
+            wires: BTreeMap::new(),
+            held: BTreeMap::new(),
+            last_words: BTreeMap::new(),
+            queue: VecDeque::new(),
+        };
+        deeds.look()?;
+        Ok(deeds)
+    }
+
+    /// Looks at all links and addresses anew.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn look(&mut self) -> io::Result<()> {
+        self.links = self.netlink.links()?;
+        self.addresses = self.netlink.addresses()?;
+        Ok(())
+    }
+
+    /// An interface as routers are told it; addresses that `moves` says are not its own.
+    pub(crate) fn interface(&self, name: &str, moves: impl Fn(IpAddr) -> bool) -> Interface {
+        let Some(link) = self.links.get(name) else { return Interface::default() };
+        let own = || {
+            let here = self.addresses.iter().filter(|known| known.index == link.index);
+            here.map(|known| known.address).filter(|address| !moves(*address))
+        };
+        Interface {
+            exists: true,
+            is_up: link.is_up,
+            v4: own().find_map(|address| match address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            }),
+            v6: own().find_map(|address| match address {
+                IpAddr::V6(address) if address.is_unicast_link_local() => Some(address),
+                _ => None,
+            }),
+        }
+    }
+
+    /// Opens the sockets of a router where there are none, or its interface is another one now.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn listen(&mut self, settings: &Settings, groups: &[IpAddr]) -> io::Result<()> {
+        let Some(link) = self.links.get(&settings.interface) else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such interface"));
+        };
+        let key = (settings.interface.clone(), settings.is_v4());
+        if self.wires.get(&key).is_none_or(|wire| wire.index() != link.index) {
+            let wire = Wire::open(&settings.interface, link.index, settings.is_v4())?;
+            self.wires.insert(key.clone(), wire);
+        }
+        match self.wires.get_mut(&key) {
+            Some(wire) => groups.iter().try_for_each(|group| wire.join(*group)),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes the sockets of interfaces on which nobody speaks any more.
+    pub(crate) fn listen_only_to(&mut self, wanted: impl Fn(&(String, bool)) -> bool) {
+        self.wires.retain(|key, _| wanted(key));
+    }
+
+    /// Sends an advert, and notes what the last one would be.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn say(
+        &mut self,
+        router: &Arc<str>,
+        interface: &str,
+        sending: &Sending,
+    ) -> io::Result<()> {
+        let Some(link) = self.links.get(interface) else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such interface"));
+        };
+        let words = self.last_words.entry(Arc::clone(router)).or_default();
+        words.retain(|word| word.destination != sending.destination);
+        if sending.priority > 0 {
+            words.extend(LastWord::after(interface, link.index, sending));
+        }
+        wire::say(interface, link.index, sending)
+    }
+
+    /// Sets a router's addresses.
+    ///
+    /// # Errors
+    /// The first that could not be set; the others are.
+    pub(crate) fn take(
+        &mut self,
+        router: &Arc<str>,
+        interface: &str,
+        addresses: &[VirtualAddress],
+    ) -> io::Result<()> {
+        let mut done = Ok(());
+        for address in addresses {
+            let device = address.device.as_deref().unwrap_or(interface);
+            let set = match self.links.get(device) {
+                Some(link) => {
+                    let index = link.index;
+                    let held = self.held.entry(Arc::clone(router)).or_default();
+                    if !held.iter().any(|(at, other)| *at == index && other == address) {
+                        held.push((index, address.clone()));
+                    }
+                    self.netlink.set(index, address, LIFETIME)
+                }
+                None => Err(io::Error::new(io::ErrorKind::NotFound, "no such interface")),
+            };
+            if let Err(error) = set
+                && done.is_ok()
+            {
+                let text = format!("{} can't be set on {device}: {error}", address.address);
+                done = Err(io::Error::new(error.kind(), text));
+            }
+        }
+        done
+    }
+
+    /// Removes a router's addresses.
+    ///
+    /// # Errors
+    /// The first that could not be removed; the others are.
+    pub(crate) fn give(&mut self, router: &str, addresses: &[VirtualAddress]) -> io::Result<()> {
+        let Some(held) = self.held.get_mut(router) else { return Ok(()) };
+        let mut done = Ok(());
+        held.retain(|(index, address)| {
+            if !addresses.contains(address) {
+                return true;
+            }
+            if let Err(error) = self.netlink.remove(*index, address)
+                && done.is_ok()
+            {
+                let text = format!("{} can't be removed: {error}", address.address);
+                done = Err(io::Error::new(error.kind(), text));
+            }
+            false
+        });
+        self.queue.retain(|(_, whose, ..)| **whose != *router);
+        done
+    }
+
+    /// Sets all held addresses anew, for another while.
+    ///
+    /// # Errors
+    /// Each that could not be set, with its router.
+    pub(crate) fn refresh(&mut self) -> Vec<(Arc<str>, io::Error)> {
+        let mut failed = Vec::new();
+        for (router, held) in &self.held {
+            for (index, address) in held {
+                if let Err(error) = self.netlink.set(*index, address, LIFETIME) {
+                    failed.push((Arc::clone(router), error));
+                }
+            }
+        }
+        failed
+    }
+
+    /// Whether that address is one that is held: its coming is no news.
+    pub(crate) fn holds(&self, address: &AddressNow) -> bool {
+        self.held.values().flatten().any(|(index, held)| {
+            *index == address.index && held.address == address.address
+        })
+    }
+
+    /// Removes addresses that a process before left behind. Gives those that were there.
+    pub(crate) fn remove_leftovers(&mut self, all: &[Settings]) -> Vec<IpAddr> {
+        let mut found = Vec::new();
+        for settings in all.iter().filter(|settings| !settings.is_owner()) {
+            for address in &settings.addresses {
+                let device = address.device.as_deref().unwrap_or(&settings.interface);
+                let Some(link) = self.links.get(device) else { continue };
+                let wanted = AddressNow {
+                    index: link.index,
+                    address: address.address,
+                    prefix: address.prefix,
+                };
+                if self.addresses.contains(&wanted)
+                    && !self.holds(&wanted)
+                    && self.netlink.remove(link.index, address).is_ok()
+                {
+                    found.push(address.address);
+                }
+            }
+        }
+        found
+    }
+
+    /// Announces all that a router holds.
+    pub(crate) fn announce(&mut self, router: &Arc<str>, copies: u8, pause: Duration, now: Instant) {
+        let Some(held) = self.held.get(router) else { return };
+        let mut at = self.queue.back().map_or(now, |(last, ..)| (*last + pause).max(now));
+        for _ in 0..copies {
+            for (index, address) in held {
+                let link = self.links.values().find(|link| link.index == *index);
+                let Some(mac) = link.and_then(|link| link.mac) else { continue };
+                let frame = frames::announcement(address.address, mac);
+                self.queue.push_back((at, Arc::clone(router), *index, frame));
+                at += pause;
+            }
+        }
+        self.send_announcements(now);
+    }
+
+    /// Sends the announcements that are due.
+    pub(crate) fn send_announcements(&mut self, now: Instant) {
+        while let Some((at, _, index, frame)) = self.queue.front()
+            && *at <= now
+        {
+            // One that is lost is one of several.
+            let _ = sys_unsafe::send_frame(&self.frames, *index, frame);
+            self.queue.pop_front();
+        }
+    }
+
+    /// When [`Self::send_announcements`] is wanted.
+    pub(crate) fn next_announcement(&self) -> Option<Instant> {
+        self.queue.front().map(|(at, ..)| *at)
+    }
+
+    /// What is to be done if this process dies now.
+    pub(crate) fn will(&self) -> Will {
+        let has_something = |router: &Arc<str>| self.held.get(router).is_some_and(|h| !h.is_empty());
+        Will {
+            addresses: self.held.values().flatten().cloned().collect(),
+            last_words: self
+                .last_words
+                .iter()
+                .filter(|(router, _)| has_something(router))
+                .flat_map(|(_, words)| words.iter().cloned())
+                .collect(),
+            is_over: false,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Carries out the orders of routers, and tells them what could not be done.
+
+use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc, time::Instant};
+
+use super::Keeper;
+use crate::{
+    advert::{Casting, GROUP_V4, GROUP_V6},
+    event::Event,
+    linux::messages::Notify,
+    machine::{Effect, Need, Notice, State},
+    routers::Order,
+    settings::Settings,
+};
+
+impl Keeper {
+    /// Does what is ordered, in its order.
+    pub(super) fn carry_out(&mut self, orders: Vec<Order>, now: Instant) {
+        if orders.is_empty() {
+            return;
+        }
+        for order in orders {
+            self.one(&order.router, order.effect, now);
+        }
+        self.bequeath();
+    }
+
+    fn one(&mut self, router: &Arc<str>, effect: Effect, now: Instant) {
+        let Some(settings) = self.settings(router) else { return };
+        match effect {
+            Effect::Send(sending) => {
+                let sent = self.deeds.say(router, &settings.interface, &sending);
+                self.note(router, Need::Socket, sent, now);
+            }
+            Effect::AddAddresses(addresses) => {
+                let taken = self.deeds.take(router, &settings.interface, &addresses);
+                self.note(router, Need::Addresses, taken, now);
+            }
+            Effect::RemoveAddresses(addresses) => {
+                if let Err(error) = self.deeds.give(router, &addresses) {
+                    self.complain(format!("{router}: {error}; it goes when its lifetime ends"));
+                }
+            }
+            Effect::Announce { copies } => {
+                self.deeds.announce(router, copies, settings.announce.pause, now);
+            }
+            Effect::Notify(notice) => {
+                self.is_news = true;
+                self.notify(router, notice, now);
+            }
+            Effect::Event(event) => {
+                self.is_news = true;
+                self.tell(Some(router), event);
+            }
+        }
+    }
+
+    fn settings(&self, router: &str) -> Option<Settings> {
+        // A router that is no longer in the plan is still giving its addresses away.
+        let known = self.settings_before.get(router);
+        let found = self.task.plan.routers.iter().find(|settings| settings.name == router);
+        found.or(known).cloned()
+    }
+
+    /// Tells a router that something it needs failed, and operators once.
+    fn note(&mut self, router: &Arc<str>, need: Need, done: io::Result<()>, now: Instant) {
+        let key = (Arc::clone(router), need);
+        match done {
+            Ok(()) if !self.troubles.remove(&key) => {}
+            Ok(()) => self.trouble(router, need, None, now),
+            Err(_) if self.troubles.contains(&key) => {}
+            Err(error) => {
+                self.troubles.insert(key);
+                self.trouble(router, need, Some(error.to_string()), now);
+            }
+        }
+    }
+
+    fn trouble(&mut self, router: &str, need: Need, why: Option<String>, now: Instant) {
+        let orders = self.routers.trouble(router, need, why, now);
+        for order in orders {
+            self.one(&order.router, order.effect, now);
+        }
+    }
+
+    /// Looks at all links, opens what sockets are missing, and tells the routers.
+    pub(super) fn look_at_links(&mut self, now: Instant) {
+        if let Err(error) = self.deeds.look() {
+            self.complain(format!("links and addresses can't be listed: {error}"));
+            return;
+        }
+        let all = self.task.plan.routers.clone();
+        let wanted: BTreeSet<(String, bool)> =
+            all.iter().map(|router| (router.interface.clone(), router.is_v4())).collect();
+        self.deeds.listen_only_to(|key| wanted.contains(key));
+        for settings in &all {
+            // Where there is no interface, its link says so.
+            if let Err(error) = self.deeds.listen(settings, &groups(settings))
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                let name: Arc<str> = settings.name.as_str().into();
+                self.note(&name, Need::Socket, Err(error), now);
+            }
+        }
+        let tracked = self.tracked_interfaces();
+        let names: BTreeSet<String> =
+            wanted.into_iter().map(|(name, _)| name).chain(tracked).collect();
+        for name in names {
+            let moves = |address: IpAddr| {
+                all.iter().any(|router| {
+                    !router.is_owner() && router.addresses.iter().any(|own| own.address == address)
+                })
+            };
+            let interface = self.deeds.interface(&name, moves);
+            if self.interfaces.get(&name) == Some(&interface) {
+                continue;
+            }
+            self.interfaces.insert(name.clone(), interface);
+            let orders = self.routers.interface(&name, interface, now);
+            self.carry_out(orders, now);
+        }
+    }
+
+    fn tracked_interfaces(&self) -> Vec<String> {
+        let plan = &self.task.plan;
+        let own = plan.routers.iter().flat_map(|router| &router.tracked);
+        let groups = plan.groups.values().flat_map(|group| &group.tracked);
+        own.chain(groups)
+            .filter_map(|tracked| match &tracked.subject {
+                crate::track::Subject::Interface(name) => Some(name.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Lets held addresses live on, and tries again what failed.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        let failed = self.deeds.refresh();
+        for (router, error) in &failed {
+            let copy = io::Error::new(error.kind(), error.to_string());
+            self.note(router, Need::Addresses, Err(copy), now);
+        }
+        let again: Vec<(Arc<str>, Need)> = self
+            .troubles
+            .iter()
+            .filter(|(router, _)| !failed.iter().any(|(other, _)| other == router))
+            .cloned()
+            .collect();
+        // What failed may work now: the router finds out by trying.
+        for key in again {
+            self.troubles.remove(&key);
+            self.trouble(&key.0, key.1, None, now);
+        }
+    }
+
+    /// Tells the watcher what is to be done if this process dies.
+    pub(super) fn bequeath(&mut self) {
+        let will = self.deeds.will();
+        if let Some(watcher) = &mut self.watcher {
+            if self.will != will || !self.is_bequeathed {
+                watcher.send(&will);
+                self.is_bequeathed = true;
+            }
+            self.will = will;
+        }
+    }
+
+    fn notify(&mut self, router: &Arc<str>, notice: Notice, now: Instant) {
+        let status = self.routers.status(now);
+        let rank = status.iter().find(|status| status.name == **router);
+        let rank = rank.map_or(0, |status| status.effective_priority);
+        let rules = self.task.notify.get(&**router).cloned();
+        if let Some(rules) = rules {
+            self.run(&rules, notice, ["INSTANCE", router], rank, now);
+        }
+        // A group changes when the last of its members does.
+        let groups: Vec<(String, Vec<String>)> = self
+            .task
+            .plan
+            .groups
+            .iter()
+            .filter(|(_, group)| group.members.iter().any(|member| **member == **router))
+            .map(|(name, group)| (name.clone(), group.members.clone()))
+            .collect();
+        let Some(state) = state_of(notice) else { return };
+        for (name, members) in groups {
+            let is_whole =
+                members.iter().all(|member| self.routers.state(member) == Some(state));
+            if is_whole && let Some(rules) = self.task.group_notify.get(&name).cloned() {
+                self.run(&rules, notice, ["GROUP", &name], rank, now);
+            }
+        }
+    }
+
+    fn run(&mut self, rules: &Notify, notice: Notice, who: [&str; 2], rank: u8, now: Instant) {
+        let [what, name] = who;
+        let own = match notice {
+            Notice::Active => &rules.active,
+            Notice::Backup => &rules.backup,
+            Notice::Fault => &rules.fault,
+            Notice::Stop => &rules.stop,
+            Notice::HeardLower => &rules.lower,
+        };
+        let mut any = rules.any.clone();
+        if !any.is_empty() && notice != Notice::HeardLower {
+            let words = [what, name, notice.keepalived_word(), &rank.to_string()];
+            any.extend(words.map(str::to_owned));
+        } else {
+            any.clear();
+        }
+        for command in [own, &any] {
+            if command.is_empty() {
+                continue;
+            }
+            let (user, group) = (rules.user.as_deref(), rules.group.as_deref());
+            if let Err(error) = self.children.notify(command, user, group, now) {
+                let program = command.first().map(String::as_str).unwrap_or_default();
+                let text = format!("{name}: the notification `{program}` can't be run: {error}");
+                self.tell(
+                    None,
+                    Event::new(crate::event::Severity::Warning, crate::event::Kind::Need, text),
+                );
+            }
+        }
+    }
+}
+
+/// The groups that a router listens to.
+fn groups(settings: &Settings) -> Vec<IpAddr> {
+    match &settings.casting {
+        Casting::Multicast { group: Some(group) } => vec![*group],
+        Casting::Multicast { group: None } if settings.is_v4() => vec![IpAddr::V4(GROUP_V4)],
+        Casting::Multicast { group: None } => vec![IpAddr::V6(GROUP_V6)],
+        Casting::Unicast { .. } => Vec::new(),
+    }
+}
+
+/// The state that a notice tells of.
+const fn state_of(notice: Notice) -> Option<State> {
+    match notice {
+        Notice::Active => Some(State::Active),
+        Notice::Backup => Some(State::Backup),
+        Notice::Fault => Some(State::Fault),
+        Notice::Stop => Some(State::Init),
+        Notice::HeardLower => None,
+    }
+}

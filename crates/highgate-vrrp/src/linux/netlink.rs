@@ -1,0 +1,311 @@
+//! Links and addresses by netlink: what there is, what changes, and setting our own.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::IpAddr,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{
+        AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
+    },
+    link::{LinkAttribute, LinkFlags, LinkMessage},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+use crate::settings::{Scope, VirtualAddress};
+
+/// Groups of notices: links (1), IPv4 addresses (5), IPv6 addresses (9), as bits.
+const GROUPS: u32 = 1 | 1 << 4 | 1 << 8;
+
+/// One interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LinkNow {
+    pub(crate) index: u32,
+    pub(crate) is_up: bool,
+    pub(crate) mac: Option<[u8; 6]>,
+}
+
+/// One address of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct AddressNow {
+    pub(crate) index: u32,
+    pub(crate) address: IpAddr,
+    pub(crate) prefix: u8,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A link, or more than could be told.
+    Links,
+    /// An address came.
+    Added(AddressNow),
+    /// An address went.
+    Removed(AddressNow),
+}
+
+/// Asks and orders, one at a time.
+#[derive(Debug)]
+pub(crate) struct Netlink {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Netlink {
+    /// A connection to the kernel.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// All interfaces, by name.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn links(&mut self) -> io::Result<BTreeMap<String, LinkNow>> {
+        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let mut links = BTreeMap::new();
+        for message in self.ask(request, NLM_F_DUMP)? {
+            if let RouteNetlinkMessage::NewLink(link) = message
+                && let Some((name, link)) = read_link(&link)
+            {
+                links.insert(name, link);
+            }
+        }
+        Ok(links)
+    }
+
+    /// All addresses of all interfaces.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn addresses(&mut self) -> io::Result<Vec<AddressNow>> {
+        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let answers = self.ask(request, NLM_F_DUMP)?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|message| match message {
+                RouteNetlinkMessage::NewAddress(address) => read_address(&address),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Sets an address for so many seconds; one that is there gets that lifetime.
+    ///
+    /// # Errors
+    /// As the system says, as where there is no such interface.
+    pub(crate) fn set(
+        &mut self,
+        index: u32,
+        address: &VirtualAddress,
+        seconds: u32,
+    ) -> io::Result<()> {
+        let mut message = address_message(index, address);
+        let mut lifetime = CacheInfo::default();
+        lifetime.ifa_valid = seconds;
+        lifetime.ifa_preferred = seconds;
+        message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        self.ask(RouteNetlinkMessage::NewAddress(message), flags).map(drop)
+    }
+
+    /// Removes an address; that it is not there is no error.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn remove(&mut self, index: u32, address: &VirtualAddress) -> io::Result<()> {
+        let message = address_message(index, address);
+        match self.ask(RouteNetlinkMessage::DelAddress(message), NLM_F_ACK) {
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENOENT)
+                ) =>
+            {
+                Ok(())
+            }
+            other => other.map(drop),
+        }
+    }
+
+    fn ask(
+        &mut self,
+        request: RouteNetlinkMessage,
+        flags: u16,
+    ) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | flags;
+        header.sequence_number = self.sequence;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+        let mut answers = Vec::new();
+        loop {
+            let (packet, _) = self.socket.recv_from_full()?;
+            for message in messages(&packet) {
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                match message.payload {
+                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
+                    NetlinkPayload::Done(_) => return Ok(answers),
+                    NetlinkPayload::Error(error) => {
+                        return match error.code {
+                            None => Ok(answers),
+                            Some(_) => Err(error.to_io()),
+                        };
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Tells what changes.
+#[derive(Debug)]
+pub(crate) struct Notices(Socket);
+
+impl Notices {
+    /// From now on.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, GROUPS))?;
+        socket.set_non_blocking(true)?;
+        Ok(Self(socket))
+    }
+
+    /// What changed since the last call.
+    pub(crate) fn read(&self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        loop {
+            match self.0.recv_from_full() {
+                Ok((packet, _)) => {
+                    changes.extend(messages(&packet).into_iter().filter_map(|message| {
+                        match message.payload {
+                            NetlinkPayload::InnerMessage(message) => change(&message),
+                            _ => None,
+                        }
+                    }));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return changes,
+                // More happened than the socket could hold: all is looked at anew.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    changes.push(Change::Links);
+                }
+                Err(_) => return changes,
+            }
+        }
+    }
+}
+
+impl AsFd for Notices {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn messages(packet: &[u8]) -> Vec<NetlinkMessage<RouteNetlinkMessage>> {
+    let mut messages = Vec::new();
+    let mut rest = packet;
+    while let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) {
+        let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);
+        messages.push(message);
+        let aligned = length.next_multiple_of(4);
+        match rest.get(aligned..) {
+            Some(more) if length > 0 && !more.is_empty() => rest = more,
+            _ => break,
+        }
+    }
+    messages
+}
+
+fn change(message: &RouteNetlinkMessage) -> Option<Change> {
+    match message {
+        RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_) => Some(Change::Links),
+        RouteNetlinkMessage::NewAddress(address) => read_address(address).map(Change::Added),
+        RouteNetlinkMessage::DelAddress(address) => read_address(address).map(Change::Removed),
+        _ => None,
+    }
+}
+
+fn read_link(link: &LinkMessage) -> Option<(String, LinkNow)> {
+    let name = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })?;
+    let mac = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok(),
+        _ => None,
+    });
+    let is_up = link.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
+    Some((name, LinkNow { index: link.header.index, is_up, mac }))
+}
+
+fn read_address(message: &AddressMessage) -> Option<AddressNow> {
+    let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| {
+        message.attributes.iter().find_map(wanted)
+    };
+    // Where the two differ, `Address` is the peer's.
+    let local = find(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let address = local.or_else(|| {
+        find(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    })?;
+    Some(AddressNow { index: message.header.index, address, prefix: message.header.prefix_len })
+}
+
+fn address_message(index: u32, address: &VirtualAddress) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    message.header.prefix_len = address.prefix;
+    message.header.scope = match address.scope {
+        Scope::Global => AddressScope::Universe,
+        Scope::Host => AddressScope::Host,
+        Scope::Link => AddressScope::Link,
+        Scope::Site => AddressScope::Site,
+        Scope::Other(number) => AddressScope::from(number),
+    };
+    message.header.family = if address.address.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        // Asking the link whether somebody has it would make a second of waiting: it is ours.
+        message.header.flags = AddressHeaderFlags::Nodad;
+        AddressFamily::Inet6
+    };
+    message.attributes.push(AddressAttribute::Local(address.address));
+    message.attributes.push(AddressAttribute::Address(address.address));
+    if let Some(label) = &address.label {
+        message.attributes.push(AddressAttribute::Label(label.clone()));
+    }
+    if let Some(IpAddr::V4(broadcast)) = address.broadcast {
+        message.attributes.push(AddressAttribute::Broadcast(broadcast));
+    }
+    message
+}

@@ -1,0 +1,165 @@
+//! The few system calls that no library wraps safely. Each is one call with its argument beside it.
+#![expect(unsafe_code, reason = "system calls that neither rustix nor socket2 has")]
+
+use std::{
+    io,
+    mem::{self, MaybeUninit},
+    net::{IpAddr, Ipv6Addr},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+};
+
+use crate::advert::Envelope;
+
+/// Priority among real-time processes: enough to run before everything that is none.
+const REAL_TIME: libc::c_int = 10;
+
+/// Makes this process run before all that are not real-time, and its children not.
+///
+/// # Errors
+/// Without the right to do so.
+pub(crate) fn run_first() -> io::Result<()> {
+    let parameter = libc::sched_param { sched_priority: REAL_TIME };
+    // SAFETY: the parameter outlives the call, which only reads it.
+    let done = unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &raw const parameter)
+    };
+    check(done)
+}
+
+/// Keeps all memory of this process from being paged out.
+///
+/// # Errors
+/// Without the right to do so.
+pub(crate) fn stay_in_memory() -> io::Result<()> {
+    // SAFETY: the call takes flags alone.
+    check(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) })
+}
+
+/// Blocks the signals by which terminals and service managers end processes. The mask is undone in
+/// children by the standard library.
+///
+/// # Errors
+/// Never, with these arguments.
+pub(crate) fn outlive_signals() -> io::Result<()> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set, the others only change or read it.
+    let done = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE, libc::SIGQUIT] {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut())
+    };
+    check(done)
+}
+
+/// A socket that sends whole frames, and receives none.
+///
+/// # Errors
+/// Without the right to do so.
+pub(crate) fn frame_socket() -> io::Result<OwnedFd> {
+    // SAFETY: the call takes numbers alone.
+    let fd = unsafe {
+        libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0)
+    };
+    check(fd)?;
+    // SAFETY: the descriptor was just made and has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a frame by the interface of that number.
+///
+/// # Errors
+/// As the system says, as where the interface is down.
+pub(crate) fn send_frame(socket: &impl AsFd, interface: u32, frame: &[u8]) -> io::Result<()> {
+    // SAFETY: all zeros is a valid sockaddr_ll.
+    let mut to: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    to.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or(0);
+    to.sll_ifindex = i32::try_from(interface).unwrap_or(0);
+    let length = libc::socklen_t::try_from(size_of_val(&to)).unwrap_or(0);
+    // SAFETY: frame and address live during the call, and the lengths are theirs.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_fd().as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            libc::MSG_DONTWAIT,
+            (&raw const to).cast(),
+            length,
+        )
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes an IPv6 socket tell destination and hop limit of what it receives.
+///
+/// # Errors
+/// Never, on an IPv6 socket.
+pub(crate) fn tell_envelopes(socket: &impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    for option in [libc::IPV6_RECVPKTINFO, libc::IPV6_RECVHOPLIMIT] {
+        // SAFETY: the value lives during the call, and the length is its own.
+        check(unsafe {
+            libc::setsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::IPPROTO_IPV6,
+                option,
+                (&raw const on).cast(),
+                libc::socklen_t::try_from(size_of_val(&on)).unwrap_or(0),
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// Receives a packet of an IPv6 socket with what its header said.
+///
+/// # Errors
+/// `WouldBlock` when nothing is there; else as the system says.
+pub(crate) fn receive_v6(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<(Envelope, usize)> {
+    // Room for both messages that `tell_envelopes` asks for; aligned as their headers must be.
+    let mut control = [0_u64; 16];
+    // SAFETY: all zeros is a valid sockaddr_in6 and a valid msghdr.
+    let (mut from, mut message): (libc::sockaddr_in6, libc::msghdr) = unsafe { mem::zeroed() };
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    message.msg_name = (&raw mut from).cast();
+    message.msg_namelen = libc::socklen_t::try_from(size_of_val(&from)).unwrap_or(0);
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    // SAFETY: everything that the message points to lives during the call, with its own lengths.
+    let count =
+        unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    let mut envelope = Envelope {
+        source: IpAddr::V6(Ipv6Addr::from(from.sin6_addr.s6_addr)),
+        destination: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ttl: 0,
+    };
+    // SAFETY: the kernel filled the control buffer up to msg_controllen, which the macros keep to;
+    // each message is read as what its type says, without assuming its alignment.
+    unsafe {
+        let mut at = libc::CMSG_FIRSTHDR(&raw const message);
+        while !at.is_null() {
+            let data = libc::CMSG_DATA(at);
+            match ((*at).cmsg_level, (*at).cmsg_type) {
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                    envelope.destination = IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr));
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    let hops = data.cast::<libc::c_int>().read_unaligned();
+                    envelope.ttl = u8::try_from(hops).unwrap_or(0);
+                }
+                _ => {}
+            }
+            at = libc::CMSG_NXTHDR(&raw const message, at);
+        }
+    }
+    Ok((envelope, count))
+}
+
+fn check(done: libc::c_int) -> io::Result<()> {
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
