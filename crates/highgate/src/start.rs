@@ -81,7 +81,8 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
     let key = files::key(&arguments.files);
     let applied = alone.apply_file(alone.node(), &key, start.config, "run");
     warn(&applied.await?);
-    let wired = Rc::new(wiring::wire(alone, start.data_dir, &arguments.files, start.keeper, local)?);
+    let wired =
+        Rc::new(wiring::wire(alone, start.data_dir, &arguments.files, start.keeper, local)?);
     // Who logs in before the accounts are in force would be refused.
     let mut planned = wired.node.shared().snapshot_changed.subscribe();
     planned.wait_for(|version| *version > 0).await?;

@@ -15,7 +15,10 @@ use highgate_proxy::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    explain_table::RulesTable, node_table::NodeTable, records, servers_table::ServersTable,
+    explain_table::RulesTable,
+    node_table::NodeTable,
+    records,
+    servers_table::ServersTable,
     vips::{Keeper, Link, PeersTable, VipsTable},
 };
 

@@ -115,9 +115,10 @@ impl Children {
 
     /// When [`Self::attend`] is wanted, if no process ends before.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let scripts = self.scripts.values().map(|script| {
-            script.running.as_ref().map_or(script.next, |running| running.by)
-        });
+        let scripts = self
+            .scripts
+            .values()
+            .map(|script| script.running.as_ref().map_or(script.next, |running| running.by));
         scripts.chain(self.notifications.iter().map(|running| running.by)).min()
     }
 
@@ -278,7 +279,9 @@ mod tests {
             let wait = wait.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
             let mut ends: Vec<_> = children
                 .ends()
-                .map(|end| rustix::event::PollFd::from_borrowed_fd(end, rustix::event::PollFlags::IN))
+                .map(|end| {
+                    rustix::event::PollFd::from_borrowed_fd(end, rustix::event::PollFlags::IN)
+                })
                 .collect();
             let wait = rustix::event::Timespec::try_from(wait).unwrap();
             rustix::event::poll(&mut ends, Some(&wait)).unwrap();

@@ -214,9 +214,10 @@ impl Deeds {
 
     /// Whether that address is one that is held: its coming is no news.
     pub(crate) fn holds(&self, address: &AddressNow) -> bool {
-        self.held.values().flatten().any(|(index, held)| {
-            *index == address.index && held.address == address.address
-        })
+        self.held
+            .values()
+            .flatten()
+            .any(|(index, held)| *index == address.index && held.address == address.address)
     }
 
     /// Removes addresses that a process before left behind. Gives those that were there.
@@ -243,7 +244,13 @@ impl Deeds {
     }
 
     /// Announces all that a router holds.
-    pub(crate) fn announce(&mut self, router: &Arc<str>, copies: u8, pause: Duration, now: Instant) {
+    pub(crate) fn announce(
+        &mut self,
+        router: &Arc<str>,
+        copies: u8,
+        pause: Duration,
+        now: Instant,
+    ) {
         let Some(held) = self.held.get(router) else { return };
         let mut at = self.queue.back().map_or(now, |(last, ..)| (*last + pause).max(now));
         for _ in 0..copies {
@@ -276,7 +283,8 @@ impl Deeds {
 
     /// What is to be done if this process dies now.
     pub(crate) fn will(&self) -> Will {
-        let has_something = |router: &Arc<str>| self.held.get(router).is_some_and(|h| !h.is_empty());
+        let has_something =
+            |router: &Arc<str>| self.held.get(router).is_some_and(|h| !h.is_empty());
         Will {
             addresses: self.held.values().flatten().cloned().collect(),
             last_words: self

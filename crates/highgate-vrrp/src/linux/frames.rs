@@ -37,11 +37,8 @@ pub(crate) fn read_ipv4(packet: &[u8]) -> Option<(advert::Envelope, &[u8])> {
         let bytes: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
         Some(IpAddr::from(bytes))
     };
-    let envelope = advert::Envelope {
-        source: address(12)?,
-        destination: address(16)?,
-        ttl: *packet.get(8)?,
-    };
+    let envelope =
+        advert::Envelope { source: address(12)?, destination: address(16)?, ttl: *packet.get(8)? };
     Some((envelope, packet.get(length..)?))
 }
 

@@ -23,8 +23,7 @@ use super::{
     messages::{FromKeeper, Task},
     netlink::{Change, Notices},
     processes::Processes,
-    sys_unsafe,
-    watcher,
+    sys_unsafe, watcher,
     will::Will,
 };
 use crate::{
@@ -278,11 +277,12 @@ impl Keeper {
             Change::Added(address) => !self.deeds.holds(address),
             Change::Removed(_) => true,
         });
-        let lost = changes.iter().any(
-            |change| matches!(change, Change::Removed(address) if self.deeds.holds(address)),
-        );
+        let lost = changes
+            .iter()
+            .any(|change| matches!(change, Change::Removed(address) if self.deeds.holds(address)));
         if lost {
-            let text = "an address that this node holds was removed by somebody else; it is set again";
+            let text =
+                "an address that this node holds was removed by somebody else; it is set again";
             self.tell(None, Event::new(Severity::Warning, Kind::Need, text));
             self.refresh(now);
         }

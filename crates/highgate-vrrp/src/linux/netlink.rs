@@ -13,9 +13,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{
-        AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
-    },
+    address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo},
     link::{LinkAttribute, LinkFlags, LinkMessage},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};

@@ -21,7 +21,11 @@ pub(crate) fn run_first() -> io::Result<()> {
     let parameter = libc::sched_param { sched_priority: REAL_TIME };
     // SAFETY: the parameter outlives the call, which only reads it.
     let done = unsafe {
-        libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &raw const parameter)
+        libc::sched_setscheduler(
+            0,
+            libc::SCHED_RR | libc::SCHED_RESET_ON_FORK,
+            &raw const parameter,
+        )
     };
     check(done)
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{netlink::Netlink, wire};
 use crate::{
-    advert::{Advert, RESIGNS, decode, Envelope},
+    advert::{Advert, Envelope, RESIGNS, decode},
     machine::Sending,
     settings::VirtualAddress,
 };

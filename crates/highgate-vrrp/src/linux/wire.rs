@@ -9,7 +9,10 @@ use std::{
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, Socket, Type};
 
 use super::{frames, sys_unsafe};
-use crate::{advert::{self, Envelope}, machine::Sending};
+use crate::{
+    advert::{self, Envelope},
+    machine::Sending,
+};
 
 /// The longest advert: 255 IPv6 addresses behind the longest header of IPv4.
 const LONGEST: usize = 60 + 8 + 255 * 16 + 8;
@@ -117,12 +120,7 @@ pub(crate) fn say(interface: &str, index: u32, sending: &Sending) -> io::Result<
     }
 }
 
-fn say_v4(
-    interface: &str,
-    source: Ipv4Addr,
-    to: Ipv4Addr,
-    sending: &Sending,
-) -> io::Result<()> {
+fn say_v4(interface: &str, source: Ipv4Addr, to: Ipv4Addr, sending: &Sending) -> io::Result<()> {
     let mouth = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(RAW)))?;
     mouth.set_header_included_v4(true)?;
     if to.is_multicast() {
@@ -147,5 +145,7 @@ fn say_v6(index: u32, source: Ipv6Addr, to: Ipv6Addr, sending: &Sending) -> io::
         mouth.set_multicast_loop_v6(false)?;
     }
     mouth.bind(&SockAddr::from(SocketAddrV6::new(source, 0, 0, zone(source))))?;
-    mouth.send_to(&sending.payload, &SockAddr::from(SocketAddrV6::new(to, 0, 0, zone(to)))).map(drop)
+    mouth
+        .send_to(&sending.payload, &SockAddr::from(SocketAddrV6::new(to, 0, 0, zone(to))))
+        .map(drop)
 }

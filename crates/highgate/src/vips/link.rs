@@ -11,8 +11,7 @@ use highgate_io::{
 };
 use highgate_proxy::shared::Shared;
 use highgate_vrrp::{
-    Status, event,
-    from_config,
+    Status, event, from_config,
     linux::{BEAT, FromKeeper, ToKeeper},
 };
 use parking_lot::Mutex;

@@ -63,7 +63,11 @@ const PEERS: &[Column] = columns! {
 };
 
 const ACTIONS: &[Action] = &[
-    Action { name: "drain", arguments: &["vip"], doc: "Gives the addresses of a vip away, and does not take them." },
+    Action {
+        name: "drain",
+        arguments: &["vip"],
+        doc: "Gives the addresses of a vip away, and does not take them.",
+    },
     Action { name: "enable", arguments: &["vip"], doc: "Lets a vip be taken again." },
 ];
 

@@ -183,8 +183,7 @@ impl Keeper {
             .collect();
         let Some(state) = state_of(notice) else { return };
         for (name, members) in groups {
-            let is_whole =
-                members.iter().all(|member| self.routers.state(member) == Some(state));
+            let is_whole = members.iter().all(|member| self.routers.state(member) == Some(state));
             if is_whole && let Some(rules) = self.task.group_notify.get(&name).cloned() {
                 self.run(&rules, notice, ["GROUP", &name], rank, now);
             }
