@@ -347,15 +347,8 @@ impl Node {
     ///
     /// Cancel safe: yes; draining goes on.
     pub async fn drain(&self, patience: Duration) {
-        let started = clock::now();
-        self.shared.draining.store(true, Ordering::Relaxed);
         self.stop_accepting();
-        self.tell_sessions(Interrupt::Drain);
-        let deadline = started + patience;
-        while self.sessions() > 0 && clock::now() < deadline {
-            clock::pause(Duration::from_millis(20)).await;
-            self.tell_sessions(Interrupt::Drain);
-        }
+        self.end_sessions(patience).await;
         let left = self.sessions();
         if left > 0 {
             let text = format!("{left} sessions were still busy at the end of `drain_timeout`");
@@ -366,6 +359,30 @@ impl Node {
                 clock::pause(Duration::from_millis(20)).await;
             }
         }
+    }
+
+    /// Lets sessions end at safe points until none is left, or `patience` is over.
+    ///
+    /// Cancel safe: yes; draining goes on.
+    pub async fn end_sessions(&self, patience: Duration) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        let deadline = clock::now() + patience;
+        self.tell_sessions(Interrupt::Drain);
+        while self.sessions() > 0 && clock::now() < deadline {
+            clock::pause(Duration::from_millis(20)).await;
+            self.tell_sessions(Interrupt::Drain);
+        }
+    }
+
+    /// Lets new clients of TCP listeners go unanswered, neither taken nor refused, while those that
+    /// are connected already are still taken. They try again by themselves, after a second at first.
+    /// Gives the sockets, which refuse clients once they are closed.
+    #[must_use]
+    pub fn turn_deaf(&self) -> Vec<OwnedFd> {
+        let sockets = self.sockets().unwrap_or_default();
+        let sockets = sockets.into_iter().map(|(_, _, socket)| socket);
+        // Where that is refused, clients are as well, as without it.
+        sockets.inspect(|socket| drop(listen::turn_deaf(socket))).collect()
     }
 
     fn sessions(&self) -> u32 {

@@ -31,6 +31,12 @@ pub(crate) fn run(arguments: &cli::Run) -> anyhow::Result<()> {
         .unwrap_or_else(|| files::default_data_dir(arguments.files.first()));
     // While there is one thread, and all rights are there.
     let keeper = vips::start(config.node.get(&node))?;
+    if keeper.is_some() && arguments.replace {
+        anyhow::bail!(
+            "a process that keeps vips can't be replaced in place yet: give the addresses to the \
+             other node first (`highgate ctl act vips drain NAME`), then stop and start this one"
+        );
+    }
     if keeper.is_some() {
         vips::drop_rights().context("cannot give up the rights that only the keeper needs")?;
     }
@@ -152,10 +158,11 @@ async fn reload(wired: &Wired, list: &[PathBuf]) {
 async fn finish(running: &Running, signals: &mut Signals, ended: Ended) {
     let wired = &running.wired;
     let patience = wired.patience();
-    wired.serving.send_replace(false);
     let text = format!("draining, for at most {} s", patience.as_secs());
     let event = Event::new(Severity::Info, Kind::Lifecycle, text);
     wired.node.shared().event(event);
+    give_vips_away(wired, patience).await;
+    wired.serving.send_replace(false);
     if ended == Ended::Told || !retire(running, signals).await {
         tokio::select! {
             biased;
@@ -166,6 +173,22 @@ async fn finish(running: &Running, signals: &mut Signals, ended: Ended) {
     running.admin.stop();
     wired.end();
     tracing::info!("ended");
+}
+
+/// Gives the addresses away in the order that loses no client: new ones are not answered, and so
+/// try again where the address will be; sessions end at safe points, within a bound; then the address
+/// goes.
+async fn give_vips_away(wired: &Wired, patience: Duration) {
+    /// Whoever can't end by then has a connection to an address that is elsewhere.
+    const BOUND: Duration = Duration::from_secs(2);
+    if !wired.vips.is_there() {
+        return;
+    }
+    // Kept open until the address is gone: a closed socket would refuse clients.
+    let deaf = wired.node.turn_deaf();
+    wired.node.end_sessions(patience.min(BOUND)).await;
+    wired.vips.stop().await;
+    drop(deaf);
 }
 
 /// Lets sessions end once another process took over; `false` when a signal came first.

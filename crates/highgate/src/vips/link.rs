@@ -87,6 +87,11 @@ impl Link {
         Ok(link)
     }
 
+    /// Whether there is a keeper.
+    pub(crate) const fn is_there(&self) -> bool {
+        self.absent.is_none()
+    }
+
     /// How all vips are, as told last.
     pub(crate) fn status(&self) -> Vec<Status> {
         self.status.borrow().clone()
