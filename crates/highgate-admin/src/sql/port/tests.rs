@@ -156,7 +156,7 @@ async fn many_failed_logins_are_told_and_held_back() {
         assert!(text(&output.stderr).contains("1045"), "{output:?}");
     }
     assert!(started.elapsed() >= Duration::from_millis(800), "{:?}", started.elapsed());
-    let told = told.lock();
+    let told = told.lock().clone();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(
         told[0].contains("10 logins") && told[0].contains("`admin` from 127.0.0.1"),
