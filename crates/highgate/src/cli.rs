@@ -209,6 +209,8 @@ pub(crate) enum CtlCommand {
         #[arg(long, default_value_t = 30, value_name = "N")]
         last: u32,
     },
+    /// Addresses that move between nodes: who has them, since when, why, and who else was heard.
+    Vip,
     /// Let a server finish what runs, and give it nothing new.
     Drain {
         /// BACKEND/SERVER.

@@ -34,6 +34,7 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
             "events",
             &format!("format=text&tail={last}&columns=time,severity,kind,backend,server,text"),
         ),
+        CtlCommand::Vip => vip(&socket),
         CtlCommand::Drain { server } => act("servers", "drain", &[server]),
         CtlCommand::Maintenance { server } => act("servers", "maintenance", &[server]),
         CtlCommand::Enable { server } => act("servers", "enable", &[server]),
@@ -72,12 +73,26 @@ fn status(socket: &Path) -> anyhow::Result<()> {
     if !socket.exists() {
         return Err(explain("", socket));
     }
-    for (position, (table, columns)) in STATUS.into_iter().enumerate() {
+    tables(socket, &STATUS)
+}
+
+fn tables(socket: &Path, wanted: &[(&str, &str)]) -> anyhow::Result<()> {
+    for (position, (table, columns)) in wanted.iter().enumerate() {
         let gap = if position == 0 { "" } else { "\n" };
         output::say(&format!("{gap}{table}"))?;
         table_of(socket, table, &format!("format=text&columns={columns}"))?;
     }
     Ok(())
+}
+
+/// What is asked of addresses that move.
+const VIPS: [(&str, &str); 2] = [
+    ("vips", "name,state,seconds,addresses,active_node,effective_priority,why,missing"),
+    ("vip_peers", "vip,address,heard_ms,priority,interval_ms,adverts,refused,last_refusal"),
+];
+
+fn vip(socket: &Path) -> anyhow::Result<()> {
+    tables(socket, &VIPS)
 }
 
 /// One table, with wishes as in the query of a URL.

@@ -11,11 +11,12 @@ const PINS_EVERY = 5; // counting them takes all sessions, and nobody waits for 
 // Columns a person wants first; a table without one of them is shown without it.
 const FIRST = {
   servers: ["name", "status", "role", "backend", "reason", "address", "lag_ms", "per_second", "leased", "queued", "lost", "latency_us"],
+  vips: ["name", "state", "addresses", "seconds", "active_node", "effective_priority", "why", "missing"],
   sessions: ["id", "user", "listener", "client", "backend", "server", "state", "command", "seconds", "pinned_by"],
   events: ["time", "severity", "kind", "backend", "server", "session", "text"],
 };
-const SHOWN_ELSEWHERE = ["servers", "sessions", "events"];
-const LONG = new Set(["text", "reason", "doc", "detail"]);
+const SHOWN_ELSEWHERE = ["servers", "sessions", "events", "vips"];
+const LONG = new Set(["text", "reason", "doc", "detail", "why", "missing"]);
 const IDS = new Set(["id", "session", "example", "time"]);
 const SHORT = new Set(["name", "backend", "server", "role", "kind", "severity", "time", "user", "listener", "address", "client", "state"]);
 
@@ -64,8 +65,8 @@ async function loadCatalogue() {
 async function refresh() {
   if (catalogue.size === 0) await loadCatalogue();
   const filter = encodeURIComponent(at("filter").value);
-  const [node, listeners, backends, servers, sessions, events, chosen] = await Promise.all([
-    rowsOf("node"), rowsOf("listeners"), rowsOf("backends"), rowsOf("servers"),
+  const [node, listeners, backends, servers, vips, sessions, events, chosen] = await Promise.all([
+    rowsOf("node"), rowsOf("listeners"), rowsOf("backends"), rowsOf("servers"), rowsOf("vips"),
     rowsOf("sessions", `?limit=${SHOWN_SESSIONS}&filter=${filter}`),
     rowsOf("events", `?tail=${SHOWN_EVENTS}`),
     other ? rowsOf(other) : null,
@@ -75,6 +76,8 @@ async function refresh() {
   showBanner(servers.rows, listeners.rows, backends.rows);
   drawTopology(at("topology"), listeners.rows, backends.rows, servers.rows);
   showTable("servers", servers.rows, columnsOf("servers", servers), (row) => `${row.backend}/${row.name}`);
+  at("vips").hidden = vips.rows.length === 0;
+  if (vips.rows.length) showTable("vips", vips.rows, columnsOf("vips", vips), (row) => row.name);
   showTable("sessions", sessions.rows, columnsOf("sessions", sessions), (row) => row.id);
   const part = sessions.rows.length < sessions.matched ? `${sessions.rows.length} shown of ` : "";
   at("session-count").textContent = `${part}${sessions.matched} ${sessions.matched === 1 ? "session" : "sessions"}${filter ? ` that match, ${sessions.total} in all` : ""}`;
@@ -231,7 +234,7 @@ function fillCell(cell, column, row, inNumbers) {
   const value = row[column];
   let text = format(column, value);
   let style = inNumbers ? "number" : LONG.has(column) ? "long" : SHORT.has(column) ? "short" : "";
-  if (column === "status" || column === "severity") {
+  if (column === "status" || column === "severity" || (column === "state" && row.router_id !== undefined)) {
     const state = stateOf(row);
     style = `state ${state.kind}`;
     text = `${state.sign} ${state.text}`;

@@ -6,11 +6,11 @@ const NARROW = 720;
 
 // What a status or severity means: a kind for its looks, a sign and a word for everybody.
 export function stateOf(row) {
-  const text = String(row.status ?? row.severity ?? "unknown");
+  const text = String(row.status ?? row.severity ?? row.state ?? "unknown");
   const word = text.toLowerCase();
   const has = (...parts) => parts.some((part) => word.includes(part));
   if (has("drain", "maint", "disabled", "offline")) return { kind: "off", sign: "■", text };
-  if (has("down", "shun", "fail", "dead", "error", "refus", "lost")) return { kind: "bad", sign: "✕", text };
+  if (has("down", "shun", "fail", "dead", "error", "refus", "lost", "fault")) return { kind: "bad", sign: "✕", text };
   if (has("warn", "lag", "start", "unknown", "suspect", "conflict", "slow")) return { kind: "warn", sign: "▲", text };
   if (word === "info" || word === "debug") return { kind: "", sign: "·", text };
   return { kind: "ok", sign: "●", text };

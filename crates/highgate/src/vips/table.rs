@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use highgate_config::table::{
     Action, Column,
-    Kind::{Integer, Real, Text},
+    Kind::{Integer, Text},
     Metric::{Counter, Gauge, Label, None as Hidden, State as Shown},
     Row, Table,
 };
@@ -27,7 +27,7 @@ macro_rules! columns {
 const VIPS: &[Column] = columns! {
     "name", Text, Label, "Name of the vip.";
     "state", Text, Shown, "`active` holds the addresses, `backup` would take them, `fault` can't, `init` waits.";
-    "seconds", Real, Gauge, "Time in this state, in seconds.";
+    "seconds", Integer, Gauge, "Time in this state, in seconds.";
     "why", Text, Hidden, "Why it is in this state.";
     "addresses", Text, Hidden, "The addresses that move.";
     "interface", Text, Hidden, "Interface on which VRRP is spoken.";
@@ -116,7 +116,7 @@ fn row(status: &Status) -> Row {
     vec![
         status.name.clone().into(),
         status.state.as_str().into(),
-        status.state_for.as_secs_f64().into(),
+        millis(status.state_for).div_euclid(1000).into(),
         status.why.clone().into(),
         addresses.join(" ").into(),
         status.interface.clone().into(),
