@@ -111,4 +111,3 @@ pub fn turn_deaf(socket: &impl std::os::fd::AsFd) -> io::Result<()> {
     const RETURN: u16 = 0x06;
     socket2::SockRef::from(socket).attach_filter(&[socket2::SockFilter::new(RETURN, 0, 0, 0)])
 }
-

@@ -213,3 +213,44 @@ fn words(command: &str) -> Vec<String> {
 fn small(number: u32) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(text: &str) -> Node {
+        let name = config::NodeName::from("main");
+        let config = config::native::parse("test.toml", text, &name).unwrap().config;
+        config.node.get(&name).cloned().unwrap()
+    }
+
+    #[test]
+    fn a_vip_as_configured_is_a_router() {
+        let node = node(
+            "[[vip]]\nname = \"VI_1\"\ninterface = \"eth1\"\nrouter_id = 51\npriority = 101\n\
+             password = \"1111\"\naddresses = \"10.0.0.100/24 label eth1:1\"\n",
+        );
+        let task = task(&node);
+        let router = task.plan.routers.first().unwrap();
+        assert_eq!((router.vrid, router.priority, router.version), (51, 101, Version::V2));
+        assert_eq!(router.password, Some(Password::new("1111")));
+        assert_eq!(router.addresses[0].label.as_deref(), Some("eth1:1"));
+        assert!(router.follows_serving, "serving is what is tracked where nothing else is said");
+        assert_eq!(router.casting, Casting::Multicast { group: None });
+    }
+
+    #[test]
+    fn a_broadcast_address_follows_from_the_network() {
+        let address = |broadcast| VipAddress {
+            address: "10.0.0.100".parse().unwrap(),
+            prefix: 24,
+            device: None,
+            broadcast: Some(broadcast),
+            scope: config::Scope::Global,
+            label: None,
+        };
+        let of = |broadcast| broadcast_of(broadcast, &address(broadcast)).unwrap().to_string();
+        assert_eq!(of(Broadcast::Ones), "10.0.0.255");
+        assert_eq!(of(Broadcast::Zeros), "10.0.0.0");
+    }
+}

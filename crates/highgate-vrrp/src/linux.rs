@@ -13,6 +13,7 @@
 //! kernel removes the addresses when their lifetime ends, a few seconds later.
 
 mod children;
+mod closed;
 mod control;
 mod deeds;
 mod frames;

@@ -146,6 +146,13 @@ fn doubtful(place: &Place, vip: &Vip, found: &mut Vec<Fault>) {
             "priority 255 is never changed by a weight; 254 is the highest that is",
         );
     }
+    if vip.vmac {
+        warning(
+            "vmac.enabled",
+            "virtual MAC addresses are not built yet: the address moves by gratuitous ARP and \
+             neighbour advertisements",
+        );
+    }
     if vip.only_from_peers && vip.peers.is_empty() {
         warning("only_from_peers", "`only_from_peers` has no effect without `peers`");
     }

@@ -23,6 +23,8 @@ const NOTIFICATION: Duration = Duration::from_secs(300);
 /// Notifications that may run at once; a router that changes its state in a circle must not fill
 /// the machine with processes.
 const MOST_NOTIFICATIONS: usize = 256;
+/// Where programs without a path are looked for.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// Who runs scripts where nothing else is said, if there is such an account.
 const SCRIPT_USER: &str = "keepalived_script";
 
@@ -176,7 +178,7 @@ impl Running {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an empty command"));
         };
         let mut command = Command::new(program);
-        command.args(arguments).process_group(0);
+        command.args(arguments).process_group(0).env("PATH", PATH);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let account = account(user, group)?;
         if let Some((uid, gid)) = account {

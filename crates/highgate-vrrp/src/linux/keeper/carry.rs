@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc, time::Instant};
 use super::Keeper;
 use crate::{
     advert::{Casting, GROUP_V4, GROUP_V6},
-    event::Event,
-    linux::messages::Notify,
+    event::{Event, Kind, Severity},
+    linux::{closed, messages::Notify},
     machine::{Effect, Need, Notice, State},
     routers::Order,
-    settings::Settings,
+    settings::{Settings, VirtualAddress},
 };
 
 impl Keeper {
@@ -32,10 +32,12 @@ impl Keeper {
                 self.note(router, Need::Socket, sent, now);
             }
             Effect::AddAddresses(addresses) => {
+                self.close(&settings, &addresses, now);
                 let taken = self.deeds.take(router, &settings.interface, &addresses);
                 self.note(router, Need::Addresses, taken, now);
             }
             Effect::RemoveAddresses(addresses) => {
+                self.open(&settings, &addresses, now);
                 if let Err(error) = self.deeds.give(router, &addresses) {
                     self.complain(format!("{router}: {error}; it goes when its lifetime ends"));
                 }
@@ -51,6 +53,26 @@ impl Keeper {
                 self.is_news = true;
                 self.tell(Some(router), event);
             }
+        }
+    }
+
+    /// Before they are set: what answers nobody must not do so for a moment.
+    fn close(&mut self, settings: &Settings, addresses: &[VirtualAddress], now: Instant) {
+        if !settings.accept && !settings.is_owner() {
+            self.filter(&settings.name, &closed::close(&plain(addresses)), now);
+        }
+    }
+
+    fn open(&mut self, settings: &Settings, addresses: &[VirtualAddress], now: Instant) {
+        if !settings.accept && !settings.is_owner() {
+            self.filter(&settings.name, &closed::open(&plain(addresses)), now);
+        }
+    }
+
+    fn filter(&mut self, router: &str, command: &[String], now: Instant) {
+        if let Err(error) = self.children.notify(command, Some("root"), None, now) {
+            let text = format!("packets to its addresses can't be dropped (nftables: {error})");
+            self.tell(Some(router), Event::new(Severity::Error, Kind::Need, text));
         }
     }
 
@@ -214,13 +236,14 @@ impl Keeper {
             if let Err(error) = self.children.notify(command, user, group, now) {
                 let program = command.first().map(String::as_str).unwrap_or_default();
                 let text = format!("{name}: the notification `{program}` can't be run: {error}");
-                self.tell(
-                    None,
-                    Event::new(crate::event::Severity::Warning, crate::event::Kind::Need, text),
-                );
+                self.tell(None, Event::new(Severity::Warning, Kind::Need, text));
             }
         }
     }
+}
+
+fn plain(addresses: &[VirtualAddress]) -> Vec<IpAddr> {
+    addresses.iter().map(|address| address.address).collect()
 }
 
 /// The groups that a router listens to.
