@@ -182,8 +182,8 @@ def compressed():
     if DRIVER == "pymysql":
         return "it has none"
     c = connect(compress=True)
-    # The pure connector reads no row that lies in more than two compressed packets.
-    text = "compress me " * (1_000 if DRIVER == "connector-pure" else 100_000)
+    # The pure connector reads no row of more than 128 KiB: it lies in more than two compressed packets.
+    text = "compress me " * (10_000 if DRIVER == "connector-pure" else 100_000)
     got = ask(c, "SELECT %s, LENGTH(%s)", (text, text))[0]
     rows = ask(c, "SELECT seq, MD5(seq) FROM seq_1_to_3000")
     return got[0] == text, got[1], rows[-1], ask(c, "SELECT 1")

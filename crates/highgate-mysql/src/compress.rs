@@ -10,9 +10,11 @@ use std::fmt;
 
 use crate::packet::{MAX_PAYLOAD, Malformed, Reader};
 
+mod borders;
 mod compressor;
 mod expander;
 
+pub use borders::Borders;
 pub use compressor::Compressor;
 pub use expander::Expander;
 

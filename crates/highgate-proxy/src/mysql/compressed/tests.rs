@@ -1,6 +1,9 @@
 use std::future::poll_fn;
 
-use highgate_mysql::compress::{compress, decompress};
+use highgate_mysql::{
+    compress::{compress, decompress},
+    packet::PacketWriter,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -31,7 +34,7 @@ async fn answer(
     to: &mut Transport,
     client: &mut UnixStream,
 ) -> (u8, Vec<u8>) {
-    let bytes = b"an answer that is long enough to shrink, shrink, shrink, shrink";
+    let bytes = b"\x3f\0\0\x01an answer that is long enough to shrink, shrink, shrink, shrink";
     poll_fn(|cx| layer.poll_write(to, cx, bytes)).await.unwrap();
     poll_fn(|cx| layer.poll_drain(to, cx)).await.unwrap();
     let mut wire = vec![0; 200];
@@ -111,4 +114,46 @@ async fn a_long_packet_is_refused_where_memory_is_short() {
     let mut inbox = Buffer::new(Rc::default());
     let error = poll_fn(|cx| layer.poll_fill(&mut ours, cx, &mut inbox, &|_| true)).await;
     assert_eq!(error.unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+}
+
+/// Connector/Python's pure form reads no packet in three compressed ones, and no header in two.
+#[tokio::test]
+async fn packets_are_cut_where_they_end_however_they_come() {
+    let lens = [1, 45, 3_000, 0, 45, PIECE - 4, 12_000, 50, 2 * TURN - 4, 7, TURN - 4, 45, 20_000];
+    let (mut stream, mut ends) = (Vec::new(), Vec::new());
+    for len in lens.into_iter().chain([45; 2_000]) {
+        PacketWriter::new(&mut stream, 0).payload(&vec![9; len]);
+        ends.push(stream.len());
+    }
+    for part in [5, 1_000, 16_000, 1 << 20] {
+        let (mut layer, mut ours, mut client) = layer();
+        let mut wire = Vec::new();
+        let send = async {
+            for bytes in stream.chunks(part) {
+                let mut sent = 0;
+                while sent < bytes.len() {
+                    let rest = &bytes[sent..];
+                    sent += poll_fn(|cx| layer.poll_write(&mut ours, cx, rest)).await.unwrap();
+                }
+                // The server has said no more for now.
+                poll_fn(|cx| layer.poll_drain(&mut ours, cx)).await.unwrap();
+            }
+            drop(ours);
+        };
+        tokio::join!(send, async { client.read_to_end(&mut wire).await.unwrap() });
+        let (mut plain, mut cuts, mut seq, mut at) = (Vec::new(), Vec::new(), 0, 0);
+        while at < wire.len() {
+            at += decompress(ZLIB, &mut seq, &wire[at..], &mut plain).unwrap();
+            cuts.push(plain.len());
+        }
+        assert!(plain == stream, "{part}");
+        let mut start = 0;
+        for &end in &ends {
+            let within: Vec<usize> =
+                cuts.iter().copied().filter(|cut| (start + 1..end).contains(cut)).collect();
+            assert!(within.len() < 2, "{part}: {within:?} in {start}..{end}");
+            assert!(within.iter().all(|cut| cut - start >= 4), "{part}: a header is cut");
+            start = end;
+        }
+    }
 }
