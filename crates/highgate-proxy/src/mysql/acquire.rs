@@ -127,10 +127,10 @@ impl AcquireError {
             }
             Self::NoBackend(_) => error_code::ER_UNKNOWN_ERROR
                 .answer("The backend that this command is routed to does not exist"),
-            Self::NoPrimary(reason) => {
+            Self::NoPrimary(_) => {
                 // 1290 with its SQLSTATE is what drivers with failover logic know.
                 error_code::ER_OPTION_PREVENTS_STATEMENT
-                    .answer(format!("No server takes writes at the moment (read-only): {reason}"))
+                    .answer("No server takes writes at the moment (read-only)")
             }
             Self::NoServer { .. } => error_code::ER_CON_COUNT_ERROR
                 .answer(format!("No database server can serve at the moment; {executed}")),
