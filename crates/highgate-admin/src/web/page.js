@@ -18,7 +18,7 @@ const FIRST = {
 const SHOWN_ELSEWHERE = ["servers", "sessions", "events", "vips"];
 const LONG = new Set(["text", "reason", "doc", "detail", "why", "missing"]);
 const IDS = new Set(["id", "session", "example", "time"]);
-const SHORT = new Set(["name", "backend", "server", "role", "kind", "severity", "time", "user", "listener", "address", "client", "state"]);
+const SHORT = new Set(["name", "backend", "server", "role", "kind", "severity", "time", "user", "listener", "address", "addresses", "active_node", "client", "state"]);
 
 const at = (id) => document.getElementById(id);
 let catalogue = new Map();
