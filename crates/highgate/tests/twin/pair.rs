@@ -100,11 +100,12 @@ impl Side {
         Ok(columns.into_iter().map(Part::Text).collect())
     }
 
-    /// Asks for another challenge by naming a plugin that the account does not have.
+    /// Asks for another challenge by naming a plugin that neither side accepts for the account:
+    /// Highgate, which has its password in clear, would go along with `client_ed25519`.
     fn change_user(&mut self) -> anyhow::Result<Vec<Part>> {
         self.ids = [u32::MAX - 5; SLOTS];
         let mut payload = vec![0x11];
-        payload.extend(b"app\0\x01xshop\0\x2d\0client_ed25519\0");
+        payload.extend(b"app\0\x01xshop\0\x2d\0dialog\0");
         self.client.send(&payload)?;
         let switch = self.client.packet()?;
         if switch.first() != Some(&0xfe) {
