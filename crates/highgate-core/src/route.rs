@@ -235,7 +235,13 @@ fn without_server<'a>(
     match facts.command {
         CommandKind::Quit => return Some((To::End, Reason::Known)),
         CommandKind::Ping if view.draining => return refuse(RouteRefused::Draining),
-        CommandKind::Ping => return known(OwnAnswer::Ok),
+        // Whether one is open still, the server knows better: a packet of several may have failed
+        // anywhere.
+        CommandKind::Ping
+            if view.holds.is_none() || state.transaction.open != crate::state::Open::Yes =>
+        {
+            return known(OwnAnswer::Ok);
+        }
         CommandKind::Statistics => return known(OwnAnswer::Statistics),
         CommandKind::StmtClose => return known(OwnAnswer::Silence),
         CommandKind::ChangeUser => return Some((To::Login, Reason::Known)),

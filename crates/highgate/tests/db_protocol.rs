@@ -381,3 +381,62 @@ fn what_has_no_answer_gets_none_even_if_it_is_wrong() {
     assert_eq!(unknown[0].error(), Some(1243));
     assert_eq!(client.value("SELECT 2").unwrap(), "2");
 }
+
+#[test]
+fn a_fetch_without_an_open_cursor_is_an_error_and_the_session_lives_on() {
+    let Some(shop) = shop(1, 5, "") else { return };
+    let mut direct = RawClient::connect(shop.db.addr(), "app", "app", Some("shop"), USUAL).unwrap();
+    let mut through = shop.client(USUAL);
+    let mut other = shop.client(USUAL);
+    for text in ["SELECT 1 UNION SELECT 2", "DO 1", "SELECT 1 FROM (SELECT SLEEP(0)) AS t"] {
+        // Without an execution, after one without a cursor, past a cursor's end, after a reset.
+        let mut said = [&mut direct, &mut through].map(|client| {
+            let mut said = Vec::new();
+            let statement = id(&client.prepare(text).unwrap());
+            let mut fetch = |client: &mut RawClient| {
+                other.ok("DO 1").unwrap();
+                said.push(client.fetch(statement, 5).unwrap().error());
+                assert_eq!(client.value("SELECT 7").unwrap(), "7");
+            };
+            fetch(client);
+            client.command(&execute(statement, 0, &[], false)).unwrap();
+            fetch(client);
+            client.command(&execute(statement, 1, &[], false)).unwrap();
+            fetch(client);
+            fetch(client);
+            fetch(client);
+            said
+        });
+        eprintln!("{text}: {said:?}");
+        assert_eq!(said[1], said[0], "{text}");
+        assert_eq!(std::mem::take(&mut said[0])[0], Some(1421));
+    }
+}
+
+/// A statement of several is undone by the server as far as it likes: it is asked.
+#[test]
+fn a_ping_after_a_failed_packet_of_several_tells_of_the_transaction_as_the_server_does() {
+    let Some(shop) = shop(1, 5, "") else { return };
+    let capabilities = USUAL | Capabilities::MULTI_STATEMENTS;
+    shop.db.sql("CREATE TABLE shop.p(a INT PRIMARY KEY)").unwrap();
+    for texts in [
+        "BEGIN; INSERT INTO p VALUES (1); COMMIT; SELEKT",
+        "BEGIN; INSERT INTO p VALUES (2), (2); COMMIT",
+        "BEGIN; INSERT INTO nowhere VALUES (1); COMMIT",
+        "BEGIN; SELEKT; COMMIT",
+        "BEGIN; COMMIT; SELECT nothing",
+        "SELECT nothing; BEGIN; COMMIT",
+    ] {
+        let addresses = [shop.db.addr(), shop.addr()];
+        let said = addresses.map(|address| {
+            let mut client =
+                RawClient::connect(address, "app", "app", Some("shop"), capabilities).unwrap();
+            let answer = client.query(texts).unwrap();
+            let ping = client.command(&[0x0e]).unwrap();
+            client.ok("ROLLBACK").unwrap();
+            client.ok("DELETE FROM p").unwrap();
+            (answer.last().unwrap().error(), format!("{ping:?}"))
+        });
+        assert_eq!(said[1], said[0], "{texts}");
+    }
+}

@@ -52,8 +52,8 @@ pub(crate) fn succeeded(
             });
         }
         CommandKind::Other(_) => state.pins.insert(PinCause::SessionUnknown),
+        CommandKind::Ping => state.row_count = Some(0),
         CommandKind::ChangeUser
-        | CommandKind::Ping
         | CommandKind::ProcessKill(_)
         | CommandKind::Quit
         | CommandKind::Statistics
