@@ -240,10 +240,11 @@ fn demotion() -> anyhow::Result<()> {
         .replace("slow_start", "max_lag = \"60s\"\nslow_start");
     let process = start(&toml(&addresses(cluster.nodes()), &slow, ""), 2)?;
     let address = process.listener("shop")?;
-    cluster.node(0)?.sql("SET GLOBAL read_only = 1")?;
     run(async {
         let mut conn = connect(address).await?;
         conn.query_drop("BEGIN").await?;
+        // Not before it began: a check may be due at any time, and BEGIN would wait for a primary.
+        cluster.node(0)?.sql("SET GLOBAL read_only = 1")?;
         let refused = conn.query_drop("INSERT INTO t VALUES (1, 'in')").await;
         let text = refused.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
         anyhow::ensure!(text.contains("40001") && text.contains("restarting"), "{text}");
