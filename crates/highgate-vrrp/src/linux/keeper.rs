@@ -89,6 +89,8 @@ pub(super) struct Keeper {
     /// When the main process was last heard; `None` before its first task.
     beat_at: Option<Instant>,
     is_silent: bool,
+    /// What operators took out and why; `None` stands for all routers.
+    drained: BTreeMap<Option<String>, String>,
     look_at: Instant,
     refresh_at: Instant,
     /// The main process is to be told how everything is.
@@ -117,6 +119,7 @@ impl Keeper {
             scripts_said: BTreeMap::new(),
             beat_at: None,
             is_silent: false,
+            drained: BTreeMap::new(),
             look_at: now,
             refresh_at: now + REFRESH,
             is_news: false,

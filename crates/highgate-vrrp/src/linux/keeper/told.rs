@@ -24,6 +24,7 @@ impl Keeper {
                     self.carry_out(orders, now);
                 }
                 ToKeeper::Drain { router, why } => {
+                    self.remember_drain(router.as_ref(), why.as_ref());
                     let orders = self.routers.drain(router.as_deref(), why, now);
                     self.carry_out(orders, now);
                     self.is_news = true;
@@ -80,9 +81,27 @@ impl Keeper {
         if std::mem::take(&mut self.is_silent) {
             let text = "the main process answers again";
             self.tell(None, Event::new(Severity::Info, Kind::Need, text));
-            // What operators had taken out is told anew by the main process.
-            let orders = self.routers.drain(None, None, now);
+            self.undo_silence(now);
+        }
+    }
+
+    /// Lets routers back in, but for those that operators took out: not even for a moment.
+    fn undo_silence(&mut self, now: Instant) {
+        let routers = &self.task.plan.routers;
+        let names: Vec<String> = routers.iter().map(|router| router.name.clone()).collect();
+        for name in names {
+            let name = Some(name);
+            let why = self.drained.get(&name).or_else(|| self.drained.get(&None)).cloned();
+            let orders = self.routers.drain(name.as_deref(), why, now);
             self.carry_out(orders, now);
+        }
+    }
+
+    fn remember_drain(&mut self, router: Option<&String>, why: Option<&String>) {
+        match why {
+            Some(why) => drop(self.drained.insert(router.cloned(), why.clone())),
+            None if router.is_none() => self.drained.clear(),
+            None => drop(self.drained.remove(&router.cloned())),
         }
     }
 
