@@ -232,13 +232,16 @@ pub(crate) fn serve(lab: &Lab) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One request: a connection, a byte, the node's address.
-pub(crate) fn ask(patience: Duration) -> std::io::Result<Ipv4Addr> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((VIP, PORT)), patience)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.write_all(b"?")?;
+/// One request: a connection, a byte, the node's address. The error says which of them failed.
+pub(crate) fn ask(patience: Duration) -> Result<Ipv4Addr, String> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((VIP, PORT)), patience)
+        .map_err(|error| format!("connect: {error}"))?;
     let mut answer = [0; 4];
-    stream.read_exact(&mut answer)?;
+    stream
+        .set_read_timeout(Some(patience))
+        .and_then(|()| stream.write_all(b"?"))
+        .and_then(|()| stream.read_exact(&mut answer))
+        .map_err(|error| format!("answer: {error}"))?;
     Ok(answer.into())
 }
 
@@ -306,7 +309,7 @@ pub(crate) fn with_clients(
     let client = || {
         while !stop.load(Ordering::Relaxed) {
             let asked = wait::now();
-            let by = ask(patience).map_err(|error| error.to_string());
+            let by = ask(patience);
             seen.0.lock().push(Answer { asked, at: wait::now(), by });
             last(Duration::from_millis(4));
         }

@@ -1,0 +1,190 @@
+//! Bad networks and bad peers: pulled cables, splits, wrong settings, forged advertisements.
+
+#[path = "common/vips.rs"]
+mod vips;
+
+use std::time::Duration;
+
+use highgate_testkit::{
+    Lab,
+    scratch::{run, which},
+    wait::{self, Deadline},
+};
+use vips::{Node, VIP, has, lab, last, toml, until_held};
+
+const START: Duration = Duration::from_secs(10);
+
+/// Two nodes, the first of which holds the address.
+fn two(lab: &Lab) -> anyhow::Result<[Node<'_>; 2]> {
+    let nodes = [Node::start(lab, 1, &toml(100, ""))?, Node::start(lab, 2, &toml(80, ""))?];
+    until_held(lab, 1, START)?;
+    nodes[0].until("active")?;
+    nodes[1].until("backup")?;
+    Ok(nodes)
+}
+
+fn both_hold(lab: &Lab) -> anyhow::Result<()> {
+    wait::eventually(Deadline::after(START), "a split", || {
+        let holders = vips::holders(lab)?;
+        anyhow::ensure!(holders == [1, 2], "{holders:?}");
+        Ok(())
+    })
+}
+
+/// Waits until the first alone holds the address; two may meanwhile.
+fn only_first_holds(lab: &Lab) -> anyhow::Result<Duration> {
+    let begun = wait::now();
+    wait::eventually(Deadline::after(START), "one holder", || {
+        let holders = vips::holders(lab)?;
+        anyhow::ensure!(holders == [1], "{holders:?}");
+        Ok(begun.elapsed())
+    })
+}
+
+#[test]
+fn a_pulled_cable_moves_the_address_and_a_plugged_one_brings_it_back() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let [one, other] = two(&lab).unwrap();
+    lab.unplug(1).unwrap();
+    let took = until_held(&lab, 2, START).unwrap();
+    one.until("fault").unwrap();
+    assert!(!has(lab.host(1).unwrap(), VIP).unwrap());
+    lab.plug(1).unwrap();
+    let back = until_held(&lab, 1, START).unwrap();
+    eprintln!("cable pulled: moved after {took:?}; plugged: back after {back:?}");
+    other.until("backup").unwrap();
+}
+
+#[test]
+fn after_a_split_one_holds_the_address_and_announces_it_again() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let [one, other] = two(&lab).unwrap();
+    lab.part(1, 2).unwrap();
+    both_hold(&lab).unwrap();
+    // Longer than an interval: else it is a take-over and no split.
+    last(Duration::from_millis(1200));
+    let before = one.count("announced").unwrap();
+    lab.join(1, 2).unwrap();
+    let took = only_first_holds(&lab).unwrap();
+    eprintln!("split healed: one held the address after {took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    other.until("backup").unwrap();
+    wait::eventually(Deadline::seconds(10), "an announcement", || {
+        let after = one.count("announced")?;
+        anyhow::ensure!(after > before, "{before} before, {after} after");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_one_way_partition_is_told_by_who_hears_and_heals() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let [one, other] = two(&lab).unwrap();
+    // The second hears nothing of the first, which hears the second.
+    lab.mute(1, 2).unwrap();
+    both_hold(&lab).unwrap();
+    one.until_told(&["10.99.0.2 is active too, with priority 80"]).unwrap();
+    assert_eq!(one.shown("state").unwrap(), "active");
+    lab.unmute(1, 2).unwrap();
+    only_first_holds(&lab).unwrap();
+    // The other way round nothing happens: a backup says nothing.
+    lab.mute(2, 1).unwrap();
+    last(Duration::from_secs(4));
+    assert_eq!(vips::holders(&lab).unwrap(), [1]);
+    assert_eq!(other.shown("state").unwrap(), "backup");
+}
+
+#[test]
+fn what_differs_at_a_peer_is_told_without_the_password() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let one = Node::start(&lab, 1, &toml(100, "password = \"1111\"\n")).unwrap();
+    let cases = [
+        ("password = \"secret7\"\n", "its password differs from the one configured here"),
+        ("", "its authentication is none, expected PASS"),
+        ("password = \"1111\"\ninterval = \"2s\"\n", "its interval is 2s, expected 1s"),
+        (
+            "password = \"1111\"\naddresses = [\"10.99.0.100\", \"10.99.0.101\"]\n",
+            "it is for 10.99.0.100, 10.99.0.101, expected 10.99.0.100",
+        ),
+        ("password = \"1111\"\nrouter_id = 52\n", "its router id is 52, expected 51"),
+        ("version = 3\n", "it is VRRPv3, expected VRRPv2"),
+    ];
+    let mut refused = 0;
+    for (settings, told) in cases {
+        let other = Node::start(&lab, 2, &toml(200, settings)).unwrap();
+        let events = one.until_told(&["advert of 10.99.0.2 refused", told]).unwrap();
+        for secret in ["1111", "secret7"] {
+            assert!(!events.contains(secret) && !one.process.log().contains(secret), "{events}");
+        }
+        drop(other);
+        let now = one.count("adverts_refused").unwrap();
+        assert!(now > refused, "{told}: {now} refused");
+        refused = now;
+    }
+    assert_eq!(one.shown("state").unwrap(), "active");
+    let peers = one.table("vip_peers").unwrap();
+    assert!(peers.iter().any(|peer| peer["address"] == "10.99.0.2"), "{peers:?}");
+}
+
+/// Sends so many of each kind of forged advertisement, all of a higher priority.
+const FORGE: &str = r#"
+import socket, struct, sys
+def total(data):
+    s = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while s >> 16: s = (s & 0xffff) + (s >> 16)
+    return ~s & 0xffff
+def advert(kind=0x21, vrid=51, count=1, auth=1, interval=1, password=b"1111", wrong=0):
+    body = struct.pack("!BBBBBBH", kind, vrid, 254, count, auth, interval, 0)
+    body += socket.inet_aton("10.99.0.100") + password.ljust(8, b"\0")
+    return body[:6] + struct.pack("!H", total(body) ^ wrong) + body[8:]
+def packet(payload, ttl=255):
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0xc0, 0, 0, 0, ttl, 112, 0,
+        socket.inet_aton("10.99.0.66"), socket.inet_aton("224.0.0.18"))
+    return head + payload
+good = advert()
+forged = [
+    packet(advert(wrong=0x55)), packet(good, ttl=254), packet(good[:14]), packet(good + b"\0" * 4),
+    packet(advert(password=b"2222")), packet(advert(auth=0, password=b"")), packet(advert(auth=2)),
+    packet(advert(interval=9)), packet(advert(count=3)), packet(advert(kind=0x22)),
+    packet(advert(kind=0x41)), packet(good[:3]), packet(b""),
+]
+mouth = socket.socket(socket.AF_INET, socket.SOCK_RAW, 255)
+mouth.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
+mouth.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+for _ in range(int(sys.argv[1])):
+    for one in forged:
+        mouth.sendto(one, ("224.0.0.18", 0))
+print(len(forged))
+"#;
+
+#[test]
+fn a_flood_of_forged_advertisements_is_counted_and_moves_nothing() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    if which("python3").is_none() {
+        return eprintln!("skipped: no python3");
+    }
+    let pass = "password = \"1111\"\n";
+    let one = Node::start(&lab, 1, &toml(100, pass)).unwrap();
+    let other = Node::start(&lab, 2, &toml(80, pass)).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    other.until("backup").unwrap();
+    let begun = wait::now();
+    let mut forger = lab.host(3).unwrap().command("python3");
+    let kinds = run(forger.args(["-c", FORGE, "2000"])).unwrap();
+    let sent: u64 = kinds.trim().parse::<u64>().unwrap() * 2000;
+    let took = begun.elapsed();
+    last(Duration::from_secs(4));
+    for node in [&one, &other] {
+        let refused = node.count("adverts_refused").unwrap();
+        eprintln!("{sent} forged within {took:?}, {refused} refused");
+        assert!(refused > 2000, "{refused}");
+        let log = node.process.log();
+        assert!(log.lines().count() < 200, "the log is full of it");
+    }
+    let [active, backup] = [&one, &other].map(|node| node.shown("state").unwrap());
+    assert!(active == "active" && backup == "backup", "{active}, {backup}");
+    assert_eq!(one.count("became_active").unwrap(), 1);
+    assert_eq!(other.count("became_active").unwrap(), 0);
+    assert_eq!(vips::holders(&lab).unwrap(), [1]);
+}
