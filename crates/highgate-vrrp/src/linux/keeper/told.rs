@@ -17,6 +17,8 @@ impl Keeper {
         for message in self.control.receive() {
             match message {
                 ToKeeper::Task(task) => self.adopt(*task, now),
+                // Meant for the keeper before, which died: this one has nothing to serve for yet.
+                ToKeeper::Beat(_) if self.beat_at.is_none() => {}
                 ToKeeper::Beat(serving) => {
                     self.beat_at = Some(now);
                     self.end_of_silence(now);
