@@ -143,12 +143,12 @@ impl World {
             Version::V2 => ms(1_000),
             Version::V3 => longest,
         };
-        let delay = (self.flight + self.lateness) * 3;
-        self.longest(|router| router.startup_delay)
-            + self.longest(|router| router.preempt_delay)
-            + longest * (missed + 2)
-            + unit * 255 / 256
-            + delay
+        let round = longest * missed + unit * 255 / 256;
+        let delay = self.flight + self.lateness;
+        let preempt = self.longest(|router| router.preempt_delay);
+        // Whoever waits to preempt may have to hear one of lower rank take over first.
+        let preempt = if preempt.is_zero() { preempt } else { preempt + round + delay };
+        self.longest(|router| router.startup_delay) + preempt + round + longest * 2 + delay * 3
     }
 
     /// From now on every packet arrives in time, every node runs, and nothing changes.

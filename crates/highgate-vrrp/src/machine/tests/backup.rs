@@ -165,6 +165,22 @@ fn the_delay_of_preemption_starts_when_one_of_lower_rank_is_first_heard() {
 }
 
 #[test]
+fn a_backup_that_a_lower_one_overtook_waits_its_delay_and_its_whole_time_again() {
+    let slow = Settings { down_adverts: 5, preempt_delay: ms(2_500), ..v2() };
+    let mut desk = Desk::started(slow);
+    // Its timer has 2 s left when one that misses fewer adverts is active first.
+    desk.pass(ms(3_609));
+    for _ in 0..3 {
+        desk.hear(50, 1);
+        assert_eq!(whole(desk.deadline()), Some(ms(5_609)));
+        desk.pass(ms(1_000));
+    }
+    // The delay is over: its adverts no longer count, but the last that did is 1 s ago.
+    desk.hear(50, 1);
+    assert_eq!(whole(desk.deadline()), Some(ms(4_609)));
+}
+
+#[test]
 fn one_of_higher_rank_ends_the_delay_of_preemption() {
     let mut desk = Desk::started(Settings { preempt_delay: ms(3_000), ..v2() });
     desk.hear(50, 1);
