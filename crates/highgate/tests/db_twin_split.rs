@@ -83,6 +83,20 @@ fn alike(action: Action, twin: &Twin) -> Action {
     }
 }
 
+/// Again where a lock was not to be had: InnoDB's purge holds tables for a moment, on either side,
+/// and nobody here waits for locks.
+fn unless_purged(mut run: impl FnMut() -> Vec<Part>) -> Vec<Part> {
+    const NOT_HAD: u16 = 1205;
+    let mut parts = run();
+    for _ in 0..200 {
+        if !matches!(parts[..], [Part::Err { code: NOT_HAD, .. }]) {
+            break;
+        }
+        parts = run();
+    }
+    parts
+}
+
 /// Runs one session of a seed to its end.
 fn live(twin: &mut Twin, random: &mut Random, seed: u64, session: usize) {
     for step in 0..STEPS {
@@ -91,8 +105,8 @@ fn live(twin: &mut Twin, random: &mut Random, seed: u64, session: usize) {
         if std::env::var_os("TWIN_TRACE").is_some() {
             eprintln!("session {session} step {step}: {action:?}");
         }
-        let found = run(twin, &action, seed, step, true);
-        let expected = run(twin, &action, seed, step, false);
+        let found = unless_purged(|| run(twin, &action, seed, step, true));
+        let expected = unless_purged(|| run(twin, &action, seed, step, false));
         if let (Action::Prepare(slot, _), [Part::Err { .. }]) = (&action, &found[..]) {
             twin.slots[*slot] = None;
         }
