@@ -298,7 +298,7 @@ pub(super) const SETTINGS: &[Setting<Vip>] = &[
         default: Is("false"),
         takes_effect: TakesEffect::AtOnce,
         summary: "Whether the addresses live on a virtual interface with the router's own MAC address.",
-        detail: "Hosts then need not learn anything when the addresses move.",
+        detail: "Hosts then need not learn anything when the addresses move. Not built yet: a warning says so, and the addresses move by announcements alone.",
         example: "vmac = { enabled = true }",
         also_known_as: &[("keepalived", "use_vmac")],
         put: |draft, value| draft.vmac = value.flag(),

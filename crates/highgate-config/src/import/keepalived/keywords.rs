@@ -21,7 +21,7 @@ const IPVS: &str = "balancing in the kernel (IPVS) is not available: write a lis
 const ROUTES: &str = "routes and rules do not move with an address yet";
 const BFD: &str = "BFD is not available";
 const FIFO: &str = "FIFOs are not available: use `notify`";
-const IPVLAN: &str = "ipvlan is not available: use `use_vmac`";
+const IPVLAN: &str = "ipvlan is not available: leave it out";
 const POLLING: &str = "the kernel tells when a link changes; nothing is polled";
 const LOADED: &str = "this table of the kernel is not used";
 const STRICT: &str =
@@ -286,8 +286,12 @@ pub(crate) const TABLE: &[Keyword] = &[
     k(INSTANCE, "unicast_peer", Honoured("`peers`")),
     k(INSTANCE, "unicast_ttl", Honoured("`unicast_ttl`")),
     k(INSTANCE, "check_unicast_src", Honoured("`only_from_peers`")),
-    k(INSTANCE, "use_vmac", Honoured("`vmac.enabled` and `vmac.name`")),
-    k(INSTANCE, "vmac_xmit_base", Honoured("`vmac.transmit_base`")),
+    k(
+        INSTANCE,
+        "use_vmac",
+        Honoured("`vmac.enabled` and `vmac.name`, which are not built yet: a warning"),
+    ),
+    k(INSTANCE, "vmac_xmit_base", Honoured("`vmac.transmit_base`, which is not built yet")),
     k(INSTANCE, "garp_master_delay", Honoured("`announce.delay`")),
     k(INSTANCE, "garp_master_repeat", Honoured("`announce.count`")),
     k(INSTANCE, "garp_master_refresh", Honoured("`announce.refresh`")),
