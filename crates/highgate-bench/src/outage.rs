@@ -78,7 +78,7 @@ pub(crate) fn promotion(place: &Place, rounds: usize) -> anyhow::Result<Vec<Line
         )?;
         cluster.wait_caught_up()?;
         let shape = Shape { interval: INTERVAL, monitor: "monitor", ..Shape::mysql() };
-        let servers: Vec<_> = cluster.nodes().iter().map(MariaDb::addr).collect();
+        let servers: Vec<_> = cluster.nodes().iter().map(|node| node.addr()).collect();
         let Some(proxy) = place.highgate(&shape, &servers)? else {
             return Ok(Vec::new());
         };

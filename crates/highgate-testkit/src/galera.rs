@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::database;
 use crate::mariadb::{self, MariaDb, MariaDbOptions};
 use crate::port::PortLease;
 use crate::scratch;
@@ -52,7 +53,7 @@ impl GaleraCluster {
         for index in 1..nodes {
             // One after the other: a donor serves one joiner at a time.
             cluster.node(index)?.launch(&[])?;
-            let donor = || cluster.node(0).map(MariaDb::log).unwrap_or_default();
+            let donor = || cluster.node(0).map(|node| node.log()).unwrap_or_default();
             cluster.wait_synced(index).with_context(|| format!("the donor says: {}", donor()))?;
         }
         Ok(cluster)
@@ -206,7 +207,7 @@ impl GaleraCluster {
     fn wait_synced(&self, index: usize) -> anyhow::Result<()> {
         self.node(index)?.wait_ready()?;
         self.wait_status(index, "wsrep_local_state_comment", "Synced")
-            .with_context(|| self.node(index).map(MariaDb::log).unwrap_or_default())
+            .with_context(|| self.node(index).map(|node| node.log()).unwrap_or_default())
     }
 
     fn args(&self, index: usize) -> anyhow::Result<Vec<String>> {
@@ -266,7 +267,7 @@ fn template() -> anyhow::Result<PathBuf> {
     node.stop_graceful()?;
     let half = done.with_extension("half");
     let _ = fs::remove_dir_all(&half);
-    mariadb::copy(&node.data_dir(), &half)?;
+    database::copy(&node.data_dir(), &half)?;
     for file in ["galera.cache", "gvwstate.dat"] {
         let _ = fs::remove_file(half.join(file));
     }

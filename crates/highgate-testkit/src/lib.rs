@@ -9,10 +9,12 @@
 //! [`ScriptedServer`] for a server that misbehaves on purpose, [`HighgateProcess`] for the program, and [`Lab`]
 //! for a network between them.
 
+pub mod database;
 pub mod galera;
 pub mod highgate;
 pub mod lab;
 pub mod mariadb;
+pub mod mysql;
 pub mod netns;
 pub mod port;
 pub mod reaper;
@@ -21,10 +23,12 @@ pub mod scratch;
 pub mod scripted;
 pub mod wait;
 
+pub use database::Database;
 pub use galera::GaleraCluster;
 pub use highgate::HighgateProcess;
 pub use lab::{Host, Impairment, Lab};
 pub use mariadb::{MariaDb, MariaDbOptions, Rows};
+pub use mysql::{MySql, MySqlReplication, MySqlReplicationOptions};
 pub use mysql_async;
 pub use netns::Netns;
 pub use port::PortLease;

@@ -107,7 +107,7 @@ fn a_transaction_of_another_isolation_level_may_write() -> anyhow::Result<()> {
     let cluster = ReplicationCluster::start(2)?;
     cluster.primary()?.sql("CREATE TABLE shop.t(a INT)")?;
     cluster.wait_caught_up()?;
-    let ports: Vec<u16> = cluster.nodes().iter().map(MariaDb::port).collect();
+    let ports: Vec<u16> = cluster.nodes().iter().map(|node| node.port()).collect();
     let process = HighgateProcess::start(BINARY, &config("mariadb-replication", &ports))?;
     process.wait_for_log("replicates from")?;
     let mut client = connect(&process)?;

@@ -49,7 +49,7 @@ pub(crate) const REPLICATION: &str = "topology = \"mariadb-replication\"\n\
     failover_wait = \"20s\"\nslow_start = \"2s\"\n";
 
 pub(crate) fn addresses(nodes: &[MariaDb]) -> Vec<SocketAddr> {
-    nodes.iter().map(MariaDb::addr).collect()
+    nodes.iter().map(|node| node.addr()).collect()
 }
 
 /// Starts Highgate and waits until its servers are known.
