@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use highgate_mysql::{
     auth::StoredPassword,
+    capability::ServerFlavor,
     client_login::{Decoys, Shape},
 };
 
@@ -125,6 +126,7 @@ pub struct AccountList {
     resolves_names: bool,
     decoys: Decoys,
     count: usize,
+    flavor: ServerFlavor,
 }
 
 impl AccountList {
@@ -142,7 +144,20 @@ impl AccountList {
         for list in by_user.values_mut() {
             list.sort_by(|a, b| a.host.cmp_precedence(&b.host));
         }
-        Self { by_user, resolves_names, decoys, count }
+        Self { by_user, resolves_names, decoys, count, flavor: ServerFlavor::Unknown }
+    }
+
+    /// The same list, as servers of that flavour have it: refusals are in their words.
+    #[must_use]
+    pub const fn of(mut self, flavor: ServerFlavor) -> Self {
+        self.flavor = flavor;
+        self
+    }
+
+    /// Whose list it is.
+    #[must_use]
+    pub const fn flavor(&self) -> ServerFlavor {
+        self.flavor
     }
 
     /// The account that a server would take: the most specific host, and in case of a tie the

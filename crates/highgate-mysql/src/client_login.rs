@@ -15,7 +15,7 @@
 //! `Refused`, closes.
 
 use crate::auth::{Proof, Secret, StoredPassword, ed25519};
-use crate::capability::{Capabilities, StatusFlags};
+use crate::capability::{Capabilities, ServerFlavor, StatusFlags};
 use crate::error_code::Answer;
 use crate::greeting::{Greeting, NONCE_LEN};
 use crate::login::LoginRequest;
@@ -108,8 +108,8 @@ pub struct Account {
 pub enum Barred {
     /// What it demands of the connection is not met; said as a wrong password is.
     Denied,
-    /// It is locked.
-    Locked,
+    /// It is locked; such a server's words say so.
+    Locked(ServerFlavor),
     /// Its password has expired.
     PasswordExpired,
 }

@@ -105,6 +105,7 @@ pub fn from_user_table<'a>(
         let second = Method { authentication_string: Some(old.to_owned()), ..Method::default() };
         take(&mut account, &second, &method);
     }
+    further_factors(&mut account, attributes.as_ref());
     account.is_locked = is("account_locked");
     let changed_at = get("changed_at").and_then(|seconds| seconds.parse::<f64>().ok());
     let changed_at = if is("password_expired") { Some(0) } else { changed_at.map(whole) };
@@ -122,6 +123,19 @@ pub fn from_user_table<'a>(
         },
     };
     Some(account)
+}
+
+/// An account of several factors is let in by none of them alone, and servers ask for them all.
+fn further_factors(account: &mut ClusterAccount, attributes: Option<&serde_json::Value>) {
+    let Some(factors) = attributes.and_then(|found| found.get("multi_factor_authentication"))
+    else {
+        return;
+    };
+    let plugin = |factor: &serde_json::Value| factor.get("plugin")?.as_str().map(str::to_owned);
+    let factors = factors.as_array().map_or(&[][..], Vec::as_slice);
+    let names: Vec<_> = factors.iter().filter_map(plugin).collect();
+    account.passwords.clear();
+    account.foreign = vec![format!("{} as a further factor", names.join(", "))];
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time after 1970")]

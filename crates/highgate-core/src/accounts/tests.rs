@@ -193,3 +193,22 @@ fn the_older_table_gives_the_same_and_the_second_password_of_a_rotation() {
     assert_eq!(found.tls, TlsDemand::Certificate);
     assert_eq!(found.name(), "app@10.%");
 }
+
+#[test]
+fn an_account_of_several_factors_is_not_let_in_by_the_first() {
+    let form = format!("$A$00A${}{}", "s".repeat(20), "x".repeat(43));
+    let attributes = r#"{"multi_factor_authentication": [{"plugin": "authentication_webauthn"}]}"#;
+    let columns = [
+        ("User", "app"),
+        ("Host", "%"),
+        ("plugin", "caching_sha2_password"),
+        ("authentication_string", form.as_str()),
+        ("User_attributes", attributes),
+    ];
+    let get = |name: &str| columns.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+    let account = from_user_table(get, Surroundings::default()).unwrap();
+    assert_eq!(account.passwords, []);
+    let list = AccountList::new(vec![account], false);
+    let why = "plugin authentication_webauthn as a further factor can't be verified here";
+    assert_eq!(list.unusable().collect::<Vec<_>>(), [("app@%".to_owned(), why.to_owned())]);
+}

@@ -65,6 +65,22 @@ fn the_dollar_form_verifies_a_password_and_no_fast_answer() {
 }
 
 #[test]
+fn thousands_of_rounds_in_the_dollar_form_are_hexadecimal() {
+    let rounds = |digits: &str| {
+        let text = format!("$A${digits}${}{}", "s".repeat(sha2::SALT_LEN), "h".repeat(43));
+        match StoredPassword::parse(&text) {
+            Ok(StoredPassword::Sha2 { rounds, .. }) => Some(rounds),
+            _ => None,
+        }
+    };
+    assert_eq!(rounds("005"), Some(5_000));
+    assert_eq!(rounds("00A"), Some(10_000));
+    assert_eq!(rounds("010"), Some(16_000));
+    assert_eq!(rounds("FFF"), Some(4_095_000));
+    assert_eq!([rounds("004"), rounds("00G"), rounds("+05")], [None; 3]);
+}
+
+#[test]
 fn the_mask_before_rsa_comes_off() {
     let masked = sha2::xor_nonce(with_nul(b"a password longer than twenty bytes").expose(), NONCE);
     let back = sha2::xor_nonce(masked.expose(), NONCE);

@@ -4,12 +4,12 @@ use super::{Account, Barred, ClientAction, ClientLogin, Login, Relay, State, mus
 use crate::auth::{
     CACHING_SHA2, CLEAR, ED25519, NATIVE, Proof, Secret, StoredPassword, sha2, without_nul,
 };
-use crate::capability::Capabilities;
+use crate::capability::{Capabilities, ServerFlavor};
 use crate::client_login::{ClientLoginSettings, SlowCheck};
 use crate::error_code::{
-    Answer, ER_ACCESS_DENIED_ERROR, ER_ACCOUNT_LOCKED, ER_HANDSHAKE_ERROR,
-    ER_MUST_CHANGE_PASSWORD_LOGIN, ER_NET_PACKETS_OUT_OF_ORDER, ER_NOT_SUPPORTED_AUTH_MODE,
-    ER_SECURE_TRANSPORT_REQUIRED,
+    Answer, ER_ACCESS_DENIED_ERROR, ER_ACCOUNT_HAS_BEEN_LOCKED, ER_ACCOUNT_LOCKED,
+    ER_HANDSHAKE_ERROR, ER_MUST_CHANGE_PASSWORD_LOGIN, ER_NET_PACKETS_OUT_OF_ORDER,
+    ER_NOT_SUPPORTED_AUTH_MODE, ER_SECURE_TRANSPORT_REQUIRED,
 };
 use crate::login::{AuthSwitch, ChangeUser, FirstPacket, LoginRequest, encode_auth_more};
 use crate::packet::PacketWriter;
@@ -130,7 +130,10 @@ impl ClientLogin {
         let answer = login.answer.clone();
         let has_plugins = login.capabilities.contains(Capabilities::PLUGIN_AUTH);
         let answered = if has_plugins { known_plugin(&login.plugin) } else { Some(NATIVE) };
+        // Clients that don't know the greeting's plugin answer nothing and name the one they prefer.
+        let is_blank = answer.expose().is_empty() && answered != Some(self.settings.plugin);
         match answered {
+            Some(plugin) if is_blank && self.fits(plugin) => self.switch_to(plugin),
             // The greeting's challenge has 20 bytes: an answer of client_ed25519 is to another one.
             Some(plugin) if plugin != ED25519 && self.fits(plugin) => {
                 self.answered(plugin, answer.expose())
@@ -400,7 +403,9 @@ impl ClientLogin {
     fn barred(&self, barred: &Barred) -> Answer {
         match barred {
             Barred::Denied => self.denied(),
-            Barred::Locked => ER_ACCOUNT_LOCKED.answer("Access denied, this account is locked"),
+            Barred::Locked(ServerFlavor::MySql) => ER_ACCOUNT_HAS_BEEN_LOCKED
+                .answer(format!("Access denied for user {}. Account is locked.", self.who())),
+            Barred::Locked(_) => ER_ACCOUNT_LOCKED.answer("Access denied, this account is locked"),
             Barred::PasswordExpired => ER_MUST_CHANGE_PASSWORD_LOGIN.answer(
                 "Your password has expired. To log in you must change it using a client that \
                  supports expired passwords",
@@ -410,12 +415,14 @@ impl ClientLogin {
 
     /// One text for a wrong password, an unknown user and an account that needs TLS.
     fn denied(&self) -> Answer {
-        let user = self.login.as_ref().map_or("", |login| login.user.as_str());
-        let host = &self.settings.client_host;
         let password = if self.gave_password { "YES" } else { "NO" };
-        ER_ACCESS_DENIED_ERROR.answer(format!(
-            "Access denied for user '{user}'@'{host}' (using password: {password})"
-        ))
+        ER_ACCESS_DENIED_ERROR
+            .answer(format!("Access denied for user {} (using password: {password})", self.who()))
+    }
+
+    fn who(&self) -> String {
+        let user = self.login.as_ref().map_or("", |login| login.user.as_str());
+        format!("'{user}'@'{}'", self.settings.client_host)
     }
 }
 

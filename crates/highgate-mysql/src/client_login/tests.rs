@@ -234,9 +234,12 @@ fn a_wrong_answer_is_followed_by_the_accounts_next_method() {
 
 #[test]
 fn what_bars_an_account_is_told_to_who_has_its_password_alone() {
-    for (barred, code) in
-        [(Barred::Locked, 4151), (Barred::PasswordExpired, 1862), (Barred::Denied, 1045)]
-    {
+    for (barred, code) in [
+        (Barred::Locked(ServerFlavor::MariaDb), 4151),
+        (Barred::Locked(ServerFlavor::MySql), 3118),
+        (Barred::PasswordExpired, 1862),
+        (Barred::Denied, 1045),
+    ] {
         for (password, expected) in [(&b"pw"[..], code), (b"no", 1045)] {
             let (mut machine, nonce) = greeted(settings(NATIVE));
             machine.packet(1, &request(NATIVE, native::answer(password, &nonce)));
@@ -249,6 +252,30 @@ fn what_bars_an_account_is_told_to_who_has_its_password_alone() {
             assert_eq!(answer.code, expected);
         }
     }
+}
+
+#[test]
+fn a_client_that_knows_not_the_plugin_of_the_greeting_is_asked_by_its_own() {
+    let nothing = |stored: StoredPassword| {
+        let (mut machine, nonce) = greeted(settings(NATIVE));
+        machine.packet(1, &request(CACHING_SHA2, Vec::new()));
+        let ClientAction::Send(bytes) = machine.account(account(stored)) else { panic!("switch") };
+        let (_, payload, _) = split_packet(&bytes).unwrap();
+        (machine, nonce, AuthSwitch::parse(payload).unwrap().plugin.to_owned())
+    };
+    for stored in [StoredPassword::clear("pw"), sha2_form("pw"), StoredPassword::clear("")] {
+        assert_eq!(nothing(stored).2, CACHING_SHA2);
+    }
+    let (mut machine, nonce, _) = nothing(StoredPassword::clear("pw"));
+    let action = machine.packet(3, &sha2::answer(b"pw", &nonce));
+    assert!(matches!(action, ClientAction::Done(_)));
+    let (mut machine, _, _) = nothing(StoredPassword::clear(""));
+    assert!(matches!(machine.packet(3, &[0]), ClientAction::Done(_)));
+    let (mut machine, _, _) = nothing(StoredPassword::clear("pw"));
+    assert!(is_denied(&machine.packet(3, &[0])));
+    // Nobody but its own plugin can verify it.
+    let native = StoredPassword::Native(native::double_hash(b"pw"));
+    assert_eq!(nothing(native).2, NATIVE);
 }
 
 #[test]

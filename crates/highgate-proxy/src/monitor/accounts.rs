@@ -17,6 +17,7 @@ use highgate_core::{
     snapshot::{Group, Role},
 };
 use highgate_io::{clock, tasks::Stop};
+use highgate_mysql::capability::ServerFlavor;
 
 use super::probe;
 use crate::{
@@ -177,7 +178,8 @@ async fn accounts(shared: &Shared, group: &Group) -> Result<AccountList, String>
 
 async fn from_server(door: crate::mysql::open::Door) -> Result<AccountList, AskError> {
     let deadline = clock::now() + PATIENCE;
-    let (mut asker, _) = Asker::open(door, deadline).await?;
+    let (mut asker, greeting) = Asker::open(door, deadline).await?;
+    let flavor = greeting.flavor();
     let resolving = "SELECT NOT @@global.skip_name_resolve AS resolves";
     let resolves = asker.query(resolving, deadline).await?.get(0, "resolves") == Some("1");
     let lifetime = "SELECT @@global.default_password_lifetime AS days";
@@ -191,22 +193,32 @@ async fn from_server(door: crate::mysql::open::Door) -> Result<AccountList, AskE
     let table = "SELECT User, Host, Priv FROM mysql.global_priv";
     let list = match asker.query(table, deadline).await {
         Ok(answered) => of_global_priv(&answered, surroundings)?,
-        // There is no such table in MySQL and in older versions; what may not be read is an error.
-        Err(AskError::Server { code: 1146, .. }) => {
-            let table =
-                "SELECT *, UNIX_TIMESTAMP(password_last_changed) AS changed_at FROM mysql.user";
-            let answered = match asker.query(table, deadline).await {
-                Err(AskError::Server { code: 1054, .. }) => {
-                    asker.query("SELECT * FROM mysql.user", deadline).await?
-                }
-                other => other?,
-            };
-            let row = |row| from_user_table(|column| answered.field(row, column), surroundings);
-            answered.rows.iter().filter_map(row).collect()
+        // There is no such table in older versions. MySQL has none either, and says to those who
+        // may read no other table of the schema that they may not read this one.
+        Err(AskError::Server { code, .. })
+            if code == 1146 || (code == 1142 && flavor != ServerFlavor::MariaDb) =>
+        {
+            of_user_table(&mut asker, surroundings, deadline).await?
         }
         Err(error) => return Err(error),
     };
-    Ok(AccountList::new(list, resolves))
+    Ok(AccountList::new(list, resolves).of(flavor))
+}
+
+async fn of_user_table(
+    asker: &mut Asker,
+    surroundings: Surroundings,
+    deadline: Instant,
+) -> Result<Vec<ClusterAccount>, AskError> {
+    let table = "SELECT *, UNIX_TIMESTAMP(password_last_changed) AS changed_at FROM mysql.user";
+    let answered = match asker.query(table, deadline).await {
+        Err(AskError::Server { code: 1054, .. }) => {
+            asker.query("SELECT * FROM mysql.user", deadline).await?
+        }
+        other => other?,
+    };
+    let row = |row| from_user_table(|column| answered.field(row, column), surroundings);
+    Ok(answered.rows.iter().filter_map(row).collect())
 }
 
 /// Rows that can't be read make no account: a wrong guess could let somebody in.

@@ -14,6 +14,7 @@ use highgate_core::{
 };
 use highgate_mysql::{
     auth::{Proof, StoredPassword, ed25519},
+    capability::ServerFlavor,
     client_login::{Account, Barred, Decoys, Login, Shape},
 };
 use parking_lot::Mutex;
@@ -150,19 +151,19 @@ impl Asking<'_> {
             requires_tls: user.require_tls || found.tls != TlsDemand::Nothing,
             cached_sha2: self.shared.learned_sha2.get(&key, &stored),
             wants_password: user.server_password.is_none() && found.wants_password(),
-            barred: self.barred(found),
+            barred: self.barred(found, list.flavor()),
             passwords: stored.clone(),
             is_decoy: false,
         };
         Ok((Found { user, key, stored }, account))
     }
 
-    fn barred(&self, account: &ClusterAccount) -> Option<Barred> {
+    fn barred(&self, account: &ClusterAccount, flavor: ServerFlavor) -> Option<Barred> {
         let now = highgate_io::clock::wall_ms() / 1000;
         if !account.tls.is_met_by(self.certificate) {
             Some(Barred::Denied)
         } else if account.is_locked {
-            Some(Barred::Locked)
+            Some(Barred::Locked(flavor))
         } else {
             account.is_expired(now).then_some(Barred::PasswordExpired)
         }
