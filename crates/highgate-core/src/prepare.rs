@@ -228,8 +228,10 @@ fn rest(
             conn.profile = Arc::clone(&state.profile);
         }
     }
-    if let Some(statement) = needs.statement.and_then(|id| state.statements.get(&id)) {
-        render::statement(state, conn, statement, steps)?;
+    if let Some((id, statement)) =
+        needs.statement.and_then(|id| Some((id, state.statements.get(&id)?)))
+    {
+        render::statement(state, conn, (id, statement), steps)?;
     }
     if let Some(causal) = &needs.causal {
         steps.push(render::causal(causal, conn.flavor).ok_or(Unfit::Causal)?);
@@ -296,23 +298,49 @@ pub struct ExecuteAs {
     pub add_types: bool,
 }
 
-/// How the session's statement `id` is executed on `conn`; `None` if it is not prepared there.
+/// What a command does with a prepared statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use<'a> {
+    /// It executes it.
+    Execute {
+        /// The types that the client's packet carries (empty if it has none).
+        types: &'a [u8],
+        /// With a cursor.
+        cursor: bool,
+    },
+    /// It sends data for a later execution.
+    LongData,
+    /// Anything else: the packet names the statement, and no types.
+    Other,
+}
+
+/// How a command on the session's statement `id` is sent on `conn`; `None` if it is not prepared there.
 ///
-/// `sent` are the types that the client's packet carries (empty if it has none). Records them.
+/// Records types, and reserves the statement for what is not finished with the command.
 pub fn execute_as(
     state: &mut SessionState,
     conn: &mut ConnState,
     id: u32,
-    sent: &[u8],
+    what: Use<'_>,
 ) -> Option<ExecuteAs> {
     let statement = state.statements.get_mut(&id)?;
-    if !sent.is_empty() && *statement.types != *sent {
-        statement.types = sent.into();
+    let there = conn.touch(id, &statement.text, &statement.under)?;
+    let reserved = match what {
+        Use::Execute { cursor, .. } => cursor.then_some(id),
+        Use::LongData => Some(id),
+        Use::Other => there.reserved,
+    };
+    let mut as_there = ExecuteAs { id: there.id, add_types: false };
+    there.reserved = reserved;
+    if let Use::Execute { types: sent, .. } = what {
+        if !sent.is_empty() && *statement.types != *sent {
+            statement.types = sent.into();
+        }
+        as_there.add_types = sent.is_empty() && there.types != statement.types;
+        if there.types != statement.types {
+            there.types.clone_from(&statement.types);
+        }
     }
-    let there = conn.touch(&statement.text, &statement.under)?;
-    let add_types = sent.is_empty() && there.types != statement.types;
-    if there.types != statement.types {
-        there.types.clone_from(&statement.types);
-    }
-    Some(ExecuteAs { id: there.id, add_types })
+    conn.reserves |= reserved.is_some();
+    Some(as_there)
 }

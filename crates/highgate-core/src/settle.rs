@@ -154,12 +154,16 @@ pub fn settle(
         insert_id::follow(state, conn, facts, outcome);
     } else {
         track::failed(state, facts, outcome);
+        insert_id::failed(state, conn, facts, outcome);
     }
     // The connection went through the same commands, so it looks as the session does.
     if !Arc::ptr_eq(&conn.profile, &state.profile) {
         conn.profile = Arc::clone(&state.profile);
     }
     conn.dirt = state.pins;
+    if !state.pins.contains(PinCause::OpenCursor) && !state.pins.contains(PinCause::LongData) {
+        conn.unreserve();
+    }
     conn.diagnostics |= outcome.error.is_some() || outcome.warnings > 0;
     state.check_invariants();
     if releases {

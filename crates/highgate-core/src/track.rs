@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub use effects::{answered, changed_user, refused, reset, unanswered};
-pub(crate) use effects::{failed, succeeded};
+pub(crate) use effects::{failed, is_early, succeeded};
 
 /// Which command a client sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

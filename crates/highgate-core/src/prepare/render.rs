@@ -166,10 +166,10 @@ fn set_variables(out: &mut Vec<u8>, flavor: Flavor, from: &Profile, to: &Profile
 pub(super) fn statement(
     state: &SessionState,
     conn: &ConnState,
-    statement: &Statement,
+    (id, statement): (u32, &Statement),
     steps: &mut Vec<Step>,
 ) -> Result<(), Unfit> {
-    if conn.statement(&statement.text, &statement.under).is_some()
+    if conn.statement(id, &statement.text, &statement.under).is_some()
         && !steps.contains(&Step::ResetConnection)
     {
         return Ok(());

@@ -127,8 +127,53 @@ fn a_statement_is_prepared_under_the_schema_it_was_prepared_under() {
         }
     }
     assert_eq!(steps(&state, &mut conn, &needs), Ok(vec![]));
-    let execute = execute_as(&mut state, &mut conn, id, &[]);
+    let execute = execute_as(&mut state, &mut conn, id, executes(&[]));
     assert_eq!(execute, Some(ExecuteAs { id: 77, add_types: false }));
+}
+
+const fn executes(types: &[u8]) -> Use<'_> {
+    Use::Execute { types, cursor: false }
+}
+
+/// Two statements of a session with one text, of which the other was executed last.
+#[test]
+fn only_executions_carry_types() {
+    let (mut state, mut conn) = (state(None), conn(None));
+    let text = b"SELECT ?";
+    let [one, other] = [(); 2].map(|()| state.prepared(text, Shape::default(), 1));
+    let _ = conn.prepared(7, text[..].into(), Arc::clone(&state.profile));
+    let plain = Some(ExecuteAs { id: 7, add_types: false });
+    assert_eq!(execute_as(&mut state, &mut conn, one, executes(&[8, 0])), plain);
+    assert_eq!(execute_as(&mut state, &mut conn, other, executes(&[6, 0])), plain);
+    for command in [Use::Other, Use::LongData] {
+        assert_eq!(execute_as(&mut state, &mut conn, one, command), plain);
+    }
+    let again = execute_as(&mut state, &mut conn, one, executes(&[]));
+    assert_eq!(again, Some(ExecuteAs { id: 7, add_types: true }));
+}
+
+#[test]
+fn a_statement_with_a_cursor_or_long_data_is_not_shared_with_another_of_its_text() {
+    let cursor = Use::Execute { types: &[], cursor: true };
+    for unfinished in [cursor, Use::LongData] {
+        let (mut state, mut conn) = (state(None), conn(None));
+        let text = b"SELECT 1";
+        let [one, other] = [(); 2].map(|()| state.prepared(text, Shape::default(), 0));
+        let under = Arc::clone(&state.profile);
+        let _ = conn.prepared(7, text[..].into(), Arc::clone(&under));
+        let _ = execute_as(&mut state, &mut conn, one, unfinished);
+        let of = |statement| Needs { statement: Some(statement), ..Needs::default() };
+        let prepare = steps(&state, &mut conn, &of(other)).unwrap();
+        assert_eq!(texts(&prepare), ["PREPARE SELECT 1"]);
+        assert_eq!(conn.prepared(8, text[..].into(), under), None);
+        let there = |conn: &mut _, state: &mut _, id| {
+            execute_as(state, conn, id, executes(&[])).map(|execute| execute.id)
+        };
+        assert_eq!(there(&mut conn, &mut state, other), Some(8));
+        assert_eq!(execute_as(&mut state, &mut conn, one, Use::Other).unwrap().id, 7);
+        conn.unreserve();
+        assert_eq!(there(&mut conn, &mut state, other), Some(7));
+    }
 }
 
 #[test]
@@ -141,11 +186,11 @@ fn types_bound_elsewhere_are_sent_again() {
         let under = Arc::clone(&state.profile);
         let _ = conn.prepared(server_id, b"SELECT ?"[..].into(), under);
     }
-    let execute = execute_as(&mut state, &mut first, id, &[8, 0]);
+    let execute = execute_as(&mut state, &mut first, id, executes(&[8, 0]));
     assert_eq!(execute, Some(ExecuteAs { id: 1, add_types: false }));
-    let execute = execute_as(&mut state, &mut second, id, &[]);
+    let execute = execute_as(&mut state, &mut second, id, executes(&[]));
     assert_eq!(execute, Some(ExecuteAs { id: 2, add_types: true }));
-    let execute = execute_as(&mut state, &mut second, id, &[]);
+    let execute = execute_as(&mut state, &mut second, id, executes(&[]));
     assert_eq!(execute, Some(ExecuteAs { id: 2, add_types: false }));
 }
 

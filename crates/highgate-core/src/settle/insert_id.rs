@@ -6,9 +6,12 @@
 //! answer's id, it was generated. Otherwise the session keeps its connection, and the driver asks it
 //! (`SELECT LAST_INSERT_ID()`, [`super::captured`]) when the value is read or the connection wanted.
 
+mod failed;
 mod values;
 
 use highgate_mysql::sql::{Effects, StatementKind};
+
+pub(super) use failed::failed;
 
 use super::Outcome;
 use crate::{
@@ -56,6 +59,9 @@ pub(super) fn follow(
                 LastInsertId::OnConnection
             }
         };
+    } else if outcome.insert_id != 0 {
+        // CREATE TABLE … SELECT, as far as is known.
+        state.last_insert_id = LastInsertId::OnConnection;
     } else {
         return;
     }

@@ -96,7 +96,7 @@ fn an_error_does_not_end_a_transaction() {
         ok(AUTOCOMMIT | StatusFlags::IN_TRANS),
     );
     let failed = Outcome { error: Some(1062), ..Outcome::default() };
-    let verdict = twin.run(StatementKind::Insert, Effects::WRITES, failed);
+    let verdict = twin.run(StatementKind::Update, Effects::WRITES, failed);
     assert_eq!(verdict, hold(&[PinCause::Transaction, PinCause::Warnings]));
 }
 
@@ -224,4 +224,33 @@ proptest! {
             }
         }
     }
+}
+
+/// MariaDB keeps the id that it generated for a row of a statement that failed at a later one.
+#[test]
+fn an_insert_of_several_rows_that_fails_leaves_an_id_that_only_its_connection_knows() {
+    const DUPLICATE: u16 = 1062;
+    const NO_TABLE: u16 = 1146;
+    let run = |text: &'static str, kind, effects, code| {
+        let mut twin = Twin::new(Flavor::MariaDb);
+        let facts = CommandFacts {
+            shape: Shape { kind, effects, ..Shape::default() },
+            text: Some(text.as_bytes()),
+            ..CommandFacts::bare(CommandKind::Query)
+        };
+        before(&mut twin.state, &facts);
+        let outcome = Outcome { error: Some(code), ..Outcome::default() };
+        let _ = settle(&mut twin.state, &mut twin.conn, &facts, &outcome);
+        (twin.state.last_insert_id, twin.conn.last_insert_id)
+    };
+    let (insert, writes) = (StatementKind::Insert, Effects::WRITES);
+    let (known, lost) = (LastInsertId::Known(0), LastInsertId::OnConnection);
+    let several = "INSERT INTO t (a) VALUES (NULL), (5)";
+    assert_eq!(run(several, insert, writes, DUPLICATE), (lost, None));
+    assert_eq!(run(several, insert, writes, NO_TABLE), (known, Some(0)));
+    assert_eq!(run("INSERT INTO t (a) VALUES (5)", insert, writes, DUPLICATE), (known, None));
+    let sets = Effects::WRITES_LAST_INSERT_ID;
+    assert_eq!(run("UPDATE …", StatementKind::Update, writes | sets, DUPLICATE), (lost, None));
+    let call = Effects::CAN_CHANGE_SESSION;
+    assert_eq!(run("CALL p()", StatementKind::Call, call, NO_TABLE), (lost, None));
 }

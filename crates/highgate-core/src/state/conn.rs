@@ -39,6 +39,8 @@ pub struct ConnState {
     pub dirt: PinSet,
     /// The current schema is not known (dropped, or changed unseen).
     pub schema_unknown: bool,
+    /// Some of its statements are reserved.
+    pub(crate) reserves: bool,
     pub(crate) uses: u64,
 }
 
@@ -53,6 +55,9 @@ pub struct ConnStatement {
     pub under: Arc<Profile>,
     /// Parameter types last sent; empty if none.
     pub types: Box<[u8]>,
+    /// The session's statement that has a cursor or data for a later execution on it: no other
+    /// statement of that text may use it until then.
+    pub(crate) reserved: Option<u32>,
     pub(crate) hash: u64,
     pub(crate) used: u64,
 }
@@ -74,6 +79,7 @@ impl ConnState {
             statements: Vec::new(),
             dirt: PinSet::EMPTY,
             schema_unknown: false,
+            reserves: false,
             uses: 0,
         }
     }
@@ -88,6 +94,7 @@ impl ConnState {
         });
         self.last_insert_id = Some(0);
         self.statements.clear();
+        self.reserves = false;
         self.dirt = PinSet::EMPTY;
         self.diagnostics = false;
         self.track_again |= self.tracks;
@@ -102,16 +109,17 @@ impl ConnState {
         self.schema_unknown = false;
     }
 
-    /// The statement of that text prepared under a like profile.
+    /// What the session's statement `of` with that text is on this connection, prepared under a like
+    /// profile.
     #[must_use]
-    pub fn statement(&self, text: &[u8], under: &Profile) -> Option<&ConnStatement> {
-        let at = self.position(text, under)?;
+    pub fn statement(&self, of: u32, text: &[u8], under: &Profile) -> Option<&ConnStatement> {
+        let at = self.position(Some(of), text, under)?;
         self.statements.get(at)
     }
 
-    /// Notes that it is about to be executed with those parameter types.
-    pub fn touch(&mut self, text: &[u8], under: &Profile) -> Option<&mut ConnStatement> {
-        let at = self.position(text, under)?;
+    /// Notes that it is about to be used.
+    pub fn touch(&mut self, of: u32, text: &[u8], under: &Profile) -> Option<&mut ConnStatement> {
+        let at = self.position(Some(of), text, under)?;
         self.uses += 1;
         let used = self.uses;
         let statement = self.statements.get_mut(at)?;
@@ -124,11 +132,10 @@ impl ConnState {
     /// A second statement of the same text takes the place of the first, which is to be closed.
     #[must_use]
     pub fn prepared(&mut self, id: u32, text: Arc<[u8]>, under: Arc<Profile>) -> Option<u32> {
-        let gone = self.position(&text, &under).or_else(|| {
-            (self.statements.len() >= MAX_STATEMENTS).then(|| {
-                let oldest = self.statements.iter().enumerate().min_by_key(|(_, s)| s.used);
-                oldest.map_or(0, |(at, _)| at)
-            })
+        let gone = self.position(None, &text, &under).or_else(|| {
+            let free = self.statements.iter().enumerate().filter(|(_, s)| s.reserved.is_none());
+            let oldest = free.min_by_key(|(_, s)| s.used).map(|(at, _)| at);
+            oldest.filter(|_| self.statements.len() >= MAX_STATEMENTS)
         });
         let gone = gone.map(|at| self.statements.swap_remove(at).id);
         self.uses += 1;
@@ -138,26 +145,41 @@ impl ConnState {
             text,
             under,
             types: Box::default(),
+            reserved: None,
             used: self.uses,
         });
         gone
     }
 
-    /// Forgets the statement of that text; gives the server's id, which is to be closed.
+    /// Forgets what the session's statement `of` is here; gives the server's id, which is to be closed.
     #[must_use]
-    pub fn forget(&mut self, text: &[u8], under: &Profile) -> Option<u32> {
-        let at = self.position(text, under)?;
+    pub fn forget(&mut self, of: u32, text: &[u8], under: &Profile) -> Option<u32> {
+        let at = self.position(Some(of), text, under)?;
         Some(self.statements.swap_remove(at).id)
     }
 
-    fn position(&self, text: &[u8], under: &Profile) -> Option<usize> {
+    /// Its session has nothing unfinished on any statement.
+    pub(crate) fn unreserve(&mut self) {
+        if std::mem::take(&mut self.reserves) {
+            self.statements.iter_mut().for_each(|statement| statement.reserved = None);
+        }
+    }
+
+    /// One that is reserved for that statement, before one that is free.
+    fn position(&self, of: Option<u32>, text: &[u8], under: &Profile) -> Option<usize> {
         let hash = text_hash(text);
-        self.statements.iter().position(|statement| {
+        let alike = |statement: &&ConnStatement| {
             statement.hash == hash
                 && *statement.text == *text
                 && (std::ptr::eq(&raw const *statement.under, under)
                     || statement.under.prepares_alike(under))
-        })
+        };
+        let find = |reserved: Option<u32>| {
+            let fits = |statement| alike(&statement) && statement.reserved == reserved;
+            self.statements.iter().position(fits)
+        };
+        let own = if self.reserves && of.is_some() { find(of) } else { None };
+        own.or_else(|| find(None))
     }
 }
 

@@ -130,7 +130,7 @@ pub(crate) fn failed(state: &mut SessionState, facts: &CommandFacts<'_>, outcome
 }
 
 /// Errors that come before a statement does anything: syntax, names, privileges, values of a SET.
-const fn is_early(code: u16) -> bool {
+pub(crate) const fn is_early(code: u16) -> bool {
     matches!(
         code,
         1044 | 1046

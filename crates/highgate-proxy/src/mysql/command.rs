@@ -413,7 +413,8 @@ impl Session<'_> {
     /// A statement is closed that has parameters sent ahead or an open cursor: its server's statement
     /// must not be used for anybody else.
     fn forget_unfinished(&mut self, facts: &CommandFacts<'_>) {
-        let statement = facts.statement.and_then(|id| self.state.statements.get(&id));
+        let Some(id) = facts.statement else { return };
+        let statement = self.state.statements.get(&id);
         if let Some(statement) = statement
             && facts.command == CommandKind::StmtClose
         {
@@ -421,7 +422,7 @@ impl Session<'_> {
         }
         let (Some(statement), Some(lease)) = (statement, &mut self.lease) else { return };
         if statement.long_data || statement.cursor {
-            let gone = lease.connection.state.forget(&statement.text, &statement.under);
+            let gone = lease.connection.state.forget(id, &statement.text, &statement.under);
             lease.connection.to_close.extend(gone);
         }
     }

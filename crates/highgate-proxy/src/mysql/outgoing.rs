@@ -5,9 +5,9 @@
 use std::ops::Range;
 
 use highgate_core::{
-    prepare::{self, ExecuteAs},
+    prepare::{self, ExecuteAs, Use},
     state::SessionState,
-    track::CommandFacts,
+    track::{CommandFacts, CommandKind},
 };
 use highgate_mysql::{
     Answer,
@@ -44,10 +44,12 @@ impl Session<'_> {
             // Past 16 MiB: without the headers in its midst.
             _ => joined,
         };
-        let execute = execute_as(&mut self.state, lease, id, payload).ok_or_else(|| {
-            error_code::ErrorCode::new(1243, b"HY000")
-                .answer(format!("Unknown prepared statement handler ({id}) given to the server"))
-        })?;
+        let execute =
+            execute_as(&mut self.state, lease, (id, facts), payload).ok_or_else(|| {
+                error_code::ErrorCode::new(1243, b"HY000").answer(format!(
+                    "Unknown prepared statement handler ({id}) given to the server"
+                ))
+            })?;
         if execute.add_types {
             let statement = self.state.statements.get(&id);
             let (params, types) =
@@ -87,16 +89,23 @@ fn with_types(payload: &[u8], server_id: u32, params: u16, types: &[u8]) -> Vec<
     changed
 }
 
-/// How the statement `id` is executed on the leased connection.
+/// How a command on the statement `id` is sent on the leased connection.
 fn execute_as(
     state: &mut SessionState,
     lease: &mut Lease,
-    id: u32,
+    (id, facts): (u32, &CommandFacts<'_>),
     payload: &[u8],
 ) -> Option<ExecuteAs> {
     let params = state.statements.get(&id)?.params;
-    let sent = types_sent(params, payload).unwrap_or_default();
-    prepare::execute_as(state, &mut lease.connection.state, id, sent)
+    let what = match facts.command {
+        CommandKind::StmtBulkExecute | CommandKind::StmtExecute => Use::Execute {
+            types: types_sent(params, payload).unwrap_or_default(),
+            cursor: facts.opens_cursor,
+        },
+        CommandKind::StmtSendLongData => Use::LongData,
+        _ => Use::Other,
+    };
+    prepare::execute_as(state, &mut lease.connection.state, id, what)
 }
 
 /// Parameter types in an execution's packet, where it has them.
