@@ -108,7 +108,7 @@ impl Context {
 }
 
 /// Starts the session of an accepted client on its worker.
-pub(crate) fn start(worker: &Rc<Worker>, accepted: Accepted) {
+pub(crate) fn start(worker: &Rc<Worker>, accepted: Box<Accepted>) {
     let slot = worker.slot();
     slot.watch(accepted.descriptor(), accepted.listener.settings.load().keepalive_timeout);
     let place = (worker.index, slot.id());
@@ -124,13 +124,13 @@ pub(crate) fn start(worker: &Rc<Worker>, accepted: Accepted) {
     }
 }
 
-async fn run_tcp(context: Context, accepted: Accepted) {
+async fn run_tcp(context: Context, accepted: Box<Accepted>) {
     let listener = accepted.listener.clone();
     let ending = crate::tcp::run(&context, accepted).await;
     log(&context, &listener.name, &ending);
 }
 
-async fn run_mysql(context: Context, accepted: Accepted) {
+async fn run_mysql(context: Context, accepted: Box<Accepted>) {
     let listener = accepted.listener.clone();
     let ending = crate::mysql::session::run(&context, accepted).await;
     log(&context, &listener.name, &ending);

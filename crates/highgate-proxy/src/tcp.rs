@@ -51,7 +51,7 @@ struct Opened {
 /// Serves a client until either side ends.
 ///
 /// Cancel safe: no; bytes may be on their way. Both connections are closed.
-pub(crate) async fn run(context: &Context, accepted: Accepted) -> Ending {
+pub(crate) async fn run(context: &Context, accepted: Box<Accepted>) -> Ending {
     // What only the beginning needs is over, and freed, before the first byte is relayed.
     match Box::pin(begin(context, accepted)).await {
         Ok(mut opened) => relay(context, &mut opened).await,
@@ -59,7 +59,8 @@ pub(crate) async fn run(context: &Context, accepted: Accepted) -> Ending {
     }
 }
 
-async fn begin(context: &Context, mut accepted: Accepted) -> Result<Opened, Ending> {
+/// Boxed, as is what it is given: a future keeps room for each place that a value passes through.
+async fn begin(context: &Context, mut accepted: Box<Accepted>) -> Result<Box<Opened>, Ending> {
     let settings = accepted.listener.settings.load_full();
     let mut client = accepted.attach().map_err(Ending::ClientFailed)?;
     context.slot.set_waker(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
@@ -72,8 +73,9 @@ async fn begin(context: &Context, mut accepted: Accepted) -> Result<Opened, Endi
     if introduced.is_foreign {
         relay.refuse_header();
     }
-    let Accepted { listener, permit, .. } = accepted;
-    Ok(Opened { client, link, relay, idle: settings.client_timeout, listener, _permit: permit })
+    let Accepted { listener, permit, .. } = *accepted;
+    let idle = settings.client_timeout;
+    Ok(Box::new(Opened { client, link, relay, idle, listener, _permit: permit }))
 }
 
 async fn relay(context: &Context, opened: &mut Opened) -> Ending {

@@ -216,7 +216,7 @@ impl Worker {
 
     fn read(self: &Rc<Self>, mail: Mail) {
         match mail {
-            Mail::Client(accepted) => crate::session::start(self, *accepted),
+            Mail::Client(accepted) => crate::session::start(self, accepted),
             Mail::Grant(slot, grant) => {
                 if let Err(grant) = self.slots.grant(slot, *grant) {
                     // The waiter has gone meanwhile: dropping it here passes it on.

@@ -84,7 +84,7 @@ const TLS_SIZE: usize = 12 * 1024;
 /// Serves a client from accept to its ending.
 ///
 /// Cancel safe: no; all its connections are closed.
-pub(crate) async fn run(context: &Context, accepted: Accepted) -> Ending {
+pub(crate) async fn run(context: &Context, accepted: Box<Accepted>) -> Ending {
     context.slot.set_waker(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
     // What only a login needs is over, and freed, before the first command.
     let (mut session, _permit) = match Box::pin(begin(context, accepted)).await {
@@ -99,7 +99,7 @@ pub(crate) async fn run(context: &Context, accepted: Accepted) -> Ending {
 
 async fn begin(
     context: &Context,
-    mut accepted: Accepted,
+    mut accepted: Box<Accepted>,
 ) -> Result<(Session<'_>, crate::listener::ClientPermit), Ending> {
     let settings = accepted.listener.settings.load_full();
     let worker = &context.worker;
