@@ -3,9 +3,11 @@
 mod attempts;
 mod broker;
 mod bucket;
+mod telling;
 
 pub use self::{
     attempts::{Attempts, Consequence},
     broker::{Broker, HandOver, Waiter, WaiterId},
     bucket::TokenBucket,
+    telling::{Telling, and_more},
 };

@@ -4,11 +4,11 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use highgate_core::{
-    limits::{Broker, HandOver, TokenBucket, WaiterId},
+    limits::{Broker, HandOver, Telling, TokenBucket, WaiterId},
     server::{ServerId, ServerState},
 };
 use parking_lot::Mutex;
@@ -71,9 +71,30 @@ fn burst(rate: u32) -> u32 {
     (rate / 5).max(1)
 }
 
+/// Time between two events about commands that wait for one server.
+const WAITS_TOLD_EVERY: Duration = Duration::from_secs(300);
+/// Time between two events about commands that waited for it in vain.
+const LOSSES_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// A server's queue, and what operators were told of it.
+#[derive(Debug)]
+struct Queue {
+    broker: Broker<Wanted>,
+    waits: Telling,
+    losses: Telling,
+}
+
 /// One queue per server.
 #[derive(Debug, Default)]
-pub(crate) struct Brokers(Mutex<BTreeMap<ServerId, Broker<Wanted>>>);
+pub(crate) struct Brokers(Mutex<BTreeMap<ServerId, Queue>>);
+
+/// A place in a queue.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) id: WaiterId,
+    /// Operators are to be told that commands wait.
+    pub(crate) tell: bool,
+}
 
 impl Brokers {
     /// Joins a server's queue; `None` when it is full. The server's `queued` counts it.
@@ -83,19 +104,31 @@ impl Brokers {
         max: usize,
         worker: usize,
         wanted: Wanted,
-    ) -> Option<WaiterId> {
-        let mut brokers = self.0.lock();
-        let broker = brokers.entry(server.id).or_insert_with(|| Broker::new(max));
-        broker.set_max(max);
-        let id = broker.enqueue(worker, wanted)?;
+        now: Instant,
+    ) -> Option<Place> {
+        let mut queues = self.0.lock();
+        let queue = queues.entry(server.id).or_insert_with(|| Queue {
+            broker: Broker::new(max),
+            waits: Telling::default(),
+            losses: Telling::default(),
+        });
+        queue.broker.set_max(max);
+        let id = queue.broker.enqueue(worker, wanted)?;
         server.hot.queued.fetch_add(1, Ordering::AcqRel);
-        Some(id)
+        Some(Place { id, tell: queue.waits.happened(now, WAITS_TOLD_EVERY).is_some() })
+    }
+
+    /// A command waited in vain, or found the queue full. Some: operators are to be told, and of so
+    /// many more.
+    pub(crate) fn lost(&self, server: &ServerState, now: Instant) -> Option<u64> {
+        let mut queues = self.0.lock();
+        queues.get_mut(&server.id)?.losses.happened(now, LOSSES_TOLD_EVERY)
     }
 
     /// Leaves the queue. False: something has been handed over already.
     pub(crate) fn cancel(&self, server: &ServerState, id: WaiterId) -> bool {
         let mut brokers = self.0.lock();
-        let found = brokers.get_mut(&server.id).is_some_and(|broker| broker.cancel(id));
+        let found = brokers.get_mut(&server.id).is_some_and(|queue| queue.broker.cancel(id));
         if found {
             server.hot.queued.fetch_sub(1, Ordering::AcqRel);
         }
@@ -113,11 +146,12 @@ impl Brokers {
         }
         let wanted = Wanted { key: key.clone(), slot: None };
         let mut brokers = self.0.lock();
-        let (waiter, takes_connection) = match brokers.get_mut(&server.id)?.on_release(&wanted) {
-            HandOver::Keep => return None,
-            HandOver::Connection(waiter) => (waiter, true),
-            HandOver::Room(waiter) => (waiter, false),
-        };
+        let (waiter, takes_connection) =
+            match brokers.get_mut(&server.id)?.broker.on_release(&wanted) {
+                HandOver::Keep => return None,
+                HandOver::Connection(waiter) => (waiter, true),
+                HandOver::Room(waiter) => (waiter, false),
+            };
         drop(brokers);
         server.hot.queued.fetch_sub(1, Ordering::AcqRel);
         Some(Heir { worker: waiter.worker, slot: waiter.key.slot?, takes_connection })
@@ -128,7 +162,7 @@ impl Brokers {
         if server.hot.queued.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let waiter = self.0.lock().get_mut(&server.id)?.on_close()?;
+        let waiter = self.0.lock().get_mut(&server.id)?.broker.on_close()?;
         server.hot.queued.fetch_sub(1, Ordering::AcqRel);
         Some(Heir { worker: waiter.worker, slot: waiter.key.slot?, takes_connection: false })
     }

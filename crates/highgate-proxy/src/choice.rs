@@ -12,13 +12,15 @@ use std::{
 use highgate_config::BackendName;
 use highgate_core::{
     choose::{self, NoServer},
+    events::{Event, Kind, Severity},
+    limits::and_more,
     server::ServerId,
     snapshot::{Group, Member},
 };
 use highgate_io::clock;
 
 use crate::{
-    broker::Wanted,
+    broker::{Place, Wanted},
     pool::{Grant, Limit},
     session::{Context, Ending},
     session_info::Activity,
@@ -127,7 +129,13 @@ pub(crate) async fn wait_in_queue(
     let max = usize::try_from(group.backend.max_queue).unwrap_or(usize::MAX);
     let brokers = &worker.shared.brokers;
     let key = wanted.key.clone();
-    let id = brokers.enqueue(server, max, worker.index, wanted).ok_or(QueueEnd::Full)?;
+    let now = worker.coarse_now();
+    let Some(Place { id, tell }) = brokers.enqueue(server, max, worker.index, wanted, now) else {
+        return Err(in_vain(worker, group, member, QueueEnd::Full));
+    };
+    if tell {
+        tell_of_waits(worker, group, member);
+    }
     context.shows(Activity::Waiting);
     let generation = server.generation();
     wake_holders_of_idle(worker, server);
@@ -161,6 +169,34 @@ pub(crate) async fn wait_in_queue(
         if let Some(grant) = context.slot.take_grant() {
             worker.pools.give_back(grant, worker.now_ms());
         }
+    }
+    end.map_err(|end| in_vain(worker, group, member, end))
+}
+
+/// Busy hours make commands wait, so that is no warning; who looks for a slow hour finds it here.
+fn tell_of_waits(worker: &Worker, group: &Group, member: &Member) {
+    let text = format!(
+        "its {} connections are all in use or not open yet: commands wait, up to {} s each",
+        member.server.max_connections,
+        group.backend.queue_timeout.as_secs_f32()
+    );
+    let event = Event::new(Severity::Info, Kind::Limit, text);
+    worker.shared.event(event.backend(&group.name).server(&member.state.name));
+}
+
+/// Tells operators of a wait without success, and returns why.
+fn in_vain(worker: &Worker, group: &Group, member: &Member, end: QueueEnd) -> QueueEnd {
+    let what = match end {
+        QueueEnd::Full => "found `max_queue` others waiting for a connection",
+        QueueEnd::Timeout => "waited for a connection for the whole of `queue_timeout`",
+        QueueEnd::Ended(_) | QueueEnd::Killed | QueueEnd::ServerDown => return end,
+    };
+    if let Some(untold) = worker.shared.brokers.lost(&member.state, worker.coarse_now()) {
+        let limit = member.server.max_connections;
+        let more = and_more(untold);
+        let text = format!("a client {what} and was refused; the server's limit is {limit}{more}");
+        let event = Event::new(Severity::Warning, Kind::Refusal, text);
+        worker.shared.event(event.backend(&group.name).server(&member.state.name));
     }
     end
 }

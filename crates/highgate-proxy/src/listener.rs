@@ -9,13 +9,16 @@ use std::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use foldhash::HashMap;
 use highgate_config::{Listener, ListenerName, Mode};
-use highgate_core::events::{Event, Kind, Severity};
+use highgate_core::{
+    events::{Event, Kind, Severity},
+    limits::{Telling, and_more},
+};
 use highgate_io::{clock, tasks::Stop, transport::Detached};
 use parking_lot::Mutex;
 use rustix::net::SocketFlags;
@@ -51,12 +54,13 @@ pub struct ListenerState {
     pub clients: AtomicU32,
     /// Clients accepted, ever.
     pub accepted: AtomicU64,
-    /// Clients refused at a limit, by network or for their PROXY header, ever.
+    /// Clients refused at a limit, by network, for their PROXY header or, in tcp mode, for want of a
+    /// server, ever.
     pub refused: AtomicU64,
     /// Logins that failed, ever.
     pub login_failures: AtomicU64,
     per_address: Mutex<HashMap<IpAddr, u32>>,
-    told: Mutex<[Told; Refusal::COUNT]>,
+    told: Mutex<[Telling; Refusal::COUNT]>,
     told_of_certificate: Mutex<Validity>,
 }
 
@@ -89,13 +93,6 @@ impl Validity {
     }
 }
 
-/// What operators were told of one kind of refusal.
-#[derive(Debug, Clone, Copy, Default)]
-struct Told {
-    at: Option<Instant>,
-    untold: u64,
-}
-
 /// Why a client is refused before anybody asks who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -119,10 +116,12 @@ pub(crate) enum Refusal {
     NoHeader,
     #[error("max_connections of the node is reached")]
     NodeFull,
+    #[error("no server could be reached for it")]
+    NoServer,
 }
 
 impl Refusal {
-    const COUNT: usize = 9;
+    const COUNT: usize = 10;
 
     /// Whether it is a limit, of which clients are told: they may come again.
     fn is_limit(self) -> bool {
@@ -130,7 +129,11 @@ impl Refusal {
             Self::AddressFull | Self::Busy | Self::ListenerFull | Self::Memory | Self::NodeFull => {
                 true
             }
-            Self::BadHeader | Self::ForeignHeader | Self::Network | Self::NoHeader => false,
+            Self::BadHeader
+            | Self::ForeignHeader
+            | Self::Network
+            | Self::NoHeader
+            | Self::NoServer => false,
         }
     }
 }
@@ -154,22 +157,18 @@ impl ListenerState {
         }
     }
 
-    /// Counts a refusal. Peers can't make us write events without a bound: each kind is told once
-    /// per [`TOLD_EVERY`], with how many more there were.
+    /// Counts a refusal; each kind is told once per [`TOLD_EVERY`], with how many more there were.
     pub(crate) fn refuse(&self, shared: &Shared, address: Option<IpAddr>, why: Refusal) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        let now = clock::now();
-        let mut told = self.told.lock();
-        let Some(told) = told.get_mut(why as usize) else { return };
-        if told.at.is_some_and(|at| now.saturating_duration_since(at) < TOLD_EVERY) {
-            told.untold += 1;
+        let Some(untold) = self
+            .told
+            .lock()
+            .get_mut(why as usize)
+            .and_then(|telling| telling.happened(clock::now(), TOLD_EVERY))
+        else {
             return;
-        }
-        told.at = Some(now);
-        let more = match std::mem::take(&mut told.untold) {
-            0 => String::new(),
-            untold => format!(" (and {untold} more since this was told last)"),
         };
+        let more = and_more(untold);
         let from = address.map_or_else(|| "a local client".to_owned(), |ip| ip.to_string());
         let text = format!("listener {} refused {from}: {why}{more}", self.name);
         shared.event(Event::new(Severity::Warning, Kind::Refusal, text));

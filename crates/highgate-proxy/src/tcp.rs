@@ -53,9 +53,16 @@ struct Opened {
 /// Cancel safe: no; bytes may be on their way. Both connections are closed.
 pub(crate) async fn run(context: &Context, accepted: Box<Accepted>) -> Ending {
     // What only the beginning needs is over, and freed, before the first byte is relayed.
+    let listener = accepted.listener.clone();
     match Box::pin(begin(context, accepted)).await {
         Ok(mut opened) => relay(context, &mut opened).await,
-        Err(ending) => ending,
+        Err(ending) => {
+            if let Ending::NoServer(_) = ending {
+                let address = context.presence.info.client().map(|client| client.ip());
+                listener.refuse(&context.worker.shared, address, Refusal::NoServer);
+            }
+            ending
+        }
     }
 }
 

@@ -321,3 +321,25 @@ fn a_listener_and_an_address_have_as_many_clients_as_they_may() {
         .unwrap();
     }
 }
+
+#[test]
+fn a_server_at_its_limit_is_told_of_when_clients_wait_and_when_they_waited_in_vain() {
+    let server = server();
+    let backend = format!("{BACKEND}queue_timeout = \"300ms\"\n");
+    for mode in ["mode = \"mysql\"", "mode = \"tcp\""] {
+        let text = failure::toml(&[server.addr()], &backend, "")
+            .replace("mode = \"mysql\"", mode)
+            .replace("[[backend.server]]\n", "[[backend.server]]\nmax_connections = 1\n");
+        assert!(text.contains("max_connections = 1\n"), "{text}");
+        let process = HighgateProcess::start(BINARY, &text).unwrap();
+        let address = process.listener("shop").unwrap();
+        let mut holder = log_in(opened(address, b""), "app").unwrap();
+        holder.value("SELECT GET_LOCK('a', 0)").unwrap();
+        let refused =
+            log_in(opened(address, b""), "app").and_then(|mut client| client.value("SELECT 1"));
+        assert!(refused.is_err(), "{mode}: {refused:?}");
+        wait_for_event(&process, "its 1 connections are all in use");
+        wait_for_event(&process, "and was refused; the server's limit is 1");
+        assert_eq!(holder.value("SELECT 1").unwrap(), "1", "{mode}");
+    }
+}
