@@ -169,6 +169,7 @@ fn vips() -> impl Strategy<Value = Node> {
                 }
                 vip.excluded_addresses.clear();
                 vip.multicast_group = None;
+                vip.vmac_name = vip.vmac_name.take().map(|_| format!("mac{id}"));
                 if let Some(password) = &mut vip.password {
                     *password = Secret::new("x");
                 }

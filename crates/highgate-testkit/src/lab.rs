@@ -182,6 +182,18 @@ impl Lab {
         self.impair(number, Impairment::NONE, Impairment::NONE)
     }
 
+    /// The host at whose port the switch has learned a MAC address, if it has.
+    ///
+    /// # Errors
+    /// `bridge` can't be run.
+    pub fn learned(&self, mac: &str) -> anyhow::Result<Option<u8>> {
+        let output = self.switch.command("bridge").args(["fdb", "show", "br", "br0"]).output()?;
+        let table = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = table.lines().find(|line| line.starts_with(mac) && !line.contains("permanent"));
+        let words = line.into_iter().flat_map(str::split_whitespace);
+        Ok(words.filter_map(|word| word.strip_prefix("port")?.parse().ok()).next())
+    }
+
     fn parted(&self, verb: &str, from: u8, to: u8) -> anyhow::Result<()> {
         self.host(from)?;
         self.host(to)?;

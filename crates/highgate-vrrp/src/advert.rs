@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
+pub(crate) use self::sum::plain as plain_sum;
 pub use self::{
     admit::{Casting, Expected, UnicastPeer},
     refusal::{Malformed, Mismatch, Refusal, RefusalKind},

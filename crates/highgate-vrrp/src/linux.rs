@@ -22,6 +22,7 @@ mod messages;
 mod netlink;
 mod processes;
 mod sys_unsafe;
+mod virtual_link;
 mod watcher;
 mod will;
 mod wire;

@@ -129,6 +129,32 @@ impl Settings {
         self.priority == advert::OWNER
     }
 
+    /// Name and MAC address of the interface that carries its addresses, if it has one of its own.
+    #[must_use]
+    pub fn virtual_link(&self) -> Option<(String, [u8; 6])> {
+        let virtual_mac = self.virtual_mac.as_ref()?;
+        let family = if self.is_v4() { 1 } else { 2 };
+        let name = virtual_mac.name.clone().unwrap_or_else(|| {
+            let family = if self.is_v4() { "" } else { "6" };
+            format!("vrrp{family}.{}", self.vrid)
+        });
+        let mac = virtual_mac.address.unwrap_or([0, 0, 0x5e, 0, family, self.vrid]);
+        Some((name, mac))
+    }
+
+    /// The interface on which its addresses are set, where they name none.
+    #[must_use]
+    pub fn holder(&self) -> String {
+        self.virtual_link().map_or_else(|| self.interface.clone(), |(name, _)| name)
+    }
+
+    /// The MAC address from which adverts are sent; `None` for the interface's own.
+    #[must_use]
+    pub fn advert_mac(&self) -> Option<[u8; 6]> {
+        let is_own = self.virtual_mac.as_ref().is_some_and(|own| !own.sends_from_base);
+        self.virtual_link().filter(|_| is_own).map(|(_, mac)| mac)
+    }
+
     /// What its adverts carry and those of its peers must.
     #[must_use]
     pub fn auth(&self) -> Auth {
@@ -200,7 +226,8 @@ pub enum Scope {
 /// A virtual MAC address (RFC 9568 §7.3).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VirtualMac {
-    /// The name of the interface that carries it; `None` for one made from the router's number.
+    /// The name of the interface that carries it; `None` for `vrrp.N` (IPv4) or `vrrp6.N`, where N is
+    /// the router's number.
     pub name: Option<String>,
     /// The address; `None` for the one that the RFC assigns to the router's number.
     pub address: Option<[u8; 6]>,

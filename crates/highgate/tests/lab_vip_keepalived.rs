@@ -3,82 +3,23 @@
 #[path = "common/vips.rs"]
 mod vips;
 
-use std::{
-    process::{Child, Stdio},
-    time::Duration,
-};
+#[path = "common/keepalived.rs"]
+mod keepalived;
+
+use std::time::Duration;
 
 use anyhow::Context as _;
 use highgate_testkit::{
-    Host, Lab,
-    scratch::{Scratch, which},
+    Lab,
     wait::{self, Deadline},
 };
+use keepalived::{Keepalived, instance as keepalived, setting};
 use rustix::process::Signal;
-use vips::{Node, lab, signal, toml, until_held};
+use vips::{Node, toml, until_held};
 
 /// Within this the other has the address after a planned end.
 const SOON: Duration = Duration::from_millis(2500);
 const START: Duration = Duration::from_secs(10);
-
-/// A running Keepalived; what is left of it goes with the lab.
-struct Keepalived {
-    child: Child,
-    scratch: Scratch,
-}
-
-impl Keepalived {
-    fn start(host: &Host, text: &str) -> anyhow::Result<Self> {
-        let scratch = Scratch::new("keepalived")?;
-        let file = |name: &str| scratch.join(name).display().to_string();
-        std::fs::write(scratch.join("keepalived.conf"), text)?;
-        let log = std::fs::File::create(scratch.join("log"))?;
-        let mut command = host.command("keepalived");
-        command.args(["-n", "-l", "-D", "-P", "-f", &file("keepalived.conf")]);
-        command.args(["-p", &file("pid"), "-r", &file("vrrp.pid"), "-c", &file("checkers.pid")]);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn().context("starting keepalived")?;
-        Ok(Self { child, scratch })
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.scratch.join("log")).unwrap_or_default()
-    }
-
-    /// Ends it as its service does.
-    fn stop(&mut self) -> anyhow::Result<()> {
-        signal(self.child.id(), Signal::TERM)
-    }
-
-    /// What it says of adverts that it does not like.
-    fn complaints(&self) -> Vec<String> {
-        let words =
-            ["expected", "bogus", "mismatch", "invalid", "incorrect", "wrong", "received an"];
-        let log = self.log();
-        let is_one = |line: &&str| words.iter().any(|word| line.to_lowercase().contains(word));
-        log.lines().filter(is_one).map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Keepalived {
-    fn drop(&mut self) {
-        let _ = self.stop();
-        let by = Deadline::seconds(5);
-        if !wait::wait_until(by, || self.child.try_wait().is_ok_and(|end| end.is_some())) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
-
-/// Its text for the address of the lab.
-fn keepalived(priority: u8, more: &str) -> String {
-    format!(
-        "global_defs {{\n router_id lab\n}}\n\
-         vrrp_instance VI_1 {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n\
-         priority {priority}\n {more}\n virtual_ipaddress {{\n 10.99.0.100\n }}\n}}\n"
-    )
-}
 
 /// Settings of one kind of advert: ours, Keepalived's.
 type Kind = (&'static str, &'static str);
@@ -98,14 +39,6 @@ const UNICAST_THREE: Kind = (
     "version 3\n advert_int 0.3\n unicast_peer {\n 10.99.0.1\n }",
 );
 
-fn setting() -> Option<Lab> {
-    if which("keepalived").is_none() {
-        eprintln!("skipped: no keepalived");
-        return None;
-    }
-    lab(2).unwrap()
-}
-
 /// What both say of each other once all is over.
 fn assert_nobody_complains(ours: &Node<'_>, theirs: &Keepalived) -> anyhow::Result<()> {
     let complaints = theirs.complaints();
@@ -116,7 +49,7 @@ fn assert_nobody_complains(ours: &Node<'_>, theirs: &Keepalived) -> anyhow::Resu
 
 /// Highgate holds the address, gives it to Keepalived at its end, and takes it again.
 fn ours_is_higher((ours, theirs): Kind) -> anyhow::Result<()> {
-    let Some(lab) = setting() else { return Ok(()) };
+    let Some(lab) = setting(2) else { return Ok(()) };
     let text = toml(101, ours);
     let mut node = Node::start(&lab, 1, &text)?;
     let mut other = Keepalived::start(lab.host(2)?, &keepalived(80, theirs))?;
@@ -134,7 +67,7 @@ fn ours_is_higher((ours, theirs): Kind) -> anyhow::Result<()> {
     // The one that waits ends without a trace.
     other.stop()?;
     wait::eventually(Deadline::seconds(5), "the end of keepalived", || {
-        anyhow::ensure!(other.child.try_wait()?.is_some());
+        anyhow::ensure!(other.has_ended()?);
         Ok(())
     })?;
     until_held(&lab, 1, SOON)?;
@@ -144,7 +77,7 @@ fn ours_is_higher((ours, theirs): Kind) -> anyhow::Result<()> {
 
 /// Keepalived holds the address, gives it to Highgate at its end, and takes it again.
 fn theirs_is_higher((ours, theirs): Kind) -> anyhow::Result<()> {
-    let Some(lab) = setting() else { return Ok(()) };
+    let Some(lab) = setting(2) else { return Ok(()) };
     let mut other = Keepalived::start(lab.host(2)?, &keepalived(101, theirs))?;
     let node = Node::start(&lab, 1, &toml(80, ours))?;
     until_held(&lab, 2, START).with_context(|| other.log())?;
@@ -218,7 +151,7 @@ fn by_unicast_of_version_3_highgate_takes_the_address_that_keepalived_gives_away
 /// Differences by which Keepalived and Highgate would both hold the address: each is told.
 #[test]
 fn what_differs_from_keepalived_is_told_without_the_password() {
-    let Some(lab) = setting() else { return };
+    let Some(lab) = setting(2) else { return };
     let node = Node::start(&lab, 1, &toml(101, "password = \"1111\"")).unwrap();
     let wrong = "authentication {\n auth_type PASS\n auth_pass secret7\n }";
     let other = Keepalived::start(lab.host(2).unwrap(), &keepalived(80, wrong)).unwrap();

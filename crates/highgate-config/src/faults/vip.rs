@@ -27,6 +27,7 @@ pub(super) fn of_vips(name: &NodeName, node: &Node, found: &mut Vec<Fault>) {
     }
     same_router(name, node, found);
     same_address(name, node, found);
+    same_virtual_link(name, node, found);
     for (group, value) in &node.vip_groups {
         of_group(name, group, value, node, found);
     }
@@ -146,13 +147,6 @@ fn doubtful(place: &Place, vip: &Vip, found: &mut Vec<Fault>) {
             "priority 255 is never changed by a weight; 254 is the highest that is",
         );
     }
-    if vip.vmac {
-        warning(
-            "vmac.enabled",
-            "virtual MAC addresses are not built yet: the address moves by gratuitous ARP and \
-             neighbour advertisements",
-        );
-    }
     if vip.only_from_peers && vip.peers.is_empty() {
         warning("only_from_peers", "`only_from_peers` has no effect without `peers`");
     }
@@ -250,6 +244,28 @@ fn same_address(name: &NodeName, node: &Node, found: &mut Vec<Fault>) {
                 let other = Place::Vip(name.clone(), other.clone());
                 found.push(fault.with_other(other, other_field));
             }
+        }
+    }
+}
+
+/// An interface of the machine has one name, whatever it is above.
+fn same_virtual_link(name: &NodeName, node: &Node, found: &mut Vec<Fault>) {
+    let mut seen: BTreeMap<String, &VipName> = BTreeMap::new();
+    for (vip_name, vip) in node.vips.iter().filter(|(_, vip)| vip.vmac) {
+        let is_ipv6 = vip.addresses.first().is_some_and(|it| it.address.is_ipv6());
+        let family = if is_ipv6 { "6" } else { "" };
+        let own = format!("vrrp{family}.{}", vip.router_id);
+        let link = vip.vmac_name.clone().unwrap_or(own);
+        let place = || Place::Vip(name.clone(), vip_name.clone());
+        let field = if vip.vmac_name.is_some() { "vmac.name" } else { "vmac.enabled" };
+        if link == vip.interface {
+            let what = format!("`{link}` is the interface that it would be above");
+            found.push(Fault::error(place(), field, what));
+        }
+        if let Some(other) = seen.insert(link.clone(), vip_name) {
+            let what = format!("vip `{other}` has a virtual interface `{link}` already");
+            let hint = "give one of them another name with `vmac = { enabled = true, name = … }`";
+            found.push(Fault::error(place(), field, what).with_hint(hint));
         }
     }
 }
@@ -363,6 +379,8 @@ mod tests {
         let twice = format!("{OTHER}router_id = 1\naddresses = '10.0.0.2'\n");
         let address = format!("{OTHER}router_id = 2\naddresses = '10.0.0.1'\n");
         let group = "[[vip_group]]\nname = 'g'\nmembers = ['a', 'aa']\n";
+        let mac = "vmac = { enabled = true, name = 'vrrp.7' }\n";
+        let mac = format!("{mac}{OTHER}router_id = 7\naddresses = '10.0.0.3'\nvmac.enabled = true");
         for (settings, said) in [
             (twice.as_str(), "router id 1 has vip `a` already, with IPv4 on `eth0`"),
             (&address, "10.0.0.1 is listed twice"),
@@ -380,6 +398,8 @@ mod tests {
             ("multicast_group = '10.0.0.9'", "is not a multicast address"),
             ("track = 'script x'", "there is no script `x`"),
             ("track = ['serving', 'serving']", "`serving` is tracked twice"),
+            (mac.as_str(), "has a virtual interface `vrrp.7` already"),
+            ("vmac = { enabled = true, name = 'eth0' }", "interface that it would be above"),
             ("state = 'MASTER'", "every node begins as backup"),
             (group, "did you mean `a`?"),
         ] {

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{Envelope, GROUP_V4, Malformed, PROTOCOL, Version};
 
-/// The sum of VRRPv2 over a message whose own field is zero.
-pub(super) fn plain(message: &[u8]) -> u16 {
+/// The sum of VRRPv2 over a message whose own field is zero; an IPv4 header has the same.
+pub(crate) fn plain(message: &[u8]) -> u16 {
     finish(add(0, message))
 }
 

@@ -42,6 +42,10 @@ pub(crate) struct Outcome {
 pub(crate) struct Children {
     scripts: BTreeMap<String, Script>,
     notifications: Vec<Running>,
+    /// The rules of nftables are being changed.
+    filter: Option<Running>,
+    /// And are to be changed once more after that.
+    filter_next: Option<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -115,6 +119,37 @@ impl Children {
         Ok(())
     }
 
+    /// Changes the rules of nftables; one change after the other. [`Self::filtered`] tells the end.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub(crate) fn filter(&mut self, command: Vec<String>, now: Instant) -> io::Result<()> {
+        if self.filter.is_some() {
+            self.filter_next = Some(command);
+            return Ok(());
+        }
+        self.filter = Some(Running::start(&command, Some("root"), None, now + NOTIFICATION)?);
+        Ok(())
+    }
+
+    /// What came of changing the rules, once it has ended.
+    pub(crate) fn filtered(&mut self, now: Instant) -> Option<Result<(), String>> {
+        let result = match self.filter.as_mut()?.child.try_wait() {
+            Ok(None) => return None,
+            Ok(Some(status)) if status.success() => Ok(()),
+            Ok(Some(status)) => Err(status.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        self.filter = None;
+        match self.filter_next.take() {
+            Some(command) => match self.filter(command, now) {
+                Ok(()) => None,
+                Err(error) => Some(Err(error.to_string())),
+            },
+            None => Some(result),
+        }
+    }
+
     /// When [`Self::attend`] is wanted, if no process ends before.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let scripts = self
@@ -127,7 +162,7 @@ impl Children {
     /// Readable when a process has ended.
     pub(crate) fn ends(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let scripts = self.scripts.values().filter_map(|script| script.running.as_ref());
-        scripts.chain(&self.notifications).map(|running| running.end.as_fd())
+        scripts.chain(&self.notifications).chain(&self.filter).map(|running| running.end.as_fd())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Carries out what routers order: adverts, addresses, announcements. Remembers what is held.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     net::IpAddr,
     os::fd::OwnedFd,
@@ -13,6 +13,7 @@ use super::{
     frames,
     netlink::{AddressNow, LinkNow, Netlink},
     sys_unsafe,
+    virtual_link::{Ensured, VirtualLinks},
     will::{LastWord, Will},
     wire::{self, Wire},
 };
@@ -39,6 +40,7 @@ pub(crate) struct Deeds {
     pub(crate) wires: BTreeMap<(String, bool), Wire>,
     held: BTreeMap<Arc<str>, Vec<(u32, VirtualAddress)>>,
     last_words: BTreeMap<Arc<str>, Vec<LastWord>>,
+    virtual_links: VirtualLinks,
     /// Announcements that keep a pause between each other.
     queue: VecDeque<(Instant, Arc<str>, u32, Vec<u8>)>,
 }
@@ -57,6 +59,7 @@ impl Deeds {
             wires: BTreeMap::new(),
             held: BTreeMap::new(),
             last_words: BTreeMap::new(),
+            virtual_links: VirtualLinks::default(),
             queue: VecDeque::new(),
         };
         deeds.look()?;
@@ -70,7 +73,32 @@ impl Deeds {
     pub(crate) fn look(&mut self) -> io::Result<()> {
         self.links = self.netlink.links()?;
         self.addresses = self.netlink.addresses()?;
+        self.virtual_links.forget_lost(&self.links);
         Ok(())
+    }
+
+    /// Makes the interface with the router's own MAC address, where it is to have one and has not.
+    ///
+    /// # Errors
+    /// Another one has its name, or as the system says.
+    pub(crate) fn ensure_virtual_link(&mut self, settings: &Settings) -> io::Result<Ensured> {
+        let done = self.virtual_links.ensure(settings, &mut self.netlink, &self.links)?;
+        if done != Ensured::There {
+            self.look()?;
+        }
+        Ok(done)
+    }
+
+    /// Interfaces with a MAC address of their own go down where they carry nothing any more.
+    pub(crate) fn rest_virtual_links(&mut self) {
+        let held = &self.held;
+        let holds = |router: &str| held.get(router).is_some_and(|held| !held.is_empty());
+        self.virtual_links.rest(holds, &mut self.netlink);
+    }
+
+    /// Removes interfaces with a MAC address of their own, but for those routers'.
+    pub(crate) fn keep_virtual_links(&mut self, routers: &BTreeSet<&str>) {
+        self.virtual_links.keep_only(routers, &mut self.netlink);
     }
 
     /// An interface as routers are told it; addresses that `moves` says are not its own.
@@ -125,9 +153,10 @@ impl Deeds {
     pub(crate) fn say(
         &mut self,
         router: &Arc<str>,
-        interface: &str,
+        settings: &Settings,
         sending: &Sending,
     ) -> io::Result<()> {
+        let interface = &settings.interface;
         let Some(link) = self.links.get(interface) else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such interface"));
         };
@@ -136,7 +165,13 @@ impl Deeds {
         if sending.priority > 0 {
             words.extend(LastWord::after(interface, link.index, sending));
         }
-        wire::say(interface, link.index, sending)
+        match settings.advert_mac() {
+            Some(mac) if sending.destination.is_multicast() => {
+                let frame = frames::advert(mac, sending);
+                sys_unsafe::send_frame(&self.frames, link.index, &frame)
+            }
+            _ => wire::say(interface, link.index, sending),
+        }
     }
 
     /// Sets a router's addresses.
@@ -149,7 +184,7 @@ impl Deeds {
         interface: &str,
         addresses: &[VirtualAddress],
     ) -> io::Result<()> {
-        let mut done = Ok(());
+        let mut done = self.virtual_links.raise(router, &mut self.netlink);
         for address in addresses {
             let device = address.device.as_deref().unwrap_or(interface);
             let set = match self.links.get(device) {
@@ -220,12 +255,18 @@ impl Deeds {
             .any(|(index, held)| *index == address.index && held.address == address.address)
     }
 
-    /// Removes addresses that a process before left behind. Gives those that were there.
-    pub(crate) fn remove_leftovers(&mut self, all: &[Settings]) -> Vec<IpAddr> {
-        let mut found = Vec::new();
+    /// Removes addresses and interfaces that a process before left behind. Gives those that were there.
+    pub(crate) fn remove_leftovers(&mut self, all: &[Settings]) -> Vec<String> {
+        let mut found = self.virtual_links.remove_leftovers(all, &mut self.netlink, &self.links);
         for settings in all.iter().filter(|settings| !settings.is_owner()) {
-            for address in &settings.addresses {
-                let device = address.device.as_deref().unwrap_or(&settings.interface);
+            let holder = settings.holder();
+            let places = [holder.as_str(), &settings.interface];
+            // Before, they may have been on the interface itself, or on one of their own.
+            let places = places.get(..if places[0] == places[1] { 1 } else { 2 });
+            for (address, place) in settings.addresses.iter().flat_map(|address| {
+                places.unwrap_or_default().iter().map(move |place| (address, *place))
+            }) {
+                let device = address.device.as_deref().unwrap_or(place);
                 let Some(link) = self.links.get(device) else { continue };
                 let wanted = AddressNow {
                     index: link.index,
@@ -236,7 +277,7 @@ impl Deeds {
                     && !self.holds(&wanted)
                     && self.netlink.remove(link.index, address).is_ok()
                 {
-                    found.push(address.address);
+                    found.push(address.address.to_string());
                 }
             }
         }
@@ -293,6 +334,9 @@ impl Deeds {
                 .filter(|(router, _)| has_something(router))
                 .flat_map(|(_, words)| words.iter().cloned())
                 .collect(),
+            links: self.virtual_links.indexes(),
+            kernel_settings: self.virtual_links.before(),
+            is_filtered: false,
             is_over: false,
         }
     }

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::advert;
+use crate::{advert, machine::Sending};
 
+const ETHERNET_IPV4: [u8; 2] = [0x08, 0x00];
 const ETHERNET_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERNET_IPV6: [u8; 2] = [0x86, 0xdd];
 const BROADCAST: [u8; 6] = [0xff; 6];
@@ -40,6 +41,45 @@ pub(crate) fn read_ipv4(packet: &[u8]) -> Option<(advert::Envelope, &[u8])> {
     let envelope =
         advert::Envelope { source: address(12)?, destination: address(16)?, ttl: *packet.get(8)? };
     Some((envelope, packet.get(length..)?))
+}
+
+/// The frame of an advert to a group, from a MAC address that is not the interface's.
+pub(crate) fn advert(mac: [u8; 6], sending: &Sending) -> Vec<u8> {
+    match (sending.source, sending.destination) {
+        (IpAddr::V4(source), IpAddr::V4(group)) => {
+            let [_, second, third, fourth] = group.octets();
+            let to = [1, 0, 0x5e, second & 0x7f, third, fourth];
+            let mut frame = ethernet(to, mac, ETHERNET_IPV4);
+            frame.extend(summed(ipv4(source, group, sending.ttl, &sending.payload)));
+            frame
+        }
+        (IpAddr::V6(source), IpAddr::V6(group)) => {
+            let [.., a, b, c, d] = group.octets();
+            let mut frame = ethernet([0x33, 0x33, a, b, c, d], mac, ETHERNET_IPV6);
+            // Version 6, traffic class 0xc0.
+            frame.extend([0x6c, 0, 0, 0]);
+            frame.extend(u16::try_from(sending.payload.len()).unwrap_or(0).to_be_bytes());
+            frame.extend([advert::PROTOCOL, sending.ttl]);
+            frame.extend(source.octets());
+            frame.extend(group.octets());
+            frame.extend(&sending.payload);
+            frame
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// An IPv4 packet with the length and the sum that the kernel would fill in.
+fn summed(mut packet: Vec<u8>) -> Vec<u8> {
+    let length = u16::try_from(packet.len()).unwrap_or(0).to_be_bytes();
+    if let Some(field) = packet.get_mut(2..4) {
+        field.copy_from_slice(&length);
+    }
+    let sum = advert::plain_sum(packet.get(..20).unwrap_or_default());
+    if let Some(field) = packet.get_mut(10..12) {
+        field.copy_from_slice(&sum.to_be_bytes());
+    }
+    packet
 }
 
 /// The frame that tells everybody on the link where an address is now.
@@ -143,6 +183,37 @@ mod tests {
         assert_eq!(envelope.source, IpAddr::from(from));
         assert_eq!(envelope.destination, IpAddr::from(to));
         assert_eq!((envelope.ttl, payload), (255, &b"payload"[..]));
+    }
+
+    #[test]
+    fn an_advert_from_a_mac_of_its_own_reads_back() {
+        let sending = Sending {
+            source: IpAddr::from([10, 9, 9, 1]),
+            destination: IpAddr::V4(advert::GROUP_V4),
+            ttl: 255,
+            priority: 100,
+            payload: b"payload".to_vec(),
+        };
+        let frame = super::advert(MAC, &sending);
+        assert_eq!(&frame[..14], &[1, 0, 0x5e, 0, 0, 0x12, 2, 0, 0, 0, 0, 7, 8, 0]);
+        assert_eq!(advert::plain_sum(&frame[14..34]), 0, "the header with its own sum");
+        let (envelope, payload) = read_ipv4(&frame[14..]).unwrap();
+        assert_eq!((envelope.source, payload), (sending.source, &b"payload"[..]));
+    }
+
+    #[test]
+    fn an_advert_of_ipv6_goes_to_the_mac_of_its_group() {
+        let sending = Sending {
+            source: "fe80::1".parse().unwrap(),
+            destination: IpAddr::V6(advert::GROUP_V6),
+            ttl: 255,
+            priority: 100,
+            payload: b"payload".to_vec(),
+        };
+        let frame = super::advert(MAC, &sending);
+        assert_eq!(&frame[..14], &[0x33, 0x33, 0, 0, 0, 0x12, 2, 0, 0, 0, 0, 7, 0x86, 0xdd]);
+        assert_eq!(&frame[18..22], &[0, 7, 112, 255], "length, protocol and hop limit");
+        assert_eq!(frame.len(), 14 + 40 + 7);
     }
 
     #[test]

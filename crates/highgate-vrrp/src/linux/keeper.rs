@@ -7,6 +7,7 @@ mod told;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    net::IpAddr,
     os::{fd::AsFd, unix::net::UnixStream},
     process::{Command, Stdio},
     sync::Arc,
@@ -18,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     children::Children,
+    closed,
     control::Control,
     deeds::{Deeds, REFRESH},
     messages::{FromKeeper, Task},
@@ -78,6 +80,8 @@ pub(super) struct Keeper {
     will: Will,
     /// The watcher that is there knows the will.
     is_bequeathed: bool,
+    /// Addresses that are closed to packets.
+    closed: BTreeSet<IpAddr>,
     /// Interfaces as the routers were told them.
     interfaces: BTreeMap<String, Interface>,
     /// What could not be done, and for whom.
@@ -113,6 +117,7 @@ impl Keeper {
             task: Task::default(),
             will: Will::default(),
             is_bequeathed: false,
+            closed: BTreeSet::new(),
             interfaces: BTreeMap::new(),
             troubles: BTreeSet::new(),
             settings_before: BTreeMap::new(),
@@ -226,6 +231,9 @@ impl Keeper {
         for outcome in self.children.attend(now) {
             self.judge_script(&outcome, now);
         }
+        if let Some(done) = self.children.filtered(now) {
+            self.told_of_filter(done);
+        }
         self.listen_for_silence(now);
         if self.routers.next_deadline().is_some_and(|at| at <= now) {
             let orders = self.routers.timer(now);
@@ -300,6 +308,12 @@ impl Keeper {
         let orders = self.routers.stop(now);
         self.carry_out(orders, now);
         self.deeds.send_announcements(now);
+        self.deeds.keep_virtual_links(&BTreeSet::new());
+        if !self.closed.is_empty()
+            && let Err(error) = closed::open_all()
+        {
+            self.complain(format!("the table of nftables is left behind: {error}"));
+        }
         if let Some(watcher) = &mut self.watcher {
             watcher.send(&Will { is_over: true, ..Will::default() });
         }

@@ -8,16 +8,20 @@ use std::{
 };
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo},
-    link::{LinkAttribute, LinkFlags, LinkMessage},
+    link::{
+        InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+        MacVlanMode,
+    },
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
+use super::virtual_link;
 use crate::settings::{Scope, VirtualAddress};
 
 /// Groups of notices: links (1), IPv4 addresses (5), IPv6 addresses (9), as bits.
@@ -29,6 +33,8 @@ pub(crate) struct LinkNow {
     pub(crate) index: u32,
     pub(crate) is_up: bool,
     pub(crate) mac: Option<[u8; 6]>,
+    /// It has the alias of interfaces that this program makes.
+    pub(crate) is_ours: bool,
 }
 
 /// One address of an interface.
@@ -136,6 +142,59 @@ impl Netlink {
             {
                 Ok(())
             }
+            other => other.map(drop),
+        }
+    }
+
+    /// Makes an interface with a MAC address of its own above another; it is down.
+    ///
+    /// # Errors
+    /// As the system says, as where the other can't carry one.
+    pub(crate) fn add_macvlan(&mut self, base: u32, name: &str, mac: [u8; 6]) -> io::Result<()> {
+        let mode = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)]);
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Link(base),
+            LinkAttribute::Address(mac.to_vec()),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(mode)]),
+        ];
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        self.ask(RouteNetlinkMessage::NewLink(message), flags).map(drop)
+    }
+
+    /// Gives an interface an alias.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn name_link(&mut self, index: u32, alias: &str) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes = vec![LinkAttribute::IfAlias(alias.to_owned())];
+        self.ask(RouteNetlinkMessage::SetLink(message), NLM_F_ACK).map(drop)
+    }
+
+    /// Sets an interface up or down.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn set_up(&mut self, index: u32, is_up: bool) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.change_mask = LinkFlags::Up;
+        message.header.flags = if is_up { LinkFlags::Up } else { LinkFlags::empty() };
+        self.ask(RouteNetlinkMessage::SetLink(message), NLM_F_ACK).map(drop)
+    }
+
+    /// Removes an interface; that it is not there is no error.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn delete_link(&mut self, index: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        match self.ask(RouteNetlinkMessage::DelLink(message), NLM_F_ACK) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
             other => other.map(drop),
         }
     }
@@ -258,7 +317,10 @@ fn read_link(link: &LinkMessage) -> Option<(String, LinkNow)> {
         _ => None,
     });
     let is_up = link.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
-    Some((name, LinkNow { index: link.header.index, is_up, mac }))
+    let is_ours = link.attributes.iter().any(
+        |attribute| matches!(attribute, LinkAttribute::IfAlias(alias) if alias == virtual_link::ALIAS),
+    );
+    Some((name, LinkNow { index: link.header.index, is_up, mac, is_ours }))
 }
 
 fn read_address(message: &AddressMessage) -> Option<AddressNow> {

@@ -4,7 +4,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::{netlink::Netlink, wire};
+use super::{closed, netlink::Netlink, wire};
 use crate::{
     advert::{Advert, Envelope, RESIGNS, decode},
     machine::Sending,
@@ -16,6 +16,15 @@ use crate::{
 pub(crate) struct Will {
     /// The addresses that are held, with the number of their interface.
     pub(crate) addresses: Vec<(u32, VirtualAddress)>,
+    /// The interfaces that were made for routers, by their numbers.
+    #[serde(default)]
+    pub(crate) links: Vec<u32>,
+    /// Kernel settings by path, as they were before.
+    #[serde(default)]
+    pub(crate) kernel_settings: Vec<(String, String)>,
+    /// Addresses are closed to packets.
+    #[serde(default)]
+    pub(crate) is_filtered: bool,
     /// What is said by the interface of that name and number.
     pub(crate) last_words: Vec<LastWord>,
     /// The keeper ends as it was told to: there is nothing to do, and nobody to replace.
@@ -68,6 +77,11 @@ impl Will {
                         done = Err(error);
                     }
                 }
+                for index in &self.links {
+                    if let Err(error) = netlink.delete_link(*index) {
+                        done = Err(error);
+                    }
+                }
             }
             Err(error) => done = Err(error),
         }
@@ -75,6 +89,16 @@ impl Will {
             if let Err(error) = wire::say(&word.interface, word.index, &word.sending()) {
                 done = Err(error);
             }
+        }
+        for (path, value) in &self.kernel_settings {
+            if let Err(error) = std::fs::write(path, value) {
+                done = Err(error);
+            }
+        }
+        if self.is_filtered
+            && let Err(error) = closed::open_all()
+        {
+            done = Err(error);
         }
         done
     }

@@ -6,10 +6,10 @@ use super::Keeper;
 use crate::{
     advert::{Casting, GROUP_V4, GROUP_V6},
     event::{Event, Kind, Severity},
-    linux::{closed, messages::Notify},
+    linux::{closed, messages::Notify, virtual_link::Ensured, will::Will},
     machine::{Effect, Need, Notice, State},
     routers::Order,
-    settings::{Settings, VirtualAddress},
+    settings::Settings,
 };
 
 impl Keeper {
@@ -21,6 +21,7 @@ impl Keeper {
         for order in orders {
             self.one(&order.router, order.effect, now);
         }
+        self.deeds.rest_virtual_links();
         self.bequeath();
     }
 
@@ -28,16 +29,14 @@ impl Keeper {
         let Some(settings) = self.settings(router) else { return };
         match effect {
             Effect::Send(sending) => {
-                let sent = self.deeds.say(router, &settings.interface, &sending);
+                let sent = self.deeds.say(router, &settings, &sending);
                 self.note(router, Need::Socket, sent, now);
             }
             Effect::AddAddresses(addresses) => {
-                self.close(&settings, &addresses, now);
-                let taken = self.deeds.take(router, &settings.interface, &addresses);
+                let taken = self.deeds.take(router, &settings.holder(), &addresses);
                 self.note(router, Need::Addresses, taken, now);
             }
             Effect::RemoveAddresses(addresses) => {
-                self.open(&settings, &addresses, now);
                 if let Err(error) = self.deeds.give(router, &addresses) {
                     self.complain(format!("{router}: {error}; it goes when its lifetime ends"));
                 }
@@ -56,23 +55,30 @@ impl Keeper {
         }
     }
 
-    /// Before they are set: what answers nobody must not do so for a moment.
-    fn close(&mut self, settings: &Settings, addresses: &[VirtualAddress], now: Instant) {
-        if !settings.accept && !settings.is_owner() {
-            self.filter(&settings.name, &closed::close(&plain(addresses)), now);
+    /// Closes addresses to packets as the task wants it; at the first one, opens what a process
+    /// before left closed.
+    pub(super) fn close_addresses(&mut self, is_first: bool, now: Instant) {
+        let wanted = closed::closed(&self.task.plan.routers);
+        let is_needed = wanted != self.closed || is_first && closed::is_possible();
+        if !is_needed {
+            return;
+        }
+        let done = self.children.filter(closed::command(&wanted), now);
+        self.closed = wanted;
+        if let Err(error) = done {
+            self.told_of_filter(Err(error.to_string()));
         }
     }
 
-    fn open(&mut self, settings: &Settings, addresses: &[VirtualAddress], now: Instant) {
-        if !settings.accept && !settings.is_owner() {
-            self.filter(&settings.name, &closed::open(&plain(addresses)), now);
-        }
-    }
-
-    fn filter(&mut self, router: &str, command: &[String], now: Instant) {
-        if let Err(error) = self.children.notify(command, Some("root"), None, now) {
-            let text = format!("packets to its addresses can't be dropped (nftables: {error})");
-            self.tell(Some(router), Event::new(Severity::Error, Kind::Need, text));
+    /// What came of it.
+    pub(super) fn told_of_filter(&mut self, done: Result<(), String>) {
+        if let Err(error) = done
+            && !self.closed.is_empty()
+        {
+            self.complain(format!(
+                "packets to the addresses of vips with `accept = false` can't be dropped \
+                 (nftables: {error}); they are taken"
+            ));
         }
     }
 
@@ -123,6 +129,7 @@ impl Keeper {
                 self.note(&name, Need::Socket, Err(error), now);
             }
         }
+        self.ensure_virtual_links(&all, now);
         let tracked = self.tracked_interfaces();
         let names: BTreeSet<String> =
             wanted.into_iter().map(|(name, _)| name).chain(tracked).collect();
@@ -142,6 +149,49 @@ impl Keeper {
         }
     }
 
+    /// Removes the interfaces of routers that are no more, or have none any more.
+    pub(super) fn keep_virtual_links(&mut self) {
+        let routers = &self.task.plan.routers;
+        let with_one = routers.iter().filter(|settings| settings.virtual_mac.is_some());
+        self.deeds.keep_virtual_links(&with_one.map(|settings| settings.name.as_str()).collect());
+    }
+
+    /// Makes the interfaces that carry addresses with a MAC address of their own.
+    /// Gives the routers for which that failed.
+    fn ensure_virtual_links(&mut self, all: &[Settings], now: Instant) -> Vec<Arc<str>> {
+        let mut failed = Vec::new();
+        for settings in all.iter().filter(|settings| settings.virtual_mac.is_some()) {
+            let name: Arc<str> = settings.name.as_str().into();
+            let holder = settings.holder();
+            match self.deeds.ensure_virtual_link(settings) {
+                Ok(Ensured::There) => {}
+                Ok(Ensured::Made { was_left_behind, complaints }) => {
+                    self.note(&name, Need::Addresses, Ok(()), now);
+                    if was_left_behind {
+                        let text = format!(
+                            "interface {holder} was left behind by a process before, and is made anew"
+                        );
+                        self.tell(Some(&name), Event::new(Severity::Warning, Kind::Settings, text));
+                    }
+                    for complaint in complaints {
+                        let text = format!(
+                            "{complaint}; hosts may learn the MAC address of {} for its addresses",
+                            settings.interface
+                        );
+                        self.tell(Some(&name), Event::new(Severity::Warning, Kind::Settings, text));
+                    }
+                }
+                Err(error) => {
+                    let text = format!("interface {holder} can't be made: {error}");
+                    let error = io::Error::new(error.kind(), text);
+                    self.note(&name, Need::Addresses, Err(error), now);
+                    failed.push(name);
+                }
+            }
+        }
+        failed
+    }
+
     fn tracked_interfaces(&self) -> Vec<String> {
         let plan = &self.task.plan;
         let own = plan.routers.iter().flat_map(|router| &router.tracked);
@@ -157,6 +207,8 @@ impl Keeper {
     /// Lets held addresses live on, and tries again what failed.
     pub(super) fn refresh(&mut self, now: Instant) {
         let failed = self.deeds.refresh();
+        let routers = self.task.plan.routers.clone();
+        let without_link = self.ensure_virtual_links(&routers, now);
         for (router, error) in &failed {
             let copy = io::Error::new(error.kind(), error.to_string());
             self.note(router, Need::Addresses, Err(copy), now);
@@ -165,6 +217,7 @@ impl Keeper {
             .troubles
             .iter()
             .filter(|(router, _)| !failed.iter().any(|(other, _)| other == router))
+            .filter(|(router, _)| !without_link.contains(router))
             .cloned()
             .collect();
         // What failed may work now: the router finds out by trying.
@@ -176,7 +229,7 @@ impl Keeper {
 
     /// Tells the watcher what is to be done if this process dies.
     pub(super) fn bequeath(&mut self) {
-        let will = self.deeds.will();
+        let will = Will { is_filtered: !self.closed.is_empty(), ..self.deeds.will() };
         if let Some(watcher) = &mut self.watcher {
             if self.will != will || !self.is_bequeathed {
                 watcher.send(&will);
@@ -240,10 +293,6 @@ impl Keeper {
             }
         }
     }
-}
-
-fn plain(addresses: &[VirtualAddress]) -> Vec<IpAddr> {
-    addresses.iter().map(|address| address.address).collect()
 }
 
 /// The groups that a router listens to.

@@ -49,15 +49,17 @@ impl Keeper {
             self.complain(format!("links and addresses can't be listed: {error}"));
         }
         if is_first {
-            for address in self.deeds.remove_leftovers(&self.task.plan.routers) {
-                let text = format!("{address} was left behind by a process before, and is removed");
+            for found in self.deeds.remove_leftovers(&self.task.plan.routers) {
+                let text = format!("{found} was left behind by a process before, and is removed");
                 self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
             }
             let _ = self.deeds.look();
         }
+        self.close_addresses(is_first, now);
         self.children.set_scripts(&self.task.plan.scripts, now);
         let orders = self.routers.apply(self.task.plan.clone(), now);
         self.carry_out(orders, now);
+        self.keep_virtual_links();
         self.look_at_links(now);
         self.look(now);
         if is_first {
