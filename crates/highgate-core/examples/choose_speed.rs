@@ -53,6 +53,7 @@ fn measure(members: &[Member], balance: Balance, at: Instant) -> f64 {
         exclude: &[],
         max_lag_ms: None,
         full_ok: false,
+        writes: false,
         now: at,
     };
     let (mut turn, mut seed) = (Turn::default(), 1_u64);

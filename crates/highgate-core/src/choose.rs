@@ -34,6 +34,8 @@ pub struct Request<'a> {
     pub max_lag_ms: Option<u64>,
     /// Whether a server at its connection cap may be taken (the caller waits there, or has a lease).
     pub full_ok: bool,
+    /// Whether the command writes: then a server that has just refused a write is not taken.
+    pub writes: bool,
     /// The time.
     pub now: Instant,
 }
@@ -51,6 +53,8 @@ pub enum Passed {
     Weightless,
     /// A connect was refused a moment ago.
     Shunned,
+    /// A write was refused a moment ago, and its role is not judged anew yet.
+    Refusing,
     /// As many connections as allowed are open.
     Full,
     /// Further behind than the command tolerates, or nobody knows how far.
@@ -69,6 +73,7 @@ impl fmt::Display for Passed {
             Self::Excluded => "it was tried already",
             Self::Weightless => "its weight is 0",
             Self::Shunned => "a connection was refused a moment ago",
+            Self::Refusing => "it refused a write a moment ago",
             Self::Full => "its connection limit is reached",
             Self::Behind => "it is too far behind",
             Self::Backup => "it is a backup and others can serve",
@@ -90,6 +95,8 @@ pub struct NoServer {
     pub weightless: u32,
     /// Shunned a moment ago.
     pub shunned: u32,
+    /// Refused a write a moment ago.
+    pub refusing: u32,
     /// At their connection limit.
     pub full: u32,
     /// Too far behind.
@@ -103,6 +110,7 @@ impl NoServer {
             Passed::Excluded => &mut self.excluded,
             Passed::Weightless => &mut self.weightless,
             Passed::Shunned => &mut self.shunned,
+            Passed::Refusing => &mut self.refusing,
             Passed::Full => &mut self.full,
             Passed::Behind => &mut self.behind,
             Passed::NotCandidate | Passed::Backup | Passed::NotChosen => return,
@@ -130,6 +138,7 @@ impl fmt::Display for NoServer {
             (self.excluded, "tried already"),
             (self.weightless, "of weight 0"),
             (self.shunned, "refused connections"),
+            (self.refusing, "refused a write a moment ago"),
             (self.full, "at the connection limit"),
             (self.behind, "too far behind"),
         ];
@@ -210,6 +219,9 @@ fn passed_over(request: &Request<'_>, member: &Member) -> Option<Passed> {
         && member.lag_ms.is_none_or(|lag| lag > cap)
     {
         return Some(Passed::Behind);
+    }
+    if request.writes && member.state.holds_writes(request.now) {
+        return Some(Passed::Refusing);
     }
     let max = member.server.max_connections;
     if !request.full_ok && max > 0 && member.state.opened.load(Ordering::Relaxed) >= max

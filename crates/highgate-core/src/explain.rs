@@ -208,6 +208,7 @@ fn candidates(route: &Route<'_>, snapshot: &Snapshot, now: Instant) -> Option<Ca
         exclude: &[],
         max_lag_ms: None,
         full_ok: true,
+        writes: false,
         now,
     };
     // No dice: of equals the first is named.

@@ -63,6 +63,12 @@ impl TrafficFailure {
     pub const fn is_hard(self) -> bool {
         matches!(self, Self::Refused | Self::Unreachable | Self::Lost)
     }
+
+    /// Whether the server itself says that it takes no writes now.
+    #[must_use]
+    pub const fn is_about_writes(self) -> bool {
+        matches!(self, Self::NotReady | Self::ReadOnly)
+    }
 }
 
 impl fmt::Display for TrafficFailure {
@@ -93,6 +99,9 @@ pub enum ErrorKind {
 /// How long one refused connection keeps traffic away until a check has spoken.
 const SHUN: Duration = Duration::from_secs(1);
 
+/// How long a refused write keeps other writes away until the monitor has judged the server.
+const HOLD: Duration = Duration::from_secs(1);
+
 /// Counters that every command touches, on cache lines of their own.
 #[derive(Debug, Default)]
 pub struct Hot {
@@ -117,6 +126,7 @@ struct Cold {
     retries: AtomicU64,
     pending: [AtomicU32; TrafficFailure::ALL.len()],
     shunned_until_us: AtomicU64,
+    writes_held_until_us: AtomicU64,
     generation: AtomicU64,
 }
 
@@ -253,6 +263,24 @@ impl ServerState {
     #[must_use]
     pub fn is_shunned(&self, now: Instant) -> bool {
         let until = self.cold.shunned_until_us.load(Ordering::Relaxed);
+        until != 0 && self.micros(now) < until
+    }
+
+    /// It has just refused a write, or lost its group within one: no other is sent until the monitor has
+    /// judged it anew ([`judged`](Self::judged)), or for this long at most.
+    pub fn hold_writes(&self, now: Instant) {
+        self.cold.writes_held_until_us.store(self.micros(now + HOLD), Ordering::Relaxed);
+    }
+
+    /// The monitor has heard what traffic reported, and the plan says so.
+    pub fn judged(&self) {
+        self.cold.writes_held_until_us.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether new writes wait for the monitor's judgement.
+    #[must_use]
+    pub fn holds_writes(&self, now: Instant) -> bool {
+        let until = self.cold.writes_held_until_us.load(Ordering::Relaxed);
         until != 0 && self.micros(now) < until
     }
 

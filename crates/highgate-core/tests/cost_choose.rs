@@ -68,6 +68,7 @@ fn a_choice_allocates_nothing_once_it_is_warm() {
                 exclude: &[ServerId(0)],
                 max_lag_ms: None,
                 full_ok: false,
+                writes: false,
                 now,
             };
             let _ = choose(&request, &mut turn, &mut rng);

@@ -37,6 +37,8 @@ pub(crate) struct Want<'a> {
     pub(crate) from: Option<SocketAddr>,
     /// Servers that were tried already.
     pub(crate) exclude: &'a [ServerId],
+    /// Whether it writes, in a watched topology or elsewhere.
+    pub(crate) writes: bool,
 }
 
 /// The group of that backend in the snapshot in force.
@@ -55,6 +57,7 @@ pub(crate) fn choose(worker: &Worker, group: &Group, want: &Want<'_>) -> Result<
         exclude: want.exclude,
         max_lag_ms: None,
         full_ok: true,
+        writes: want.writes,
         now: worker.coarse_now(),
     };
     worker.with_turn(&group.name, |turn| choose::choose(&request, turn, &mut || worker.random()))

@@ -24,6 +24,7 @@ fn request<'a>(
         exclude: &[],
         max_lag_ms: None,
         full_ok: false,
+        writes: false,
         now,
     }
 }
@@ -238,4 +239,23 @@ fn a_thousand_members_are_chosen_among() {
             "{balance:?} {busiest}"
         );
     }
+}
+
+#[test]
+fn a_server_that_refused_a_write_gets_no_other_until_it_is_judged_and_reads_go_on() {
+    let now = origin();
+    let members = members(&[1], now);
+    let (mut turn, mut dice) = (Turn::default(), Dice::new(7));
+    let reads = request(&members, &[0], Balance::First, now);
+    let writes = Request { writes: true, ..reads };
+    members[0].state.hold_writes(now);
+    let mut take = |request: &Request<'_>| choose(request, &mut turn, &mut || dice.bits());
+    assert_eq!(take(&reads), Ok(0));
+    let none = take(&writes).unwrap_err();
+    assert_eq!((none.candidates, none.refusing), (1, 1));
+    assert!(none.to_string().contains("refused a write a moment ago"), "{none}");
+    // Should nobody judge, this is no reason for ever.
+    assert_eq!(take(&Request { now: now + ms(1000), ..writes }), Ok(0));
+    members[0].state.judged();
+    assert_eq!(take(&writes), Ok(0));
 }

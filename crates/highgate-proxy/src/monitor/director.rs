@@ -314,13 +314,18 @@ impl Director {
             .filter(|(_, report)| !report.is_empty())
             .collect();
         let mut must_judge = false;
-        for (id, report) in reports {
+        for (id, report) in &reports {
             for (kind, _) in report.iter() {
-                must_judge |= self.step(id, HealthEvent::TrafficFailed { kind }, now);
+                must_judge |= self.step(*id, HealthEvent::TrafficFailed { kind }, now);
             }
         }
         if must_judge {
             self.judge(now);
+        }
+        for (id, _) in reports {
+            if let Some(watched) = self.servers.get(&id) {
+                watched.state.judged();
+            }
         }
     }
 

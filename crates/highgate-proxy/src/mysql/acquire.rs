@@ -297,15 +297,18 @@ fn pick(
         Wish::Reader | Wish::Writer => &group.writers,
     };
     let from = order.from;
+    // A server that is asked for by its name gets the command, and says itself what it thinks of it.
+    let writes = order.wish == Wish::Writer && order.server.is_none();
     let worker = &context.worker;
     if !order.avoid.is_empty() {
         let exclude = [failed, order.avoid].concat();
-        let others = choice::choose(worker, group, &Want { candidates, from, exclude: &exclude });
+        let want = Want { candidates, from, exclude: &exclude, writes };
+        let others = choice::choose(worker, group, &want);
         if others.is_ok() {
             return others;
         }
     }
-    choice::choose(worker, group, &Want { candidates, from, exclude: failed })
+    choice::choose(worker, group, &Want { candidates, from, exclude: failed, writes })
 }
 
 /// Waits until somebody can serve: by a new snapshot, or because a server that failed a moment ago

@@ -31,7 +31,7 @@ impl ServerHealth {
         if !matches!(self.condition, Condition::Up { .. }) {
             return;
         }
-        if matches!(kind, TrafficFailure::ReadOnly | TrafficFailure::NotReady) {
+        if kind.is_about_writes() {
             self.refused(kind, now, actions);
             return;
         }

@@ -12,6 +12,7 @@ use highgate_core::{
     settle::{self, Lost},
     track::CommandFacts,
 };
+use highgate_io::clock;
 use highgate_mysql::{Answer, Capabilities, error_code};
 
 use crate::{
@@ -49,6 +50,10 @@ impl Session<'_> {
             _ => matches!(retry, Retry::Again(_)).then_some(TrafficFailure::Lost),
         };
         if let Some(says) = says {
+            // Who writes next must not find out by a refusal of its own, or worse by an unknown outcome.
+            if self.taken_for == Some(Wish::Writer) && says.is_about_writes() {
+                server.hold_writes(clock::now());
+            }
             self.context.worker.report(server, says);
         }
         let again = match retry {
