@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use highgate_admin::{Tables, Users, sql, web};
+use highgate_admin::{Alarm, Logins, Tables, TlsOffer, Users, sql, web};
 use highgate_config::Secret;
 use highgate_config::table::{Action, Column, Kind, Metric, Row, Table, Value};
 use highgate_io::{clock, tasks};
@@ -275,17 +275,19 @@ fn tables(is_calm: bool) -> Tables {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let port = arguments.get(1).and_then(|port| port.parse().ok()).unwrap_or(6080);
+    let logins =
+        |users| Logins::new(Users::fixed(users), Alarm::new(|text| eprintln!("{text}")), None);
     let site = web::Site {
         tables: tables(arguments.iter().any(|argument| argument == "calm")),
-        users: Users::fixed(Default::default()),
+        logins: logins(Default::default()),
         serving: tokio::sync::watch::channel(true).1,
     };
     let sql_port = sql::port::Port {
         engine: sql::Engine::start(site.tables.clone(), "8.0.0-preview", sql::Limits::default())?,
-        users: Users::fixed([("admin".into(), Secret::new("admin"))].into()),
+        logins: logins([("admin".into(), Secret::new("admin"))].into()),
+        tls: TlsOffer::none(),
         version: "8.0.0-preview".into(),
         limits: sql::port::PortLimits::default(),
-        alarm: sql::port::Alarm::new(|text| eprintln!("{text}")),
     };
     let router = web::router(&site, web::Door::Loopback);
     let (_stopper, stop) = tasks::Stopper::new();
@@ -296,7 +298,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         let (pages, statements) = (listen(port)?, listen(port + 1)?);
         tokio::join!(
-            web::serve(pages, router, stop.clone()),
+            web::serve(web::WebPort::new(pages, TlsOffer::none()), router, stop.clone()),
             sql::port::serve(statements, sql_port, stop)
         );
         Ok(())

@@ -6,12 +6,16 @@
 //! Start reading at [`Tables`], then [`sql::Engine`] and [`web::router`].
 
 pub mod ctl;
+mod logins;
 pub mod render;
 pub mod sql;
+mod stream;
 mod tables;
 mod users;
 pub mod web;
 
+pub use logins::{Alarm, Logins};
+pub use stream::{Offer, TlsOffer};
 pub use tables::Tables;
 pub use users::Users;
 

@@ -34,7 +34,7 @@ impl Users {
 
     /// The account as the MySQL login wants it; none if the stored form makes no sense.
     #[must_use]
-    pub fn account(&self, name: &str) -> Option<Account> {
+    pub(crate) fn account(&self, name: &str) -> Option<Account> {
         let stored = self.stored(name)?;
         Some(Account { passwords: vec![stored], ..Account::default() })
     }
@@ -45,16 +45,6 @@ impl Users {
         let stored = accounts.values().filter_map(|it| StoredPassword::parse(it.expose()).ok());
         let decoys: Decoys = stored.map(|stored| Shape::of(&[stored], false)).collect();
         decoys.account(name, secret, key)
-    }
-
-    /// Whether this is the account's password. Takes milliseconds where a slow hash is stored.
-    #[must_use]
-    pub fn verify(&self, name: &str, password: &str) -> bool {
-        // An account that doesn't exist is compared as well, with what nobody can type.
-        let stored = self.stored(name);
-        let exists = stored.is_some();
-        let stored = stored.unwrap_or_else(|| StoredPassword::clear("\0"));
-        stored.verify_password(password.as_bytes()) & exists
     }
 
     fn stored(&self, name: &str) -> Option<StoredPassword> {

@@ -8,8 +8,9 @@ mod guard;
 mod owner;
 mod page;
 mod serve;
+mod socket;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -21,10 +22,11 @@ use axum::{
 };
 use tokio::sync::watch;
 
-use crate::{Tables, Users, render::metrics};
+use crate::{Logins, Tables, render::metrics};
 
 pub use owner::{OwnerSocket, OwnerStream};
 pub use serve::serve;
+pub use socket::{WebPort, WebStream};
 
 /// Bytes of a request's body.
 const MOST_BODY: usize = 64 * 1024;
@@ -35,10 +37,14 @@ pub struct Site {
     /// The tables.
     pub tables: Tables,
     /// Who may log in.
-    pub users: Users,
+    pub logins: Logins,
     /// Whether this node serves its clients, for `/health`.
     pub serving: watch::Receiver<bool>,
 }
+
+/// Where a request came from; nothing for a Unix socket.
+#[derive(Debug, Clone, Copy)]
+struct Peer(Option<IpAddr>);
 
 /// How a request came in, which decides whom it is trusted from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +61,7 @@ pub enum Door {
 impl Door {
     /// The door of a TCP listener on this address.
     #[must_use]
-    pub fn of(address: std::net::IpAddr) -> Self {
+    pub fn of(address: IpAddr) -> Self {
         if address.to_canonical().is_loopback() { Self::Loopback } else { Self::Network }
     }
 }

@@ -72,6 +72,9 @@ pub struct Admin {
     pub sql: Option<Address>,
     /// Where the web pages, REST and metrics are served.
     pub web: Option<Address>,
+    /// TLS towards operators, on both ports.
+    #[serde(default)]
+    pub tls: Tls,
     /// Admin accounts with their stored passwords.
     pub users: BTreeMap<UserName, Secret>,
 }

@@ -8,7 +8,8 @@ mod vip;
 use std::collections::BTreeMap;
 
 use crate::{
-    Address, AuthSource, Backend, BackendName, Check, Config, Mode, Node, NodeName, Rule, Topology,
+    Address, Admin, AuthSource, Backend, BackendName, Check, Config, Mode, Node, NodeName, Rule,
+    TlsMode, Topology,
     place::Place,
     settings::{clash, tls_problem},
 };
@@ -201,7 +202,27 @@ fn of_rule(id: u32, rule: &Rule, config: &Config, found: &mut Vec<Fault>) {
     }
 }
 
+fn of_admin(name: &NodeName, admin: &Admin, found: &mut Vec<Fault>) {
+    let place = || Place::Node(name.clone());
+    if let Some(what) = tls_problem(&admin.tls, true) {
+        found.push(Fault::error(place(), "admin.tls.mode", what));
+    }
+    let leaves = |address: &Option<Address>| match address {
+        Some(Address::Ip(address)) => !address.ip().to_canonical().is_loopback(),
+        Some(Address::Host(host, _)) => host != "localhost",
+        Some(Address::Unix(_)) | None => false,
+    };
+    for (field, address) in [("admin.sql", &admin.sql), ("admin.web", &admin.web)] {
+        if admin.tls.mode == TlsMode::Disabled && leaves(address) {
+            let what = "operators reach this from other machines, unencrypted";
+            let hint = "give `[admin.tls]` a `cert` and a `key`, or bind to 127.0.0.1";
+            found.push(Fault::warning(place(), field, what).with_hint(hint));
+        }
+    }
+}
+
 fn of_node(name: &NodeName, node: &Node, found: &mut Vec<Fault>) {
+    of_admin(name, &node.admin, found);
     let mut held: Vec<(&Address, Place, &'static str)> = Vec::new();
     let admin = [("admin.sql", &node.admin.sql), ("admin.web", &node.admin.web)];
     let admin = admin

@@ -222,6 +222,7 @@ fn config() -> impl Strategy<Value = Config> {
                 node.binds.insert(name.clone(), draft.binds);
                 shared.listeners.insert(name, draft.listener);
             }
+            some_tls(&mut node.admin.tls);
             node.admin.users = admins;
             Config { shared, node: [(NodeName::from("n"), node)].into() }
         })

@@ -182,6 +182,12 @@ impl Shared {
         })
     }
 
+    /// This process's key for full caching_sha2 logins without TLS.
+    #[must_use]
+    pub fn rsa(&self) -> Option<Arc<highgate_io::rsa::KeyPair>> {
+        self.rsa.clone()
+    }
+
     /// Counts a connection to a server unless descriptors are short.
     pub(crate) fn open_server_socket(&self) -> bool {
         let max = self.max_server_sockets.load(Ordering::Relaxed);

@@ -1,15 +1,20 @@
 //! The admin endpoints of a running process: the SQL port, the web port, the socket for `ctl`.
 
-use std::{cell::RefCell, collections::BTreeMap, io, net::SocketAddr, os::fd::OwnedFd, path::Path};
+use std::{
+    cell::RefCell, collections::BTreeMap, io, net::SocketAddr, os::fd::OwnedFd, path::Path,
+    sync::Arc,
+};
 
 use anyhow::Context;
-use highgate_admin::{Users, sql, web};
-use highgate_config::{Address, Node as NodeConfig};
+use highgate_admin::{Alarm, Logins, Offer, TlsOffer, Users, sql, web};
+use highgate_config::{Address, Admin, Config, Node as NodeConfig, Secret, UserName};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
     listen,
     tasks::{LocalTasks, Stop, Stopper},
 };
+use highgate_proxy::tls_files;
+use tokio::sync::watch;
 
 use crate::{admin_password, wiring::Wired};
 
@@ -20,7 +25,8 @@ pub(crate) type Inherited = BTreeMap<(String, String), OwnedFd>;
 pub(crate) struct AdminSide {
     site: web::Site,
     ports: Vec<Port>,
-    alarm: sql::port::Alarm,
+    accounts: watch::Sender<Arc<BTreeMap<UserName, Secret>>>,
+    tls: watch::Sender<Offer>,
     stopper: Stopper,
     ctl: RefCell<Stopper>,
 }
@@ -44,19 +50,23 @@ impl AdminSide {
         let own = own.cloned().unwrap_or_default();
         let tables = wired.tables();
         let accounts = admin_password::accounts(&own.admin.users, &wired.data_dir)?;
+        let accounts = watch::Sender::new(Arc::new(accounts));
+        let tls = watch::Sender::new(offer(&own.admin)?);
         let (stopper, stop) = Stopper::new();
         let shared = wired.node.shared().clone();
-        let alarm = sql::port::Alarm::new(move |text| {
+        let rsa = shared.rsa();
+        let alarm = Alarm::new(move |text| {
             shared.event(Event::new(Severity::Warning, Kind::Login, text));
         });
         let mut side = Self {
-            alarm,
             site: web::Site {
                 tables,
-                users: Users::fixed(accounts),
+                logins: Logins::new(Users::new(accounts.subscribe()), alarm, rsa),
                 serving: wired.serving.subscribe(),
             },
             ports: Vec::new(),
+            accounts,
+            tls,
             stopper,
             ctl: RefCell::new(Stopper::new().0),
         };
@@ -64,9 +74,26 @@ impl AdminSide {
         if let Some(address) = &own.admin.web {
             let (listener, address) = side.bind("web", address, inherited)?;
             let router = web::router(&side.site, web::Door::of(address.ip()));
-            tasks.spawn(web::serve(listener, router, stop));
+            let port = web::WebPort::new(listener, side.offers());
+            tasks.spawn(web::serve(port, router, stop));
         }
         Ok(side)
+    }
+
+    /// Puts accounts and certificates in force, read anew; addresses wait for the next start.
+    ///
+    /// # Errors
+    /// What could not be read; it stays as it was.
+    pub(crate) fn apply(&self, wired: &Wired, config: &Config) -> anyhow::Result<()> {
+        let own = config.node.get(wired.alone.node()).cloned().unwrap_or_default();
+        let accounts = admin_password::accounts(&own.admin.users, &wired.data_dir)?;
+        self.accounts.send_replace(Arc::new(accounts));
+        self.tls.send_replace(offer(&own.admin)?);
+        Ok(())
+    }
+
+    fn offers(&self) -> TlsOffer {
+        TlsOffer::new(self.tls.subscribe())
     }
 
     fn sql_port(
@@ -85,10 +112,10 @@ impl AdminSide {
         let (listener, _) = self.bind("sql", address, inherited)?;
         let port = sql::port::Port {
             engine,
-            users: self.site.users.clone(),
+            logins: self.site.logins.clone(),
+            tls: self.offers(),
             version: version.to_owned(),
             limits: sql::port::PortLimits::default(),
-            alarm: self.alarm.clone(),
         };
         tasks.spawn(sql::port::serve(listener, port, stop));
         Ok(())
@@ -143,6 +170,11 @@ impl AdminSide {
 /// Where `highgate ctl` finds the process.
 pub(crate) fn socket_path(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join("highgate.sock")
+}
+
+fn offer(admin: &Admin) -> anyhow::Result<Offer> {
+    let config = tls_files::for_clients(&admin.tls).context("[admin] tls")?;
+    Ok(Offer::new(admin.tls.mode, config))
 }
 
 fn bind(address: &Address) -> anyhow::Result<std::net::TcpListener> {

@@ -90,14 +90,14 @@ async fn follow(
             biased;
             asked = signals.next() => match asked {
                 Asked::Stop => return Ended::Told,
-                Asked::Reload => reload(wired, files).await,
+                Asked::Reload => reload(running, files).await,
             },
             changed = changes.changed() => {
                 if changed.is_err() {
                     return Ended::Told;
                 }
                 let config = changes.borrow_and_update().clone();
-                put_in_force(wired, &config);
+                put_in_force(running, &config);
             }
             () = clock::pause(CERTIFICATES) => wired.node.look_at_certificates(),
             Some(peer) = door.peers.recv() => {
@@ -113,15 +113,23 @@ async fn follow(
     }
 }
 
-fn put_in_force(wired: &Wired, config: &Arc<Config>) {
-    if let Err(error) = wired.node.apply(config) {
+fn put_in_force(running: &Running, config: &Arc<Config>) {
+    let wired = &running.wired;
+    let failed = |error: &dyn std::fmt::Display| {
         let text = format!("a part of the configuration is not in force: {error}");
         wired.node.shared().event(Event::new(Severity::Error, Kind::Config, text));
+    };
+    if let Err(error) = wired.node.apply(config) {
+        failed(&error);
+    }
+    if let Err(error) = running.admin.apply(wired, config) {
+        failed(&format_args!("{error:#}"));
     }
 }
 
 /// Reads the files anew; what is wrong with them is said, and changes nothing.
-async fn reload(wired: &Wired, list: &[PathBuf]) {
+async fn reload(running: &Running, list: &[PathBuf]) {
+    let wired = &running.wired;
     let shared = wired.node.shared();
     let names = list.iter().map(|it| it.display().to_string()).collect::<Vec<_>>().join(", ");
     let told = match files::read(list, wired.alone.node()) {
@@ -151,7 +159,7 @@ async fn reload(wired: &Wired, list: &[PathBuf]) {
     };
     shared.event(event);
     // Certificates may have changed under the same names.
-    put_in_force(wired, &wired.config());
+    put_in_force(running, &wired.config());
 }
 
 /// Drains within the bound; a second signal ends it at once.

@@ -9,10 +9,8 @@ mod wire;
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
-use highgate_core::limits::Attempts;
-use highgate_io::{clock, entropy, tasks::Stop};
-use highgate_mysql::{ErrorCode, auth::ed25519, error_code};
-use parking_lot::Mutex;
+use highgate_io::{clock, tasks::Stop};
+use highgate_mysql::{ErrorCode, error_code};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -20,7 +18,7 @@ use tokio::{
 
 use self::wire::Wire;
 use super::engine::{Caller, Engine};
-use crate::Users;
+use crate::{Logins, TlsOffer};
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,34 +29,13 @@ pub struct Port {
     /// Answers the statements.
     pub engine: Engine,
     /// Who may log in.
-    pub users: Users,
+    pub logins: Logins,
+    /// TLS, as it is configured.
+    pub tls: TlsOffer,
     /// Version in the greeting; drivers expect it to start with a number.
     pub version: String,
     /// Its limits.
     pub limits: PortLimits,
-    /// Is told of many failed logins.
-    pub alarm: Alarm,
-}
-
-/// Where to tell operators what they should know, beside the log.
-#[derive(Clone)]
-pub struct Alarm(Arc<dyn Fn(String) + Send + Sync>);
-
-impl Alarm {
-    /// Tells it to that.
-    pub fn new(tell: impl Fn(String) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tell))
-    }
-
-    fn tell(&self, text: String) {
-        (self.0)(text);
-    }
-}
-
-impl std::fmt::Debug for Alarm {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Alarm(..)")
-    }
 }
 
 /// Limits of the SQL port.
@@ -89,11 +66,7 @@ impl Default for PortLimits {
 ///
 /// Cancel safe: yes; dropping it closes the connections.
 pub async fn serve(listener: TcpListener, port: Port, stop: Stop) {
-    let mut secret = [0; 32];
-    // Without entropy no login gets anywhere: each needs a challenge.
-    let _ = entropy::fill(&mut secret);
-    let key = ed25519::public_key(&secret);
-    let port = Arc::new(Open { port, attempts: Mutex::default(), secret, key });
+    let port = Arc::new(port);
     let mut connections = JoinSet::new();
     let mut connection = 0_u32;
     loop {
@@ -103,7 +76,7 @@ pub async fn serve(listener: TcpListener, port: Port, stop: Stop) {
             accepted = accept(&listener) => accepted,
         };
         while connections.try_join_next().is_some() {}
-        if connections.len() >= port.port.limits.connections {
+        if connections.len() >= port.limits.connections {
             refuse(&stream);
             continue;
         }
@@ -113,16 +86,6 @@ pub async fn serve(listener: TcpListener, port: Port, stop: Stop) {
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
-}
-
-/// The port while it serves.
-struct Open {
-    port: Port,
-    /// Logins that failed lately.
-    attempts: Mutex<Attempts>,
-    /// What decoys are made from.
-    secret: [u8; 32],
-    key: [u8; 32],
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
@@ -147,14 +110,14 @@ fn refuse(stream: &TcpStream) {
 
 async fn converse(
     stream: TcpStream,
-    (open, connection, from): (Arc<Open>, u32, IpAddr),
+    (port, connection, from): (Arc<Port>, u32, IpAddr),
     stop: Stop,
 ) {
     let _ = stream.set_nodelay(true);
     tokio::select! {
         biased;
         () = stop.stopped() => {}
-        ended = session(Wire::new(stream), &open, (connection, from)) => {
+        ended = session(Wire::new(stream), &port, (connection, from)) => {
             if let Err(error) = ended {
                 tracing::debug!(%error, connection, "a connection to the SQL port broke");
             }
@@ -163,10 +126,10 @@ async fn converse(
 }
 
 /// One connection from greeting to end.
-async fn session(mut wire: Wire, open: &Open, (connection, from): (u32, IpAddr)) -> io::Result<()> {
-    let port = &open.port;
+async fn session(wire: Wire, port: &Port, (connection, from): (u32, IpAddr)) -> io::Result<()> {
     let deadline = clock::now() + port.limits.login;
-    let Some(login) = login::login(&mut wire, open, (connection, from), deadline).await? else {
+    let Some((mut wire, login)) = login::login(wire, port, (connection, from), deadline).await?
+    else {
         return Ok(());
     };
     let caller = Caller { user: login.user, connection };

@@ -4,7 +4,11 @@
 //! loopback port, and after a change of a DNS name even read the answers, so a `Host` that isn't ours
 //! is refused, and an action needs a header that no foreign page can send.
 
-use std::{net::Ipv6Addr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     extract::{Request, State},
@@ -13,17 +17,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use highgate_config::Secret;
-use highgate_io::{clock, tasks};
+use highgate_io::clock;
 
-use super::{Door, Site, api::refuse};
+use super::{Door, Peer, Site, api::refuse};
 
 /// Header that an action must carry; a foreign page can't send it without asking us first.
 pub(super) const CSRF_HEADER: &str = "x-highgate";
 
 /// Longest that a request may take.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// What a wrong password costs its sender in time.
-const PENALTY: Duration = Duration::from_millis(300);
 
 const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
@@ -39,7 +41,8 @@ pub(super) struct Guard {
 /// Lets a request through to its route, or answers it.
 pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let demand = guard.demand(&request);
-    let mut response = match guard.settle(demand).await {
+    let from = request.extensions().get::<Peer>().and_then(|peer| peer.0);
+    let mut response = match guard.settle(demand, from).await {
         Ok(()) => {
             let answered = clock::before(clock::now() + PATIENCE, next.run(request)).await;
             answered
@@ -63,19 +66,15 @@ enum Demand {
 }
 
 impl Guard {
-    async fn settle(&self, demand: Demand) -> Result<(), Box<Response>> {
+    async fn settle(&self, demand: Demand, from: Option<IpAddr>) -> Result<(), Box<Response>> {
         match demand {
             Demand::Nothing => Ok(()),
             Demand::Refuse(why) => Err(Box::new(refuse(StatusCode::FORBIDDEN, why))),
             Demand::Login(None) => Err(Box::new(ask_for_login())),
             Demand::Login(Some((name, password))) => {
-                let users = self.site.users.clone();
-                // A slow hash takes milliseconds, which the other connections shall not wait for.
-                let check = move || users.verify(&name, password.expose());
-                if tasks::blocking(check).await == Some(true) {
+                if self.site.logins.verify(&name, password, from).await {
                     return Ok(());
                 }
-                clock::pause(PENALTY).await;
                 Err(Box::new(ask_for_login()))
             }
         }
@@ -101,14 +100,14 @@ impl Guard {
                  another site",
             );
         }
-        if self.door == Door::Loopback && self.site.users.is_empty() {
+        if self.door == Door::Loopback && self.site.logins.has_no_users() {
             return Demand::Nothing;
         }
         self.login(headers)
     }
 
     fn login(&self, headers: &HeaderMap) -> Demand {
-        if self.site.users.is_empty() {
+        if self.site.logins.has_no_users() {
             return Demand::Refuse(
                 "this address is open to the network and there are no admin users; configure them, \
                  or bind to 127.0.0.1",

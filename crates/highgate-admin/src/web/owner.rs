@@ -7,6 +7,7 @@
 use std::{
     fs::File,
     io,
+    net::IpAddr,
     path::Path,
     pin::Pin,
     sync::Arc,
@@ -19,7 +20,7 @@ use highgate_io::clock;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{UnixListener, UnixStream, unix::SocketAddr},
+    net::{UnixListener, UnixStream},
 };
 
 /// Connections that can be had without a free descriptor.
@@ -49,14 +50,14 @@ impl OwnerSocket {
 
 impl Listener for OwnerSocket {
     type Io = OwnerStream;
-    type Addr = SocketAddr;
+    type Addr = Option<IpAddr>;
 
-    async fn accept(&mut self) -> (OwnerStream, SocketAddr) {
+    async fn accept(&mut self) -> (OwnerStream, Option<IpAddr>) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, address)) => {
+                Ok((stream, _)) => {
                     let reserve = self.reserve.clone();
-                    return (OwnerStream { stream: Some(stream), reserve }, address);
+                    return (OwnerStream { stream: Some(stream), reserve }, None);
                 }
                 Err(_) if self.reserve.spend() => {}
                 Err(error) => {
@@ -68,8 +69,8 @@ impl Listener for OwnerSocket {
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    fn local_addr(&self) -> io::Result<Option<IpAddr>> {
+        Ok(None)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Connections of the web surface: counted, timed, ended when asked.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use axum::{Router, serve::Listener};
+use axum::{Extension, Router, serve::Listener};
 use highgate_io::{clock, tasks::Stop};
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -10,6 +10,8 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::task::JoinSet;
+
+use super::Peer;
 
 /// Connections at once; further ones wait in the kernel.
 const MOST_CONNECTIONS: usize = 256;
@@ -23,7 +25,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// Serves `router` until `stop`; then answers what was asked and ends.
 ///
 /// Cancel safe: yes; dropping it closes the connections.
-pub async fn serve<L: Listener>(mut listener: L, router: Router, stop: Stop)
+pub async fn serve<L: Listener<Addr = Option<IpAddr>>>(mut listener: L, router: Router, stop: Stop)
 where
     L::Io: 'static,
 {
@@ -34,12 +36,13 @@ where
                 connections.join_next().await;
             }
         }
-        let (io, _) = tokio::select! {
+        let (io, from) = tokio::select! {
             biased;
             () = stop.stopped() => break,
             accepted = listener.accept() => accepted,
         };
-        connections.spawn(connection(TokioIo::new(io), router.clone(), stop.clone()));
+        let router = router.clone().layer(Extension(Peer(from)));
+        connections.spawn(connection(TokioIo::new(io), router, stop.clone()));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}

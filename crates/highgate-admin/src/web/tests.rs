@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{ctl, fake};
+use crate::{Alarm, TlsOffer, Users, ctl, fake};
 
 struct Served {
     address: SocketAddr,
@@ -25,7 +25,7 @@ async fn served(door: Door, users: &[(&str, &str)]) -> Served {
     let router = router(&site(&servers, users, is_serving), door);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    run(serve(listener, router, stop));
+    run(serve(WebPort::new(listener, TlsOffer::none()), router, stop));
     Served { address, serving, servers, _stopper: stopper }
 }
 
@@ -33,7 +33,8 @@ fn site(servers: &Arc<fake::Fake>, users: &[(&str, &str)], serving: watch::Recei
     let tables = Tables::new(vec![servers.clone(), fake::sessions(5000)]);
     let users: BTreeMap<_, _> =
         users.iter().map(|(name, secret)| ((*name).into(), Secret::new(*secret))).collect();
-    Site { tables, users: Users::fixed(users), serving }
+    let logins = Logins::new(Users::fixed(users), Alarm::new(|_| {}), None);
+    Site { tables, logins, serving }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's server ends with its runtime")]

@@ -40,8 +40,14 @@ struct File {
 
 impl File {
     fn read(&mut self, top: &toml_edit::Table) {
-        let read = self.reader.thing(&NODE, top, &(0..0));
+        let mut read = self.reader.thing(&NODE, top, &(0..0));
         let node = Place::Node(self.node.clone());
+        let at = |name: &str| read.fields.iter().find(|(field, _)| *field == name).cloned();
+        if let (None, Some((_, cert))) = (at("admin.tls.mode"), at("admin.tls.cert")) {
+            // As if it were written there: of a node, files are joined by what they say.
+            read.fields.push(("admin.tls.mode", cert));
+            read.draft.admin.tls.mode = TlsMode::Preferred;
+        }
         let mut own = read.draft.clone();
         self.note(node, &(0..0), &read);
         for (toml, at) in self.tables(top, "listener", "[[listener]]") {

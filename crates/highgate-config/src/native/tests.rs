@@ -122,6 +122,21 @@ fn a_certificate_without_a_mode_lets_clients_choose() {
 }
 
 #[test]
+fn a_certificate_for_operators_alone_means_that_they_choose() {
+    let file = "[admin]\nweb = '0.0.0.0:6080'\n";
+    let node = NodeName::from("n");
+    let plain = parse("f", file, &node).unwrap();
+    let warned: Vec<String> = plain.warnings.iter().map(ToString::to_string).collect();
+    assert!(warned.iter().any(|it| it.contains("unencrypted")), "{warned:?}");
+    let with = parse("f", &format!("{file}[admin.tls]\ncert = '/c'\nkey = '/k'\n"), &node).unwrap();
+    assert_eq!(with.config.node["n"].admin.tls.mode, crate::TlsMode::Preferred);
+    let rest: Vec<String> = with.warnings.iter().map(ToString::to_string).collect();
+    assert!(!rest.iter().any(|it| it.contains("unencrypted")), "{rest:?}");
+    let half = parse("f", "admin.tls = { cert = '/c' }\n", &node).unwrap_err();
+    assert!(half.to_string().contains("need each other"), "{half}");
+}
+
+#[test]
 fn a_hidden_secret_is_never_applied() {
     let config = read(DESIGN).unwrap().config;
     let hidden = crate::render(&config, &NodeName::from("here"), crate::Secrets::Hide);

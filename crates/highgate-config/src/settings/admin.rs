@@ -2,10 +2,11 @@
 
 use super::{
     KeyOf, Kind, Setting, TableOf, TakesEffect, Value,
-    WhenLeftOut::{Is, Required},
+    WhenLeftOut::{Is, Nothing, Required},
     drafts::only,
+    tls::tls_settings,
 };
-use crate::{Node, Secret};
+use crate::{Node, Secret, TlsMode};
 
 pub(super) const USER: TableOf<Secret> = TableOf {
     name: "admin user",
@@ -26,7 +27,7 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
         default: Is("127.0.0.1:6032"),
         takes_effect: TakesEffect::NextStart,
         summary: "Where the admin SQL port listens, or `off`.",
-        detail: "It speaks the MySQL protocol: `mysql -h 127.0.0.1 -P 6032 -u admin -p`. Bind it beyond loopback only where the network is trusted.",
+        detail: "It speaks the MySQL protocol: `mysql -h 127.0.0.1 -P 6032 -u admin -p`. Beyond loopback it should have `admin.tls`.",
         example: "admin = { sql = \"127.0.0.1:6032\" }",
         also_known_as: &[("haproxy", "stats socket"), ("proxysql", "admin-mysql_ifaces")],
         put: |draft, value| draft.admin.sql = value.addresses().into_iter().next(),
@@ -41,7 +42,7 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
         default: Is("127.0.0.1:6080"),
         takes_effect: TakesEffect::NextStart,
         summary: "Where the web pages, REST and `/metrics` are served, or `off`.",
-        detail: "ProxySQL has them apart, on 6080 and 6070.",
+        detail: "With `admin.tls` it speaks HTTPS as well, on the same port, or alone. ProxySQL has pages and REST apart, on 6080 and 6070.",
         example: "admin = { web = \"127.0.0.1:6080\" }",
         also_known_as: &[
             ("haproxy", "listen with stats enable"),
@@ -54,6 +55,20 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
         },
     },
 ];
+
+pub(super) const TLS: &[Setting<Node>] = tls_settings!(
+    Node,
+    admin.tls,
+    TakesEffect::NextConnection,
+    &[
+        ("haproxy", "bind ssl of stats"),
+        ("maxscale", "admin_ssl_key and admin_ssl_cert"),
+        ("proxysql", "admin-web_enabled, always over https"),
+    ],
+    "For the SQL port and the web port alike. With a certificate and no mode it is `preferred`: who connects chooses, also between http and https. `required` refuses what is not encrypted; the modes that verify ask for a client certificate.",
+    "operators",
+    "admin."
+);
 
 pub(super) const USER_SETTINGS: &[Setting<Secret>] = &[Setting::<Secret> {
     name: "password",

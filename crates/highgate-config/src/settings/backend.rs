@@ -27,7 +27,8 @@ const TLS: &[Setting<Backend>] = tls_settings!(
     TakesEffect::NextServerConnection,
     &[("haproxy", "server ssl"), ("maxscale", "ssl"), ("proxysql", "mysql_servers.use_ssl")],
     "`preferred` and `required` do not look at the certificate; only the modes that verify keep out somebody in between.",
-    "the servers"
+    "the servers",
+    ""
 );
 
 fn blank() -> Backend {

@@ -26,7 +26,8 @@ const TLS: &[Setting<ListenerDraft>] = tls_settings!(
     TakesEffect::NextConnection,
     &[("haproxy", "bind ssl"), ("maxscale", "ssl"), ("proxysql", "mysql-have_ssl")],
     "With a certificate and no mode it is `preferred`: clients choose. The modes that verify ask for a client certificate.",
-    "clients"
+    "clients",
+    ""
 );
 
 fn blank() -> ListenerDraft {

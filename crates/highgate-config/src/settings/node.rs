@@ -10,7 +10,7 @@ pub(super) const TABLE: TableOf<Node> = TableOf {
     heading: "",
     key: None,
     summary: "One Highgate process. These settings are at the top of the file, before its first table.",
-    groups: &[SETTINGS, admin::SETTINGS],
+    groups: &[SETTINGS, admin::SETTINGS, admin::TLS],
     children: &[
         "admin.user",
         "backend",
@@ -25,7 +25,7 @@ pub(super) const TABLE: TableOf<Node> = TableOf {
     refused: &[
         ("cluster", "a cluster of Highgate nodes is not available yet"),
         ("log", "logging is set on the command line until this table is available"),
-        ("tls", "TLS is set in the table `tls` of a listener or a backend"),
+        ("tls", "TLS is set in the table `tls` of a listener, a backend or `[admin]`"),
         ("topology", "a topology is set by `topology` of a backend until this table is available"),
     ],
     blank,
@@ -35,7 +35,7 @@ fn blank() -> Node {
     Node {
         workers: 0,
         binds: Default::default(),
-        admin: Admin { sql: None, web: None, users: Default::default() },
+        admin: Admin { sql: None, web: None, tls: Default::default(), users: Default::default() },
         memory_limit: 0,
         max_connections: 0,
         drain_timeout: Duration::ZERO,

@@ -1,19 +1,19 @@
-//! TLS towards one side, as the table `tls` of a listener or a backend.
+//! TLS towards one side, as the table `tls` of a listener, a backend or `[admin]`.
 
 use crate::{Tls, TlsMode};
 
 macro_rules! tls_settings {
-    ($draft:ty, $($field:ident).+, $effect:expr, $known:expr, $mode:literal, $peer:literal) => {
+    ($draft:ty, $($field:ident).+, $effect:expr, $known:expr, $mode:literal, $peer:literal, $prefix:literal) => {
         &[
             Setting::<$draft> {
-                name: "tls.mode",
+                name: concat!($prefix, "tls.mode"),
                 kind: Kind::Word(TlsMode::WORDS),
                 unit: "",
                 default: Is("disabled"),
                 takes_effect: $effect,
                 summary: concat!("How much TLS is asked for towards ", $peer, "."),
                 detail: $mode,
-                example: "tls = { mode = \"disabled\" }",
+                example: concat!($prefix, "tls = { mode = \"disabled\" }"),
                 also_known_as: $known,
                 put: |draft, value| {
                     if let Some(mode) = TlsMode::from_word(&value.text()) {
@@ -23,40 +23,40 @@ macro_rules! tls_settings {
                 get: |draft| Value::of_word(draft.$($field).+.mode.word()),
             },
             Setting::<$draft> {
-                name: "tls.cert",
+                name: concat!($prefix, "tls.cert"),
                 kind: Kind::Path,
                 unit: "",
                 default: Nothing,
                 takes_effect: $effect,
                 summary: "Highgate's own certificate chain, a PEM file.",
                 detail: "Read again on SIGHUP and `apply`; connections that are open keep theirs.",
-                example: "tls = { cert = \"/etc/highgate/cert.pem\", key = \"/etc/highgate/key.pem\" }",
+                example: concat!($prefix, "tls = { cert = \"/etc/highgate/cert.pem\", key = \"/etc/highgate/key.pem\" }"),
                 also_known_as: &[],
                 put: |draft, value| draft.$($field).+.cert = value.path(),
                 get: |draft| Value::of_path(draft.$($field).+.cert.as_ref()),
             },
             Setting::<$draft> {
-                name: "tls.key",
+                name: concat!($prefix, "tls.key"),
                 kind: Kind::Path,
                 unit: "",
                 default: Nothing,
                 takes_effect: $effect,
                 summary: "The key of that certificate, a PEM file.",
                 detail: "It is needed wherever `tls.cert` is given.",
-                example: "tls = { cert = \"/etc/highgate/cert.pem\", key = \"/etc/highgate/key.pem\" }",
+                example: concat!($prefix, "tls = { cert = \"/etc/highgate/cert.pem\", key = \"/etc/highgate/key.pem\" }"),
                 also_known_as: &[],
                 put: |draft, value| draft.$($field).+.key = value.path(),
                 get: |draft| Value::of_path(draft.$($field).+.key.as_ref()),
             },
             Setting::<$draft> {
-                name: "tls.ca",
+                name: concat!($prefix, "tls.ca"),
                 kind: Kind::Path,
                 unit: "",
                 default: Nothing,
                 takes_effect: $effect,
                 summary: concat!("The authorities trusted for the certificates of ", $peer, ", a PEM file."),
                 detail: "The modes `verify-ca` and `verify-identity` need it.",
-                example: "tls = { ca = \"/etc/highgate/ca.pem\" }",
+                example: concat!($prefix, "tls = { ca = \"/etc/highgate/ca.pem\" }"),
                 also_known_as: &[],
                 put: |draft, value| draft.$($field).+.ca = value.path(),
                 get: |draft| Value::of_path(draft.$($field).+.ca.as_ref()),

@@ -10,7 +10,9 @@ pub struct SlowCheck {
 }
 
 impl SlowCheck {
-    pub(super) const fn new(password: Secret, stored: Vec<StoredPassword>) -> Self {
+    /// A check of `password` against each of `stored`.
+    #[must_use]
+    pub const fn new(password: Secret, stored: Vec<StoredPassword>) -> Self {
         Self { password, stored }
     }
 

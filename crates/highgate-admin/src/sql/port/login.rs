@@ -1,12 +1,8 @@
 //! The login of an admin user: drives the protocol's machine.
 
-use std::{
-    io,
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{io, net::IpAddr, time::Instant};
 
-use highgate_io::{clock, entropy, tasks};
+use highgate_io::{clock, entropy};
 use highgate_mysql::{
     Capabilities, StatusFlags,
     auth::NATIVE,
@@ -15,10 +11,8 @@ use highgate_mysql::{
     reply::OkPacket,
 };
 
-use super::{Open, Port, wire::Wire};
-
-/// What a wrong password costs its sender in time, at least.
-const PENALTY: Duration = Duration::from_millis(300);
+use super::{Port, wire::Wire};
+use crate::stream::Offer;
 
 /// utf8mb4_general_ci.
 const COLLATION: u8 = 45;
@@ -27,14 +21,14 @@ const COLLATION: u8 = 45;
 ///
 /// Cancel safe: no; a packet may be half written. The caller closes the connection.
 pub(super) async fn login(
-    wire: &mut Wire,
-    open: &Open,
+    mut wire: Wire,
+    port: &Port,
     (connection, from): (u32, IpAddr),
     deadline: Instant,
-) -> io::Result<Option<Login>> {
-    let port = &open.port;
+) -> io::Result<Option<(Wire, Login)>> {
+    let (logins, offer) = (&port.logins, port.tls.current());
     let mut name = String::new();
-    let mut machine = ClientLogin::new(settings(port, connection)?);
+    let mut machine = ClientLogin::new(settings(port, &offer, (connection, from))?);
     let mut out = Vec::new();
     machine.greeting(&mut out);
     let mut action = ClientAction::Send(out);
@@ -49,19 +43,22 @@ pub(super) async fn login(
             }
             ClientAction::LookUp { user, .. } => {
                 name = user;
-                let known = port.users.account(&name);
-                let decoy = || port.users.decoy(&name, &open.secret, &open.key);
-                machine.account(known.or_else(decoy))
+                machine.account(logins.account(&name))
             }
-            ClientAction::Verify(check) => {
-                let is_right = tasks::blocking(move || check.run()).await;
-                machine.checked(is_right.unwrap_or(false))
+            ClientAction::Verify(check) => machine.checked(logins.check(check).await),
+            ClientAction::RsaDecrypt { bytes } => machine.decrypted(logins.decrypt(bytes).await),
+            ClientAction::StartTls => {
+                let Some(config) = offer.config.clone() else { return Ok(None) };
+                wire = wire.encrypted(config, deadline).await?;
+                machine.tls_started();
+                let Some((seq, payload)) = wire.read(deadline).await? else {
+                    return Ok(None);
+                };
+                machine.packet(seq, &payload)
             }
-            // Neither is offered here, so neither is asked for; the machine refuses what follows.
-            ClientAction::RsaDecrypt { .. } => machine.decrypted(None),
-            ClientAction::StartTls => return Ok(None),
             ClientAction::Refused { answer, seq } => {
-                clock::pause(penalty(open, &name, from)).await;
+                let now = clock::now();
+                clock::pause(logins.failed("the SQL port", &name, Some(from), now)).await;
                 let mut out = Vec::new();
                 answer.encode(&mut out, seq);
                 wire.write(&out, clock::now() + port.limits.write).await?;
@@ -74,40 +71,33 @@ pub(super) async fn login(
                     OkPacket { status, ..OkPacket::default() }.encode(body, login.capabilities);
                 });
                 wire.write(&out, deadline).await?;
-                return Ok(Some(*login));
+                return Ok(Some((wire, *login)));
             }
         };
     }
 }
 
-/// How long the answer to a failed login is held back; tells operators of many.
-fn penalty(open: &Open, user: &str, from: IpAddr) -> Duration {
-    let failed = open.attempts.lock().failed(user, Some(from), clock::now());
-    if let Some(count) = failed.account.or(failed.address) {
-        let user: String = user.chars().take(64).filter(|c| !c.is_control()).collect();
-        let text = format!(
-            "{count} logins at the SQL port failed lately, the last as `{user}` from {from}"
-        );
-        open.port.alarm.tell(text);
-    }
-    failed.delay.max(PENALTY)
-}
-
-fn settings(port: &Port, connection_id: u32) -> io::Result<ClientLoginSettings> {
+fn settings(
+    port: &Port,
+    offer: &Offer,
+    (connection_id, from): (u32, IpAddr),
+) -> io::Result<ClientLoginSettings> {
     let mut random = [0; 32];
     entropy::fill(&mut random)?;
+    let mut capabilities = offered();
+    capabilities.set(Capabilities::SSL, offer.config.is_some());
     Ok(ClientLoginSettings {
         version: port.version.clone(),
         connection_id,
-        client_host: "localhost".to_owned(),
+        client_host: from.to_canonical().to_string(),
         nonce: Nonce::from_random(random),
-        capabilities: offered(),
+        capabilities,
         collation: COLLATION,
         status: StatusFlags::AUTOCOMMIT,
         plugin: NATIVE,
         is_private: false,
-        requires_tls: false,
-        rsa_public_key: None,
+        requires_tls: offer.is_required,
+        rsa_public_key: port.logins.rsa_public_key(),
     })
 }
 

@@ -3,10 +3,11 @@ use std::{collections::BTreeMap, net::SocketAddr, process::Command, process::Out
 use highgate_config::Secret;
 use highgate_io::tasks::{Stopper, blocking};
 use highgate_mysql::auth::{StoredPassword, native};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::{fake, sql::Limits};
+use crate::{Alarm, Users, fake, sql::Limits};
 
 async fn served(limits: PortLimits) -> (SocketAddr, Stopper) {
     served_with(limits, Alarm::new(|_| {})).await
@@ -17,8 +18,10 @@ async fn served_with(limits: PortLimits, alarm: Alarm) -> (SocketAddr, Stopper) 
     let users: BTreeMap<_, _> =
         [("admin", "s3cret"), ("hashed", &*hashed)].map(|(n, s)| (n.into(), Secret::new(s))).into();
     let engine = Engine::start(fake::tables(100), "8.0.36-highgate", Limits::default()).unwrap();
-    let users = Users::fixed(users);
-    let port = Port { engine, users, version: "8.0.36-highgate".into(), limits, alarm };
+    let rsa = highgate_io::rsa::KeyPair::generate().ok().map(Arc::new);
+    let logins = Logins::new(Users::fixed(users), alarm, rsa);
+    let (version, tls) = ("8.0.36-highgate".into(), TlsOffer::none());
+    let port = Port { engine, logins, tls, version, limits };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stopper, stop) = Stopper::new();

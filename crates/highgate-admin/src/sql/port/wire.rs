@@ -1,25 +1,42 @@
 //! Packets over a socket, bounded in size and time.
 
-use std::{io, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use highgate_io::clock;
 use highgate_mysql::packet::{HEADER_LEN, Header};
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+use crate::stream::Stream;
 
 /// Bytes of a command: a statement of an operator, not a load.
 const MOST_PAYLOAD: u32 = 1 << 20;
 
 /// A connection that reads and writes whole packets.
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
 }
 
 impl Wire {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream }
+        Self { stream: Stream::Plain(stream) }
+    }
+
+    /// Speaks TLS from here on. Packets are read to their last byte and no further, so nothing in
+    /// front of the handshake is taken for what comes behind it.
+    ///
+    /// Cancel safe: no; the handshake may be half done. The caller closes the connection.
+    pub(super) async fn encrypted(
+        self,
+        config: Arc<ServerConfig>,
+        deadline: Instant,
+    ) -> io::Result<Self> {
+        let stream = clock::before(deadline, self.stream.encrypted(config)).await;
+        let stream = stream.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
+        Ok(Self { stream })
     }
 
     /// The next packet's sequence id and payload; `None` when the client hung up between packets.
@@ -34,7 +51,11 @@ impl Wire {
     ///
     /// Cancel safe: no; a packet may be half written. The caller closes the connection.
     pub(super) async fn write(&mut self, packets: &[u8], deadline: Instant) -> io::Result<()> {
-        let written = clock::before(deadline, self.stream.write_all(packets)).await;
+        let write = async {
+            self.stream.write_all(packets).await?;
+            self.stream.flush().await
+        };
+        let written = clock::before(deadline, write).await;
         written.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
