@@ -51,6 +51,9 @@ pub struct Node {
     pub max_connections: u32,
     /// How long a stop or a hand-over may take.
     pub drain_timeout: Duration,
+    /// Whether what would run as root is refused where others may write it.
+    #[serde(default)]
+    pub script_security: bool,
     /// Addresses that move between nodes.
     #[serde(default)]
     pub vips: BTreeMap<VipName, Vip>,

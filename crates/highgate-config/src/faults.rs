@@ -56,6 +56,8 @@ impl Fault {
     }
 }
 
+pub(crate) use self::vip::outside;
+
 /// All that does not fit in `config`.
 pub(crate) fn faults(config: &Config) -> Vec<Fault> {
     let mut found = Vec::new();

@@ -41,7 +41,7 @@ pub fn keepalived(data: &[u8]) {
 
 /// Nothing panics, and each mistake lies within its file.
 fn law(piece: piece::Piece, text: &str, node: &NodeName) {
-    let problems = match piece::finish(vec![piece], node) {
+    let problems = match piece::finish(vec![piece], node, &crate::import::Nothing) {
         Ok(parsed) => parsed.warnings,
         Err(problems) => problems.0,
     };

@@ -9,6 +9,8 @@ pub(crate) mod keepalived;
 pub(crate) mod keywords;
 mod thing;
 
+use std::net::IpAddr;
+
 /// The pages of the manual that tell which words of other programs' files are honoured.
 #[must_use]
 pub fn manual() -> String {
@@ -45,6 +47,12 @@ pub trait Surroundings {
 
     /// A variable of the environment.
     fn variable(&self, name: &str) -> Option<String>;
+
+    /// The addresses of an interface of this machine, with the lengths of their prefixes; none where
+    /// there is no such interface.
+    fn networks(&self, _interface: &str) -> Vec<(IpAddr, u8)> {
+        Vec::new()
+    }
 }
 
 /// No files and no environment.

@@ -63,7 +63,7 @@ pub fn read_all(
     surroundings: &dyn Surroundings,
 ) -> Result<Parsed, Problems> {
     let pieces = inputs.iter().map(|input| piece_of(input, node, surroundings)).collect();
-    piece::finish(pieces, node)
+    piece::finish(pieces, node, surroundings)
 }
 
 fn piece_of(input: &Input<'_>, node: &NodeName, surroundings: &dyn Surroundings) -> Piece {

@@ -13,7 +13,8 @@ use std::{
 use crate::{
     BackendName, Config, Node, NodeName, Place, Problem, Problems, ScriptName, Severity, Track,
     Weight,
-    faults::{Fault, faults},
+    faults::{Fault, faults, outside},
+    import::Surroundings,
     native::Parsed,
     settings::{Mistake, NODE},
     source::Source,
@@ -91,7 +92,11 @@ fn twice(place: &Place, at: At, first: At) -> Found {
 }
 
 /// What the pieces make together, or all their mistakes.
-pub(crate) fn finish(pieces: Vec<Piece>, node: &NodeName) -> Result<Parsed, Problems> {
+pub(crate) fn finish(
+    pieces: Vec<Piece>,
+    node: &NodeName,
+    surroundings: &dyn Surroundings,
+) -> Result<Parsed, Problems> {
     let mut whole = Piece::default();
     for piece in pieces {
         absorb(&mut whole, piece, node);
@@ -101,7 +106,8 @@ pub(crate) fn finish(pieces: Vec<Piece>, node: &NodeName) -> Result<Parsed, Prob
     let own = std::mem::take(&mut whole.node);
     let shared = std::mem::take(&mut whole.shared);
     let config = Config { shared, node: [(node.clone(), own)].into() };
-    for fault in faults(&config) {
+    let networks = |interface: &str| surroundings.networks(interface);
+    for fault in faults(&config).into_iter().chain(outside(&config, &networks)) {
         note(&mut whole, fault);
     }
     whole.found.sort_by_key(|found| (found.at.source, found.at.span.start));

@@ -55,6 +55,8 @@ kinds! {
     AdvertRefused = "advert_refused",
     /// Two routers claim to own the address.
     DuplicateOwner = "duplicate_owner",
+    /// A peer has this node's priority.
+    EqualPriority = "equal_priority",
     /// A router whose number is not ours speaks for our addresses.
     ForeignRouter = "foreign_router",
     /// A peer's timers differ from ours, where the protocol allows it.

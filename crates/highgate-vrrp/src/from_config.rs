@@ -33,6 +33,7 @@ pub fn task(node: &Node) -> Task {
             .map(|(name, group)| (name.to_string(), notify(&group.notify)))
             .collect(),
         processes: processes(node),
+        script_security: node.script_security,
     }
 }
 

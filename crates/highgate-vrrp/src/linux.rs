@@ -21,6 +21,7 @@ mod keeper;
 mod messages;
 mod netlink;
 mod processes;
+mod security;
 mod sys_unsafe;
 mod virtual_link;
 mod watcher;
@@ -30,5 +31,6 @@ mod wire;
 pub use self::{
     keeper::{BEAT, SILENCE, keep},
     messages::{FromKeeper, Notify, ProcessRule, Task, ToKeeper},
+    netlink::networks,
     watcher::{AFTER_DEATH, watch},
 };

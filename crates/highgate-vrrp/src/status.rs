@@ -58,6 +58,8 @@ pub struct PeerStatus {
     pub priority: Option<u8>,
     /// Its last good advert's interval.
     pub interval: Option<Duration>,
+    /// What is odd about its last good advert.
+    pub remark: Option<String>,
     /// Good adverts.
     pub adverts: u64,
     /// Among them those with priority 0.

@@ -1,6 +1,9 @@
 //! What configuration files ask for beyond their own text: files that they include, and variables.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use highgate_config::import::Surroundings;
 
@@ -31,6 +34,11 @@ impl Surroundings for Machine {
 
     fn variable(&self, name: &str) -> Option<String> {
         cli::variable(name)
+    }
+
+    fn networks(&self, interface: &str) -> Vec<(IpAddr, u8)> {
+        // Without a word of the kernel there is nothing to compare with.
+        highgate_vrrp::linux::networks(interface).unwrap_or_default()
     }
 }
 

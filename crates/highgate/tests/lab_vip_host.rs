@@ -8,13 +8,14 @@ mod keepalived;
 
 use std::{
     net::{Ipv6Addr, SocketAddr, TcpStream},
+    os::unix::fs::PermissionsExt,
     time::Duration,
 };
 
 use anyhow::Context as _;
 use highgate_testkit::{
     Host, Lab,
-    scratch::which,
+    scratch::{Scratch, which},
     wait::{self, Deadline},
 };
 use keepalived::{Keepalived, instance, instance_of, setting};
@@ -311,4 +312,51 @@ fn a_killed_keeper_leaves_no_rules_behind() {
     })
     .unwrap();
     node.process.signal(Signal::CONT).unwrap();
+}
+
+#[test]
+fn a_script_that_others_may_write_is_refused_and_equal_priorities_are_told() {
+    let Some(lab) = lab(2).unwrap() else { return };
+    let scratch = Scratch::new("weak").unwrap();
+    let script = scratch.join("check.sh");
+    std::fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o777)).unwrap();
+    let text = |is_strict: bool| {
+        let more = format!(
+            "track = [\"serving\", \"script weak\"]\n[[script]]\nname = \"weak\"\n\
+             command = \"{}\"\ninterval = \"200ms\"\ntimeout = \"5s\"\nuser = \"root\"\n",
+            script.display()
+        );
+        format!("script_security = {is_strict}\n{}", toml(100, &more))
+    };
+    let one = Node::start(&lab, 1, &text(true)).unwrap();
+    one.until_told(&["script weak failed", "it is refused", "can be written by others"]).unwrap();
+    one.until("fault").unwrap();
+    drop(one);
+    let one = Node::start(&lab, 1, &text(false)).unwrap();
+    one.until_told(&["can be written by others than root, and root runs it"]).unwrap();
+    one.until("active").unwrap();
+    // The other one has the same priority.
+    let other = Node::start(&lab, 2, &toml(100, "")).unwrap();
+    other.until_told(&["10.99.0.1 has priority 100, as this node has"]).unwrap();
+    let peers = other.table("vip_peers").unwrap();
+    assert!(peers[0]["remark"].to_string().contains("has priority 100"), "{peers:?}");
+}
+
+#[test]
+fn an_address_outside_of_all_networks_is_a_warning_of_check() {
+    let Some(lab) = lab(1).unwrap() else { return };
+    let scratch = Scratch::new("outside").unwrap();
+    let check = |address: &str| {
+        let file = scratch.join("keepalived.conf");
+        std::fs::write(&file, instance_of(100, "", address)).unwrap();
+        let mut command = lab.host(1).unwrap().command(vips::BINARY);
+        let output = command.arg("check").arg(&file).output().unwrap();
+        assert!(output.status.success(), "a warning alone");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let told = check("10.98.0.100");
+    assert!(told.contains("10.98.0.100 is in no network of eth0: 10.99.0.1/24"), "{told}");
+    assert!(told.contains("keepalived.conf:10:2: warning"), "{told}");
+    assert!(!check("10.99.0.100").contains("is in no network"));
 }

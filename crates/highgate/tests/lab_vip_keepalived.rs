@@ -9,10 +9,7 @@ mod keepalived;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use highgate_testkit::{
-    Lab,
-    wait::{self, Deadline},
-};
+use highgate_testkit::wait::{self, Deadline};
 use keepalived::{Keepalived, instance as keepalived, setting};
 use rustix::process::Signal;
 use vips::{Node, toml, until_held};

@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::Fault;
 use crate::{
-    Node, NodeName, Place, Track, Vip, VipGroup, VipGroupName, VipName, Weight, nearest::nearest,
+    Config, Node, NodeName, Place, Track, Vip, VipGroup, VipGroupName, VipName, Weight,
+    nearest::nearest,
 };
 
 const LONGEST_PASSWORD: usize = 8;
@@ -30,6 +31,7 @@ pub(super) fn of_vips(name: &NodeName, node: &Node, found: &mut Vec<Fault>) {
     same_virtual_link(name, node, found);
     for (group, value) in &node.vip_groups {
         of_group(name, group, value, node, found);
+        ranks_apart(name, group, value, node, found);
     }
     groups_apart(name, node, found);
     untracked(name, node, found);
@@ -248,6 +250,71 @@ fn same_address(name: &NodeName, node: &Node, found: &mut Vec<Fault>) {
     }
 }
 
+/// Addresses that are in no network of their interface on this machine, if that has any.
+pub(crate) fn outside(config: &Config, networks: &dyn Fn(&str) -> Vec<(IpAddr, u8)>) -> Vec<Fault> {
+    let mut found = Vec::new();
+    let nodes = config.node.iter();
+    let vips =
+        nodes.flat_map(|(node, of)| of.vips.iter().map(move |(name, vip)| (node, name, vip)));
+    for (node, name, vip) in vips {
+        let moves = |address: IpAddr| vip.addresses.iter().any(|it| it.address == address);
+        for address in &vip.addresses {
+            let interface = address.device.as_deref().unwrap_or(&vip.interface);
+            let here: Vec<(IpAddr, u8)> = networks(interface)
+                .into_iter()
+                .filter(|(own, _)| own.is_ipv4() == address.address.is_ipv4() && !moves(*own))
+                .collect();
+            if here.is_empty() || here.iter().any(|own| is_within(address.address, *own)) {
+                continue;
+            }
+            let list: Vec<String> =
+                here.iter().map(|(own, prefix)| format!("{own}/{prefix}")).collect();
+            let what =
+                format!("{} is in no network of {interface}: {}", address.address, list.join(", "));
+            let place = Place::Vip(node.clone(), name.clone());
+            let fault = Fault::warning(place, "addresses", what);
+            found.push(fault.with_hint("hosts there reach it only by a route of their own"));
+        }
+    }
+    found
+}
+
+fn is_within(address: IpAddr, (own, prefix): (IpAddr, u8)) -> bool {
+    match (address, own) {
+        (IpAddr::V4(address), IpAddr::V4(own)) => {
+            let bits = address.to_bits() ^ own.to_bits();
+            bits.checked_shr(32_u32.saturating_sub(prefix.into())).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(address), IpAddr::V6(own)) => {
+            let bits = address.to_bits() ^ own.to_bits();
+            bits.checked_shr(128_u32.saturating_sub(prefix.into())).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
+/// Members go together: where their ranks differ, each node may win with another of them.
+fn ranks_apart(
+    name: &NodeName,
+    group: &VipGroupName,
+    value: &VipGroup,
+    node: &Node,
+    found: &mut Vec<Fault>,
+) {
+    let member = |name: &VipName| node.vips.get(name).map(|vip| (name.clone(), vip.priority));
+    let mut members = value.members.iter().filter_map(member);
+    let Some((first, rank)) = members.next() else { return };
+    if let Some((other, differs)) = members.find(|(_, other)| *other != rank) {
+        let place = Place::VipGroup(name.clone(), group.clone());
+        let what = format!(
+            "the vips of a group go together, but `{first}` has priority {rank} and `{other}` {differs}"
+        );
+        let fault = Fault::warning(place, "members", what);
+        let fault = fault.with_hint("give them one priority, another one on each node");
+        found.push(fault.with_other(Place::Vip(name.clone(), other), "priority"));
+    }
+}
+
 /// An interface of the machine has one name, whatever it is above.
 fn same_virtual_link(name: &NodeName, node: &Node, found: &mut Vec<Fault>) {
     let mut seen: BTreeMap<String, &VipName> = BTreeMap::new();
@@ -413,6 +480,8 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_a_warning() {
+        let group = "[[vip_group]]\nname = 'g'\nmembers = ['a', 'b']\n";
+        let ranks = format!("{OTHER}router_id = 2\naddresses = '10.0.0.2'\npriority = 90\n{group}");
         for (settings, said) in [
             ("priority = 255\ntrack = 'interface eth1 weight 5'", "never changed by a weight"),
             ("preempt = false\npreempt_delay = '5s'", "no effect while `preempt` is false"),
@@ -420,10 +489,47 @@ mod tests {
             ("vmac = { name = 'x' }", "no effect without `vmac.enabled`"),
             ("track = 'interface eth0'", "own interface, tracked already"),
             ("[[script]]\nname = 's'\ncommand = '/bin/true'", "it is never run"),
+            (ranks.as_str(), "`a` has priority 100 and `b` 90"),
         ] {
             let told = told(settings);
             assert_eq!(told.len(), 1, "{settings}: {told:?}");
             assert!(told[0].0 == Severity::Warning && told[0].1.contains(said), "{told:?}");
         }
+    }
+
+    #[test]
+    fn an_address_in_no_network_of_its_interface_is_told_where_it_is_written() {
+        use crate::import::Surroundings;
+        struct Machine;
+        impl Surroundings for Machine {
+            fn include(&self, _: &str, _: &str) -> Result<Vec<(String, String)>, String> {
+                Ok(Vec::new())
+            }
+            fn variable(&self, _: &str) -> Option<String> {
+                None
+            }
+            fn networks(&self, interface: &str) -> Vec<(std::net::IpAddr, u8)> {
+                let here = [("10.0.0.2", 24), ("10.0.9.100", 32), ("fd99::2", 64)];
+                let read = here.map(|(own, prefix)| (own.parse().unwrap(), prefix));
+                if interface == "eth0" { read.into() } else { Vec::new() }
+            }
+        }
+        let told = |addresses: &str, more: &str| {
+            let text = format!(
+                "[[vip]]\nname = 'a'\ninterface = 'eth0'\nrouter_id = 1\n{more}\naddresses = {addresses}\n"
+            );
+            let input = native::Input { name: "x.toml", text: &text };
+            let parsed = native::read_all(&[input], &NodeName::from("main"), &Machine).unwrap();
+            parsed.warnings.iter().map(|it| format!("{}: {}", it.line, it.what)).collect::<Vec<_>>()
+        };
+        assert!(told("'10.0.0.100'", "").is_empty());
+        assert_eq!(
+            told("'10.0.9.100'", ""),
+            ["6: 10.0.9.100 is in no network of eth0: 10.0.0.2/24"],
+            "that it is there already, held by this node, makes no network of it"
+        );
+        assert!(told("'10.0.9.100 dev eth7'", "").is_empty(), "nothing is known of that one");
+        assert!(told("'fd99::100'", "version = 3").is_empty());
+        assert_eq!(told("'fd98::100'", "version = 3").len(), 1);
     }
 }

@@ -2,7 +2,7 @@
 //! Nothing here waits for one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -14,6 +14,7 @@ use std::{
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use super::security;
 use crate::track::ScriptSettings;
 
 /// How long a script that was told to end may take before it is killed.
@@ -46,6 +47,11 @@ pub(crate) struct Children {
     filter: Option<Running>,
     /// And are to be changed once more after that.
     filter_next: Option<Vec<String>>,
+    /// Whether what root would run is refused where others may write it.
+    is_strict: bool,
+    /// Commands that root runs although others may write them, as was told.
+    weak: BTreeSet<String>,
+    complaints: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -65,6 +71,16 @@ struct Running {
 }
 
 impl Children {
+    /// Whether what would run as root is refused where others than root may write it.
+    pub(crate) const fn be_strict(&mut self, is_strict: bool) {
+        self.is_strict = is_strict;
+    }
+
+    /// What is to be told of commands that run as root.
+    pub(crate) fn complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.complaints)
+    }
+
     /// These are the scripts from now on; those that are new or changed run at once.
     pub(crate) fn set_scripts(&mut self, scripts: &BTreeMap<String, ScriptSettings>, now: Instant) {
         self.scripts.retain(|name, script| {
@@ -87,10 +103,25 @@ impl Children {
     /// Starts what is due, ends what takes too long, and collects what has ended.
     pub(crate) fn attend(&mut self, now: Instant) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
+        let mut weak = Vec::new();
         for (name, script) in &mut self.scripts {
+            if script.running.is_none() && now >= script.next {
+                let settings = &script.settings;
+                match guard(&settings.command, settings.user.as_deref(), self.is_strict) {
+                    Ok(why) => weak.extend(why),
+                    Err(why) => {
+                        script.next = now + settings.interval;
+                        outcomes.push(Outcome { script: name.clone(), result: Err(why) });
+                        continue;
+                    }
+                }
+            }
             if let Some(result) = script.attend(now) {
                 outcomes.push(Outcome { script: name.clone(), result });
             }
+        }
+        for why in weak {
+            self.warn(why);
         }
         self.notifications.retain_mut(|running| {
             running.hurry(now);
@@ -115,8 +146,22 @@ impl Children {
                 "{MOST_NOTIFICATIONS} notifications run already"
             )));
         }
+        match guard(command, user, self.is_strict) {
+            Ok(why) => why.into_iter().for_each(|why| self.warn(why)),
+            Err(why) => return Err(io::Error::new(io::ErrorKind::PermissionDenied, why)),
+        }
         self.notifications.push(Running::start(command, user, group, now + NOTIFICATION)?);
         Ok(())
+    }
+
+    /// Tells once of a command that is not safe.
+    fn warn(&mut self, why: String) {
+        if self.weak.insert(why.clone()) {
+            self.complaints.push(format!(
+                "{why}, and root runs it: whoever may write it is root here; with \
+                 `script_security` it is refused"
+            ));
+        }
     }
 
     /// Changes the rules of nftables; one change after the other. [`Self::filtered`] tells the end.
@@ -244,6 +289,24 @@ impl Running {
     }
 }
 
+/// Whether a command may be run as its user: what is doubtful about it, or why it is refused.
+fn guard(
+    command: &[String],
+    user: Option<&str>,
+    is_strict: bool,
+) -> Result<Option<String>, String> {
+    let is_root = match account(user, None) {
+        Ok(Some((uid, _))) => uid == 0,
+        Ok(None) => rustix::process::geteuid().is_root(),
+        // Told where it is started.
+        Err(_) => false,
+    };
+    match security::weakness(command, PATH).filter(|_| is_root) {
+        Some(why) if is_strict => Err(format!("it is refused: {why}, and root would run it")),
+        why => Ok(why),
+    }
+}
+
 /// The numbers of an account; `None` to stay who we are.
 fn account(user: Option<&str>, group: Option<&str>) -> io::Result<Option<(u32, u32)>> {
     if !rustix::process::geteuid().is_root() {
@@ -339,6 +402,34 @@ mod tests {
         let begun = Instant::now();
         assert!(run(&stubborn, Duration::from_millis(50)).unwrap_err().contains("too long"));
         assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn what_others_may_write_is_not_run_by_root_where_that_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            return eprintln!("skipped: needs root");
+        }
+        let path = std::env::temp_dir().join(format!("highgate-weak-{}", std::process::id()));
+        std::fs::write(&path, "#!/bin/sh\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(&path, mode).unwrap();
+        let command = [path.display().to_string()];
+        let mut children = Children::default();
+        let mut run = |is_strict| {
+            children.be_strict(is_strict);
+            let done = children.notify(&command, Some("root"), None, Instant::now());
+            (done, children.complaints())
+        };
+        let (done, told) = run(false);
+        assert!(done.is_ok() && told.len() == 1 && told[0].contains("script_security"), "{told:?}");
+        assert!(run(false).1.is_empty(), "told once");
+        let refused = run(true).0.unwrap_err().to_string();
+        assert!(refused.contains("refused") && refused.contains("can be written"), "{refused}");
+        std::fs::remove_file(&path).unwrap();
+        let script = settings(&command.each_ref().map(String::as_str), Duration::from_secs(9));
+        children.set_scripts(&BTreeMap::from([("s".to_owned(), script)]), Instant::now());
+        let outcome = children.attend(Instant::now()).pop().unwrap();
+        assert!(outcome.result.unwrap_err().contains("can't be run"), "it is gone");
     }
 
     #[test]

@@ -194,7 +194,7 @@ mod tests {
             priority: 100,
             payload: b"payload".to_vec(),
         };
-        let frame = super::advert(MAC, &sending);
+        let frame = advert(MAC, &sending);
         assert_eq!(&frame[..14], &[1, 0, 0x5e, 0, 0, 0x12, 2, 0, 0, 0, 0, 7, 8, 0]);
         assert_eq!(advert::plain_sum(&frame[14..34]), 0, "the header with its own sum");
         let (envelope, payload) = read_ipv4(&frame[14..]).unwrap();
@@ -210,7 +210,7 @@ mod tests {
             priority: 100,
             payload: b"payload".to_vec(),
         };
-        let frame = super::advert(MAC, &sending);
+        let frame = advert(MAC, &sending);
         assert_eq!(&frame[..14], &[0x33, 0x33, 0, 0, 0, 0x12, 2, 0, 0, 0, 0, 7, 0x86, 0xdd]);
         assert_eq!(&frame[18..22], &[0, 7, 112, 255], "length, protocol and hop limit");
         assert_eq!(frame.len(), 14 + 40 + 7);

@@ -231,6 +231,9 @@ impl Keeper {
         for outcome in self.children.attend(now) {
             self.judge_script(&outcome, now);
         }
+        for text in self.children.complaints() {
+            self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
+        }
         if let Some(done) = self.children.filtered(now) {
             self.told_of_filter(done);
         }

@@ -17,6 +17,8 @@ pub struct Task {
     pub group_notify: BTreeMap<String, Notify>,
     /// Processes that are tracked, by the name that routers track them by.
     pub processes: BTreeMap<String, ProcessRule>,
+    /// Whether what would run as root is refused where others may write it.
+    pub script_security: bool,
 }
 
 /// Commands for changes of state, each as program and arguments.

@@ -56,6 +56,19 @@ pub(crate) enum Change {
     Removed(AddressNow),
 }
 
+/// The addresses of an interface, with the lengths of their prefixes, but for those of its link alone.
+///
+/// # Errors
+/// As the system says.
+pub fn networks(interface: &str) -> io::Result<Vec<(IpAddr, u8)>> {
+    let mut netlink = Netlink::open()?;
+    let Some(link) = netlink.links()?.remove(interface) else { return Ok(Vec::new()) };
+    let all = netlink.addresses()?.into_iter().filter(|known| known.index == link.index);
+    let is_of_link =
+        |address: IpAddr| matches!(address, IpAddr::V6(it) if it.is_unicast_link_local());
+    Ok(all.map(|own| (own.address, own.prefix)).filter(|(own, _)| !is_of_link(*own)).collect())
+}
+
 /// Asks and orders, one at a time.
 #[derive(Debug)]
 pub(crate) struct Netlink {

@@ -71,7 +71,14 @@ impl Router {
         self.counts.heard += 1;
         self.counts.heard_resignations += u64::from(advert.priority == advert::RESIGNS);
         self.note_differences(heard, from, now, effects);
-        self.peers.heard(from, advert, now);
+        let remark = self.remark(advert);
+        if let Some(text) = &remark
+            && let Some(left_out) = self.limiter.admit(Topic::Event(Kind::EqualPriority), from, now)
+        {
+            let text = with_left_out(format!("{from} {text}"), left_out);
+            self.say(Severity::Warning, Kind::EqualPriority, text, effects);
+        }
+        self.peers.heard(from, advert, remark, now);
         if advert.priority != advert::RESIGNS {
             self.resign_at = None;
         }
@@ -88,6 +95,18 @@ impl Router {
             }
             State::Active => self.heard_as_active(advert, from, now, effects),
         }
+    }
+
+    /// Between equals the address decides who prevails, which is seldom meant; owners are another
+    /// matter ([`Self::two_owners`]).
+    fn remark(&self, advert: &Advert) -> Option<String> {
+        let own = self.priority();
+        (advert.priority == own && own != advert::OWNER).then(|| {
+            format!(
+                "has priority {own}, as this node has: the greater address prevails; give each \
+                 node a priority of its own"
+            )
+        })
     }
 
     /// Says what differs although the advert counts.

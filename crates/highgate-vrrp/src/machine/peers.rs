@@ -16,11 +16,18 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    pub(super) fn heard(&mut self, from: IpAddr, advert: &Advert, now: Instant) {
+    pub(super) fn heard(
+        &mut self,
+        from: IpAddr,
+        advert: &Advert,
+        remark: Option<String>,
+        now: Instant,
+    ) {
         let peer = self.entry(from, now);
         peer.priority = Some(advert.priority);
         peer.interval = Some(advert.interval);
         peer.adverts += 1;
+        peer.remark = remark;
         peer.resignations += u64::from(advert.priority == RESIGNS);
     }
 
@@ -61,6 +68,7 @@ impl Peers {
                 heard_ago: std::time::Duration::ZERO,
                 priority: None,
                 interval: None,
+                remark: None,
                 adverts: 0,
                 resignations: 0,
                 refused: 0,

@@ -60,6 +60,7 @@ const PEERS: &[Column] = columns! {
     "resignations", Integer, Counter, "Advertisements of priority 0.";
     "refused", Integer, Counter, "Refused advertisements.";
     "last_refusal", Text, Hidden, "Why the last one was refused.";
+    "remark", Text, Hidden, "What is odd about its last good advertisement.";
 };
 
 const ACTIONS: &[Action] = &[
@@ -167,6 +168,7 @@ impl Table for PeersTable {
                     peer.resignations.into(),
                     peer.refused.into(),
                     peer.last_refusal.clone().into(),
+                    peer.remark.clone().into(),
                 ]
             })
         });

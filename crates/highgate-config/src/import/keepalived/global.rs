@@ -4,7 +4,10 @@ use super::{
     blocks::Statement,
     reader::{Reader, seconds_of},
 };
-use crate::settings::{Mistake, VIP, Value};
+use crate::{
+    Place,
+    settings::{Mistake, VIP, Value},
+};
 
 /// Words that set a setting of each vip, and how their value is written.
 const NUMBERS: &[(&str, &str)] = &[
@@ -69,6 +72,12 @@ impl Reader<'_> {
     fn other_default(&mut self, line: &Statement) {
         match line.name() {
             "script_user" => self.script_user = self.account(line, line.arguments()),
+            "enable_script_security" => {
+                let Some(flag) = self.flag(line) else { return };
+                self.piece.node.script_security = flag;
+                let key = (Place::Node(self.node.clone()), "script_security");
+                self.piece.places.insert(key, line.at());
+            }
             "default_interface" => {
                 let Some(word) = self.one(line) else { return };
                 let read = VIP.setting("interface").map(|it| it.kind.read(&word.text));

@@ -141,11 +141,7 @@ pub(crate) const TABLE: &[Keyword] = &[
         "vrrp_skip_check_adv_addr",
         Noted("comparing the addresses of an advertisement costs nothing here"),
     ),
-    k(
-        GLOBAL,
-        "enable_script_security",
-        Warned("give scripts an account with `user`, and let only root write them"),
-    ),
+    k(GLOBAL, "enable_script_security", Honoured("`script_security`")),
     k(GLOBAL, "dynamic_interfaces", Noted("a vip waits for its interface in any case")),
     k(GLOBAL, "vrrp_garp_extra_if", Warned("addresses are announced on their own interface only")),
     k(GLOBAL, "garp_extra_if", Warned("addresses are announced on their own interface only")),

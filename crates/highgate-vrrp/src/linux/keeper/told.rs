@@ -56,6 +56,7 @@ impl Keeper {
             let _ = self.deeds.look();
         }
         self.close_addresses(is_first, now);
+        self.children.be_strict(self.task.script_security);
         self.children.set_scripts(&self.task.plan.scripts, now);
         let orders = self.routers.apply(self.task.plan.clone(), now);
         self.carry_out(orders, now);

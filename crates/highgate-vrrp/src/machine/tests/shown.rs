@@ -30,6 +30,24 @@ fn peers_are_shown_with_their_adverts_by_kind() {
 }
 
 #[test]
+fn a_peer_of_the_same_rank_is_told_once_and_shown() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        let own = desk.router.priority();
+        desk.hear(own + 1, 9);
+        assert!(desk.told(Kind::EqualPriority).is_empty());
+        desk.hear(own, 9);
+        desk.hear(own, 9);
+        let told = desk.told(Kind::EqualPriority);
+        assert!(told.len() == 1 && told[0].contains("has priority 100, as this node"), "{told:?}");
+        let remark = |desk: &Desk| desk.router.status(desk.now).peers[0].remark.clone();
+        assert!(remark(&desk).unwrap().contains("the greater address prevails"));
+        desk.hear(own - 1, 9);
+        assert_eq!(remark(&desk), None, "it was given another one");
+    });
+}
+
+#[test]
 fn transitions_and_adverts_are_counted() {
     let mut desk = Desk::active(v2());
     desk.hear(50, 1);
