@@ -130,9 +130,10 @@ pub struct AccountList {
 }
 
 impl AccountList {
-    /// A list of these, in whatever order.
+    /// A list of these, in whatever order, as servers of that flavour have it: the order of hosts and
+    /// the words of refusals are theirs.
     #[must_use]
-    pub fn new(accounts: Vec<ClusterAccount>, resolves_names: bool) -> Self {
+    pub fn new(accounts: Vec<ClusterAccount>, resolves_names: bool, flavor: ServerFlavor) -> Self {
         let shape =
             |account: &ClusterAccount| Shape::of(&account.passwords, account.wants_password());
         let decoys = accounts.iter().map(shape).collect();
@@ -142,16 +143,9 @@ impl AccountList {
             by_user.entry(account.user.clone()).or_default().push(account);
         }
         for list in by_user.values_mut() {
-            list.sort_by(|a, b| a.host.cmp_precedence(&b.host));
+            list.sort_by(|a, b| a.host.cmp_precedence(&b.host, flavor));
         }
-        Self { by_user, resolves_names, decoys, count, flavor: ServerFlavor::Unknown }
-    }
-
-    /// The same list, as servers of that flavour have it: refusals are in their words.
-    #[must_use]
-    pub const fn of(mut self, flavor: ServerFlavor) -> Self {
-        self.flavor = flavor;
-        self
+        Self { by_user, resolves_names, decoys, count, flavor }
     }
 
     /// Whose list it is.
@@ -170,7 +164,7 @@ impl AccountList {
         };
         match (first(user), first("").filter(|_| !user.is_empty())) {
             (Some(named), Some(anybody)) => {
-                let is_before = anybody.host.cmp_precedence(&named.host).is_lt();
+                let is_before = anybody.host.cmp_precedence(&named.host, self.flavor).is_lt();
                 Some(if is_before { anybody } else { named })
             }
             (named, anybody) => named.or(anybody),

@@ -190,6 +190,8 @@ enum State {
     AskingFirst,
     /// The client is asked, in the dialogue.
     Asking,
+    /// The client is asked for the password, which goes on sealed by the server's key.
+    AskingPassword,
     /// Expects OK, ERR, an auth switch or more data.
     Authenticating,
     /// Expects the RSA key.
@@ -209,6 +211,8 @@ pub struct ServerLogin {
     capabilities: Capabilities,
     plugin: String,
     challenge: Vec<u8>,
+    /// The password that the client told.
+    told: Option<Secret>,
     is_tls: bool,
     /// The sequence id of the next packet, whoever sends it.
     seq: u8,
@@ -225,6 +229,7 @@ impl ServerLogin {
             capabilities: Capabilities::empty(),
             plugin: String::new(),
             challenge: Vec::new(),
+            told: None,
             is_tls: false,
             seq: 0,
         }

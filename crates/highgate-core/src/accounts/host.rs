@@ -1,7 +1,12 @@
 //! The host part of an account: what it matches, and which of two comes first.
 
-use std::{cmp::Ordering, fmt, net::IpAddr};
+use std::{
+    cmp::Ordering,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+};
 
+use highgate_mysql::capability::ServerFlavor;
 use ipnet::IpNet;
 
 use super::Origin;
@@ -10,6 +15,8 @@ use super::Origin;
 const LONGEST: usize = 255;
 /// Beyond so many wildcards the servers count no further.
 const MANY: usize = 31;
+/// Wildcards beyond that are as far behind to MySQL.
+const FARTHEST: usize = 127;
 
 /// A host pattern: `%` and `_` over names and numeric addresses, or a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,13 +69,41 @@ impl HostPattern {
             && !self.text.eq_ignore_ascii_case("localhost")
     }
 
-    /// The servers' order: the one that could fit fewer hosts comes first.
+    /// The servers' order: the one that could fit fewer hosts comes first, as that server counts.
     #[must_use]
-    pub fn cmp_precedence(&self, other: &Self) -> Ordering {
+    pub fn cmp_precedence(&self, other: &Self, flavor: ServerFlavor) -> Ordering {
+        if flavor == ServerFlavor::MySql {
+            return self.place_in_mysql().cmp(&other.place_in_mysql());
+        }
         let bits = |pattern: &Self| {
             pattern.network.map_or(0, |network| network.max_prefix_len() - network.prefix_len())
         };
         self.breadth().cmp(&other.breadth()).then(bits(self).cmp(&bits(other)))
+    }
+
+    /// MySQL's order: addresses, networks by bits, networks by mask, the narrower of them first; then
+    /// the rest by where the first wildcard is, later first, and nothing at all behind everything.
+    fn place_in_mysql(&self) -> (u8, usize) {
+        let (address, mask) =
+            self.text.split_once('/').map_or((&*self.text, None), |(a, m)| (a, Some(m)));
+        if address.parse::<Ipv4Addr>().is_ok() {
+            let open =
+                self.network.map_or(0, |it| usize::from(it.max_prefix_len() - it.prefix_len()));
+            return match mask {
+                None => (0, 0),
+                Some(mask) if mask.contains('.') => (2, open),
+                Some(_) => (1, open),
+            };
+        }
+        let mut bytes = self.text.bytes().enumerate().peekable();
+        while let Some((at, byte)) = bytes.next() {
+            match byte {
+                b'\\' if bytes.peek().is_some() => drop(bytes.next()),
+                b'%' | b'_' => return (4, FARTHEST.saturating_sub((at + 1).min(FARTHEST))),
+                _ => {}
+            }
+        }
+        (if self.text.is_empty() { 5 } else { 3 }, 0)
     }
 
     /// How much it could fit, so that less sorts first: by the characters that are left open, then

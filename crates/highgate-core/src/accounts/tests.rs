@@ -9,7 +9,11 @@ fn account(user: &str, host: &str) -> ClusterAccount {
 }
 
 fn list(accounts: &[(&str, &str)]) -> AccountList {
-    AccountList::new(accounts.iter().map(|(user, host)| account(user, host)).collect(), false)
+    AccountList::new(
+        accounts.iter().map(|(user, host)| account(user, host)).collect(),
+        false,
+        ServerFlavor::MariaDb,
+    )
 }
 
 fn from(address: &str) -> Origin {
@@ -37,6 +41,26 @@ fn the_most_specific_host_wins_whatever_the_order_of_rows() {
             assert_eq!(found(&accounts, "app", from(client)), format!("app@{host}"), "{client}");
         }
     }
+}
+
+#[test]
+fn mysql_has_an_order_of_its_own() {
+    let order = [
+        "10.1.2.3",
+        "10.1.2.0/24",
+        "10.0.0.0/8",
+        "10.1.0.0/255.255.0.0",
+        "10.0.0.0/255.0.0.0",
+        "10.1.2._",
+        "10.1.%",
+        "10.%",
+        "%",
+        "",
+    ];
+    let accounts = order.iter().rev().map(|host| account("app", host)).collect();
+    let list = AccountList::new(accounts, false, ServerFlavor::MySql);
+    let hosts: Vec<_> = list.by_user["app"].iter().map(|it| it.host.clone()).collect();
+    assert_eq!(hosts, order.map(HostPattern::new));
 }
 
 #[test]
@@ -208,7 +232,7 @@ fn an_account_of_several_factors_is_not_let_in_by_the_first() {
     let get = |name: &str| columns.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
     let account = from_user_table(get, Surroundings::default()).unwrap();
     assert_eq!(account.passwords, []);
-    let list = AccountList::new(vec![account], false);
+    let list = AccountList::new(vec![account], false, ServerFlavor::MySql);
     let why = "plugin authentication_webauthn as a further factor can't be verified here";
     assert_eq!(list.unusable().collect::<Vec<_>>(), [("app@%".to_owned(), why.to_owned())]);
 }

@@ -65,7 +65,12 @@ pub(super) fn learn(state: &mut SessionState, name: &[u8], value: &[u8]) {
         return;
     };
     let name = name.to_ascii_lowercase();
-    let Some(literal) = literal_of(value) else {
+    if TELLS_NOTHING.contains(&&*name) {
+        return;
+    }
+    let literal = literal_of(value)
+        .filter(|_| !is_fleeting(&name) && !matches!(&*name, "identity" | "last_insert_id"));
+    let Some(literal) = literal else {
         state.pins.insert(PinCause::UnreplayableSet);
         return;
     };
@@ -145,6 +150,9 @@ fn variable(state: &mut SessionState, name: &str, value: VarValue) {
         state.profile_mut().variables.insert(name.into(), value);
     }
 }
+
+/// What nobody set: MySQL counts its statements in every answer, and the other two follow the schema.
+const TELLS_NOTHING: [&str; 3] = ["character_set_database", "collation_database", "statement_id"];
 
 /// Variables that a login sets by itself, so that DEFAULT is a value of its own.
 const LOGIN_DERIVED: [&str; 1] = ["wait_timeout"];

@@ -100,6 +100,28 @@ fn an_expression_is_learned_from_the_report_or_binds() {
 }
 
 #[test]
+fn what_a_server_reports_of_other_statements_is_learned_but_for_what_nobody_set() {
+    let told = |name: &'static [u8], value: &'static [u8]| {
+        let mut twin = Twin::new();
+        let mut track = Vec::new();
+        StateChange::SystemVariable { name, value }.encode(&mut track);
+        let facts = CommandFacts {
+            shape: Shape { kind: StatementKind::Call, ..Shape::default() },
+            ..CommandFacts::bare(CommandKind::Query)
+        };
+        let status = Some(StatusFlags::AUTOCOMMIT);
+        let outcome = Outcome { status, changes: &track, ..Outcome::default() };
+        let _ = settle(&mut twin.state, &mut twin.conn, &facts, &outcome);
+        (twin.state.profile.variables.len(), twin.state.pins.contains(PinCause::UnreplayableSet))
+    };
+    assert_eq!(told(b"sql_mode", b"ANSI"), (1, false));
+    assert_eq!(told(b"statement_id", b"225"), (0, false));
+    assert_eq!(told(b"collation_database", b"utf8mb4_bin"), (0, false));
+    assert_eq!(told(b"insert_id", b"7"), (0, true));
+    assert_eq!(told(b"last_insert_id", b"7"), (0, true));
+}
+
+#[test]
 fn what_acts_once_binds() {
     for text in ["SET insert_id = 5", "SET rand_seed1 = 1", "SET ROLE r", "SET profiling = 1"] {
         let mut twin = Twin::new();

@@ -2,7 +2,7 @@
 
 use super::{Credential, Opened, ServerAction, ServerLogin, ServerLoginError, State, TlsWish};
 use crate::auth::{CACHING_SHA2, CLEAR, ED25519, NATIVE, Secret, sha2};
-use crate::capability::Capabilities;
+use crate::capability::{Capabilities, ServerFlavor};
 use crate::greeting::Greeting;
 use crate::login::{AuthSwitch, LoginRequest, parse_auth_more};
 use crate::packet::{Malformed, PacketWriter};
@@ -10,6 +10,9 @@ use crate::reply::{ErrPacket, OkPacket};
 
 /// Plugins whose clients send the password as it is.
 const TELLS_PASSWORD: [&str; 2] = [CLEAR, "dialog"];
+
+/// No plugin's name: whoever reads it has to name the account's.
+const NO_PLUGIN: &str = "none";
 
 /// The longest packet that we say we take.
 const MAX_PACKET: u32 = 1 << 30;
@@ -55,6 +58,11 @@ impl ServerLogin {
             State::Asking => {
                 self.state = State::Authenticating;
                 Ok(self.send(answer))
+            }
+            State::AskingPassword => {
+                self.told = Some(Secret::new(answer));
+                self.state = State::WaitingForKey;
+                Ok(self.send(&[sha2::ASK_KEY]))
             }
             _ => Err(ServerLoginError::Unexpected),
         };
@@ -141,8 +149,14 @@ impl ServerLogin {
 
     fn log_in(&mut self) -> Step {
         let Credential::Own(proof) = self.settings.credential.clone() else {
-            self.state = State::AskingFirst;
-            return Ok(self.ask_client());
+            if !self.names_by_switch() {
+                self.state = State::AskingFirst;
+                return Ok(self.ask_client());
+            }
+            // Clients follow one switch, and some no second: the one to the account's own plugin.
+            NO_PLUGIN.clone_into(&mut self.plugin);
+            self.state = State::Authenticating;
+            return Ok(self.send_login(Secret::default()));
         };
         // The greeting's plugin need not be the account's. One that can't be answered is met with
         // an empty answer of the native plugin, so that the server names the account's by a switch.
@@ -157,6 +171,13 @@ impl ServerLogin {
         };
         self.state = State::Authenticating;
         Ok(self.send_login(answer))
+    }
+
+    /// Whether the server names the account's plugin to a client that knows another one.
+    fn names_by_switch(&self) -> bool {
+        self.capabilities.contains(Capabilities::PLUGIN_AUTH)
+            && (self.greeting.as_ref().map(Greeting::flavor))
+                .is_some_and(|it| matches!(it, ServerFlavor::MariaDb | ServerFlavor::MySql))
     }
 
     fn send_login(&mut self, answer: Secret) -> ServerAction {
@@ -238,6 +259,12 @@ impl ServerLogin {
                 Ok(ServerAction::TellClientMore(payload.to_vec()))
             }
             // Where it is private the client sends the password, else it asks for a key.
+            Credential::Client { is_private: true }
+                if self.plugin == CACHING_SHA2 && !self.is_private() =>
+            {
+                self.state = State::AskingPassword;
+                Ok(ServerAction::AskClientMore(payload.to_vec()))
+            }
             Credential::Client { is_private }
                 if self.plugin == CACHING_SHA2 && is_private != self.is_private() =>
             {
@@ -266,10 +293,11 @@ impl ServerLogin {
     }
 
     fn key(&mut self, payload: &[u8]) -> Step {
-        let Credential::Own(proof) = self.settings.credential.clone() else {
-            return Err(ServerLoginError::Unexpected);
+        let password = match (self.settings.credential.clone(), self.told.take()) {
+            (Credential::Own(proof), _) => self.own_password(&proof)?,
+            (Credential::Client { .. }, Some(told)) => told,
+            (Credential::Client { .. }, None) => return Err(ServerLoginError::Unexpected),
         };
-        let password = self.own_password(&proof)?;
         self.state = State::Encrypting;
         Ok(ServerAction::RsaEncrypt {
             public_key_pem: parse_auth_more(payload).unwrap_or_default().to_vec(),

@@ -202,7 +202,7 @@ async fn from_server(door: crate::mysql::open::Door) -> Result<AccountList, AskE
         }
         Err(error) => return Err(error),
     };
-    Ok(AccountList::new(list, resolves).of(flavor))
+    Ok(AccountList::new(list, resolves, flavor))
 }
 
 async fn of_user_table(
