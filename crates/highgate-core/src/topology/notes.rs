@@ -21,7 +21,7 @@ pub(super) fn tell(
     }
     let old = before.map(|before| &before.writes);
     match &after.writes {
-        _ if old.is_some_and(|old| kind(old) == kind(&after.writes)) => {}
+        writes if old == Some(writes) => {}
         Writes::Open => {}
         Writes::Waiting { reason } | Writes::Refused { reason } => {
             let verb =
@@ -29,14 +29,6 @@ pub(super) fn tell(
             let text = format!("writes {verb}: {reason}");
             events.push(Event::new(Severity::Error, Kind::NoPrimary, text).backend(backend));
         }
-    }
-}
-
-fn kind(writes: &Writes) -> u8 {
-    match writes {
-        Writes::Open => 0,
-        Writes::Waiting { .. } => 1,
-        Writes::Refused { .. } => 2,
     }
 }
 
