@@ -66,6 +66,18 @@ pub(crate) async fn run(context: &Context, accepted: Box<Accepted>) -> Ending {
     }
 }
 
+/// Counts what moved since the last time: once per wake-up, so that a connection that lasts for days is
+/// seen to be at work.
+fn count(server: &ServerState, moved: (u64, u64), counted: &mut (u64, u64)) {
+    if moved.0 != counted.0 {
+        server.hot.bytes_out.fetch_add(moved.0 - counted.0, Ordering::Relaxed);
+    }
+    if moved.1 != counted.1 {
+        server.hot.bytes_in.fetch_add(moved.1 - counted.1, Ordering::Relaxed);
+    }
+    *counted = moved;
+}
+
 /// Boxed, as is what it is given: a future keeps room for each place that a value passes through.
 async fn begin(context: &Context, mut accepted: Box<Accepted>) -> Result<Box<Opened>, Ending> {
     let settings = accepted.listener.settings.load_full();
@@ -94,6 +106,7 @@ async fn relay(context: &Context, opened: &mut Opened) -> Ending {
     context.slot.set_server(Some(server.id.0));
     context.slot.set_deadline(context.worker.deadline(idle));
     let mut seen = relay.moved();
+    let mut counted = (0, 0);
     let end = poll_fn(|cx| {
         let told = context.slot.interrupted();
         if told.is_some() {
@@ -110,12 +123,11 @@ async fn relay(context: &Context, opened: &mut Opened) -> Ending {
                 _ => return Poll::Ready(Err(context.ending().unwrap_or(Ending::Killed))),
             }
         }
-        relay.poll(cx, client, &mut link.transport).map(Ok)
+        let polled = relay.poll(cx, client, &mut link.transport).map(Ok);
+        count(&server, relay.moved(), &mut counted);
+        polled
     })
     .await;
-    let (up, down) = relay.moved();
-    server.hot.bytes_out.fetch_add(up, Ordering::Relaxed);
-    server.hot.bytes_in.fetch_add(down, Ordering::Relaxed);
     context.shows(Activity::Ending);
     match end {
         Err(ending) => ending,
