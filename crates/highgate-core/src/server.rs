@@ -40,6 +40,8 @@ pub enum TrafficFailure {
     Timeout,
     /// The server answered what the protocol does not allow.
     Garbage,
+    /// It asked for a file that no statement named.
+    FileDemand,
     /// It refused a write: it is read-only.
     ReadOnly,
     /// It refused a command: a Galera member that is not ready.
@@ -48,12 +50,13 @@ pub enum TrafficFailure {
 
 impl TrafficFailure {
     /// All of them, in the order of the pending counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Refused,
         Self::Unreachable,
         Self::Lost,
         Self::Timeout,
         Self::Garbage,
+        Self::FileDemand,
         Self::ReadOnly,
         Self::NotReady,
     ];
@@ -79,6 +82,7 @@ impl fmt::Display for TrafficFailure {
             Self::Lost => "connection lost",
             Self::Timeout => "no answer in time",
             Self::Garbage => "protocol violated",
+            Self::FileDemand => "it asked for a file that no statement named",
             Self::ReadOnly => "it says that it is read-only",
             Self::NotReady => "it says that it is not ready",
         })

@@ -243,6 +243,10 @@ fn a_demand_for_a_file_is_an_error_and_an_event_and_the_session_lives_on() {
             }
         });
         assert!(process.log().contains("asked for a file that no statement"), "{}", process.log());
+        failure::until_server(&process, "db1", Duration::from_secs(20), |server| {
+            server.status == "held" && server.reason.contains("asked a client for a file")
+        })
+        .unwrap();
         let after: Vec<_> = server.commands();
         let victims: Vec<usize> =
             after.iter().filter(|c| c.text().contains("victim")).map(|c| c.connection).collect();

@@ -39,6 +39,8 @@ pub struct ServerHealth {
     /// What it refused commands for; holds until a check that began later says otherwise.
     said: Option<TrafficFailure>,
     damping: Damping,
+    /// Until when it is held because it asked for a file, down in between or not.
+    distrusted: Option<Instant>,
     latency: Option<Duration>,
     facts: Option<Box<Observation>>,
     last_error: Option<String>,
@@ -68,6 +70,7 @@ impl ServerHealth {
             recheck: false,
             said: None,
             damping: Damping::default(),
+            distrusted: None,
             latency: None,
             facts: None,
             last_error: None,
@@ -116,6 +119,16 @@ impl ServerHealth {
         let known = self.known;
         let unread = self.unread.filter(|_| self.condition.is_alive())?;
         Some(Unread { known, ..unread })
+    }
+
+    /// Why it is held, where it is.
+    #[must_use]
+    pub const fn held_because(&self) -> &'static str {
+        if self.distrusted.is_some() {
+            "answers, but asked a client for a file that no statement named"
+        } else {
+            "answers, but was down too often lately"
+        }
     }
 
     /// Whether its last check failed, although it does not count as down yet.
@@ -185,7 +198,7 @@ impl ServerHealth {
     fn begin(&mut self, now: Instant) {
         (self.due, self.in_flight, self.recheck) = (None, None, false);
         (self.successes, self.failures, self.traffic) = (0, 0, None);
-        (self.known, self.unread, self.said) = (false, None, None);
+        (self.known, self.unread, self.said, self.distrusted) = (false, None, None, None);
         self.condition = match (self.admin, self.settings.active) {
             (AdminState::Maintenance, _) => Condition::Maintenance,
             (_, false) => Condition::Up { since: now },

@@ -104,6 +104,7 @@ impl Seat<'_> {
             Condition::Held { .. } => Status::Held,
             Condition::Up { .. } => Status::Up,
         };
+        let held = self.health.map_or("", ServerHealth::held_because);
         match (self.backend.topology, self.assigned) {
             (Topology::Static, _) if health == Status::Up => {
                 let unread = self.health.and_then(ServerHealth::unread);
@@ -113,11 +114,11 @@ impl Seat<'_> {
                 );
                 (Status::Up, reason)
             }
-            (Topology::Static, _) => (Status::Held, HELD.to_owned()),
+            (Topology::Static, _) => (Status::Held, held.to_owned()),
             (_, None) => (Status::Unknown, "its role is not known yet".to_owned()),
             (_, Some(assigned)) => match assigned.unfit {
                 Some(unfit) => (unfit, assigned.reason.to_string()),
-                None if health == Status::Held => (Status::Held, HELD.to_owned()),
+                None if health == Status::Held => (Status::Held, held.to_owned()),
                 None => (Status::Up, assigned.reason.to_string()),
             },
         }
@@ -138,8 +139,6 @@ impl Seat<'_> {
         }
     }
 }
-
-const HELD: &str = "answers, but was down too often lately";
 
 fn serving(members: &[Member], role: impl Fn(&Member) -> bool) -> Vec<usize> {
     let pick = |wanted: fn(Status) -> bool| -> Vec<usize> {

@@ -21,6 +21,8 @@ use crate::{
 
 /// Longest packet of a file that is taken in one piece.
 const MAX_PACKET: u64 = 0xff_ffff;
+/// The word of `LOAD DATA LOCAL`.
+const LOCAL: &[u8] = b"LOCAL";
 
 impl Session<'_> {
     /// Tells the client, in the place of the server's demand. The server's connection is closed: it
@@ -57,6 +59,29 @@ impl Session<'_> {
         }
     }
 
+    /// Says that a demand was blocked, and of whom to beware.
+    fn blocked(&self, lease: &Lease, statement: Option<&[u8]>, is_named: bool) {
+        let server = lease.connection.server();
+        // Behind several statements in one text it may be the client's wish in other words.
+        let is_doubtful = statement.is_some_and(|text| {
+            text.windows(LOCAL.len()).any(|word| word.eq_ignore_ascii_case(LOCAL))
+        });
+        let text = if is_named {
+            "a server asked for a file that a statement names, and its account may not send; blocked"
+        } else {
+            "a server asked for a file that no statement of its client names; blocked"
+        };
+        let event = Event::new(Severity::Error, Kind::Refusal, text)
+            .backend(&server.backend)
+            .server(&server.name)
+            .session(self.context.presence.info.id);
+        self.context.worker.shared.event(event);
+        server.count_error(ErrorKind::Lost);
+        if !is_named && !is_doubtful {
+            self.context.worker.report(server, TrafficFailure::FileDemand);
+        }
+    }
+
     /// The server asks for a file: only the one that this client's own statement names is passed
     /// on, and only for an account that may.
     pub(crate) async fn local_infile(
@@ -73,15 +98,7 @@ impl Session<'_> {
             analysis.local_file.map(<[u8]>::to_vec)
         });
         if !self.user.local_infile || named.as_deref() != Some(&*asked) {
-            let server = lease.connection.server().clone();
-            let text = "a server asked for a file that no statement of its client names; blocked";
-            let event = Event::new(Severity::Error, Kind::Refusal, text)
-                .backend(&server.backend)
-                .server(&server.name)
-                .session(self.context.presence.info.id);
-            self.context.worker.shared.event(event);
-            server.count_error(ErrorKind::Lost);
-            self.context.worker.report(&server, TrafficFailure::Garbage);
+            self.blocked(lease, facts.text, named.as_deref() == Some(&*asked));
             return Err(self.refuse_file(lease, space).await);
         }
         let patience = self.patience();

@@ -129,14 +129,17 @@ impl ServerHealth {
     }
 
     pub(super) fn readmit(&mut self, now: Instant, actions: &mut Actions) {
-        let hold = self.damping.hold(now);
+        let distrust =
+            self.distrusted.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        let hold = self.damping.hold(now).max(distrust);
         if hold.is_zero() {
             self.declare_up(now, actions);
             return;
         }
         self.condition = Condition::Held { until: now + hold };
         let text = format!(
-            "answers again, but was down too often lately: kept out for {} s unless no other can serve",
+            "{}: kept out for {} s unless no other can serve",
+            self.held_because(),
             hold.as_secs()
         );
         actions.push(Action::Event { severity: Severity::Info, kind: Kind::Held, text });
@@ -202,7 +205,7 @@ impl ServerHealth {
 
     pub(super) fn declare_up(&mut self, now: Instant, actions: &mut Actions) {
         self.condition = Condition::Up { since: now };
-        self.shunned = false;
+        (self.shunned, self.distrusted) = (false, None);
         actions.push(Action::DeclareUp);
         let text = "up".to_owned();
         actions.push(Action::Event { severity: Severity::Info, kind: Kind::ServerUp, text });
