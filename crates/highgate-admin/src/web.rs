@@ -40,6 +40,9 @@ pub struct Site {
     pub logins: Logins,
     /// Whether this node serves its clients, for `/health`.
     pub serving: watch::Receiver<bool>,
+    /// Held while an action is carried out: they wait for each other, so that they never take all
+    /// threads for blocking work that they themselves need.
+    pub turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Where a request came from; nothing for a Unix socket.

@@ -23,8 +23,6 @@ const USER_TIMEOUT: Duration = Duration::from_secs(120);
 pub enum Target {
     /// Several addresses of one host, tried in turn.
     Any(Vec<SocketAddr>),
-    /// A host name and port, looked up at each connect.
-    Host(String, u16),
     /// A numeric address.
     Ip(SocketAddr),
     /// A Unix socket's path.
@@ -45,9 +43,6 @@ pub async fn connect(target: &Target, deadline: Instant) -> io::Result<Transport
 async fn open(target: &Target) -> io::Result<Transport> {
     match target {
         Target::Any(addresses) => open_any(addresses.iter().copied()).await,
-        Target::Host(host, port) => {
-            open_any(tokio::net::lookup_host((host.as_str(), *port)).await?).await
-        }
         Target::Ip(address) => open_tcp(*address).await,
         Target::Unix(path) => Ok(Transport::Unix(UnixStream::connect(path).await?)),
     }

@@ -10,4 +10,4 @@ mod names;
 mod probe;
 mod questions;
 
-pub use director::{Command, Director, Inputs, Records, View};
+pub use director::{Command, Director, Forgotten, Inputs, Records, View};

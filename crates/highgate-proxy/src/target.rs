@@ -5,12 +5,12 @@ use highgate_core::server::ServerState;
 use highgate_io::connect::Target;
 
 /// Where to connect to that server: at the addresses that its name had last, where it is known by one.
+/// A connect looks nothing up: thousands at once would wait for a resolver that hangs.
 pub(crate) fn target(server: &ServerState) -> Target {
     match &server.address {
-        Address::Host(host, port) => match server.resolved() {
-            known if known.is_empty() => Target::Host(host.clone(), *port),
-            known => Target::Any(known.iter().map(|ip| (*ip, *port).into()).collect()),
-        },
+        Address::Host(_, port) => {
+            Target::Any(server.resolved().iter().map(|ip| (*ip, *port).into()).collect())
+        }
         Address::Ip(address) => Target::Ip(*address),
         Address::Unix(path) => Target::Unix(path.clone()),
     }

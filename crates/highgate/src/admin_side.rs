@@ -63,6 +63,7 @@ impl AdminSide {
                 tables,
                 logins: Logins::new(Users::new(accounts.subscribe()), alarm, rsa),
                 serving: wired.serving.subscribe(),
+                turn: std::sync::Arc::default(),
             },
             ports: Vec::new(),
             accounts,

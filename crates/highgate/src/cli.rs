@@ -233,6 +233,12 @@ pub(crate) enum CtlCommand {
         /// The weight.
         weight: u32,
     },
+    /// Forget which server was the primary, for when that one is gone for good: then the only writable
+    /// server becomes it, whatever it may lack.
+    ForgetPrimary {
+        /// The backend.
+        backend: String,
+    },
     /// End a session.
     Kill {
         /// Its number.

@@ -41,6 +41,7 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
         CtlCommand::Weight { server, weight } => {
             act("servers", "weight", &[server, &weight.to_string()])
         }
+        CtlCommand::ForgetPrimary { backend } => act("backends", "forget_primary", &[backend]),
         CtlCommand::Kill { session, query } => {
             let action = if *query { "kill_query" } else { "kill" };
             act("sessions", action, &[&session.to_string()])

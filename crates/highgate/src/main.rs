@@ -5,6 +5,7 @@
 
 mod admin_password;
 mod admin_side;
+mod backends_table;
 mod check;
 mod cli;
 mod convert;

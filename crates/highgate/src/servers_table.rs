@@ -9,13 +9,15 @@ use highgate_config::{
 };
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{clock, tasks};
-use highgate_proxy::shared::Shared;
+use highgate_proxy::{monitor::Command, shared::Shared};
+use tokio::sync::{mpsc, oneshot};
 
 /// Wraps the data path's table.
 pub(crate) struct ServersTable {
     pub(crate) inner: Arc<dyn Table>,
     pub(crate) alone: Arc<Alone>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) director: mpsc::Sender<Command>,
 }
 
 const ACTIONS: &[Action] = &[
@@ -98,11 +100,21 @@ impl Table for ServersTable {
         };
         let event = Event::new(Severity::Info, Kind::Override, text.clone());
         self.shared.event(event.backend(&backend).server(&server));
+        tasks::wait(self.in_force());
         Ok(text)
     }
 }
 
 impl ServersTable {
+    /// Waits until the snapshot in force has the marks that are stored.
+    async fn in_force(&self) {
+        let (done, settled) = oneshot::channel();
+        // Without a director the process is about to end.
+        if self.director.send(Command::Settled { done }).await.is_ok() {
+            let _ = settled.await;
+        }
+    }
+
     /// The server named `BACKEND/SERVER`, or by its own name where that is the only one.
     fn find(&self, name: &str) -> Result<(BackendName, ServerName), String> {
         let snapshot = self.shared.snapshot.load_full();

@@ -9,12 +9,13 @@ use highgate_cluster::Alone;
 use highgate_config::{Config, ControlPlane, table::Table};
 use highgate_io::tasks::{LocalTasks, Stop, Stopper};
 use highgate_proxy::{
-    monitor::{Director, Inputs, Records},
+    monitor::{Command, Director, Inputs, Records},
     node::{Node, Settings},
 };
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    backends_table::BackendsTable,
     explain_table::RulesTable,
     node_table::NodeTable,
     records,
@@ -35,7 +36,11 @@ pub(crate) struct Wired {
     stopper: Stopper,
     /// Who the primaries are, as the director learns it.
     learned: watch::Receiver<Arc<Records>>,
+    director: mpsc::Sender<Command>,
 }
+
+/// Orders to the director that may wait; who gives one waits for its end.
+const ORDERS: usize = 4;
 
 /// Builds and starts everything but the admin side.
 pub(crate) fn wire(
@@ -55,23 +60,24 @@ pub(crate) fn wire(
     };
     let node = Arc::new(Node::start(settings).context("cannot start the data workers")?);
     let (stopper, stop) = Stopper::new();
-    let learned = direct(&alone, &node, tasks, stop.clone());
+    let (director, orders) = mpsc::channel(ORDERS);
+    let learned = direct(&alone, &node, orders, tasks, stop.clone());
     let (serving, files) = (watch::Sender::new(false), files.to_owned());
     let vips = Link::open(keeper, &alone, node.shared(), serving.subscribe(), (tasks, stop))
         .context("cannot talk to the process that keeps the addresses")?;
-    Ok(Wired { alone, node, serving, data_dir, vips, files, stopper, learned })
+    Ok(Wired { alone, node, serving, data_dir, vips, files, stopper, learned, director })
 }
 
 /// The director, fed by the control plane; gives what it learns.
 fn direct(
     alone: &Alone,
     node: &Node,
+    orders: mpsc::Receiver<Command>,
     tasks: &LocalTasks,
     stop: Stop,
 ) -> watch::Receiver<Arc<Records>> {
     let known = records::load(&alone.records());
     let (store, changes) = watch::channel(Arc::new(known.clone()));
-    let (_commands, orders) = mpsc::channel(1);
     let inputs = Inputs {
         config: alone.watch_config(),
         overrides: alone.watch_overrides(),
@@ -94,9 +100,11 @@ impl Wired {
             vec![Arc::new(NodeTable { alone, files, shared: shared.clone() })];
         for table in self.node.tables() {
             let (alone, shared) = (self.alone.clone(), shared.clone());
+            let director = self.director.clone();
             tables.push(match table.name() {
                 "rules" => Arc::new(RulesTable { inner: table, shared }),
-                "servers" => Arc::new(ServersTable { inner: table, alone, shared }),
+                "backends" => Arc::new(BackendsTable { inner: table, director }),
+                "servers" => Arc::new(ServersTable { inner: table, alone, shared, director }),
                 _ => table,
             });
         }

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use highgate_config::table::{Action, Column, Kind, Metric, Row, Table};
+use highgate_io::tasks;
 use serde_json::{Value as Json_, json};
 
 use super::Site;
@@ -91,8 +92,14 @@ pub(super) async fn act(
         let says = r#"the body has the form {"arguments": ["text", …]}"#;
         return refuse(StatusCode::BAD_REQUEST, says);
     };
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match site.tables.act(&table, &action, &arguments) {
+    // It may wait for a disk, and for the tasks of this very thread.
+    let _turn = site.turn.lock().await;
+    let (tables, name) = (site.tables.clone(), table.clone());
+    let done = tasks::blocking(move || {
+        let arguments: Vec<&str> = arguments.iter().map(|text| &**text).collect();
+        tables.act(&name, &action, &arguments)
+    });
+    match done.await.unwrap_or_else(|| Err("the action did not come to its end".to_owned())) {
         Ok(done) => Json(json!({ "done": done })).into_response(),
         Err(why) if site.tables.find(&table).is_none() => refuse(StatusCode::NOT_FOUND, &why),
         Err(why) => refuse(StatusCode::CONFLICT, &why),

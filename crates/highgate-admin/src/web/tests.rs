@@ -34,7 +34,7 @@ fn site(servers: &Arc<fake::Fake>, users: &[(&str, &str)], serving: watch::Recei
     let users: BTreeMap<_, _> =
         users.iter().map(|(name, secret)| ((*name).into(), Secret::new(*secret))).collect();
     let logins = Logins::new(Users::fixed(users), Alarm::new(|_| {}), None);
-    Site { tables, logins, serving }
+    Site { tables, logins, serving, turn: Arc::default() }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's server ends with its runtime")]

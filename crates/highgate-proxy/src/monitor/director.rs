@@ -8,9 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use highgate_config::{AdminState, BackendName, Config, NodeName, Override, OverrideKind};
+use highgate_config::{
+    AdminState, BackendName, Config, NodeName, Override, OverrideKind, ServerName,
+};
 use highgate_core::{
-    events::Event,
+    events::{Event, Kind, Severity},
     health::{self, Action, Event as HealthEvent, HealthSettings, ServerHealth},
     plan::{self, Observed},
     server::{ServerId, ServerRegistry, ServerState},
@@ -22,7 +24,7 @@ use highgate_io::{
     tasks::{LocalTasks, Stop},
 };
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
     monitor::{
@@ -65,13 +67,27 @@ pub struct Inputs {
 /// What the director can be asked to do.
 #[derive(Debug)]
 pub enum Command {
-    /// Accept that writable server as the primary from now on, whatever was recorded.
+    /// Forget who was the primary: whoever is the only writable server becomes it.
     ForgetPrimary {
         /// The backend concerned.
         backend: BackendName,
-        /// Told whether that backend exists.
-        done: oneshot::Sender<bool>,
+        /// Told what became of it, if there was a record.
+        done: oneshot::Sender<Option<Forgotten>>,
     },
+    /// Say when what was stored before is in force.
+    Settled {
+        /// Told then.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// A primary of record that was forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Who it was.
+    pub was: ServerName,
+    /// Who is the primary now.
+    pub now: Option<ServerName>,
 }
 
 /// A server's health as operators see it; rewritten after each judgement.
@@ -108,6 +124,7 @@ pub struct Director {
     results: mpsc::Sender<Probed>,
     /// Servers whose names are looked up, ever: numbers are not used again.
     named: BTreeSet<ServerId>,
+    turns: Rc<Semaphore>,
     tasks: LocalTasks,
 }
 
@@ -152,6 +169,7 @@ impl Director {
             snapshot: None,
             results,
             named: BTreeSet::new(),
+            turns: names::turns(),
             tasks: LocalTasks::default(),
         };
         (director, receiver)
@@ -206,7 +224,7 @@ impl Director {
                     Rc::new(Probe::new(self.shared.clone(), state.clone(), backend.clone()));
                 if self.named.insert(id) && names::name(&state.address).is_some() {
                     let (server, shared) = (Arc::downgrade(&state), self.shared.clone());
-                    self.tasks.spawn(names::follow(server, shared));
+                    self.tasks.spawn(names::follow(server, shared, self.turns.clone()));
                 }
                 let bytes_in = Cell::default();
                 self.servers.insert(id, Watched { state, probe, bytes_in });
@@ -353,15 +371,28 @@ impl Director {
     fn obey(&mut self, command: Command) {
         match command {
             Command::ForgetPrimary { backend, done } => {
-                let found = self.machines.remove(&backend).is_some();
-                self.inputs.records.remove(&backend);
-                let config = self.inputs.config.borrow().clone();
-                let now = clock::now();
-                self.configure_topologies(&config, now);
-                self.judge(now);
-                let _ = done.send(found);
+                let _ = done.send(self.forget_primary(&backend));
+            }
+            // Marks and configurations are looked at before commands.
+            Command::Settled { done } => {
+                let _ = done.send(());
             }
         }
+    }
+
+    fn forget_primary(&mut self, backend: &BackendName) -> Option<Forgotten> {
+        let was = self.machines.get(backend)?.1.record()?.server.clone();
+        let text = format!("an operator had {was} forgotten as the primary of record");
+        let event = Event::new(Severity::Warning, Kind::Override, text);
+        self.shared.event(event.backend(backend).server(&was));
+        self.machines.remove(backend);
+        self.inputs.records.remove(backend);
+        let config = self.inputs.config.borrow().clone();
+        let now = clock::now();
+        self.configure_topologies(&config, now);
+        self.judge(now);
+        let now = self.outcomes.get(backend).and_then(|outcome| outcome.primary.clone());
+        Some(Forgotten { was, now })
     }
 
     /// Assigns roles, plans, and publishes what is new.

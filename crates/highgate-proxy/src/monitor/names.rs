@@ -2,7 +2,10 @@
 //! a resolver that fails takes nothing away.
 
 use std::{
+    io,
     net::IpAddr,
+    pin::pin,
+    rc::Rc,
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
@@ -13,6 +16,7 @@ use highgate_core::{
     server::ServerState,
 };
 use highgate_io::{clock, connect};
+use tokio::sync::Semaphore;
 
 use crate::shared::Shared;
 
@@ -23,24 +27,61 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the last good answer is used while look-ups fail.
 const GRACE: Duration = Duration::from_secs(3600);
 
-/// Looks a server's name up again and again, until nobody holds the server.
+/// Look-ups under way at once: the system's resolver may hold a thread for half a minute.
+const AT_ONCE: usize = 3;
+
+/// Turns for look-ups, shared by all that follow a name.
+pub(super) fn turns() -> Rc<Semaphore> {
+    Rc::new(Semaphore::new(AT_ONCE))
+}
+
+/// Looks a server's name up again and again, until nobody holds the server. No other look-up of it
+/// begins before the last one has ended, however late that is.
 ///
 /// Cancel safe: yes; what was found last stays in use.
-pub(super) async fn follow(server: Weak<ServerState>, shared: Arc<Shared>) {
+pub(super) async fn follow(server: Weak<ServerState>, shared: Arc<Shared>, turns: Rc<Semaphore>) {
     let mut answers = Answers::default();
     loop {
         let Some(host) = server.upgrade().and_then(|server| name(&server.address)) else { return };
-        let found = clock::before(clock::now() + PATIENCE, connect::resolve(&host)).await;
-        let found = found.unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into()));
-        let Some(state) = server.upgrade() else { return };
-        for (severity, text) in answers.take(&state, found, clock::now()) {
-            let event = Event::new(severity, Kind::Monitor, format!("{host}: {text}"));
-            shared.event(event.backend(&state.backend).server(&state.name));
+        let mut looking = pin!(in_turn(&turns, &host));
+        let mut tell = |found| {
+            let Some(state) = server.upgrade() else { return };
+            for (severity, text) in answers.take(&state, found, clock::now()) {
+                let event = Event::new(severity, Kind::Monitor, format!("{host}: {text}"));
+                shared.event(event.backend(&state.backend).server(&state.name));
+            }
+        };
+        match clock::before(clock::now() + PATIENCE, looking.as_mut()).await {
+            Some(found) => tell(found),
+            None => {
+                tell(Err(io::ErrorKind::TimedOut.into()));
+                let late = looking.await;
+                if late.is_ok() {
+                    tell(late);
+                }
+            }
         }
-        drop(state);
         clock::pause(EVERY).await;
     }
 }
+
+async fn in_turn(turns: &Semaphore, host: &str) -> io::Result<Vec<IpAddr>> {
+    let _turn = turns.acquire().await;
+    connect::resolve(host).await
+}
+
+/// Waits until that server's address is known, which a name's is once it was looked up.
+///
+/// Cancel safe: yes; a dropped call has consumed nothing.
+pub(super) async fn known(server: &ServerState, deadline: Instant) {
+    while name(&server.address).is_some() && server.resolved().is_empty() && clock::now() < deadline
+    {
+        clock::pause(GLANCE).await;
+    }
+}
+
+/// Between two looks whether a first look-up has ended.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// The name that a server is known by.
 pub(super) fn name(address: &Address) -> Option<String> {
@@ -61,7 +102,7 @@ impl Answers {
     fn take(
         &mut self,
         server: &ServerState,
-        found: std::io::Result<Vec<IpAddr>>,
+        found: io::Result<Vec<IpAddr>>,
         now: Instant,
     ) -> Vec<(Severity, String)> {
         let why = match found {

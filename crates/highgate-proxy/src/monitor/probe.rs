@@ -27,7 +27,7 @@ use highgate_mysql::{
 
 use crate::{
     facts,
-    monitor::questions,
+    monitor::{names, questions},
     mysql::{
         ask::{AskError, Asker},
         open::{Door, OpenError, proof_of},
@@ -161,6 +161,8 @@ impl Asks {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<(), Failed> {
+        self.waits_for.set("address of its name");
+        names::known(&self.server, deadline).await;
         self.waits_for.set("connection");
         let target = target(&self.server);
         let opened = highgate_io::connect::connect(&target, deadline).await;
@@ -169,6 +171,8 @@ impl Asks {
 
     /// Connects and logs in.
     async fn open(&self, deadline: Instant) -> Result<(Asker, Greeting), OpenError> {
+        self.waits_for.set("address of its name");
+        names::known(&self.server, deadline).await;
         self.waits_for.set("login");
         let (mut asker, greeting) = Asker::open(self.door(), deadline).await?;
         asker.count_on(&self.heard);

@@ -144,6 +144,14 @@ pub(crate) fn until_server(
     Ok(wait::now() - started)
 }
 
+/// Whether something that takes `bound` at most by itself was seen in time: a machine with other work may
+/// add as much and half. The bounds themselves are held by the tests of the pure machines.
+pub(crate) fn in_time(what: &str, took: Duration, bound: Duration) -> anyhow::Result<()> {
+    eprintln!("{what}: {took:?}, of {bound:?}");
+    anyhow::ensure!(took < bound * 5 / 2, "{what}: {took:?} instead of {bound:?}");
+    Ok(())
+}
+
 /// Connects as `app`.
 pub(crate) async fn connect(address: SocketAddr) -> mysql_async::Result<Conn> {
     connect_as(address, "app").await
