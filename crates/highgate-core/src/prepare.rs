@@ -11,7 +11,7 @@ mod tests;
 
 use std::{fmt, sync::Arc};
 
-use highgate_mysql::sql::{Effects, StatementKind};
+use highgate_mysql::sql::{Effects, Flavor, StatementKind};
 
 use crate::{
     pins::PinCause,
@@ -104,8 +104,23 @@ pub enum Step {
 }
 
 /// The statement of [`Step::Track`].
-pub const TRACK: &str = "SET SESSION session_track_schema=1,session_track_system_variables='*',\
-     session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS'";
+///
+/// MySQL has to be told to report positions of writes, which causal reads wait for; MariaDB reports
+/// `last_gtid` as one of its variables.
+#[must_use]
+pub const fn track(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::MySql => {
+            "SET SESSION session_track_schema=1,session_track_system_variables='*',\
+             session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS',\
+             session_track_gtids=OWN_GTID"
+        }
+        _ => {
+            "SET SESSION session_track_schema=1,session_track_system_variables='*',\
+             session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS'"
+        }
+    }
+}
 
 /// The statement of [`Step::ClearDiagnostics`]. Servers forget warnings with a statement that uses a
 /// table, be it a derived one.

@@ -213,13 +213,19 @@ pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>
         let refused = RouteRefused::UnknownBackend { backend: backend.clone() };
         return Route { to: To::Refuse(refused), reason: Reason::Unsplit, actions };
     };
-    let (role, server, reason) = role(state, facts, view, group.backend.topology);
-    let wrote = match group.backend.topology {
+    let (mut role, server, reason) = role(state, facts, view, group.backend.topology);
+    let follows = role == Role::Replica && view.listener.causal_reads;
+    let causal = match group.backend.topology {
         // A member waits for all that its cluster has committed: no position is needed.
-        Topology::Galera => state.wrote,
-        Topology::MariadbReplication | Topology::Static => state.last_write.is_some(),
+        Topology::Galera => follows && state.wrote,
+        Topology::MariadbReplication | Topology::Static => {
+            if follows && state.wrote && state.last_write.is_none() {
+                // Nobody said where it wrote: no replica can tell whether it is that far.
+                role = Role::Primary;
+            }
+            follows && state.last_write.is_some()
+        }
     };
-    let causal = role == Role::Replica && view.listener.causal_reads && wrote;
     let to = To::Server(Target { backend, role, server });
     Route { to, reason, actions: Actions { causal, ..actions } }
 }

@@ -247,6 +247,10 @@ fn ran(
 ) {
     counts(state, facts, outcome);
     let effects = facts.shape.effects;
+    // Rows end without a report where the client knows no other end: a position from before says nothing.
+    if outcome.rows.is_some() && effects.intersects(MAY_WRITE) {
+        state.last_write = None;
+    }
     // The common case: nothing but data was read or written.
     if !effects.intersects(NOTEWORTHY)
         && outcome.changes.is_empty()
@@ -313,6 +317,10 @@ fn unlocks_tables(facts: &CommandFacts<'_>) -> bool {
             && !text.windows(6).any(|word| word.eq_ignore_ascii_case(b"BACKUP"))
     })
 }
+
+/// Effects of statements that may have written where they answered with rows.
+const MAY_WRITE: Effects =
+    Effects::WRITES.union(Effects::CAN_CHANGE_SESSION).union(Effects::DOUBTFUL);
 
 /// Effects that need a second look.
 const NOTEWORTHY: Effects = Effects::TEMP_TABLE

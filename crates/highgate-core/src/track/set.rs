@@ -68,8 +68,10 @@ pub(super) fn learn(state: &mut SessionState, name: &[u8], value: &[u8]) {
     if TELLS_NOTHING.contains(&&*name) {
         return;
     }
-    let literal = literal_of(value)
-        .filter(|_| !is_fleeting(&name) && !matches!(&*name, "identity" | "last_insert_id"));
+    // NULL is reported as nothing.
+    let value = if name == "character_set_results" && value.is_empty() { b"NULL" } else { value };
+    let literal = if value == b"NULL" { Some(VarValue::text(value)) } else { literal_of(value) };
+    let literal = literal.filter(|_| !is_fleeting(&name) && !is_no_value(&name));
     let Some(literal) = literal else {
         state.pins.insert(PinCause::UnreplayableSet);
         return;
@@ -78,6 +80,13 @@ pub(super) fn learn(state: &mut SessionState, name: &[u8], value: &[u8]) {
         state.autocommit = value.eq_ignore_ascii_case(b"ON");
     }
     variable(state, &name, literal);
+}
+
+/// Variables whose reported value is not what a `SET` of it would bring about.
+///
+/// Quirk: MySQL 9.7 reports the old value of a timestamp that goes back to DEFAULT, which stands for the clock.
+fn is_no_value(name: &str) -> bool {
+    matches!(name, "identity" | "last_insert_id" | "timestamp")
 }
 
 fn assigned(

@@ -41,6 +41,20 @@ impl Twin {
         settle(&mut self.state, &mut self.conn, &facts, &outcome)
     }
 
+    /// A routine, or several statements, that the server tells about.
+    fn report(&mut self, name: &str, value: &str) {
+        let mut track = Vec::new();
+        let (name, value) = (name.as_bytes(), value.as_bytes());
+        StateChange::SystemVariable { name, value }.encode(&mut track);
+        let facts = CommandFacts {
+            shape: Shape { effects: Effects::MULTI, ..Shape::default() },
+            ..CommandFacts::bare(CommandKind::Query)
+        };
+        let status = Some(StatusFlags::AUTOCOMMIT);
+        let outcome = Outcome { status, changes: &track, ..Outcome::default() };
+        let _ = settle(&mut self.state, &mut self.conn, &facts, &outcome);
+    }
+
     fn value(&self, name: &str) -> Option<&str> {
         let value = self.state.profile.variable(name)?;
         std::str::from_utf8(value.as_bytes()).ok()
@@ -119,6 +133,33 @@ fn what_a_server_reports_of_other_statements_is_learned_but_for_what_nobody_set(
     assert_eq!(told(b"collation_database", b"utf8mb4_bin"), (0, false));
     assert_eq!(told(b"insert_id", b"7"), (0, true));
     assert_eq!(told(b"last_insert_id", b"7"), (0, true));
+    assert_eq!(told(b"timestamp", b"100.000000"), (0, true));
+}
+
+#[test]
+fn charset_of_no_results_is_reported_as_nothing() {
+    let mut twin = Twin::new();
+    twin.report("character_set_results", "");
+    let Charset::Set { results, .. } = &twin.state.profile.charset else { panic!() };
+    assert_eq!(results.as_bytes(), b"NULL");
+}
+
+#[test]
+fn a_write_that_answers_with_rows_and_no_report_leaves_no_position() {
+    let mut twin = Twin::new();
+    twin.report("last_gtid", "0-1-7");
+    assert_eq!(twin.state.last_write.as_deref(), Some("0-1-7"));
+    let facts = |effects| CommandFacts {
+        shape: Shape { kind: StatementKind::Insert, effects, ..Shape::default() },
+        ..CommandFacts::bare(CommandKind::Query)
+    };
+    let outcome =
+        Outcome { status: Some(StatusFlags::AUTOCOMMIT), rows: Some(1), ..Outcome::default() };
+    let read = facts(Effects::READ_ONLY_PROVED);
+    let _ = settle(&mut twin.state, &mut twin.conn, &read, &outcome);
+    assert_eq!(twin.state.last_write.as_deref(), Some("0-1-7"));
+    let _ = settle(&mut twin.state, &mut twin.conn, &facts(Effects::WRITES), &outcome);
+    assert_eq!(twin.state.last_write, None);
 }
 
 #[test]

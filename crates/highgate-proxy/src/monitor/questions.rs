@@ -55,7 +55,8 @@ fn variables_of(answered: &Answered) -> Observation {
         read_only: field(0) != Some("0"),
         server_id: field(1).and_then(|id| id.parse().ok()).unwrap_or(0),
         uuid: field(3).map(str::to_owned),
-        gtid: field(2).unwrap_or_default().to_owned(),
+        // MySQL breaks the line after each server's part of a set.
+        gtid: field(2).unwrap_or_default().replace('\n', ""),
         sources: Vec::new(),
         galera: None,
     }

@@ -68,7 +68,10 @@ pub(crate) enum Tried {
     /// On another connection, please.
     Again { server: ServerId, why: String, reason: Reason, ran: Ran },
     /// The connection did not fit; on a fresh one, please.
-    Unfit,
+    Unfit {
+        /// What did not fit.
+        why: String,
+    },
     /// The replica is not far enough: on the primary, please.
     Behind { reusable: bool },
 }
@@ -170,9 +173,10 @@ impl Session<'_> {
                     tried.why = why;
                     self.forget_lease();
                 }
-                Tried::Unfit => {
+                Tried::Unfit { why } => {
                     // Closed: its room is free for a connection that fits.
                     drop(lease);
+                    tried.why = why;
                 }
                 Tried::Behind { reusable } => {
                     self.after_behind(lease, reusable);
@@ -180,6 +184,10 @@ impl Session<'_> {
                 }
             }
         }
+        let text = format!("a command was refused: {ATTEMPTS} tries, the last {}", tried.why);
+        let id = self.context.presence.info.id;
+        let event = Event::new(Severity::Warning, Kind::Refusal, text).session(id);
+        self.context.worker.shared.event_limited(event);
         self.answer_error(&tried.answer(), sending.framed).await
     }
 

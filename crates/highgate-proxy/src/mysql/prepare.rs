@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use highgate_core::{
-    prepare::{self, CLEAR, Step, TRACK},
+    prepare::{self, CLEAR, Step},
     settle,
     state::{ConnState, SessionState},
 };
-use highgate_mysql::{Answer, packet::PacketWriter, reply::ErrPacket, scan::CommandKind};
+use highgate_mysql::{
+    Answer, packet::PacketWriter, reply::ErrPacket, scan::CommandKind, sql::Flavor,
+};
 
 use crate::{
     mysql::{
@@ -66,7 +68,7 @@ async fn one(
     space: &mut Space,
     state: Option<&mut SessionState>,
 ) -> Result<Option<Answer>, Unprepared> {
-    let (kind, payload) = command(step);
+    let (kind, payload) = command(step, server.state.flavor);
     let mut packet = Vec::with_capacity(payload.len() + 4);
     PacketWriter::new(&mut packet, 0).payload(&payload);
     space.reset(kind, server.capabilities, 1);
@@ -118,7 +120,7 @@ pub(crate) async fn close_statement(
 }
 
 /// The command that a step is.
-fn command(step: &Step) -> (CommandKind, Vec<u8>) {
+fn command(step: &Step, flavor: Flavor) -> (CommandKind, Vec<u8>) {
     let query = |text: &[u8]| (CommandKind::Query, [&[0x03], text].concat());
     match step {
         Step::ClearDiagnostics => query(CLEAR.as_bytes()),
@@ -132,7 +134,7 @@ fn command(step: &Step) -> (CommandKind, Vec<u8>) {
         Step::ResetConnection => (CommandKind::Simple, vec![0x1f]),
         Step::SetLastInsertId(id) => query(format!("SET LAST_INSERT_ID = {id}").as_bytes()),
         Step::SetTransaction(text) => query(text.as_bytes()),
-        Step::Track => query(TRACK.as_bytes()),
+        Step::Track => query(prepare::track(flavor).as_bytes()),
     }
 }
 
@@ -181,7 +183,6 @@ fn refusal(packet: &[u8]) -> Answer {
 
 /// Tells that a connection tracks changes of state, right after its login.
 pub(crate) fn first_steps(state: &ConnState) -> Vec<Step> {
-    use highgate_mysql::sql::Flavor;
     match state.flavor {
         Flavor::MariaDb | Flavor::MySql => vec![Step::Track],
         Flavor::MatrixOne | Flavor::StarRocks | Flavor::Unknown => Vec::new(),

@@ -5,6 +5,7 @@
 use std::{
     fmt::Write as _,
     net::SocketAddr,
+    ops::Deref,
     process::Command,
     sync::{
         Arc,
@@ -16,8 +17,8 @@ use std::{
 
 use anyhow::Context as _;
 use highgate_testkit::{
+    Database,
     highgate::HighgateProcess,
-    mariadb::MariaDb,
     wait::{self, Deadline},
 };
 use mysql_async::{Conn, OptsBuilder, prelude::Queryable as _};
@@ -43,12 +44,12 @@ pub(crate) fn toml(servers: &[SocketAddr], backend: &str, listener: &str) -> Str
     text
 }
 
-/// A watched replication topology.
+/// A watched replication topology, of either make.
 pub(crate) const REPLICATION: &str = "topology = \"mariadb-replication\"\n\
     monitor = { user = \"monitor\", password = \"monitor\", interval = \"300ms\", timeout = \"500ms\" }\n\
     failover_wait = \"20s\"\nslow_start = \"2s\"\n";
 
-pub(crate) fn addresses(nodes: &[MariaDb]) -> Vec<SocketAddr> {
+pub(crate) fn addresses<D: Deref<Target = Database>>(nodes: &[D]) -> Vec<SocketAddr> {
     nodes.iter().map(|node| node.addr()).collect()
 }
 
@@ -420,7 +421,7 @@ async fn read(conn: &mut Conn, seen: &mut Seen) -> bool {
 }
 
 /// Every acknowledged id is there once, and nothing else but ids of unknown outcome.
-pub(crate) fn assert_none_lost_none_doubled(primary: &MariaDb, seen: &Seen) -> anyhow::Result<()> {
+pub(crate) fn assert_none_lost_none_doubled(primary: &Database, seen: &Seen) -> anyhow::Result<()> {
     let rows = primary.sql("SELECT id, COUNT(*) FROM shop.t WHERE id >= 1000000 GROUP BY id")?;
     let mut there = std::collections::BTreeSet::new();
     for row in rows {
@@ -438,7 +439,7 @@ pub(crate) fn assert_none_lost_none_doubled(primary: &MariaDb, seen: &Seen) -> a
 }
 
 /// Makes the table of the load, without a key, so that a doubled row would show.
-pub(crate) fn make_table(primary: &MariaDb) -> anyhow::Result<()> {
+pub(crate) fn make_table(primary: &Database) -> anyhow::Result<()> {
     primary.sql("CREATE TABLE shop.t (id BIGINT, what VARCHAR(40), KEY (id))")?;
     Ok(())
 }

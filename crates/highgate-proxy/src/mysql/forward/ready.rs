@@ -33,6 +33,7 @@ impl Session<'_> {
         facts: &CommandFacts<'_>,
         space: &mut RestSpace,
     ) -> Option<Tried> {
+        let mut refused = 0;
         // A capture of LAST_INSERT_ID() changes what is to be done, a failed SET resets.
         for _ in 0..3 {
             let connection = &mut lease.connection;
@@ -67,7 +68,8 @@ impl Session<'_> {
             if let Err(unfit) = fits {
                 let session = self.context.presence.info.id;
                 tracing::debug!(session, pins = %self.state.pins, "connection unfit: {unfit}");
-                return Some(if own { self.unprepared_own() } else { Tried::Unfit });
+                let why = || format!("on a connection that was not fit: {unfit}");
+                return Some(if own { self.unprepared_own() } else { Tried::Unfit { why: why() } });
             }
             if steps.is_empty() {
                 return None;
@@ -83,13 +85,18 @@ impl Session<'_> {
                     return Some(Tried::Behind { reusable: false });
                 }
                 Err(unprepared) => {
+                    if let Unprepared::Refused { answer, .. } = &unprepared {
+                        refused = answer.code;
+                    }
                     if let Some(tried) = self.after_unprepared(lease, own, unprepared) {
                         return Some(tried);
                     }
                 }
             }
         }
-        Some(if own { self.unprepared_own() } else { Tried::Unfit })
+        // The number alone: the server's words may repeat a value of the client's.
+        let why = || format!("where a server refused to be prepared, with error {refused}");
+        Some(if own { self.unprepared_own() } else { Tried::Unfit { why: why() } })
     }
 
     /// Runs the steps that were found to be needed; `bounded`: for no longer than a causal read may
