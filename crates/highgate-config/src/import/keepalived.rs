@@ -5,6 +5,8 @@
 //! Keepalived goes on with a default in place of what was written, this is a mistake.
 
 mod blocks;
+#[cfg(test)]
+mod corpus;
 mod global;
 mod instance;
 pub(crate) mod keywords;

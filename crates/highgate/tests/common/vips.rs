@@ -234,7 +234,12 @@ pub(crate) fn serve(lab: &Lab) -> anyhow::Result<()> {
 
 /// One request: a connection, a byte, the node's address. The error says which of them failed.
 pub(crate) fn ask(patience: Duration) -> Result<Ipv4Addr, String> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((VIP, PORT)), patience)
+    ask_at(VIP.into(), patience)
+}
+
+/// The same at another address.
+pub(crate) fn ask_at(address: IpAddr, patience: Duration) -> Result<Ipv4Addr, String> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, PORT)), patience)
         .map_err(|error| format!("connect: {error}"))?;
     let mut answer = [0; 4];
     stream
@@ -304,12 +309,23 @@ pub(crate) fn with_clients(
     patience: Duration,
     test: impl FnOnce(&Seen) -> anyhow::Result<()>,
 ) -> anyhow::Result<Seen> {
+    with_clients_at(lab, count, VIP.into(), patience, test)
+}
+
+/// The same with clients of another address.
+pub(crate) fn with_clients_at(
+    lab: &Lab,
+    count: usize,
+    address: IpAddr,
+    patience: Duration,
+    test: impl FnOnce(&Seen) -> anyhow::Result<()>,
+) -> anyhow::Result<Seen> {
     let (seen, stop) = (Seen::default(), AtomicBool::new(false));
     let host = lab.host(3)?;
     let client = || {
         while !stop.load(Ordering::Relaxed) {
             let asked = wait::now();
-            let by = ask(patience);
+            let by = ask_at(address, patience);
             seen.0.lock().push(Answer { asked, at: wait::now(), by });
             last(Duration::from_millis(4));
         }

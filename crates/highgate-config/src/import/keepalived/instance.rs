@@ -329,9 +329,7 @@ impl Reader<'_> {
             // As with Keepalived: there is no other version for it.
             thing.draft.version = 3;
         }
-        if thing.draft.notify.user.is_none() {
-            thing.draft.notify.user.clone_from(&self.script_user);
-        }
+        self.one_account(&mut thing.draft.notify.user);
     }
 
     fn complete(&mut self, thing: &mut Thing<Vip>, name: &Word, state: Option<Word>) {
@@ -406,6 +404,7 @@ impl Reader<'_> {
         thing.set(self.piece, table, field, Kind::Command.read(&command.text), &command.at);
         self.no_shell(&command.text, &command.at);
         if account.is_empty() {
+            self.without_account.get_or_insert(command.at.clone());
             return;
         }
         let is_command = account.iter().any(|word| word.text.starts_with(['/', '-']));
@@ -423,6 +422,16 @@ impl Reader<'_> {
             return self.expected(at, what, &format!("`{}`", user.clone().unwrap_or_default()));
         }
         *user = Some(account);
+    }
+
+    /// One account runs them all: what names none must not run as another one than it would.
+    fn one_account(&mut self, user: &mut Option<String>) {
+        let without = self.without_account.take();
+        let Some(account) = user else { return user.clone_from(&self.script_user) };
+        if let Some(at) = without.filter(|_| self.script_user.as_ref() != Some(account)) {
+            let what = "the commands of one instance run as one account, and this names none";
+            self.expected(at, what, &format!("`{account}` behind the command"));
+        }
     }
 
     pub(super) fn group(&mut self, statement: &Statement) {
@@ -443,9 +452,7 @@ impl Reader<'_> {
             self.error(name.at.clone(), what);
             self.piece.failed.insert((thing.place.clone(), "members"));
         }
-        if thing.draft.notify.user.is_none() {
-            thing.draft.notify.user.clone_from(&self.script_user);
-        }
+        self.one_account(&mut thing.draft.notify.user);
         self.piece.node.vip_groups.insert(group, thing.draft);
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Reader<'a> {
     pub(super) multicast: [Option<(Value, At)>; 2],
     pub(super) script_user: Option<String>,
     pub(super) strict: Option<At>,
+    /// The first notify command of an instance or group that names no account.
+    pub(super) without_account: Option<At>,
     pub(super) weights: Weights,
 }
 
@@ -31,6 +33,7 @@ impl<'a> Reader<'a> {
             multicast: [None, None],
             script_user: None,
             strict: None,
+            without_account: None,
             weights: Weights::default(),
         }
     }
