@@ -440,3 +440,31 @@ fn a_ping_after_a_failed_packet_of_several_tells_of_the_transaction_as_the_serve
         assert_eq!(said[1], said[0], "{texts}");
     }
 }
+
+#[test]
+fn what_a_login_adds_to_the_sql_mode_is_there_whoever_had_the_connection_before() {
+    let Some(shop) = shop(1, 1, "") else { return };
+    let spaced = USUAL | Capabilities::IGNORE_SPACE;
+    let mode = |client: &mut RawClient| client.value("SELECT @@sql_mode").unwrap();
+    let direct = RawClient::connect(shop.db.addr(), "app", "app", Some("shop"), spaced);
+    let expected = mode(&mut direct.unwrap());
+    assert!(expected.contains("IGNORE_SPACE"), "{expected}");
+    for undone in
+        ["SET sql_mode = ''", "SET sql_mode = DEFAULT", "SET @a = (SELECT 1)", "SET insert_id = 5"]
+    {
+        let mut before = shop.client(spaced);
+        before.ok(undone).unwrap();
+        before.ok("SELECT 1").unwrap();
+        drop(before);
+        let found = mode(&mut shop.client(spaced));
+        let sorted = |text: &str| {
+            let mut words: Vec<_> = text.split(',').map(str::to_owned).collect();
+            words.sort_unstable();
+            words
+        };
+        assert_eq!(sorted(&found), sorted(&expected), "{undone}");
+    }
+    let mut client = shop.client(spaced);
+    client.ok("SET sql_mode = DEFAULT").unwrap();
+    assert!(!mode(&mut client).contains("IGNORE_SPACE"));
+}

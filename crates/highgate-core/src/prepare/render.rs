@@ -46,7 +46,7 @@ pub(super) fn profile(
     let mut charset = Vec::new();
     set_charset(&mut charset, conn.flavor, &from.charset, &to.charset)?;
     let mut variables = Vec::new();
-    set_variables(&mut variables, conn.flavor, from, to);
+    set_variables(&mut variables, conn, from, to);
     // A statement is read in the charset in force before it, so other texts come after the change.
     let split = !charset.is_empty() && !variables.is_ascii();
     let held = |charset: &Charset, whole: bool| -> Arc<Profile> {
@@ -130,9 +130,13 @@ fn name_on(flavor: Flavor, name: &str) -> &str {
     }
 }
 
-fn set_variables(out: &mut Vec<u8>, flavor: Flavor, from: &Profile, to: &Profile) {
+fn set_variables(out: &mut Vec<u8>, conn: &ConnState, from: &Profile, to: &Profile) {
     const LAST: &str = "sql_mode";
+    let flavor = conn.flavor;
     let mut put = |name: &str| match (from.variables.get(name), to.variables.get(name)) {
+        (Some(_), None) if name == LAST && conn.ignores_space => {
+            assign(out, LAST, b"CONCAT(@@global.sql_mode,',IGNORE_SPACE')");
+        }
         (Some(_), None) => assign(out, name_on(flavor, name), b"DEFAULT"),
         (old, Some(new)) if old != Some(new) => assign(out, name_on(flavor, name), new.as_bytes()),
         _ => {}

@@ -112,6 +112,21 @@ fn defaults_that_differ_from_a_login_are_not_used() {
 }
 
 #[test]
+fn what_a_login_added_to_the_sql_mode_comes_back_after_another_one() {
+    let restored = "SET sql_mode=CONCAT(@@global.sql_mode,',IGNORE_SPACE')";
+    let mut conn = conn(None);
+    conn.ignores_space = true;
+    Arc::make_mut(&mut conn.profile).variables.insert("sql_mode".into(), VarValue::text(b"''"));
+    let todo = steps(&state(None), &mut conn, &Needs::default()).unwrap();
+    assert_eq!(texts(&todo), [restored]);
+    // MariaDB forgets it in a reset.
+    let mut conn = ConnState { ignores_space: true, ..ConnState::new(Flavor::MariaDb, 45, None) };
+    conn.was_reset();
+    let todo = steps(&state(None), &mut conn, &Needs::default()).unwrap();
+    assert_eq!(texts(&todo).last().unwrap(), restored);
+}
+
+#[test]
 fn a_statement_is_prepared_under_the_schema_it_was_prepared_under() {
     let mut state = state(Some("a"));
     let id = state.prepared(b"SELECT * FROM t", Shape::default(), 0);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use highgate_mysql::sql::Flavor;
 
-use super::{Charset, Profile};
+use super::{Charset, Profile, VarValue};
 use crate::pins::PinSet;
 
 /// Prepared statements kept on one server connection.
@@ -29,6 +29,8 @@ pub struct ConnState {
     pub login_collation: u16,
     /// `SET x = DEFAULT` gives what a fresh login would have: no `init_connect`.
     pub default_is_login: bool,
+    /// It logged in with CLIENT_IGNORE_SPACE, which added to its `sql_mode`.
+    pub ignores_space: bool,
     /// What was applied to it.
     pub profile: Arc<Profile>,
     /// What LAST_INSERT_ID() says there; `None` = not known.
@@ -74,6 +76,7 @@ impl ConnState {
             diagnostics: false,
             login_collation: collation,
             default_is_login: true,
+            ignores_space: false,
             profile: Arc::new(Profile::new(collation, schema)),
             last_insert_id: Some(0),
             statements: Vec::new(),
@@ -92,6 +95,11 @@ impl ConnState {
             charset: Charset::after_reset(self.login_collation, self.flavor),
             ..Profile::default()
         });
+        if self.ignores_space && self.flavor == Flavor::MariaDb {
+            // Unlike MySQL it does not keep what the login added.
+            let variables = &mut Arc::make_mut(&mut self.profile).variables;
+            variables.insert("sql_mode".into(), VarValue::Default);
+        }
         self.last_insert_id = Some(0);
         self.statements.clear();
         self.reserves = false;

@@ -135,6 +135,12 @@ impl SessionState {
         self.transaction.open != Open::No
     }
 
+    /// Whether its login added IGNORE_SPACE to its `sql_mode`.
+    #[must_use]
+    pub const fn ignores_space(&self) -> bool {
+        self.capabilities & IGNORE_SPACE != 0
+    }
+
     /// How the session's texts are read, on a server whose defaults are `default`.
     #[must_use]
     pub fn lex_mode(&self, default: LexMode) -> LexMode {
@@ -142,7 +148,7 @@ impl SessionState {
         if let Some(VarValue::Text(text)) = self.profile.variable("sql_mode") {
             super::profile::read_sql_mode(text, &mut mode);
         }
-        mode.ignore_space |= self.capabilities & IGNORE_SPACE != 0;
+        mode.ignore_space |= self.ignores_space();
         mode.unsafe_charset = self.profile.charset.is_unsafe();
         mode
     }

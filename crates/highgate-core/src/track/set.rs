@@ -151,7 +151,8 @@ fn variable(state: &mut SessionState, name: &str, value: VarValue) {
     if is_charset(name) {
         return charset_variable(state, name, value);
     }
-    if value == VarValue::Default && !LOGIN_DERIVED.contains(&name) {
+    let by_login = LOGIN_DERIVED.contains(&name) || (name == "sql_mode" && state.ignores_space());
+    if value == VarValue::Default && !by_login {
         if state.profile.variables.contains_key(name) {
             state.profile_mut().variables.remove(name);
         }

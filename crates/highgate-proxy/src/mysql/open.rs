@@ -164,7 +164,8 @@ async fn log_in(
     let opened = dialogue(login, &mut transport, peer, passing).await?;
     let Opened { greeting, capabilities, .. } = opened;
     let flavor = facts::flavor(&greeting);
-    let state = ConnState::new(flavor, u16::from(door.collation), door.schema.as_deref());
+    let mut state = ConnState::new(flavor, u16::from(door.collation), door.schema.as_deref());
+    state.ignores_space = capabilities.contains(Capabilities::IGNORE_SPACE);
     let thread = greeting.connection_id;
     Ok((LoggedIn { transport, capabilities, thread, state }, greeting))
 }
