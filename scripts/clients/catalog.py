@@ -9,6 +9,8 @@ import subprocess
 import sys
 from typing import Callable
 
+import lab as labs
+
 HERE = pathlib.Path(__file__).resolve().parent
 WAYS = ["direct", "cluster", "single"]
 
@@ -24,6 +26,9 @@ PYTHON = ["PyMySQL[rsa,ed25519]", "mysqlclient", "mysql-connector-python", "aiom
 NODE = ["mysql2", "mariadb", "mysql", "sequelize", "typeorm"]
 # Source distributions that contain the driver's own tests.
 SUITES = ["PyMySQL==0.10.1", "mysqlclient", "mariadb==1.1.14", "SQLAlchemy", "mysql-connector-python"]
+
+# Packages of Debian whose sources contain the driver's own tests.
+SOURCES = ["golang-github-go-sql-driver-mysql", "libdbd-mysql-perl", "libdbd-mariadb-perl", "php8.2"]
 
 
 @dataclasses.dataclass
@@ -80,6 +85,22 @@ def unittest_cases(text):
     return cases
 
 
+def go_cases(text):
+    """`go test -v`: what is said of a case is not compared, only how it ends."""
+    words = {"PASS": "ok", "FAIL": "fail", "SKIP": "skip"}
+    cases = {found[2]: (words[found[1]], "") for found in re.finditer(r"^\s*--- (PASS|FAIL|SKIP): (\S+)", text, re.M)}
+    if not re.search(r"^(ok|FAIL|PASS)\b", text, re.M):
+        cases["run_ended"] = ("fail", text[-300:])
+    return cases
+
+
+def php_cases(text):
+    """PHP's `run-tests.php`: a case is known by its file."""
+    words = {"PASS": "ok", "FAIL": "fail", "SKIP": "skip", "XFAIL": "ok", "WARN": "fail", "BORK": "fail"}
+    return {found[2]: (words[found[1]], "") for found in
+            re.finditer(r"^(?:\r?TEST [^\r]*\r)?(PASS|X?FAIL|SKIP|WARN|BORK) .*\[[^]]*/([^]/]+\.phpt)\]", text, re.M)}
+
+
 def python(options):
     return str(options.home / "venv/bin/python")
 
@@ -97,8 +118,10 @@ def package(name):
     return lambda options: shutil.which("node") and (options.home / "node_modules" / name).exists()
 
 
-def suite(name):
-    """Whether the source distribution of a driver is there, unpacked."""
+def suite(name, program=None):
+    """Whether the source distribution of a driver is there, unpacked, and what runs it."""
+    if program:
+        return lambda options: subprocess.run(program, shell=True, capture_output=True).returncode == 0 and suite(name)(options)
     return lambda options: any(place.name.lower().startswith(name + "-") for place in (options.home / "suites").glob("*/"))
 
 
@@ -112,6 +135,7 @@ def node(script, *arguments):
 
 CLIENTS = [
     Client("cli", lambda options: [sys.executable, str(HERE / "cli.py")], lambda o: shutil.which("mariadb")),
+    Client("mysql-cli", lambda options: [sys.executable, str(HERE / "mysql_cli.py")], lambda o: labs.mysql("mysql")),
     Client("sysbench", lambda options: [sys.executable, str(HERE / "sysbench.py")], lambda o: shutil.which("sysbench")),
     Client("pymysql", py("py_dbapi.py", "pymysql"), module("pymysql")),
     Client("mysqlclient", py("py_dbapi.py", "mysqlclient"), module("MySQLdb")),
@@ -122,13 +146,26 @@ CLIENTS = [
     Client("node-mysql2", node("node.js", "mysql2"), package("mysql2")),
     Client("node-mariadb", node("node.js", "mariadb"), package("mariadb")),
     Client("node-mysql", node("node.js", "mysql"), package("mysql")),
+    Client("rust-mysql", lambda o: [str(rust(o)), "mysql"], lambda o: rust(o).exists()),
+    Client("rust-sqlx", lambda o: [str(rust(o)), "sqlx"], lambda o: rust(o).exists()),
     Client("orm-node", node("orm.js"), package("sequelize")),
     Client("java", lambda o: ["sh", str(HERE / "java.sh")], lambda o: shutil.which("java") and jar(o)),
     *(Client(f"suite-{name}", py("suite.py", name), suite(name), False, seconds, reads) for name, seconds, reads in (
         ("pymysql", 600, pytest_cases), ("mysqlclient", 600, pytest_cases), ("mariadb", 900, pytest_cases),
         ("sqlalchemy", 3600, pytest_cases), ("mysql_connector_python", 1800, unittest_cases))),
+    *(Client(f"suite-{name}", py("suite.py", name), suite(folder, program), False, seconds, reads)
+      for name, folder, program, seconds, reads in (
+        ("go", "mysql", "go version", 900, go_cases),
+        ("dbd_mysql", "dbd-mysql", "perl -MDBD::mysql -e 1", 900, None),
+        ("dbd_mariadb", "dbd-mariadb", "perl -MDBD::MariaDB -e 1", 900, None),
+        ("php_mysqli", "php", "php -m | grep mysqli", 1800, php_cases),
+        ("php_pdo", "php", "php -m | grep pdo_mysql", 900, php_cases))),
     Client("logins", py("logins.py"), module("pymysql")),
 ]
+
+
+def rust(options):
+    return options.home / "rust/debug/clients"
 
 
 def jar(options):
@@ -164,3 +201,30 @@ def install(home):
         shutil.unpack_archive(archive, suites)
     if shutil.which("npm"):
         subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(home), *NODE])
+    if shutil.which("cargo"):
+        subprocess.run(["cargo", "build", "-q", "--manifest-path", str(HERE / "rust/Cargo.toml"), "--target-dir", str(home / "rust")])
+    if shutil.which("apt-get"):
+        debian_sources(suites)
+
+
+def debian_sources(suites):
+    """Suites that only the sources of Debian's packages hold, by an apt of its own beside the machine's."""
+    own = suites / "apt"
+    for folder in ("state/lists/partial", "cache/archives/partial", "etc/apt.conf.d"):
+        (own / folder).mkdir(parents=True, exist_ok=True)
+    uris = subprocess.run(["apt-get", "update", "--print-uris"], capture_output=True, text=True).stdout
+    found = re.search(r"'(\S+?/debian)/dists/([\w-]+)/InRelease'", uris)
+    if not found:
+        return
+    (own / "etc/sources.list").write_text(f"deb-src {found[1]} {found[2]} main\n")
+    keys = "/etc/apt/trusted.gpg.d" if not pathlib.Path("/usr/share/keyrings").exists() else "/usr/share/keyrings"
+    options = [f"Dir::Etc={own}/etc", f"Dir::Etc::sourcelist={own}/etc/sources.list", "Dir::Etc::sourceparts=/nonexistent",
+               f"Dir::Etc::trustedparts={keys}", f"Dir::State={own}/state", "Dir::State::status=/var/lib/dpkg/status",
+               f"Dir::Cache={own}/cache", "APT::Sandbox::User=root"]
+    apt = ["apt-get", "-q", *(part for option in options for part in ("-o", option))]
+    subprocess.run([*apt, "update"], stdout=subprocess.DEVNULL)
+    for package in SOURCES:
+        # One by one: a package that has moved on leaves the others be.
+        subprocess.run([*apt, "source", "--download-only", package], cwd=suites, stdout=subprocess.DEVNULL)
+    for archive in [*suites.glob("*.orig.tar.gz"), *suites.glob("*.orig.tar.xz")]:
+        shutil.unpack_archive(archive, suites)

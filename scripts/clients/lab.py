@@ -1,4 +1,4 @@
-"""A MariaDB primary with a replica, and Highgate in front: what the clients are compared on.
+"""A primary with a replica, of MariaDB or MySQL, and Highgate in front: what the clients are compared on.
 
 Three ways lead to the same primary: `direct`; `cluster`, through Highgate with reads split to the
 replica and causal reads; `single`, through Highgate with the primary as its only, fixed server.
@@ -27,6 +27,21 @@ SERVER = """
 --plugin-load-add=auth_ed25519 --skip-name-resolve --secure-file-priv= --event-scheduler=OFF
 """.split()
 
+MYSQL = """
+--no-defaults --bind-address=127.0.0.1 --log-bin=binlog --gtid-mode=ON --enforce-gtid-consistency=ON
+--local-infile=1 --innodb-buffer-pool-size=96M --innodb-flush-log-at-trx-commit=0 --sync-binlog=0
+--log-bin-trust-function-creators=1 --max-connections=400 --max-allowed-packet=64M --skip-name-resolve
+--secure-file-priv= --event-scheduler=OFF --mysqlx=OFF --innodb-flush-method=nosync
+""".split()
+
+
+def mysql(program):
+    """Where `scripts/mysql` puts it, or None."""
+    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    folder = os.environ.get("HIGHGATE_MYSQL") or pathlib.Path(cache) / "highgate/mysql"
+    path = pathlib.Path(folder) / "bin" / program
+    return str(path) if path.exists() else None
+
 
 def free_port():
     with socket.socket() as held:
@@ -48,8 +63,11 @@ def until(seconds, what, is_there):
 class Lab:
     """Use as a context; `ways` maps the name of a way to its port."""
 
-    def __init__(self, binary, scratch, log="info"):
-        self.binary, self.scratch, self.level = str(binary), pathlib.Path(scratch), log
+    def __init__(self, binary, scratch, log="info", make="mariadb"):
+        self.binary, self.scratch, self.level, self.make = str(binary), pathlib.Path(scratch), log, make
+        self.is_mysql = make == "mysql"
+        if self.is_mysql and not mysql("mysqld"):
+            raise SystemExit("no MySQL: run scripts/mysql")
         self.processes, self.ways, self.tls_port = [], {}, 0
 
     def __enter__(self):
@@ -77,24 +95,33 @@ class Lab:
             folder.chmod(0o755)
         self.certificates()
         template = self.scratch / "template"
-        run = ["mariadb-install-db", "--no-defaults", f"--datadir={template}", "--skip-test-db",
-               "--auth-root-authentication-method=normal", *self.account()]
-        subprocess.run(run, check=True, stdout=subprocess.DEVNULL)
+        if self.is_mysql:
+            run = [mysql("mysqld"), "--no-defaults", "--initialize-insecure", f"--datadir={template}",
+                   "--innodb-flush-method=nosync", *self.account()]
+        else:
+            run = ["mariadb-install-db", "--no-defaults", f"--datadir={template}", "--skip-test-db",
+                   "--auth-root-authentication-method=normal", *self.account()]
+        subprocess.run(run, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        (template / "auto.cnf").unlink(missing_ok=True)
         self.primary, self.replica = self.server(1, template), self.server(2, template)
         self.wait(self.primary), self.wait(self.replica)
         self.prepare()
         self.highgate()
 
     def account(self):
-        return ["--user=mysql"] if os.getuid() == 0 else []
+        if os.getuid() != 0:
+            return []
+        # MySQL's folder may be one that only root can reach.
+        return ["--user=root"] if self.is_mysql else ["--user=mysql"]
 
     def server(self, number, template):
         folder = self.scratch / f"db{number}"
         shutil.copytree(template, folder)
-        if os.getuid() == 0:
+        if os.getuid() == 0 and not self.is_mysql:
             subprocess.run(["chown", "-R", "mysql", str(folder)], check=True)
         port = free_port()
-        args = [shutil.which("mariadbd"), *SERVER, *self.account(), f"--datadir={folder}",
+        program = [mysql("mysqld"), *MYSQL] if self.is_mysql else [shutil.which("mariadbd"), *SERVER]
+        args = [*program, *self.account(), f"--datadir={folder}",
                 f"--port={port}", f"--socket={folder}/s", f"--server-id={number}",
                 f"--ssl-cert={self.scratch}/server.pem", f"--ssl-key={self.scratch}/server.key",
                 f"--ssl-ca={self.scratch}/ca.pem", *(["--read-only=1"] if number > 1 else [])]
@@ -103,14 +130,17 @@ class Lab:
         return {"port": port, "socket": f"{folder}/s"}
 
     def sql(self, server, text):
-        args = ["mariadb", "--no-defaults", "-uroot", f"--socket={server['socket']}", "-N", "-B"]
+        client = mysql("mysql") if self.is_mysql else "mariadb"
+        args = [client, "--no-defaults", "-uroot", f"--socket={server['socket']}", "-N", "-B"]
         return subprocess.run(args, input=text, text=True, capture_output=True)
 
     def wait(self, server):
-        until(60, "mariadbd", lambda: self.sql(server, "SELECT 1").returncode == 0)
+        until(60, self.make, lambda: self.sql(server, "SELECT 1").returncode == 0)
 
     def prepare(self):
         """Accounts and replication."""
+        if self.is_mysql:
+            return self.prepare_mysql()
         accounts = [(USER, f"IDENTIFIED BY '{PASSWORD}'"), ("hashed", "IDENTIFIED BY 'hashed'"),
                     ("sha2", "IDENTIFIED BY 'sha2'"), ("sha2clear", "IDENTIFIED BY 'sha2clear'"),
                     ("edward", "IDENTIFIED VIA ed25519 USING PASSWORD('edward')")]
@@ -132,8 +162,28 @@ class Lab:
         until(60, "replication", lambda: self.sql(
             self.replica, f"SELECT 1 FROM mysql.user WHERE user='repl'").stdout.strip() == "1")
 
+    def prepare_mysql(self):
+        text = f"CREATE DATABASE {DATABASE};"
+        for name in (USER, "sha2", "sha2clear"):
+            text += f"CREATE USER {name}@'%' IDENTIFIED BY '{name}'; GRANT ALL ON *.* TO {name}@'%' WITH GRANT OPTION;"
+            text += f"REVOKE CONNECTION_ADMIN, SUPER ON *.* FROM {name}@'%';"
+        text += "CREATE USER monitor@'%' IDENTIFIED BY 'monitor'; GRANT REPLICATION CLIENT, SELECT ON *.* TO monitor@'%';"
+        text += "CREATE USER repl@'%' IDENTIFIED BY 'repl'; GRANT REPLICATION SLAVE ON *.* TO repl@'%';"
+        done = self.sql(self.primary, text)
+        assert done.returncode == 0, done.stderr
+        done = self.sql(self.replica, f"""CHANGE REPLICATION SOURCE TO source_host='127.0.0.1', source_user='repl',
+            source_password='repl', source_port={self.primary['port']}, source_auto_position=1,
+            get_source_public_key=1; START REPLICA""")
+        assert done.returncode == 0, done.stderr
+        self.caught_up()
+
     def caught_up(self):
         """Waits until the replica has all that the primary had."""
+        if self.is_mysql:
+            wanted = self.sql(self.primary, "SELECT @@global.gtid_executed").stdout.strip().replace("\\n", "")
+            wait = f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{wanted}', 30)"
+            assert self.sql(self.replica, wait).stdout.strip() == "0", f"the replica did not reach {wanted}"
+            return
         wanted = self.sql(self.primary, "SELECT @@gtid_binlog_pos").stdout.strip()
         until(30, f"the replica to reach {wanted}", lambda: self.sql(
             self.replica, "SELECT @@gtid_slave_pos").stdout.strip() == wanted)
@@ -153,6 +203,8 @@ class Lab:
             file.chmod(0o644)
 
     def hash_of(self, name):
+        if self.is_mysql:
+            return self.sql(self.primary, f"SELECT CONCAT('*', UPPER(SHA1(UNHEX(SHA1('{name}')))))").stdout.strip()
         return self.sql(self.primary, f"SELECT PASSWORD('{name}')").stdout.strip()
 
     def highgate(self):
@@ -187,15 +239,18 @@ topology = "mariadb-replication"
 [[backend.server]]
 name = "db1"
 address = "127.0.0.1:{p1}"
+max_connections = 390
 [[backend.server]]
 name = "db2"
 address = "127.0.0.1:{p2}"
+max_connections = 390
 [[backend]]
 name = "single"
 {monitor}
 [[backend.server]]
 name = "only"
 address = "127.0.0.1:{p1}"
+max_connections = 390
 """
         for mode in modes:
             ca = f', ca = "{here}/ca.pem"' if mode.startswith("verify") else ""

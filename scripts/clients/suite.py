@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 
@@ -12,8 +14,13 @@ HOME = pathlib.Path(os.environ["CLIENTS_HOME"])
 NAME = sys.argv[1]
 
 
+# The folders of suites that are not called as the driver is.
+FOLDERS = {"go": "mysql", "dbd_mysql": "dbd-mysql", "dbd_mariadb": "dbd-mariadb", "php_mysqli": "php", "php_pdo": "php"}
+
+
 def folder():
-    return next(place for place in HOME.glob("suites/*/") if place.name.lower().startswith(NAME + "-"))
+    name = FOLDERS.get(NAME, NAME)
+    return next(place for place in HOME.glob("suites/*/") if place.name.lower().startswith(name + "-"))
 
 
 def pytest(*arguments, cwd=None, **environment):
@@ -49,6 +56,58 @@ def mysql_connector_python():
     run = [sys.executable, "unittests.py", "--use-external-server", "--skip-install", f"--host={HOST}", f"--port={PORT}",
            f"--user={USER}", f"--password={PASSWORD}", "--verbosity=2"]
     sys.exit(subprocess.run(run, cwd=folder()).returncode)
+
+
+def go():
+    """Go keeps no build beside what it did not change, and the suite has a vendor's layout of its own."""
+    place = HOME / "go/src/github.com/go-sql-driver/mysql"
+    if not place.exists():
+        shutil.copytree(folder(), place)
+    settings = dict(GOPATH=str(HOME / "go"), GO111MODULE="off", MYSQL_TEST_USER=USER, MYSQL_TEST_PASS=PASSWORD,
+                    MYSQL_TEST_PROT="tcp", MYSQL_TEST_ADDR=f"{HOST}:{PORT}", MYSQL_TEST_DBNAME="test", MYSQL_TEST_CONCURRENT="1")
+    sys.exit(subprocess.run(["go", "test", "-v", "-count=1", "-timeout=600s", "."], cwd=place, env={**os.environ, **settings}).returncode)
+
+
+def perl(dsn):
+    """Each file by itself; a case is the number of a claim in its file."""
+    settings = dict(DBI_DSN=dsn, DBI_USER=USER, DBI_PASS=PASSWORD)
+    for file in sorted(folder().glob("t/*.t")):
+        try:
+            done = subprocess.run(["perl", f"-I{folder()}/t", f"-I{folder()}", f"t/{file.name}"], cwd=folder(), text=True,
+                                  env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=100,
+                                  errors="backslashreplace")
+            text, code = done.stdout, done.returncode
+        except subprocess.TimeoutExpired as late:
+            text, code = (late.stdout or b"").decode(errors="replace"), "none"
+        for found in re.finditer(r"^\s*(ok|not ok) (\d+)( *(?:- )?[^#\n]*)?(# (?:skip|TODO))?", text, re.M | re.I):
+            word = "skip" if found[4] else "ok" if found[1] == "ok" else "fail"
+            print(word, f"{file.name}:{found[2]}", "" if word == "ok" else (found[3] or "").strip())
+        print("ok" if code == 0 else "fail", f"{file.name}:end", "" if code == 0 else " ".join(text.split())[-200:])
+
+
+def dbd_mysql():
+    perl(f"DBI:mysql:database=test;host={HOST};port={PORT}")
+
+
+def dbd_mariadb():
+    perl(f"DBI:MariaDB:database=test;host={HOST};port={PORT}")
+
+
+def php(extension):
+    settings = dict(NO_INTERACTION="1", REPORT_EXIT_STATUS="0", TEST_PHP_EXECUTABLE=shutil.which("php"), SKIP_SLOW_TESTS="1",
+                    MYSQL_TEST_HOST=HOST, MYSQL_TEST_PORT=str(PORT), MYSQL_TEST_USER=USER, MYSQL_TEST_PASSWD=PASSWORD,
+                    MYSQL_TEST_DB="test", PDO_MYSQL_TEST_DSN=f"mysql:host={HOST};port={PORT};dbname=test",
+                    PDO_MYSQL_TEST_USER=USER, PDO_MYSQL_TEST_PASS=PASSWORD, PDO_MYSQL_TEST_HOST=HOST, PDO_MYSQL_TEST_PORT=str(PORT))
+    subprocess.run(["php", "run-tests.php", "-q", "--set-timeout", "60", f"ext/{extension}/tests"], cwd=folder(),
+                   env={**os.environ, **settings})
+
+
+def php_mysqli():
+    php("mysqli")
+
+
+def php_pdo():
+    php("pdo_mysql")
 
 
 if __name__ == "__main__":
