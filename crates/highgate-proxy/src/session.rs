@@ -118,22 +118,19 @@ pub(crate) fn start(worker: &Rc<Worker>, accepted: Box<Accepted>) {
     });
     let presence = Presence::new(worker.clone(), info);
     let context = Context { worker: worker.clone(), slot, presence };
-    match accepted.listener.settings.load().mode {
-        Mode::Mysql => worker.tasks.spawn(run_mysql(context, accepted)),
-        Mode::Tcp | Mode::Http => worker.tasks.spawn(run_tcp(context, accepted)),
+    let listener = accepted.listener.clone();
+    let mode = listener.settings.load().mode;
+    // Blocks, since an async function keeps its arguments twice.
+    match mode {
+        Mode::Mysql => worker.tasks.spawn(async move {
+            let ending = crate::mysql::session::run(&context, accepted).await;
+            log(&context, &listener.name, &ending);
+        }),
+        Mode::Tcp | Mode::Http => worker.tasks.spawn(async move {
+            let ending = crate::tcp::run(&context, accepted).await;
+            log(&context, &listener.name, &ending);
+        }),
     }
-}
-
-async fn run_tcp(context: Context, accepted: Box<Accepted>) {
-    let listener = accepted.listener.clone();
-    let ending = crate::tcp::run(&context, accepted).await;
-    log(&context, &listener.name, &ending);
-}
-
-async fn run_mysql(context: Context, accepted: Box<Accepted>) {
-    let listener = accepted.listener.clone();
-    let ending = crate::mysql::session::run(&context, accepted).await;
-    log(&context, &listener.name, &ending);
 }
 
 fn log(context: &Context, listener: &highgate_config::ListenerName, ending: &Ending) {

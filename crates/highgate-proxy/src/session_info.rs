@@ -75,7 +75,8 @@ pub struct SessionInfo {
     /// Its slot there.
     pub(crate) slot: SlotId,
     client: Mutex<Option<SocketAddr>>,
-    identity: Mutex<Identity>,
+    /// None before the login, and in tcp mode: room that thousands of relayed clients do without.
+    identity: Mutex<Option<Box<Identity>>>,
     activity: AtomicU8,
     /// Its server's id while it holds a connection.
     server: AtomicU32,
@@ -157,16 +158,16 @@ impl SessionInfo {
     /// Who it is.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        self.identity.lock().clone()
+        self.identity.lock().as_deref().cloned().unwrap_or_default()
     }
 
     pub(crate) fn set_identity(&self, identity: Identity) {
-        *self.identity.lock() = identity;
+        *self.identity.lock() = Some(Box::new(identity));
     }
 
     pub(crate) fn set_schema(&self, schema: &str) {
         let mut identity = self.identity.lock();
-        schema.clone_into(&mut identity.schema);
+        schema.clone_into(&mut identity.get_or_insert_default().schema);
     }
 
     /// Why it is bound to its server connection.
