@@ -30,7 +30,24 @@ pub fn peer_is_trusted(stream: &impl AsFd) -> io::Result<bool> {
 /// # Errors
 /// `InvalidInput` beyond the limits, else as the system says.
 pub fn send(stream: &impl AsFd, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    if descriptors.len() > MAX_DESCRIPTORS || text.len() > MAX_TEXT || text.is_empty() {
+    if text.len() > MAX_TEXT {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too much for one message"));
+    }
+    let sent = send_part(stream, text, descriptors)?;
+    if sent == text.len() { Ok(()) } else { Err(io::Error::other("message cut short")) }
+}
+
+/// Sends a text with descriptors, as far as the peer takes it now; gives how many bytes went. The
+/// descriptors go with the first of them.
+///
+/// # Errors
+/// `InvalidInput` beyond the limits, else as the system says.
+pub fn send_part(
+    stream: &impl AsFd,
+    text: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    if descriptors.len() > MAX_DESCRIPTORS || text.is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too much for one message"));
     }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
@@ -38,8 +55,7 @@ pub fn send(stream: &impl AsFd, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::other("no room for the descriptors"));
     }
-    let sent = sendmsg(stream, &[IoSlice::new(text)], &mut control, SendFlags::NOSIGNAL)?;
-    if sent == text.len() { Ok(()) } else { Err(io::Error::other("message cut short")) }
+    Ok(sendmsg(stream, &[IoSlice::new(text)], &mut control, SendFlags::NOSIGNAL)?)
 }
 
 /// Receives one message: its text and the descriptors that came with it.

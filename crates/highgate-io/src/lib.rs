@@ -6,6 +6,7 @@
 pub mod certificate;
 pub mod clock;
 pub mod connect;
+pub mod deaf;
 pub mod entropy;
 pub mod handover;
 pub mod listen;

@@ -101,13 +101,3 @@ pub fn keep_alive(socket: &socket2::SockRef<'_>, bound: Duration) -> io::Result<
         socket2::TcpKeepalive::new().with_time(bound / 2).with_interval(bound / 6).with_retries(3);
     socket.set_tcp_keepalive(&keepalive)
 }
-/// Makes a listening socket drop what asks for a new connection: a filter on it sees those packets
-/// alone, and takes none.
-///
-/// # Errors
-/// As the system says, as for a Unix socket.
-pub fn turn_deaf(socket: &impl std::os::fd::AsFd) -> io::Result<()> {
-    /// BPF_RET | BPF_K: the packet is cut to so many bytes.
-    const RETURN: u16 = 0x06;
-    socket2::SockRef::from(socket).attach_filter(&[socket2::SockFilter::new(RETURN, 0, 0, 0)])
-}

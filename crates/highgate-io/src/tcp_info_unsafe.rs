@@ -1,11 +1,11 @@
-//! What the kernel knows of bytes that a peer has not acknowledged.
+//! What the kernel knows of a TCP socket: bytes that a peer has not acknowledged, its own address.
 //!
 //! Named for its `unsafe`: `TCP_INFO` is read by `getsockopt` into a structure of the kernel's, which
 //! is plain numbers, so that any bytes are a value of it. The kernel writes no more than the length it
 //! is told, and a descriptor that is no TCP socket (any more) is an error, not a fault.
-#![expect(unsafe_code, reason = "TCP_INFO is read by getsockopt")]
+#![expect(unsafe_code, reason = "TCP_INFO is read by getsockopt, an address by getsockname")]
 
-use std::{mem, os::fd::RawFd, time::Duration};
+use std::{mem, net::IpAddr, os::fd::RawFd, time::Duration};
 
 /// Bytes that were sent and not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +39,32 @@ pub fn unacknowledged(socket: RawFd) -> Option<Unacknowledged> {
         repeats: info.tcpi_retransmits,
         since_heard: Duration::from_millis(info.tcpi_last_ack_recv.into()),
     })
+}
+
+/// The address at which a TCP socket was connected to; `None` for what is none.
+#[must_use]
+pub fn local_address(socket: RawFd) -> Option<IpAddr> {
+    // SAFETY: every field of `sockaddr_storage` is an integer, for which zero is a value.
+    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(size_of_val(&storage)).ok()?;
+    // SAFETY: `storage` is writable for `length` bytes, and both live until the call has returned.
+    let answer = unsafe { libc::getsockname(socket, (&raw mut storage).cast(), &raw mut length) };
+    if answer != 0 {
+        return None;
+    }
+    let family = libc::c_int::from(storage.ss_family);
+    let from = &raw const storage;
+    if family == libc::AF_INET {
+        // SAFETY: the family says so, and a `sockaddr_storage` is aligned and large enough for it.
+        let address = unsafe { *from.cast::<libc::sockaddr_in>() };
+        Some(IpAddr::from(address.sin_addr.s_addr.to_ne_bytes()))
+    } else if family == libc::AF_INET6 {
+        // SAFETY: as above.
+        let address = unsafe { *from.cast::<libc::sockaddr_in6>() };
+        Some(IpAddr::from(address.sin6_addr.s6_addr).to_canonical())
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]

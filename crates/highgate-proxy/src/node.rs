@@ -1,10 +1,12 @@
 //! Puts the parts of the data path together: workers, listeners, the director, the tables.
 
 mod handover;
+mod leave;
 
 use std::{
     collections::BTreeMap,
     io,
+    net::SocketAddr,
     os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
@@ -310,6 +312,23 @@ impl Node {
         Ok(prepared)
     }
 
+    /// TCP addresses of a configuration that nobody listens on yet, by listener and as configured.
+    #[must_use]
+    pub fn unbound(&self, config: &Config) -> Vec<(ListenerName, String, SocketAddr)> {
+        let present = self.present();
+        let binds = config.node.get(&self.settings.name).map(|node| &node.binds);
+        let all = binds
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| config.shared.listeners.contains_key(*name));
+        all.flat_map(|(name, addresses)| addresses.iter().map(move |address| (name, address)))
+            .filter(|(name, address)| !present.contains(&((*name).clone(), (*address).clone())))
+            .filter_map(|(name, address)| {
+                Some((name.clone(), address.to_string(), resolve(address).ok()??))
+            })
+            .collect()
+    }
+
     fn present(&self) -> Vec<(ListenerName, Address)> {
         let listeners = self.listeners.lock();
         listeners
@@ -326,13 +345,11 @@ impl Node {
             (Address::Unix(_), Some(descriptor)) => Ok(Bound::Unix(descriptor.into())),
             (_, Some(descriptor)) => Ok(Bound::Tcp(descriptor.into())),
             (Address::Unix(path), None) => listen::unix(path).map(Bound::Unix),
-            (Address::Ip(address), None) => listen::tcp(*address).map(Bound::Tcp),
-            (Address::Host(host, port), None) => {
-                let mut addresses = std::net::ToSocketAddrs::to_socket_addrs(&(&**host, *port))?;
-                let first = addresses.next().ok_or_else(|| {
+            (address, None) => {
+                let found = resolve(address)?.ok_or_else(|| {
                     io::Error::new(io::ErrorKind::NotFound, "the name has no address")
                 })?;
-                listen::tcp(first).map(Bound::Tcp)
+                listen::tcp(found).map(Bound::Tcp)
             }
         }
     }
@@ -374,17 +391,6 @@ impl Node {
         }
     }
 
-    /// Lets new clients of TCP listeners go unanswered, neither taken nor refused, while those that
-    /// are connected already are still taken. They try again by themselves, after a second at first.
-    /// Gives the sockets, which refuse clients once they are closed.
-    #[must_use]
-    pub fn turn_deaf(&self) -> Vec<OwnedFd> {
-        let sockets = self.sockets().unwrap_or_default();
-        let sockets = sockets.into_iter().map(|(_, _, socket)| socket);
-        // Where that is refused, clients are as well, as without it.
-        sockets.inspect(|socket| drop(listen::turn_deaf(socket))).collect()
-    }
-
     fn sessions(&self) -> u32 {
         self.shared.sessions_per_worker().iter().sum()
     }
@@ -409,6 +415,17 @@ impl Node {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.threads.lock().iter().all(|thread| !thread.is_finished())
+    }
+}
+
+/// Where to listen; `None` for what has no such address.
+fn resolve(address: &Address) -> io::Result<Option<SocketAddr>> {
+    match address {
+        Address::Ip(address) => Ok(Some(*address)),
+        Address::Host(host, port) => {
+            Ok(std::net::ToSocketAddrs::to_socket_addrs(&(&**host, *port))?.next())
+        }
+        Address::Unix(_) => Ok(None),
     }
 }
 

@@ -3,9 +3,9 @@
 //! There is one timer per worker, not per command: a sweep over the deadlines, ten times a second,
 //! wakes the sessions whose time has come. Arming a deadline is one store.
 
-use std::{cell::RefCell, os::fd::RawFd, rc::Rc, task::Waker, time::Duration};
+use std::{cell::RefCell, net::IpAddr, os::fd::RawFd, rc::Rc, task::Waker, time::Duration};
 
-use highgate_io::tcp_info_unsafe::{Unacknowledged, unacknowledged};
+use highgate_io::tcp_info_unsafe::{Unacknowledged, local_address, unacknowledged};
 
 /// Time between two sweeps; deadlines are kept to this precision.
 pub(crate) const SWEEP: Duration = Duration::from_millis(100);
@@ -181,6 +181,19 @@ impl<G> Slots<G> {
                 entry.tell(what);
             }
         }
+    }
+
+    /// Tells all sessions whose client came to one of these addresses; gives how many they are.
+    pub(crate) fn interrupt_at(&self, what: Interrupt, addresses: &[IpAddr]) -> u32 {
+        let mut told = 0;
+        for entry in self.entries.borrow_mut().iter_mut().filter(|entry| entry.used) {
+            let at = entry.client.and_then(|client| local_address(client.socket));
+            if at.is_some_and(|at| addresses.contains(&at)) {
+                entry.tell(what);
+                told += 1;
+            }
+        }
+        told
     }
 
     /// Wakes all sessions, to look again at what they wait for.

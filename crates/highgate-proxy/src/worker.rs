@@ -3,6 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell, RefMut},
+    net::IpAddr,
     rc::Rc,
     sync::{
         Arc,
@@ -26,7 +27,7 @@ use highgate_io::{
     tasks::{self, LocalTasks, Stop},
 };
 use highgate_mysql::compress::Compressor;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     buffer::BufferPool,
@@ -66,6 +67,8 @@ pub(crate) enum Mail {
     SnapshotChanged,
     /// Somebody waits for a connection to this server: an idle one is to go there.
     Wanted(ServerId),
+    /// End every session whose client came to one of these addresses, and say how many there are.
+    EndSessionsAt(Arc<[IpAddr]>, Interrupt, oneshot::Sender<u32>),
     /// End every session: at its next safe point, or now.
     EndSessions(Interrupt),
 }
@@ -239,6 +242,10 @@ impl Worker {
             }
             Mail::SnapshotChanged => self.slots.wake_all(),
             Mail::Wanted(server) => self.pools.offer(server, self.now_ms()),
+            Mail::EndSessionsAt(addresses, how, answer) => {
+                // Who asked may have gone on.
+                let _ = answer.send(self.slots.interrupt_at(how, &addresses));
+            }
             Mail::EndSessions(how) => self.slots.interrupt_where(how, |_| true),
         }
     }

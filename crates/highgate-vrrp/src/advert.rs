@@ -11,6 +11,7 @@ mod refusal;
 mod sum;
 #[cfg(test)]
 mod tests;
+mod word;
 
 use std::{
     fmt,
@@ -26,6 +27,7 @@ pub(crate) use self::sum::plain as plain_sum;
 pub use self::{
     admit::{Casting, Expected, UnicastPeer},
     refusal::{Malformed, Mismatch, Refusal, RefusalKind},
+    word::Word,
 };
 
 /// The number of VRRP among the protocols of IP.

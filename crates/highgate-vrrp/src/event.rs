@@ -73,6 +73,8 @@ kinds! {
     Need = "need",
     /// Other settings are in force.
     Settings = "settings",
+    /// Another router of higher rank asked for the addresses.
+    Yield = "yield",
 }
 
 /// One of them.

@@ -8,6 +8,7 @@
 //! Start reading at [`Routers`], then [`Router`].
 
 pub mod advert;
+pub mod drains;
 pub mod event;
 pub mod from_config;
 #[cfg(feature = "fuzzing")]
@@ -24,6 +25,7 @@ mod testing;
 pub mod track;
 
 pub use self::{
+    drains::Drains,
     event::{Event, Kind, Severity},
     machine::{Effect, Input, Link, Need, Notice, Router, State},
     routers::{Order, Routers},

@@ -30,7 +30,7 @@ mod wire;
 
 pub use self::{
     keeper::{BEAT, SILENCE, keep},
-    messages::{FromKeeper, Notify, ProcessRule, Task, ToKeeper},
+    messages::{FORMAT, FromKeeper, Notify, ProcessRule, Task, ToKeeper},
     netlink::networks,
     watcher::{AFTER_DEATH, watch},
 };

@@ -14,11 +14,16 @@
 //! its group. Losing one is not a lower rank, which a backup would ignore until its timer ends, but
 //! priority 0 with the addresses removed at once, so that the next one takes over within its skew.
 //!
+//! A backup of higher rank that would take over from one that works asks first, and the other ends its
+//! connections before it gives the addresses away (`handover`). Whoever does not know of this, as
+//! Keepalived, answers nothing, and is taken over from as the RFCs have it.
+//!
 //! Invariants: the addresses are held in `Active` alone; they are given away before it is said, and
 //! what is said first on taking them is the advert. The driver feeds all packets that wait before it
 //! fires a timer, so that a late process never takes over from one whose adverts lie in a socket.
 
 mod announce;
+mod handover;
 mod hear;
 mod peers;
 #[cfg(test)]
@@ -35,9 +40,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use self::{announce::Announcing, peers::Peers};
+#[cfg(test)]
+pub(crate) use self::handover::PATIENCE;
+use self::{
+    announce::Announcing,
+    handover::{Asking, Yielding},
+    peers::Peers,
+};
 use crate::{
-    advert::{self, Advert, Casting, Envelope},
+    advert::{self, Advert, Casting, Envelope, Word},
     event::{Event, Kind, Limiter, Severity},
     settings::{Settings, VirtualAddress},
     status::{Counts, Status},
@@ -157,6 +168,8 @@ pub enum Input {
     Promote,
     /// Its group says that another member gave way.
     Demote(String),
+    /// What [`Effect::Yield`] asked for is done, or will not be.
+    Yielded,
     /// Other settings; the interface, family and number are the same.
     Settings(Box<Settings>),
 }
@@ -176,6 +189,9 @@ pub enum Effect {
         /// How many for each address.
         copies: u8,
     },
+    /// Another node of higher rank is about to take over: let the connections to the addresses end,
+    /// then say [`Input::Yielded`]. Without that word they are given away after [`Router::YIELD`].
+    Yield,
     /// Run what is configured for this; never wait for it.
     Notify(Notice),
     /// Tell operators.
@@ -272,6 +288,12 @@ pub struct Router {
     resign_at: Option<Instant>,
     /// The timer has run out, and the group has not promoted yet.
     wants_active: bool,
+    /// When one of lower rank was heard that this one will take over from, and its interval.
+    lower_at: Option<(Instant, Duration)>,
+    /// It asked the active router, of lower rank, for the addresses.
+    asking: Option<Asking>,
+    /// It was asked for the addresses.
+    yielding: Option<Yielding>,
     announcing: Announcing,
     peers: Peers,
     counts: Counts,
@@ -313,6 +335,9 @@ impl Router {
             preempt_at: None,
             resign_at: None,
             wants_active: false,
+            lower_at: None,
+            asking: None,
+            yielding: None,
             announcing: Announcing::default(),
             peers: Peers::default(),
             counts: Counts::default(),
@@ -358,6 +383,7 @@ impl Router {
             Input::Weight(weight) => self.weigh(weight, now, &mut effects),
             Input::Promote => self.promote(now, &mut effects),
             Input::Demote(why) => self.demote(&why, now, &mut effects),
+            Input::Yielded => self.yielded(now, &mut effects),
             Input::Settings(settings) => self.adopt(*settings, now, &mut effects),
         }
         self.check_invariants();
@@ -367,8 +393,14 @@ impl Router {
     /// When [`Input::Timer`] is wanted; `None` if only another input can change anything.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let timers =
-            [self.starts_at, self.down_at, self.advert_at, self.resign_at, self.announcing.next()];
+        let timers = [
+            self.starts_at,
+            self.down_at,
+            self.advert_at,
+            self.resign_at,
+            self.announcing.next(),
+            self.yielding.as_ref().map(|yielding| yielding.by),
+        ];
         timers.into_iter().flatten().min()
     }
 
@@ -448,6 +480,9 @@ impl Router {
             self.resign_at = None;
             self.send(advert::RESIGNS, now, effects);
         }
+        if self.yielding.as_ref().is_some_and(|yielding| yielding.by <= now) {
+            self.yielded(now, effects);
+        }
         if self.down_at.is_some_and(|at| at <= now) {
             self.take_over(now, effects);
         }
@@ -467,6 +502,17 @@ impl Router {
 
     /// Sends an advert to all who are to hear it.
     fn send(&mut self, priority: u8, now: Instant, effects: &mut Vec<Effect>) {
+        if self.source.is_none() {
+            return;
+        }
+        self.cast(None, priority, effects);
+        self.sent_at = Some(now);
+        self.counts.sent += 1;
+        self.counts.sent_resignations += u64::from(priority == advert::RESIGNS);
+    }
+
+    /// Puts an advert on its way, in an envelope where it is none by itself.
+    fn cast(&self, word: Option<Word>, priority: u8, effects: &mut Vec<Effect>) {
         let Some(source) = self.source else { return };
         let advert = Advert {
             version: self.settings.version,
@@ -479,6 +525,10 @@ impl Router {
         let family = advert::group(source.is_ipv4());
         let sending = |destination: IpAddr, ttl: u8, summed_for: IpAddr| {
             let payload = advert.encode(source, summed_for);
+            let payload = match word {
+                Some(word) => word.wrap(&payload),
+                None => payload,
+            };
             Effect::Send(Sending { source, destination, ttl, priority, payload })
         };
         match &self.settings.casting {
@@ -493,9 +543,6 @@ impl Router {
                 }));
             }
         }
-        self.sent_at = Some(now);
-        self.counts.sent += 1;
-        self.counts.sent_resignations += u64::from(priority == advert::RESIGNS);
     }
 
     fn say(&self, severity: Severity, kind: Kind, text: String, effects: &mut Vec<Effect>) {
@@ -519,6 +566,14 @@ impl Router {
             !matches!(self.state, State::Active | State::Backup)
                 || self.lacks.values().all(|lack| *lack == Lack::Pending),
             "who takes part has lost nothing"
+        );
+        debug_assert!(
+            self.state == State::Backup || self.asking.is_none(),
+            "only a backup asks for the addresses"
+        );
+        debug_assert!(
+            self.state == State::Active || self.yielding.is_none(),
+            "only who holds the addresses is asked for them"
         );
         debug_assert!(
             self.state == State::Active || self.announcing.next().is_none(),

@@ -15,7 +15,8 @@ use std::{
 };
 
 use crate::{
-    advert::{self, Envelope, Mismatch, Refusal},
+    advert::{self, Envelope, Mismatch, Refusal, Word},
+    drains::Drains,
     machine::{Effect, Input, Link, Need, Router, State},
     settings::{Plan, Settings},
     status::Status,
@@ -53,7 +54,8 @@ pub struct Routers {
     readings: BTreeMap<Subject, Reading>,
     interfaces: BTreeMap<String, Interface>,
     serving: Option<Result<(), String>>,
-    drained: BTreeMap<Arc<str>, String>,
+    drains: Drains,
+    silence: Option<String>,
     is_started: bool,
     unclaimed: u64,
 }
@@ -69,7 +71,8 @@ impl Routers {
             readings: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             serving: None,
-            drained: BTreeMap::new(),
+            drains: Drains::default(),
+            silence: None,
             is_started: false,
             unclaimed: 0,
         };
@@ -98,7 +101,8 @@ impl Routers {
         envelope: &Envelope,
         now: Instant,
     ) -> Vec<Order> {
-        let vrid = payload.get(1).copied();
+        let advert = Word::unwrap(payload).map_or(payload, |(_, advert)| advert);
+        let vrid = advert.get(1).copied();
         let is_v4 = envelope.source.is_ipv4();
         let mut here = self.routers.iter().filter(|(_, router)| {
             let settings = router.settings();
@@ -143,20 +147,29 @@ impl Routers {
     }
 
     /// An operator takes a router out, or all of them without a name; `None` lets it back in.
-    pub fn drain(&mut self, name: Option<&str>, why: Option<String>, now: Instant) -> Vec<Order> {
-        for router in
-            self.routers.keys().filter(|router| name.is_none_or(|name| name == &***router))
-        {
-            match &why {
-                Some(why) => self.drained.insert(Arc::clone(router), why.clone()),
-                None => self.drained.remove(router),
-            };
+    pub fn drain(&mut self, name: Option<&str>, why: Option<&str>, now: Instant) -> Vec<Order> {
+        self.drains.say(name, why);
+        self.tell_leave(now)
+    }
+
+    /// Whoever could give leave does not answer, and why it is taken for granted then that all are
+    /// out; `None` once it answers again.
+    pub fn silence(&mut self, why: Option<String>, now: Instant) -> Vec<Order> {
+        self.silence = why;
+        self.tell_leave(now)
+    }
+
+    fn tell_leave(&mut self, now: Instant) -> Vec<Order> {
+        let mut orders = Vec::new();
+        for name in self.names() {
+            self.step(&name, self.leave(&name), now, &mut orders);
         }
-        let input = why.map_or(Input::Met(Need::Leave), |why| Input::Unmet(Need::Leave, why));
-        self.each(
-            |router| name.is_none_or(|name| name == router.settings().name).then(|| input.clone()),
-            now,
-        )
+        orders
+    }
+
+    fn leave(&self, name: &str) -> Input {
+        let why = self.silence.as_deref().or_else(|| self.drains.why(name));
+        why.map_or(Input::Met(Need::Leave), |why| Input::Unmet(Need::Leave, why.to_owned()))
     }
 
     /// A run of a script ended.
@@ -202,8 +215,16 @@ impl Routers {
         self.each(|router| is_due(router).then_some(Input::Timer), now)
     }
 
-    /// Other settings: routers that are in both plans keep their state and their addresses.
-    pub fn apply(&mut self, plan: Plan, now: Instant) -> Vec<Order> {
+    /// The connections to a router's addresses have ended, as it was asked for.
+    pub fn yielded(&mut self, router: &str, now: Instant) -> Vec<Order> {
+        let mut orders = Vec::new();
+        self.step(router, Input::Yielded, now, &mut orders);
+        orders
+    }
+
+    /// Stops the routers that a plan no longer has, or has on another interface or under another
+    /// number: to be carried out under their old settings, before [`Self::apply`].
+    pub fn retire(&mut self, plan: &Plan, now: Instant) -> Vec<Order> {
         let mut orders = Vec::new();
         for name in self.names() {
             let kept = plan
@@ -215,6 +236,12 @@ impl Routers {
                 self.routers.remove(&name);
             }
         }
+        orders
+    }
+
+    /// Other settings: routers that are in both plans keep their state and their addresses.
+    pub fn apply(&mut self, plan: Plan, now: Instant) -> Vec<Order> {
+        let mut orders = self.retire(&plan, now);
         self.adopt_scripts(&plan);
         self.plan = plan;
         for settings in self.plan.routers.clone() {
@@ -288,9 +315,7 @@ impl Routers {
             Some(Ok(())) => Input::Met(Need::Serving),
             Some(Err(why)) => Input::Unmet(Need::Serving, why.clone()),
         });
-        if let Some(why) = self.drained.get(name) {
-            inputs.push(Input::Unmet(Need::Leave, why.clone()));
-        }
+        inputs.push(self.leave(name));
         for input in inputs {
             self.step(name, input, now, orders);
         }

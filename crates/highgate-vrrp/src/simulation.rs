@@ -8,23 +8,25 @@
 //!
 //! # The bound
 //!
-//! `U + (k + 2) × I + S + 3 × D`, and where a router has a preempt delay `P + k × I + S + D` more.
+//! `U + (k + 2) × I + S + A + 3 × D`, and where a router has a preempt delay `P + k × I + S + A + D` more.
 //! `U` and `P` are the longest start-up and preempt delay, `I` is the longest interval of any router,
 //! `k` the most adverts that may be missed, `S` the longest skew (255/256 of a second with VRRPv2, of
 //! `I` with VRRPv3), and `D` the longest that a packet takes from one router's timer to the other's
-//! step, late wake-ups included; `D` must be below the shortest interval. Why:
+//! step, late wake-ups included; `A` how long it asks one that works before it takes over: three times `I` or
+//! 100 ms, and 3 s for the other's connections to end; `D` must be below the shortest interval. Why:
 //!
 //! 1. Who is active when the network becomes whole advertises within `I`; `D` later all have heard it.
 //!    What was on its way from before has arrived by then as well, and so has the last advert of whoever
 //!    gave way to it. From `I + D` on only the highest of those who are active is, and it stays so until
 //!    one that ranks higher is; or nobody is, if all gave way to the late advert of one that is gone.
 //! 2. A backup without a preempt delay that ranks higher and may preempt leaves the adverts of a lower
-//!    one aside, and is active once its own timer ends: `k × I + S` after the last advert that counted,
+//!    one aside, and is active once its own timer ends and it has asked: `k × I + S + A` after the last advert that counted,
 //!    which came in step 1. So is the first of all, if nobody was. Late starters count from `U` on.
 //! 3. A backup with a preempt delay respects a lower one for `P` from the moment when it first hears it.
 //!    Where nobody was active, that is only when step 2 has ended and `D` has passed: it may miss more
 //!    adverts than the lower one, or have counted from later on, so that the lower one is first. From the
-//!    last advert that it respects on it waits its own timer once more: `P + k × I + S + D` in all.
+//!    last advert that it respects on it waits its own timer once more, and asks: `P + k × I + S + A + D`
+//!    in all.
 //! 4. Whoever becomes active last says so at once. The one that ranks lower of the two hears it `D`
 //!    later and gives way; if it is the new one, it hears the other's answer, or at the latest its next
 //!    regular advert: `I + 2 × D`.

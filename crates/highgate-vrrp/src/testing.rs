@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    advert::{self, Advert, Envelope, Version},
+    advert::{self, Advert, Envelope, Version, Word},
     event::{Event, Kind},
     machine::{Effect, Input, Link, Need, Router, State},
     settings::{Settings, VirtualAddress},
@@ -135,6 +135,14 @@ impl Desk {
         self.tell(Input::Packet { payload, envelope });
     }
 
+    /// An advert in an envelope comes from a node.
+    pub(crate) fn hear_word(&mut self, word: Word, priority: u8, from: u8) {
+        let is_v4 = self.router.settings().is_v4();
+        let (source, destination) = (node(from, is_v4), advert::group(is_v4));
+        let payload = word.wrap(&self.advert(priority).encode(source, destination));
+        self.tell(Input::Packet { payload, envelope: Envelope { source, destination, ttl: 255 } });
+    }
+
     pub(crate) fn lose(&mut self, need: Need) {
         self.tell(Input::Unmet(need, "because".to_owned()));
     }
@@ -175,10 +183,15 @@ impl Desk {
 /// An effect in a word or two.
 pub(crate) fn word(effect: &Effect) -> String {
     match effect {
-        Effect::Send(sending) => format!("send {}", sending.priority),
+        Effect::Send(sending) => match Word::unwrap(&sending.payload) {
+            Some((Word::Asks, _)) => format!("ask {}", sending.priority),
+            Some((Word::Yields, _)) => format!("yield to {}", sending.priority),
+            None => format!("send {}", sending.priority),
+        },
         Effect::AddAddresses(_) => "add".to_owned(),
         Effect::RemoveAddresses(_) => "remove".to_owned(),
         Effect::Announce { copies } => format!("announce {copies}"),
+        Effect::Yield => "drain".to_owned(),
         Effect::Notify(notice) => format!("notify {}", notice.keepalived_word()),
         Effect::Event(event) => format!("event {}", event.kind.as_str()),
     }

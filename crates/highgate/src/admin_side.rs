@@ -168,6 +168,20 @@ impl AdminSide {
     }
 }
 
+/// The ports below 1024 that are to be opened, bound by who has the right to.
+pub(crate) async fn low_ports(wired: &Wired) -> Inherited {
+    let config = wired.config();
+    let Some(own) = config.node.get(wired.alone.node()) else { return Inherited::new() };
+    let ports = [("sql", &own.admin.sql), ("web", &own.admin.web)].into_iter();
+    let wanted = ports.filter_map(|(name, address)| match address {
+        Some(wanted @ Address::Ip(address)) => {
+            Some(((name.to_owned(), wanted.to_string()), *address))
+        }
+        _ => None,
+    });
+    wired.vips.bind(wanted.collect(), wired.node.shared()).await
+}
+
 /// Where `highgate ctl` finds the process.
 pub(crate) fn socket_path(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join("highgate.sock")

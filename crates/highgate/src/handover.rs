@@ -7,12 +7,14 @@
 //!  │ reads the state, starts, accepts      │
 //!  ├─ ready ─────────────────────────────▶ │ lets go of the data directory
 //!  │ ◀─────────────────────── released ─┤
-//!  │ takes it, applies the file            │
+//!  │ takes it, applies the file, speaks    │
+//!  │ with the keeper of the addresses      │
 //!  ├─ taken ─────────────────────────────▶ │ stops accepting, drains, ends
 //! ```
 //!
 //! Until `taken` the old one goes on as if nothing had happened whenever the new one fails: at most it
-//! takes the data directory back. Sessions stay where they are. Both sides talk in turn, so one
+//! takes the data directory back. The keeper of the addresses sees nothing of all this but other
+//! settings, where they differ. Sessions stay where they are. Both sides talk in turn, so one
 //! message is one read.
 
 pub(crate) mod give;
@@ -26,11 +28,13 @@ use std::{
 
 use anyhow::{Context, bail};
 use highgate_io::{clock, handover};
+use highgate_vrrp::{Drains, linux};
 use serde::{Deserialize, Serialize};
 use tokio::{io::Interest, net::UnixStream};
 
-/// Version of this dialogue; a process that speaks another one is not replaced.
-const FORMAT: u32 = 1;
+/// Version of this dialogue and of the one with the keeper, which the new process goes on with; a
+/// process that speaks another one is not replaced.
+const FORMAT: u32 = 2_000 + linux::FORMAT;
 /// For an answer that needs no work.
 const SOON: Duration = Duration::from_secs(10);
 /// For the new process to get ready.
@@ -55,12 +59,20 @@ enum Message {
     More,
     /// The new one serves.
     Ready,
-    /// The data directory is free.
-    Released,
+    /// The data directory is free. Who keeps addresses is to be spoken with by the new one, over the
+    /// descriptor beside this.
+    Released { keeper: Option<Keeper> },
     /// The new one has it.
     Taken,
     /// No, and why.
     Refused(String),
+}
+
+/// The keeper of the addresses.
+#[derive(Debug, Serialize, Deserialize)]
+struct Keeper {
+    /// What operators took out.
+    drains: Drains,
 }
 
 /// A listening socket.

@@ -17,7 +17,6 @@ use crate::{
     signals::{Asked, Signals},
     start::{self, Door, Running, Start},
     vips,
-    wiring::Wired,
 };
 
 pub(crate) fn run(arguments: &cli::Run) -> anyhow::Result<()> {
@@ -31,12 +30,6 @@ pub(crate) fn run(arguments: &cli::Run) -> anyhow::Result<()> {
         .unwrap_or_else(|| files::default_data_dir(arguments.files.first()));
     // While there is one thread, and all rights are there.
     let keeper = vips::start(config.node.get(&node))?;
-    if keeper.is_some() && arguments.replace {
-        anyhow::bail!(
-            "a process that keeps vips can't be replaced in place yet: give the addresses to the \
-             other node first (`highgate ctl act vips drain NAME`), then stop and start this one"
-        );
-    }
     if keeper.is_some() {
         vips::drop_rights().context("cannot give up the rights that only the keeper needs")?;
     }
@@ -97,7 +90,7 @@ async fn follow(
                     return Ended::Told;
                 }
                 let config = changes.borrow_and_update().clone();
-                put_in_force(running, &config);
+                put_in_force(running, &config).await;
             }
             () = clock::pause(CERTIFICATES) => wired.node.look_at_certificates(),
             Some(peer) = door.peers.recv() => {
@@ -113,8 +106,9 @@ async fn follow(
     }
 }
 
-fn put_in_force(running: &Running, config: &Arc<Config>) {
+async fn put_in_force(running: &Running, config: &Arc<Config>) {
     let wired = &running.wired;
+    wired.bind_low_ports(config).await;
     let failed = |error: &dyn std::fmt::Display| {
         let text = format!("a part of the configuration is not in force: {error}");
         wired.node.shared().event(Event::new(Severity::Error, Kind::Config, text));
@@ -159,7 +153,7 @@ async fn reload(running: &Running, list: &[PathBuf]) {
     };
     shared.event(event);
     // Certificates may have changed under the same names.
-    put_in_force(running, &wired.config());
+    put_in_force(running, &wired.config()).await;
 }
 
 /// Drains within the bound; a second signal ends it at once.
@@ -169,7 +163,8 @@ async fn finish(running: &Running, signals: &mut Signals, ended: Ended) {
     let text = format!("draining, for at most {} s", patience.as_secs());
     let event = Event::new(Severity::Info, Kind::Lifecycle, text);
     wired.node.shared().event(event);
-    give_vips_away(wired, patience).await;
+    // Listening goes on until the addresses are gone: a closed socket would refuse their clients.
+    wired.vips.stop().await;
     wired.serving.send_replace(false);
     if ended == Ended::Told || !retire(running, signals).await {
         tokio::select! {
@@ -181,22 +176,6 @@ async fn finish(running: &Running, signals: &mut Signals, ended: Ended) {
     running.admin.stop();
     wired.end();
     tracing::info!("ended");
-}
-
-/// Gives the addresses away in the order that loses no client: new ones are not answered, and so
-/// try again where the address will be; sessions end at safe points, within a bound; then the address
-/// goes.
-async fn give_vips_away(wired: &Wired, patience: Duration) {
-    /// Whoever can't end by then has a connection to an address that is elsewhere.
-    const BOUND: Duration = Duration::from_secs(2);
-    if !wired.vips.is_there() {
-        return;
-    }
-    // Kept open until the address is gone: a closed socket would refuse clients.
-    let deaf = wired.node.turn_deaf();
-    wired.node.end_sessions(patience.min(BOUND)).await;
-    wired.vips.stop().await;
-    drop(deaf);
 }
 
 /// Lets sessions end once another process took over; `false` when a signal came first.

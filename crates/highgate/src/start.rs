@@ -12,7 +12,7 @@ use highgate_io::{
 use tokio::sync::mpsc;
 
 use crate::{
-    admin_side::{AdminSide, Inherited},
+    admin_side::{self, AdminSide},
     cli, files,
     handover::{
         Peer, give,
@@ -81,13 +81,20 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
     let key = files::key(&arguments.files);
     let applied = alone.apply_file(alone.node(), &key, start.config, "run");
     warn(&applied.await?);
-    let wired =
-        Rc::new(wiring::wire(alone, start.data_dir, &arguments.files, start.keeper, local)?);
+    let wired = Rc::new(wiring::wire(
+        alone,
+        start.data_dir,
+        &arguments.files,
+        (start.keeper, true),
+        local,
+    )?);
     // Who logs in before the accounts are in force would be refused.
     let mut planned = wired.node.shared().snapshot_changed.subscribe();
     planned.wait_for(|version| *version > 0).await?;
+    wired.bind_low_ports(&wired.config()).await;
     wired.node.apply(&wired.config())?;
-    let admin = AdminSide::open(&wired, &mut Inherited::new(), local)?;
+    let mut inherited = admin_side::low_ports(&wired).await;
+    let admin = AdminSide::open(&wired, &mut inherited, local)?;
     wired.serving.send_replace(true);
     let running = Running { wired, admin: Rc::new(admin) };
     let door = running.open_door(local)?;
@@ -106,13 +113,15 @@ async fn take_over(
     let file = Arc::new(start.config);
     let alone = Alone::peek(&start.data_dir, start.node)?;
     alone.stage_file(&key, file.clone())?;
-    let wired = Rc::new(wiring::wire(alone, start.data_dir, list, start.keeper, local)?);
+    let keeper = (start.keeper, false);
+    let wired = Rc::new(wiring::wire(alone, start.data_dir, list, keeper, local)?);
     let node = &wired.node;
     let admin = Rc::new(AdminSide::open(&wired, &mut given.admin, local)?);
     node.number_sessions_from(given.first_session);
     node.inherit(std::mem::take(&mut given.listeners));
     // Clients that come at once are to find servers.
     node.knows_its_servers(clock::now() + FIRST_CHECKS).await;
+    wired.bind_low_ports(&wired.config()).await;
     node.apply(&wired.config())?;
     wired.serving.send_replace(true);
     let running = Running { wired, admin };
@@ -120,6 +129,8 @@ async fn take_over(
         Ok(door) => Ok((running, door)),
         Err(error) => {
             tracing::error!("cannot take over: {error:#}");
+            // The process before speaks with the keeper again.
+            running.wired.vips.leave().await;
             // Clients may have come here meanwhile.
             running.wired.serving.send_replace(false);
             running.admin.stop();
@@ -138,7 +149,7 @@ async fn take_directory(
     local: &LocalTasks,
 ) -> anyhow::Result<Door> {
     let wired = &running.wired;
-    match before.take(&wired.alone, key, file).await? {
+    match before.take(&wired.vips, &wired.alone, key, file).await? {
         Ok(applied) => warn(&applied),
         Err(error) => {
             let event = Event::new(Severity::Error, Kind::Config, error.to_string());
@@ -146,9 +157,11 @@ async fn take_directory(
         }
     }
     // The last word of the process before may differ from what it had told us.
+    wired.bind_low_ports(&wired.config()).await;
     wired.node.apply(&wired.config())?;
     let door = running.open_door(local)?;
     before.dismiss().await;
+    wired.vips.take_charge().await;
     Ok(door)
 }
 

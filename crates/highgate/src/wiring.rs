@@ -47,7 +47,7 @@ pub(crate) fn wire(
     alone: Alone,
     data_dir: PathBuf,
     files: &[PathBuf],
-    keeper: Option<Keeper>,
+    (keeper, in_charge): (Option<Keeper>, bool),
     tasks: &LocalTasks,
 ) -> anyhow::Result<Wired> {
     let alone = Arc::new(alone);
@@ -63,7 +63,8 @@ pub(crate) fn wire(
     let (director, orders) = mpsc::channel(ORDERS);
     let learned = direct(&alone, &node, orders, tasks, stop.clone());
     let (serving, files) = (watch::Sender::new(false), files.to_owned());
-    let vips = Link::open(keeper, &alone, node.shared(), serving.subscribe(), (tasks, stop))
+    let serves = (serving.subscribe(), in_charge);
+    let vips = Link::open(keeper, &alone, &node, serves, (tasks, stop))
         .context("cannot talk to the process that keeps the addresses")?;
     Ok(Wired { alone, node, serving, data_dir, vips, files, stopper, learned, director })
 }
@@ -117,6 +118,14 @@ impl Wired {
     pub(crate) fn keep_records(&self, tasks: &LocalTasks) {
         let changes = self.learned.clone();
         tasks.spawn(records::keep(self.alone.records(), changes));
+    }
+
+    /// Has the ports below 1024 of listeners bound that are to be put in force, where this process has
+    /// no right to.
+    pub(crate) async fn bind_low_ports(&self, config: &Config) {
+        let wanted = self.node.unbound(config).into_iter();
+        let wanted = wanted.map(|(listener, address, at)| ((listener, address), at)).collect();
+        self.node.inherit_more(self.vips.bind(wanted, self.node.shared()).await);
     }
 
     /// The configuration in force.

@@ -225,7 +225,16 @@ fn a_new_process_that_dies_on_the_way_leaves_the_old_one_serving_and_storing() {
     let process = start(&server, "5s");
     let address = process.listener("shop").unwrap();
     let path = process.folder().join("highgate-data/handover.sock");
-    let words: [&[u8]; 2] = [br#"{"hello":{"format":1,"pid":1}}"#, br#""ready""#];
+    let hello = |format: &str| format!(r#"{{"hello":{{"format":{format},"pid":1}}}}"#);
+    // Of another format it is refused, and told which one it should be.
+    let stream = UnixStream::connect(&path).unwrap();
+    handover::send(&stream, hello("99").as_bytes(), &[]).unwrap();
+    let (answer, _) = handover::receive(&stream).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains("refused"), "{answer}");
+    let (_, format) = answer.split_once("in format ").unwrap();
+    let hello = hello(format.split(',').next().unwrap());
+    let words: [&[u8]; 2] = [hello.as_bytes(), br#""ready""#];
     for (count, log) in [(1, "did not take over"), (2, "the new process failed")] {
         let stream = UnixStream::connect(&path).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -238,12 +247,6 @@ fn a_new_process_that_dies_on_the_way_leaves_the_old_one_serving_and_storing() {
         visit(address).unwrap();
         ctl(&process, &["weight", "shop/db1", "7"]).unwrap();
     }
-    let stream = UnixStream::connect(&path).unwrap();
-    let word = br#"{"hello":{"format":99,"pid":1}}"#;
-    handover::send(&stream, word, &[]).unwrap();
-    let (answer, _) = handover::receive(&stream).unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    assert!(answer.contains("refused"), "{answer}");
     // And a real one still can.
     let new = replace(&process).unwrap();
     visit(address).unwrap();

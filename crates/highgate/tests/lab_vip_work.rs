@@ -1,4 +1,4 @@
-//! The address at work: planned hand-over under load, drained and enabled, scripts, many of them,
+//! The address at work: drained and enabled, scripts, many of them,
 //! and old configurations.
 
 #[path = "common/vips.rs"]
@@ -15,40 +15,6 @@ use vips::{LISTENER, Node, has, lab, last, serve, toml, until_held, vip, with_cl
 
 const START: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_millis(2500);
-/// Longer than the kernel waits before it repeats a SYN: 1 s.
-const ONE_SYN_MORE: Duration = Duration::from_millis(2500);
-
-#[test]
-fn a_planned_end_refuses_no_connection_of_clients_that_may_repeat_one_syn() {
-    let Some(lab) = lab(3).unwrap() else { return };
-    serve(&lab).unwrap();
-    let mut one = Node::start(&lab, 1, &toml(100, "")).unwrap();
-    let other = Node::start(&lab, 2, &toml(80, "")).unwrap();
-    until_held(&lab, 1, START).unwrap();
-    other.until("backup").unwrap();
-    let seen = with_clients(&lab, 4, ONE_SYN_MORE, |seen| {
-        seen.until_answered_by(1, wait::now(), START)?;
-        last(Duration::from_millis(500));
-        let since = wait::now();
-        one.process.signal(Signal::TERM)?;
-        let took = until_held(&lab, 2, SOON)?;
-        seen.until_answered_by(2, since, SOON)?;
-        eprintln!("held by the other after {took:?}, an outage of {:?}", seen.outage(since));
-        last(Duration::from_millis(500));
-        one.process.wait(Deadline::seconds(10))?;
-        // Back again, by preemption: nobody ends, and nobody fails either.
-        one = Node::start(&lab, 1, &toml(100, ""))?;
-        until_held(&lab, 1, START)?;
-        seen.until_answered_by(1, wait::now(), START)?;
-        last(Duration::from_millis(500));
-        Ok(())
-    });
-    let (count, failed, slow) = seen.unwrap().totals(Duration::from_millis(900));
-    eprintln!("{count} requests, {} failed, {slow} repeated a SYN", failed.len());
-    // A connection that is open while its address moves is lost: one per client and move at most.
-    let refused = failed.iter().filter(|error| error.starts_with("connect")).count();
-    assert!(count > 500 && refused == 0 && failed.len() <= 8, "of {count}: {failed:?}");
-}
 
 #[test]
 fn a_drained_vip_goes_to_the_other_node_and_comes_back_when_enabled() {

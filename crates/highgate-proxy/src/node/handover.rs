@@ -29,6 +29,11 @@ impl Node {
         *self.inherited.lock() = sockets;
     }
 
+    /// More of them, such as another process opened for this one.
+    pub fn inherit_more(&self, sockets: BTreeMap<(ListenerName, String), OwnedFd>) {
+        self.inherited.lock().extend(sockets);
+    }
+
     /// The listening sockets, for the process behind: each with its listener and address.
     ///
     /// # Errors

@@ -1,17 +1,21 @@
 //! A stream of messages, one JSON text a line, that never blocks.
 
 use std::{
-    io::{self, Read, Write},
+    collections::VecDeque,
+    io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
 };
 
+use highgate_io::handover;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Bytes of one message; a task of 255 routers with their scripts fits many times.
 const LONGEST: usize = 8 * 1024 * 1024;
+/// Descriptors that may come before anybody asks for them.
+const MOST_GIVEN: usize = 1024;
 /// Bytes that may wait for a peer that does not read; beyond it what is said is dropped.
 const MOST_WAITING: usize = 1024 * 1024;
 
@@ -20,7 +24,11 @@ const MOST_WAITING: usize = 1024 * 1024;
 pub(crate) struct Control {
     stream: UnixStream,
     read: Vec<u8>,
+    /// Descriptors that came along.
+    given: VecDeque<OwnedFd>,
     unsent: Vec<u8>,
+    /// Descriptors that go with the byte at that place of what is unsent.
+    attached: VecDeque<(usize, OwnedFd)>,
     /// The peer is gone.
     is_over: bool,
 }
@@ -33,7 +41,14 @@ impl Control {
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         let stream = UnixStream::from(socket);
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, read: Vec::new(), unsent: Vec::new(), is_over: false })
+        Ok(Self {
+            stream,
+            read: Vec::new(),
+            given: VecDeque::new(),
+            unsent: Vec::new(),
+            attached: VecDeque::new(),
+            is_over: false,
+        })
     }
 
     /// Whether the peer is gone.
@@ -49,11 +64,17 @@ impl Control {
     /// Sends a message as far as the peer takes it now; the rest follows by [`Self::flush`]. While a
     /// peer does not read, what is said beyond a bound is lost: it is told everything anew later.
     pub(crate) fn send<T: Serialize>(&mut self, message: &T) {
+        self.send_with(message, None);
+    }
+
+    /// Sends a message along with a descriptor.
+    pub(crate) fn send_with<T: Serialize>(&mut self, message: &T, descriptor: Option<OwnedFd>) {
         if self.unsent.len() > MOST_WAITING {
             return;
         }
         if let Ok(mut line) = serde_json::to_vec(message) {
             line.push(b'\n');
+            self.attached.extend(descriptor.map(|descriptor| (self.unsent.len(), descriptor)));
             self.unsent.extend(line);
         }
         self.flush();
@@ -62,28 +83,50 @@ impl Control {
     /// Sends what waits.
     pub(crate) fn flush(&mut self) {
         while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
+            match self.send_part() {
                 Ok(count) => drop(self.unsent.drain(..count)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {
                     self.is_over = true;
                     self.unsent.clear();
+                    self.attached.clear();
                 }
             }
         }
     }
 
+    /// Sends what the peer takes now, up to the next byte that a descriptor goes with.
+    fn send_part(&mut self) -> io::Result<usize> {
+        let goes_now = |(at, _): &&(usize, OwnedFd)| *at == 0;
+        let descriptor = self.attached.front().filter(goes_now).map(|(_, it)| it.as_fd());
+        let later = usize::from(descriptor.is_some());
+        let end = self.attached.get(later).map_or(self.unsent.len(), |(at, _)| *at);
+        let part = self.unsent.get(..end).unwrap_or_default();
+        let sent = handover::send_part(&self.stream, part, descriptor.as_slice())?;
+        if later > 0 {
+            self.attached.pop_front();
+        }
+        for (at, _) in &mut self.attached {
+            *at -= sent;
+        }
+        Ok(sent)
+    }
+
+    /// The descriptors that came with a message that names their number.
+    pub(crate) fn descriptors(&mut self, count: usize) -> Vec<OwnedFd> {
+        self.given.drain(..count.min(self.given.len())).collect()
+    }
+
     /// The messages that have come. What can't be understood ends the stream: the peer is another
     /// version, or nobody.
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> Vec<T> {
-        let mut chunk = [0; 16 * 1024];
         loop {
-            match self.stream.read(&mut chunk) {
-                Ok(0) => self.is_over = true,
-                Ok(count) => {
-                    self.read.extend(chunk.get(..count).unwrap_or_default());
-                    self.is_over |= self.read.len() > LONGEST;
+            match handover::receive(&self.stream) {
+                Ok((text, given)) => {
+                    self.read.extend(text);
+                    self.given.extend(given);
+                    self.is_over |= self.read.len() > LONGEST || self.given.len() > MOST_GIVEN;
                     if !self.is_over {
                         continue;
                     }
@@ -147,5 +190,27 @@ mod tests {
             one.send(&text);
         }
         assert!(one.unsent.len() < MOST_WAITING + 200_000);
+    }
+
+    #[test]
+    fn a_descriptor_arrives_with_its_message() {
+        use std::io::{Read as _, Write as _};
+        let (mut one, other) = pair();
+        let (mut near, far) = UnixStream::pair().unwrap();
+        one.send(&"x".repeat(1_000_000));
+        one.send_with(&"this", Some(far.into()));
+        one.send(&"behind");
+        let (mut text, mut descriptors) = (Vec::new(), Vec::new());
+        while !text.ends_with(b"\"behind\"\n") {
+            one.flush();
+            if let Ok((more, found)) = handover::receive(&other) {
+                text.extend(more);
+                descriptors.extend(found);
+            }
+        }
+        let mut far = UnixStream::from(descriptors.pop().unwrap());
+        far.write_all(b"x").unwrap();
+        near.read_exact(&mut [0]).unwrap();
+        assert!(descriptors.is_empty());
     }
 }

@@ -174,6 +174,23 @@ impl Deeds {
         }
     }
 
+    /// A router's addresses are about to be set: they belong to the will from now on.
+    pub(crate) fn intend(
+        &mut self,
+        router: &Arc<str>,
+        interface: &str,
+        addresses: &[VirtualAddress],
+    ) {
+        for address in addresses {
+            let device = address.device.as_deref().unwrap_or(interface);
+            let Some(link) = self.links.get(device) else { continue };
+            let held = self.held.entry(Arc::clone(router)).or_default();
+            if !held.iter().any(|(at, other)| *at == link.index && other == address) {
+                held.push((link.index, address.clone()));
+            }
+        }
+    }
+
     /// Sets a router's addresses.
     ///
     /// # Errors
@@ -185,17 +202,11 @@ impl Deeds {
         addresses: &[VirtualAddress],
     ) -> io::Result<()> {
         let mut done = self.virtual_links.raise(router, &mut self.netlink);
+        self.intend(router, interface, addresses);
         for address in addresses {
             let device = address.device.as_deref().unwrap_or(interface);
             let set = match self.links.get(device) {
-                Some(link) => {
-                    let index = link.index;
-                    let held = self.held.entry(Arc::clone(router)).or_default();
-                    if !held.iter().any(|(at, other)| *at == index && other == address) {
-                        held.push((index, address.clone()));
-                    }
-                    self.netlink.set(index, address, LIFETIME)
-                }
+                Some(link) => self.netlink.set(link.index, address, LIFETIME),
                 None => Err(io::Error::new(io::ErrorKind::NotFound, "no such interface")),
             };
             if let Err(error) = set

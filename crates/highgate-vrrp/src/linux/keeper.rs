@@ -32,7 +32,7 @@ use crate::{
     event::{Event, Kind, Severity},
     machine::Need,
     routers::{Interface, Routers},
-    settings::{Plan, Settings},
+    settings::Plan,
 };
 
 /// The main process says this often that it lives.
@@ -86,15 +86,11 @@ pub(super) struct Keeper {
     interfaces: BTreeMap<String, Interface>,
     /// What could not be done, and for whom.
     troubles: BTreeSet<(Arc<str>, Need)>,
-    /// Routers of the task before, while they give their addresses away.
-    settings_before: BTreeMap<String, Settings>,
     /// Why scripts failed, as was told last.
     scripts_said: BTreeMap<String, String>,
     /// When the main process was last heard; `None` before its first task.
     beat_at: Option<Instant>,
     is_silent: bool,
-    /// What operators took out and why; `None` stands for all routers.
-    drained: BTreeMap<Option<String>, String>,
     look_at: Instant,
     refresh_at: Instant,
     /// The main process is to be told how everything is.
@@ -120,11 +116,9 @@ impl Keeper {
             closed: BTreeSet::new(),
             interfaces: BTreeMap::new(),
             troubles: BTreeSet::new(),
-            settings_before: BTreeMap::new(),
             scripts_said: BTreeMap::new(),
             beat_at: None,
             is_silent: false,
-            drained: BTreeMap::new(),
             look_at: now,
             refresh_at: now + REFRESH,
             is_news: false,

@@ -1,10 +1,18 @@
 //! What the main process and the keeper tell each other: one JSON text a line.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{event::Event, settings::Plan, status::Status};
+
+/// The version of these messages: a process that takes another one's place, and its keeper, must speak
+/// the same.
+pub const FORMAT: u32 = 1;
 
 /// All that a node's keeper is to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +81,24 @@ pub enum ToKeeper {
         /// The reason.
         why: Option<String>,
     },
+    /// The connections to a router's addresses have ended, as [`FromKeeper::Yield`] asked for.
+    Yielded {
+        /// Which.
+        router: String,
+    },
+    /// Let listening sockets, which come along with this message, drop what asks for a connection to
+    /// these addresses; without any, hear everybody again.
+    Deafen {
+        /// Which.
+        to: Vec<IpAddr>,
+        /// How many sockets.
+        sockets: usize,
+    },
+    /// Listen on a port that asks for a right to: one below 1024.
+    Bind {
+        /// Where.
+        address: SocketAddr,
+    },
     /// Give everything away and end.
     Stop,
 }
@@ -95,6 +121,25 @@ pub enum FromKeeper {
         router: Option<String>,
         /// What.
         event: Event,
+    },
+    /// Another node is about to take a router's addresses: let the connections to them end.
+    Yield {
+        /// Which.
+        router: String,
+        /// The addresses that go, those of its group included.
+        addresses: Vec<IpAddr>,
+    },
+    /// What came of [`ToKeeper::Deafen`].
+    Deafened {
+        /// Why a socket still hears, or not.
+        error: Option<String>,
+    },
+    /// What came of [`ToKeeper::Bind`]. The listening socket comes along with this message.
+    Bound {
+        /// Where.
+        address: SocketAddr,
+        /// Why there is none.
+        error: Option<String>,
     },
     /// Everything was given away; the keeper ends.
     Stopped,

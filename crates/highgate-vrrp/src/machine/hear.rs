@@ -7,7 +7,9 @@ use std::{
 
 use super::{Effect, Notice, Router, State};
 use crate::{
-    advert::{self, Advert, Casting, Envelope, Expected, Heard, Refusal, RefusalKind, Version},
+    advert::{
+        self, Advert, Casting, Envelope, Expected, Heard, Refusal, RefusalKind, Version, Word,
+    },
     event::{Kind, Severity, Topic, with_left_out},
 };
 
@@ -22,9 +24,14 @@ impl Router {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        match self.read(payload, envelope) {
-            Ok(heard) => self.heard(&heard, envelope.source, now, effects),
-            Err(refusal) => self.refuse(&refusal, envelope.source, now, effects),
+        let word = Word::unwrap(payload);
+        let payload = word.map_or(payload, |(_, advert)| advert);
+        match (self.read(payload, envelope), word) {
+            (Ok(heard), Some((word, _))) => {
+                self.heard_word(word, &heard.advert, envelope.source, now, effects);
+            }
+            (Ok(heard), None) => self.heard(&heard, envelope.source, now, effects),
+            (Err(refusal), _) => self.refuse(&refusal, envelope.source, now, effects),
         }
     }
 
@@ -153,7 +160,8 @@ impl Router {
         }
         self.active = None;
         self.resigned_by = Some(from);
-        let by_then = now + self.skew();
+        // Who asked for the addresses is the one to whom they are given.
+        let by_then = if self.was_asked(from) { now } else { now + self.skew() };
         self.down_at = self.down_at.map(|at| at.min(by_then));
     }
 
@@ -163,6 +171,8 @@ impl Router {
         if advert.priority >= self.priority() {
             self.preempt_at = None;
         } else if self.preempts(now) {
+            self.lower_at = Some((now, advert.interval));
+            self.hears_asked(from, now);
             return;
         }
         self.learn(advert);
@@ -204,7 +214,7 @@ impl Router {
     }
 
     /// Between equals the greater address wins.
-    fn is_outranked_by(&self, from: IpAddr) -> bool {
+    pub(super) fn is_outranked_by(&self, from: IpAddr) -> bool {
         #[cfg(test)]
         if self.bug == crate::testing::Bug::EqualsStay {
             return false;

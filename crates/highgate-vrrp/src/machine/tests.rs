@@ -4,6 +4,7 @@
 mod active;
 mod announcements;
 mod backup;
+mod handover;
 mod init;
 mod needs;
 mod refusals;

@@ -138,6 +138,7 @@ impl Router {
                 if self.settings.version == Version::V2 || self.active.is_none() {
                     self.active_interval = self.settings.interval;
                 }
+                self.asking = None;
                 self.down_at = Some(self.heard_at + self.down());
             }
             State::Init | State::Backup | State::Fault => {}
@@ -203,6 +204,7 @@ impl Router {
         }
         self.down_at = None;
         self.wants_active = false;
+        self.asking = None;
         self.preempt_at = None;
         self.active = None;
         self.resigned_by = None;
@@ -233,6 +235,9 @@ impl Router {
 
     /// Active_Down_Timer fires.
     pub(super) fn take_over(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.asks_first(now, effects) {
+            return;
+        }
         self.down_at = None;
         if self.grouped {
             self.wants_active = true;
@@ -245,6 +250,8 @@ impl Router {
         let why = self.reason_to_take(now);
         self.down_at = None;
         self.wants_active = false;
+        self.asking = None;
+        self.lower_at = None;
         self.preempt_at = None;
         self.resign_at = None;
         self.active = None;
@@ -284,6 +291,8 @@ impl Router {
     /// Sets Active_Down_Timer to Active_Down_Interval.
     pub(super) fn count_down(&mut self, now: Instant) {
         self.wants_active = false;
+        self.asking = None;
+        self.lower_at = None;
         self.heard_at = now;
         self.down_at = Some(now + self.down());
     }
@@ -324,6 +333,7 @@ impl Router {
     /// Removes the addresses; they are never held by a router that is not active.
     pub(super) fn drop_addresses(&mut self, effects: &mut Vec<Effect>) {
         self.advert_at = None;
+        self.yielding = None;
         self.announcing.given();
         #[cfg(test)]
         if self.bug == crate::testing::Bug::KeepsAddresses {
@@ -348,7 +358,7 @@ impl Router {
         timers::skew(self.settings.version, self.priority(), self.active_interval)
     }
 
-    fn down(&self) -> Duration {
+    pub(super) fn down(&self) -> Duration {
         let Settings { version, down_adverts, .. } = self.settings;
         timers::down(version, self.priority(), self.active_interval, down_adverts)
     }

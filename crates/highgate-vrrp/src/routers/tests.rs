@@ -183,9 +183,9 @@ fn losing_the_ability_to_serve_takes_only_who_follows_it() {
 fn a_drain_takes_one_or_all_and_lets_them_back() {
     let mut node = Node::active(plan(vec![router("a", 51), router("b", 52)]));
     let why = || Some("drained by alice".to_owned());
-    node.orders.extend(node.routers.drain(Some("a"), why(), node.now));
+    node.orders.extend(node.routers.drain(Some("a"), why().as_deref(), node.now));
     assert_eq!(node.states(), [State::Fault, State::Active]);
-    node.orders.extend(node.routers.drain(None, why(), node.now));
+    node.orders.extend(node.routers.drain(None, why().as_deref(), node.now));
     assert_eq!(node.states(), [State::Fault, State::Fault]);
     node.orders.extend(node.routers.drain(None, None, node.now));
     assert_eq!(node.states(), [State::Backup, State::Backup]);
@@ -351,7 +351,7 @@ fn a_router_that_joins_an_active_group_follows_it_once_it_hears_nobody() {
 #[test]
 fn a_drain_outlives_a_reload() {
     let mut node = Node::active(plan(vec![router("a", 51)]));
-    node.orders.extend(node.routers.drain(None, Some("by alice".to_owned()), node.now));
+    node.orders.extend(node.routers.drain(None, Some("by alice"), node.now));
     let mut new = router("a", 51);
     new.priority = 120;
     node.orders.extend(node.routers.apply(plan(vec![new]), node.now));

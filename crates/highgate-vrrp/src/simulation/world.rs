@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
     advert::{self, Casting, Envelope, UnicastPeer, Version},
-    machine::{Effect, State},
+    machine::{Effect, PATIENCE, Router, State},
     routers::{Interface, Order, Routers},
     settings::{Announce, Group, Plan, Settings, VirtualAddress},
     testing::{Bug, Dice, ms, node, settings},
@@ -29,6 +30,8 @@ enum Event {
     Restart(usize),
     /// A stalled node runs again.
     Resume(usize),
+    /// The connections of a node have ended, as it was asked for.
+    Yielded(usize, Arc<str>),
     /// A node wakes up for its timers, late or not.
     Wake(usize),
 }
@@ -143,7 +146,9 @@ impl World {
             Version::V2 => ms(1_000),
             Version::V3 => longest,
         };
-        let round = longest * missed + unit * 255 / 256;
+        // Who takes over from one that works asks first.
+        let asks = longest.min(ms(100)) * 3 + PATIENCE;
+        let round = longest * missed + unit * 255 / 256 + asks;
         let delay = self.flight + self.lateness;
         let preempt = self.longest(|router| router.preempt_delay);
         // Whoever waits to preempt may have to hear one of lower rank take over first.
@@ -164,6 +169,9 @@ impl World {
         for ((at, sequence), event) in std::mem::take(&mut self.queue) {
             match event {
                 Event::Fault | Event::Restart(_) | Event::Resume(_) => {}
+                Event::Yielded(..) => {
+                    self.queue.insert((at, sequence), event);
+                }
                 Event::Arrival { .. } => {
                     self.queue.insert((at.min(late), sequence), event);
                 }
@@ -267,6 +275,13 @@ impl World {
             Event::Fault => self.fault(),
             Event::Restart(index) => self.restart(index),
             Event::Resume(index) => self.resume(index),
+            Event::Yielded(index, router) => {
+                let node = &mut self.nodes[index];
+                if let Some(routers) = node.routers.as_mut().filter(|_| !node.stalled) {
+                    let orders = routers.yielded(&router, self.now);
+                    self.obey(index, orders);
+                }
+            }
             Event::Wake(index) => self.wake(index),
         }
     }
@@ -389,6 +404,11 @@ impl World {
                 Effect::Notify(notice) => {
                     let at = self.now - self.start;
                     self.trace.push((at, index, format!("{segment} {notice:?}")));
+                }
+                Effect::Yield if self.dice.one_in(4) => {}
+                Effect::Yield => {
+                    let after = Router::YIELD * self.dice.below(110) as u32 / 100;
+                    self.at(self.now + after, Event::Yielded(index, order.router));
                 }
                 Effect::Send(sending) => self.send(index, segment, &sending),
                 Effect::Event(_) => {}

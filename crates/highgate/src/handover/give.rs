@@ -13,7 +13,9 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{AT_ONCE, FORMAT, GETTING_READY, Message, Peer, SOON, Side, Socket, unexpected};
+use super::{
+    AT_ONCE, FORMAT, GETTING_READY, Keeper, Message, Peer, SOON, Side, Socket, unexpected,
+};
 use crate::{admin_side::AdminSide, wiring::Wired};
 
 /// For the new process to take the data directory: some milliseconds, on a healthy disk.
@@ -129,21 +131,26 @@ async fn send_sockets(peer: &Peer, wired: &Wired, admin: &AdminSide) -> anyhow::
 pub(crate) async fn let_go(wired: &Wired, peer: &Peer) -> bool {
     let alone = wired.alone.clone();
     let _ = tasks::blocking(move || alone.release()).await;
-    match taken(peer).await {
+    match taken(wired, peer).await {
         Ok(()) => {
+            wired.vips.leave().await;
             let text = format!("process {} took over; this one drains", peer.pid);
             tell(wired, Severity::Info, text);
             true
         }
         Err(error) => {
+            wired.vips.resume().await;
             take_back(wired, &error).await;
             false
         }
     }
 }
 
-async fn taken(peer: &Peer) -> anyhow::Result<()> {
-    peer.say(&Message::Released, &[]).await?;
+async fn taken(wired: &Wired, peer: &Peer) -> anyhow::Result<()> {
+    let keeper = wired.vips.hand_over().await.context("cannot hand the keeper of vips over")?;
+    let (stream, drains) = keeper.unzip();
+    let keeper = drains.map(|drains| Keeper { drains });
+    peer.say(&Message::Released { keeper }, stream.as_slice()).await?;
     match peer.hear(clock::now() + TAKING).await?.0 {
         Message::Taken => Ok(()),
         other => Err(unexpected(&other)),

@@ -9,7 +9,7 @@ use highgate_io::{clock, tasks};
 use tokio::net::UnixStream;
 
 use super::{FORMAT, Message, Peer, SOON, Side, give::AGAIN, unexpected};
-use crate::admin_side;
+use crate::{admin_side, vips::Link};
 
 /// For a process that has let go, or died, to have let go in fact.
 const TAKING: Duration = Duration::from_secs(5);
@@ -89,11 +89,12 @@ impl Before {
     /// inner error says why the file was not.
     pub(crate) async fn take(
         &self,
+        vips: &Link,
         alone: &Arc<Alone>,
         key: &str,
         config: &Arc<Config>,
     ) -> anyhow::Result<Result<Applied, ApplyError>> {
-        match self.release().await {
+        match self.release(vips).await {
             Ok(()) => {}
             // It may have died: then the data directory is free, and this process is all there is.
             Err(error) => tracing::warn!("the process before did not let go: {error:#}"),
@@ -112,12 +113,15 @@ impl Before {
         }
     }
 
-    async fn release(&self) -> anyhow::Result<()> {
+    async fn release(&self, vips: &Link) -> anyhow::Result<()> {
         self.0.say(&Message::Ready, &[]).await?;
-        match self.0.hear(clock::now() + SOON).await?.0 {
-            Message::Released => Ok(()),
-            other => Err(unexpected(&other)),
+        let (message, mut descriptors) = self.0.hear(clock::now() + SOON).await?;
+        let Message::Released { keeper } = message else { return Err(unexpected(&message)) };
+        if let (Some(keeper), Some(stream)) = (keeper, descriptors.pop()) {
+            // At once: it hears nobody else now, and would give the addresses away.
+            vips.take_over(stream, keeper.drains).await;
         }
+        Ok(())
     }
 
     /// Says that everything is here: the process before ends.

@@ -30,17 +30,15 @@ pub(crate) fn start(node: Option<&Node>) -> anyhow::Result<Option<Keeper>> {
     Ok(Some(Keeper(ours)))
 }
 
-/// Gives up every right beyond those of a usual process, but for the one to listen on ports below
-/// 1024. To be called before any thread is started: each has rights of its own.
+/// Gives up every right beyond those of a usual process; the keeper binds the ports below 1024. To be
+/// called before any thread is started: each has rights of its own.
 ///
 /// # Errors
 /// As the system says.
 pub(crate) fn drop_rights() -> io::Result<()> {
-    use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
-    let own = capabilities(None)?;
-    let kept = own.permitted & CapabilitySet::NET_BIND_SERVICE;
-    let sets =
-        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
     set_capabilities(None, sets)?;
     Ok(rustix::thread::set_no_new_privs(true)?)
 }

@@ -67,6 +67,8 @@ pub(crate) fn vip(priority: u8, more: &str) -> String {
 pub(crate) struct Node<'lab> {
     pub(crate) host: &'lab Host,
     pub(crate) process: HighgateProcess,
+    /// Those that it took the place of; their folders live as long.
+    pub(crate) before: Vec<HighgateProcess>,
 }
 
 impl<'lab> Node<'lab> {
@@ -82,7 +84,7 @@ impl<'lab> Node<'lab> {
     ) -> anyhow::Result<Self> {
         let host = lab.host(host)?;
         let process = host.inside(|| HighgateProcess::start_with(BINARY, toml, adjust))??;
-        Ok(Self { host, process })
+        Ok(Self { host, process, before: Vec::new() })
     }
 
     /// The process of a role, `vip-keeper` or `vip-watcher`.
@@ -109,7 +111,8 @@ impl<'lab> Node<'lab> {
     }
 
     pub(crate) fn ctl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let data = self.process.folder().join("highgate-data");
+        let first = self.before.first().unwrap_or(&self.process);
+        let data = first.folder().join("highgate-data");
         let mut command = Command::new(BINARY);
         let output = command.arg("ctl").arg("--data-dir").arg(data).args(arguments).output()?;
         let error = String::from_utf8_lossy(&output.stderr);

@@ -6,7 +6,12 @@ use super::Keeper;
 use crate::{
     advert::{Casting, GROUP_V4, GROUP_V6},
     event::{Event, Kind, Severity},
-    linux::{closed, messages::Notify, virtual_link::Ensured, will::Will},
+    linux::{
+        closed,
+        messages::{FromKeeper, Notify},
+        virtual_link::Ensured,
+        will::Will,
+    },
     machine::{Effect, Need, Notice, State},
     routers::Order,
     settings::Settings,
@@ -33,6 +38,9 @@ impl Keeper {
                 self.note(router, Need::Socket, sent, now);
             }
             Effect::AddAddresses(addresses) => {
+                // Before they are there: whoever kills this one in between leaves no address behind.
+                self.deeds.intend(router, &settings.holder(), &addresses);
+                self.bequeath();
                 let taken = self.deeds.take(router, &settings.holder(), &addresses);
                 self.note(router, Need::Addresses, taken, now);
             }
@@ -43,6 +51,10 @@ impl Keeper {
             }
             Effect::Announce { copies } => {
                 self.deeds.announce(router, copies, settings.announce.pause, now);
+            }
+            Effect::Yield => {
+                let addresses = self.goes_with(router);
+                self.control.send(&FromKeeper::Yield { router: router.to_string(), addresses });
             }
             Effect::Notify(notice) => {
                 self.is_news = true;
@@ -83,10 +95,19 @@ impl Keeper {
     }
 
     fn settings(&self, router: &str) -> Option<Settings> {
-        // A router that is no longer in the plan is still giving its addresses away.
-        let known = self.settings_before.get(router);
-        let found = self.task.plan.routers.iter().find(|settings| settings.name == router);
-        found.or(known).cloned()
+        self.task.plan.routers.iter().find(|settings| settings.name == router).cloned()
+    }
+
+    /// The addresses that go when a router's do: its own, and those of its groups.
+    fn goes_with(&self, router: &str) -> Vec<IpAddr> {
+        let plan = &self.task.plan;
+        let is_in = |members: &[String], name: &str| members.iter().any(|member| member == name);
+        let together = |other: &str| {
+            let mut groups = plan.groups.values();
+            groups.any(|group| is_in(&group.members, router) && is_in(&group.members, other))
+        };
+        let gone = plan.routers.iter().filter(|it| it.name == router || together(&it.name));
+        gone.flat_map(|settings| settings.addresses.iter().map(|moved| moved.address)).collect()
     }
 
     /// Tells a router that something it needs failed, and operators once.

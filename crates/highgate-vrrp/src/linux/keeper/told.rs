@@ -1,6 +1,13 @@
 //! What the main process tells the keeper, and what its silence means.
 
-use std::time::Instant;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::OwnedFd,
+    time::Instant,
+};
+
+use highgate_io::{deaf, listen};
 
 use super::{Keeper, SILENCE};
 use crate::{
@@ -26,10 +33,15 @@ impl Keeper {
                     self.carry_out(orders, now);
                 }
                 ToKeeper::Drain { router, why } => {
-                    self.remember_drain(router.as_ref(), why.as_ref());
-                    let orders = self.routers.drain(router.as_deref(), why, now);
+                    let orders = self.routers.drain(router.as_deref(), why.as_deref(), now);
                     self.carry_out(orders, now);
                     self.is_news = true;
+                }
+                ToKeeper::Deafen { to, sockets } => self.deafen(&to, sockets),
+                ToKeeper::Bind { address } => self.bind(address),
+                ToKeeper::Yielded { router } => {
+                    let orders = self.routers.yielded(&router, now);
+                    self.carry_out(orders, now);
                 }
                 ToKeeper::Stop => self.is_over = true,
             }
@@ -38,13 +50,38 @@ impl Keeper {
         self.is_over |= self.control.is_over();
     }
 
+    /// Listens on a port for which the main process has no right.
+    fn bind(&mut self, address: SocketAddr) {
+        let refused = || Err(io::Error::other("this process binds ports below 1024 alone"));
+        let bound =
+            if (1..1024).contains(&address.port()) { listen::tcp(address) } else { refused() };
+        let error = bound.as_ref().err().map(ToString::to_string);
+        let message = FromKeeper::Bound { address, error };
+        self.control.send_with(&message, bound.ok().map(OwnedFd::from));
+    }
+
+    fn deafen(&mut self, to: &[IpAddr], sockets: usize) {
+        let mut error = None;
+        for socket in self.control.descriptors(sockets) {
+            let done = match to {
+                [] => deaf::hear_again(&socket),
+                to => deaf::turn_deaf(&socket, to),
+            };
+            error = done.err().map(|error| error.to_string()).or(error);
+        }
+        self.control.send(&FromKeeper::Deafened { error });
+    }
+
     /// Other things to do from now on.
     fn adopt(&mut self, task: Task, now: Instant) {
         let is_first = self.beat_at.is_none();
         self.beat_at = Some(now);
-        let before = std::mem::replace(&mut self.task, task);
-        let before = before.plan.routers.into_iter();
-        self.settings_before = before.map(|router| (router.name.clone(), router)).collect();
+        // Who leaves does so where it was.
+        let orders = self.routers.retire(&task.plan, now);
+        self.carry_out(orders, now);
+        self.task = task;
+        let routers = &self.task.plan.routers;
+        self.troubles.retain(|(name, _)| routers.iter().any(|router| router.name == **name));
         if let Err(error) = self.deeds.look() {
             self.complain(format!("links and addresses can't be listed: {error}"));
         }
@@ -78,7 +115,7 @@ impl Keeper {
         self.is_silent = true;
         let why = "the main process does not answer".to_owned();
         self.complain(format!("{why}: the addresses are given away"));
-        let orders = self.routers.drain(None, Some(why), now);
+        let orders = self.routers.silence(Some(why), now);
         self.carry_out(orders, now);
     }
 
@@ -86,27 +123,9 @@ impl Keeper {
         if std::mem::take(&mut self.is_silent) {
             let text = "the main process answers again";
             self.tell(None, Event::new(Severity::Info, Kind::Need, text));
-            self.undo_silence(now);
-        }
-    }
-
-    /// Lets routers back in, but for those that operators took out: not even for a moment.
-    fn undo_silence(&mut self, now: Instant) {
-        let routers = &self.task.plan.routers;
-        let names: Vec<String> = routers.iter().map(|router| router.name.clone()).collect();
-        for name in names {
-            let name = Some(name);
-            let why = self.drained.get(&name).or_else(|| self.drained.get(&None)).cloned();
-            let orders = self.routers.drain(name.as_deref(), why, now);
+            // Those that operators took out stay out: not in even for a moment.
+            let orders = self.routers.silence(None, now);
             self.carry_out(orders, now);
-        }
-    }
-
-    fn remember_drain(&mut self, router: Option<&String>, why: Option<&String>) {
-        match why {
-            Some(why) => drop(self.drained.insert(router.cloned(), why.clone())),
-            None if router.is_none() => self.drained.clear(),
-            None => drop(self.drained.remove(&router.cloned())),
         }
     }
 

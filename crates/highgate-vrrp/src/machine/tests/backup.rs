@@ -93,7 +93,9 @@ fn an_advert_of_lower_rank_is_left_aside_if_it_preempts() {
         desk.pass(ms(3_000));
         desk.hear(99, 1);
         assert_eq!(whole(desk.deadline()), Some(ms(609)));
-        desk.pass(ms(610));
+        desk.pass(ms(609));
+        // It asks before it takes over: see `handover`.
+        desk.pass(ms(301));
         assert_eq!(desk.router.state(), State::Active);
     });
 }

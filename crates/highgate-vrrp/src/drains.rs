@@ -1,0 +1,64 @@
+//! What operators took out: single routers, or all of them but for those that were let back in.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The words of operators, as far as they still count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drains {
+    all: Option<String>,
+    /// What was said of one router after the last word about all.
+    each: BTreeMap<String, Option<String>>,
+}
+
+impl Drains {
+    /// A router is taken out, or all without a name; without a reason it is let back in.
+    pub fn say(&mut self, router: Option<&str>, why: Option<&str>) {
+        let why = why.map(str::to_owned);
+        match router {
+            Some(router) => drop(self.each.insert(router.to_owned(), why)),
+            None => {
+                self.each.clear();
+                self.all = why;
+            }
+        }
+    }
+
+    /// Why a router is out; `None` if it is not.
+    #[must_use]
+    pub fn why(&self, router: &str) -> Option<&str> {
+        self.each.get(router).unwrap_or(&self.all).as_deref()
+    }
+
+    /// All that counts, in an order in which it can be said again.
+    #[must_use]
+    pub fn words(&self) -> Vec<(Option<String>, Option<String>)> {
+        let all = self.all.iter().map(|why| (None, Some(why.clone())));
+        let each = self.each.iter().map(|(router, why)| (Some(router.clone()), why.clone()));
+        all.chain(each).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_was_let_back_in_after_all_were_taken_out_is_in() {
+        let mut drains = Drains::default();
+        drains.say(Some("a"), Some("old"));
+        drains.say(None, Some("night"));
+        drains.say(Some("b"), None);
+        let why = |drains: &Drains| ["a", "b", "c"].map(|it| drains.why(it).map(str::to_owned));
+        let night = Some("night".to_owned());
+        assert_eq!(why(&drains), [night.clone(), None, night]);
+        let mut again = Drains::default();
+        for (router, reason) in drains.words() {
+            again.say(router.as_deref(), reason.as_deref());
+        }
+        assert_eq!(why(&again), why(&drains));
+        drains.say(None, None);
+        assert_eq!(why(&drains), [None, None, None]);
+    }
+}
