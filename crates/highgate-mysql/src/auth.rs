@@ -10,6 +10,7 @@ pub mod native;
 mod secret;
 pub mod sha2;
 mod stored;
+pub(crate) mod work;
 
 pub use secret::{Proof, Secret};
 pub use stored::{ParsePasswordError, StoredPassword};

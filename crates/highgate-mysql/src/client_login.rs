@@ -276,4 +276,6 @@ fn must_have() -> Capabilities {
 }
 
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod tests;

@@ -2,13 +2,17 @@
 //!
 //! A target takes any bytes and must neither panic nor hold more memory than the bytes account for.
 
-use crate::capability::Capabilities;
+use crate::auth::{NATIVE, Secret};
+use crate::capability::{Capabilities, StatusFlags};
+use crate::client_login::{ClientLogin, ClientLoginSettings, Nonce, Relay};
 use crate::command::{Command, query_text};
 use crate::compress::{Algorithm, COMPRESSED_HEADER_LEN, CompressedHeader, Expander, decompress};
 use crate::greeting::Greeting;
 use crate::login::{AuthSwitch, ChangeUser, FirstPacket, LoginRequest};
+use crate::packet::split_packet;
 use crate::reply::{ColumnDefinition, EofPacket, ErrPacket, OkPacket};
 use crate::scan::{CommandKind, ReplyScanner, ScanState};
+use crate::server_login::{Credential, ServerAction, ServerLogin, ServerLoginSettings, TlsWish};
 
 /// Greetings, logins and auth switches; what parses comes back through its encoder.
 pub fn login(data: &[u8]) {
@@ -25,6 +29,139 @@ pub fn login(data: &[u8]) {
     }
     let _ = AuthSwitch::parse(data);
     let _ = ChangeUser::parse(data, Capabilities::all());
+}
+
+/// A login that is passed through to a server that may say anything: each byte is the length of a
+/// packet that follows it, first of the server, then of whoever is due.
+pub fn passthrough(data: &[u8]) {
+    let Some((mut relay, mut server)) = passed() else { return };
+    let mut packets = Packets(data);
+    let mut seq = 0_u8;
+    let mut due = relay.seq();
+    let Some(first) = packets.next() else { return };
+    let mut action = server.packet(seq, first);
+    // Each turn takes a packet, or ends it.
+    loop {
+        action = match action {
+            ServerAction::AskClient { plugin, challenge } => {
+                let told = relay.switch(&plugin, &challenge);
+                due = passed_on(&told, due);
+                let Some(answer) = packets.next() else { return };
+                assert_eq!(relay.answered(due), Ok(()));
+                due = due.wrapping_add(1);
+                server.client_answer(answer)
+            }
+            ServerAction::AskClientMore(payload) => {
+                due = passed_on(&relay.step(&payload), due);
+                let Some(answer) = packets.next() else { return };
+                assert_eq!(relay.answered(due), Ok(()));
+                due = due.wrapping_add(1);
+                server.client_answer(answer)
+            }
+            ServerAction::TellClientMore(payload) => {
+                due = passed_on(&relay.step(&payload), due);
+                let Some(packet) = packets.next() else { return };
+                seq = seq.wrapping_add(1);
+                server.packet(seq, packet)
+            }
+            ServerAction::Send(out) => {
+                let Some(packet) = packets.next() else { return };
+                seq = last_seq(&out).wrapping_add(1);
+                server.packet(seq, packet)
+            }
+            ServerAction::StartTls(out) => {
+                seq = last_seq(&out);
+                server.tls_started()
+            }
+            ServerAction::Wait => {
+                let Some(packet) = packets.next() else { return };
+                seq = seq.wrapping_add(1);
+                server.packet(seq, packet)
+            }
+            ServerAction::RsaEncrypt { .. } => server.encrypted(&[1; 256]),
+            ServerAction::Done(_) | ServerAction::Failed(_) => return,
+        };
+        assert_eq!(relay.seq(), due);
+    }
+}
+
+/// A client that was handed over, and its login at a server.
+fn passed() -> Option<(Relay, ServerLogin)> {
+    let capabilities = Capabilities::from_halves(0x81bf_f7ff, 0);
+    let mut client = ClientLogin::new(ClientLoginSettings {
+        version: "8".into(),
+        connection_id: 1,
+        client_host: "10.0.0.9".into(),
+        nonce: Nonce::from_random([1; 32]),
+        capabilities,
+        collation: 45,
+        status: StatusFlags::AUTOCOMMIT,
+        plugin: NATIVE,
+        is_private: false,
+        requires_tls: false,
+        rsa_public_key: None,
+    });
+    client.greeting(&mut Vec::new());
+    let mut request = Vec::new();
+    LoginRequest {
+        capabilities,
+        max_packet: 0,
+        collation: 45,
+        user: "app".into(),
+        answer: Secret::new([3; 20]),
+        schema: None,
+        plugin: NATIVE.into(),
+        attributes: Vec::new(),
+        zstd_level: None,
+    }
+    .encode(&mut request);
+    client.packet(1, &request);
+    let (login, relay) = client.pass_through().ok()?;
+    let server = ServerLogin::new(ServerLoginSettings {
+        user: login.user,
+        credential: Credential::Client { is_private: false },
+        schema: None,
+        capabilities,
+        collation: 45,
+        attributes: Vec::new(),
+        tls: TlsWish::Preferred,
+        is_private: false,
+        allows_clear: false,
+        zstd_level: None,
+    });
+    Some((relay, server))
+}
+
+/// The packet has the sequence id that was due; gives the one of the client's answer to it.
+fn passed_on(packet: &[u8], due: u8) -> u8 {
+    assert_eq!(first_seq(packet), due);
+    last_seq(packet).wrapping_add(1)
+}
+
+fn first_seq(packets: &[u8]) -> u8 {
+    packets.get(3).copied().unwrap_or_default()
+}
+
+fn last_seq(packets: &[u8]) -> u8 {
+    let (mut rest, mut last) = (packets, 0);
+    while let Some((header, _, behind)) = split_packet(rest) {
+        (last, rest) = (header.seq, behind);
+    }
+    last
+}
+
+/// Packets, each behind a byte that is its length.
+struct Packets<'a>(&'a [u8]);
+
+impl<'a> Iterator for Packets<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.0.split_first()?;
+        let (packet, rest) = rest.split_at_checked(usize::from(*length)).unwrap_or((rest, &[]));
+        self.0 = rest;
+        Some(packet)
+    }
 }
 
 /// Commands and their attributes and parameters.

@@ -9,6 +9,8 @@ use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::work::{Work, count};
+
 /// Bytes of a challenge.
 pub const NONCE_LEN: usize = 32;
 /// Bytes of a public key, the stored form.
@@ -19,6 +21,7 @@ pub const ANSWER_LEN: usize = 64;
 /// The public key of a password.
 #[must_use]
 pub fn public_key(password: &[u8]) -> [u8; KEY_LEN] {
+    count(Work::Curve);
     let (secret, _) = expand(password);
     EdwardsPoint::mul_base(&secret).compress().to_bytes()
 }
@@ -54,6 +57,7 @@ pub fn verify(answer: &[u8], nonce: &[u8], key: &[u8; KEY_LEN]) -> bool {
     let Some(public) = CompressedEdwardsY(*key).decompress() else {
         return false;
     };
+    count(Work::Curve);
     let k = scalar(&[point, key, nonce]);
     let expected = EdwardsPoint::vartime_double_scalar_mul_basepoint(&k, &-public, &s).compress();
     expected.as_bytes().ct_eq(point).into()

@@ -8,7 +8,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::auth::Secret;
+use crate::auth::{
+    Secret,
+    work::{Work, count},
+};
 
 /// Bytes of a hash and of a fast answer.
 pub const LEN: usize = 32;
@@ -26,12 +29,14 @@ pub const HASH_LEN: usize = 43;
 /// SHA256(password).
 #[must_use]
 pub fn stage1(password: &[u8]) -> Zeroizing<[u8; LEN]> {
+    count(Work::Sha256);
     Zeroizing::new(Sha256::digest(password).into())
 }
 
 /// SHA256(SHA256(password)), against which fast answers are verified.
 #[must_use]
 pub fn double_hash(password: &[u8]) -> [u8; LEN] {
+    count(Work::Sha256);
     Sha256::digest(*stage1(password)).into()
 }
 
@@ -47,6 +52,7 @@ pub fn answer(password: &[u8], nonce: &[u8]) -> Vec<u8> {
 /// The fast answer by one who knows SHA256(password) only.
 #[must_use]
 pub fn answer_stage1(stage1: &[u8; LEN], nonce: &[u8]) -> [u8; LEN] {
+    count(Work::Sha256);
     xor(stage1, &mask(&Sha256::digest(stage1).into(), nonce))
 }
 
@@ -59,11 +65,13 @@ pub fn verify(
 ) -> Option<Zeroizing<[u8; LEN]>> {
     let answer: &[u8; LEN] = answer.try_into().ok()?;
     let stage1 = Zeroizing::new(xor(answer, &mask(double_hash, nonce)));
+    count(Work::Sha256);
     let again: [u8; LEN] = Sha256::digest(*stage1).into();
     bool::from(again.ct_eq(double_hash)).then_some(stage1)
 }
 
 fn mask(double_hash: &[u8; LEN], nonce: &[u8]) -> [u8; LEN] {
+    count(Work::Sha256);
     Sha256::new().chain_update(double_hash).chain_update(nonce).finalize().into()
 }
 
@@ -86,6 +94,7 @@ pub fn xor_nonce(bytes: &[u8], nonce: &[u8]) -> Secret {
 /// The hash in the stored form: SHA-crypt with SHA-256. Takes milliseconds: not for a worker.
 #[must_use]
 pub fn crypt(password: &[u8], salt: &[u8], rounds: u32) -> [u8; HASH_LEN] {
+    count(Work::ShaCrypt(rounds));
     let alternate =
         Sha256::new().chain_update(password).chain_update(salt).chain_update(password).finalize();
     let mut first = Sha256::new().chain_update(password).chain_update(salt);

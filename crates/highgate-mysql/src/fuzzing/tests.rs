@@ -1,5 +1,4 @@
 use super::*;
-use crate::capability::StatusFlags;
 use crate::packet::PacketWriter;
 use crate::reply::{Column, ResultSetWriter};
 
@@ -86,6 +85,25 @@ fn request() -> Vec<u8> {
 #[test]
 fn logins_of_any_bytes_do_not_panic() {
     run(login, &[greeting(), request(), b"\xfep\0abcdefghijklmnopqrst\0".to_vec()]);
+}
+
+#[test]
+fn servers_that_say_anything_are_passed_on_in_order() {
+    let behind = |payload: &[u8]| [&[u8::try_from(payload.len()).unwrap()], payload].concat();
+    let first = behind(&greeting());
+    let switch = behind(b"\xfecaching_sha2_password\0abcdefghijklmnopqrst\0");
+    let ok = behind(b"\0\0\0\x02\0\0\0");
+    run(
+        passthrough,
+        &[
+            [first.clone(), switch.clone(), behind(&[7; 32]), behind(b"\x01\x03"), ok.clone()]
+                .concat(),
+            [first.clone(), switch, behind(&[7; 32]), behind(b"\x01\x04"), behind(b"\x02")]
+                .concat(),
+            [first.clone(), behind(b"\xfe"), behind(&[7; 20]), ok.clone()].concat(),
+            [first, behind(b"\xff\x15\x04#28000no")].concat(),
+        ],
+    );
 }
 
 #[test]
