@@ -7,6 +7,8 @@ pub mod answer;
 pub mod choose;
 pub mod events;
 pub mod explain;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod health;
 pub mod limits;
 pub mod pins;

@@ -80,6 +80,17 @@ impl Attempts {
         }
         Consequence { delay, account, address }
     }
+
+    /// Whether logins from that address failed so often lately that more of them are probably guesses.
+    /// Nobody becomes a suspect by what others do to an account.
+    pub fn is_suspect(&mut self, from: Option<IpAddr>, now: Instant) -> bool {
+        let Some(from) = from else { return false };
+        let index = place(self.hasher.hash_one(network(from)));
+        self.addresses.get_mut(index).is_some_and(|cell| {
+            cell.forget(now);
+            cell.count > FREE
+        })
+    }
 }
 
 /// Addresses that one peer can choose among are one: a host has 2^64 of version 6.
@@ -92,8 +103,7 @@ fn network(from: IpAddr) -> IpAddr {
 
 /// Counts in one cell; gives the number to tell, and the delay.
 fn count(cells: &mut [Cell], hash: u64, now: Instant) -> (Option<u32>, Duration) {
-    let index = usize::try_from(hash % CELLS as u64).unwrap_or(0);
-    let Some(cell) = cells.get_mut(index) else { return (None, Duration::ZERO) };
+    let Some(cell) = cells.get_mut(place(hash)) else { return (None, Duration::ZERO) };
     cell.forget(now);
     cell.count = (cell.count + 1).min(MOST);
     cell.total = cell.total.saturating_add(1);
@@ -101,6 +111,10 @@ fn count(cells: &mut [Cell], hash: u64, now: Instant) -> (Option<u32>, Duration)
         && cell.total.is_multiple_of(TOLD_AT)
         && (cell.total / TOLD_AT).is_power_of_two();
     (tells.then_some(cell.total), delay(cell.count))
+}
+
+fn place(hash: u64) -> usize {
+    usize::try_from(hash % CELLS as u64).unwrap_or(0)
 }
 
 impl Cell {
@@ -174,6 +188,20 @@ mod tests {
         let told: Vec<u32> =
             (0..100).filter_map(|_| attempts.failed("app", None, now).account).collect();
         assert_eq!(told, [10, 20, 40, 80]);
+    }
+
+    #[test]
+    fn an_address_is_suspect_by_its_own_failures_and_until_they_are_forgotten() {
+        let (mut attempts, now) = (Attempts::default(), Instant::now());
+        for at in 0..200 {
+            let _ = attempts.failed("app", ip(at), now);
+        }
+        assert!(!attempts.is_suspect(ip(250), now), "others attack its account");
+        for _ in 0..20 {
+            let _ = attempts.failed("app", ip(1), now);
+        }
+        assert!(attempts.is_suspect(ip(1), now) && !attempts.is_suspect(None, now));
+        assert!(!attempts.is_suspect(ip(1), now + FORGOTTEN * (MOST + 1)));
     }
 
     #[test]
