@@ -23,4 +23,5 @@ pub(crate) mod prepare;
 pub(crate) mod schema;
 pub(crate) mod server_connection;
 pub(crate) mod session;
+pub(crate) mod slow_checks;
 pub(crate) mod wash;

@@ -401,8 +401,10 @@ impl Node {
         }
     }
 
-    /// Ends the workers and waits for them.
+    /// Ends sessions and workers, and waits for them. Whoever wants sessions to end in peace drains
+    /// before.
     pub fn stop(&self) {
+        self.stop_accepting();
         self.stopper.stop();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {

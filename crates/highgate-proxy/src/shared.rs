@@ -33,8 +33,6 @@ use crate::{
     worker::Mail,
 };
 
-/// Slow checks of passwords at once.
-const SLOW_CHECKS: usize = 4;
 /// Events kept for operators.
 const EVENTS: usize = 10_000;
 
@@ -83,7 +81,7 @@ pub struct Shared {
     pub(crate) attempts: Mutex<Attempts>,
     /// Checks of passwords that take milliseconds: few at once, so that a flood of wrong ones
     /// leaves processors for the rest.
-    pub(crate) slow_checks: tokio::sync::Semaphore,
+    pub(crate) slow_checks: crate::mysql::slow_checks::SlowChecks,
     /// The key for full caching_sha2 logins without TLS.
     pub(crate) rsa: Option<Arc<highgate_io::rsa::KeyPair>>,
     /// TLS towards the servers of each backend that has it.
@@ -169,7 +167,7 @@ impl Shared {
             accounts: Mutex::default(),
             accounts_wanted: Notify::new(),
             attempts: Mutex::default(),
-            slow_checks: tokio::sync::Semaphore::new(SLOW_CHECKS),
+            slow_checks: Default::default(),
             rsa,
             server_tls: Mutex::default(),
             events: Mutex::new(EventRing::new(EVENTS)),

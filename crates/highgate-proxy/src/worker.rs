@@ -45,6 +45,8 @@ use crate::{
 const MAILBOX: usize = 16 * 1024;
 /// Spaces for commands kept; beyond it they go back to the allocator.
 const SPACES: usize = 256;
+/// For sessions to end once the node is stopped.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Sweeps between two looks at idle server connections.
 const SWEEPS_PER_POOL_CARE: u32 = 5;
 /// How often clients are looked for that are lost, counted in sweeps: a system call for each client.
@@ -309,7 +311,7 @@ pub(crate) fn seeds(count: usize, node: u8) -> (Vec<Seed>, Vec<WorkerHandle>) {
 }
 
 impl Seed {
-    /// Starts the worker's thread. It ends when `stop` was said and its last session has ended.
+    /// Starts the worker's thread. It ends when `stop` was said, which ends its sessions.
     ///
     /// # Errors
     /// When the system has no more threads.
@@ -355,7 +357,9 @@ impl Seed {
         };
         let stopped = async {
             stop.stopped().await;
-            worker.tasks.all_ended().await;
+            // Who was to end in peace has had its time; who does not even end now is dropped.
+            worker.slots.interrupt_where(Interrupt::Kill, |_| true);
+            clock::before(clock::now() + LAST_WORDS, worker.tasks.all_ended()).await;
         };
         tokio::select! {
             biased;

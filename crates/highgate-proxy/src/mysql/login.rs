@@ -9,9 +9,9 @@ use highgate_core::{
     limits::Consequence,
 };
 use highgate_io::{
-    certificate,
+    certificate, clock,
     proxy_protocol::{self, Looks},
-    tasks, tls,
+    tls,
     transport::Transport,
 };
 use highgate_mysql::{
@@ -32,6 +32,7 @@ use crate::{
         answer,
         client_stream::{ClientStream, Unread},
         passthrough,
+        slow_checks::Asker,
     },
     session::{Context, Ending},
 };
@@ -158,16 +159,22 @@ fn certificate(transport: &Transport) -> Option<CertificateNames> {
 
 /// Thousands of rounds of hashing: not on a data worker, and few at once.
 pub(crate) async fn verify(context: &Context, check: SlowCheck) -> bool {
-    let Ok(_turn) = context.worker.shared.slow_checks.acquire().await else { return false };
-    tasks::blocking(move || check.run()).await.unwrap_or(false)
+    let checks = &context.worker.shared.slow_checks;
+    checks.run(asker(context), move || check.run()).await.unwrap_or(false)
 }
 
 /// Decrypts with this node's key: milliseconds, and not on a data worker.
 pub(crate) async fn rsa_decrypt(context: &Context, bytes: Vec<u8>) -> Option<auth::Secret> {
-    let _turn = context.worker.shared.slow_checks.acquire().await.ok()?;
     let key = context.worker.shared.rsa.clone();
-    let plain = tasks::blocking(move || key.and_then(|key| key.decrypt(&bytes).ok()));
-    plain.await.flatten().map(auth::Secret::new)
+    let decrypt = move || key.and_then(|key| key.decrypt(&bytes).ok());
+    let plain = context.worker.shared.slow_checks.run(asker(context), decrypt).await;
+    plain.flatten().map(auth::Secret::new)
+}
+
+fn asker(context: &Context) -> Asker {
+    let from = context.presence.info.client().map(|from| from.ip().to_canonical());
+    let is_suspect = context.worker.shared.attempts.lock().is_suspect(from, clock::now());
+    if is_suspect { Asker::Suspect } else { Asker::Usual }
 }
 
 fn login_settings(
@@ -314,7 +321,7 @@ pub(crate) async fn failed(entrance: &Entrance<'_>, user: &str, why: &str) {
     if entrance.settings.auth == AuthSource::Cluster {
         shared.accounts_wanted.notify_one();
     }
-    let now = highgate_io::clock::now();
+    let now = clock::now();
     let Consequence { delay, account, address } = shared.attempts.lock().failed(user, from, now);
     if let Some(count) = account {
         tell(format!("{count} logins of `{}` failed lately, the last from {place}", shown(user)));
@@ -326,7 +333,7 @@ pub(crate) async fn failed(entrance: &Entrance<'_>, user: &str, why: &str) {
         // The time for the login is not what the client has used up.
         let patience = delay + entrance.settings.handshake_timeout;
         context.slot.set_deadline(context.worker.deadline(patience));
-        highgate_io::clock::pause(delay).await;
+        clock::pause(delay).await;
     }
 }
 
