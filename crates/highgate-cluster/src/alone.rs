@@ -159,6 +159,7 @@ impl Alone {
     /// When the result does not fit together; nothing was changed.
     pub fn stage_file(&self, file_name: &str, parsed: Arc<Config>) -> Result<(), ApplyError> {
         let mut next = State::clone(&self.held.borrow());
+        started_with(&mut next, &self.node, file_name);
         merge_file(&mut next, self.node.clone(), file_name.to_owned(), parsed)
             .map_err(|why| CommitError::Refused(why).of_file(file_name))?;
         self.publish(next);
@@ -181,7 +182,10 @@ impl Alone {
         let found = State::read(&disk.state)?;
         self.records.reread(&disk)?;
         let (node, file) = (self.node.clone(), file_name.to_owned());
-        let edit = |state: &mut State| merge_file(state, node, file, parsed);
+        let edit = |state: &mut State| {
+            started_with(state, &node, &file);
+            merge_file(state, node, file, parsed)
+        };
         let applied = self.commit_onto(&disk, &found, edit);
         if applied.is_err() {
             self.publish(found);
@@ -275,7 +279,31 @@ impl Alone {
         let (node, file) = (node.clone(), file_name.to_owned());
         let parsed = Arc::new(parsed);
         let edit = move |state: &mut State| merge_file(state, node, file, parsed);
-        let applied = self.commit(edit).await;
+        Self::told(self.commit(edit).await, file_name, who)
+    }
+
+    /// As [`Self::apply_file`] for the files that the process is started with. Where they are others
+    /// than at its last start (one was added, renamed or split), what changed since then is applied all
+    /// the same: what those said and these don't is gone.
+    ///
+    /// # Errors
+    /// As [`Self::apply_file`].
+    ///
+    /// Cancel safe: yes, but the outcome is then unknown.
+    pub async fn start_with(&self, file_name: &str, parsed: Config) -> Result<Applied, ApplyError> {
+        let (node, file, parsed) = (self.node.clone(), file_name.to_owned(), Arc::new(parsed));
+        let edit = move |state: &mut State| {
+            started_with(state, &node, &file);
+            merge_file(state, node, file, parsed)
+        };
+        Self::told(self.commit(edit).await, file_name, "run")
+    }
+
+    fn told(
+        applied: Result<Applied, CommitError<String>>,
+        file_name: &str,
+        who: &str,
+    ) -> Result<Applied, ApplyError> {
         let applied = applied.map_err(|error| error.of_file(file_name))?;
         let (changes, conflicts) = (applied.changes.len(), applied.conflicts.len());
         let version = applied.version.0;
@@ -381,6 +409,20 @@ fn merge_file(
         conflicts: merged.conflicts,
         version: Version(state.version),
     })
+}
+
+/// Notes the files that a process starts with. Where they are others than at the last start, what those
+/// said is what these are compared with.
+fn started_with(state: &mut State, node: &NodeName, file: &str) {
+    let before = state.started_with.insert(node.clone(), file.to_owned());
+    let Some(files) = state.applied.get_mut(node) else { return };
+    // A store of a version that did not note it.
+    let only = || files.keys().next().filter(|_| files.len() == 1).cloned();
+    let Some(before) = before.or_else(only).filter(|before| before != file) else { return };
+    if let Some(base) = files.remove(&before) {
+        tracing::info!(files = file, %before, "started with other files than last time");
+        files.insert(file.to_owned(), base);
+    }
 }
 
 /// Applies a batch onto the state it was made against.

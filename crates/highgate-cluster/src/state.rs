@@ -17,6 +17,9 @@ pub(crate) struct State {
     pub(crate) config: Arc<Config>,
     /// Each file as a node last applied it.
     pub(crate) applied: BTreeMap<NodeName, BTreeMap<String, Arc<Config>>>,
+    /// The files that a node's process was started with last.
+    #[serde(default)]
+    pub(crate) started_with: BTreeMap<NodeName, String>,
     /// At most one per server, ordered by server.
     pub(crate) overrides: Arc<Vec<Override>>,
 }

@@ -79,7 +79,7 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
     }
     let alone = Alone::open(&start.data_dir, start.node)?;
     let key = files::key(&arguments.files);
-    let applied = alone.apply_file(alone.node(), &key, start.config, "run");
+    let applied = alone.start_with(&key, start.config);
     warn(&applied.await?);
     let wired = Rc::new(wiring::wire(
         alone,

@@ -390,6 +390,28 @@ async fn a_file_brings_what_changed_in_it_and_edits_elsewhere_stay() {
 }
 
 #[tokio::test]
+async fn a_start_with_other_files_is_compared_with_the_files_of_the_last_start() {
+    let dir = Dir::new("others");
+    let alone = dir.open();
+    alone.start_with("a.toml", shop(&[("db1", 1), ("db2", 2), ("db3", 3)])).await.unwrap();
+    // A file that was only applied is none of them.
+    alone.apply_file(&node(), "once.toml", shop(&[]), "t").await.unwrap();
+    alone.propose(drop_server(&alone, "db3")).await.unwrap();
+    drop(alone);
+    // It was split in two, and db2 is gone from both.
+    let again = dir.open();
+    let split = shop(&[("db1", 1), ("db3", 3), ("db4", 4)]);
+    let done = again.start_with("a.toml + b.toml", split.clone()).await.unwrap();
+    assert_eq!(names(&again.current().1), ["db1", "db4"], "dropped by hand stays dropped");
+    assert_eq!(done.conflicts, []);
+    assert_eq!(again.applied(&node(), "a.toml"), None);
+    drop(again);
+    let back = dir.open();
+    back.start_with("a.toml", shop(&[("db1", 1)])).await.unwrap();
+    assert_eq!(names(&back.current().1), ["db1"]);
+}
+
+#[tokio::test]
 async fn a_conflict_is_reported_and_the_file_wins() {
     let dir = Dir::new("conflict");
     let alone = dir.open();
