@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 const IN_AN_OUTAGE: &str = "\
 When something is wrong, ask in this order:
   highgate ctl status         which server is primary, or why none is
+  highgate top                the same and more, live
   highgate ctl events         what happened, and why; the latest last
   highgate explain \"SQL\"      where a statement goes, and why not elsewhere";
 
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Init(Init),
     /// Look at the running process, and steer it.
     Ctl(Ctl),
+    /// Watch the running process: servers, listeners, the busiest sessions, events.
+    Top(Top),
     /// Show it: a MariaDB cluster in a scratch folder, a load, a switchover and a kill -9.
     Demo(Demo),
     /// Print the reference of all settings.
@@ -171,6 +174,20 @@ pub(crate) struct Ctl {
     pub(crate) data_dir: PathBuf,
     #[command(subcommand)]
     pub(crate) command: CtlCommand,
+}
+
+/// Arguments of `top`.
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Where the running process keeps its state.
+    #[arg(long, value_name = "DIR", default_value = "highgate-data")]
+    pub(crate) data_dir: PathBuf,
+    /// One frame on standard output, and no more. So it is also where that is no terminal.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Between two frames.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: u64,
 }
 
 /// Arguments of `demo`.

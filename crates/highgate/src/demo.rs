@@ -63,6 +63,9 @@ fn introduce(screen: &Screen, proxy: &Proxy) -> anyhow::Result<()> {
     let (shop, sql) = (proxy.shop.port(), proxy.sql.port());
     let (admin, password) = (proxy::ADMIN, &proxy.password);
     let folder = proxy.file.with_file_name("highgate-data");
+    // After `make demo` it is in no folder of programs.
+    let program = std::env::current_exe().unwrap_or_else(|_| "highgate".into());
+    let (program, folder) = (program.display(), folder.display());
     screen.say(
         Look::Plain,
         &format!(
@@ -70,9 +73,9 @@ fn introduce(screen: &Screen, proxy: &Proxy) -> anyhow::Result<()> {
              applications  mariadb -h 127.0.0.1 -P {shop} -u app -papp shop\n  \
              operators     mariadb -h 127.0.0.1 -P {sql} -u {admin} -p{password}\n  \
              web page      http://{}/  (account {admin}, password {password})\n  \
-             command line  highgate ctl --data-dir {} status",
-            proxy.web,
-            folder.display()
+             command line  {program} ctl --data-dir {folder} status\n  \
+             live          {program} top --data-dir {folder}",
+            proxy.web
         ),
     );
     Ok(())
@@ -137,6 +140,11 @@ impl Stage {
             bail!("a promise was broken: see the lines with ✘");
         }
         self.screen.say(Look::Bold, "\nEvery promise was kept.");
+        if !keep {
+            let text = "With `make demo DEMO=--keep` (or `highgate demo --keep`) it goes on until \
+                        Enter is pressed, to look around.";
+            self.screen.say(Look::Plain, text);
+        }
         Ok(())
     }
 

@@ -24,6 +24,7 @@ mod run;
 mod servers_table;
 mod signals;
 mod start;
+mod top;
 mod vips;
 mod wiring;
 
@@ -45,6 +46,7 @@ fn dispatch(command: cli::Command) -> ExitCode {
         cli::Command::Explain(arguments) => explain::explain(&arguments),
         cli::Command::Init(arguments) => init::init(&arguments),
         cli::Command::Ctl(arguments) => ctl::ctl(&arguments),
+        cli::Command::Top(arguments) => top::top(&arguments),
         cli::Command::Demo(arguments) => demo::demo(&arguments),
         cli::Command::Manual => output::say(&highgate_config::manual::whole()),
         cli::Command::VipKeeper { after_death } => vips::keep(after_death),
