@@ -38,6 +38,13 @@ const INTRODUCTION: &str = "# Settings
 The native form is TOML. Times and sizes carry a unit (`3s`, `500ms`, `64KiB`); a bare number is
 refused. A key that is not known is refused with the nearest one that is. A name with a dot, such
 as `tls.mode`, is a key of a table within its thing: `tls = { mode = \"required\" }`.
+
+At a start, by SIGHUP and by `highgate apply`, what changed in the files since they were last applied is
+put in force; changes made elsewhere stay. Where both changed one setting, the file's value holds; what
+was deleted on one side and edited on the other stays as edited; each such case is an event. A start with
+other files than last time (one added, renamed or split) compares them with those of the last start, so
+that what is in none of them any more is gone. `apply` compares only with the same files: give it all that
+the process runs with. `highgate run --initial` sets everything else aside and begins with the files.
 ";
 
 fn table<T>(page: &mut String, table: &TableOf<T>) {
