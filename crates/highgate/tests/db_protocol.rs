@@ -468,3 +468,21 @@ fn what_a_login_adds_to_the_sql_mode_is_there_whoever_had_the_connection_before(
     client.ok("SET sql_mode = DEFAULT").unwrap();
     assert!(!mode(&mut client).contains("IGNORE_SPACE"));
 }
+
+#[test]
+fn a_statement_of_very_many_parameters_can_be_prepared_again_elsewhere() {
+    let Some(shop) = shop(1, 1, "") else { return };
+    let many = 30_000;
+    let mut client = shop.client(USUAL | Capabilities::DEPRECATE_EOF);
+    let text = format!("SELECT ?{}", ", ?".repeat(many - 1));
+    let statement = id(&client.prepare(&text).unwrap());
+    // Another session leaves the only connection reset, and with it nothing that was prepared there.
+    let mut other = shop.client(USUAL);
+    other.ok("SET insert_id = 5").unwrap();
+    drop(other);
+    let params: Vec<Param> = (0..many).map(|_| Param::Text(String::new())).collect();
+    match &client.command(&execute(statement, 0, &params, true)).unwrap()[..] {
+        [Part::Rows { columns, rows, .. }] => assert_eq!((columns.len(), rows.len()), (many, 1)),
+        other => panic!("{:.300}", format!("{other:?}")),
+    }
+}
