@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use highgate_mysql::capability::ServerFlavor;
+
 use crate::accounts::{
     AccountList, CertificateNames, HostPattern, Origin, Surroundings, from_global_priv,
     from_user_table,
@@ -47,8 +49,10 @@ pub fn accounts(data: &[u8]) {
     let from_row = from_user_table(column, surroundings);
     let found: Vec<_> = from_document.into_iter().chain(from_row).collect();
     let known = found.len();
-    for resolves_names in [false, true] {
-        let list = AccountList::new(found.clone(), resolves_names);
+    for (resolves_names, flavor) in
+        [(false, ServerFlavor::MariaDb), (true, ServerFlavor::MariaDb), (true, ServerFlavor::MySql)]
+    {
+        let list = AccountList::new(found.clone(), resolves_names, flavor);
         assert!(list.len() <= known);
         for account in &found {
             assert!(list.knows(&account.user) || list.is_empty());

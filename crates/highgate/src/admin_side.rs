@@ -63,7 +63,7 @@ impl AdminSide {
                 tables,
                 logins: Logins::new(Users::new(accounts.subscribe()), alarm, rsa),
                 serving: wired.serving.subscribe(),
-                turn: std::sync::Arc::default(),
+                turn: Arc::default(),
             },
             ports: Vec::new(),
             accounts,
