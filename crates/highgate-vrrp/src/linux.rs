@@ -12,6 +12,7 @@
 //! priority 0) and takes its place; a dead watcher is replaced. Should all of them die together, the
 //! kernel removes the addresses when their lifetime ends, a few seconds later.
 
+mod alarms;
 mod children;
 mod closed;
 mod control;

@@ -360,3 +360,43 @@ fn an_address_outside_of_all_networks_is_a_warning_of_check() {
     assert!(told.contains("keepalived.conf:10:2: warning"), "{told}");
     assert!(!check("10.99.0.100").contains("is in no network"));
 }
+
+/// Within a namespace of its own the kernel tells of files, but not of processes: both are followed.
+#[test]
+fn tracked_files_and_processes_are_followed_where_the_kernel_does_not_tell() {
+    let Some(lab) = lab(1).unwrap() else { return };
+    let host = lab.host(1).unwrap();
+    let scratch = Scratch::new("tracked").unwrap();
+    let level = scratch.join("level");
+    let sleep = || host.command("sleep").arg("987.25").spawn().unwrap();
+    let mut process = sleep();
+    let more = format!(
+        "track = [\"serving\", \"file {} weight 2\", \"process sleeper\"]\n\
+         [[process]]\nname = \"sleeper\"\ncommand = \"sleep 987.25\"\nwhole_command = true\n",
+        level.display()
+    );
+    let node = Node::start(&lab, 1, &toml(100, &more)).unwrap();
+    node.until("active").unwrap();
+    node.until_told(&["the kernel does not tell of processes here", "once a second"]).unwrap();
+    let until_rank = |rank: &str| {
+        wait::eventually(Deadline::after(SOON), rank, || {
+            let now = node.shown("effective_priority")?;
+            anyhow::ensure!(now == rank, "it is {now}");
+            Ok(())
+        })
+        .unwrap();
+    };
+    until_rank("100");
+    std::fs::write(&level, "7\n").unwrap();
+    until_rank("114");
+    std::fs::remove_file(&level).unwrap();
+    until_rank("100");
+    process.kill().unwrap();
+    process.wait().unwrap();
+    node.until("fault").unwrap();
+    let mut process = sleep();
+    node.until("active").unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(node.events().unwrap().contains("tracked process sleeper does not run"));
+}

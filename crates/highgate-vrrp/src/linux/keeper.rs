@@ -18,6 +18,7 @@ use highgate_io::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
+    alarms::Alarms,
     children::Children,
     closed,
     control::Control,
@@ -40,9 +41,11 @@ pub const BEAT: Duration = Duration::from_millis(100);
 /// Without a word for so long it does not, and the addresses are given away. Well above what a
 /// machine that is busy with other things makes a healthy process wait.
 pub const SILENCE: Duration = Duration::from_millis(1500);
-/// How often files and processes that are tracked are looked at, and the main process is told how
-/// everything is.
+/// How often the main process is told how everything is, and files and processes that are tracked are
+/// looked at where the kernel does not tell of them.
 const LOOK: Duration = Duration::from_secs(1);
+/// Where it does, they are looked at for good measure at every so many of these times.
+const RARELY: u32 = 10;
 /// Packets that are taken from one socket before the others have their turn.
 const BURST: usize = 512;
 
@@ -75,6 +78,9 @@ pub(super) struct Keeper {
     deeds: Deeds,
     children: Children,
     processes: Processes,
+    alarms: Alarms,
+    /// Looks at files and processes that were left out since nobody called for one.
+    looks_left_out: u32,
     routers: Routers,
     task: Task,
     will: Will,
@@ -109,6 +115,8 @@ impl Keeper {
             deeds: Deeds::open()?,
             children: Children::default(),
             processes: Processes::default(),
+            alarms: Alarms::default(),
+            looks_left_out: 0,
             routers: Routers::new(Plan::default(), now),
             task: Task::default(),
             will: Will::default(),
@@ -190,6 +198,7 @@ impl Keeper {
             self.routers.next_deadline(),
             self.children.next_deadline(),
             self.deeds.next_announcement(),
+            self.processes.next_deadline(),
             self.beat_at.filter(|_| !self.is_silent).map(|at| at + SILENCE),
             Some(self.look_at),
             Some(self.refresh_at),
@@ -204,7 +213,8 @@ impl Keeper {
         ];
         let watcher = self.watcher.as_ref().map(AsFd::as_fd);
         let wires = self.deeds.wires.values().map(AsFd::as_fd);
-        for source in watcher.into_iter().chain(wires).chain(self.children.ends()) {
+        let ends = self.children.ends().chain(self.alarms.sources());
+        for source in watcher.into_iter().chain(wires).chain(ends) {
             sources.push(PollFd::from_borrowed_fd(source, PollFlags::IN));
         }
         // Interrupted or not: all sources are looked at.
@@ -231,6 +241,7 @@ impl Keeper {
         if let Some(done) = self.children.filtered(now) {
             self.told_of_filter(done);
         }
+        self.hear_alarms(now);
         self.listen_for_silence(now);
         if self.routers.next_deadline().is_some_and(|at| at <= now) {
             let orders = self.routers.timer(now);
@@ -243,7 +254,7 @@ impl Keeper {
         }
         if now >= self.look_at {
             self.look_at = now + LOOK;
-            self.look(now);
+            self.look_if_due(now);
             self.is_news = true;
         }
         if std::mem::take(&mut self.is_news) && self.beat_at.is_some() {

@@ -1,8 +1,9 @@
 //! Which of the tracked processes run, by looking at /proc.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -12,6 +13,10 @@ use super::messages::ProcessRule;
 #[derive(Debug, Default)]
 pub(crate) struct Processes {
     seen: BTreeMap<String, Seen>,
+    /// Those that met a rule at the last look.
+    matched: BTreeSet<u32>,
+    /// When a delay ends that is running.
+    again_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -32,6 +37,9 @@ impl Processes {
         }
         self.seen.retain(|name, _| rules.contains_key(name));
         let running = running();
+        let is_one = |process: &&Process| rules.values().any(|rule| rule.is(process));
+        self.matched = running.iter().filter(is_one).map(|process| process.pid).collect();
+        self.again_at = None;
         rules
             .iter()
             .map(|(name, rule)| {
@@ -55,8 +63,30 @@ impl Processes {
         let delay: Duration = if holds { rule.fork_delay } else { rule.end_delay };
         if now.saturating_duration_since(since) >= delay {
             *seen = Seen { counts_as: holds, differs_since: None };
+        } else {
+            let at = since + delay;
+            self.again_at = Some(self.again_at.map_or(at, |other| other.min(at)));
         }
         seen.counts_as
+    }
+
+    /// When to look again although nothing happens: a delay ends.
+    pub(crate) const fn next_deadline(&self) -> Option<Instant> {
+        self.again_at
+    }
+
+    /// Whether a process met a rule at the last look, or, where it may have changed since, does now.
+    pub(crate) fn is_tracked(
+        &self,
+        rules: &BTreeMap<String, ProcessRule>,
+        pid: u32,
+        may_be_new: bool,
+    ) -> bool {
+        let does_now = || {
+            let process = process(pid, &Path::new("/proc").join(pid.to_string()));
+            process.is_some_and(|process| rules.values().any(|rule| rule.is(&process)))
+        };
+        self.matched.contains(&pid) || may_be_new && does_now()
     }
 }
 
@@ -81,6 +111,7 @@ impl ProcessRule {
 
 #[derive(Debug)]
 struct Process {
+    pid: u32,
     name: String,
     words: Vec<String>,
 }
@@ -88,22 +119,25 @@ struct Process {
 /// All processes but kernel threads.
 fn running() -> Vec<Process> {
     let Ok(folder) = fs::read_dir("/proc") else { return Vec::new() };
-    let numbered = folder.filter_map(Result::ok).filter(|entry| {
-        entry.file_name().to_str().is_some_and(|name| name.bytes().all(|b| b.is_ascii_digit()))
-    });
-    numbered
+    let entries = folder.filter_map(Result::ok);
+    entries
         .filter_map(|entry| {
-            let path = entry.path();
-            let line = fs::read(path.join("cmdline")).ok().filter(|line| !line.is_empty())?;
-            let words = line
-                .split(|byte| *byte == 0)
-                .filter(|word| !word.is_empty())
-                .map(|word| String::from_utf8_lossy(word).into_owned())
-                .collect();
-            let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
-            Some(Process { name: name.trim_end().to_owned(), words })
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            process(pid, &entry.path())
         })
         .collect()
+}
+
+/// A process by its folder; none where it is gone, or a kernel thread.
+fn process(pid: u32, path: &Path) -> Option<Process> {
+    let line = fs::read(path.join("cmdline")).ok().filter(|line| !line.is_empty())?;
+    let words = line
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty())
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect();
+    let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+    Some(Process { pid, name: name.trim_end().to_owned(), words })
 }
 
 #[cfg(test)]
@@ -124,6 +158,7 @@ mod tests {
     #[test]
     fn a_process_is_found_by_its_name_its_path_or_all_its_words() {
         let process = Process {
+            pid: 1,
             name: "mariadbd".to_owned(),
             words: vec!["/usr/sbin/mariadbd".to_owned(), "--port=1".to_owned()],
         };

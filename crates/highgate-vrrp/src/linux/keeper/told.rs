@@ -9,7 +9,7 @@ use std::{
 
 use highgate_io::{deaf, listen};
 
-use super::{Keeper, SILENCE};
+use super::{Keeper, RARELY, SILENCE};
 use crate::{
     event::{Event, Kind, Severity},
     linux::{
@@ -99,6 +99,7 @@ impl Keeper {
         self.carry_out(orders, now);
         self.keep_virtual_links();
         self.look_at_links(now);
+        self.watch_tracked();
         self.look(now);
         if is_first {
             let orders = self.routers.start(now);
@@ -146,8 +147,48 @@ impl Keeper {
         self.carry_out(orders, now);
     }
 
+    /// Looks where the kernel says that a tracked file or process may have changed.
+    pub(super) fn hear_alarms(&mut self, now: Instant) {
+        let (rules, processes) = (&self.task.processes, &self.processes);
+        let is_tracked = |pid, may_be_new| processes.is_tracked(rules, pid, may_be_new);
+        let (is_alarm, told) = self.alarms.heard(is_tracked);
+        self.tell_all(told);
+        if is_alarm || self.processes.next_deadline().is_some_and(|at| at <= now) {
+            self.look(now);
+        }
+    }
+
+    /// Looks where nobody calls for it, or for good measure.
+    pub(super) fn look_if_due(&mut self, now: Instant) {
+        self.looks_left_out += 1;
+        if self.alarms.must_poll() || self.looks_left_out >= RARELY {
+            self.watch_tracked();
+            self.look(now);
+        }
+    }
+
+    /// Has the kernel tell of what is tracked.
+    fn watch_tracked(&mut self) {
+        let own = self.task.plan.routers.iter().flat_map(|router| &router.tracked);
+        let groups = self.task.plan.groups.values().flat_map(|group| &group.tracked);
+        let files = own.chain(groups).filter_map(|tracked| match &tracked.subject {
+            Subject::File(path) => Some(path.clone()),
+            _ => None,
+        });
+        let files = files.collect();
+        let told = self.alarms.set(!self.task.processes.is_empty(), &files);
+        self.tell_all(told);
+    }
+
+    fn tell_all(&mut self, texts: Vec<String>) {
+        for text in texts {
+            self.tell(None, Event::new(Severity::Info, Kind::Settings, text));
+        }
+    }
+
     /// Looks at files and processes that are tracked.
     pub(super) fn look(&mut self, now: Instant) {
+        self.looks_left_out = 0;
         let mut readings: Vec<(Subject, Reading)> = Vec::new();
         for (name, holds) in self.processes.look(&self.task.processes, now) {
             let reading = if holds { Reading::Good } else { Reading::Bad };
