@@ -18,8 +18,8 @@ WAYS = ["direct", "cluster", "single"]
 FRESH = """DROP DATABASE IF EXISTS shop; DROP DATABASE IF EXISTS slap; DROP DATABASE IF EXISTS restored;
 DROP DATABASE IF EXISTS made; DROP DATABASE IF EXISTS test1; DROP DATABASE IF EXISTS test2; DROP DATABASE IF EXISTS test;
 DROP DATABASE IF EXISTS test_schema; DROP DATABASE IF EXISTS test_schema_2;
-CREATE DATABASE shop; CREATE DATABASE test1; CREATE DATABASE test2; CREATE DATABASE test; CREATE DATABASE test_schema;
-CREATE DATABASE test_schema_2;"""
+CREATE DATABASE shop; CREATE DATABASE test1; CREATE DATABASE test2; CREATE DATABASE test_schema;
+CREATE DATABASE test_schema_2; CREATE DATABASE test CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;"""
 
 PYTHON = ["PyMySQL[rsa,ed25519]", "mysqlclient", "mysql-connector-python", "aiomysql", "asyncmy", "SQLAlchemy", "Django",
           "mariadb==1.1.14", "pytest", "pytest-asyncio"]

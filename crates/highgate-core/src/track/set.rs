@@ -64,10 +64,11 @@ pub(super) fn learn(state: &mut SessionState, name: &[u8], value: &[u8]) {
         state.pins.insert(PinCause::SessionUnknown);
         return;
     };
-    let name = name.to_ascii_lowercase();
-    if TELLS_NOTHING.contains(&&*name) {
+    // Looked at as it is: MySQL has one of them in each answer.
+    if TELLS_NOTHING.iter().any(|nothing| name.eq_ignore_ascii_case(nothing)) {
         return;
     }
+    let name = name.to_ascii_lowercase();
     // NULL is reported as nothing.
     let value = if name == "character_set_results" && value.is_empty() { b"NULL" } else { value };
     let literal = if value == b"NULL" { Some(VarValue::text(value)) } else { literal_of(value) };
