@@ -290,11 +290,12 @@ pub fn failed(conn: &mut ConnState, step: &Step) {
     conn.diagnostics = true;
     match step {
         Step::InitDb { .. } => conn.schema_unknown = true,
+        // What a server does not prepare changes nothing there.
+        Step::Prepare { .. } => {}
         Step::CaptureLastInsertId
         | Step::CausalWait { .. }
         | Step::ClearDiagnostics
         | Step::CloseStatement(_)
-        | Step::Prepare { .. }
         | Step::ResetConnection
         | Step::Set { .. }
         | Step::SetLastInsertId(_)

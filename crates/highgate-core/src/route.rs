@@ -13,7 +13,7 @@ mod tests;
 use std::{fmt, time::Duration};
 
 use highgate_config::{BackendName, Listener, RuleRole, Topology, User};
-use highgate_mysql::sql::{Effects, KillScope, StatementKind};
+use highgate_mysql::sql::{Effects, Flavor, KillScope, StatementKind};
 
 pub use own::own_answer;
 pub use refused::RouteRefused;
@@ -23,7 +23,7 @@ use crate::{
     pins::PinCause,
     rules::RuleOutcome,
     snapshot::Placement,
-    state::SessionState,
+    state::{Open, SessionState},
     track::{CommandFacts, CommandKind},
 };
 
@@ -243,9 +243,7 @@ fn without_server<'a>(
         CommandKind::Ping if view.draining => return refuse(RouteRefused::Draining),
         // Whether one is open still, the server knows better: a packet of several may have failed
         // anywhere.
-        CommandKind::Ping
-            if view.holds.is_none() || state.transaction.open != crate::state::Open::Yes =>
-        {
+        CommandKind::Ping if view.holds.is_none() || state.transaction.open != Open::Yes => {
             return known(OwnAnswer::Ok);
         }
         CommandKind::Statistics => return known(OwnAnswer::Statistics),
@@ -265,7 +263,12 @@ fn without_server<'a>(
     if unknown {
         return refuse(RouteRefused::UnknownStatement { id: facts.statement.unwrap_or_default() });
     }
-    if facts.command == CommandKind::StmtReset && view.holds.is_none() {
+    let spoiled = |id| state.statements.get(&id).is_some_and(|statement| statement.spoiled);
+    if facts.command.runs() && facts.statement.is_some_and(spoiled) {
+        return refuse(RouteRefused::LongDataLost);
+    }
+    let unfinished = |id| state.statements.get(&id).is_some_and(|it| it.cursor || it.long_data);
+    if facts.command == CommandKind::StmtReset && !facts.statement.is_some_and(unfinished) {
         return known(OwnAnswer::Ok);
     }
     let rule = Reason::Rule(view.rules.last().unwrap_or_default());
@@ -308,6 +311,43 @@ pub fn outgrows_reader(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
         && !state.in_transaction()
         && !facts.reads_leftovers()
         && classify(state, facts).0 == Role::Primary
+}
+
+/// Whether a session whose read-only transaction runs on a reader leaves it for this command, which
+/// commits that transaction and begins one that may write.
+#[must_use]
+pub fn begins_elsewhere(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    ends_read_only(state, facts)
+        && matches!(
+            facts.shape.kind,
+            StatementKind::Begin | StatementKind::StartTransaction { read_only: false }
+        )
+}
+
+/// Whether a command that a reader refused, for it takes no writes, commits the read-only transaction
+/// there before it runs, so that it may run elsewhere.
+///
+/// Quirk: MySQL refuses such a command within a read-only transaction, MariaDB does not.
+#[must_use]
+pub fn commits_elsewhere(state: &SessionState, facts: &CommandFacts<'_>, flavor: Flavor) -> bool {
+    ends_read_only(state, facts)
+        && flavor == Flavor::MariaDb
+        && facts.does(Effects::IMPLICIT_COMMIT)
+        // The kind is that of the first of several, which was refused.
+        && (!facts.does(Effects::MULTI) || facts.shape.kind == StatementKind::Ddl)
+}
+
+/// A read-only transaction is all that binds the session, and nothing in doubt is about to run.
+fn ends_read_only(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    let only_transaction = |cause: PinCause| {
+        cause.is_leftover() || matches!(cause, PinCause::Savepoint | PinCause::Transaction)
+    };
+    state.transaction.open == Open::Yes
+        && state.transaction.read_only
+        && state.autocommit
+        && facts.command.runs()
+        && !facts.does(Effects::DOUBTFUL)
+        && state.pins.iter().all(only_transaction)
 }
 
 /// What the command before left on a connection that the session has no more.
@@ -394,7 +434,7 @@ fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
     // A SET that may bind the session runs where writes can follow it.
     let only_session = ONLY_SESSION.contains(shape.effects)
         && match shape.kind {
-            StatementKind::Set => crate::track::is_replayable_set(facts),
+            StatementKind::Set => crate::track::is_replayable_set(state, facts),
             // Of a prepared one the schema is not known before it ran: it may bind.
             kind => kind == StatementKind::Use && facts.command == CommandKind::Query,
         };

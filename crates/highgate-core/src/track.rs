@@ -15,10 +15,10 @@ use highgate_mysql::sql::{Analysis, Effects, Flavor, LexMode, StatementKind};
 
 use crate::{
     pins::PinCause,
-    state::{SessionState, Shape},
+    state::{SessionState, Shape, Transaction},
 };
 
-pub use effects::{answered, changed_user, refused, reset, unanswered};
+pub use effects::{answered, changed_user, refused, reset, spoiled, unanswered};
 pub(crate) use effects::{failed, is_early, succeeded};
 
 /// Which command a client sent.
@@ -170,6 +170,7 @@ impl<'a> CommandFacts<'a> {
                     | StatementKind::Load
                     | StatementKind::Replace
                     | StatementKind::Set
+                    | StatementKind::Unknown
             )
     }
 
@@ -179,10 +180,33 @@ impl<'a> CommandFacts<'a> {
         self.command.runs() && self.shape.effects.intersects(effects)
     }
 
+    /// Whether an error says that the server could not read the text, so that nothing of it ran: in a
+    /// compound statement it may be that of a text within.
+    pub(crate) fn is_unread(&self, code: u16) -> bool {
+        const ER_PARSE_ERROR: u16 = 1064;
+        let ends = |text: &[u8]| text.windows(3).any(|word| word.eq_ignore_ascii_case(b"END"));
+        code == ER_PARSE_ERROR
+            && self.shape.kind == StatementKind::Unknown
+            && !self.shape.effects.contains(Effects::MULTI)
+            && !self.text.is_none_or(ends)
+    }
+
     /// Whether it reads what the command before left behind (warnings, counts).
     #[must_use]
     pub fn reads_leftovers(&self) -> bool {
-        self.does(Effects::READS_DIAGNOSTICS | Effects::READS_FOUND_ROWS | Effects::READS_ROW_COUNT)
+        // Of several statements the first may leave something of its own for the others.
+        let begins_anew = self.does(Effects::MULTI)
+            && matches!(
+                self.shape.kind,
+                StatementKind::Ddl
+                    | StatementKind::Delete
+                    | StatementKind::Insert
+                    | StatementKind::Replace
+                    | StatementKind::Update
+            );
+        let reads =
+            Effects::READS_DIAGNOSTICS | Effects::READS_FOUND_ROWS | Effects::READS_ROW_COUNT;
+        !begins_anew && self.does(reads)
             || matches!(
                 self.command,
                 CommandKind::StmtPrepare
@@ -199,12 +223,15 @@ impl<'a> CommandFacts<'a> {
 
 /// Whether all that a `SET` does can be repeated on any connection, so that it may run anywhere.
 #[must_use]
-pub(crate) fn is_replayable_set(facts: &CommandFacts<'_>) -> bool {
-    facts.text.is_some_and(|text| set::is_replayable(text, facts.mode))
+pub(crate) fn is_replayable_set(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    facts.text.is_some_and(|text| set::is_replayable(state, text, facts.mode))
 }
 
 /// To be called before a command is routed: ends what holds only until the next command.
 pub fn before(state: &mut SessionState, facts: &CommandFacts<'_>) {
+    if facts.command == CommandKind::StmtReset {
+        spoiled(state, facts, false);
+    }
     if facts.reads_leftovers() {
         return;
     }
@@ -221,12 +248,25 @@ pub fn forget_leftovers(state: &mut SessionState) {
     }
 }
 
+/// The read-only transaction of a session ended where it ran: nothing is left of it.
+pub fn end_read_only(state: &mut SessionState) {
+    state.transaction = Transaction::default();
+    state.pins.remove(PinCause::Transaction);
+    state.pins.remove(PinCause::Savepoint);
+    forget_leftovers(state);
+    state.check_invariants();
+}
+
 /// Whether the warnings of the statement before are still there after this one, if it has none.
 ///
 /// Quirk: MariaDB forgets them only with a statement that uses a table.
 fn leaves_warnings(facts: &CommandFacts<'_>) -> bool {
     if facts.mode.flavor != Flavor::MariaDb || !facts.command.runs() || facts.does(Effects::MULTI) {
         return false;
+    }
+    // Whether a routine used one, only its connection knows, which it binds.
+    if facts.does(Effects::CAN_CHANGE_SESSION | Effects::NAMED_PREPARED) {
+        return true;
     }
     let plain = matches!(
         facts.shape.kind,
@@ -238,6 +278,7 @@ fn leaves_warnings(facts: &CommandFacts<'_>) -> bool {
             | StatementKind::Select
             | StatementKind::Set
             | StatementKind::StartTransaction { .. }
+            | StatementKind::UnlockTables
             | StatementKind::Use
     );
     let names_table = |text: &[u8]| text.windows(4).any(|word| word.eq_ignore_ascii_case(b"FROM"));

@@ -13,6 +13,8 @@ use crate::state::{
 // One round trip each; a reset also drops the prepared statements, so it should be rare.
 const FAR: usize = 8;
 
+const SQL_MODE: &str = "sql_mode";
+
 type Variables = BTreeMap<Box<str>, VarValue>;
 
 /// Whether a reset is the shorter way.
@@ -100,12 +102,24 @@ fn set_charset(
     if from.spelt(flavor).as_ref() == Some(&there) {
         return Ok(());
     }
-    let Charset::Set { client, results, connection } = &there else {
+    let Charset::Set { client, results, described, connection } = &there else {
         return Err(Unfit::Charset);
     };
-    assign(out, "character_set_client", client.as_bytes());
-    assign(out, "character_set_results", results.as_bytes());
+    let described =
+        described.as_ref().filter(|_| matches!(flavor, Flavor::MariaDb | Flavor::MySql));
+    if let Some(collation) = described {
+        for part in [&b",NAMES "[..], results.as_bytes(), b" COLLATE ", collation.as_bytes()] {
+            out.extend_from_slice(part);
+        }
+    }
+    if described.is_none() || client != results {
+        assign(out, "character_set_client", client.as_bytes());
+    }
+    if described.is_none() {
+        assign(out, "character_set_results", results.as_bytes());
+    }
     match connection {
+        ConnectionCharset::Collation(collation) if Some(collation) == described => {}
         ConnectionCharset::Charset(charset) => {
             assign(out, "character_set_connection", charset.as_bytes());
             if *charset == VarValue::Default {
@@ -131,7 +145,7 @@ fn name_on(flavor: Flavor, name: &str) -> &str {
 }
 
 fn set_variables(out: &mut Vec<u8>, conn: &ConnState, from: &Profile, to: &Profile) {
-    const LAST: &str = "sql_mode";
+    const LAST: &str = SQL_MODE;
     let flavor = conn.flavor;
     let mut put = |name: &str| match (from.variables.get(name), to.variables.get(name)) {
         (Some(_), None) if name == LAST && conn.ignores_space => {
@@ -184,7 +198,15 @@ pub(super) fn statement(
         steps.push(prepare);
         return Ok(());
     }
-    let mut under = Arc::clone(&statement.under);
+    // Only what a preparation depends on: a variable may not be touched within a transaction.
+    let mut under = Profile::clone(&state.profile);
+    under.schema.clone_from(&statement.under.schema);
+    under.charset.clone_from(&statement.under.charset);
+    match statement.under.variable(SQL_MODE) {
+        Some(mode) => under.variables.insert(SQL_MODE.into(), mode.clone()),
+        None => under.variables.remove(SQL_MODE),
+    };
+    let mut under = Arc::new(under);
     if under.schema.is_none() && state.profile.schema.is_some() {
         // Prepared without a schema, all its names have one: any schema will do.
         Arc::make_mut(&mut under).schema.clone_from(&state.profile.schema);

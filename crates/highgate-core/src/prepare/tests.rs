@@ -4,7 +4,7 @@ use highgate_mysql::sql::Flavor;
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::{Charset, Shape, VarValue};
+use crate::state::{Charset, ConnectionCharset, Shape, VarValue};
 
 fn state(schema: Option<&str>) -> SessionState {
     SessionState::new(0, "app", schema, 45)
@@ -73,10 +73,25 @@ fn one_set_brings_all_variables_with_sql_mode_last() {
 fn a_collation_of_the_login_is_spelt_out() {
     let (state, mut conn) = (state(None), ConnState::new(Flavor::MariaDb, 8, None));
     let steps = steps(&state, &mut conn, &Needs::default()).unwrap();
+    assert_eq!(texts(&steps), ["SET NAMES utf8mb4 COLLATE utf8mb4_general_ci"]);
+}
+
+/// Columns are described with the collation of SET NAMES, also once the connection has another.
+#[test]
+fn the_collation_of_set_names_stays_with_the_results() {
+    let (mut state, mut conn) = (state(None), conn(None));
+    let word = |word: &str| VarValue::text(word.as_bytes());
+    let mut charset = Charset::names(word("utf8mb4"), Some(word("utf8mb4_bin")));
+    if let Charset::Set { client, connection, .. } = &mut charset {
+        *client = word("latin1");
+        *connection = ConnectionCharset::Collation(word("latin1_bin"));
+    }
+    state.profile_mut().charset = charset;
+    let steps = steps(&state, &mut conn, &Needs::default()).unwrap();
     assert_eq!(
         texts(&steps),
-        ["SET character_set_client=utf8mb4,character_set_results=utf8mb4,\
-          collation_connection=utf8mb4_general_ci"]
+        ["SET NAMES utf8mb4 COLLATE utf8mb4_bin,character_set_client=latin1,\
+          collation_connection=latin1_bin"]
     );
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     answer::OwnAnswer,
-    state::{LastInsertId, SessionState},
+    state::{LastInsertId, Open, SessionState},
     track::{CommandFacts, CommandKind},
 };
 
@@ -16,6 +16,11 @@ pub fn own_answer(
     session_id: u32,
 ) -> Option<OwnAnswer> {
     if facts.command != CommandKind::Query {
+        return None;
+    }
+    // Whether a statement that failed ended or began a transaction, only the server knows: it answers.
+    let transaction = &state.transaction;
+    if transaction.open == Open::Implicit || transaction.unsure && state.in_transaction() {
         return None;
     }
     let text = facts.text.filter(|text| text.len() <= LONGEST)?;

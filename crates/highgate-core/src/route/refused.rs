@@ -25,6 +25,9 @@ pub enum RouteRefused {
     /// LOAD DATA LOCAL, and the account is not allowed it.
     #[error("LOAD DATA LOCAL is off for this account; see `local_infile` of table `users`")]
     LocalInfile,
+    /// Parameters that were sent ahead of an execution did not reach a server.
+    #[error("parameters sent ahead by COM_STMT_SEND_LONG_DATA could not be passed on")]
+    LongDataLost,
     /// A rule, an account or a listener names a backend that does not exist.
     #[error("backend {backend} does not exist; it is named by a rule, an account or a listener")]
     UnknownBackend {
@@ -50,7 +53,7 @@ impl RouteRefused {
     #[must_use]
     pub const fn side(&self) -> Side {
         match self {
-            Self::Draining | Self::UnknownBackend { .. } => Side::Highgate,
+            Self::Draining | Self::LongDataLost | Self::UnknownBackend { .. } => Side::Highgate,
             Self::KillForm
             | Self::Leftover { .. }
             | Self::LocalInfile
@@ -72,6 +75,8 @@ impl RouteRefused {
             )),
             Self::LocalInfile => ErrorCode::new(1148, b"42000")
                 .answer("The used command is not allowed with this MySQL version"),
+            Self::LongDataLost => ErrorCode::new(1210, b"HY000")
+                .answer("Parameters sent ahead of this execution were lost; nothing was executed"),
             Self::UnknownBackend { .. } => ErrorCode::new(1105, b"HY000")
                 .answer("This statement is routed to a backend that does not exist"),
             Self::UnknownCommand { .. } => ErrorCode::new(1047, b"08S01").answer("Unknown command"),

@@ -27,7 +27,8 @@ pub(super) fn follow(
 ) -> bool {
     let was = state.transaction;
     let status = outcome.status.filter(|_| conn.trusts_status);
-    if let (Some(status), None) = (status, outcome.error) {
+    // Of several statements, the last that succeeded says it: one that fails does not change it.
+    if let Some(status) = status {
         state.autocommit = status.contains(StatusFlags::AUTOCOMMIT);
     }
     let open = match status {
@@ -37,18 +38,20 @@ pub(super) fn follow(
         _ if outcome.error.is_some() => after_error(state, facts, was.open),
         _ => from_text(state, facts, was.open),
     };
+    let told = status.filter(|_| outcome.error.is_none());
+    let flag = told.map(|status| status.contains(StatusFlags::IN_TRANS_READONLY));
     let read_only = match (open, facts.shape.kind) {
         (Open::No, _) => false,
-        (_, StatementKind::StartTransaction { read_only }) => read_only,
-        _ => {
-            was.read_only
-                || status.is_some_and(|status| status.contains(StatusFlags::IN_TRANS_READONLY))
-        }
+        (_, StatementKind::StartTransaction { read_only: true }) => true,
+        (_, StatementKind::Begin | StatementKind::StartTransaction { .. }) => flag.unwrap_or(false),
+        _ => flag.unwrap_or(was.read_only),
     };
     let writes = facts.command.runs() && facts.does(Effects::WRITES | UNCLEAR);
     state.wrote |= writes;
     let wrote = open != Open::No && (was.wrote || writes);
-    state.transaction = Transaction { open, read_only, wrote };
+    // An error may have ended it, or begun it, and does not say so.
+    let unsure = outcome.error.is_some();
+    state.transaction = Transaction { open, read_only, wrote, unsure };
     state.pins.set(PinCause::Transaction, open == Open::Yes);
     state.pins.set(PinCause::AutocommitOff, open == Open::Implicit);
     if open == Open::No {

@@ -19,6 +19,10 @@ pub enum Charset {
         client: VarValue,
         /// `character_set_results`; may be the word NULL.
         results: VarValue,
+        /// The collation that the results' charset was given with, by `SET NAMES x COLLATE y` alone:
+        /// columns are described with it.
+        #[serde(default)]
+        described: Option<VarValue>,
         /// `character_set_connection` and `collation_connection`.
         connection: ConnectionCharset,
     },
@@ -37,9 +41,11 @@ impl Charset {
     /// `SET NAMES charset [COLLATE collation]`.
     #[must_use]
     pub fn names(charset: VarValue, collation: Option<VarValue>) -> Self {
+        let described = collation.clone().filter(|_| charset != VarValue::Default);
         Self::Set {
             client: charset.clone(),
             results: charset.clone(),
+            described,
             connection: collation
                 .map_or(ConnectionCharset::Charset(charset), ConnectionCharset::Collation),
         }

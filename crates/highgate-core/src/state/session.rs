@@ -82,6 +82,9 @@ pub struct Transaction {
     pub read_only: bool,
     /// It may have written.
     pub wrote: bool,
+    /// A statement failed since the server last said whether one is open.
+    #[serde(default)]
+    pub unsure: bool,
 }
 
 /// Whether a transaction is open.
@@ -181,6 +184,7 @@ impl SessionState {
             types: Box::default(),
             shape,
             long_data: false,
+            spoiled: false,
             cursor: false,
         };
         self.statements.insert(id, statement);

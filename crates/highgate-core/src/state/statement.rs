@@ -59,6 +59,9 @@ pub struct Statement {
     pub shape: Shape,
     /// COM_STMT_SEND_LONG_DATA came since the last execution.
     pub long_data: bool,
+    /// Such data was lost on its way: the next execution is refused.
+    #[serde(default)]
+    pub spoiled: bool,
     /// Its cursor is open.
     pub cursor: bool,
 }

@@ -63,6 +63,13 @@ pub(crate) fn succeeded(
     }
 }
 
+/// Data for a later execution could not be sent: that one may not run without it.
+pub fn spoiled(state: &mut SessionState, facts: &CommandFacts<'_>, is_so: bool) {
+    if let Some(statement) = facts.statement.and_then(|id| state.statements.get_mut(&id)) {
+        statement.spoiled = is_so;
+    }
+}
+
 /// Records a command that has no answer (COM_STMT_CLOSE, COM_STMT_SEND_LONG_DATA).
 pub fn unanswered(state: &mut SessionState, facts: &CommandFacts<'_>) {
     match (facts.command, facts.statement) {
@@ -112,6 +119,9 @@ pub(crate) fn failed(state: &mut SessionState, facts: &CommandFacts<'_>, outcome
     }
     let effects = facts.shape.effects;
     let code = outcome.error.unwrap_or_default();
+    if facts.is_unread(code) {
+        return;
+    }
     if effects.contains(Effects::MULTI) {
         // Statements before the one that failed have run.
         state.pins = state.pins.union(lasting(state, facts));
@@ -396,7 +406,12 @@ fn locks(kind: StatementKind, facts: &CommandFacts<'_>) -> PinSet {
 
 /// What the server reports beside what the text says.
 fn reported(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<'_>) {
-    let explained = facts.shape.effects.intersects(EXPLAINS_CHANGE);
+    // Quirk: MariaDB reports the schema at each execution of what was prepared under another one.
+    let of_schema = |change| matches!(change, Ok(StateChange::Schema(_)));
+    let explained = facts.shape.effects.intersects(EXPLAINS_CHANGE)
+        || facts.statement.is_some() && StateChanges::new(outcome.changes).any(of_schema);
+    // Quirk: MariaDB reports the values that held for `SET STATEMENT … FOR` alone.
+    let passing = facts.does(Effects::FOR_STATEMENT);
     for change in StateChanges::new(outcome.changes) {
         match change {
             Ok(StateChange::Schema(name)) => {
@@ -412,6 +427,11 @@ fn reported(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcom
             // MariaDB's position of the last write: what causal reads wait for.
             Ok(StateChange::SystemVariable { name: b"last_gtid", value }) => {
                 state.last_write = std::str::from_utf8(value).ok().map(Into::into);
+            }
+            Ok(StateChange::SystemVariable { .. }) if passing => {
+                if facts.does(Effects::MULTI) {
+                    state.pins.insert(PinCause::SessionUnknown);
+                }
             }
             Ok(StateChange::SystemVariable { name, value })
                 if facts.shape.kind != StatementKind::Set || facts.does(Effects::MULTI) =>
@@ -432,4 +452,5 @@ const EXPLAINS_CHANGE: Effects = Effects::SESSION_STATE
     .union(Effects::DROPS_TEMP_TABLE)
     .union(Effects::USER_VARIABLE_WRITE)
     .union(Effects::NAMED_PREPARED)
+    .union(Effects::FOR_STATEMENT)
     .union(Effects::CAN_CHANGE_SESSION);

@@ -43,16 +43,28 @@ pub(super) fn apply(
 }
 
 /// Whether all that a `SET` does can be repeated on any connection: it can't bind the session.
-pub(super) fn is_replayable(text: &[u8], mode: LexMode) -> bool {
+pub(super) fn is_replayable(state: &SessionState, text: &[u8], mode: LexMode) -> bool {
     let Ok(set) = parse(text, mode) else { return false };
+    let user = |item: &Item<'_>| matches!(item, Item::Assignment(it) if it.scope == Scope::User);
+    let has_users = set.items.iter().any(user) || !state.profile.user_variables.is_empty();
+    let has_room = state.profile.user_variables.len() + set.items.len() < MAX_USER_VARIABLES;
     set.items.iter().all(|item| match item {
-        Item::Assignment(assignment) => {
-            let name = assignment.name.as_ref();
-            matches!(assignment.scope, Scope::Session | Scope::User)
-                && !matches!(assignment.value, Value::Expression(_))
-                && (assignment.scope == Scope::User || !is_fleeting(name))
-        }
-        Item::Names { .. } | Item::Transaction { scope: Scope::Session, .. } => true,
+        Item::Assignment(assignment) => match (assignment.scope, assignment.value) {
+            (Scope::User, Value::Literal(text)) => {
+                has_room && normal(text, mode).is_some_and(|literal| literal.as_bytes().is_ascii())
+            }
+            (Scope::Session, Value::Literal(_) | Value::Default) => {
+                let name = assignment.name.as_ref();
+                let is_read = match assignment.value {
+                    Value::Literal(text) => normal(text, mode).is_some(),
+                    _ => true,
+                };
+                is_read && !is_fleeting(name) && !(has_users && is_charset(name))
+            }
+            _ => false,
+        },
+        Item::Names { .. } => !has_users && !mode.unsafe_charset,
+        Item::Transaction { scope: Scope::Session, .. } => true,
         // What holds for the next transaction binds to its connection, and that one may write.
         _ => false,
     })
@@ -342,7 +354,8 @@ fn character_set(state: &mut SessionState, charset: Option<&[u8]>, mode: LexMode
         return;
     };
     let connection = ConnectionCharset::Collation(VarValue::Text(connection.into()));
-    put_charset(state, Charset::Set { client: charset.clone(), results: charset, connection });
+    let (client, results) = (charset.clone(), charset);
+    put_charset(state, Charset::Set { client, results, described: None, connection });
 }
 
 fn put_charset(state: &mut SessionState, charset: Charset) {
@@ -359,7 +372,7 @@ fn put_charset(state: &mut SessionState, charset: Charset) {
 }
 
 fn charset_variable(state: &mut SessionState, name: &str, value: VarValue) {
-    let Some(Charset::Set { mut client, mut results, mut connection }) =
+    let Some(Charset::Set { mut client, mut results, mut described, mut connection }) =
         state.profile.charset.spelt(highgate_mysql::sql::Flavor::Unknown)
     else {
         state.pins.insert(PinCause::UnreplayableSet);
@@ -367,11 +380,11 @@ fn charset_variable(state: &mut SessionState, name: &str, value: VarValue) {
     };
     match name {
         "character_set_client" => client = value,
-        "character_set_results" => results = value,
+        "character_set_results" => (results, described) = (value, None),
         "collation_connection" => connection = ConnectionCharset::Collation(value),
         _ => connection = ConnectionCharset::Charset(value),
     }
-    put_charset(state, Charset::Set { client, results, connection });
+    put_charset(state, Charset::Set { client, results, described, connection });
 }
 
 fn is_word(text: &[u8]) -> bool {

@@ -358,6 +358,7 @@ impl<'t> Statement<'t> {
         self.capture(span, kw);
         // `SET STATEMENT x = y FOR …` is of the kind of what follows.
         if kw == Kw::Statement && self.head.is(&[Kw::Set, Kw::Statement]) {
+            self.effects |= Effects::FOR_STATEMENT;
             self.head = Head::default();
             self.phase = Phase::BeforeFor;
             return;

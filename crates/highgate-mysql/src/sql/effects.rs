@@ -87,5 +87,7 @@ bitflags! {
         const VERSION_COMMENT = 1 << 37;
         /// Drops a temporary table by name (`DROP TEMPORARY TABLE`).
         const DROPS_TEMP_TABLE = 1 << 38;
+        /// MariaDB's `SET STATEMENT … FOR …`: variables have other values for that statement alone.
+        const FOR_STATEMENT = 1 << 39;
     }
 }

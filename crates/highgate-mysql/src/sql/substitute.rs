@@ -3,7 +3,8 @@
 //! `CONNECTION_ID()`, `FOUND_ROWS()` and `ROW_COUNT()` mean something to the session, and another
 //! thing to the shared connection that the statement runs on. Where they are part of a longer
 //! statement they are replaced by what the session knows, if that is certain to change nothing else:
-//! columns keep the names that the server would give them. What is not certain is left as it is.
+//! columns keep the names and types that the server would give them, the latter by a function that
+//! never yields its second value. What is not certain is left as it is.
 
 use super::token::{Lexer, Token};
 use super::words::Call;
@@ -139,9 +140,11 @@ fn calls(tokens: &[Placed], known: Known) -> Option<Vec<Edit>> {
         let [name, open, close] = window else { continue };
         let Token::Word(_, _, call) = name.token else { continue };
         let value = match call {
-            Call::ConnectionId => known.connection_id.map(|id| format!("CAST({id} AS UNSIGNED)")),
-            Call::FoundRows => known.found_rows.map(|rows| format!("CAST({rows} AS SIGNED)")),
-            Call::RowCount => known.row_count.map(|rows| format!("CAST({rows} AS SIGNED)")),
+            Call::ConnectionId => known
+                .connection_id
+                .map(|id| format!("IF(1,CAST({id} AS UNSIGNED),CONNECTION_ID())")),
+            Call::FoundRows => known.found_rows.map(|rows| format!("IF(1,{rows},FOUND_ROWS())")),
+            Call::RowCount => known.row_count.map(|rows| format!("IF(1,{rows},ROW_COUNT())")),
             _ => continue,
         };
         if !open.is_punct(b'(') || !close.is_punct(b')') || open.from != name.to {
@@ -270,26 +273,29 @@ mod tests {
         for (text, sent) in [
             (
                 "SELECT CONNECTION_ID() + 1",
-                "SELECT CAST(7 AS UNSIGNED) + 1 AS `CONNECTION_ID() + 1`",
+                "SELECT IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID()) + 1 AS `CONNECTION_ID() + 1`",
             ),
             (
                 "select a, ceil(found_rows()/10) pages, row_count()=-1 from t",
-                "select a, ceil(CAST(42 AS SIGNED)/10) pages, \
-                 CAST(-1 AS SIGNED)=-1 AS `row_count()=-1` from t",
+                "select a, ceil(IF(1,42,FOUND_ROWS())/10) pages, \
+                 IF(1,-1,ROW_COUNT())=-1 AS `row_count()=-1` from t",
             ),
             (
                 "SELECT IF(FOUND_ROWS() > 5, 'x', `y`) AS z, 1 LIMIT 3;",
-                "SELECT IF(CAST(42 AS SIGNED) > 5, 'x', `y`) AS z, 1 LIMIT 3;",
+                "SELECT IF(IF(1,42,FOUND_ROWS()) > 5, 'x', `y`) AS z, 1 LIMIT 3;",
             ),
             (
                 "INSERT INTO t SELECT CONNECTION_ID(), b FROM u",
-                "INSERT INTO t SELECT CAST(7 AS UNSIGNED), b FROM u",
+                "INSERT INTO t SELECT IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID()), b FROM u",
             ),
-            ("UPDATE t SET a=connection_id()", "UPDATE t SET a=CAST(7 AS UNSIGNED)"),
-            ("SET @n = ROW_COUNT()", "SET @n = CAST(-1 AS SIGNED)"),
+            (
+                "UPDATE t SET a=connection_id()",
+                "UPDATE t SET a=IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID())",
+            ),
+            ("SET @n = ROW_COUNT()", "SET @n = IF(1,-1,ROW_COUNT())"),
             (
                 "SELECT 1 FROM t WHERE a = CONNECTION_ID()",
-                "SELECT 1 FROM t WHERE a = CAST(7 AS UNSIGNED)",
+                "SELECT 1 FROM t WHERE a = IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID())",
             ),
         ] {
             assert_eq!(with(text).as_deref(), Some(sent));

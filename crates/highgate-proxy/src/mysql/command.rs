@@ -362,7 +362,10 @@ impl Session<'_> {
             Decided::Login => Box::pin(self.change_user(framed)).await,
             // Nobody waits for an answer: one would be taken for the next command's.
             Decided::Refuse(_) if sending.scan == scan::CommandKind::NoReply => Ok(()),
-            Decided::Refuse(answer) => self.answer_error(&answer, framed).await,
+            Decided::Refuse(answer) => {
+                track::spoiled(&mut self.state, facts, false);
+                self.answer_error(&answer, framed).await
+            }
             Decided::Say(true, text) => {
                 let packet =
                     answer::ok(self.capabilities, self.status(), &text, framed.answer_seq());
@@ -574,8 +577,13 @@ fn read_facts<'a>(
 /// What the command before left is forgotten where this one does not ask for it.
 fn before(state: &mut SessionState, facts: &CommandFacts<'_>, on: Option<Wish>) {
     track::before(state, facts);
-    if on == Some(Wish::Reader) && route::outgrows_reader(state, facts) {
+    if on != Some(Wish::Reader) {
+        return;
+    }
+    if route::outgrows_reader(state, facts) {
         track::forget_leftovers(state);
+    } else if route::begins_elsewhere(state, facts) {
+        track::end_read_only(state);
     }
 }
 

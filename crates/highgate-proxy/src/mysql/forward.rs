@@ -29,6 +29,7 @@ use crate::{
         exchange::{Peers, Stopped},
         kill,
         session::Session,
+        wash,
     },
     session::Ending,
     session_info::Activity,
@@ -74,6 +75,8 @@ pub(crate) enum Tried {
     },
     /// The replica is not far enough: on the primary, please.
     Behind { reusable: bool },
+    /// It ended the read-only transaction there, and may write: on the primary, please.
+    Commits,
 }
 
 /// Why a command is sent again.
@@ -163,8 +166,14 @@ impl Session<'_> {
                     return Err(ending);
                 }
                 Tried::Refused(answer) => {
-                    self.after_refusal(lease, own);
-                    return self.answer_error(&answer, sending.framed).await;
+                    let ending = self.after_refusal(lease, own);
+                    if facts.command == CommandKind::StmtSendLongData && ending.is_none() {
+                        // There is no place to say so but the execution.
+                        track::spoiled(&mut self.state, facts, true);
+                        return Ok(());
+                    }
+                    self.answer_error(&answer, sending.framed).await?;
+                    return ending.map_or(Ok(()), Err);
                 }
                 Tried::Again { server, why, reason, ran } => {
                     drop(lease);
@@ -181,6 +190,11 @@ impl Session<'_> {
                 Tried::Behind { reusable } => {
                     self.after_behind(lease, reusable);
                     (to.role, to.causal) = (Role::Primary, false);
+                }
+                Tried::Commits => {
+                    wash::start(self.context, lease);
+                    self.forget_lease();
+                    to.role = Role::Primary;
                 }
             }
         }

@@ -44,12 +44,8 @@ impl Session<'_> {
             // Past 16 MiB: without the headers in its midst.
             _ => joined,
         };
-        let execute =
-            execute_as(&mut self.state, lease, (id, facts), payload).ok_or_else(|| {
-                error_code::ErrorCode::new(1243, b"HY000").answer(format!(
-                    "Unknown prepared statement handler ({id}) given to the server"
-                ))
-            })?;
+        let execute = execute_as(&mut self.state, lease, (id, facts), payload)
+            .ok_or_else(|| not_there(id, facts.command))?;
         if execute.add_types {
             let statement = self.state.statements.get(&id);
             let (params, types) =
@@ -65,6 +61,15 @@ impl Session<'_> {
         }
         Ok((Vec::new(), 0..wire))
     }
+}
+
+/// What a server says to a command on a statement that has nothing there.
+fn not_there(id: u32, command: CommandKind) -> Answer {
+    let (code, text) = match command {
+        CommandKind::StmtFetch => (1421, format!("The statement ({id}) has no open cursor")),
+        _ => (1243, format!("Unknown prepared statement handler ({id}) given to the server")),
+    };
+    error_code::ErrorCode::new(code, b"HY000").answer(text)
 }
 
 /// An execution's payload with the types that the client sent earlier.

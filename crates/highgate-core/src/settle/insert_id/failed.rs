@@ -19,7 +19,7 @@ pub(in crate::settle) fn failed(
     facts: &CommandFacts<'_>,
     outcome: &Outcome<'_>,
 ) {
-    if !facts.command.runs() {
+    if !facts.command.runs() || outcome.error.is_some_and(|code| facts.is_unread(code)) {
         return;
     }
     let effects = facts.shape.effects;

@@ -8,9 +8,10 @@ use highgate_core::{
     events::{Event, Kind, Severity},
     pins::PinCause,
     retry::{self, Again, Delivery, No, Retry, ServerSaid, SessionFacts, Word},
+    route,
     server::{ErrorKind, ServerId, ServerState, TrafficFailure},
     settle::{self, Lost},
-    track::CommandFacts,
+    track::{self, CommandFacts},
 };
 use highgate_io::clock;
 use highgate_mysql::{Answer, Capabilities, error_code};
@@ -39,6 +40,19 @@ impl Session<'_> {
     ) -> Option<Tried> {
         let progress = space.exchange.progress(Delivery::Complete, false);
         let retry = retry::may_retry(&progress, facts, &self.session_facts(lease));
+        let on_reader = self.taken_for == Some(Wish::Reader);
+        if let (true, ServerSaid::Error { word: Word::ReadOnly, .. }) = (on_reader, progress.server)
+        {
+            // A replica takes no writes: nothing new.
+            let flavor = lease.connection.state.flavor;
+            if route::commits_elsewhere(&self.state, facts, flavor) {
+                track::end_read_only(&mut self.state);
+                return Some(Tried::Commits);
+            }
+            if matches!(retry, Retry::No(_)) {
+                return None;
+            }
+        }
         let server = lease.connection.server();
         // What it said means that its role or health has changed: judge it anew, at once.
         let says = match progress.server {

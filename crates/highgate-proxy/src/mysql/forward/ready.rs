@@ -42,8 +42,6 @@ impl Session<'_> {
                 CommandKind::StmtExecute
                     | CommandKind::StmtBulkExecute
                     | CommandKind::StmtSendLongData
-                    | CommandKind::StmtReset
-                    | CommandKind::StmtFetch
             );
             let causal = to.causal && !self.is_on_primary(connection.server());
             let wait = causal_wait(connection.state.flavor, connection.topology());

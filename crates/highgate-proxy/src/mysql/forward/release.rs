@@ -18,7 +18,7 @@ use crate::{
         session::Session,
         wash,
     },
-    session::Context,
+    session::{Context, Ending},
 };
 
 impl Session<'_> {
@@ -113,14 +113,18 @@ impl Session<'_> {
         worker.pools.give(lease.connection, worker.now_ms());
     }
 
-    /// The command was refused before or instead of being sent.
-    pub(super) fn after_refusal(&mut self, lease: Lease, own: bool) {
+    /// The command was refused before or instead of being sent. Gives the session's ending, where it
+    /// lost with its connection what it can't go on without.
+    pub(super) fn after_refusal(&mut self, lease: Lease, own: bool) -> Option<Ending> {
         let is_lost = lease.connection.state.dirt.contains(PinCause::SessionUnknown)
+            && !self.state.pins.contains(PinCause::SessionUnknown)
             || !lease.connection.is_usable();
         if own && !is_lost && !self.state.pins.is_empty() {
             self.lease = Some(lease);
-            return;
+            return None;
         }
+        let lost =
+            if own && is_lost { settle::server_lost(&mut self.state) } else { Lost::Nothing };
         self.forget_lease();
         if is_lost {
             drop(lease);
@@ -129,6 +133,12 @@ impl Session<'_> {
         } else {
             let worker = &self.context.worker;
             worker.pools.give(lease.connection, worker.now_ms());
+        }
+        match lost {
+            Lost::State(pins) => Some(Ending::ServerFailed(format!(
+                "its connection could not be used any more, and with it went {pins}"
+            ))),
+            Lost::Nothing | Lost::Transaction => None,
         }
     }
 
