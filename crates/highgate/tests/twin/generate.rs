@@ -17,9 +17,13 @@ pub struct Twin {
     pub direct: Side,
     /// Kinds of the parameters of the statement in each slot; `None` if it is empty.
     pub slots: [Option<&'static str>; SLOTS],
+    /// Text of the statement that was prepared last in each slot.
+    pub texts: [&'static str; SLOTS],
     /// Parameters of the last execution in each slot.
     pub bound: [Option<Vec<Param>>; SLOTS],
     pub trace: Vec<(usize, Action)>,
+    /// The last action ended in an error.
+    pub failed: bool,
 }
 
 impl Twin {
@@ -29,8 +33,10 @@ impl Twin {
             through: Side::connect(through, capabilities).unwrap(),
             direct: Side::connect(direct, capabilities).unwrap(),
             slots: [None; SLOTS],
+            texts: [""; SLOTS],
             bound: [const { None }; SLOTS],
             trace: Vec::new(),
+            failed: false,
         }
     }
 }
@@ -114,7 +120,7 @@ pub fn next(random: &mut Random, twin: &mut Twin) -> Action {
 }
 
 fn after_select(twin: &Twin) -> bool {
-    let last = twin.trace.last();
+    let last = twin.trace.last().filter(|_| !twin.failed);
     last.is_some_and(|(_, action)| {
         matches!(action, Action::Query(text) if text.starts_with("SELECT") && !text.contains([';', '@']))
     })
@@ -122,7 +128,7 @@ fn after_select(twin: &Twin) -> bool {
 
 fn prepare(random: &mut Random, twin: &mut Twin, slot: usize) -> Action {
     let (text, kinds) = *random.pick(statements::PREPARED);
-    twin.slots[slot] = Some(kinds);
+    (twin.slots[slot], twin.texts[slot]) = (Some(kinds), text);
     twin.bound[slot] = None;
     Action::Prepare(slot, text)
 }
@@ -142,10 +148,12 @@ fn execute(random: &mut Random, twin: &mut Twin, slot: usize, kinds: &str) -> Ac
 /// Carries out an action on one side.
 pub fn run(twin: &mut Twin, action: &Action, seed: u64, step: usize, through: bool) -> Vec<Part> {
     let side = if through { &mut twin.through } else { &mut twin.direct };
-    side.run(action).unwrap_or_else(|error| {
+    let parts = side.run(action).unwrap_or_else(|error| {
         for (step, action) in twin.trace.iter().rev().take(30).rev() {
             eprintln!("  {step}: {action:?}");
         }
         panic!("seed {seed}, step {step}, through Highgate: {through}, {action:?}: {error:#}")
-    })
+    });
+    twin.failed = parts.iter().any(|part| part.error().is_some());
+    parts
 }

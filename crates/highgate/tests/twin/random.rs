@@ -35,3 +35,10 @@ impl Random {
         &from[self.below(from.len())]
     }
 }
+
+/// The seeds of today: `count` of the first `all`, which follow one another by the day.
+pub fn turn(all: u64, count: u64) -> impl Iterator<Item = u64> {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let day = since.as_secs() / 86_400;
+    (0..count).map(move |at| 1 + (day * count + at) % all)
+}
