@@ -309,7 +309,7 @@ pub fn outgrows_reader(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
     !state.pins.is_empty()
         && only_leftovers
         && !state.in_transaction()
-        && !facts.reads_leftovers()
+        && (!facts.reads_leftovers() || facts.command == CommandKind::StmtSendLongData)
         && classify(state, facts).0 == Role::Primary
 }
 

@@ -272,6 +272,7 @@ fn leaves_warnings(facts: &CommandFacts<'_>) -> bool {
         facts.shape.kind,
         StatementKind::Begin
             | StatementKind::Commit { .. }
+            | StatementKind::Do
             | StatementKind::Empty
             | StatementKind::Rollback { .. }
             | StatementKind::Savepoint

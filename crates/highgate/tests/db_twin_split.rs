@@ -97,7 +97,8 @@ impl Warnings {
             _ => false,
         };
         if !asks(text) {
-            let uses = TABLES.iter().any(|word| text.contains(word)) && text != "UNLOCK TABLES";
+            let none = text.starts_with("UNLOCK") || text.starts_with("PREPARE");
+            let uses = !none && TABLES.iter().any(|word| text.contains(word));
             let own = matches!(action, Action::Fetch(..)) || answer.iter().any(refuses);
             self.stale = own || !uses && !answer.iter().any(leaves);
         }

@@ -147,6 +147,7 @@ pub(crate) const fn is_early(code: u16) -> bool {
             | 1049
             | 1054
             | 1064
+            | 1065
             | 1115
             | 1142
             | 1143

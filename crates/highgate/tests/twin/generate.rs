@@ -113,6 +113,12 @@ pub fn next(random: &mut Random, twin: &mut Twin) -> Action {
             let group = *random.pick(statements::GROUPS);
             let text = *random.pick(group);
             // What FOUND_ROWS() says is only described right after a SELECT.
+            // Values are read in the charset that was in force when their types came: sent again to
+            // another connection, they come in the present one.
+            let charsets = ["SET NAMES", "SET CHAR", "character_set_", "collation_connection ="];
+            if charsets.iter().any(|word| text.contains(word)) {
+                twin.bound = [const { None }; SLOTS];
+            }
             let asks = text.contains("FOUND_ROWS()") && !after_select(twin);
             Action::Query(fill(random, if asks { "SELECT 1" } else { text }))
         }
