@@ -99,7 +99,7 @@ mod plain {
 
     fn named() -> Outcome {
         let found: Option<(i64, String)> =
-            connect()?.exec_first("SELECT :a + :a, :b", params! { "a" => 21, "b" => "x" })?;
+            connect()?.exec_first("SELECT CAST(:a + :a AS SIGNED), :b", params! { "a" => 21, "b" => "x" })?;
         shown(found)
     }
 
