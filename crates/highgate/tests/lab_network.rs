@@ -331,6 +331,34 @@ fn bad_cable() -> anyhow::Result<()> {
     assert_none_lost_none_doubled(setting.cluster.primary()?, &seen)
 }
 
+/// Nobody asks but the monitor, so that nothing else is a sign of life.
+fn idle_on_a_bad_cable(time: Duration) -> anyhow::Result<()> {
+    let Some(setting) = Setting::start(3, DEFAULTS, "")? else {
+        return Ok(());
+    };
+    let bad = Impairment { loss_percent: 30, ..Impairment::NONE };
+    for way in ["to it", "both ways"] {
+        let before = setting.transitions()?;
+        let back = if way == "to it" { Impairment::NONE } else { bad };
+        setting.lab.impair(1, bad, back)?;
+        last(time);
+        let changes = setting.transitions()? - before;
+        setting.lab.repair(1)?;
+        eprintln!("{changes} transitions of two idle servers in {time:?}, 30% lost {way}");
+        // Chance has its say: a few, where each second of either server is one throw.
+        anyhow::ensure!(changes <= 8, "{changes} in {time:?}: {}", setting.events()?);
+        until_server(&setting.process, "db1", Duration::from_secs(20), |s| s.status == "up")?;
+        until_server(&setting.process, "db2", Duration::from_secs(20), |s| s.status == "up")?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "soak: two minutes of chance"]
+fn idle_servers_behind_thirty_percent_loss_seldom_go_down() {
+    idle_on_a_bad_cable(Duration::from_secs(60)).unwrap();
+}
+
 #[test]
 fn thirty_percent_loss_and_jitter_slow_clients_down_and_take_no_server_out() {
     bad_cable().unwrap();

@@ -17,6 +17,9 @@ use crate::{server::TrafficFailure, topology::Observation};
 const LEAST_GAP: Duration = Duration::from_millis(50);
 /// Longest pause between checks while writes wait for a verdict.
 const HURRY: Duration = Duration::from_millis(100);
+/// How long a link counts as one that loses packets after an answer was late. TCP sends a lost packet
+/// again after 200 ms, 600 ms and 1.4 s, so silence proves less there.
+const LOSSY: Duration = Duration::from_secs(60);
 /// What the shell may take beyond a check's time-out to report it.
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -39,6 +42,8 @@ pub struct ServerHealth {
     /// What it refused commands for; holds until a check that began later says otherwise.
     said: Option<TrafficFailure>,
     damping: Damping,
+    /// When an answer was late last, as on a link that loses packets; forgotten after [`LOSSY`].
+    late_at: Option<Instant>,
     /// Until when it is held because it asked for a file, down in between or not.
     distrusted: Option<Instant>,
     latency: Option<Duration>,
@@ -70,6 +75,7 @@ impl ServerHealth {
             recheck: false,
             said: None,
             damping: Damping::default(),
+            late_at: None,
             distrusted: None,
             latency: None,
             facts: None,
@@ -152,14 +158,20 @@ impl ServerHealth {
         if self.hurried { interval.min(HURRY) } else { interval }
     }
 
-    /// Longest time from a silent hang to the verdict, under these settings and with checks alone:
+    /// Longest time from a silent hang to the verdict, under these settings, on this link and with checks alone:
     /// the hang begins after a check succeeded, or while one was under way and had heard something.
     #[must_use]
     pub fn detection_bound(&self) -> Duration {
-        let HealthSettings { interval, timeout, fall, .. } = self.settings;
+        let HealthSettings { interval, timeout, .. } = self.settings;
+        let fall = self.time_outs();
         interval.max(timeout + GRACE + LEAST_GAP)
             + (timeout + GRACE) * fall
             + LEAST_GAP * (fall - 1)
+    }
+
+    /// How many checks in a row must be silent: one more than `fall` where answers were late lately.
+    pub(super) fn time_outs(&self) -> u32 {
+        self.settings.fall.saturating_add(u32::from(self.late_at.is_some()))
     }
 
     /// When to send [`Event::Tick`].

@@ -520,3 +520,84 @@ fn a_server_that_asks_for_files_is_held_for_a_minute_whatever_checks_say() {
     assert!(held >= ms(61_000) && held <= ms(63_000), "{held:?}");
     assert!(!rig.health.held_because().contains("file"));
 }
+
+/// A link that loses packets both ways; lost ones are sent again as TCP does, and as its checks ask for.
+struct Link {
+    dice: Dice,
+    loss_percent: usize,
+}
+
+impl Link {
+    /// When something sent at `at` arrives; it waits as long as before for so many times, then twice.
+    fn arrives(&mut self, at: Instant, mut linear: u32) -> Instant {
+        let mut pause = ms(200);
+        let mut at = at;
+        while self.dice.index(100) < self.loss_percent {
+            at += pause;
+            match linear.checked_sub(1) {
+                Some(left) => linear = left,
+                None => pause *= 2,
+            }
+        }
+        at + ms(1)
+    }
+}
+
+/// How often an idle server that is well goes down in an hour behind such a link.
+fn false_alarms(seed: u64, loss_percent: usize) -> usize {
+    let mut link = Link { dice: Dice::new(seed), loss_percent };
+    let mut rig = Rig::up();
+    let (mut alarms, mut asked) = (0, None);
+    while rig.now - rig.start < ms(3_600_000) {
+        let mut actions = rig.next();
+        if checks(&actions) {
+            // One without an answer goes on, unless a server that is down is asked afresh.
+            let (since, answer) = match asked.take() {
+                Some(late) if rig.health.condition().is_alive() => late,
+                _ => {
+                    let heard = link.arrives(rig.now, 6);
+                    (rig.now, link.arrives(heard, 0))
+                }
+            };
+            let window = rig.now + ms(500);
+            if answer <= window {
+                rig.now = rig.now.max(answer);
+                actions = rig.step(Event::CheckOk { latency: rig.now - since, facts: None });
+            } else {
+                rig.now = window;
+                asked = Some((since, answer));
+                actions = rig.fails(CheckFailure::Timeout);
+            }
+        }
+        alarms += usize::from(down(&actions));
+    }
+    alarms
+}
+
+#[test]
+fn an_idle_server_behind_a_link_that_loses_packets_seldom_goes_down() {
+    // An hour at a time; with as many time-outs as `fall` says, and waits that double, it is twice as many.
+    for (loss_percent, most) in [(5, 1), (10, 6), (20, 25), (30, 50)] {
+        let alarms: usize = (1..=8).map(|seed| false_alarms(seed, loss_percent)).sum();
+        println!("{loss_percent}% lost each way: {alarms} false alarms in 8 hours");
+        assert!(alarms <= most * 8, "{loss_percent}%: {alarms}");
+    }
+}
+
+#[test]
+fn where_answers_were_late_a_hang_is_found_one_time_out_later_and_a_minute_later_as_before() {
+    let mut rig = Rig::up();
+    let usual = rig.health.detection_bound();
+    rig.next();
+    rig.fails(CheckFailure::Timeout);
+    rig.next();
+    rig.step(Event::CheckOk { latency: ms(700), facts: None });
+    let lossy = rig.health.detection_bound();
+    assert!(lossy > usual && lossy <= ms(2600), "{lossy:?}");
+    let quiet = rig.now;
+    while rig.health.detection_bound() > usual {
+        rig.next();
+        rig.ok();
+    }
+    assert!(rig.now - quiet > ms(60_000) && rig.now - quiet < ms(62_000));
+}

@@ -68,6 +68,7 @@ impl Asker {
     /// Connects and logs in.
     pub(crate) async fn open(door: Door, deadline: Instant) -> Result<(Self, Greeting), OpenError> {
         let (connection, greeting) = open::open(door, deadline).await?;
+        connection.transport.insist();
         Ok((Self { connection, heard: Rc::default() }, greeting))
     }
 

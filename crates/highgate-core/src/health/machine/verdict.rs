@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use highgate_config::AdminState;
 
-use super::{LEAST_GAP, ServerHealth};
+use super::{LEAST_GAP, LOSSY, ServerHealth};
 use crate::{
     events::{Kind, Severity},
     health::{Action, Actions, CheckFailure, Condition, Unread},
@@ -29,6 +29,12 @@ impl ServerHealth {
         self.in_flight = None;
         if !self.settings.active || self.admin == AdminState::Maintenance {
             return;
+        }
+        // Silent for a time-out, and answered after all.
+        if latency > self.settings.timeout {
+            self.late_at = Some(now);
+        } else if self.late_at.is_some_and(|at| now.saturating_duration_since(at) > LOSSY) {
+            self.late_at = None;
         }
         if facts.is_some() {
             (self.facts, self.known) = (facts, true);
@@ -68,6 +74,7 @@ impl ServerHealth {
                 self.due = Some(now + LEAST_GAP);
             }
             (CheckFailure::Slow, _) => {
+                self.late_at = Some(now);
                 self.check_refused(kind, text, now, actions);
                 // The check goes on.
                 self.due = Some(now + LEAST_GAP);
@@ -165,7 +172,11 @@ impl ServerHealth {
             1
         } else {
             // A weaker agreement (a time-out on both sides may be lost packets) counts as one check.
-            self.settings.fall.saturating_sub(u32::from(agreeing.is_some())).max(1)
+            let fall = match kind {
+                CheckFailure::Timeout => self.time_outs(),
+                _ => self.settings.fall,
+            };
+            fall.saturating_sub(u32::from(agreeing.is_some())).max(1)
         };
         let what = if text.is_empty() { kind.to_string() } else { text.to_owned() };
         // A time-out has used up its pause already.
