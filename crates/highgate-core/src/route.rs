@@ -344,7 +344,6 @@ fn ends_read_only(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
     };
     state.transaction.open == Open::Yes
         && state.transaction.read_only
-        && state.autocommit
         && facts.command.runs()
         && !facts.does(Effects::DOUBTFUL)
         && state.pins.iter().all(only_transaction)

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{state::Shape, track::before};
+use crate::{
+    state::Shape,
+    track::{self, before},
+};
 
 fn facts(kind: StatementKind, effects: Effects) -> CommandFacts<'static> {
     CommandFacts {
@@ -157,4 +160,57 @@ fn a_cursor_and_long_data_bind_where_writes_can_follow() {
     assert_eq!(classify(&state, &cursor), (Role::Primary, Reason::Binds));
     let long_data = CommandFacts { command: CommandKind::StmtSendLongData, ..read };
     assert_eq!(classify(&state, &long_data), (Role::Primary, Reason::Binds));
+}
+
+#[test]
+fn what_commits_a_read_only_transaction_on_a_reader_leaves_that_reader() {
+    let mut state = SessionState::new(0, "app", None, 45);
+    let begin = facts(StatementKind::Begin, Effects::BEGINS_TRANSACTION);
+    let ddl = facts(StatementKind::Ddl, Effects::WRITES | Effects::IMPLICIT_COMMIT);
+    let insert = facts(StatementKind::Insert, Effects::WRITES);
+    assert!(!begins_elsewhere(&state, &begin), "there is no transaction");
+    state.transaction.open = Open::Yes;
+    state.pins.insert(PinCause::Transaction);
+    assert!(!begins_elsewhere(&state, &begin), "it may write where it is");
+    state.transaction.read_only = true;
+    assert!(begins_elsewhere(&state, &begin));
+    let again = StatementKind::StartTransaction { read_only: true };
+    assert!(!begins_elsewhere(&state, &facts(again, Effects::BEGINS_TRANSACTION)));
+    assert!(commits_elsewhere(&state, &ddl, Flavor::MariaDb));
+    assert!(
+        !commits_elsewhere(&state, &ddl, Flavor::MySql),
+        "MySQL refuses it in words of its own"
+    );
+    assert!(!commits_elsewhere(&state, &insert, Flavor::MariaDb));
+    state.pins.insert(PinCause::TemporaryTable);
+    assert!(!begins_elsewhere(&state, &begin) && !commits_elsewhere(&state, &ddl, Flavor::MariaDb));
+    state.pins.remove(PinCause::TemporaryTable);
+    track::end_read_only(&mut state);
+    assert!(state.pins.is_empty() && !state.in_transaction());
+}
+
+/// A failed statement may have ended or begun a transaction: its status flags are the server's to tell.
+#[test]
+fn in_a_transaction_that_may_have_ended_the_server_is_asked() {
+    let mut state = SessionState::new(0, "app", None, 45);
+    let asks = CommandFacts {
+        text: Some(b"SELECT ROW_COUNT()"),
+        ..facts(StatementKind::Select, Effects::READS_ROW_COUNT)
+    };
+    state.transaction.open = Open::Yes;
+    assert!(own_answer(&state, &asks, 7).is_some());
+    state.transaction.unsure = true;
+    assert_eq!(own_answer(&state, &asks, 7), None);
+}
+
+#[test]
+fn long_data_that_was_lost_is_forgiven_by_a_reset() {
+    let mut state = SessionState::new(0, "app", None, 45);
+    let id = state.prepared(b"INSERT INTO t VALUES (?)", Shape::default(), 1);
+    let execution = CommandFacts::bare(CommandKind::StmtExecute);
+    let execution = CommandFacts { statement: Some(id), ..execution };
+    track::spoiled(&mut state, &execution, true);
+    assert!(state.statements[&id].spoiled);
+    before(&mut state, &CommandFacts { command: CommandKind::StmtReset, ..execution });
+    assert!(!state.statements[&id].spoiled, "a reset forgives it");
 }

@@ -227,3 +227,56 @@ fn the_state_survives_its_serial_form() {
     assert_eq!(again, twin.state);
     assert!(again.lex_mode(LexMode::default()).ansi_quotes);
 }
+
+#[test]
+fn a_set_that_would_bind_is_not_replayable() {
+    let mut twin = Twin::new();
+    let mode = LexMode::default();
+    let is = |twin: &Twin, text: &str| set::is_replayable(&twin.state, text.as_bytes(), mode);
+    for (text, expected) in [
+        ("SET @a = 1, time_zone = 'SYSTEM'", true),
+        ("SET NAMES latin1", true),
+        ("SET @a = 'ä'", false),
+        ("SET @a = @b", false),
+        ("SET @a = 'x', NAMES latin1", false),
+        ("SET insert_id = 5", false),
+    ] {
+        assert_eq!(is(&twin, text), expected, "{text}");
+    }
+    let _ = twin.set("SET @a = 'x'", &[]);
+    assert!(!is(&twin, "SET NAMES latin1"), "a string keeps the charset it was set under");
+}
+
+/// MariaDB reports the value that held for the statement, and not that it is gone.
+#[test]
+fn a_value_for_one_statement_is_not_the_sessions() {
+    let mut twin = Twin::new();
+    let mut changes = Vec::new();
+    StateChange::SystemVariable { name: b"sql_mode", value: b"ANSI_QUOTES" }.encode(&mut changes);
+    StateChange::AnyState(b"1").encode(&mut changes);
+    let select = Shape { kind: StatementKind::Select, ..Shape::default() };
+    let facts = CommandFacts {
+        shape: Shape { effects: Effects::FOR_STATEMENT, ..select },
+        ..CommandFacts::bare(CommandKind::Query)
+    };
+    let status = Some(StatusFlags::AUTOCOMMIT);
+    let outcome = Outcome { status, changes: &changes, ..Outcome::default() };
+    assert_eq!(settle(&mut twin.state, &mut twin.conn, &facts, &outcome), Verdict::Keep);
+    assert_eq!(twin.value("sql_mode"), None);
+}
+
+#[test]
+fn a_text_that_the_server_could_not_read_leaves_nothing() {
+    let unread = |text: &'static str, code| {
+        let shape = Shape {
+            kind: StatementKind::Unknown,
+            effects: Effects::CAN_CHANGE_SESSION | Effects::DOUBTFUL,
+            ..Shape::default()
+        };
+        let query = CommandFacts::bare(CommandKind::Query);
+        CommandFacts { shape, text: Some(text.as_bytes()), ..query }.is_unread(code)
+    };
+    assert!(unread("SELEC 1", 1064));
+    assert!(!unread("SELEC 1", 1146));
+    assert!(!unread("BEGIN NOT ATOMIC EXECUTE IMMEDIATE 'SELEC 1'; END", 1064));
+}
