@@ -120,6 +120,10 @@ pub struct Sum {
     pub is_pending: bool,
 }
 
+/// What a file's number times its weight may be; below it the file says that the router can't take
+/// part, as Keepalived has it.
+const LOWEST: i64 = -253;
+
 /// Adds up what is tracked.
 #[must_use]
 pub fn sum(tracked: &[Tracked], readings: &BTreeMap<Subject, Reading>) -> Sum {
@@ -148,8 +152,11 @@ impl Tracked {
             Reading::Number(number) => {
                 let signed = if self.reverse { number.saturating_neg() } else { number };
                 let product = signed.saturating_mul(i64::from(self.weight));
+                if product < LOWEST {
+                    return (0, true);
+                }
                 // Beyond what any priority can be changed by, more makes no difference.
-                return (i32::try_from(product.clamp(-1_000, 1_000)).unwrap_or(0), false);
+                return (i32::try_from(product.min(1_000)).unwrap_or(0), false);
             }
         };
         match (self.weight, is_good) {
@@ -270,6 +277,11 @@ mod tests {
             (1, false, -30, (-30, false)),
             (2, false, 10, (20, false)),
             (2, true, 10, (-20, false)),
+            (1, false, -253, (-253, false)),
+            (1, false, -254, (0, true)),
+            (2, false, -127, (0, true)),
+            (2, true, 127, (0, true)),
+            (1, false, i64::MIN, (0, true)),
             (0, false, 0, (0, false)),
             (0, false, 1, (0, true)),
             (253, false, i64::MAX, (1_000, false)),

@@ -5,6 +5,7 @@ mod leave;
 mod link;
 mod start;
 mod table;
+mod talk;
 mod voice;
 
 pub(crate) use self::{
