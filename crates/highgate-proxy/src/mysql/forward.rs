@@ -167,13 +167,7 @@ impl Session<'_> {
                 }
                 Tried::Refused(answer) => {
                     let ending = self.after_refusal(lease, own);
-                    if facts.command == CommandKind::StmtSendLongData && ending.is_none() {
-                        // There is no place to say so but the execution.
-                        track::spoiled(&mut self.state, facts, true);
-                        return Ok(());
-                    }
-                    self.answer_error(&answer, sending.framed).await?;
-                    return ending.map_or(Ok(()), Err);
+                    return self.tell_refused(&answer, ending, facts, sending.framed).await;
                 }
                 Tried::Again { server, why, reason, ran } => {
                     drop(lease);
@@ -203,6 +197,23 @@ impl Session<'_> {
         let event = Event::new(Severity::Warning, Kind::Refusal, text).session(id);
         self.context.worker.shared.event_limited(event);
         self.answer_error(&tried.answer(), sending.framed).await
+    }
+
+    /// A command was refused, and nothing said of it yet.
+    async fn tell_refused(
+        &mut self,
+        answer: &Answer,
+        ending: Option<Ending>,
+        facts: &CommandFacts<'_>,
+        framed: Framed,
+    ) -> Result<(), Ending> {
+        if facts.command == CommandKind::StmtSendLongData && ending.is_none() {
+            // There is no place to say so but the execution.
+            track::spoiled(&mut self.state, facts, true);
+            return Ok(());
+        }
+        self.answer_error(answer, framed).await?;
+        ending.map_or(Ok(()), Err)
     }
 
     /// The session was killed while its command ran. An idle one is closed without a word, as
