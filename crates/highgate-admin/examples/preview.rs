@@ -280,6 +280,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let site = web::Site {
         tables: tables(arguments.iter().any(|argument| argument == "calm")),
         logins: logins(Default::default()),
+        turn: Default::default(),
         serving: tokio::sync::watch::channel(true).1,
     };
     let sql_port = sql::port::Port {
