@@ -98,6 +98,9 @@ pins! {
     /// The client logged in at the server itself.
     Passthrough = "passthrough", false, false, true,
         "the client authenticated at the server itself, so its connection cannot be shared";
+    /// SET ROLE or SET RESOURCE GROUP.
+    Role = "role", false, false, true,
+        "the session chose a role or a resource group, which not even a reset of its connection takes back; ends with the session";
     /// A routine may have changed the session.
     RoutineChangedState = "routine_changed_state", false, false, true,
         "a routine may have changed the session in ways that cannot be seen; ends when its connection is reset";
@@ -159,6 +162,7 @@ impl PinCause {
             | Self::LongData
             | Self::NamedLock
             | Self::Passthrough
+            | Self::Role
             | Self::RoutineChangedState
             | Self::Sequence
             | Self::SessionUnknown

@@ -197,6 +197,7 @@ const fn survives_reset(cause: PinCause) -> bool {
             | PinCause::GlobalReadLock
             | PinCause::LocalInfile
             | PinCause::Passthrough
+            | PinCause::Role
             | PinCause::Xa
     )
 }

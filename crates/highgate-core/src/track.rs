@@ -161,17 +161,19 @@ impl<'a> CommandFacts<'a> {
     /// Whether the text must be held until the command is settled.
     #[must_use]
     pub fn keep_text(&self) -> bool {
-        self.shape
-            .effects
-            .intersects(Effects::SESSION_STATE | Effects::NAMED_LOCK | Effects::RELEASES_NAMED_LOCK)
-            || matches!(
-                self.shape.kind,
-                StatementKind::Insert
-                    | StatementKind::Load
-                    | StatementKind::Replace
-                    | StatementKind::Set
-                    | StatementKind::Unknown
-            )
+        self.shape.effects.intersects(
+            Effects::SESSION_STATE
+                | Effects::NAMED_LOCK
+                | Effects::NAMED_PREPARED
+                | Effects::RELEASES_NAMED_LOCK,
+        ) || matches!(
+            self.shape.kind,
+            StatementKind::Insert
+                | StatementKind::Load
+                | StatementKind::Replace
+                | StatementKind::Set
+                | StatementKind::Unknown
+        )
     }
 
     /// Whether it does something that those effects name, and really runs.

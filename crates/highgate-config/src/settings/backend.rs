@@ -65,7 +65,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
         default: Is("static"),
         takes_effect: TakesEffect::AtOnce,
         summary: "Who decides which server takes writes.",
-        detail: "`mariadb-replication` follows `read_only` and the GTID replication of MariaDB or MySQL; `galera` follows wsrep status and keeps one writer; with `static` every server takes everything.",
+        detail: "`mariadb-replication` follows `read_only` and the GTID replication of MariaDB (tested: 10.11) or MySQL (tested: 9.7); `galera` follows wsrep status and keeps one writer; with `static` every server takes everything.",
         example: "topology = \"mariadb-replication\"",
         also_known_as: &[
             ("haproxy", "option external-check"),

@@ -177,6 +177,7 @@ fn only_if_done() -> PinSet {
 /// COM_CHANGE_USER was accepted: another login on the same connection.
 pub fn changed_user(state: &mut SessionState, user: &str, schema: Option<&str>, collation: u16) {
     reset(state, Flavor::Unknown);
+    state.pins.remove(PinCause::Role);
     state.login_collation = collation;
     state.user = user.into();
     state.profile = std::sync::Arc::new(Profile::new(collation, schema));
@@ -186,10 +187,9 @@ pub fn changed_user(state: &mut SessionState, user: &str, schema: Option<&str>, 
 pub fn reset(state: &mut SessionState, flavor: Flavor) {
     let charset = Charset::after_reset(state.login_collation, flavor);
     let schema = state.profile.schema.clone();
-    let kept: PinSet = [PinCause::Passthrough, PinCause::MultiplexOff, PinCause::BinlogDump]
-        .into_iter()
-        .filter(|cause| state.pins.contains(*cause))
-        .collect();
+    const STAY: [PinCause; 4] =
+        [PinCause::BinlogDump, PinCause::MultiplexOff, PinCause::Passthrough, PinCause::Role];
+    let kept: PinSet = STAY.into_iter().filter(|cause| state.pins.contains(*cause)).collect();
     let fresh = SessionState::new(state.capabilities, &state.user, None, state.login_collation);
     *state = SessionState {
         profile: std::sync::Arc::new(Profile { schema, charset, ..Profile::default() }),
@@ -380,6 +380,9 @@ fn lasting(state: &SessionState, facts: &CommandFacts<'_>) -> PinSet {
     if effects.contains(Effects::LOCK_TABLES) {
         pins = pins.union(locks(kind, facts));
     }
+    if effects.intersects(Effects::MULTI | Effects::NAMED_PREPARED) && names_role(facts) {
+        pins.insert(PinCause::Role);
+    }
     let one_only = state.capabilities & (1 << 16) == 0 && facts.command == CommandKind::Query;
     let unread = effects.contains(Effects::DOUBTFUL) || kind == StatementKind::Unknown;
     if unread && !(kind == StatementKind::Ddl && one_only) {
@@ -389,6 +392,17 @@ fn lasting(state: &SessionState, facts: &CommandFacts<'_>) -> PinSet {
         pins.insert(PinCause::Xa);
     }
     pins
+}
+
+/// Whether a role or a resource group may be chosen within several statements, or by one of SQL PREPARE: no server
+/// reports it.
+fn names_role(facts: &CommandFacts<'_>) -> bool {
+    let names = |word: &[u8]| {
+        facts
+            .text
+            .is_some_and(|text| text.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word)))
+    };
+    names(b"ROLE") || names(b"RESOURCE")
 }
 
 fn locks(kind: StatementKind, facts: &CommandFacts<'_>) -> PinSet {

@@ -34,7 +34,7 @@ pub(super) fn apply(
                 names(state, charset.as_deref(), collation.as_deref(), facts.mode);
             }
             Item::Password | Item::DefaultRole => {}
-            Item::ResourceGroup | Item::Role(_) => state.pins.insert(PinCause::UnreplayableSet),
+            Item::ResourceGroup | Item::Role(_) => state.pins.insert(PinCause::Role),
             Item::Transaction { scope, isolation, read_only } => {
                 transaction(state, *scope, *isolation, *read_only);
             }

@@ -164,7 +164,7 @@ fn a_write_that_answers_with_rows_and_no_report_leaves_no_position() {
 
 #[test]
 fn what_acts_once_binds() {
-    for text in ["SET insert_id = 5", "SET rand_seed1 = 1", "SET ROLE r", "SET profiling = 1"] {
+    for text in ["SET insert_id = 5", "SET rand_seed1 = 1", "SET profiling = 1"] {
         let mut twin = Twin::new();
         let verdict = twin.set(text, &[]);
         assert_eq!(
@@ -172,6 +172,19 @@ fn what_acts_once_binds() {
             Verdict::Hold([PinCause::UnreplayableSet].into_iter().collect()),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn a_role_binds_for_good_since_no_reset_takes_it_back() {
+    for text in ["SET ROLE r", "SET ROLE ALL", "SET RESOURCE GROUP g"] {
+        let mut twin = Twin::new();
+        let role: crate::pins::PinSet = [PinCause::Role].into_iter().collect();
+        assert_eq!(twin.set(text, &[]), Verdict::Hold(role), "{text}");
+        reset(&mut twin.state, Flavor::MySql);
+        assert_eq!(twin.state.pins, role, "{text}");
+        let left = crate::settle::left(&twin.state, &twin.conn);
+        assert!(matches!(left, Verdict::Close(_)), "{text}: {left:?}");
     }
 }
 
