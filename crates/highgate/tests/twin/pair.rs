@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use highgate_mysql::{Capabilities, StatusFlags, auth::native, packet::PacketWriter};
+use highgate_mysql::{
+    Capabilities, StatusFlags,
+    auth::{native, sha2},
+    packet::PacketWriter,
+};
 
 use crate::raw::{self, Param, Part, RawClient};
 
@@ -113,13 +117,23 @@ impl Side {
         }
         let mut parts = switch[1..].splitn(2, |byte| *byte == 0);
         let plugin = parts.next().unwrap_or_default();
-        anyhow::ensure!(plugin == b"mysql_native_password", "switched to {plugin:?}");
         let nonce = parts.next().unwrap_or_default();
         let nonce = nonce.strip_suffix(&[0]).unwrap_or(nonce);
+        let is_native = plugin == b"mysql_native_password";
+        anyhow::ensure!(is_native || plugin == b"caching_sha2_password", "switched to {plugin:?}");
+        let answer =
+            if is_native { native::answer(b"app", nonce) } else { sha2::answer(b"app", nonce) };
         let mut bytes = Vec::new();
         let seq = self.client.seq().wrapping_add(1);
-        PacketWriter::new(&mut bytes, seq).payload(&native::answer(b"app", nonce));
+        PacketWriter::new(&mut bytes, seq).payload(&answer);
         self.client.send_raw(&bytes)?;
+        if !is_native {
+            // The server has the password of an earlier login: it says that the answer is right.
+            let more = self.client.packet()?;
+            if more != [1, 3] {
+                return Ok(vec![Part::Text(more)]);
+            }
+        }
         self.client.answer()
     }
 }
@@ -145,12 +159,31 @@ fn without_length_of_nothing(columns: &mut [Vec<u8>]) {
         if column[at + 4] == LONG_BLOB {
             column[at..at + 4].fill(0);
         }
+        // And on MySQL another type, which follows from its length.
+        let is_variable = column[4..7] == [0; 3] && column.get(8) == Some(&b'@');
+        if is_variable && column[at - 2] == 63 && (250..=253).contains(&column[at + 4]) {
+            column[at..at + 5].fill(0);
+        }
+    }
+}
+
+/// MySQL's `utf8mb4` has the id that a login gave it, or that of its default collation where it was set by name.
+fn without_origin_of_utf8mb4(columns: &mut [Vec<u8>]) {
+    for column in columns {
+        let at = column.len() - 12;
+        if column[at..at + 2] == [255, 0] {
+            column[at] = 45;
+        }
     }
 }
 
 fn comparable(mut part: Part) -> Part {
+    if let Part::Prepared { params, .. } = &mut part {
+        without_origin_of_utf8mb4(params);
+    }
     if let Part::Rows { columns, .. } | Part::Prepared { columns, .. } = &mut part {
         without_length_of_nothing(columns);
+        without_origin_of_utf8mb4(columns);
     }
     if let Part::Rows { rows, .. } = &mut part {
         // As SHOW WARNINGS repeats it.
@@ -162,7 +195,13 @@ fn comparable(mut part: Part) -> Part {
         Part::Prepared { id, .. } => *id = 0,
         // The text of an error may name a statement's id.
         Part::Err { text, code: 1243 | 1421, .. } => text.clear(),
-        Part::Err { .. } | Part::Text(_) => {}
+        // Columns of COM_FIELD_LIST.
+        Part::Text(column) => {
+            if let Some(at) = column.windows(3).rposition(|bytes| bytes == [12, 255, 0]) {
+                column[at + 1] = 45;
+            }
+        }
+        Part::Err { .. } => {}
     }
     part
 }
