@@ -199,6 +199,21 @@ pub fn needs_last_insert_id(
     }
 }
 
+/// Profiles that are alike in content are one from now on, so that the next look at them is short.
+///
+/// Of two the one at the lower address stays: whatever the order in which sessions and connections meet,
+/// all that are alike come to share the same one.
+pub fn share_profile(state: &mut SessionState, conn: &mut ConnState) {
+    if Arc::ptr_eq(&state.profile, &conn.profile) || state.profile != conn.profile {
+        return;
+    }
+    if Arc::as_ptr(&conn.profile) < Arc::as_ptr(&state.profile) {
+        state.profile = Arc::clone(&conn.profile);
+    } else {
+        conn.profile = Arc::clone(&state.profile);
+    }
+}
+
 /// Writes into `steps` what brings `conn` to the session's state; nothing if it is there already.
 ///
 /// `own` says that the connection is the one that the session holds.

@@ -237,7 +237,7 @@ pub fn before(state: &mut SessionState, facts: &CommandFacts<'_>) {
     if facts.reads_leftovers() {
         return;
     }
-    if !leaves_warnings(facts) {
+    if state.pins.contains(PinCause::Warnings) && !leaves_warnings(facts) {
         state.pins.remove(PinCause::Warnings);
     }
     state.pins.remove(PinCause::FoundRows);

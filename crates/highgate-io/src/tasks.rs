@@ -103,6 +103,14 @@ impl LocalTasks {
     }
 }
 
+/// Lets other tasks of this thread have their turn, if this one has had a long one: for loops whose
+/// reads and writes are outside of the runtime's own budget.
+///
+/// Cancel safe: yes; a dropped call has consumed nothing.
+pub async fn breathe() {
+    tokio::task::coop::consume_budget().await;
+}
+
 /// Starts a named thread.
 ///
 /// # Errors

@@ -7,11 +7,15 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags},
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
@@ -83,6 +87,47 @@ impl Transport {
         each!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
     }
 
+    /// As [`Transport::poll_read`], at less cost, and outside of the runtime's budget for its tasks:
+    /// for callers that wait for a peer, or bound themselves, between one read and the next.
+    ///
+    /// # Errors
+    /// As the system or TLS says; the connection is of no use afterwards.
+    pub fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let read = match self {
+                Self::Tcp(stream) => stream.recv_now(buffer),
+                Self::Unix(stream) => stream.recv_now(buffer),
+                Self::TlsClient(_) | Self::TlsServer(_) => return self.poll_read(cx, buffer),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.poll_readable(cx))?;
+                }
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    /// As [`Transport::poll_write`], with what [`Transport::poll_recv`] says.
+    ///
+    /// # Errors
+    /// As the system or TLS says; the connection is of no use afterwards.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let sent = match self {
+            Self::Tcp(stream) => stream.send_now(bytes),
+            Self::Unix(stream) => stream.send_now(bytes),
+            Self::TlsClient(_) | Self::TlsServer(_) => return self.poll_write(cx, bytes),
+        };
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.poll_write(cx, bytes),
+            other => Poll::Ready(other),
+        }
+    }
+
     /// Pushes out what TLS still holds; nothing to do for plain sockets.
     ///
     /// # Errors
@@ -132,7 +177,10 @@ impl Transport {
     /// keeps no waker: on an idle server connection it means that the server closed or misbehaves.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.poll_readable(&mut Context::from_waker(Waker::noop())).is_ready()
+        match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            _ => self.poll_readable(&mut Context::from_waker(Waker::noop())).is_ready(),
+        }
     }
 
     /// The peer's address, where it has one.
@@ -203,6 +251,52 @@ impl Transport {
             Self::Tcp(stream) => stream.into_std().map(Detached::Tcp).map_err(|_| None),
             Self::Unix(stream) => stream.into_std().map(Detached::Unix).map_err(|_| None),
             tls => Err(Some(tls)),
+        }
+    }
+}
+
+/// One system call, where epoll has said that it will not be in vain.
+trait Now {
+    fn recv_now(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    fn send_now(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+macro_rules! now {
+    ($stream:ty) => {
+        impl Now for $stream {
+            fn recv_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                let mut part = None;
+                let read = self.try_io(Interest::READABLE, || {
+                    let (count, _) =
+                        again(|| rustix::net::recv(self, &mut *buffer, RecvFlags::empty()))?;
+                    if count == 0 || count == buffer.len() {
+                        return Ok(count);
+                    }
+                    // Less than there was room for is all there was: epoll tells of what comes next.
+                    part = Some(count);
+                    Err(io::ErrorKind::WouldBlock.into())
+                });
+                part.map_or(read, Ok)
+            }
+
+            fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+                self.try_io(Interest::WRITABLE, || {
+                    Ok(again(|| rustix::net::send(self, bytes, SendFlags::NOSIGNAL))?)
+                })
+            }
+        }
+    };
+}
+
+now!(TcpStream);
+now!(UnixStream);
+
+/// Repeats a call that a signal interrupted.
+fn again<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other,
         }
     }
 }

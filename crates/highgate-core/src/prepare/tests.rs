@@ -49,6 +49,22 @@ fn equal_states_need_nothing_and_share_a_profile_afterwards() {
 }
 
 #[test]
+fn profiles_that_are_alike_become_one_whoever_meets_whom_first() {
+    let (mut sessions, mut conns) = ([state(None), state(None)], [conn(None), conn(None)]);
+    for (session, on) in [(0, 0), (1, 0), (0, 1), (1, 1), (0, 0), (1, 0)] {
+        share_profile(&mut sessions[session], &mut conns[on]);
+    }
+    let shared = &sessions[0].profile;
+    assert!(Arc::ptr_eq(shared, &sessions[1].profile));
+    assert!(conns.iter().all(|conn| Arc::ptr_eq(shared, &conn.profile)));
+    let [mut session, _] = sessions;
+    set(&mut session, "big_tables", "1");
+    share_profile(&mut session, &mut conns[0]);
+    assert!(!Arc::ptr_eq(&session.profile, &conns[0].profile), "unlike ones stay as they are");
+    assert_eq!(conns[0].profile, conns[1].profile);
+}
+
+#[test]
 fn one_set_brings_all_variables_with_sql_mode_last() {
     let (mut state, mut conn) = (state(Some("shop")), conn(Some("old")));
     let foreign = VarValue::text(b"1");

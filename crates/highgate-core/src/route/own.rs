@@ -23,7 +23,10 @@ pub fn own_answer(
     if transaction.open == Open::Implicit || transaction.unsure && state.in_transaction() {
         return None;
     }
-    let text = facts.text.filter(|text| text.len() <= LONGEST)?;
+    // Nearly all that is asked has neither, and is not looked at any closer.
+    let may_ask =
+        |text: &&[u8]| text.len() <= LONGEST && text.iter().any(|byte| matches!(byte, b'(' | b'@'));
+    let text = facts.text.filter(may_ask)?;
     let (asked, column) = question(text)?;
     let (value, unsigned) = match asked {
         Asked::ConnectionId => (i64::from(session_id), true),
