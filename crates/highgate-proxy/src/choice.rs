@@ -9,9 +9,9 @@ use std::{
     time::Instant,
 };
 
-use highgate_config::BackendName;
+use highgate_config::{BackendName, Balance};
 use highgate_core::{
-    choose::{self, NoServer},
+    choose::{self, NoServer, Turn},
     events::{Event, Kind, Severity},
     limits::and_more,
     server::ServerId,
@@ -60,7 +60,12 @@ pub(crate) fn choose(worker: &Worker, group: &Group, want: &Want<'_>) -> Result<
         writes: want.writes,
         now: worker.coarse_now(),
     };
-    worker.with_turn(&group.name, |turn| choose::choose(&request, turn, &mut || worker.random()))
+    let choose = |turn: &mut Turn| choose::choose(&request, turn, &mut || worker.random());
+    // Only round robin remembers whose turn it is.
+    match request.balance {
+        Balance::RoundRobin => worker.with_turn(&group.name, choose),
+        _ => choose(&mut Turn::default()),
+    }
 }
 
 /// Chooses; while nobody can serve, waits for a snapshot in which somebody can. `None` at the

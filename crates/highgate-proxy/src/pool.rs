@@ -6,7 +6,7 @@
 //! was closed by its server or is out of step, and is never leased.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::{Rc, Weak},
     sync::{Arc, atomic::Ordering},
 };
@@ -167,17 +167,25 @@ pub(crate) enum Grant {
 #[derive(Debug)]
 pub(crate) struct Pools {
     worker: Weak<Worker>,
-    idle: RefCell<HashMap<Arc<PoolKey>, Shelf>>,
+    idle: RefCell<HashMap<Arc<PoolKey>, Rc<Shelf>>>,
 }
 
-/// The idle connections of one key.
+/// The idle connections of one key. Whoever uses them often keeps hold of it, and so need not look
+/// for it by its key; it is taken down only when nobody does.
 #[derive(Debug, Default)]
-struct Shelf {
+pub(crate) struct Shelf {
     #[expect(clippy::vec_box, reason = "a connection is moved several times per command")]
-    connections: Vec<Box<ServerConnection>>,
+    connections: RefCell<Vec<Box<ServerConnection>>>,
     /// Nothing was put here since the care before: all of them may be at work at one moment, so an
     /// empty shelf is taken down only then.
-    is_untouched: bool,
+    is_untouched: Cell<bool>,
+}
+
+impl Shelf {
+    /// Since when the oldest lies here.
+    fn oldest(&self) -> Option<Millis> {
+        self.connections.borrow().first().map(|first| first.idle_since)
+    }
 }
 
 impl Pools {
@@ -185,18 +193,25 @@ impl Pools {
         Self { worker, idle: RefCell::default() }
     }
 
-    /// Takes an idle connection of that key, the one that `fits` best among the latest; closes
+    /// The shelf of that key.
+    pub(crate) fn shelf(&self, key: &Arc<PoolKey>) -> Rc<Shelf> {
+        let mut idle = self.idle.borrow_mut();
+        match idle.get(key) {
+            Some(shelf) => shelf.clone(),
+            None => idle.entry(key.clone()).or_default().clone(),
+        }
+    }
+
+    /// Takes an idle connection off that shelf, the one that `fits` best among the latest; closes
     /// those that turn out dead on the way.
     pub(crate) fn take(
-        &self,
-        key: &PoolKey,
+        shelf: &Shelf,
         fits: impl Fn(&ServerConnection) -> bool,
     ) -> Option<Box<ServerConnection>> {
         /// How many of the latest are looked at for one that needs no preparation.
         const LOOK: usize = 8;
         let mut dead = Vec::new();
-        let mut idle = self.idle.borrow_mut();
-        let list = &mut idle.get_mut(key)?.connections;
+        let mut list = shelf.connections.borrow_mut();
         let found = loop {
             let from = list.len().saturating_sub(LOOK);
             let recent = list.iter().skip(from).rposition(|connection| fits(connection));
@@ -208,7 +223,7 @@ impl Pools {
             }
             dead.push(connection);
         };
-        drop(idle);
+        drop(list);
         // Closed outside the borrow: each gives its room back, which may wake somebody.
         drop(dead);
         found
@@ -216,9 +231,19 @@ impl Pools {
 
     /// Takes back a connection that is clean: hands it to whoever waits, keeps it, or closes it.
     pub(crate) fn give(&self, connection: Box<ServerConnection>, now: Millis) {
+        self.give_to(None, connection, now);
+    }
+
+    /// As [`Pools::give`]; back to that shelf, where it is known.
+    pub(crate) fn give_to(
+        &self,
+        shelf: Option<Rc<Shelf>>,
+        connection: Box<ServerConnection>,
+        now: Millis,
+    ) {
         let Some(worker) = self.worker.upgrade() else { return };
-        let server = connection.server().clone();
-        if let Some(heir) = worker.shared.brokers.heir_of_connection(&server, &connection.key) {
+        let brokers = &worker.shared.brokers;
+        if let Some(heir) = brokers.heir_of_connection(connection.server(), &connection.key) {
             hand_over(&worker, heir, connection);
             return;
         }
@@ -229,20 +254,16 @@ impl Pools {
         }
         // Beyond `max_idle` they are closed by the care, some time later: the number that is idle
         // goes up and down with every command, and closing at once would mean opening again.
-        let mut idle = self.idle.borrow_mut();
-        let shelf = match idle.get_mut(&connection.key) {
-            Some(shelf) => shelf,
-            None => idle.entry(connection.key.clone()).or_default(),
-        };
-        shelf.is_untouched = false;
-        shelf.connections.push(connection);
+        let shelf = shelf.unwrap_or_else(|| self.shelf(&connection.key));
+        shelf.is_untouched.set(false);
+        shelf.connections.borrow_mut().push(connection);
     }
 
     /// Closes what is dead, too old, or idle for too long.
     pub(crate) fn care(&self, now: Millis) {
         let mut gone = Vec::new();
         self.idle.borrow_mut().retain(|_, shelf| {
-            let list = &mut shelf.connections;
+            let list = &mut *shelf.connections.borrow_mut();
             // The oldest come first: the latest are leased first.
             let limit = list.first().map_or(0, |connection| connection.max_idle());
             let mut surplus = list.len().saturating_sub(limit);
@@ -252,27 +273,29 @@ impl Pools {
                 surplus -= usize::from(is_surplus);
                 is_surplus || !connection.is_usable() || connection.is_past(now)
             }));
-            let was_untouched = std::mem::replace(&mut shelf.is_untouched, true);
-            !shelf.connections.is_empty() || !was_untouched
+            let was_untouched = shelf.is_untouched.replace(true);
+            !list.is_empty() || !was_untouched || Rc::strong_count(shelf) > 1
         });
     }
 
     /// Closes idle connections whose server was declared down since they were opened.
     pub(crate) fn close_outdated(&self) {
         let mut gone = Vec::new();
-        self.idle.borrow_mut().values_mut().for_each(|shelf| {
-            gone.extend(shelf.connections.extract_if(.., |connection| !connection.is_current()));
+        self.idle.borrow().values().for_each(|shelf| {
+            let mut list = shelf.connections.borrow_mut();
+            gone.extend(list.extract_if(.., |connection| !connection.is_current()));
         });
     }
 
     /// Closes one idle connection to that server of any other key, so that its room is free.
     pub(crate) fn evict_one(&self, server: ServerId) -> bool {
-        let mut idle = self.idle.borrow_mut();
+        let idle = self.idle.borrow();
         let found = idle
-            .iter_mut()
-            .filter(|(key, shelf)| key.server == server && !shelf.connections.is_empty())
-            .min_by_key(|(_, shelf)| shelf.connections.first().map(|first| first.idle_since))
-            .map(|(_, shelf)| shelf.connections.remove(0));
+            .iter()
+            .filter(|(key, _)| key.server == server)
+            .filter_map(|(_, shelf)| Some((shelf.oldest()?, shelf)))
+            .min_by_key(|(since, _)| *since)
+            .map(|(_, shelf)| shelf.connections.borrow_mut().remove(0));
         drop(idle);
         found.is_some()
     }
@@ -280,11 +303,12 @@ impl Pools {
     /// What can be had without waiting: an idle connection of that key, or room for a new one.
     pub(crate) fn grant_now(
         &self,
-        key: &PoolKey,
+        key: &Arc<PoolKey>,
         server: &Arc<ServerState>,
         limit: Limit,
     ) -> Option<Grant> {
-        if let Some(connection) = self.take(key, |_| true) {
+        let shelf = self.idle.borrow().get(key).cloned();
+        if let Some(connection) = shelf.and_then(|shelf| Self::take(&shelf, |_| true)) {
             return Some(Grant::Connection(connection));
         }
         let worker = self.worker.upgrade()?;
@@ -309,9 +333,9 @@ impl Pools {
 
     /// Gives one idle connection to that server to whoever waits for it.
     pub(crate) fn offer(&self, server: ServerId, now: Millis) {
-        let mut idle = self.idle.borrow_mut();
-        let mut of_server = idle.iter_mut().filter(|(key, _)| key.server == server);
-        let connection = of_server.find_map(|(_, shelf)| shelf.connections.pop());
+        let idle = self.idle.borrow();
+        let mut of_server = idle.iter().filter(|(key, _)| key.server == server);
+        let connection = of_server.find_map(|(_, shelf)| shelf.connections.borrow_mut().pop());
         drop(idle);
         if let Some(connection) = connection {
             self.give(connection, now);
@@ -320,7 +344,8 @@ impl Pools {
 
     /// Closes everything.
     pub(crate) fn close_all(&self) {
-        drop(std::mem::take(&mut *self.idle.borrow_mut()));
+        let shelves = std::mem::take(&mut *self.idle.borrow_mut());
+        shelves.into_values().for_each(|shelf| drop(shelf.connections.take()));
     }
 }
 

@@ -68,6 +68,9 @@ enum Failed {
     Writer(io::Error),
 }
 
+/// Reads and writes of one direction in one turn: other sessions wait meanwhile.
+const ROUNDS: u32 = 64;
+
 impl Direction {
     fn new(buffer: Buffer) -> Self {
         Self { buffer, moved: 0, state: Flow::Open, streams: false, is_guarded: false }
@@ -79,7 +82,7 @@ impl Direction {
         from: &mut Transport,
         to: &mut Transport,
     ) -> Poll<Result<(), Failed>> {
-        loop {
+        for _ in 0..ROUNDS {
             if self.is_guarded {
                 match looks(self.buffer.bytes()) {
                     Looks::Header => return Poll::Ready(Err(Failed::Header)),
@@ -103,11 +106,14 @@ impl Direction {
                 Flow::Open => ready!(self.poll_fill(cx, from)).map_err(Failed::Reader)?,
             }
         }
+        // Others have their turn, then this goes on.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll_drain(&mut self, cx: &mut Cx<'_>, to: &mut Transport) -> Poll<io::Result<()>> {
         while !self.buffer.is_empty() {
-            let count = ready!(to.poll_write(cx, self.buffer.bytes()))?;
+            let count = ready!(to.poll_send(cx, self.buffer.bytes()))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -117,7 +123,7 @@ impl Direction {
     }
 
     fn poll_fill(&mut self, cx: &mut Cx<'_>, from: &mut Transport) -> Poll<io::Result<()>> {
-        if from.poll_readable(cx)?.is_pending() {
+        if !from.has_news() && from.poll_readable(cx)?.is_pending() {
             self.buffer.rest();
             self.streams = false;
             return Poll::Pending;
@@ -125,7 +131,7 @@ impl Direction {
         if self.streams {
             self.buffer.enlarge();
         }
-        let Poll::Ready(read) = from.poll_read(cx, self.buffer.room()) else {
+        let Poll::Ready(read) = from.poll_recv(cx, self.buffer.room()) else {
             self.buffer.rest();
             return Poll::Pending;
         };

@@ -26,7 +26,7 @@ use highgate_io::{
     entropy::FastRng,
     tasks::{self, LocalTasks, Stop},
 };
-use highgate_mysql::compress::Compressor;
+use highgate_mysql::{compress::Compressor, sql::Memo};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -91,6 +91,8 @@ pub(crate) struct Worker {
     snapshot: RefCell<Cached>,
     turns: RefCell<HashMap<BackendName, Turn>>,
     rules: RefCell<RuleCache>,
+    /// What was read in texts lately.
+    pub(crate) memo: RefCell<Memo>,
     #[expect(clippy::vec_box, reason = "taken and given back per command: only the pointer moves")]
     spaces: RefCell<Vec<Box<CommandSpace>>>,
     rng: RefCell<FastRng>,
@@ -132,8 +134,7 @@ impl Worker {
     }
 
     /// What rules said lately, for the rules in force.
-    pub(crate) fn rules(&self) -> RefMut<'_, RuleCache> {
-        let snapshot = self.snapshot();
+    pub(crate) fn rules(&self, snapshot: &Snapshot) -> RefMut<'_, RuleCache> {
         let mut rules = self.rules.borrow_mut();
         rules.refresh(&snapshot.policy.rules);
         rules
@@ -178,6 +179,11 @@ impl Worker {
     /// The time as of the last sweep: for ramps and shuns, which last for seconds.
     pub(crate) fn coarse_now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// When the worker started.
+    pub(crate) fn started(&self) -> Instant {
+        self.born
     }
 
     /// The wall clock as of the last sweep, in milliseconds.
@@ -341,6 +347,7 @@ impl Seed {
                 ours: Rc::new(Snapshot::clone(&shared.snapshot.load())),
             }),
             turns: RefCell::default(),
+            memo: RefCell::default(),
             rules: RefCell::new(RuleCache::new(shared.snapshot.load().policy.rules.clone())),
             spaces: RefCell::default(),
             rng: RefCell::new(FastRng::seeded()),

@@ -5,6 +5,7 @@ mod passed;
 use std::{
     future::poll_fn,
     net::SocketAddr,
+    rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::Poll,
     time::{Duration, Instant},
@@ -31,7 +32,7 @@ use crate::{
         prepare,
         server_connection::ServerConnection,
     },
-    pool::{Claim, Grant, Limit, PoolKey, Room},
+    pool::{Claim, Grant, Limit, PoolKey, Pools, Room, Shelf},
     session::{Context, Ending},
     session_info::Activity,
     slots::Interrupt,
@@ -45,6 +46,8 @@ pub(crate) use passed::{NotPassedOn, acquire_passed};
 pub(crate) struct Lease {
     pub(crate) connection: Box<ServerConnection>,
     _claim: Claim,
+    /// Where it was taken from.
+    pub(crate) shelf: Option<Rc<Shelf>>,
 }
 
 /// In whose name connections are opened.
@@ -197,7 +200,10 @@ impl Who {
     }
 }
 
-/// Gets a connection.
+/// A server that was chosen, of a group.
+pub(crate) type Chosen = (Arc<Group>, usize);
+
+/// Gets a connection; from the server that was `chosen` already, if one was.
 ///
 /// Cancel safe: yes; whatever was had is given back or closed.
 pub(crate) async fn acquire(
@@ -205,16 +211,21 @@ pub(crate) async fn acquire(
     who: &Who,
     keys: &mut Keys,
     order: Order<'_>,
+    mut chosen: Option<Chosen>,
 ) -> Result<Lease, AcquireError> {
     let mut failed = order.exclude.to_vec();
     let mut last = None;
     loop {
-        let (group, index) = choose(context, &order, &mut failed, last.take()).await?;
+        let (group, index) = match chosen.take() {
+            Some(chosen) => chosen,
+            None => choose(context, &order, &mut failed, last.take()).await?,
+        };
         let Some(member) = group.members.get(index) else { continue };
-        let key = keys.get(who, &group, member.state.id);
-        if let Some(connection) = pooled(context, &key, member, order.profile) {
-            return Ok(Lease { connection, _claim: Claim::new(member.state.clone()) });
+        let known = keys.get(context, who, &group, member.state.id);
+        if let Some(lease) = pooled(known, member, order.profile) {
+            return Ok(lease);
         }
+        let key = known.key.clone();
         // Everything beyond this point is rare and large: kept out of the command's future.
         match Box::pin(fresh(context, who, &group, member, key, order.started)).await {
             Ok(lease) => return Ok(lease),
@@ -227,34 +238,54 @@ pub(crate) async fn acquire(
     }
 }
 
-/// An idle connection of the member, without waiting.
-fn pooled(
+/// A connection that lies ready at the server whose turn it is; else that server, if one can serve.
+pub(crate) fn acquire_now(
     context: &Context,
-    key: &PoolKey,
-    member: &Member,
-    profile: &Arc<Profile>,
-) -> Option<Box<ServerConnection>> {
+    who: &Who,
+    keys: &mut Keys,
+    order: &Order<'_>,
+    group: &Arc<Group>,
+) -> Result<Lease, Option<Chosen>> {
+    let index = pick(context, group, order, order.exclude).map_err(|_| None)?;
+    let member = group.members.get(index).ok_or(None)?;
+    let known = keys.get(context, who, group, member.state.id);
+    pooled(known, member, order.profile).ok_or_else(|| Some((group.clone(), index)))
+}
+
+/// An idle connection of the member, without waiting.
+fn pooled(known: &Known, member: &Member, profile: &Arc<Profile>) -> Option<Lease> {
     // Who came first has its turn first.
     if member.state.hot.queued.load(Ordering::Relaxed) > 0 {
         return None;
     }
-    context.worker.pools.take(key, |connection| {
+    let connection = Pools::take(&known.shelf, |connection| {
         Arc::ptr_eq(&connection.state.profile, profile) || connection.state.profile == *profile
-    })
+    })?;
+    let shelf = Some(known.shelf.clone());
+    Some(Lease { connection, _claim: Claim::new(member.state.clone()), shelf })
 }
 
 /// The pool keys of a session, by server: made once each.
 #[derive(Debug, Default)]
-pub(crate) struct Keys(Vec<Arc<PoolKey>>);
+pub(crate) struct Keys(Vec<Known>);
+
+/// A pool key, and where its connections lie.
+#[derive(Debug)]
+struct Known {
+    key: Arc<PoolKey>,
+    shelf: Rc<Shelf>,
+}
 
 impl Keys {
-    fn get(&mut self, who: &Who, group: &Group, server: ServerId) -> Arc<PoolKey> {
-        if let Some(key) = self.0.iter().find(|key| key.server == server) {
-            return key.clone();
-        }
-        let key = Arc::new(who.key(server, group.backend.send_proxy));
-        self.0.push(key.clone());
-        key
+    fn get(&mut self, context: &Context, who: &Who, group: &Group, server: ServerId) -> &Known {
+        let found = self.0.iter().position(|known| known.key.server == server);
+        let at = found.unwrap_or_else(|| {
+            let key = Arc::new(who.key(server, group.backend.send_proxy));
+            let shelf = context.worker.pools.shelf(&key);
+            self.0.push(Known { key, shelf });
+            self.0.len() - 1
+        });
+        &self.0[at]
     }
 
     /// Forgets them: the session logs in anew.
@@ -430,7 +461,7 @@ async fn fresh(
     context.shows(Activity::Preparing);
     let opening = Box::pin(open_one(context, who, group, member, key, room));
     let connection = opening.await?;
-    Ok(Lease { connection: Box::new(connection), _claim: claim })
+    Ok(Lease { connection: Box::new(connection), _claim: claim, shelf: None })
 }
 
 /// What a session gets when its turn comes.
@@ -456,11 +487,13 @@ async fn turn(
     let grant = choice::wait_in_queue(context, group, member, wanted, by).await;
     let claim = Claim::new(member.state.clone());
     match grant {
-        Ok(Grant::Connection(connection)) => Ok(Turn::Leased(Lease { connection, _claim: claim })),
+        Ok(Grant::Connection(connection)) => {
+            Ok(Turn::Leased(Lease { connection, _claim: claim, shelf: None }))
+        }
         Ok(Grant::Moved(moved)) => match moved.attach(worker.now_ms()) {
             Ok(connection) => {
                 let connection = Box::new(connection);
-                Ok(Turn::Leased(Lease { connection, _claim: claim }))
+                Ok(Turn::Leased(Lease { connection, _claim: claim, shelf: None }))
             }
             Err(room) => Ok(Turn::Room(room)),
         },

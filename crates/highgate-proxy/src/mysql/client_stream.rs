@@ -164,7 +164,7 @@ impl ClientStream {
         }
         self.inbox.make_room(room);
         let read = match &mut self.compressed {
-            None => self.transport.poll_read(cx, self.inbox.room()).map_ok(|count| {
+            None => self.transport.poll_recv(cx, self.inbox.room()).map_ok(|count| {
                 self.inbox.filled(count);
                 count
             }),
@@ -240,7 +240,7 @@ impl ClientStream {
     /// Writes some of `bytes`; they are on their way with [`ClientStream::poll_flush`].
     pub(crate) fn poll_write(&mut self, cx: &mut Cx<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.compressed {
-            None => self.transport.poll_write(cx, bytes),
+            None => self.transport.poll_send(cx, bytes),
             Some(layer) => layer.poll_write(&mut self.transport, cx, bytes),
         }
     }

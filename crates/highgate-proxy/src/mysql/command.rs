@@ -1,8 +1,11 @@
 //! One command: read, judged, routed, and answered by Highgate or forwarded.
 
 use std::{
+    future::poll_fn,
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
+    task::{Context as Cx, Poll},
 };
 
 use highgate_core::{
@@ -11,9 +14,11 @@ use highgate_core::{
     pins::PinSet,
     route::{self, Route, RouteHint, To, View},
     rules::RuleOutcome,
+    snapshot::Snapshot,
     state::{SessionState, Shape},
     track::{self, CommandFacts, CommandKind},
 };
+use highgate_io::tasks;
 use highgate_mysql::{
     Answer,
     command::{Command, query_text},
@@ -30,7 +35,7 @@ use crate::{
         answer,
         client_stream::Framed,
         exchange::Space,
-        forward::{self, Sending},
+        forward::{self, Begun, Running, Sending},
         session::Session,
     },
     rule_cache::{Circumstances, Number, Text},
@@ -43,7 +48,64 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct CommandSpace {
     pub(crate) scratch: Scratch,
+    pub(crate) texts: Texts,
     pub(crate) rest: RestSpace,
+}
+
+/// What of a command's texts is needed after it was sent: from then on the inbox may move.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    text: Vec<u8>,
+    prepared: Option<Arc<[u8]>>,
+    /// Values of an execution, from the NULL bitmap on and with types.
+    values: Vec<u8>,
+    schema_used: Vec<u8>,
+}
+
+/// What is known of a command, but for its texts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    command: CommandKind,
+    shape: Shape,
+    statement: Option<u32>,
+    opens_cursor: bool,
+    mode: LexMode,
+    text: TextIs,
+    uses_schema: bool,
+}
+
+impl Known {
+    /// Which command.
+    pub(crate) const fn command(&self) -> CommandKind {
+        self.command
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TextIs {
+    Kept,
+    NotNeeded,
+    Prepared,
+}
+
+impl Texts {
+    /// All that is known of a command.
+    pub(crate) fn facts(&self, known: &Known) -> CommandFacts<'_> {
+        CommandFacts {
+            shape: known.shape,
+            text: match known.text {
+                TextIs::Kept => Some(&self.text),
+                TextIs::NotNeeded => None,
+                TextIs::Prepared => self.prepared.as_deref(),
+            },
+            values: (!self.values.is_empty()).then_some(&*self.values),
+            statement: known.statement,
+            opens_cursor: known.opens_cursor,
+            schema_used: known.uses_schema.then_some(&*self.schema_used),
+            mode: known.mode,
+            ..CommandFacts::bare(known.command)
+        }
+    }
 }
 
 /// The part that is used while an analysis holds the scratch.
@@ -51,40 +113,31 @@ pub(crate) struct CommandSpace {
 pub(crate) struct RestSpace {
     pub(crate) exchange: Space,
     pub(crate) steps: Vec<highgate_core::prepare::Step>,
-    /// The command's text, where it is needed after the command was sent.
-    pub(crate) text: Vec<u8>,
     /// Payload of a command of several packets, in one piece.
     pub(crate) joined: Vec<u8>,
     /// Its size, under `memory_limit`.
     joined_held: Held,
-    /// Values of an execution, from the NULL bitmap on and with types, where they are needed later.
-    pub(crate) values: Vec<u8>,
 }
 
 impl CommandSpace {
     pub(crate) fn new(pool: Rc<BufferPool>) -> Self {
         let joined_held = pool.counter();
         let exchange = Space::new(pool);
-        let rest = RestSpace {
-            exchange,
-            steps: Vec::new(),
-            text: Vec::new(),
-            joined: Vec::new(),
-            joined_held,
-            values: Vec::new(),
-        };
-        Self { scratch: Scratch::new(), rest }
+        let rest = RestSpace { exchange, steps: Vec::new(), joined: Vec::new(), joined_held };
+        Self { scratch: Scratch::new(), texts: Texts::default(), rest }
     }
 
     /// Gives back what is only needed while a command runs, and what grew large.
     pub(crate) fn rest(&mut self) {
         const LARGE: usize = 64 * 1024;
-        let rest = &mut self.rest;
+        let (texts, rest) = (&mut self.texts, &mut self.rest);
         rest.exchange.buffer.consume(usize::MAX);
         rest.exchange.buffer.rest();
         rest.steps.clear();
-        let exchange = &mut rest.exchange;
-        for memory in [&mut rest.text, &mut rest.joined, &mut rest.values, &mut exchange.changes] {
+        texts.prepared = None;
+        let changes = &mut rest.exchange.changes;
+        let Texts { text, values, schema_used, .. } = texts;
+        for memory in [text, values, schema_used, &mut rest.joined, changes] {
             memory.clear();
             if memory.capacity() > LARGE {
                 *memory = Vec::new();
@@ -95,7 +148,8 @@ impl CommandSpace {
 }
 
 /// What is read off a payload before anything borrows it for long.
-struct Parsed {
+#[derive(Debug)]
+pub(crate) struct Parsed {
     kind: CommandKind,
     scan: scan::CommandKind,
     /// Where the text lies in the payload.
@@ -105,36 +159,94 @@ struct Parsed {
     schema: bool,
 }
 
+/// A command with what is to be done about it.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) decided: Decided,
+    pub(crate) known: Known,
+    pub(crate) sending: Sending,
+}
+
+/// What is left to do for a command that did not go the quick way to its end.
+#[derive(Debug)]
+pub(crate) enum Rest {
+    /// It is as judged, and this much of it is done.
+    Judged(Judged, Begun),
+    /// The transaction that it was to go on with is lost.
+    Lost(PinSet, Parsed),
+    /// It is refused.
+    Refused(Answer),
+}
+
 impl Session<'_> {
     /// Carries out the command at the front of the inbox.
     ///
     /// Cancel safe: no; the connections must be closed.
     pub(crate) async fn command(&mut self, framed: Framed) -> Result<(), Ending> {
-        let worker = self.context.worker.clone();
-        self.context.presence.info.commands.fetch_add(1, Ordering::Relaxed);
-        if self.lex.flavor == Flavor::Unknown {
-            // Logged in before any server was seen; what they are may be known by now.
-            self.lex = worker.shared.facts_of(&self.settings.backend).lex_mode();
-        }
-        let mut space = worker.take_space();
+        let mut space = self.context.worker.take_space();
         (self.command_wire, self.consumed_ahead) = (framed.wire, 0);
-        let done = self.run(framed, &mut space).await;
-        if done.is_ok() {
-            worker.give_space(space);
-            self.client.inbox.consume(framed.wire.saturating_sub(self.consumed_ahead));
+        let mut running = None;
+        let way = poll_fn(|cx| self.poll_command(cx, framed, &mut space, &mut running)).await;
+        if let Some(rest) = way {
+            // Rare, and large: its memory is not kept by each session.
+            apart(self.rest(rest, framed, &mut space)).await?;
         }
-        done
+        self.context.worker.give_space(space);
+        self.client.inbox.consume(framed.wire.saturating_sub(self.consumed_ahead));
+        Ok(())
     }
 
-    async fn run(&mut self, framed: Framed, space: &mut CommandSpace) -> Result<(), Ending> {
-        let CommandSpace { scratch, rest } = space;
-        let parsed = match self.parse(framed, rest) {
+    /// Ready when the command is carried out, or with what is left to do.
+    fn poll_command(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framed: Framed,
+        space: &mut CommandSpace,
+        running: &mut Option<Running>,
+    ) -> Poll<Option<Box<Rest>>> {
+        if running.is_none() {
+            match self.begin(cx, framed, space) {
+                Ok(begun) => *running = Some(begun),
+                Err(rest) => return Poll::Ready(Some(rest)),
+            }
+        }
+        self.poll_running(cx, running, space)
+    }
+
+    #[inline(never)]
+    fn begin(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framed: Framed,
+        space: &mut CommandSpace,
+    ) -> Result<Running, Box<Rest>> {
+        let commands = &self.context.presence.info.commands;
+        commands.store(commands.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        if self.lex.flavor == Flavor::Unknown {
+            // Logged in before any server was seen; what they are may be known by now.
+            self.lex = self.context.worker.shared.facts_of(&self.settings.backend).lex_mode();
+        }
+        let parsed = match self.parse(framed, &mut space.rest) {
             Ok(parsed) => parsed,
-            Err(refusal) => return self.answer_error(&refusal, framed).await,
+            Err(refusal) => return Err(Box::new(Rest::Refused(refusal))),
         };
         if let Some(lost) = self.lost.take() {
-            return self.tell_lost(lost, framed, &parsed).await;
+            return Err(Box::new(Rest::Lost(lost, parsed)));
         }
+        let snapshot = self.context.worker.snapshot();
+        let judged = self.judge(parsed, framed, &snapshot, space);
+        self.start(cx, judged, &snapshot, space)
+    }
+
+    /// What the command is, and what is to be done about it.
+    fn judge(
+        &mut self,
+        parsed: Parsed,
+        framed: Framed,
+        snapshot: &Snapshot,
+        space: &mut CommandSpace,
+    ) -> Judged {
+        let CommandSpace { scratch, texts, rest } = space;
         let mode = self.lex_mode();
         let payload = payload(&self.client.inbox, framed, &rest.joined);
         let prepared = self.prepared_text(&parsed);
@@ -143,8 +255,10 @@ impl Session<'_> {
             (None, Some((text, _))) => Some(&**text),
             (None, None) => None,
         };
+        let context = self.context;
+        let mut memo = context.worker.memo.borrow_mut();
         let analysis = match (&parsed.text, text) {
-            (Some(_), Some(text)) if !parsed.schema => Some(sql::analyze(text, mode, scratch)),
+            (Some(_), Some(text)) if !parsed.schema => Some(memo.analyze(text, mode, scratch)),
             _ => None,
         };
         let mut facts = read_facts(&parsed, prepared.as_ref(), analysis.as_ref(), text, mode);
@@ -152,41 +266,60 @@ impl Session<'_> {
         let hint = analysis.as_ref().and_then(|analysis| analysis.hint.as_ref());
         let hint_server = hinted_server(hint, text);
         let hint = hint.map(|hint| route_hint(hint, hint_server.as_deref()));
-        let (rules, number) = self.rules(facts.shape.digest, digest_text, text.unwrap_or_default());
+        let text_is =
+            Text { digest: facts.shape.digest, digest_text, text: text.unwrap_or_default() };
+        let (rules, number) = self.rules(snapshot, text_is);
         let instead = self.with_own_values(&mut facts, &rules);
         before(&mut self.state, &facts, self.lease.as_ref().and(self.taken_for));
         forward::let_go(self.context, &self.state, &mut self.lease, &mut self.holds);
         // From here on the inbox may move: what is needed of the text later is kept aside.
         let keeps = facts.keep_text() || parsed.schema || parsed.kind == CommandKind::StmtPrepare;
-        rest.text.clear();
+        texts.text.clear();
         if let Some(text) = text.filter(|_| parsed.text.is_some() && keeps) {
-            rest.text.extend_from_slice(text);
+            texts.text.extend_from_slice(text);
         }
-        self.keep_values(&facts, payload, &mut rest.values);
-        let kept = std::mem::take(&mut rest.text);
-        let kept_values = std::mem::take(&mut rest.values);
-        let decided = self.decide(&facts, &rules, hint);
-        let kept_text = match (&parsed.text, &prepared) {
-            (Some(_), _) => keeps.then_some(&*kept),
-            (None, Some((text, _))) => Some(&**text),
-            (None, None) => None,
-        };
-        // Made anew, so that nothing borrows the inbox any more.
-        let facts = CommandFacts {
+        self.keep_values(&facts, payload, &mut texts.values);
+        let decided = self.decide(&facts, &rules, hint, snapshot);
+        let schema_used = analysis.as_ref().and_then(|analysis| analysis.schema_used);
+        if let Some(schema) = schema_used {
+            schema.clone_into(&mut texts.schema_used);
+        }
+        let known = Known {
+            command: parsed.kind,
             shape: facts.shape,
-            text: kept_text,
-            values: (!kept_values.is_empty()).then_some(&*kept_values),
             statement: facts.statement,
             opens_cursor: facts.opens_cursor,
-            schema_used: analysis.as_ref().and_then(|analysis| analysis.schema_used),
             mode: facts.mode,
-            ..CommandFacts::bare(parsed.kind)
+            text: match (&parsed.text, &prepared) {
+                (Some(_), _) if keeps => TextIs::Kept,
+                (None, Some(_)) => TextIs::Prepared,
+                _ => TextIs::NotNeeded,
+            },
+            uses_schema: schema_used.is_some(),
         };
+        texts.prepared = prepared.map(|(text, _)| text);
         self.rules_number = number;
-        let sending = Sending { framed, scan: parsed.scan, rules, instead };
-        let done = self.carry_out(decided, &facts, sending, rest).await;
-        (rest.text, rest.values) = (kept, kept_values);
-        done
+        Judged { decided, known, sending: Sending { framed, scan: parsed.scan, rules, instead } }
+    }
+
+    /// The general way.
+    async fn rest(
+        &mut self,
+        rest: Box<Rest>,
+        framed: Framed,
+        space: &mut CommandSpace,
+    ) -> Result<(), Ending> {
+        // Who is answered by Highgate alone waits for nobody.
+        tasks::breathe().await;
+        match *rest {
+            Rest::Judged(judged, begun) => {
+                let facts = space.texts.facts(&judged.known);
+                let (decided, sending) = (judged.decided, judged.sending);
+                self.carry_out(decided, &facts, sending, begun, &mut space.rest).await
+            }
+            Rest::Lost(lost, parsed) => self.tell_lost(lost, framed, &parsed).await,
+            Rest::Refused(refusal) => self.answer_error(&refusal, framed).await,
+        }
     }
 
     /// The text with what the session knows of itself in the place of the functions that ask a
@@ -273,13 +406,8 @@ impl Session<'_> {
     }
 
     /// What the rules say, with the number of the session's circumstances.
-    fn rules(
-        &self,
-        digest: u64,
-        digest_text: &[u8],
-        text: &[u8],
-    ) -> (Rc<RuleOutcome>, Option<Number>) {
-        let mut cache = self.context.worker.rules();
+    fn rules(&self, snapshot: &Snapshot, text: Text<'_>) -> (Rc<RuleOutcome>, Option<Number>) {
+        let mut cache = self.context.worker.rules(snapshot);
         if cache.is_empty() {
             return (cache.nothing(), None);
         }
@@ -290,7 +418,7 @@ impl Session<'_> {
             listener: self.listener.name.clone(),
         };
         let number = cache.number(self.rules_number, circumstances);
-        let outcome = cache.evaluate(number, Text { digest, digest_text, text }, circumstances);
+        let outcome = cache.evaluate(number, text, circumstances);
         (outcome, Some(number))
     }
 
@@ -300,8 +428,8 @@ impl Session<'_> {
         facts: &CommandFacts<'_>,
         rules: &RuleOutcome,
         hint: Option<RouteHint<'_>>,
+        snapshot: &Snapshot,
     ) -> Decided {
-        let snapshot = self.context.worker.snapshot();
         let view = View {
             listener: &self.settings,
             user: Some(&self.user),
@@ -317,13 +445,13 @@ impl Session<'_> {
         let causal = actions.causal;
         let timeout = actions.timeout;
         match to {
-            To::Server(target) => Decided::Server {
+            To::Server(target) => Decided::Server(forward::Destination {
                 backend: target.backend.clone(),
                 role: target.role,
                 server: target.server.map(Into::into),
                 causal,
                 timeout,
-            },
+            }),
             To::Answer(answer) => Decided::Answer(answer),
             To::End => Decided::End,
             To::Kill { scope, id } => Decided::Kill(scope, id),
@@ -341,14 +469,14 @@ impl Session<'_> {
         decided: Decided,
         facts: &CommandFacts<'_>,
         sending: Sending,
+        begun: Begun,
         space: &mut RestSpace,
     ) -> Result<(), Ending> {
         let framed = sending.framed;
         match decided {
-            Decided::Server { backend, role, server, causal, timeout } => {
-                let to = forward::Destination { backend, role, server, causal, timeout };
+            Decided::Server(to) => {
                 self.answers = sending.scan != scan::CommandKind::NoReply;
-                let done = self.forward(to, facts, sending, space).await;
+                let done = self.forward(to, facts, sending, begun, space).await;
                 self.answers = true;
                 done
             }
@@ -607,20 +735,19 @@ fn route_hint<'a>(hint: &Hint, server: Option<&'a str>) -> RouteHint<'a> {
 
 /// What a route comes to, without borrowing the snapshot.
 #[derive(Debug)]
-enum Decided {
+pub(crate) enum Decided {
     Answer(OwnAnswer),
     End,
     Kill(KillScope, Option<u64>),
     Login,
     Refuse(Answer),
     Say(bool, Box<str>),
-    Server {
-        backend: highgate_config::BackendName,
-        role: route::Role,
-        server: Option<Box<str>>,
-        causal: bool,
-        timeout: Option<std::time::Duration>,
-    },
+    Server(forward::Destination),
+}
+
+/// A future with memory of its own, that is not laid out within the one that waits for it.
+fn apart<'a, T>(future: impl Future<Output = T> + 'a) -> Pin<Box<dyn Future<Output = T> + 'a>> {
+    Box::pin(future)
 }
 
 fn payload<'a>(inbox: &'a crate::buffer::Buffer, framed: Framed, joined: &'a [u8]) -> &'a [u8] {

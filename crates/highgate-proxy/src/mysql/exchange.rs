@@ -8,12 +8,12 @@ use std::{
     io::{self, IoSlice},
     ops::Range,
     rc::Rc,
-    task::{Context as Cx, Poll},
+    task::{Context as Cx, Poll, ready},
     time::{Duration, Instant},
 };
 
 use highgate_core::retry::{self, Delivery, Progress, ServerSaid};
-use highgate_io::clock;
+use highgate_io::{clock, tasks};
 use highgate_mysql::{
     Capabilities,
     packet::{HEADER_LEN, PacketWriter},
@@ -39,7 +39,6 @@ pub(crate) struct Space {
     /// Bytes of the buffer that were scanned and not passed on yet.
     scanned: usize,
     state: ScanState,
-    started: Option<Instant>,
     /// Bytes received from the server.
     pub(crate) received: u64,
     /// Bytes passed on to the client.
@@ -59,7 +58,6 @@ impl Space {
             changes: Vec::new(),
             scanned: 0,
             state: ScanState::More,
-            started: None,
             received: 0,
             passed_on: 0,
             hides_changes: false,
@@ -115,6 +113,17 @@ impl Space {
         }
     }
 
+    /// Whether the answer's first packet is there, or enough of it.
+    pub(crate) fn can_be_judged(&self) -> bool {
+        // Nine bytes hold the statement id of a prepared statement, which is rewritten.
+        self.state != ScanState::More || self.scanner.packets() > 0 || self.buffer.len() >= 9
+    }
+
+    /// Whether all of the answer is there, and it is no error.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.state == ScanState::Done && !self.scanner.first_packet_is_error()
+    }
+
     /// Bytes that were judged and are to be passed on.
     fn owed(&self) -> usize {
         self.scanned - self.held.min(self.scanned)
@@ -132,6 +141,13 @@ impl Space {
         // Header, mark, name.
         self.scanned = self.scanned.saturating_sub(HEADER_LEN + 1 + asked);
         self.scanner.next_seq().wrapping_sub(1)
+    }
+
+    /// The client took that many bytes.
+    fn passed(&mut self, count: usize) {
+        self.passed_on += count as u64;
+        self.buffer.consume(count);
+        self.scanned -= count;
     }
 
     /// How far the exchange came.
@@ -209,30 +225,34 @@ pub(crate) struct Peers<'a> {
 
 impl Peers<'_> {
     /// Hands a command to the kernel: `first`, then `rest` of the client's inbox.
+    /// `sent` bytes of it are there already.
     ///
     /// Cancel safe: no; a packet may be half written. The server connection must be closed.
-    pub(crate) async fn send(&mut self, first: &[u8], rest: Range<usize>) -> Result<(), Stopped> {
+    pub(crate) async fn send(
+        &mut self,
+        first: &[u8],
+        rest: Range<usize>,
+        sent: usize,
+    ) -> Result<(), Stopped> {
         let rest = self.client.inbox.bytes().get(rest).unwrap_or_default();
-        send_both(&self.context.slot, self.server, first, rest).await
+        send_from(&self.context.slot, self.server, first, rest, sent).await
     }
 
     /// Reads until the answer's first packet can be judged.
     ///
     /// Cancel safe: no; the server connection must be closed.
     pub(crate) async fn first(&mut self, space: &mut Space) -> Result<(), Stopped> {
-        space.started = Some(clock::now());
-        loop {
+        let started = clock::now();
+        while !space.can_be_judged() {
             poll_fn(|cx| self.poll_receive(cx, space)).await?;
-            let judged = space.state != ScanState::More || space.scanner.packets() > 0;
-            // Nine bytes hold the statement id of a prepared statement, which is rewritten.
-            if judged || space.buffer.len() >= 9 {
-                break;
-            }
         }
-        if let Some(started) = space.started {
-            self.server.server().record_latency(clock::now().saturating_duration_since(started));
-        }
+        self.note_latency(started);
         Ok(())
+    }
+
+    /// The answer to what was sent at `sent` has begun.
+    pub(crate) fn note_latency(&self, sent: Instant) {
+        self.server.server().record_latency(clock::now().saturating_duration_since(sent));
     }
 
     /// Passes the answer on to its end. True if it is complete, false if a local file is asked for.
@@ -253,8 +273,19 @@ impl Peers<'_> {
                 ScanState::Broken(error) => return Err(Stopped::Broken(error.to_string())),
                 ScanState::NeedsLocalInfile | ScanState::More | ScanState::StateChanged => {}
             }
+            tasks::breathe().await;
             poll_fn(|cx| self.poll_receive(cx, space)).await?;
         }
+    }
+
+    /// Passes on what was scanned, as far as the client takes it at once. True if that is all.
+    pub(crate) fn pass_on_now(&mut self, cx: &mut Cx<'_>, space: &mut Space) -> bool {
+        let mut sent = 0;
+        let bytes = space.buffer.bytes().get(..space.owed()).unwrap_or_default();
+        // An error is met again by who goes on.
+        let done = matches!(self.client.poll_send(cx, bytes, &mut sent), Poll::Ready(Ok(())));
+        space.passed(sent);
+        done
     }
 
     /// Passes on what was scanned. What was passed on when it stops is taken out of the buffer: it
@@ -284,9 +315,7 @@ impl Peers<'_> {
         })
         .await;
         stall.over(&self.context.slot);
-        space.passed_on += sent as u64;
-        space.buffer.consume(sent);
-        space.scanned -= sent;
+        space.passed(sent);
         done?;
         if streams {
             space.buffer.enlarge();
@@ -302,18 +331,24 @@ impl Peers<'_> {
         }
     }
 
-    fn poll_receive(&mut self, cx: &mut Cx<'_>, space: &mut Space) -> Poll<Result<(), Stopped>> {
+    /// Reads once more of the answer, and scans it.
+    pub(crate) fn poll_receive(
+        &mut self,
+        cx: &mut Cx<'_>,
+        space: &mut Space,
+    ) -> Poll<Result<(), Stopped>> {
         let transport = &mut self.server.transport;
         // No memory is held while the server works: many wait, few read. (TLS may hold plain bytes
         // of its own, for which the socket does not become readable again.)
         let waits = space.buffer.is_empty()
             && !transport.is_tls()
-            && matches!(transport.poll_readable(cx), Poll::Pending);
+            && !transport.has_news()
+            && transport.poll_readable(cx).is_pending();
         let read = if waits {
             space.buffer.rest();
             Poll::Pending
         } else {
-            transport.poll_read(cx, space.buffer.room())
+            transport.poll_recv(cx, space.buffer.room())
         };
         let count = match read {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(Stopped::ServerClosed)),
@@ -386,32 +421,54 @@ pub(crate) async fn send_both(
     first: &[u8],
     rest: &[u8],
 ) -> Result<(), Stopped> {
-    let total = first.len() + rest.len();
-    let mut sent = 0;
+    send_from(slot, server, first, rest, 0).await
+}
+
+/// As [`send_both`], from the byte at `sent` on.
+async fn send_from(
+    slot: &Slot<Grant>,
+    server: &mut ServerConnection,
+    first: &[u8],
+    rest: &[u8],
+    mut sent: usize,
+) -> Result<(), Stopped> {
     poll_fn(|cx| {
-        while sent < total {
-            let head = first.get(sent..).unwrap_or_default();
-            let tail = rest.get(sent.saturating_sub(first.len())..).unwrap_or_default();
-            let written = if head.is_empty() {
-                server.transport.poll_write(cx, tail)
-            } else {
-                server.transport.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(tail)])
-            };
-            match written {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Stopped::ServerClosed)),
-                Poll::Ready(Ok(count)) => sent += count,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Stopped::Server(error))),
-                Poll::Pending => {
-                    return match slot.interrupted() {
-                        None | Some(Interrupt::Drain) => Poll::Pending,
-                        Some(told) => Poll::Ready(Err(Stopped::Told(told))),
-                    };
-                }
-            }
+        let done = poll_send(cx, server, first, rest, &mut sent);
+        if done.is_ready() {
+            return done;
         }
-        server.transport.poll_flush(cx).map_err(Stopped::Server)
+        match slot.interrupted() {
+            None | Some(Interrupt::Drain) => Poll::Pending,
+            Some(told) => Poll::Ready(Err(Stopped::Told(told))),
+        }
     })
     .await
+}
+
+/// Writes what the kernel takes of two slices, of which `sent` bytes are written.
+pub(crate) fn poll_send(
+    cx: &mut Cx<'_>,
+    server: &mut ServerConnection,
+    first: &[u8],
+    rest: &[u8],
+    sent: &mut usize,
+) -> Poll<Result<(), Stopped>> {
+    let total = first.len() + rest.len();
+    while *sent < total {
+        let head = first.get(*sent..).unwrap_or_default();
+        let tail = rest.get(sent.saturating_sub(first.len())..).unwrap_or_default();
+        let written = if head.is_empty() {
+            server.transport.poll_send(cx, tail)
+        } else {
+            server.transport.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(tail)])
+        };
+        match ready!(written) {
+            Ok(0) => return Poll::Ready(Err(Stopped::ServerClosed)),
+            Ok(count) => *sent += count,
+            Err(error) => return Poll::Ready(Err(Stopped::Server(error))),
+        }
+    }
+    server.transport.poll_flush(cx).map_err(Stopped::Server)
 }
 
 impl Space {

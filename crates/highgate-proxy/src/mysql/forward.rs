@@ -2,6 +2,7 @@
 //! is proved to be safe.
 
 mod lost;
+mod quick;
 mod ready;
 mod release;
 
@@ -19,11 +20,12 @@ use highgate_core::{
 use highgate_io::clock;
 use highgate_mysql::{Answer, Capabilities, error_code, scan};
 
+pub(crate) use quick::Running;
 pub(crate) use release::let_go;
 
 use crate::{
     mysql::{
-        acquire::{self, AcquireError, Lease, Order, Wish},
+        acquire::{self, AcquireError, Chosen, Lease, Order, Wish},
         client_stream::Framed,
         command::{RestSpace, was_killed},
         exchange::{Peers, Stopped},
@@ -46,6 +48,15 @@ pub(crate) struct Destination {
     pub(crate) timeout: Option<Duration>,
 }
 
+impl Destination {
+    const fn wish(&self) -> Wish {
+        match self.role {
+            Role::Replica | Role::Any => Wish::Reader,
+            Role::Primary | Role::Same => Wish::Writer,
+        }
+    }
+}
+
 /// The command as it lies in the inbox.
 #[derive(Debug)]
 pub(crate) struct Sending {
@@ -54,6 +65,25 @@ pub(crate) struct Sending {
     pub(crate) rules: Rc<RuleOutcome>,
     /// The text to be sent in place of the client's, where no rule rewrote that.
     pub(crate) instead: Option<Vec<u8>>,
+}
+
+/// What the quick way has done for a command that goes on in the general one.
+#[derive(Debug, Default)]
+pub(crate) struct Begun {
+    chosen: Option<Chosen>,
+    lease: Option<Lease>,
+    sent: Sent,
+}
+
+/// How much of a command is sent.
+#[derive(Debug, Default)]
+enum Sent {
+    #[default]
+    Nothing,
+    /// So many bytes of what goes first and of that part of the inbox.
+    Part((Vec<u8>, Range<usize>), usize),
+    /// All of it; with what came of waiting for the answer, where that was waited for.
+    All(Option<Result<(), Stopped>>),
 }
 
 /// How one try ended.
@@ -136,19 +166,25 @@ impl Session<'_> {
         mut to: Destination,
         facts: &CommandFacts<'_>,
         sending: Sending,
+        mut begun: Begun,
         space: &mut RestSpace,
     ) -> Result<(), Ending> {
         let started = clock::now();
         let mut tried = Tries::default();
         for _ in 0..ATTEMPTS {
-            let mut lease = match self.lease_for(&to, &tried, started).await {
+            let lease = match begun.lease.take() {
+                Some(lease) => Ok(lease),
+                None => self.lease_for(&to, &tried, started, begun.chosen.take()).await,
+            };
+            let mut lease = match lease {
                 Ok(lease) => lease,
                 Err(AcquireError::Ended(ending)) => return Err(ending),
                 Err(error) => return self.not_acquired(&error, &tried, sending.framed).await,
             };
             let own = to.role == Role::Same;
             self.context.shows(Activity::Running);
-            let done = self.try_on(&mut lease, &to, facts, &sending, space).await;
+            let sent = std::mem::take(&mut begun.sent);
+            let done = self.try_on(&mut lease, &to, facts, &sending, sent, space).await;
             match done {
                 Tried::Answered => {
                     self.release(lease, facts, space);
@@ -230,16 +266,14 @@ impl Session<'_> {
         to: &Destination,
         tried: &Tries,
         started: std::time::Instant,
+        chosen: Option<Chosen>,
     ) -> Result<Lease, AcquireError> {
         if to.role == Role::Same
             && let Some(lease) = self.lease.take()
         {
             return Ok(lease);
         }
-        let wish = match to.role {
-            Role::Replica | Role::Any => Wish::Reader,
-            Role::Primary | Role::Same => Wish::Writer,
-        };
+        let wish = to.wish();
         let order = Order {
             backend: &to.backend,
             wish,
@@ -250,14 +284,20 @@ impl Session<'_> {
             from: self.who.from,
             started,
         };
-        let lease = acquire::acquire(self.context, &self.who, &mut self.keys, order).await?;
+        let (who, keys) = (&self.who, &mut self.keys);
+        let lease = acquire::acquire(self.context, who, keys, order, chosen).await?;
+        self.took(&lease, to);
+        Ok(lease)
+    }
+
+    /// The session uses that connection from now on.
+    fn took(&mut self, lease: &Lease, to: &Destination) {
         let server = lease.connection.server().id;
         self.context.slot.set_server(Some(server.0));
         self.context.presence.info.set_server(Some((server.0, lease.connection.thread)));
         self.holds = Some(to.backend.clone());
         let is_watched = lease.connection.topology() != Topology::Static;
-        self.taken_for = is_watched.then_some(wish);
-        Ok(lease)
+        self.taken_for = is_watched.then_some(to.wish());
     }
 
     /// One try on one connection.
@@ -267,55 +307,103 @@ impl Session<'_> {
         to: &Destination,
         facts: &CommandFacts<'_>,
         sending: &Sending,
+        sent: Sent,
         space: &mut RestSpace,
     ) -> Tried {
-        let own = to.role == Role::Same;
-        if let Some(over) = lease.connection.kill_in_flight.take() {
-            kill::wait_until(&over).await;
-        }
-        if let Some(tried) = self.prepare(lease, own, to, facts, space).await {
-            return tried;
-        }
-        let first = match self.outgoing(lease, facts, sending, &space.joined) {
-            Ok(first) => first,
-            Err(answer) => return Tried::Refused(answer),
-        };
         let timeout = to.timeout.unwrap_or(self.settings.query_timeout);
-        if !timeout.is_zero() {
-            self.context.slot.set_deadline(self.context.worker.deadline(timeout));
-        }
-        let tried = self.exchange(lease, first, facts, sending, space).await;
+        let tried = match sent {
+            Sent::Nothing => {
+                let first = match self.make_ready(lease, to, facts, sending, space).await {
+                    Ok(first) => first,
+                    Err(tried) => return tried,
+                };
+                self.before_sending(lease, &first, sending, timeout, space);
+                self.exchange(lease, first, 0, facts, sending, space).await
+            }
+            Sent::Part(first, sent) => {
+                self.exchange(lease, first, sent, facts, sending, space).await
+            }
+            Sent::All(first) => self.answer(lease, facts, first, space).await,
+        };
         if !timeout.is_zero() || lease.connection.kill_in_flight.is_some() {
             self.context.slot.set_deadline(None);
         }
         tried
     }
 
-    async fn exchange(
+    /// Prepares the connection; what is to be sent then.
+    async fn make_ready(
         &mut self,
         lease: &mut Lease,
-        (first, rest): (Vec<u8>, Range<usize>),
+        to: &Destination,
         facts: &CommandFacts<'_>,
         sending: &Sending,
         space: &mut RestSpace,
-    ) -> Tried {
-        let patience = self.patience();
-        let connection = &mut lease.connection;
+    ) -> Result<(Vec<u8>, Range<usize>), Tried> {
+        if let Some(over) = lease.connection.kill_in_flight.take() {
+            kill::wait_until(&over).await;
+        }
+        let own = to.role == Role::Same;
+        if let Some(tried) = self.prepare(lease, own, to, facts, space).await {
+            return Err(tried);
+        }
+        self.outgoing(lease, facts, sending, &space.joined).map_err(Tried::Refused)
+    }
+
+    /// Gets all ready for the answer, and counts the command.
+    fn before_sending(
+        &self,
+        lease: &Lease,
+        (first, rest): &(Vec<u8>, Range<usize>),
+        sending: &Sending,
+        timeout: Duration,
+        space: &mut RestSpace,
+    ) {
+        if !timeout.is_zero() {
+            self.context.slot.set_deadline(self.context.worker.deadline(timeout));
+        }
+        let connection = &lease.connection;
         let exchange = &mut space.exchange;
         exchange.reset(sending.scan, connection.capabilities, sending.framed.answer_seq());
         exchange.hide_changes(!self.capabilities.contains(Capabilities::SESSION_TRACK));
         let hot = &connection.server().hot;
         hot.commands.fetch_add(1, Ordering::Relaxed);
         hot.bytes_out.fetch_add((first.len() + rest.len()) as u64, Ordering::Relaxed);
+    }
+
+    /// Sends what is not `sent` yet, and sees to the answer.
+    async fn exchange(
+        &mut self,
+        lease: &mut Lease,
+        (first, rest): (Vec<u8>, Range<usize>),
+        sent: usize,
+        facts: &CommandFacts<'_>,
+        sending: &Sending,
+        space: &mut RestSpace,
+    ) -> Tried {
+        let patience = self.patience();
+        let connection = &mut lease.connection;
         let mut peers =
             Peers { context: self.context, client: &mut self.client, server: connection, patience };
-        if let Err(stopped) = peers.send(&first, rest).await {
+        if let Err(stopped) = peers.send(&first, rest, sent).await {
             return self.stopped(lease, facts, stopped, Reached::NOT_SENT, space).await;
         }
         if sending.scan == scan::CommandKind::NoReply {
             track::unanswered(&mut self.state, facts);
             return Tried::Answered;
         }
+        self.answer(lease, facts, None, space).await
+    }
+
+    /// Waits for the answer, unless that is done, and sees to it.
+    async fn answer(
+        &mut self,
+        lease: &mut Lease,
+        facts: &CommandFacts<'_>,
+        mut waited: Option<Result<(), Stopped>>,
+        space: &mut RestSpace,
+    ) -> Tried {
+        let patience = self.patience();
         loop {
             let mut peers = Peers {
                 context: self.context,
@@ -323,10 +411,11 @@ impl Session<'_> {
                 server: &mut lease.connection,
                 patience,
             };
-            let stopped = match peers.first(&mut space.exchange).await {
-                Ok(()) => break,
-                Err(stopped) => stopped,
+            let first = match waited.take() {
+                Some(first) => first,
+                None => peers.first(&mut space.exchange).await,
             };
+            let Err(stopped) = first else { break };
             match stopped {
                 Stopped::Told(told @ (Interrupt::KillQuery | Interrupt::Deadline)) => {
                     if !self.interrupt_statement(lease, told) {

@@ -50,7 +50,7 @@ impl Session<'_> {
         if !can_serve {
             return Ok(());
         }
-        let lease = acquire::acquire(self.context, &self.who, &mut self.keys, order).await;
+        let lease = acquire::acquire(self.context, &self.who, &mut self.keys, order, None).await;
         let mut lease = match lease {
             Ok(lease) => lease,
             Err(error @ AcquireError::Denied { .. }) => return Err(error.answer("")),
@@ -83,7 +83,7 @@ impl Session<'_> {
             wash::start(self.context, lease);
         } else {
             let worker = &self.context.worker;
-            worker.pools.give(lease.connection, worker.now_ms());
+            worker.pools.give_to(lease.shelf, lease.connection, worker.now_ms());
         }
         refused
     }

@@ -441,3 +441,18 @@ impl Session<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: impl Fn(&'static Context, Accepted) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_keeps_no_more_than_a_page_beside_its_buffers() {
+        let size = size_of_future(run);
+        assert!(size <= 3 * 1024, "the future of a session takes {size} bytes");
+    }
+}

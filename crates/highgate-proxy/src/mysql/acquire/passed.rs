@@ -72,7 +72,10 @@ pub(crate) async fn acquire_passed(
         context.shows(Activity::Preparing);
         let claim = Claim::new(member.state.clone());
         match Box::pin(open_one(context, who, (&group, member), (key, room), passing)).await {
-            Ok(connection) => return Ok(Lease { connection: Box::new(connection), _claim: claim }),
+            Ok(connection) => {
+                let connection = Box::new(connection);
+                return Ok(Lease { connection, _claim: claim, shelf: None });
+            }
             Err(OpenError::Client(ending)) => return Err(NotPassedOn::Client(ending)),
             Err(error) if passing.relay.has_asked() || error.failure().is_none() => {
                 return Err(NotPassedOn::Server { server: member.state.id, error });

@@ -2,7 +2,7 @@
 
 use highgate_config::Topology;
 use highgate_core::{
-    prepare::{self as core_prepare, CausalNeed, CausalWait, Needs, Step},
+    prepare::{self as core_prepare, CausalNeed, CausalWait, Needs, Step, Unfit},
     server::ServerState,
     settle::{self, Lost},
     track::{CommandFacts, CommandKind},
@@ -15,6 +15,7 @@ use crate::{
         command::RestSpace,
         exchange::Stopped,
         prepare::{self, Unprepared},
+        server_connection::ServerConnection,
         session::Session,
     },
     session::Ending,
@@ -37,32 +38,8 @@ impl Session<'_> {
         // A capture of LAST_INSERT_ID() changes what is to be done, a failed SET resets.
         for _ in 0..3 {
             let connection = &mut lease.connection;
-            let executes = matches!(
-                facts.command,
-                CommandKind::StmtExecute
-                    | CommandKind::StmtBulkExecute
-                    | CommandKind::StmtSendLongData
-            );
-            let causal = to.causal && !self.is_on_primary(connection.server());
-            let wait = causal_wait(connection.state.flavor, connection.topology());
-            let position = if causal { self.state.last_write.clone() } else { None };
-            let needs = Needs {
-                statement: facts.statement.filter(|_| executes),
-                last_insert_id: core_prepare::needs_last_insert_id(
-                    &self.state,
-                    &connection.state,
-                    facts,
-                ),
-                no_diagnostics: core_prepare::needs_no_diagnostics(&self.state, facts),
-                causal: causal.then(|| CausalNeed {
-                    position: position.as_deref().unwrap_or_default(),
-                    wait,
-                    timeout_ms: millis(self.settings.causal_reads_timeout),
-                }),
-            };
-            let steps = &mut space.steps;
-            let fits =
-                core_prepare::difference(&self.state, &mut connection.state, &needs, own, steps);
+            let fits = self.missing(connection, own, to, facts, &mut space.steps);
+            let steps = &space.steps;
             if let Err(unfit) = fits {
                 let session = self.context.presence.info.id;
                 tracing::debug!(session, pins = %self.state.pins, "connection unfit: {unfit}");
@@ -72,6 +49,7 @@ impl Session<'_> {
             if steps.is_empty() {
                 return None;
             }
+            let (causal, wait) = self.causal(connection, to);
             let captures = steps.iter().any(|step| matches!(step, Step::CaptureLastInsertId));
             // Galera's own bound on the wait is the server's alone.
             let bounded = causal && wait == CausalWait::WsrepSyncWait;
@@ -95,6 +73,43 @@ impl Session<'_> {
         // The number alone: the server's words may repeat a value of the client's.
         let why = || format!("where a server refused to be prepared, with error {refused}");
         Some(if own { self.unprepared_own() } else { Tried::Unfit { why: why() } })
+    }
+
+    /// What brings the connection to the session's state, written into `steps`.
+    pub(super) fn missing(
+        &self,
+        connection: &mut ServerConnection,
+        own: bool,
+        to: &Destination,
+        facts: &CommandFacts<'_>,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Unfit> {
+        let executes = matches!(
+            facts.command,
+            CommandKind::StmtExecute
+                | CommandKind::StmtBulkExecute
+                | CommandKind::StmtSendLongData
+        );
+        let (causal, wait) = self.causal(connection, to);
+        let position = if causal { self.state.last_write.as_deref() } else { None };
+        let (state, conn) = (&self.state, &mut connection.state);
+        let needs = Needs {
+            statement: facts.statement.filter(|_| executes),
+            last_insert_id: core_prepare::needs_last_insert_id(state, conn, facts),
+            no_diagnostics: core_prepare::needs_no_diagnostics(state, facts),
+            causal: causal.then(|| CausalNeed {
+                position: position.unwrap_or_default(),
+                wait,
+                timeout_ms: millis(self.settings.causal_reads_timeout),
+            }),
+        };
+        core_prepare::difference(state, conn, &needs, own, steps)
+    }
+
+    /// Whether the command must see the session's last write, and how its server would wait for it.
+    fn causal(&self, connection: &ServerConnection, to: &Destination) -> (bool, CausalWait) {
+        let causal = to.causal && !self.is_on_primary(connection.server());
+        (causal, causal_wait(connection.state.flavor, connection.topology()))
     }
 
     /// Runs the steps that were found to be needed; `bounded`: for no longer than a causal read may

@@ -110,7 +110,7 @@ impl Session<'_> {
     pub(super) fn pool(&mut self, lease: Lease) {
         self.forget_lease();
         let worker = &self.context.worker;
-        worker.pools.give(lease.connection, worker.now_ms());
+        worker.pools.give_to(lease.shelf, lease.connection, worker.now_ms());
     }
 
     /// The command was refused before or instead of being sent. Gives the session's ending, where it
@@ -132,7 +132,7 @@ impl Session<'_> {
             wash::start(self.context, lease);
         } else {
             let worker = &self.context.worker;
-            worker.pools.give(lease.connection, worker.now_ms());
+            worker.pools.give_to(lease.shelf, lease.connection, worker.now_ms());
         }
         match lost {
             Lost::State(pins) => Some(Ending::ServerFailed(format!(
@@ -171,7 +171,7 @@ pub(crate) fn let_go(
     match settle::left(state, &lease.connection.state) {
         Verdict::Keep => {
             let worker = &context.worker;
-            worker.pools.give(lease.connection, worker.now_ms());
+            worker.pools.give_to(lease.shelf, lease.connection, worker.now_ms());
         }
         Verdict::Wash(_) => wash::start(context, lease),
         Verdict::Close(_) | Verdict::Hold(_) => drop(lease),
