@@ -446,7 +446,7 @@ impl Session<'_> {
 mod tests {
     use super::*;
 
-    fn size_of_future<F: Future>(_: impl Fn(&'static Context, Accepted) -> F) -> usize {
+    fn size_of_future<F: Future>(_: impl Fn(&'static Context, Box<Accepted>) -> F) -> usize {
         size_of::<F>()
     }
 
