@@ -97,8 +97,10 @@ def go_cases(text):
 def php_cases(text):
     """PHP's `run-tests.php`: a case is known by its file."""
     words = {"PASS": "ok", "FAIL": "fail", "SKIP": "skip", "XFAIL": "ok", "WARN": "fail", "BORK": "fail"}
+    text = re.sub(r"\x1b\[[\d;]*m", "", text).replace("\r", "\n")
+    text = re.sub(r"TEST \d+/\d+ \[[^]\n]*\]", "\n", text)
     return {found[2]: (words[found[1]], "") for found in
-            re.finditer(r"^(?:\r?TEST [^\r]*\r)?(PASS|X?FAIL|SKIP|WARN|BORK) .*\[[^]]*/([^]/]+\.phpt)\]", text, re.M)}
+            re.finditer(r"^(PASS|X?FAIL|SKIP|WARN|BORK) .*\[[^]]*/([^]/]+\.phpt)\]", text, re.M)}
 
 
 def python(options):
