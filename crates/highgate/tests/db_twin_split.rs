@@ -34,7 +34,7 @@ const SESSIONS: usize = 30;
 const STEPS: usize = 60;
 /// Seeds of `make test`, which take turns, and how many of them run: each takes seconds.
 const SEEDS: u64 = 60;
-const TURN: u64 = 3;
+const TURN: u64 = 2;
 
 fn cluster(nodes: usize) -> anyhow::Result<ReplicationCluster> {
     let args = locks::ARGS.iter().chain(&["--log-bin-trust-function-creators=1"]);

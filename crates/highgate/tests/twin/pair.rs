@@ -27,6 +27,20 @@ pub enum Action {
     ResetConnection,
 }
 
+impl Action {
+    /// Whether it is about a prepared statement.
+    pub fn names_statement(&self) -> bool {
+        matches!(
+            self,
+            Self::Close(_)
+                | Self::Execute { .. }
+                | Self::Fetch(..)
+                | Self::LongData(..)
+                | Self::Reset(_)
+        )
+    }
+}
+
 /// Statements that a session holds at once.
 pub const SLOTS: usize = 3;
 
