@@ -84,7 +84,11 @@ impl Warnings {
     fn defined(&self, action: Action, twin: &Twin) -> Action {
         let text = text_of(&action, twin);
         // Its variables would bind the session to the server that has the warnings.
-        let is_undefined = self.stale && asks(text) || text.starts_with("GET DIAGNOSTICS");
+        let binds = text.starts_with("GET DIAGNOSTICS");
+        // To be prepared anew on the server that has the warnings, which thereby forgets them.
+        let anew = matches!(&action, Action::Execute { slot, .. }
+            if !matches!(twin.trace.last(), Some((_, Action::Prepare(last, _))) if last == slot));
+        let is_undefined = binds || asks(text) && (self.stale || anew);
         if is_undefined { Action::Query("DO 1".to_owned()) } else { action }
     }
 
