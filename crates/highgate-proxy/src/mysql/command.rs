@@ -169,6 +169,7 @@ pub(crate) struct Judged {
 
 /// What is left to do for a command that did not go the quick way to its end.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "boxed as a whole; the common one is the largest")]
 pub(crate) enum Rest {
     /// It is as judged, and this much of it is done.
     Judged(Judged, Begun),

@@ -161,6 +161,7 @@ impl Session<'_> {
     /// Sends a command to a server and its answer to the client.
     ///
     /// Cancel safe: no; the connections must be closed.
+    #[expect(clippy::too_many_lines, reason = "one flat match over how a try ended")]
     pub(crate) async fn forward(
         &mut self,
         mut to: Destination,
@@ -301,6 +302,10 @@ impl Session<'_> {
     }
 
     /// One try on one connection.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a try is all of them; each has an owner of its own"
+    )]
     async fn try_on(
         &mut self,
         lease: &mut Lease,
@@ -372,6 +377,10 @@ impl Session<'_> {
     }
 
     /// Sends what is not `sent` yet, and sees to the answer.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a try is all of them; each has an owner of its own"
+    )]
     async fn exchange(
         &mut self,
         lease: &mut Lease,

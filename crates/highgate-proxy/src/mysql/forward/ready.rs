@@ -86,9 +86,7 @@ impl Session<'_> {
     ) -> Result<(), Unfit> {
         let executes = matches!(
             facts.command,
-            CommandKind::StmtExecute
-                | CommandKind::StmtBulkExecute
-                | CommandKind::StmtSendLongData
+            CommandKind::StmtExecute | CommandKind::StmtBulkExecute | CommandKind::StmtSendLongData
         );
         let (causal, wait) = self.causal(connection, to);
         let position = if causal { self.state.last_write.as_deref() } else { None };
