@@ -16,4 +16,4 @@ pub use charset::{Charset, ConnectionCharset, collation_names};
 pub use conn::{ConnState, ConnStatement, MAX_STATEMENTS};
 pub use profile::{Profile, VarValue};
 pub use session::{LastInsertId, Open, STATE_VERSION, SessionState, Transaction};
-pub use statement::{Shape, Statement};
+pub use statement::{Reading, Shape, Statement};

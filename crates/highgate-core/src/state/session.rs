@@ -183,6 +183,7 @@ impl SessionState {
             params,
             types: Box::default(),
             shape,
+            reading: None,
             long_data: false,
             spoiled: false,
             cursor: false,

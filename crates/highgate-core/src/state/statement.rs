@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use highgate_mysql::sql::{Analysis, Effects, LockingClause, StatementKind};
+use highgate_mysql::sql::{Analysis, Effects, Hint, LockingClause, StatementKind};
 use serde::{Deserialize, Serialize};
 
 use super::Profile;
@@ -43,6 +43,15 @@ impl Shape {
     }
 }
 
+/// What is read in a prepared text for the rules and the hint that its executions follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Its digest as text.
+    pub digest_text: Box<[u8]>,
+    /// The hint in its first comment.
+    pub hint: Option<Hint>,
+}
+
 /// A statement that the client prepared by COM_STMT_PREPARE.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
@@ -57,6 +66,9 @@ pub struct Statement {
     /// What it does. Not serialised: read again from the text.
     #[serde(skip, default = "unread")]
     pub shape: Shape,
+    /// What rules and routing look at besides, once a command has named it. Not serialised either.
+    #[serde(skip)]
+    pub reading: Option<Arc<Reading>>,
     /// COM_STMT_SEND_LONG_DATA came since the last execution.
     pub long_data: bool,
     /// Such data was lost on its way: the next execution is refused.

@@ -59,7 +59,7 @@ fn greeting() -> Vec<u8> {
         capabilities: Capabilities::from_halves(0x81ff_f7fe, 0x1d),
         collation: 45,
         status: StatusFlags::AUTOCOMMIT,
-        plugin: crate::auth::NATIVE.into(),
+        plugin: NATIVE.into(),
     }
     .encode(&mut out);
     out
@@ -72,9 +72,9 @@ fn request() -> Vec<u8> {
         max_packet: 0,
         collation: 45,
         user: "app".into(),
-        answer: crate::auth::Secret::new([3; 20]),
+        answer: Secret::new([3; 20]),
         schema: Some("shop".into()),
-        plugin: crate::auth::NATIVE.into(),
+        plugin: NATIVE.into(),
         attributes: vec![("a".into(), "b".into())],
         zstd_level: None,
     }

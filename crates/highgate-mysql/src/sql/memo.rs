@@ -311,7 +311,8 @@ mod tests {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;
             self.0 ^= self.0 << 17;
-            list[(self.0 % list.len() as u64) as usize]
+            let at = self.0 % list.len() as u64;
+            list[usize::try_from(at).unwrap_or(0)]
         }
     }
 

@@ -175,7 +175,7 @@ mod tests {
         assert!(answers.take(&server, Ok(vec![ip(1)]), start).is_empty());
         assert_eq!(answers.take(&server, Ok(Vec::new()), start).len(), 1, "told once");
         let later = start + EVERY;
-        assert!(answers.take(&server, Err(std::io::ErrorKind::TimedOut.into()), later).is_empty());
+        assert!(answers.take(&server, Err(io::ErrorKind::TimedOut.into()), later).is_empty());
         assert_eq!(&*server.resolved(), &[ip(1)]);
         assert_eq!(answers.take(&server, Ok(vec![ip(1)]), later).len(), 1, "resolved again");
         let _ = answers.take(&server, Ok(Vec::new()), later);

@@ -25,7 +25,7 @@ use highgate_mysql::{
     error_code,
     packet::HEADER_LEN,
     scan,
-    sql::{self, Effects, Flavor, Hint, KillScope, LexMode, Scratch, StatementKind},
+    sql::{self, Effects, Flavor, KillScope, LexMode, Scratch, StatementKind},
 };
 
 use crate::{
@@ -36,6 +36,8 @@ use crate::{
         client_stream::Framed,
         exchange::Space,
         forward::{self, Begun, Running, Sending},
+        hint::{hinted_server, route_hint},
+        prepared_text::{PreparedText, prepared_text},
         session::Session,
     },
     rule_cache::{Circumstances, Number, Text},
@@ -249,22 +251,27 @@ impl Session<'_> {
     ) -> Judged {
         let CommandSpace { scratch, texts, rest } = space;
         let mode = self.lex_mode();
+        let context = self.context;
         let payload = payload(&self.client.inbox, framed, &rest.joined);
-        let prepared = self.prepared_text(&parsed);
+        let prepared = prepared_text(context, &mut self.state, parsed.statement, mode, scratch);
         let text = match (&parsed.text, &prepared) {
             (Some(range), _) => payload.get(range.clone()),
-            (None, Some((text, _))) => Some(&**text),
+            (None, Some(prepared)) => Some(&*prepared.text),
             (None, None) => None,
         };
-        let context = self.context;
         let mut memo = context.worker.memo.borrow_mut();
         let analysis = match (&parsed.text, text) {
             (Some(_), Some(text)) if !parsed.schema => Some(memo.analyze(text, mode, scratch)),
             _ => None,
         };
         let mut facts = read_facts(&parsed, prepared.as_ref(), analysis.as_ref(), text, mode);
-        let digest_text = analysis.as_ref().map_or(&[][..], |analysis| analysis.digest_text);
-        let hint = analysis.as_ref().and_then(|analysis| analysis.hint.as_ref());
+        let (digest_text, hint) = match (&analysis, &prepared) {
+            (Some(analysis), _) => (analysis.digest_text, analysis.hint.as_ref()),
+            (None, Some(PreparedText { reading, .. })) => {
+                (&*reading.digest_text, reading.hint.as_ref())
+            }
+            (None, None) => (&[][..], None),
+        };
         let hint_server = hinted_server(hint, text);
         let hint = hint.map(|hint| route_hint(hint, hint_server.as_deref()));
         let text_is =
@@ -277,7 +284,10 @@ impl Session<'_> {
         let keeps = facts.keep_text() || parsed.schema || parsed.kind == CommandKind::StmtPrepare;
         texts.text.clear();
         if let Some(text) = text.filter(|_| parsed.text.is_some() && keeps) {
-            texts.text.extend_from_slice(text);
+            // Servers prepare what a rule made of it, and so must those that prepare it again.
+            let is_prepared = parsed.kind == CommandKind::StmtPrepare;
+            let rewritten = rules.rewrite.as_deref().filter(|_| is_prepared);
+            texts.text.extend_from_slice(rewritten.unwrap_or(text));
         }
         self.keep_values(&facts, payload, &mut texts.values);
         let decided = self.decide(&facts, &rules, hint, snapshot);
@@ -298,7 +308,7 @@ impl Session<'_> {
             },
             uses_schema: schema_used.is_some(),
         };
-        texts.prepared = prepared.map(|(text, _)| text);
+        texts.prepared = prepared.map(|prepared| prepared.text);
         self.rules_number = number;
         Judged { decided, known, sending: Sending { framed, scan: parsed.scan, rules, instead } }
     }
@@ -401,11 +411,6 @@ impl Session<'_> {
     }
 
     /// Text and shape of the prepared statement that the command is about.
-    fn prepared_text(&self, parsed: &Parsed) -> Option<(Arc<[u8]>, Shape)> {
-        let statement = self.state.statements.get(&parsed.statement?)?;
-        Some((statement.text.clone(), statement.shape))
-    }
-
     /// What the rules say, with the number of the session's circumstances.
     fn rules(&self, snapshot: &Snapshot, text: Text<'_>) -> (Rc<RuleOutcome>, Option<Number>) {
         let mut cache = self.context.worker.rules(snapshot);
@@ -680,7 +685,7 @@ pub(crate) fn was_killed() -> Answer {
 /// What is known of a command before it is routed.
 fn read_facts<'a>(
     parsed: &Parsed,
-    prepared: Option<&(Arc<[u8]>, Shape)>,
+    prepared: Option<&PreparedText>,
     analysis: Option<&sql::Analysis<'a>>,
     text: Option<&'a [u8]>,
     mode: LexMode,
@@ -689,7 +694,7 @@ fn read_facts<'a>(
         return CommandFacts::text(parsed.kind, text, analysis, mode);
     }
     let shape = match (parsed.statement, prepared) {
-        (_, Some((_, shape))) => *shape,
+        (_, Some(prepared)) => prepared.shape,
         (Some(_), None) => Shape::UNKNOWN,
         (None, None) => Shape::default(),
     };
@@ -713,24 +718,6 @@ fn before(state: &mut SessionState, facts: &CommandFacts<'_>, on: Option<Wish>) 
         track::forget_leftovers(state);
     } else if route::begins_elsewhere(state, facts) {
         track::end_read_only(state);
-    }
-}
-
-/// The server that a comment names.
-fn hinted_server(hint: Option<&Hint>, text: Option<&[u8]>) -> Option<Box<str>> {
-    match (hint, text) {
-        (Some(Hint::Server(name)), Some(text)) => {
-            Some(String::from_utf8_lossy(name.of(text)).into())
-        }
-        _ => None,
-    }
-}
-
-fn route_hint<'a>(hint: &Hint, server: Option<&'a str>) -> RouteHint<'a> {
-    match hint {
-        Hint::Primary => RouteHint::Primary,
-        Hint::Replica => RouteHint::Replica,
-        Hint::Server(_) => RouteHint::Server(server.unwrap_or_default()),
     }
 }
 

@@ -18,6 +18,9 @@ use highgate_mysql::{
 
 use crate::mysql::{acquire::Lease, forward::Sending, session::Session};
 
+/// The first byte of a query.
+const COM_QUERY: u8 = 0x03;
+
 impl Session<'_> {
     /// What goes first on the wire, and which part of the inbox behind it. The common case is the
     /// inbox alone: a statement's id is written over the client's where it lies.
@@ -29,9 +32,13 @@ impl Session<'_> {
         joined: &[u8],
     ) -> Result<(Vec<u8>, Range<usize>), Answer> {
         let wire = sending.framed.wire;
-        if let Some(text) = sending.rules.rewrite.as_ref().or(sending.instead.as_ref()) {
+        // An execution has no text of its own: its statement was rewritten when it was prepared.
+        let rewrite = sending.rules.rewrite.as_ref().filter(|_| !facts.command.names_statement());
+        if let Some(text) = rewrite.or(sending.instead.as_ref()) {
             let mut packet = Vec::with_capacity(text.len() + HEADER_LEN + 1);
-            let payload = [&[0x03], text.as_slice()].concat();
+            // The command's own first byte: a query stays one, and so does a preparation.
+            let kind = self.client.inbox.bytes().get(HEADER_LEN).copied().unwrap_or(COM_QUERY);
+            let payload = [&[kind], text.as_slice()].concat();
             PacketWriter::new(&mut packet, 0).payload(&payload);
             return Ok((packet, wire..wire));
         }
