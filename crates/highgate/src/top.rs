@@ -1,6 +1,6 @@
 //! `highgate top`: the running process on a terminal, anew every second.
 //!
-//! [`sample`] holds what the process says, [`view`] turns two samples into rates, [`frame`] draws one
+//! [`sample`] holds what the process says, [`view`] turns two samples into rates, [`mod@frame`] draws one
 //! frame as lines. Those are pure; this file and [`terminal`] do what they say. It asks by the socket of
 //! `highgate ctl`, and keeps asking where the process goes away and comes back.
 
