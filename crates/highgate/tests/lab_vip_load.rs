@@ -92,9 +92,9 @@ fn clients_of_ipv6_go_on_while_keepalived_takes_the_address_and_gives_it_back() 
     hand_over(VIP_V6.parse().unwrap(), &ours, "version 3\n advert_int 0.3").unwrap();
 }
 
-/// Killed, not ended: whoever is left takes an address of IPv6, and its clients find it.
+/// Cut off, not ended: whoever is left takes an address of IPv6, and its clients find it.
 #[test]
-fn clients_of_ipv6_find_highgate_when_keepalived_is_killed() {
+fn clients_of_ipv6_find_highgate_when_keepalived_is_cut_off() {
     let Some(lab) = setting(3) else { return };
     serve(&lab).unwrap();
     let address: IpAddr = VIP_V6.parse().unwrap();
