@@ -9,6 +9,7 @@
 //! [`ScriptedServer`] for a server that misbehaves on purpose, [`HighgateProcess`] for the program, and [`Lab`]
 //! for a network between them.
 
+pub mod counting_unsafe;
 pub mod database;
 pub mod galera;
 pub mod highgate;
@@ -23,6 +24,7 @@ pub mod scratch;
 pub mod scripted;
 pub mod wait;
 
+pub use counting_unsafe::CountingAllocator;
 pub use database::Database;
 pub use galera::GaleraCluster;
 pub use highgate::HighgateProcess;

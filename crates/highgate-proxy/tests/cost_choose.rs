@@ -1,9 +1,6 @@
 //! What choosing a server may cost: no allocation, whatever the balance.
-#![expect(unsafe_code, reason = "a counting allocator is an unsafe trait")]
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,30 +12,10 @@ use highgate_core::{
     server::{ServerId, ServerKey, ServerState, TrafficFailure},
     snapshot::{Member, Role, Status},
 };
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed to the system's allocator as it came; counting touches a
-// constant-initialised thread local without a destructor, which does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: `at` came from `alloc` above with this layout, so from the system's allocator.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
+use highgate_testkit::CountingAllocator;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "an Instant can be made in no other way")]
@@ -72,12 +49,12 @@ fn a_choice_allocates_nothing_once_it_is_warm() {
                 now,
             };
             let _ = choose(&request, &mut turn, &mut rng);
-            let before = ALLOCATIONS.with(Cell::get);
+            let before = CountingAllocator::count();
             for _ in 0..100 {
                 let chosen = choose(&request, &mut turn, &mut rng);
                 assert_eq!(chosen.is_err(), candidates.is_empty());
             }
-            assert_eq!(ALLOCATIONS.with(Cell::get), before, "{balance:?}");
+            assert_eq!(CountingAllocator::count(), before, "{balance:?}");
         }
     }
 }
