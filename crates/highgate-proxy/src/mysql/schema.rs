@@ -233,23 +233,6 @@ impl Session<'_> {
         self.hold_passed(passed);
         self.rules_number = None;
         self.login = login;
-        let seq = self.login.seq;
-        if let Err(refusal) = self.take_place() {
-            let packet = answer::error(&refusal, seq);
-            self.client.send(self.context, &packet).await?;
-            return Err(Ending::Refused(refusal.text));
-        }
-        if self.state.schema().is_some()
-            && self.lease.is_none()
-            && let Err(refusal) = self.check_schema().await
-        {
-            let packet = answer::error(&refusal, seq);
-            self.client.send(self.context, &packet).await?;
-            return Err(Ending::Refused(refusal.text));
-        }
-        self.introduce();
-        let mut packets = std::mem::take(&mut self.login.before_ok);
-        packets.extend(answer::ok(self.capabilities, self.status(), "", seq));
-        self.client.send(self.context, &packets).await
+        self.welcome().await
     }
 }

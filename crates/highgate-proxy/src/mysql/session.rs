@@ -209,30 +209,37 @@ pub(crate) fn fingerprint(proof: Option<&Proof>) -> u128 {
 }
 
 impl Session<'_> {
-    /// Makes sure that the schema of the login exists, as a server would, and sends the OK.
+    /// Lets the client in after its login.
     async fn admit(&mut self) -> Result<(), Ending> {
+        self.welcome().await?;
+        self.begin_compression();
+        self.context.slot.set_deadline(None);
+        Ok(())
+    }
+
+    /// The end of every login, the first and those by COM_CHANGE_USER: sends the OK, if there is a
+    /// place for the account and the schema exists, as a server would.
+    ///
+    /// Cancel safe: no; the connections must be closed.
+    pub(crate) async fn welcome(&mut self) -> Result<(), Ending> {
         let seq = self.login.seq;
-        if let Err(refusal) = self.take_place() {
-            let packet = answer::error(&refusal, seq);
-            self.client.send(self.context, &packet).await?;
-            return Err(Ending::Refused(refusal.text));
-        }
-        if self.state.schema().is_some()
-            && self.lease.is_none()
-            && let Err(refusal) = self.check_schema().await
-        {
+        if let Err(refusal) = self.may_enter().await {
             let packet = answer::error(&refusal, seq);
             self.client.send(self.context, &packet).await?;
             return Err(Ending::Refused(refusal.text));
         }
         self.introduce();
         self.show_pins();
-        let status = self.status();
         let mut packets = std::mem::take(&mut self.login.before_ok);
-        packets.extend(answer::ok(self.capabilities, status, "", seq));
-        self.client.send(self.context, &packets).await?;
-        self.begin_compression();
-        self.context.slot.set_deadline(None);
+        packets.extend(answer::ok(self.capabilities, self.status(), "", seq));
+        self.client.send(self.context, &packets).await
+    }
+
+    async fn may_enter(&mut self) -> Result<(), highgate_mysql::Answer> {
+        self.take_place()?;
+        if self.state.schema().is_some() && self.lease.is_none() {
+            self.check_schema().await?;
+        }
         Ok(())
     }
 
