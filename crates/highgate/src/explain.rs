@@ -9,7 +9,7 @@ use highgate_core::{
 };
 use highgate_io::clock;
 
-use crate::{admin_side, cli, ctl, explain_table, files, output};
+use crate::{admin_side, cli, ctl, files, output, rule_actions};
 
 pub(crate) fn explain(arguments: &cli::Explain) -> anyhow::Result<()> {
     if arguments.files.is_empty() {
@@ -33,7 +33,7 @@ fn offline(arguments: &cli::Explain) -> anyhow::Result<()> {
     let (user, listener) = (question.user.as_deref(), question.listener.as_deref());
     let (user, listener) = (user.unwrap_or_default(), listener.unwrap_or_default());
     let plain = |_: &_| highgate_mysql::sql::LexMode::default();
-    let trace = explain_table::decide(&snapshot, &question.sql, user, listener, plain)
+    let trace = rule_actions::decide(&snapshot, &question.sql, user, listener, plain)
         .map_err(anyhow::Error::msg)?;
     output::say(&format!(
         "{}\nThis is the configuration alone: which servers are up, and which is primary, only a \

@@ -3,16 +3,16 @@
 //! This crate is the program: command line, wiring, signals. It routes nothing and speaks no
 //! protocol. Start reading at `wiring`.
 
+mod acting_table;
 mod admin_password;
 mod admin_side;
-mod backends_table;
+mod backend_actions;
 mod check;
 mod cli;
 mod convert;
 mod ctl;
 mod demo;
 mod explain;
-mod explain_table;
 mod files;
 mod handover;
 mod included;
@@ -20,8 +20,9 @@ mod init;
 mod node_table;
 mod output;
 mod records;
+mod rule_actions;
 mod run;
-mod servers_table;
+mod server_actions;
 mod signals;
 mod start;
 mod top;

@@ -15,11 +15,12 @@ use highgate_proxy::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    backends_table::BackendsTable,
-    explain_table::RulesTable,
+    acting_table::{ActingTable, Actions},
+    backend_actions::BackendActions,
     node_table::NodeTable,
     records,
-    servers_table::ServersTable,
+    rule_actions::RuleActions,
+    server_actions::ServerActions,
     vips::{Keeper, Link, PeersTable, VipsTable},
 };
 
@@ -103,9 +104,9 @@ impl Wired {
             let (alone, shared) = (self.alone.clone(), shared.clone());
             let director = self.director.clone();
             tables.push(match table.name() {
-                "rules" => Arc::new(RulesTable { inner: table, shared }),
-                "backends" => Arc::new(BackendsTable { inner: table, director }),
-                "servers" => Arc::new(ServersTable { inner: table, alone, shared, director }),
+                "rules" => acting(table, RuleActions { shared }),
+                "backends" => acting(table, BackendActions { director }),
+                "servers" => acting(table, ServerActions { alone, shared, director }),
                 _ => table,
             });
         }
@@ -145,6 +146,10 @@ impl Wired {
         self.stopper.stop();
         self.node.stop();
     }
+}
+
+fn acting(inner: Arc<dyn Table>, actions: impl Actions + 'static) -> Arc<dyn Table> {
+    Arc::new(ActingTable { inner, actions })
 }
 
 fn workers(configured: u32) -> usize {

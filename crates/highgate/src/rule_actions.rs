@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use highgate_config::{
-    BackendName, ListenerName, UserName,
-    table::{Action, Column, Row, Table},
-};
+use highgate_config::{BackendName, ListenerName, UserName, table::Action};
 use highgate_core::{
     explain::{Question, explain},
     snapshot::Snapshot,
@@ -14,9 +11,10 @@ use highgate_io::clock;
 use highgate_mysql::sql::LexMode;
 use highgate_proxy::shared::Shared;
 
-/// Wraps the data path's table.
-pub(crate) struct RulesTable {
-    pub(crate) inner: Arc<dyn Table>,
+use crate::acting_table::Actions;
+
+/// What operators may do with `rules`.
+pub(crate) struct RuleActions {
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -26,23 +24,7 @@ const ACTIONS: &[Action] = &[Action {
     doc: "Where a statement would go, and why; user and listener may be empty where there is one.",
 }];
 
-impl Table for RulesTable {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn doc(&self) -> &'static str {
-        self.inner.doc()
-    }
-
-    fn columns(&self) -> &'static [Column] {
-        self.inner.columns()
-    }
-
-    fn rows(&self) -> Vec<Row> {
-        self.inner.rows()
-    }
-
+impl Actions for RuleActions {
     fn actions(&self) -> &'static [Action] {
         ACTIONS
     }

@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use highgate_cluster::Alone;
-use highgate_config::{
-    BackendName, Layers, Override, OverrideKind, ServerName,
-    table::{Action, Column, Row, Table},
-};
+use highgate_config::{BackendName, Layers, Override, OverrideKind, ServerName, table::Action};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{clock, tasks};
 use highgate_proxy::{monitor::Command, shared::Shared};
 use tokio::sync::{mpsc, oneshot};
 
-/// Wraps the data path's table.
-pub(crate) struct ServersTable {
-    pub(crate) inner: Arc<dyn Table>,
+use crate::acting_table::Actions;
+
+/// What operators may do with `servers`.
+pub(crate) struct ServerActions {
     pub(crate) alone: Arc<Alone>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) director: mpsc::Sender<Command>,
@@ -43,23 +41,7 @@ const ACTIONS: &[Action] = &[
     },
 ];
 
-impl Table for ServersTable {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn doc(&self) -> &'static str {
-        self.inner.doc()
-    }
-
-    fn columns(&self) -> &'static [Column] {
-        self.inner.columns()
-    }
-
-    fn rows(&self) -> Vec<Row> {
-        self.inner.rows()
-    }
-
+impl Actions for ServerActions {
     fn actions(&self) -> &'static [Action] {
         ACTIONS
     }
@@ -105,7 +87,7 @@ impl Table for ServersTable {
     }
 }
 
-impl ServersTable {
+impl ServerActions {
     /// Waits until the snapshot in force has the marks that are stored.
     async fn in_force(&self) {
         let (done, settled) = oneshot::channel();

@@ -1,18 +1,14 @@
 //! The table `backends` with what operators may do: have the primary of record forgotten.
 
-use std::sync::Arc;
-
-use highgate_config::{
-    BackendName,
-    table::{Action, Column, Row, Table},
-};
+use highgate_config::{BackendName, table::Action};
 use highgate_io::tasks;
 use highgate_proxy::monitor::{Command, Forgotten};
 use tokio::sync::{mpsc, oneshot};
 
-/// Wraps the data path's table.
-pub(crate) struct BackendsTable {
-    pub(crate) inner: Arc<dyn Table>,
+use crate::acting_table::Actions;
+
+/// What operators may do with `backends`.
+pub(crate) struct BackendActions {
     pub(crate) director: mpsc::Sender<Command>,
 }
 
@@ -23,23 +19,7 @@ const ACTIONS: &[Action] = &[Action {
           writable server becomes the primary, whatever it may lack.",
 }];
 
-impl Table for BackendsTable {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn doc(&self) -> &'static str {
-        self.inner.doc()
-    }
-
-    fn columns(&self) -> &'static [Column] {
-        self.inner.columns()
-    }
-
-    fn rows(&self) -> Vec<Row> {
-        self.inner.rows()
-    }
-
+impl Actions for BackendActions {
     fn actions(&self) -> &'static [Action] {
         ACTIONS
     }
@@ -52,7 +32,7 @@ impl Table for BackendsTable {
     }
 }
 
-impl BackendsTable {
+impl BackendActions {
     fn forget_primary(&self, backend: &str) -> Result<String, String> {
         let (done, told) = oneshot::channel();
         let order = Command::ForgetPrimary { backend: BackendName::from(backend), done };
