@@ -6,6 +6,7 @@
 
 mod broker;
 mod buffer;
+pub mod certificate;
 mod choice;
 pub mod facts;
 pub mod listener;

@@ -25,6 +25,7 @@ use rustix::net::SocketFlags;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
+    certificate::CertificateDate,
     shared::{Accepted, Shared},
     worker::Mail,
 };
@@ -48,8 +49,8 @@ pub struct ListenerState {
     pub settings: ArcSwap<Listener>,
     /// TLS towards its clients, rebuilt when settings or certificates change.
     pub tls: ArcSwap<Option<Arc<rustls::ServerConfig>>>,
-    /// When its certificate expires, in seconds of Unix time; 0 without one.
-    pub certificate_expires: AtomicU64,
+    /// When its certificate expires.
+    pub certificate: CertificateDate,
     /// Clients connected now.
     pub clients: AtomicU32,
     /// Clients accepted, ever.
@@ -61,36 +62,6 @@ pub struct ListenerState {
     pub login_failures: AtomicU64,
     per_address: Mutex<HashMap<IpAddr, u32>>,
     told: Mutex<[Telling; Refusal::COUNT]>,
-    told_of_certificate: Mutex<Validity>,
-}
-
-/// How long a certificate is good for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Validity {
-    /// Long enough, or there is none.
-    #[default]
-    Good,
-    /// Somebody should renew it.
-    Soon,
-    /// Clients that verify refuse it.
-    Over,
-}
-
-impl Validity {
-    /// What an end at `expires` means at `now`, both in seconds of Unix time.
-    const fn at(expires: u64, now: u64) -> Self {
-        /// Authorities that renew by themselves do so thirty days ahead.
-        const SOON: u64 = 14 * 86_400;
-        if expires == 0 {
-            Self::Good
-        } else if expires <= now {
-            Self::Over
-        } else if expires - now < SOON {
-            Self::Soon
-        } else {
-            Self::Good
-        }
-    }
 }
 
 /// Why a client is refused before anybody asks who it is.
@@ -146,14 +117,13 @@ impl ListenerState {
             name,
             settings: ArcSwap::new(settings),
             tls: ArcSwap::default(),
-            certificate_expires: AtomicU64::new(0),
+            certificate: CertificateDate::default(),
             clients: AtomicU32::new(0),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             login_failures: AtomicU64::new(0),
             per_address: Mutex::default(),
             told: Mutex::default(),
-            told_of_certificate: Mutex::default(),
         }
     }
 
@@ -172,36 +142,6 @@ impl ListenerState {
         let from = address.map_or_else(|| "a local client".to_owned(), |ip| ip.to_string());
         let text = format!("listener {} refused {from}: {why}{more}", self.name);
         shared.event(Event::new(Severity::Warning, Kind::Refusal, text));
-    }
-
-    /// Takes over when the certificate in force expires.
-    pub(crate) fn certificate(&self, expires: Option<u64>) {
-        self.certificate_expires.store(expires.unwrap_or(0), Ordering::Relaxed);
-        *self.told_of_certificate.lock() = Validity::Good;
-    }
-
-    /// Tells once when its certificate is about to expire, and once when it has.
-    pub(crate) fn look_at_certificate(&self, shared: &Shared, now: u64) {
-        let expires = self.certificate_expires.load(Ordering::Relaxed);
-        let validity = Validity::at(expires, now);
-        let mut told = self.told_of_certificate.lock();
-        if validity <= *told {
-            return;
-        }
-        *told = validity;
-        let days = expires.saturating_sub(now) / 86_400;
-        let (severity, what) = match validity {
-            Validity::Good => return,
-            Validity::Soon => (Severity::Warning, format!("expires in {days} days")),
-            Validity::Over => {
-                (Severity::Error, "has expired: clients that verify it are lost".to_owned())
-            }
-        };
-        let name = &self.name;
-        let text = format!(
-            "the certificate of listener {name} {what}; put a new one in its place and send SIGHUP"
-        );
-        shared.event(Event::new(severity, Kind::Limit, text));
     }
 
     /// A client's address, as limits and networks see it.
@@ -526,26 +466,5 @@ fn give(shared: &Shared, accepted: Accepted, home: usize) {
     if worker.mail.try_send(Mail::Client(Box::new(accepted))).is_err() {
         worker.sessions.fetch_sub(1, Ordering::Relaxed);
         listener.refuse(shared, peer.map(|peer| peer.ip().to_canonical()), Refusal::Busy);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_certificate_is_told_of_two_weeks_before_its_end_and_at_its_end() {
-        let day = 86_400;
-        let end = 1_000 * day;
-        for (now, is) in [
-            (0, Validity::Good),
-            (985 * day, Validity::Good),
-            (987 * day, Validity::Soon),
-            (end - 1, Validity::Soon),
-            (end, Validity::Over),
-        ] {
-            assert_eq!(Validity::at(end, now), is, "at {now}");
-        }
-        assert_eq!(Validity::at(0, end), Validity::Good, "no certificate");
     }
 }

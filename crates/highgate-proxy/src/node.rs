@@ -193,7 +193,7 @@ impl Node {
             });
             running.state.settings.store(new.settings);
             running.state.tls.store(Arc::new(new.tls));
-            running.state.certificate(new.expires);
+            running.state.certificate.set(new.expires);
             running.sockets.retain(|socket| {
                 let stays = new.binds.contains(&socket.wanted);
                 if !stays {
@@ -218,7 +218,10 @@ impl Node {
     pub fn look_at_certificates(&self) {
         let now = clock::wall_ms() / 1000;
         for running in self.listeners.lock().values() {
-            running.state.look_at_certificate(&self.shared, now);
+            let whose = format!("listener {}", running.state.name);
+            if let Some(event) = running.state.certificate.look(&whose, now) {
+                self.shared.event(event);
+            }
         }
     }
 

@@ -51,7 +51,7 @@ impl AdminSide {
         let tables = wired.tables();
         let accounts = admin_password::accounts(&own.admin.users, &wired.data_dir)?;
         let accounts = watch::Sender::new(Arc::new(accounts));
-        let tls = watch::Sender::new(offer(&own.admin)?);
+        let tls = watch::Sender::new(offer(wired, &own.admin)?);
         let (stopper, stop) = Stopper::new();
         let shared = wired.node.shared().clone();
         let rsa = shared.rsa();
@@ -89,7 +89,7 @@ impl AdminSide {
         let own = config.node.get(wired.alone.node()).cloned().unwrap_or_default();
         let accounts = admin_password::accounts(&own.admin.users, &wired.data_dir)?;
         self.accounts.send_replace(Arc::new(accounts));
-        self.tls.send_replace(offer(&own.admin)?);
+        self.tls.send_replace(offer(wired, &own.admin)?);
         Ok(())
     }
 
@@ -187,8 +187,10 @@ pub(crate) fn socket_path(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join("highgate.sock")
 }
 
-fn offer(admin: &Admin) -> anyhow::Result<Offer> {
+fn offer(wired: &Wired, admin: &Admin) -> anyhow::Result<Offer> {
     let config = tls_files::for_clients(&admin.tls).context("[admin] tls")?;
+    wired.admin_certificate.set(config.as_ref().and_then(|_| tls_files::expires(&admin.tls)));
+    wired.look_at_certificates();
     Ok(Offer::new(admin.tls.mode, config))
 }
 

@@ -18,7 +18,7 @@ use highgate_config::{
 };
 use highgate_core::events::{Event, Kind as EventKind, Severity};
 use highgate_io::tasks;
-use highgate_proxy::shared::Shared;
+use highgate_proxy::{certificate::CertificateDate, shared::Shared};
 
 use crate::files;
 
@@ -28,6 +28,8 @@ pub(crate) struct NodeTable {
     /// The files that the process was started with.
     pub(crate) files: Vec<PathBuf>,
     pub(crate) shared: Arc<Shared>,
+    /// Of the ports for operators.
+    pub(crate) certificate: Arc<CertificateDate>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -40,6 +42,12 @@ const COLUMNS: &[Column] = &[
     column("clients", Integer, Gauge, "Clients connected now."),
     column("max_clients", Integer, Gauge, "Most clients that may be connected."),
     column("draining", Integer, Gauge, "1 while the node drains."),
+    column(
+        "admin_certificate_expires_seconds",
+        Integer,
+        Gauge,
+        "Time until the certificate of the ports for operators expires, in seconds; below 0 when it has.",
+    ),
 ];
 
 const fn column(
@@ -78,6 +86,7 @@ impl Table for NodeTable {
             shared.connections.load(Ordering::Relaxed).into(),
             shared.max_connections.load(Ordering::Relaxed).into(),
             u32::from(shared.draining.load(Ordering::Relaxed)).into(),
+            self.certificate.seconds_left().into(),
         ]]
     }
 

@@ -78,6 +78,7 @@ async fn follow(
     let wired = &running.wired;
     let mut changes = wired.alone.watch_config();
     changes.mark_unchanged();
+    let mut look = clock::now() + CERTIFICATES;
     loop {
         tokio::select! {
             biased;
@@ -92,7 +93,10 @@ async fn follow(
                 let config = changes.borrow_and_update().clone();
                 put_in_force(running, &config).await;
             }
-            () = clock::pause(CERTIFICATES) => wired.node.look_at_certificates(),
+            () = clock::sleep_until(look) => {
+                look = clock::now() + CERTIFICATES;
+                wired.look_at_certificates();
+            }
             Some(peer) = door.peers.recv() => {
                 if give::let_go(wired, &peer).await {
                     return Ended::Replaced;

@@ -9,6 +9,7 @@ use highgate_cluster::Alone;
 use highgate_config::{Config, ControlPlane, table::Table};
 use highgate_io::tasks::{LocalTasks, Stop, Stopper};
 use highgate_proxy::{
+    certificate::CertificateDate,
     monitor::{Command, Director, Inputs, Records},
     node::{Node, Settings},
 };
@@ -32,6 +33,8 @@ pub(crate) struct Wired {
     pub(crate) data_dir: PathBuf,
     /// To the process that keeps the addresses.
     pub(crate) vips: Arc<Link>,
+    /// Of the ports for operators.
+    pub(crate) admin_certificate: Arc<CertificateDate>,
     /// The configuration files that it was started with.
     files: Vec<PathBuf>,
     stopper: Stopper,
@@ -67,7 +70,19 @@ pub(crate) fn wire(
     let serves = (serving.subscribe(), in_charge);
     let vips = Link::open(keeper, &alone, &node, serves, (tasks, stop))
         .context("cannot talk to the process that keeps the addresses")?;
-    Ok(Wired { alone, node, serving, data_dir, vips, files, stopper, learned, director })
+    let admin_certificate = Arc::default();
+    Ok(Wired {
+        alone,
+        node,
+        serving,
+        data_dir,
+        vips,
+        admin_certificate,
+        files,
+        stopper,
+        learned,
+        director,
+    })
 }
 
 /// The director, fed by the control plane; gives what it learns.
@@ -97,9 +112,12 @@ impl Wired {
     /// What operators see.
     pub(crate) fn tables(&self) -> Tables {
         let shared = self.node.shared();
-        let (alone, files) = (self.alone.clone(), self.files.clone());
-        let mut tables: Vec<Arc<dyn Table>> =
-            vec![Arc::new(NodeTable { alone, files, shared: shared.clone() })];
+        let mut tables: Vec<Arc<dyn Table>> = vec![Arc::new(NodeTable {
+            alone: self.alone.clone(),
+            files: self.files.clone(),
+            shared: shared.clone(),
+            certificate: self.admin_certificate.clone(),
+        })];
         for table in self.node.tables() {
             let (alone, shared) = (self.alone.clone(), shared.clone());
             let director = self.director.clone();
@@ -113,6 +131,15 @@ impl Wired {
         tables.push(Arc::new(VipsTable(self.vips.clone())));
         tables.push(Arc::new(PeersTable(self.vips.clone())));
         Tables::new(tables)
+    }
+
+    /// Tells operators of certificates that expire, or have. To be called now and then.
+    pub(crate) fn look_at_certificates(&self) {
+        self.node.look_at_certificates();
+        let now = highgate_io::clock::wall_ms() / 1000;
+        if let Some(event) = self.admin_certificate.look("the ports for operators", now) {
+            self.node.shared().event(event);
+        }
     }
 
     /// Stores what the director learns: from when this process may write.

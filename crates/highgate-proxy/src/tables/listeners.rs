@@ -11,7 +11,7 @@ use highgate_config::{
         Column,
         Kind::{Integer, Text},
         Metric::{Counter, Gauge, Label, None as Hidden},
-        Row, Table, Value,
+        Row, Table,
     },
 };
 use parking_lot::Mutex;
@@ -73,7 +73,7 @@ impl Table for Listeners {
                     addresses.join(", ").into(),
                     settings.backend.to_string().into(),
                     settings.tls.mode.to_string().into(),
-                    expires_in(running.state.certificate_expires.load(Relaxed)),
+                    running.state.certificate.seconds_left().into(),
                     running.state.clients.load(Relaxed).into(),
                     running.state.accepted.load(Relaxed).into(),
                     running.state.refused.load(Relaxed).into(),
@@ -81,15 +81,5 @@ impl Table for Listeners {
                 ]
             })
             .collect()
-    }
-}
-
-fn expires_in(expires: u64) -> Value {
-    let seconds = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    match expires {
-        0 => Value::Null,
-        expires => {
-            seconds(expires).saturating_sub(seconds(highgate_io::clock::wall_ms() / 1000)).into()
-        }
     }
 }
