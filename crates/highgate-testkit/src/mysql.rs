@@ -11,11 +11,8 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-pub use self::replication::{MySqlReplication, MySqlReplicationOptions};
 use crate::database::{Database, DatabaseOptions, Make};
 use crate::scratch;
-
-mod replication;
 
 /// A MySQL; what it can do is said at [`Database`].
 #[derive(Debug)]

@@ -3,15 +3,22 @@
 //! All nodes start from the same template and the primary's binary log reaches back to its birth, so any node
 //! can be rebuilt by replaying from the start. With [`ReplicationOptions::semi_sync`] a write is
 //! acknowledged only after a replica holds it (wait point AFTER_SYNC, practically no time-out), so kill -9 of
-//! the primary and [`ReplicationCluster::promote`] lose no acknowledged write.
+//! the primary and [`Replication::promote`] lose no acknowledged write.
 
+mod make;
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use parking_lot::Mutex;
 
-use crate::mariadb::{MariaDb, MariaDbOptions};
+pub use self::make::Replicates;
+use crate::database::{Database, DatabaseOptions};
+use crate::mariadb::MariaDb;
+use crate::mysql::MySql;
 use crate::wait::{Deadline, eventually};
 
 /// How long catching up and connecting may take on a busy machine.
@@ -24,10 +31,10 @@ pub struct ReplicationOptions {
     pub nodes: usize,
     /// Whether a write waits for a replica before it is acknowledged.
     pub semi_sync: bool,
-    /// Further arguments of every `mariadbd`.
+    /// Further arguments of every server.
     pub args: Vec<String>,
     /// Where each node lives, as [`crate::Host::mariadb`] gives it; all here when left out.
-    pub homes: Vec<MariaDbOptions>,
+    pub homes: Vec<DatabaseOptions>,
 }
 
 impl Default for ReplicationOptions {
@@ -36,48 +43,78 @@ impl Default for ReplicationOptions {
     }
 }
 
+/// A cluster of MariaDB; what it can do is said at [`Replication`].
+#[derive(Debug)]
+pub struct ReplicationCluster(Replication<MariaDb>);
+
+/// A cluster of MySQL; what it can do is said at [`Replication`].
+#[derive(Debug)]
+pub struct MySqlReplication(Replication<MySql>);
+
+macro_rules! starts {
+    ($cluster:ident, $make:ident) => {
+        impl $cluster {
+            /// Starts `nodes` nodes with asynchronous replication.
+            ///
+            /// # Errors
+            /// The make is not installed, or replication does not start.
+            pub fn start(nodes: usize) -> anyhow::Result<Self> {
+                Self::start_with(ReplicationOptions { nodes, ..ReplicationOptions::default() })
+            }
+
+            /// Starts `nodes` nodes of which the primary waits for one replica per write.
+            ///
+            /// # Errors
+            /// As `start`.
+            pub fn start_semi_sync(nodes: usize) -> anyhow::Result<Self> {
+                let options = ReplicationOptions::default();
+                Self::start_with(ReplicationOptions { nodes, semi_sync: true, ..options })
+            }
+
+            /// Starts a cluster as told.
+            ///
+            /// # Errors
+            /// As `start`.
+            pub fn start_with(options: ReplicationOptions) -> anyhow::Result<Self> {
+                Replication::start(options).map(Self)
+            }
+        }
+
+        impl Deref for $cluster {
+            type Target = Replication<$make>;
+
+            fn deref(&self) -> &Self::Target {
+                &self.0
+            }
+        }
+    };
+}
+
+starts!(ReplicationCluster, MariaDb);
+starts!(MySqlReplication, MySql);
+
 /// A replication cluster with the accounts `app`, `monitor` and `repl`, each with its name as password.
 ///
-/// Node 0 is the first primary. `app` has all rights on all schemas but no SUPER, and the schema `shop` exists.
+/// Node 0 is the first primary. `app` has all rights on all schemas but none to administer, and the
+/// schema `shop` exists. Nodes that don't write refuse to.
 #[derive(Debug)]
-pub struct ReplicationCluster {
-    nodes: Vec<MariaDb>,
+pub struct Replication<D> {
+    nodes: Vec<D>,
     primary: Mutex<usize>,
     semi_sync: bool,
     rebuilt: AtomicUsize,
 }
 
-impl ReplicationCluster {
-    /// Starts `nodes` nodes with asynchronous replication.
-    ///
-    /// # Errors
-    /// As [`MariaDb::start`], or replication does not start.
-    pub fn start(nodes: usize) -> anyhow::Result<Self> {
-        Self::start_with(ReplicationOptions { nodes, ..ReplicationOptions::default() })
-    }
-
-    /// Starts `nodes` nodes of which the primary waits for one replica per write.
-    ///
-    /// # Errors
-    /// As [`ReplicationCluster::start`].
-    pub fn start_semi_sync(nodes: usize) -> anyhow::Result<Self> {
-        let options =
-            ReplicationOptions { nodes, semi_sync: true, ..ReplicationOptions::default() };
-        Self::start_with(options)
-    }
-
-    /// Starts a cluster as told.
-    ///
-    /// # Errors
-    /// As [`ReplicationCluster::start`].
-    pub fn start_with(options: ReplicationOptions) -> anyhow::Result<Self> {
+impl<D: Replicates> Replication<D> {
+    fn start(options: ReplicationOptions) -> anyhow::Result<Self> {
         anyhow::ensure!(options.nodes > 0, "a cluster has at least one node");
         let mut nodes = Vec::with_capacity(options.nodes);
         for index in 0..options.nodes {
             let mut home = options.homes.get(index).cloned().unwrap_or_default();
-            home.args.extend(node_args(index));
+            home.args.extend(D::ARGUMENTS.iter().map(ToString::to_string));
+            home.args.push(format!("--server-id={}", index + 1));
             home.args.extend(options.args.iter().cloned());
-            let node = MariaDb::prepare(home)?;
+            let node = <D as Replicates>::prepare(home)?;
             // All are launched before the first is waited for, so they start side by side.
             node.launch(&[])?;
             nodes.push(node);
@@ -103,7 +140,7 @@ impl ReplicationCluster {
     }
 
     /// All nodes, in the order of their server ids.
-    pub fn nodes(&self) -> &[MariaDb] {
+    pub fn nodes(&self) -> &[D] {
         &self.nodes
     }
 
@@ -111,7 +148,7 @@ impl ReplicationCluster {
     ///
     /// # Errors
     /// There is no such node.
-    pub fn node(&self, index: usize) -> anyhow::Result<&MariaDb> {
+    pub fn node(&self, index: usize) -> anyhow::Result<&D> {
         self.nodes.get(index).with_context(|| format!("the cluster has no node {index}"))
     }
 
@@ -124,7 +161,7 @@ impl ReplicationCluster {
     ///
     /// # Errors
     /// Never in a cluster that started.
-    pub fn primary(&self) -> anyhow::Result<&MariaDb> {
+    pub fn primary(&self) -> anyhow::Result<&D> {
         self.node(self.primary_index())
     }
 
@@ -135,9 +172,8 @@ impl ReplicationCluster {
     pub fn switchover(&self, to: usize) -> anyhow::Result<()> {
         let (old, new) = (self.primary()?, self.node(to)?);
         anyhow::ensure!(to != self.primary_index(), "node {to} is the primary already");
-        old.sql("SET GLOBAL read_only = 1")?;
-        let position = old.value("SELECT @@gtid_binlog_pos")?;
-        wait_position(new, &position)?;
+        old.sql(&format!("SET GLOBAL {} = 1", D::READ_ONLY))?;
+        new.wait_position(&old.executed()?)?;
         self.make_primary(to)?;
         self.repoint()
     }
@@ -152,10 +188,10 @@ impl ReplicationCluster {
         for other in self.running_but(index) {
             drain_relay_log(other)?;
             // One replica's acknowledgement is enough for a write, so the other may hold more.
-            if sequence(other)? > sequence(new)? {
-                let position = other.value("SELECT @@gtid_slave_pos")?;
+            let position = other.executed()?;
+            if !new.has(&position)? {
                 self.follow(new, other)?;
-                wait_position(new, &position)?;
+                new.wait_position(&position)?;
             }
         }
         self.make_primary(index)?;
@@ -174,7 +210,7 @@ impl ReplicationCluster {
         if !node.is_running() {
             node.restart()?;
         }
-        node.sql("SET GLOBAL read_only = 1")?;
+        node.sql(&format!("SET GLOBAL {} = 1", D::READ_ONLY))?;
         if self.try_follow(node, primary)? == Followed::Diverged {
             node.rebuild()?;
             // A server skips events of its own id, and here it has to replay those of its former life.
@@ -190,8 +226,9 @@ impl ReplicationCluster {
     /// # Errors
     /// The node doesn't answer.
     pub fn lag(&self, index: usize) -> anyhow::Result<Option<u64>> {
-        let status = self.node(index)?.record("SHOW SLAVE STATUS")?;
-        Ok(status.get("Seconds_Behind_Master").and_then(|text| text.parse().ok()))
+        let status = status_of(self.node(index)?)?;
+        let behind = status.get(&format!("Seconds_Behind_{}", D::SOURCE));
+        Ok(behind.and_then(|text| text.parse().ok()))
     }
 
     /// Waits until every running replica has applied what the primary has committed by now.
@@ -199,23 +236,24 @@ impl ReplicationCluster {
     /// # Errors
     /// One doesn't in time.
     pub fn wait_caught_up(&self) -> anyhow::Result<()> {
-        let position = self.primary()?.value("SELECT @@gtid_binlog_pos")?;
+        let position = self.primary()?.executed()?;
         for replica in self.running_but(self.primary_index()) {
-            wait_position(replica, &position)?;
+            replica.wait_position(&position)?;
         }
         Ok(())
     }
 
-    fn running_but(&self, index: usize) -> impl Iterator<Item = &MariaDb> {
+    fn running_but(&self, index: usize) -> impl Iterator<Item = &D> {
         let others = self.nodes.iter().enumerate().filter(move |(i, _)| *i != index);
         others.map(|(_, node)| node).filter(|node| node.is_running())
     }
 
     fn make_primary(&self, index: usize) -> anyhow::Result<()> {
-        self.node(index)?.sql(
-            "STOP SLAVE; RESET SLAVE ALL; SET GLOBAL rpl_semi_sync_slave_enabled = 0; \
+        self.node(index)?.sql(&format!(
+            "STOP {0}; RESET {0} ALL; SET GLOBAL rpl_semi_sync_{0}_enabled = 0; \
              SET GLOBAL read_only = 0",
-        )?;
+            D::REPLICA
+        ))?;
         *self.primary.lock() = index;
         Ok(())
     }
@@ -228,7 +266,7 @@ impl ReplicationCluster {
         self.wait_for_acknowledger(primary)
     }
 
-    fn follow(&self, replica: &MariaDb, primary: &MariaDb) -> anyhow::Result<()> {
+    fn follow(&self, replica: &D, primary: &D) -> anyhow::Result<()> {
         let followed = self.try_follow(replica, primary)?;
         anyhow::ensure!(
             followed == Followed::Running,
@@ -237,38 +275,40 @@ impl ReplicationCluster {
         Ok(())
     }
 
-    fn try_follow(&self, replica: &MariaDb, primary: &MariaDb) -> anyhow::Result<Followed> {
-        let semi_sync = u8::from(self.semi_sync);
+    fn try_follow(&self, replica: &D, primary: &D) -> anyhow::Result<Followed> {
+        if !replica.may_follow(primary)? {
+            return Ok(Followed::Diverged);
+        }
         replica.sql(&format!(
-            "STOP SLAVE; SET GLOBAL rpl_semi_sync_master_enabled = 0; \
-             SET GLOBAL rpl_semi_sync_slave_enabled = {semi_sync}; \
-             SET GLOBAL gtid_slave_pos = @@gtid_current_pos; \
-             CHANGE MASTER TO MASTER_HOST = '{}', MASTER_PORT = {}, MASTER_USER = 'repl', \
-             MASTER_PASSWORD = 'repl', MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1; \
-             START SLAVE",
-            primary.addr().ip(),
-            primary.port()
+            "STOP {replica}; SET GLOBAL rpl_semi_sync_{source}_enabled = 0; \
+             SET GLOBAL rpl_semi_sync_{replica}_enabled = {}; {}; START {replica}",
+            u8::from(self.semi_sync),
+            D::follow(primary),
+            replica = D::REPLICA,
+            source = D::SOURCE,
         ))?;
         eventually(Deadline::after(PATIENCE), "replication to run", || {
-            let status = replica.record("SHOW SLAVE STATUS")?;
+            let status = status_of(replica)?;
             let is = |name: &str, value: &str| status.get(name).is_some_and(|is| is == value);
             if is("Last_IO_Errno", POSITION_UNKNOWN) {
                 return Ok(Followed::Diverged);
             }
-            let running = is("Slave_IO_Running", "Yes") && is("Slave_SQL_Running", "Yes");
+            let runs = |what: &str| is(&format!("{}_{what}_Running", D::REPLICA), "Yes");
+            let running = runs("IO") && runs("SQL");
             anyhow::ensure!(running, "replication does not run: {status:?}");
             Ok(Followed::Running)
         })
     }
 
     /// Turns on waiting for replicas once one is there that can acknowledge; a lone primary never waits.
-    fn wait_for_acknowledger(&self, primary: &MariaDb) -> anyhow::Result<()> {
+    fn wait_for_acknowledger(&self, primary: &D) -> anyhow::Result<()> {
         if !self.semi_sync || self.running_but(self.primary_index()).next().is_none() {
             return Ok(());
         }
-        primary.sql("SET GLOBAL rpl_semi_sync_master_enabled = 1")?;
+        primary.sql(&format!("SET GLOBAL rpl_semi_sync_{}_enabled = 1", D::SOURCE))?;
+        let status = format!("SHOW STATUS LIKE 'Rpl_semi_sync_{}_clients'", D::SOURCE);
         eventually(Deadline::after(PATIENCE), "a replica that acknowledges", || {
-            let status = primary.record("SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'")?;
+            let status = primary.record(&status)?;
             let clients = status.get("Value").and_then(|text| text.parse().ok()).unwrap_or(0);
             anyhow::ensure!(clients > 0, "no replica acknowledges");
             Ok(())
@@ -287,58 +327,26 @@ enum Followed {
 /// ER_MASTER_FATAL_ERROR_READING_BINLOG: what a replica reports whose position the primary never had.
 const POSITION_UNKNOWN: &str = "1236";
 
-fn node_args(index: usize) -> Vec<String> {
-    let mut args: Vec<String> = [
-        "--log-bin=binlog",
-        "--log-slave-updates=1",
-        "--gtid-strict-mode=1",
-        "--binlog-format=ROW",
-        // A crashed primary must not come back writable by itself.
-        "--read-only=1",
-        "--slave-net-timeout=5",
-        "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
-        "--rpl-semi-sync-master-timeout=3600000",
-        "--rpl-semi-sync-master-wait-no-slave=ON",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    args.push(format!("--server-id={}", index + 1));
-    args
-}
-
-fn make_users(primary: &MariaDb) -> anyhow::Result<()> {
+fn make_users<D: Replicates>(primary: &D) -> anyhow::Result<()> {
     let app = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, INDEX, ALTER, LOCK TABLES, \
                CREATE TEMPORARY TABLES, EXECUTE, CREATE ROUTINE, CREATE VIEW, TRIGGER ON *.*";
     primary.create_user("app", "app", app)?;
-    let monitor = "SLAVE MONITOR, REPLICATION CLIENT, BINLOG MONITOR, SELECT ON *.*";
-    primary.create_user("monitor", "monitor", monitor)?;
+    primary.create_user("monitor", "monitor", D::MONITOR)?;
     primary.create_user("repl", "repl", "REPLICATION SLAVE ON *.*")
 }
 
-fn wait_position(node: &MariaDb, position: &str) -> anyhow::Result<()> {
-    let seconds = PATIENCE.as_secs();
-    let answer = node.value(&format!("SELECT MASTER_GTID_WAIT('{position}', {seconds})"))?;
-    anyhow::ensure!(answer == "0", "no arrival at {position} in {seconds} s: {}", node.log());
-    Ok(())
+fn status_of<D: Replicates>(replica: &D) -> anyhow::Result<BTreeMap<String, String>> {
+    let database: &Database = replica;
+    database.record(&format!("SHOW {} STATUS", D::REPLICA))
 }
 
 /// Stops receiving and waits until all that was received is applied.
-fn drain_relay_log(replica: &MariaDb) -> anyhow::Result<()> {
-    replica.sql("STOP SLAVE IO_THREAD")?;
-    let status = replica.record("SHOW SLAVE STATUS")?;
-    match status.get("Gtid_IO_Pos") {
-        Some(received) if !received.is_empty() => wait_position(replica, received),
+fn drain_relay_log<D: Replicates>(replica: &D) -> anyhow::Result<()> {
+    replica.sql(&format!("STOP {} IO_THREAD", D::REPLICA))?;
+    match status_of(replica)?.get(D::RECEIVED).map(|received| received.replace('\n', "")) {
+        Some(received) if !received.is_empty() => replica.wait_position(&received),
         _ => Ok(()),
     }
-}
-
-/// The sequence number of the last transaction applied; the cluster has one domain.
-fn sequence(node: &MariaDb) -> anyhow::Result<u64> {
-    Ok(last_sequence(&node.value("SELECT @@gtid_current_pos")?))
-}
-
-fn last_sequence(position: &str) -> u64 {
-    position.rsplit('-').next().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
