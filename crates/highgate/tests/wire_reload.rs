@@ -1,0 +1,315 @@
+//! Changes of the configuration while clients work: what is in force, who notices, and what is shown
+//! of it.
+
+#[path = "common/failure.rs"]
+mod failure;
+#[path = "client/raw.rs"]
+mod raw;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use failure::{BINARY, ctl, table};
+use highgate_testkit::{
+    highgate::HighgateProcess,
+    scripted::{Reply, Script, ScriptedServer},
+    wait::{self, Deadline},
+};
+use raw::{RawClient, USUAL};
+use rustix::process::Signal;
+
+const IN_TRANSACTION: u16 = 0x0003;
+const AUTOCOMMIT: u16 = 0x0002;
+/// Sent within a transaction only.
+const UPDATE: &str = "UPDATE t SET name = NULL";
+
+/// A server that answers each SELECT with its name.
+fn server(name: &'static str) -> ScriptedServer {
+    let script = Script::new(move |command| match command.text().as_str() {
+        text if text.starts_with("SELECT @@") => {
+            let names: Vec<String> =
+                text["SELECT ".len()..].split(',').map(|name| name.trim().to_owned()).collect();
+            let row = names.iter().map(|_| Some("1000000".to_owned())).collect();
+            Reply::Rows(names, vec![row])
+        }
+        text if text.starts_with("SELECT") => Reply::value("name", name),
+        "BEGIN" | UPDATE => Reply::OkStatus(IN_TRANSACTION),
+        _ => Reply::OkStatus(AUTOCOMMIT),
+    });
+    ScriptedServer::start(script).unwrap()
+}
+
+/// The configuration: those servers, more listeners and accounts, and a rule's time-out.
+fn toml(servers: &[(&str, &ScriptedServer)], more: &str) -> String {
+    let mut text = format!(
+        "workers = 2\n[admin]\nsql = \"127.0.0.1:0\"\nweb = \"127.0.0.1:0\"\n\
+         [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nbackend = \"shop\"\n\
+         [[user]]\nname = \"app\"\npassword = \"app\"\n{more}\n\
+         [[backend]]\nname = \"shop\"\n\
+         monitor = {{ user = \"m\", password = \"m\", check = \"connect\", interval = \"200ms\" }}\n"
+    );
+    for (name, server) in servers {
+        text +=
+            &format!("[[backend.server]]\nname = \"{name}\"\naddress = \"{}\"\n", server.addr());
+    }
+    text
+}
+
+/// Clients that ask all the time, each on one connection for good.
+struct Crowd {
+    ends: Arc<AtomicBool>,
+    /// How often each server answered.
+    answers: Arc<[AtomicU32; 2]>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Crowd {
+    fn at_work(address: SocketAddr, count: usize) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let answers = Arc::new([const { AtomicU32::new(0) }; 2]);
+        let clients = (0..count)
+            .map(|_| {
+                let (ends, answers) = (ends.clone(), answers.clone());
+                let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+                std::thread::spawn(move || {
+                    while !ends.load(Ordering::Relaxed) {
+                        let who = client.value("SELECT name FROM t").unwrap();
+                        answers[usize::from(who == "b")].fetch_add(1, Ordering::Relaxed);
+                        let _ =
+                            wait::wait_until(Deadline::after(Duration::from_millis(3)), || false);
+                    }
+                })
+            })
+            .collect();
+        Self { ends, answers, clients }
+    }
+
+    /// Waits until the server that is the first or the second answers, from now on.
+    fn wait_for(&self, which: usize) {
+        let before = self.answers[which].load(Ordering::Relaxed);
+        wait::eventually(Deadline::seconds(10), "an answer of that server", || {
+            anyhow::ensure!(self.answers[which].load(Ordering::Relaxed) > before + 20);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    /// Ends it; who lost its connection or met an error panics here.
+    fn stop(self) -> u32 {
+        self.ends.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            client.join().unwrap();
+        }
+        self.answers.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
+
+fn wait_for_event(process: &HighgateProcess, text: &str) {
+    wait::eventually(Deadline::seconds(10), "an event", || {
+        let events = ctl(process, &["events", "--last", "50"])?;
+        anyhow::ensure!(events.contains(text), "no `{text}` in\n{events}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn version(process: &HighgateProcess) -> u64 {
+    table(process, "node").unwrap()[0]["config_version"].as_u64().unwrap()
+}
+
+fn put(process: &HighgateProcess, text: &str) {
+    std::fs::write(process.config_file(), text).unwrap();
+}
+
+/// `highgate apply`: what it says, on either stream.
+fn apply(process: &HighgateProcess, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(BINARY)
+        .arg("apply")
+        .args(arguments)
+        .arg(process.config_file())
+        .current_dir(process.folder())
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn changes_under_load_end_no_session_and_no_transaction_that_they_do_not_concern() {
+    let (a, b) = (server("a"), server("b"));
+    let echo = "[[listener]]\nname = \"plain\"\nbind = \"127.0.0.1:0\"\nmode = \"tcp\"\nbackend = \"shop\"\n";
+    let process = HighgateProcess::start(BINARY, &toml(&[("db1", &a)], echo)).unwrap();
+    let address = process.listener("shop").unwrap();
+    let crowd = Crowd::at_work(address, 8);
+    let relayed = process.listener("plain").unwrap();
+    let mut relayed = RawClient::connect(relayed, "app", "app", None, USUAL).unwrap();
+    let mut owner = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    owner.ok("BEGIN").unwrap();
+    owner.ok(UPDATE).unwrap();
+    crowd.wait_for(0);
+
+    // A server more, by a signal.
+    put(&process, &toml(&[("db1", &a), ("db2", &b)], echo));
+    process.signal(Signal::HUP).unwrap();
+    crowd.wait_for(1);
+    crowd.wait_for(0);
+
+    // Mistakes: told with their places, and nothing is changed.
+    let before = version(&process);
+    let wrong = toml(&[("db1", &a)], "[[user]]\nname = \"late\"\npasswort = \"late\"\n");
+    put(&process, &wrong.replace("workers = 2", "workers = 2.5"));
+    process.signal(Signal::HUP).unwrap();
+    wait_for_event(&process, "nothing was changed: ");
+    let (is_done, told) = apply(&process, &[]);
+    assert!(!is_done);
+    for part in ["highgate.toml:1:11:", "highgate.toml:14:1:", "`passwort`", "`password`"] {
+        assert!(told.contains(part), "no `{part}` in\n{told}");
+    }
+    assert_eq!(version(&process), before);
+
+    // The first server goes, an account and a listener come: first told, then done.
+    let late = format!(
+        "{echo}[[user]]\nname = \"late\"\npassword = \"late\"\n\
+         [[listener]]\nname = \"second\"\nbind = \"127.0.0.1:0\"\nbackend = \"shop\"\n"
+    );
+    put(&process, &toml(&[("db2", &b)], &late));
+    let (is_done, told) = apply(&process, &["--dry-run"]);
+    assert!(is_done && told.contains("db1") && told.contains("late"), "{told}");
+    assert_eq!(version(&process), before, "{told}");
+    assert!(process.listener("second").is_err());
+    let (is_done, told) = apply(&process, &[]);
+    assert!(is_done, "{told}");
+    assert_eq!(version(&process), before + 1, "{told}");
+    let second = wait::eventually(Deadline::seconds(10), "the new listener", || {
+        let address = process.listener("second")?;
+        RawClient::connect(address, "late", "late", None, USUAL)
+    });
+    assert_eq!(second.unwrap().value("SELECT name FROM t").unwrap(), "b");
+    crowd.wait_for(1);
+    // A transaction ends where it began, although that server is no more.
+    owner.ok(UPDATE).unwrap();
+    owner.ok("COMMIT").unwrap();
+    let had = |server: &ScriptedServer, text: &str| {
+        server.commands().iter().filter(|command| command.text() == text).count()
+    };
+    assert_eq!((had(&a, UPDATE), had(&a, "COMMIT")), (2, 1));
+    assert_eq!((had(&b, UPDATE), had(&b, "COMMIT")), (0, 0));
+    assert_eq!(owner.value("SELECT name FROM t").unwrap(), "b");
+    assert_eq!(relayed.value("SELECT name FROM t").unwrap(), "a", "relayed as before");
+
+    // The same again changes nothing.
+    let (is_done, told) = apply(&process, &[]);
+    assert!(is_done, "{told}");
+    assert_eq!(version(&process), before + 1, "{told}");
+    crowd.wait_for(1);
+    let count = crowd.stop();
+    eprintln!("{count} statements, none failed, no connection lost");
+    assert!(!process.log().contains("panicked"), "{}", process.log());
+}
+
+/// What no log, view or report may contain; each has this in it.
+const MARK: &str = "hush";
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Basic b3BzOmh1c2gtb3Bz\r\nConnection: close\r\n\r\n").unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn no_secret_is_in_any_log_view_or_report() {
+    let a = server("a");
+    let secrets = format!(
+        "[[user]]\nname = \"two\"\npassword = [\"{MARK}-one\", \"{MARK}-two\"]\n\
+         [[user]]\nname = \"mapped\"\npassword = \"{MARK}-outside\"\nserver_user = \"inner\"\n\
+         server_password = \"{MARK}-inside\"\n\
+         [[admin.user]]\nname = \"ops\"\npassword = \"{MARK}-ops\"\n"
+    );
+    let text = toml(&[("db1", &a)], &secrets)
+        .replace("password = \"m\"", &format!("password = \"{MARK}-monitor\""));
+    let process = HighgateProcess::start_with(BINARY, &text, |command| {
+        command.args(["--log", "trace"]);
+    })
+    .unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut seen = vec![("a wrong password", String::new())];
+    // Logins that are right and wrong, by either password; statements with secrets in them, one of
+    // which goes on while the views are looked at.
+    for (user, password) in [("two", "one"), ("two", "two"), ("mapped", "outside")] {
+        let mut client =
+            RawClient::connect(address, user, &format!("{MARK}-{password}"), None, USUAL).unwrap();
+        client.ok("SELECT name FROM t").unwrap();
+        for statement in [
+            format!("CREATE USER x IDENTIFIED BY '{MARK}-created'"),
+            format!("SET PASSWORD = PASSWORD('{MARK}-set')"),
+            format!("SELECT AES_ENCRYPT(c, '{MARK}-key') FROM t"),
+            format!("SET @secret = '{MARK}-variable'"),
+        ] {
+            client.query(statement).unwrap();
+        }
+    }
+    let refused = RawClient::connect(address, "two", &format!("{MARK}-guessed"), None, USUAL);
+    seen.push(("a refusal", format!("{:#}", refused.unwrap_err())));
+    let mut held = RawClient::connect(address, "two", &format!("{MARK}-one"), None, USUAL).unwrap();
+    held.ok(&format!("SET @secret = '{MARK}-held'")).unwrap();
+    held.prepare(&format!("SELECT '{MARK}-prepared'")).unwrap();
+
+    // A changed secret is told as a change, and a broken file by its places.
+    put(&process, &text.replace(&format!("{MARK}-inside"), &format!("{MARK}-changed")));
+    let (is_done, told) = apply(&process, &["--dry-run"]);
+    assert!(is_done && told.contains("server_password"), "{told}");
+    seen.push(("a comparison", told));
+    seen.push(("an application", apply(&process, &[]).1));
+    for broken in [
+        text.replace(&format!("{MARK}-one\""), &format!("{MARK}-one")),
+        text.replace(&format!("\"{MARK}-ops\""), &format!("{{ is = \"{MARK}-ops\" }}")),
+        text.replace("server_password", "server_passwort"),
+    ] {
+        put(&process, &broken);
+        process.signal(Signal::HUP).unwrap();
+        seen.push(("a refused application", apply(&process, &[]).1));
+        let output = Command::new(BINARY).arg("check").arg(process.config_file()).output().unwrap();
+        assert!(!output.status.success(), "{broken}");
+        seen.push(("check", String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    wait_for_event(&process, "nothing was changed: ");
+
+    let tables = ctl(&process, &["show", "--format", "json"]).unwrap_or_default();
+    seen.push(("the list of tables", tables));
+    for name in
+        ["node", "listeners", "backends", "servers", "sessions", "rules", "events", "workers"]
+    {
+        for format in ["text", "json", "csv"] {
+            let shown = ctl(&process, &["show", name, "--format", format]).unwrap();
+            assert!(!shown.is_empty());
+            seen.push(("a table", shown));
+        }
+    }
+    let web = process.admin_web().unwrap();
+    for path in
+        ["/", "/metrics", "/api/v1/tables", "/api/v1/tables/sessions", "/api/v1/tables/events"]
+    {
+        let answer = get(web, path);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        seen.push(("the web port", answer));
+    }
+    let explained = ctl(&process, &["explain", "SELECT 1", "--user", "mapped"]).unwrap();
+    seen.push(("explain", explained));
+    seen.push(("the log", process.log()));
+    for (what, text) in &seen {
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(MARK)).collect();
+        assert!(lines.is_empty(), "{what} shows {lines:#?}");
+    }
+    drop(held);
+}
