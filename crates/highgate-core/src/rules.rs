@@ -184,8 +184,8 @@ impl RuleSet {
             let text = pattern(&rule.match_pattern, "match_pattern", |p| &p.texts, &mut set.texts);
             set.push(id, rule, digest, text, previous);
         }
-        set.digests.seal();
-        set.texts.seal();
+        set.digests.seal(previous.map(|set| &set.digests));
+        set.texts.seal(previous.map(|set| &set.texts));
         if errors.is_empty() { Ok(set) } else { Err(errors) }
     }
 
