@@ -13,7 +13,7 @@ use crate::{
     events::{Event, Kind, Severity},
     health::{Condition, ServerHealth},
     server::{ServerId, ServerKey, ServerRegistry, ServerState},
-    snapshot::{Group, Placement, Snapshot, Writes},
+    snapshot::{Group, Placement, Policy, Snapshot, Writes},
     topology,
 };
 
@@ -46,22 +46,38 @@ pub struct Observed<'a> {
     pub overrides: &'a Overrides,
 }
 
+/// The part of a snapshot that only a configuration change replaces: what did not change is taken
+/// over from `previous`, and so is the whole, if nothing did.
+///
+/// To be called when the configuration changes and at no other time: it compares and compiles all
+/// of it, which takes as long as the configuration is large.
+#[must_use]
+pub fn policy(
+    config: &Config,
+    node: &NodeName,
+    previous: Option<&Arc<Policy>>,
+) -> (Arc<Policy>, Vec<Event>) {
+    let mut events = Vec::new();
+    let policy = policy::policy(config, previous, &mut events);
+    if previous.is_none() && !config.node.contains_key(node) {
+        let text = format!("nothing is configured for node `{node}`: it listens nowhere");
+        events.push(Event::new(Severity::Warning, Kind::Config, text));
+    }
+    (policy, events)
+}
+
 /// Derives the snapshot.
 ///
 /// Parts that would come out equal are taken over from `previous` as they are: a health flip makes
-/// one new group, a plan without news returns the same `Arc`s and the same version. `events` are
-/// about the configuration only; health and topology tell their own.
+/// one new group, a plan without news returns the same `Arc`s and the same version.
 #[must_use]
 pub fn plan(
-    config: &Config,
-    node: &NodeName,
+    policy: &Arc<Policy>,
     observed: Observed<'_>,
     registry: &mut ServerRegistry,
     previous: Option<&Snapshot>,
     now: Instant,
-) -> (Snapshot, Vec<Event>) {
-    let mut events = Vec::new();
-    let policy = policy::policy(config, previous, &mut events);
+) -> Snapshot {
     let mut groups = BTreeMap::new();
     for (name, backend) in &policy.backends {
         let old = previous.and_then(|previous| previous.placement.groups.get(name));
@@ -73,19 +89,15 @@ pub fn plan(
         groups.insert(name.clone(), kept.unwrap_or_else(|| Arc::new(new)));
     }
     let placement = placement(groups, previous);
-    if previous.is_none() && !config.node.contains_key(node) {
-        let text = format!("nothing is configured for node `{node}`: it listens nowhere");
-        events.push(Event::new(Severity::Warning, Kind::Config, text));
-    }
     let unchanged = previous.filter(|previous| {
-        Arc::ptr_eq(&previous.policy, &policy) && Arc::ptr_eq(&previous.placement, &placement)
+        Arc::ptr_eq(&previous.policy, policy) && Arc::ptr_eq(&previous.placement, &placement)
     });
     let version = match (previous, unchanged) {
         (_, Some(same)) => same.version,
         (Some(previous), None) => previous.version + 1,
         (None, None) => 1,
     };
-    (Snapshot { version, policy, placement }, events)
+    Snapshot { version, policy: Arc::clone(policy), placement }
 }
 
 /// Every server of a configuration with its state: what the shell runs checks for.

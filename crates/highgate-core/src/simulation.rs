@@ -143,7 +143,8 @@ impl Sim {
         };
         let node = NodeName::from("n1");
         let plan = |registry: &mut ServerRegistry, old: Option<&Snapshot>| {
-            plan::plan(&self.config, &node, observed, registry, old, self.now).0
+            let policy = plan::policy(&self.config, &node, old.map(|old| &old.policy)).0;
+            plan::plan(&policy, observed, registry, old, self.now)
         };
         let new = plan(&mut self.registry, self.snapshot.as_ref());
         let again = plan(&mut self.registry, Some(&new));

@@ -37,7 +37,8 @@ fn snapshot(rules: &[(u32, Rule)], now: Instant) -> Snapshot {
         topologies: &BTreeMap::from([("shop".into(), outcome())]),
         overrides: &Overrides::new(),
     };
-    let planned = plan::plan(&config, &"n1".into(), observed, &mut registry, None, now).0;
+    let policy = plan::policy(&config, &"n1".into(), None).0;
+    let planned = plan::plan(&policy, observed, &mut registry, None, now);
     drop(held);
     planned
 }

@@ -8,17 +8,16 @@ use highgate_mysql::auth::StoredPassword;
 use crate::{
     events::{Event, Kind, Severity},
     rules::{RuleError, RuleSet},
-    snapshot::{Policy, Snapshot},
+    snapshot::Policy,
 };
 
 /// The policy of a configuration; the previous one if nothing in it changed.
 pub(super) fn policy(
     config: &Config,
-    previous: Option<&Snapshot>,
+    old: Option<&Arc<Policy>>,
     events: &mut Vec<Event>,
 ) -> Arc<Policy> {
     let shared = &config.shared;
-    let old = previous.map(|previous| &previous.policy);
     let same = old.filter(|old| {
         equal(&old.listeners, &shared.listeners)
             && equal(&old.users, &shared.users)

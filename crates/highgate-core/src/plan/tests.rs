@@ -98,8 +98,9 @@ impl Rig {
             topologies: &self.topologies,
             overrides: &self.overrides,
         };
-        let node = "n1".into();
-        plan(&self.config, &node, observed, &mut self.registry, previous, self.now)
+        let old = previous.map(|previous| &previous.policy);
+        let (policy, events) = policy(&self.config, &"n1".into(), old);
+        (plan(&policy, observed, &mut self.registry, previous, self.now), events)
     }
 }
 
@@ -223,10 +224,7 @@ fn a_server_that_came_back_starts_slowly_and_one_that_never_left_does_not() {
 fn a_dangling_reference_is_a_warning() {
     let mut rig = Rig::new();
     rig.config.shared.rules.entry(12).or_default().backend = Some("gone".into());
-    let observed =
-        Observed { healths: &rig.healths, topologies: &rig.topologies, overrides: &rig.overrides };
-    let node = "n1".into();
-    let (_, events) = plan(&rig.config, &node, observed, &mut rig.registry, None, rig.now);
+    let (_, events) = rig.plan_events(None);
     assert!(
         events
             .iter()

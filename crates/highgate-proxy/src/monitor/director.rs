@@ -16,7 +16,7 @@ use highgate_core::{
     health::{self, Action, Event as HealthEvent, HealthSettings, ServerHealth},
     plan::{self, Observed},
     server::{ServerId, ServerRegistry, ServerState},
-    snapshot::{Snapshot, Writes},
+    snapshot::{Policy, Snapshot, Writes},
     topology::{Machine, Outcome, PrimaryRecord, Settings},
 };
 use highgate_io::{
@@ -120,7 +120,12 @@ pub struct Director {
     /// New backends, and until when their first verdict may wait for servers not checked yet.
     first_by: BTreeMap<BackendName, Instant>,
     overrides: plan::Overrides,
+    /// The configuration in force, with what was made of it.
+    config: Arc<Config>,
+    policy: Option<Arc<Policy>>,
     snapshot: Option<Arc<Snapshot>>,
+    /// When backends were judged last.
+    judged: Instant,
     results: mpsc::Sender<Probed>,
     /// Servers whose names are looked up, ever: numbers are not used again.
     named: BTreeSet<ServerId>,
@@ -155,6 +160,7 @@ impl Director {
         view: Arc<Mutex<View>>,
     ) -> (Self, mpsc::Receiver<Probed>) {
         let (results, receiver) = mpsc::channel(RESULTS);
+        let config = inputs.config.borrow().clone();
         let director = Self {
             shared,
             inputs,
@@ -166,7 +172,10 @@ impl Director {
             outcomes: BTreeMap::new(),
             first_by: BTreeMap::new(),
             overrides: plan::Overrides::new(),
+            config,
+            policy: None,
             snapshot: None,
+            judged: clock::now(),
             results,
             named: BTreeSet::new(),
             turns: names::turns(),
@@ -187,7 +196,7 @@ impl Director {
             tokio::select! {
                 biased;
                 () = stop.stopped() => return,
-                Some(probed) = results.recv() => self.probed(probed),
+                Some(probed) = results.recv() => self.probed(probed, &mut results),
                 () = shared.traffic_failure.notified() => self.traffic(),
                 Ok(()) = self.inputs.config.changed() => self.configure(clock::now()),
                 Ok(()) = self.inputs.overrides.changed() => self.configure(clock::now()),
@@ -198,18 +207,19 @@ impl Director {
     }
 
     fn next_deadline(&self) -> Instant {
-        let review = clock::now() + REVIEW;
+        let review = self.judged + REVIEW;
         let checks = self.healths.values().filter_map(ServerHealth::next_deadline);
         checks.chain(self.first_by.values().copied()).fold(review, Instant::min)
     }
 
     /// Takes over configuration and overrides: machines for new servers, new settings for the rest.
     fn configure(&mut self, now: Instant) {
-        let config = self.inputs.config.borrow_and_update().clone();
+        let config = self.take_config();
         self.overrides = overrides(&self.inputs.overrides.borrow_and_update());
         let states = plan::states(&config, &mut self.registry, now);
-        self.servers.retain(|id, _| states.iter().any(|state| state.id == *id));
-        self.healths.retain(|id, _| states.iter().any(|state| state.id == *id));
+        let wanted: BTreeSet<ServerId> = states.iter().map(|state| state.id).collect();
+        self.servers.retain(|id, _| wanted.contains(id));
+        self.healths.retain(|id, _| wanted.contains(id));
         for state in states {
             let Some(backend) = config.shared.backends.get(&state.backend) else { continue };
             let Some(server) = backend.servers.get(&state.name) else { continue };
@@ -239,6 +249,22 @@ impl Director {
         self.configure_topologies(&config, now);
         self.registry.forget_dead();
         self.judge(now);
+    }
+
+    /// The newest configuration. Whether its policy is another one is looked at here alone: that takes
+    /// as long as the configuration is large, and backends are judged many times a second.
+    fn take_config(&mut self) -> Arc<Config> {
+        let config = self.inputs.config.borrow_and_update().clone();
+        if self.policy.is_none() || !Arc::ptr_eq(&self.config, &config) {
+            let old = self.policy.as_ref();
+            let (policy, events) = plan::policy(&config, &self.inputs.node, old);
+            self.policy = Some(policy);
+            self.config = Arc::clone(&config);
+            for event in events {
+                self.shared.event(event);
+            }
+        }
+        config
     }
 
     fn configure_topologies(&mut self, config: &Config, now: Instant) {
@@ -303,17 +329,24 @@ impl Director {
         must_judge
     }
 
-    fn probed(&mut self, probed: Probed) {
+    /// Takes in a check's result, and all that wait behind it: who watches thousands of servers
+    /// judges them once for all that came meanwhile.
+    fn probed(&mut self, first: Probed, results: &mut mpsc::Receiver<Probed>) {
         let now = clock::now();
-        if let Some(greeting) = probed.learned
-            && let Some(watched) = self.servers.get(&probed.server)
-        {
-            crate::facts::learn(&self.shared, &watched.state.backend, &greeting);
+        let mut next = Some(first);
+        for _ in 0..RESULTS {
+            let Some(probed) = next else { break };
+            if let Some(greeting) = probed.learned
+                && let Some(watched) = self.servers.get(&probed.server)
+            {
+                crate::facts::learn(&self.shared, &watched.state.backend, &greeting);
+            }
+            if probed.heard || self.traffic_heard(probed.server) {
+                self.step(probed.server, HealthEvent::Heard, now);
+            }
+            self.step(probed.server, probed.event, now);
+            next = results.try_recv().ok();
         }
-        if probed.heard || self.traffic_heard(probed.server) {
-            self.step(probed.server, HealthEvent::Heard, now);
-        }
-        self.step(probed.server, probed.event, now);
         // Judged in any case: facts may have changed.
         self.judge(now);
     }
@@ -355,17 +388,20 @@ impl Director {
             .filter(|(_, health)| health.next_deadline().is_some_and(|at| at <= now))
             .map(|(id, _)| *id)
             .collect();
+        let mut must_judge = self.judged + REVIEW <= now;
+        must_judge |= self.first_by.values().any(|until| *until <= now);
         for id in due {
             if self.traffic_heard(id) {
-                self.step(id, HealthEvent::Heard, now);
+                must_judge |= self.step(id, HealthEvent::Heard, now);
             }
-            self.step(id, HealthEvent::Tick, now);
+            must_judge |= self.step(id, HealthEvent::Tick, now);
         }
         let marks = overrides(&self.inputs.overrides.borrow());
         if marks != self.overrides {
             self.configure(now);
+        } else if must_judge {
+            self.judge(now);
         }
-        self.judge(now);
     }
 
     fn obey(&mut self, command: Command) {
@@ -387,7 +423,7 @@ impl Director {
         self.shared.event(event.backend(backend).server(&was));
         self.machines.remove(backend);
         self.inputs.records.remove(backend);
-        let config = self.inputs.config.borrow().clone();
+        let config = self.config.clone();
         let now = clock::now();
         self.configure_topologies(&config, now);
         self.judge(now);
@@ -397,7 +433,9 @@ impl Director {
 
     /// Assigns roles, plans, and publishes what is new.
     fn judge(&mut self, now: Instant) {
-        let config = self.inputs.config.borrow().clone();
+        self.judged = now;
+        let config = self.config.clone();
+        let Some(policy) = self.policy.clone() else { return };
         let mut events = Vec::new();
         for (name, backend) in &config.shared.backends {
             let Some((_, machine)) = self.machines.get_mut(name) else { continue };
@@ -419,9 +457,7 @@ impl Director {
             overrides: &self.overrides,
         };
         let previous = self.snapshot.as_deref();
-        let (snapshot, planned) =
-            plan::plan(&config, &self.inputs.node, observed, &mut self.registry, previous, now);
-        events.extend(planned);
+        let snapshot = plan::plan(&policy, observed, &mut self.registry, previous, now);
         let is_new = previous.is_none_or(|previous| previous.version != snapshot.version);
         if is_new {
             let snapshot = Arc::new(snapshot);
