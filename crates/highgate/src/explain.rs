@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use highgate_config::NodeName;
 use highgate_core::{
-    plan::{Observed, Overrides, plan},
+    plan::{Observed, Overrides, plan, policy},
     server::ServerRegistry,
 };
 use highgate_io::clock;
@@ -25,7 +25,8 @@ fn offline(arguments: &cli::Explain) -> anyhow::Result<()> {
     let (healths, topologies, overrides) = (BTreeMap::new(), BTreeMap::new(), Overrides::new());
     let observed = Observed { healths: &healths, topologies: &topologies, overrides: &overrides };
     let mut registry = ServerRegistry::default();
-    let (snapshot, events) = plan(&config, &node, observed, &mut registry, None, clock::now());
+    let (policy, events) = policy(&config, &node, None);
+    let snapshot = plan(&policy, observed, &mut registry, None, clock::now());
     for event in &events {
         output::complain(&event.text);
     }
