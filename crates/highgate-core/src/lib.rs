@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod answer;
 pub mod choose;
+pub mod digests;
 pub mod events;
 pub mod explain;
 #[cfg(any(test, feature = "fuzzing"))]

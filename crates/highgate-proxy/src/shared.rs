@@ -19,6 +19,7 @@ use foldhash::HashMap;
 use highgate_config::BackendName;
 use highgate_core::{
     accounts::AccountList,
+    digests::Heaviest,
     events::{Event, EventRing},
     limits::Attempts,
     snapshot::Snapshot,
@@ -77,6 +78,8 @@ pub struct Shared {
     pub(crate) accounts: Mutex<std::collections::BTreeMap<BackendName, Arc<AccountList>>>,
     /// Wakes who reads them: a login failed, for which they may be out of date.
     pub(crate) accounts_wanted: Notify,
+    /// Forms of statements by what they cost, as workers told.
+    pub(crate) digests: Mutex<Heaviest>,
     /// Logins that failed lately.
     pub(crate) attempts: Mutex<Attempts>,
     /// Checks of passwords that take milliseconds: few at once, so that a flood of wrong ones
@@ -166,6 +169,7 @@ impl Shared {
             decoys: Default::default(),
             accounts: Mutex::default(),
             accounts_wanted: Notify::new(),
+            digests: Mutex::default(),
             attempts: Mutex::default(),
             slow_checks: Default::default(),
             rsa,

@@ -2,6 +2,7 @@
 //! and `ctl`.
 
 mod backends;
+mod digests;
 mod events;
 mod listeners;
 mod rules;
@@ -28,6 +29,7 @@ pub(crate) fn all(
 ) -> Vec<Arc<dyn Table>> {
     vec![
         Arc::new(backends::Backends { shared: shared.clone() }),
+        Arc::new(digests::Digests { shared: shared.clone() }),
         Arc::new(events::Events { shared: shared.clone() }),
         Arc::new(listeners::Listeners { listeners: listeners.clone() }),
         Arc::new(rules::Rules { shared: shared.clone() }),

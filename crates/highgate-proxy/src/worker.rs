@@ -18,6 +18,7 @@ use foldhash::HashMap;
 use highgate_config::BackendName;
 use highgate_core::{
     choose::Turn,
+    digests,
     server::{ServerId, ServerState},
     snapshot::Snapshot,
 };
@@ -93,6 +94,8 @@ pub(crate) struct Worker {
     rules: RefCell<RuleCache>,
     /// What was read in texts lately.
     pub(crate) memo: RefCell<Memo>,
+    /// What statements of each form cost.
+    pub(crate) digests: RefCell<digests::Recent>,
     #[expect(clippy::vec_box, reason = "taken and given back per command: only the pointer moves")]
     spaces: RefCell<Vec<Box<CommandSpace>>>,
     rng: RefCell<FastRng>,
@@ -265,6 +268,14 @@ impl Worker {
         }
     }
 
+    /// Adds what was counted here to the node's table.
+    fn tell_digests(&self) {
+        // While operators look at it this goes on counting by itself.
+        if let Some(mut heaviest) = self.shared.digests.try_lock() {
+            self.digests.borrow_mut().tell(&mut heaviest, self.wall_ms());
+        }
+    }
+
     async fn keep_time(self: Rc<Self>) {
         let mut sweeps = 0;
         let mut since_reaped = 0;
@@ -288,6 +299,7 @@ impl Worker {
             if sweeps == SWEEPS_PER_POOL_CARE {
                 sweeps = 0;
                 self.pools.care(self.now_ms());
+                self.tell_digests();
             }
         }
     }
@@ -348,6 +360,7 @@ impl Seed {
             }),
             turns: RefCell::default(),
             memo: RefCell::default(),
+            digests: RefCell::default(),
             rules: RefCell::new(RuleCache::new(shared.snapshot.load().policy.rules.clone())),
             spaces: RefCell::default(),
             rng: RefCell::new(FastRng::seeded()),

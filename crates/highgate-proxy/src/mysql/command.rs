@@ -276,6 +276,9 @@ impl Session<'_> {
         let hint = hint.map(|hint| route_hint(hint, hint_server.as_deref()));
         let text_is =
             Text { digest: facts.shape.digest, digest_text, text: text.unwrap_or_default() };
+        if matches!(parsed.kind, CommandKind::Query | CommandKind::StmtExecute) {
+            context.worker.digests.borrow_mut().seen(text_is.digest, digest_text);
+        }
         let (rules, number) = self.rules(snapshot, text_is);
         let instead = self.with_own_values(&mut facts, &rules);
         before(&mut self.state, &facts, self.lease.as_ref().and(self.taken_for));

@@ -41,6 +41,8 @@ pub(crate) struct Space {
     state: ScanState,
     /// Bytes received from the server.
     pub(crate) received: u64,
+    /// From the command to the begin of its answer.
+    pub(crate) latency: Duration,
     /// Bytes passed on to the client.
     pub(crate) passed_on: u64,
     /// The client did not ask for changes of session state: they are taken out.
@@ -59,6 +61,7 @@ impl Space {
             scanned: 0,
             state: ScanState::More,
             received: 0,
+            latency: Duration::ZERO,
             passed_on: 0,
             hides_changes: false,
             held: 0,
@@ -93,6 +96,7 @@ impl Space {
         self.scanned = 0;
         self.state = ScanState::More;
         self.received = 0;
+        self.latency = Duration::ZERO;
         self.passed_on = 0;
         self.hides_changes = false;
         self.held = 0;
@@ -246,13 +250,15 @@ impl Peers<'_> {
         while !space.can_be_judged() {
             poll_fn(|cx| self.poll_receive(cx, space)).await?;
         }
-        self.note_latency(started);
+        space.latency = self.note_latency(started);
         Ok(())
     }
 
-    /// The answer to what was sent at `sent` has begun.
-    pub(crate) fn note_latency(&self, sent: Instant) {
-        self.server.server().record_latency(clock::now().saturating_duration_since(sent));
+    /// The answer to what was sent at `sent` has begun; gives how long that took.
+    pub(crate) fn note_latency(&self, sent: Instant) -> Duration {
+        let latency = clock::now().saturating_duration_since(sent);
+        self.server.server().record_latency(latency);
+        latency
     }
 
     /// Passes the answer on to its end. True if it is complete, false if a local file is asked for.

@@ -172,7 +172,7 @@ impl Session<'_> {
             Err(stopped) => Err(Some(Err(stopped))),
             Ok(()) if !exchange.can_be_judged() => Err(None),
             Ok(()) => {
-                peers.note_latency(now.sent_at);
+                exchange.latency = peers.note_latency(now.sent_at);
                 let is_plain =
                     exchange.is_whole() && now.known.command() != CommandKind::StmtPrepare;
                 if is_plain && peers.pass_on_now(cx, exchange) { Ok(()) } else { Err(Some(Ok(()))) }

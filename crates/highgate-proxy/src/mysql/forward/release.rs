@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use highgate_config::BackendName;
 use highgate_core::{
+    digests::Cost,
     pins::PinCause,
     settle::{self, Ended, Lost, Outcome, Verdict},
     state::SessionState,
@@ -33,6 +34,7 @@ impl Session<'_> {
         facts: &CommandFacts<'_>,
         space: &RestSpace,
     ) {
+        self.count(facts, space);
         let verdict = if facts.command == CommandKind::StmtSendLongData {
             Verdict::Hold(self.state.pins)
         } else {
@@ -68,6 +70,16 @@ impl Session<'_> {
                     tracing::debug!("the server ended the connection within a transaction");
                 }
             }
+        }
+    }
+
+    /// Counts the statement under its form.
+    fn count(&self, facts: &CommandFacts<'_>, space: &RestSpace) {
+        if matches!(facts.command, CommandKind::Query | CommandKind::StmtExecute) {
+            let exchange = &space.exchange;
+            let is_error = exchange.scanner.error().is_some();
+            let cost = Cost::one(exchange.latency, exchange.received, is_error);
+            self.context.worker.digests.borrow_mut().answered(facts.shape.digest, cost);
         }
     }
 
