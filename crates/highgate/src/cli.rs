@@ -37,7 +37,7 @@ pub(crate) enum Command {
     Init(Init),
     /// Look at the running process, and steer it.
     Ctl(Ctl),
-    /// Watch the running process: servers, listeners, the busiest sessions, events.
+    /// Watch the running process: servers, listeners, the busiest statements and sessions, events.
     Top(Top),
     /// Show it: a MariaDB cluster in a scratch folder, a load, a switchover and a kill -9.
     Demo(Demo),

@@ -252,7 +252,8 @@ fn no_secret_is_in_any_log_view_or_report() {
         client.ok("SELECT name FROM t").unwrap();
         for statement in [
             format!("CREATE USER x IDENTIFIED BY '{MARK}-created'"),
-            format!("SET PASSWORD = PASSWORD('{MARK}-set')"),
+            format!("SET PASSWORD = PASSWORD(\"{MARK}-set\")"),
+            format!("ALTER USER x IDENTIFIED BY '{MARK}-it''s'"),
             format!("SELECT AES_ENCRYPT(c, '{MARK}-key') FROM t"),
             format!("SET @secret = '{MARK}-variable'"),
         ] {
@@ -287,9 +288,29 @@ fn no_secret_is_in_any_log_view_or_report() {
 
     let tables = ctl(&process, &["show", "--format", "json"]).unwrap_or_default();
     seen.push(("the list of tables", tables));
-    for name in
-        ["node", "listeners", "backends", "servers", "sessions", "rules", "events", "workers"]
-    {
+    let operators = process.admin_sql().unwrap();
+    let mut sql =
+        RawClient::connect(operators, "ops", &format!("{MARK}-ops"), None, USUAL).unwrap();
+    wait::eventually(Deadline::seconds(5), "forms of statements", || {
+        anyhow::ensure!(!table(&process, "digests")?.is_empty());
+        Ok(())
+    })
+    .unwrap();
+    for name in [
+        "backends",
+        "digests",
+        "events",
+        "listeners",
+        "node",
+        "rules",
+        "servers",
+        "sessions",
+        "vip_peers",
+        "vips",
+        "workers",
+    ] {
+        let rows = sql.ok(&format!("SELECT * FROM {name}")).unwrap();
+        seen.push(("SQL", format!("{:?}", rows.texts())));
         for format in ["text", "json", "csv"] {
             let shown = ctl(&process, &["show", name, "--format", format]).unwrap();
             assert!(!shown.is_empty());

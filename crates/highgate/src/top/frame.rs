@@ -40,7 +40,9 @@ pub(crate) fn frame(view: &View, look: &Look<'_>) -> Vec<String> {
     let events = events(view, look);
     // Each has a gap above and a heading. Events are why one looks: some room is theirs.
     let kept = room.map(|room| events.len().min((room / 4).max(3)) + 2);
-    for section in [servers(view, look), listeners(view, look), sessions(view, look)] {
+    for section in
+        [servers(view, look), listeners(view, look), digests(view, look), sessions(view, look)]
+    {
         push(&mut lines, section, (room.as_mut(), look.size.columns), kept.unwrap_or(0));
     }
     push(&mut lines, events, (room.as_mut(), look.size.columns), 0);
@@ -206,6 +208,29 @@ fn sessions(view: &View, look: &Look<'_>) -> Vec<String> {
         lines.push(fit(&format!("… {unseen} more"), look.size.columns));
     }
     lines
+}
+
+fn digests(view: &View, look: &Look<'_>) -> Vec<String> {
+    const COLUMNS: &[Column] = &[
+        Column::number("CMD/S", 0),
+        Column::number("AT ONCE", 1),
+        Column::number("LATENCY", 0),
+        Column::number("ERR/S", 1),
+        Column::text("STATEMENT (LITERALS AS ?)", 0),
+    ];
+    let row = |(digest, rates): &(super::sample::Digest, super::view::DigestRates)| {
+        let failed = if rates.errors > 0.0 { Tone::Bad } else { Tone::Usual };
+        vec![
+            Cell::usual(rate(Some(rates.commands))),
+            Cell::usual(format!("{:.2}", rates.at_once)),
+            Cell::usual(micros(rates.average_us)),
+            Cell::new(rate(Some(rates.errors)), failed),
+            Cell::usual(&*digest.digest_text),
+        ]
+    };
+    // Sessions want their place as well.
+    let most = look.size.rows.map_or(8, |rows| (rows / 10).clamp(2, 8));
+    section(COLUMNS, view.digests.iter().take(most).map(row), look)
 }
 
 fn events(view: &View, look: &Look<'_>) -> Vec<String> {

@@ -9,6 +9,8 @@ pub(crate) struct Sample {
     pub(crate) servers: Vec<Server>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) sessions: Vec<Session>,
+    /// The heaviest first, by all that they have taken.
+    pub(crate) digests: Vec<Digest>,
     pub(crate) events: Vec<Event>,
     /// Sessions that there are, shown or not.
     pub(crate) all_sessions: u64,
@@ -71,6 +73,16 @@ pub(crate) struct Session {
     pub(crate) pinned_by: Option<String>,
 }
 
+/// A row of `digests`.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Digest {
+    pub(crate) digest: String,
+    pub(crate) digest_text: String,
+    pub(crate) commands: u64,
+    pub(crate) errors: u64,
+    pub(crate) time_us: u64,
+}
+
 /// A row of `events`.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Event {
@@ -91,6 +103,8 @@ struct Answer<T> {
 
 /// Sessions that are looked at: more fit no screen, and asking for all costs the process.
 const SESSIONS: u32 = 1000;
+/// Forms of statements that are looked at.
+const DIGESTS: u32 = 200;
 /// Events that are looked at.
 const EVENTS: u32 = 30;
 
@@ -115,6 +129,7 @@ impl Sample {
             servers: rows(&get, "servers")?.0,
             listeners: rows(&get, "listeners")?.0,
             sessions,
+            digests: rows(&get, &format!("digests?limit={DIGESTS}"))?.0,
             events: rows(&get, &format!("events?tail={EVENTS}"))?.0,
             all_sessions,
         })

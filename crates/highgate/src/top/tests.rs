@@ -33,6 +33,10 @@ fn session(id: u64, user: &str, commands: u64) -> Session {
     }
 }
 
+fn digest(digest: &str, text: &str, commands: u64, time_us: u64) -> Digest {
+    Digest { digest: digest.into(), digest_text: text.into(), commands, errors: 0, time_us }
+}
+
 /// A shop with a dead replica, one second after another look at it.
 fn samples() -> (Sample, Sample) {
     let dead = || Server {
@@ -68,6 +72,11 @@ fn samples() -> (Sample, Sample) {
         ],
         listeners: vec![listener.clone()],
         sessions: vec![session(1, "app", 100), session(2, "report", 40)],
+        digests: vec![
+            digest("0x1", "SELECT name FROM customer WHERE id=?", 10_000, 4_000_000),
+            digest("0x2", "UPDATE stock SET count=count-? WHERE id=?", 900, 900_000),
+            digest("0x3", "SELECT ?", 70, 700),
+        ],
         events: vec![event(45_296_000, "info", "db1", "is primary: the only writable server")],
         all_sessions: 120,
     };
@@ -77,6 +86,11 @@ fn samples() -> (Sample, Sample) {
     now.servers[2].lost = 4;
     now.listeners = vec![Listener { accepted: 1007, login_failures: 3, ..listener }];
     now.sessions = vec![session(1, "app", 150), session(2, "report", 440), session(3, "new", 9)];
+    now.digests[0] =
+        digest("0x1", "SELECT name FROM customer WHERE id=?", 19_512, 4_000_000 + 3_900_000);
+    now.digests[1] = digest("0x2", "UPDATE stock SET count=count-? WHERE id=?", 1_400, 6_400_000);
+    now.digests[1].errors = 3;
+    now.digests.push(digest("0x4", "DELETE FROM basket WHERE owner=?", 1, 90));
     now.events.push(event(45_299_500, "error", "db3", "down: no answer to 2 checks in a row"));
     (before, now)
 }

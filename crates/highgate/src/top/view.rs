@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::sample::{Event, Listener, Node, Sample, Server, Session};
+use super::sample::{Digest, Event, Listener, Node, Sample, Server, Session};
 
 /// How servers are ordered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub(crate) struct View {
     /// The busiest first.
     pub(crate) sessions: Vec<(Session, Option<f64>)>,
     pub(crate) all_sessions: u64,
+    /// The busiest first; only those that were asked for.
+    pub(crate) digests: Vec<(Digest, DigestRates)>,
     /// The latest first.
     pub(crate) events: Vec<Event>,
 }
@@ -55,6 +57,19 @@ pub(crate) struct View {
 pub(crate) struct ServerRates {
     pub(crate) commands: Option<f64>,
     pub(crate) errors: Option<f64>,
+}
+
+/// Of the statements of one form, since the look before.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct DigestRates {
+    /// Per second.
+    pub(crate) commands: f64,
+    /// Per second.
+    pub(crate) errors: f64,
+    /// How many were waited for at once, on average.
+    pub(crate) at_once: f64,
+    /// Until the answer began, in microseconds.
+    pub(crate) average_us: f64,
 }
 
 /// Per second.
@@ -102,6 +117,7 @@ impl View {
             listeners: listeners(before, now, &rate),
             sessions: sessions(before, now, &rate),
             all_sessions: now.all_sessions,
+            digests: digests(before, now, seconds),
             events: now.events.iter().rev().cloned().collect(),
         }
     }
@@ -144,6 +160,29 @@ fn sessions(
         busy.then(one.id.cmp(&other.id))
     });
     sessions
+}
+
+fn digests(before: Option<&Sample>, now: &Sample, seconds: f64) -> Vec<(Digest, DigestRates)> {
+    let Some(before) = before else { return Vec::new() };
+    let then: BTreeMap<&str, &Digest> =
+        before.digests.iter().map(|it| (it.digest.as_str(), it)).collect();
+    let none = Digest::default();
+    let with_rates = |digest: &Digest| {
+        let then = then.get(digest.digest.as_str()).copied().unwrap_or(&none);
+        let since = |now: u64, then: u64| count(now.saturating_sub(then));
+        let commands = since(digest.commands, then.commands);
+        let time_us = since(digest.time_us, then.time_us);
+        let rates = DigestRates {
+            commands: commands / seconds,
+            errors: since(digest.errors, then.errors) / seconds,
+            at_once: time_us / 1e6 / seconds,
+            average_us: if commands > 0.0 { time_us / commands } else { 0.0 },
+        };
+        (commands > 0.0).then(|| (digest.clone(), rates))
+    };
+    let mut digests: Vec<_> = now.digests.iter().filter_map(with_rates).collect();
+    digests.sort_by(|(_, one), (_, other)| other.at_once.total_cmp(&one.at_once));
+    digests
 }
 
 fn order(servers: &mut [(Server, ServerRates)], sort: Sort) {
