@@ -264,7 +264,10 @@ fn rest(
         render::statement(state, conn, (id, statement), steps)?;
     }
     if let Some(causal) = &needs.causal {
-        steps.push(render::causal(causal, conn.flavor).ok_or(Unfit::Causal)?);
+        // Schemas and tables may be what the session has just made.
+        let asks = |step: &Step| matches!(step, Step::InitDb { .. } | Step::Prepare { .. });
+        let at = steps.iter().position(asks).unwrap_or(steps.len());
+        steps.insert(at, render::causal(causal, conn.flavor).ok_or(Unfit::Causal)?);
     }
     match (needs.last_insert_id, state.last_insert_id) {
         (true, LastInsertId::Known(id)) if conn.last_insert_id != Some(id) => {

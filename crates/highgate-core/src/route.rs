@@ -214,7 +214,9 @@ pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>
         return Route { to: To::Refuse(refused), reason: Reason::Unsplit, actions };
     };
     let (mut role, server, reason) = role(state, facts, view, group.backend.topology);
-    let follows = role == Role::Replica && view.listener.causal_reads;
+    // The schema may be one that the session has just made.
+    let looks = role == Role::Replica || (role == Role::Any && chooses_schema(facts));
+    let follows = looks && view.listener.causal_reads;
     let causal = match group.backend.topology {
         // A member waits for all that its cluster has committed: no position is needed.
         Topology::Galera => follows && state.wrote,
@@ -228,6 +230,13 @@ pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>
     };
     let to = To::Server(Target { backend, role, server });
     Route { to, reason, actions: Actions { causal, ..actions } }
+}
+
+/// COM_INIT_DB, or USE.
+#[must_use]
+pub fn chooses_schema(facts: &CommandFacts<'_>) -> bool {
+    facts.command == CommandKind::InitDb
+        || (facts.command == CommandKind::Query && facts.shape.kind == StatementKind::Use)
 }
 
 /// What needs no server.

@@ -6,7 +6,7 @@ mod raw;
 use highgate_testkit::{Deadline, HighgateProcess, MariaDb, ReplicationCluster, wait, wait_until};
 use raw::{RawClient, USUAL};
 
-fn highgate(cluster: &ReplicationCluster) -> HighgateProcess {
+fn highgate(cluster: &ReplicationCluster, causal_reads: bool) -> HighgateProcess {
     let servers: String = cluster
         .nodes()
         .iter()
@@ -19,7 +19,7 @@ fn highgate(cluster: &ReplicationCluster) -> HighgateProcess {
     let toml = format!(
         "workers = 1\nadmin = {{ sql = \"off\", web = \"off\" }}\n\
          [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n\
-         causal_reads = true\ncausal_reads_timeout = \"300ms\"\n\
+         causal_reads = {causal_reads}\ncausal_reads_timeout = \"300ms\"\n\
          [[backend]]\nname = \"shop\"\ntopology = \"mariadb-replication\"\nmax_lag = \"1h\"\n\
          monitor = {{ user = \"monitor\", password = \"monitor\", interval = \"200ms\" }}\n{servers}\
          [[user]]\nname = \"app\"\npassword = \"app\"\nbackend = \"shop\"\n"
@@ -40,7 +40,7 @@ fn a_session_reads_its_own_writes_whatever_its_replica_has() {
     cluster.wait_caught_up().unwrap();
     let mine = "SET sql_log_bin = 0; UPDATE shop.me SET name = 'replica'";
     cluster.node(1).unwrap().sql(mine).unwrap();
-    let highgate = highgate(&cluster);
+    let highgate = highgate(&cluster, true);
     let addr = highgate.listener("shop").unwrap();
     let mut client = RawClient::connect(addr, "app", "app", Some("shop"), USUAL).unwrap();
     let on_replica = wait_until(Deadline::seconds(10), || {
@@ -70,4 +70,50 @@ fn a_session_reads_its_own_writes_whatever_its_replica_has() {
     let started = wait::now();
     other.value("SELECT COUNT(*) FROM c").unwrap();
     assert!(started.elapsed().as_millis() < 250, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_schema_is_chosen_as_soon_as_it_is_made_whatever_a_replica_has() {
+    if !MariaDb::is_installed() {
+        eprintln!("MariaDB is not installed");
+        return;
+    }
+    let cluster = ReplicationCluster::start(2).unwrap();
+    let name = "SET sql_log_bin = 0; CREATE TABLE shop.me AS SELECT 'replica' AS name";
+    cluster.node(1).unwrap().sql(name).unwrap();
+    for causal_reads in [false, true] {
+        let highgate = highgate(&cluster, causal_reads);
+        let addr = highgate.listener("shop").unwrap();
+        let mut client = RawClient::connect(addr, "app", "app", None, USUAL).unwrap();
+        let on_replica = wait_until(Deadline::seconds(10), || {
+            client.value("SELECT name FROM shop.me").is_ok_and(|id| id == "replica")
+        });
+        assert!(on_replica, "reads go to the replica: {}", highgate.log());
+        cluster.node(1).unwrap().sql("STOP SLAVE SQL_THREAD").unwrap();
+        for (at, way) in ["command", "statement", "login"].into_iter().enumerate() {
+            let made = format!("made_{at}_{causal_reads}");
+            client.ok(&format!("CREATE DATABASE {made}")).unwrap();
+            let mut other = None;
+            let chosen = match way {
+                "command" => client.command(&[b"\x02", made.as_bytes()].concat()).unwrap(),
+                "statement" => client.query(format!("USE {made}")).unwrap(),
+                _ => {
+                    let schema = Some(made.as_str());
+                    other = Some(RawClient::connect(addr, "app", "app", schema, USUAL).unwrap());
+                    Vec::new()
+                }
+            };
+            assert!(chosen.iter().all(|part| part.error().is_none()), "{way} {causal_reads}");
+            let session = other.as_mut().unwrap_or(&mut client);
+            for _ in 0..2 {
+                // This goes to the replica, which can't be in that schema.
+                let seen = session.value("SELECT DATABASE()").unwrap();
+                assert_eq!(seen, made, "{way} {causal_reads}");
+                let unknown = session.query("USE nosuch").unwrap();
+                assert_eq!(unknown[0].error(), Some(1049), "{way} {causal_reads}");
+            }
+        }
+        cluster.node(1).unwrap().sql("START SLAVE SQL_THREAD").unwrap();
+        cluster.wait_caught_up().unwrap();
+    }
 }

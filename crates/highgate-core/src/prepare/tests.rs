@@ -273,6 +273,16 @@ fn a_causal_wait_and_the_next_transaction_come_last() {
     );
 }
 
+#[test]
+fn a_causal_wait_comes_before_what_the_session_may_just_have_made() {
+    let state = state(Some("made"));
+    let causal =
+        CausalNeed { position: "0-1-2", wait: CausalWait::MasterGtidWait, timeout_ms: 250 };
+    let needs = Needs { causal: Some(causal), ..Needs::default() };
+    let steps = steps(&state, &mut conn(Some("old")), &needs).unwrap();
+    assert_eq!(texts(&steps), ["SELECT MASTER_GTID_WAIT('0-1-2',0.250)", "USE made"]);
+}
+
 fn profiles() -> impl Strategy<Value = Profile> {
     let names = proptest::sample::select(vec!["sql_mode", "time_zone", "autocommit", "x", "y"]);
     let values = proptest::sample::select(vec!["'a'", "1", "'\u{e4}'"]);

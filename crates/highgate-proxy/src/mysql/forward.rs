@@ -104,9 +104,20 @@ pub(crate) enum Tried {
         why: String,
     },
     /// The replica is not far enough: on the primary, please.
-    Behind { reusable: bool },
+    Behind(Behind),
     /// It ended the read-only transaction there, and may write: on the primary, please.
     Commits,
+}
+
+/// How it was found that a replica is not far enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// It still waits: its connection is of no use.
+    Stuck,
+    /// It does not know the schema or the table that the session has chosen.
+    Unknown,
+    /// It was waited for.
+    Waited,
 }
 
 /// Why a command is sent again.
@@ -218,8 +229,8 @@ impl Session<'_> {
                     drop(lease);
                     tried.why = why;
                 }
-                Tried::Behind { reusable } => {
-                    self.after_behind(lease, reusable);
+                Tried::Behind(behind) => {
+                    self.after_behind(lease, behind);
                     (to.role, to.causal) = (Role::Primary, false);
                 }
                 Tried::Commits => {

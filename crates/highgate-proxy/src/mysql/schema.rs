@@ -30,10 +30,20 @@ impl Session<'_> {
     /// With a pooled connection that is in that schema already, this asks nobody. Where no server
     /// can be reached the login goes on: its commands will say what is wrong.
     pub(crate) async fn check_schema(&mut self) -> Result<(), Answer> {
+        let (refused, may_be_new) = self.ask_for_schema(Wish::Reader).await;
+        if !may_be_new {
+            return refused;
+        }
+        // The replica may not have what another session has just made.
+        self.ask_for_schema(Wish::Writer).await.0
+    }
+
+    /// What a server says of the schema, and whether the primary may know better.
+    async fn ask_for_schema(&mut self, wish: Wish) -> (Result<(), Answer>, bool) {
         let backend = self.user.backend.clone().unwrap_or_else(|| self.settings.backend.clone());
         let order = Order {
             backend: &backend,
-            wish: Wish::Reader,
+            wish,
             server: None,
             exclude: &[],
             avoid: &[],
@@ -48,13 +58,13 @@ impl Session<'_> {
             .get(&backend)
             .is_some_and(|group| group.members.iter().any(|member| member.status.serves()));
         if !can_serve {
-            return Ok(());
+            return (Ok(()), false);
         }
         let lease = acquire::acquire(self.context, &self.who, &mut self.keys, order, None).await;
         let mut lease = match lease {
             Ok(lease) => lease,
-            Err(error @ AcquireError::Denied { .. }) => return Err(error.answer("")),
-            Err(_) => return Ok(()),
+            Err(error @ AcquireError::Denied { .. }) => return (Err(error.answer("")), false),
+            Err(_) => return (Ok(()), false),
         };
         let mut space = self.context.worker.take_space();
         let connection = &mut lease.connection;
@@ -75,17 +85,18 @@ impl Session<'_> {
             match ran {
                 Ok(()) => {}
                 Err(Unprepared::Refused { answer, is_clients: true }) => refused = Err(answer),
-                Err(_) => return Ok(()),
+                Err(_) => return (Ok(()), false),
             }
         }
         self.context.worker.give_space(space);
+        let may_be_new = refused.is_err() && self.primary_may_know(lease.connection.server());
         if lease.connection.state.schema_unknown {
             wash::start(self.context, lease);
         } else {
             let worker = &self.context.worker;
             worker.pools.give_to(lease.shelf, lease.connection, worker.now_ms());
         }
-        refused
+        (refused, may_be_new)
     }
 
     /// COM_CHANGE_USER: another login on the same connection.

@@ -23,12 +23,13 @@ use crate::{
         exchange::Stopped,
         kill,
         session::Session,
+        wash,
     },
     session::Ending,
     slots::Interrupt,
 };
 
-use super::{LAST_WORDS, Ran, Reached, Reason, Tried};
+use super::{Behind, LAST_WORDS, Ran, Reached, Reason, Tried};
 
 impl Session<'_> {
     /// The server's first word is an error: whether another server should be asked.
@@ -52,6 +53,18 @@ impl Session<'_> {
             if matches!(retry, Retry::No(_)) {
                 return None;
             }
+        }
+        // Who has just made a schema may choose it.
+        if self.taken_for == Some(Wish::Reader)
+            && route::chooses_schema(facts)
+            && matches!(
+                progress.server,
+                ServerSaid::Error { code: NO_SUCH_SCHEMA | NOT_ALLOWED, .. }
+            )
+            && self.state.pins.may_change_server()
+            && self.primary_may_know(lease.connection.server())
+        {
+            return Some(Tried::Behind(Behind::Unknown));
         }
         let server = lease.connection.server();
         // What it said means that its role or health has changed: judge it anew, at once.
@@ -242,21 +255,28 @@ impl Session<'_> {
     }
 
     /// A replica did not come far enough in time; the primary is asked.
-    pub(super) fn after_behind(&mut self, lease: Lease, reusable: bool) {
+    pub(super) fn after_behind(&mut self, lease: Lease, behind: Behind) {
         let server = lease.connection.server();
         let timeout = self.settings.causal_reads_timeout.as_millis();
-        let text = format!(
-            "a causal read goes to the primary: its replica did not come as far as the session's last write within {timeout} ms"
-        );
+        let text = match behind {
+            Behind::Stuck | Behind::Waited => format!(
+                "a causal read goes to the primary: its replica did not come as far as the session's last write within {timeout} ms"
+            ),
+            Behind::Unknown => "a command goes to the primary: its replica does not know a schema or table of the session".to_owned(),
+        };
         let event = Event::new(Severity::Info, Kind::Lag, text)
             .backend(&server.backend)
             .server(&server.name)
             .session(self.context.presence.info.id);
         self.context.worker.shared.event_limited(event);
-        if reusable {
-            self.pool(lease);
-        } else {
-            self.abandon(lease);
+        match behind {
+            Behind::Stuck => self.abandon(lease),
+            // Where a step was refused, it is known what is amiss there.
+            Behind::Unknown => {
+                wash::start(self.context, lease);
+                self.forget_lease();
+            }
+            Behind::Waited => self.pool(lease),
         }
     }
 
@@ -289,6 +309,11 @@ impl Session<'_> {
         Some(kill::start(&self.context.worker, door, what, lease.connection.thread))
     }
 }
+
+/// ER_BAD_DB_ERROR.
+const NO_SUCH_SCHEMA: u16 = 1049;
+/// ER_DBACCESS_DENIED_ERROR: the grant may be as new.
+const NOT_ALLOWED: u16 = 1044;
 
 const fn ran(again: Again) -> Ran {
     match again {

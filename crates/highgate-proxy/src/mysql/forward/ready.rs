@@ -22,7 +22,7 @@ use crate::{
     slots::Interrupt,
 };
 
-use super::{Destination, Ran, Reason, Tried, lost::transaction_lost, millis};
+use super::{Behind, Destination, Ran, Reason, Tried, lost::transaction_lost, millis};
 
 impl Session<'_> {
     /// Brings the connection to the session's state. `None`: it is there.
@@ -58,7 +58,7 @@ impl Session<'_> {
                 Ok(()) => return None,
                 // It is in the middle of its wait: of no use to anybody.
                 Err(Unprepared::Stopped(Stopped::Told(Interrupt::Deadline))) if bounded => {
-                    return Some(Tried::Behind { reusable: false });
+                    return Some(Tried::Behind(Behind::Stuck));
                 }
                 Err(unprepared) => {
                     if let Unprepared::Refused { answer, .. } = &unprepared {
@@ -141,6 +141,14 @@ impl Session<'_> {
         primary.is_some_and(|primary| primary.state.id == server.id)
     }
 
+    /// It is a replica, whose word on what there is may be an old one, and there is a primary to ask.
+    pub(crate) fn primary_may_know(&self, server: &ServerState) -> bool {
+        let snapshot = self.context.worker.snapshot();
+        let group = snapshot.placement.groups.get(&server.backend);
+        let primary = group.and_then(|group| group.members.get(group.primary?));
+        primary.is_some_and(|primary| primary.state.id != server.id)
+    }
+
     pub(super) fn unprepared_own(&self) -> Tried {
         Tried::Refused(
             error_code::ER_UNKNOWN_ERROR
@@ -155,7 +163,12 @@ impl Session<'_> {
         unprepared: Unprepared,
     ) -> Option<Tried> {
         match unprepared {
-            Unprepared::Behind => Some(Tried::Behind { reusable: true }),
+            Unprepared::Behind => Some(Tried::Behind(Behind::Waited)),
+            Unprepared::Refused { is_clients: true, .. }
+                if !own && self.primary_may_know(lease.connection.server()) =>
+            {
+                Some(Tried::Behind(Behind::Unknown))
+            }
             Unprepared::Refused { answer, is_clients: true } => Some(Tried::Refused(answer)),
             // Its state is marked as unknown: the next difference begins with a reset.
             Unprepared::Refused { .. } if !own => None,
