@@ -65,6 +65,8 @@ pub struct ServerLoginSettings {
     pub allows_clear: bool,
     /// zstd level, where zstd is wanted.
     pub zstd_level: Option<u8>,
+    /// Our own RSA key, in PEM: for clients that seal a password which goes on by TLS.
+    pub own_rsa_key: Option<Vec<u8>>,
 }
 
 /// What the shell has to do.
@@ -84,6 +86,11 @@ pub enum ServerAction {
     Done(Box<Opened>),
     /// The login failed; close the connection.
     Failed(ServerLoginError),
+    /// Decrypt by our own RSA key (OAEP, SHA-1), then call [`ServerLogin::decrypted`].
+    RsaDecrypt {
+        /// What the client sent.
+        bytes: Vec<u8>,
+    },
     /// Encrypt by RSA (OAEP, SHA-1) with this key, then call [`ServerLogin::encrypted`].
     RsaEncrypt {
         /// The server's key, in PEM.
@@ -192,10 +199,14 @@ enum State {
     Asking,
     /// The client is asked for the password, which goes on sealed by the server's key.
     AskingPassword,
+    /// The client is asked for the password sealed by our key, which goes on by TLS.
+    AskingSealed,
     /// Expects OK, ERR, an auth switch or more data.
     Authenticating,
     /// Expects the RSA key.
     WaitingForKey,
+    /// RSA is at work on the client's password.
+    Decrypting,
     /// RSA is at work.
     Encrypting,
     /// Nothing more is expected.

@@ -264,6 +264,20 @@ fn mysql_verifies_logins_itself_where_they_are_passed_on() {
 }
 
 #[test]
+fn a_password_that_is_passed_on_by_tls_is_sealed_before_by_our_key() {
+    let Some(db) = database() else { return };
+    db.create_user("sealed", "sealed", "ALL ON shop.*").unwrap();
+    let backend = format!("{MONITOR}tls = {{ mode = \"required\" }}\n");
+    let text = failure::toml(&[db.addr()], &backend, PASSTHROUGH);
+    let process = failure::start(&text, 1).unwrap();
+    // A wrong one first: it takes the full exchange, too. Then full, and then fast.
+    assert_eq!(cli(shop(&process), "sealed", "wrong", "DISABLED"), Err("1045".to_owned()));
+    for _ in 0..2 {
+        assert_eq!(cli(shop(&process), "sealed", "sealed", "DISABLED"), Ok("sealed@%".to_owned()));
+    }
+}
+
+#[test]
 fn a_client_of_mysql_may_change_its_user() {
     let Some(db) = database() else { return };
     db.create_user("other", "other", "ALL ON shop.*").unwrap();

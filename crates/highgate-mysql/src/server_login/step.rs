@@ -4,7 +4,7 @@ use super::{Credential, Opened, ServerAction, ServerLogin, ServerLoginError, Sta
 use crate::auth::{CACHING_SHA2, CLEAR, ED25519, NATIVE, Secret, sha2};
 use crate::capability::{Capabilities, ServerFlavor};
 use crate::greeting::Greeting;
-use crate::login::{AuthSwitch, LoginRequest, parse_auth_more};
+use crate::login::{AuthSwitch, LoginRequest, encode_auth_more, parse_auth_more};
 use crate::packet::{Malformed, PacketWriter};
 use crate::reply::{ErrPacket, OkPacket};
 
@@ -64,7 +64,21 @@ impl ServerLogin {
                 self.state = State::WaitingForKey;
                 Ok(self.send(&[sha2::ASK_KEY]))
             }
+            State::AskingSealed => self.sealed(answer),
             _ => Err(ServerLoginError::Unexpected),
+        };
+        self.settle(step)
+    }
+
+    /// What our own key made of the client's sealed password; `None` where it was not for that key.
+    pub fn decrypted(&mut self, masked: Option<&Secret>) -> ServerAction {
+        let step = match masked {
+            _ if self.state != State::Decrypting => Err(ServerLoginError::Unexpected),
+            None => Err(self.unequal()),
+            Some(masked) => {
+                self.state = State::Authenticating;
+                Ok(self.send(sha2::xor_nonce(masked.expose(), &self.challenge).expose()))
+            }
         };
         self.settle(step)
     }
@@ -231,8 +245,7 @@ impl ServerLogin {
                 }
                 // Its clients look at their own connection, too.
                 if switch.plugin == "sha256_password" && is_private != self.is_private() {
-                    let plugin = switch.plugin.to_owned();
-                    return Err(ServerLoginError::UnequallyPrivate { plugin });
+                    return Err(self.unequal());
                 }
                 self.state = State::Asking;
                 Ok(self.ask_client())
@@ -265,10 +278,15 @@ impl ServerLogin {
                 self.state = State::AskingPassword;
                 Ok(ServerAction::AskClientMore(payload.to_vec()))
             }
-            Credential::Client { is_private }
-                if self.plugin == CACHING_SHA2 && is_private != self.is_private() =>
+            // The server takes the password itself, which the client does not tell in the open.
+            Credential::Client { is_private: false }
+                if self.plugin == CACHING_SHA2 && self.is_private() =>
             {
-                Err(ServerLoginError::UnequallyPrivate { plugin: self.plugin.clone() })
+                if self.settings.own_rsa_key.is_none() {
+                    return Err(self.unequal());
+                }
+                self.state = State::AskingSealed;
+                Ok(ServerAction::AskClientMore(payload.to_vec()))
             }
             Credential::Client { .. } => {
                 self.state = State::Asking;
@@ -290,6 +308,26 @@ impl ServerLogin {
                 _ => Err(Malformed::new("a step of caching_sha2_password").into()),
             },
         }
+    }
+
+    /// The client asks for a key, and then seals by it; or it knows ours from an earlier login.
+    fn sealed(&mut self, answer: &[u8]) -> Step {
+        match self.settings.own_rsa_key.as_deref() {
+            Some(key) if answer == [sha2::ASK_KEY] => {
+                let mut more = Vec::new();
+                encode_auth_more(&mut more, key);
+                Ok(ServerAction::AskClientMore(more))
+            }
+            Some(_) if answer.len() > 1 => {
+                self.state = State::Decrypting;
+                Ok(ServerAction::RsaDecrypt { bytes: answer.to_vec() })
+            }
+            _ => Err(self.unequal()),
+        }
+    }
+
+    fn unequal(&self) -> ServerLoginError {
+        ServerLoginError::UnequallyPrivate { plugin: self.plugin.clone() }
     }
 
     fn key(&mut self, payload: &[u8]) -> Step {

@@ -17,6 +17,7 @@ fn settings(credential: Credential) -> ServerLoginSettings {
         is_private: false,
         allows_clear: false,
         zstd_level: None,
+        own_rsa_key: Some(b"OURS".to_vec()),
     }
 }
 
@@ -232,11 +233,46 @@ fn a_full_exchange_is_passed_on_between_equally_private_sides() {
         let action = passed_sha2(is_private, is_private).packet(4, &[1, sha2::FULL_NEEDED]);
         assert_eq!(action, ServerAction::AskClientMore(vec![1, sha2::FULL_NEEDED]));
     }
-    let action = passed_sha2(false, true).packet(4, &[1, sha2::FULL_NEEDED]);
-    let error = ServerLoginError::UnequallyPrivate { plugin: CACHING_SHA2.into() };
-    assert_eq!(action, ServerAction::Failed(error));
     let action = passed_sha2(false, true).packet(4, &[1, sha2::FAST_OK]);
     assert_eq!(action, ServerAction::TellClientMore(vec![1, sha2::FAST_OK]));
+}
+
+#[test]
+fn a_password_sealed_by_our_key_goes_on_to_a_server_that_nobody_overhears() {
+    for knows_key in [false, true] {
+        let mut machine = passed_sha2(false, true);
+        let mut action = machine.packet(4, &[1, sha2::FULL_NEEDED]);
+        assert_eq!(action, ServerAction::AskClientMore(vec![1, sha2::FULL_NEEDED]));
+        if !knows_key {
+            action = machine.client_answer(&[sha2::ASK_KEY]);
+            assert_eq!(action, ServerAction::AskClientMore(b"\x01OURS".to_vec()));
+        }
+        action = machine.client_answer(&[9; 256]);
+        assert_eq!(action, ServerAction::RsaDecrypt { bytes: vec![9; 256] });
+        let masked = sha2::xor_nonce(b"pw\0", &[7; 20]);
+        action = machine.decrypted(Some(&masked));
+        assert_eq!(action, ServerAction::Send(b"\x03\0\0\x05pw\0".to_vec()));
+    }
+}
+
+#[test]
+fn a_password_that_is_not_sealed_by_our_key_goes_nowhere() {
+    let error = ServerLoginError::UnequallyPrivate { plugin: CACHING_SHA2.into() };
+    let refused = ServerAction::Failed(error);
+    let mut machine = passed_sha2(false, true);
+    machine.packet(4, &[1, sha2::FULL_NEEDED]);
+    // In clear, as some clients tell it; or sealed by another's key.
+    assert!(matches!(machine.client_answer(b"pw\0"), ServerAction::RsaDecrypt { .. }));
+    assert_eq!(machine.decrypted(None), refused);
+    for answer in [&[][..], &[0]] {
+        let mut machine = passed_sha2(false, true);
+        machine.packet(4, &[1, sha2::FULL_NEEDED]);
+        assert_eq!(machine.client_answer(answer), refused);
+    }
+    // And nobody is asked where we have no key.
+    let mut machine = passed_sha2(false, true);
+    machine.settings.own_rsa_key = None;
+    assert_eq!(machine.packet(4, &[1, sha2::FULL_NEEDED]), refused);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use highgate_mysql::{
 
 use crate::{
     facts,
-    mysql::{client_stream::ClientStream, server_connection::LoggedIn},
+    mysql::{client_stream::ClientStream, login::rsa_decrypt, server_connection::LoggedIn},
     session::{Context, Ending},
 };
 
@@ -136,14 +136,16 @@ async fn log_in(
         SendProxy::V2 => proxy_protocol::encode_v2(door.announced),
     };
     send(&mut transport, &header).await?;
-    let (credential, attributes) = match &passing {
+    let (credential, attributes, own_rsa_key) = match &passing {
         Some(client) => {
             let is_private = client.stream.transport.is_private();
-            (Credential::Client { is_private }, client.attributes.clone())
+            let key = client.context.worker.shared.rsa.as_ref();
+            let key = key.map(|key| key.public_pem().to_vec());
+            (Credential::Client { is_private }, client.attributes.clone(), key)
         }
         None => {
             let program = ("program_name".to_owned(), "highgate".to_owned());
-            (Credential::Own(door.proof), vec![program])
+            (Credential::Own(door.proof), vec![program], None)
         }
     };
     let settings = ServerLoginSettings {
@@ -157,6 +159,7 @@ async fn log_in(
         is_private: transport.is_private(),
         allows_clear: false,
         zstd_level: None,
+        own_rsa_key,
     };
     let login = ServerLogin::new(settings);
     let verifies = door.backend.tls.mode >= TlsMode::VerifyCa;
@@ -235,6 +238,10 @@ async fn pass_on(
 ) -> Result<ServerAction, OpenError> {
     let Some(client) = passing else { return Err(ServerLoginError::Unexpected.into()) };
     let packets = match asked {
+        ServerAction::RsaDecrypt { bytes } => {
+            let masked = rsa_decrypt(client.context, bytes).await;
+            return Ok(login.decrypted(masked.as_ref()));
+        }
         ServerAction::AskClient { plugin, challenge } => client.relay.switch(&plugin, &challenge),
         ServerAction::AskClientMore(payload) => client.relay.step(&payload),
         ServerAction::TellClientMore(payload) => {

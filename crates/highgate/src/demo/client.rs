@@ -74,6 +74,7 @@ impl Client {
             is_private: false,
             allows_clear: false,
             zstd_level: None,
+            own_rsa_key: None,
         });
         let stream = BufReader::new(stream);
         let mut client = Self { stream, capabilities: Capabilities::empty(), packet: Vec::new() };

@@ -149,6 +149,7 @@ impl RawClient {
             is_private: false,
             allows_clear: false,
             zstd_level,
+            own_rsa_key: None,
         });
         loop {
             let packet = client.packet()?;

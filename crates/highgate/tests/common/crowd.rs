@@ -64,6 +64,7 @@ pub(crate) async fn log_in(stream: &mut TcpStream, user: &str) -> anyhow::Result
         is_private: false,
         allows_clear: false,
         zstd_level: None,
+        own_rsa_key: None,
     });
     loop {
         let (seq, payload) = packet(stream).await?;

@@ -132,6 +132,7 @@ fn is_opened(proof: &Proof, server: Server) -> bool {
         is_private: false,
         allows_clear: false,
         zstd_level: None,
+        own_rsa_key: None,
     });
     let mut theirs = machine(false);
     let mut bytes = Vec::new();
