@@ -284,6 +284,10 @@ impl ReplyScanner {
                     continue;
                 }
             }
+            if let Some(end) = self.whole(chunk, at)? {
+                at = end;
+                continue;
+            }
             let begun;
             (at, begun) = self.head(chunk, at).map_err(|why| (at, why))?;
             if !begun {
@@ -313,6 +317,38 @@ impl ReplyScanner {
         self.facts.rows = self.facts.rows.wrapping_add(rows);
         self.facts.packets = self.facts.packets.wrapping_add(rows);
         at
+    }
+
+    /// A packet that lies in the chunk as a whole, as nearly all do: done at once. Gives where it ends;
+    /// anything out of the ordinary is left to those who go step by step.
+    fn whole(&mut self, chunk: &[u8], at: usize) -> Result<Option<usize>, (usize, ScanError)> {
+        let rest = chunk.get(at..).unwrap_or_default();
+        let Some(&[a, b, c, id, first]) = rest.first_chunk::<{ HEADER_LEN + 1 }>() else {
+            return Ok(None);
+        };
+        let len = u32::from_le_bytes([a, b, c, 0]);
+        let end = (len as usize).saturating_add(HEADER_LEN);
+        let Some(payload) = rest.get(HEADER_LEN..end).filter(|payload| !payload.is_empty()) else {
+            return Ok(None);
+        };
+        if id != self.seq || len as usize == MAX_PAYLOAD || self.head_len != 0 || self.continued {
+            return Ok(None);
+        }
+        self.seq = id.wrapping_add(1);
+        self.facts.packets = self.facts.packets.wrapping_add(1);
+        self.kept_len = 0;
+        self.whole_len = 0;
+        self.headers = 1;
+        self.body = self.decide(len, Some(first));
+        let behind_first = at.saturating_add(HEADER_LEN + 1);
+        match self.body {
+            Body::Passed => self.passed(),
+            Body::Kept => {
+                self.keep(payload);
+                self.decided().map_err(|why| (behind_first, why))?;
+            }
+        }
+        Ok(Some(at.saturating_add(end)))
     }
 
     /// Collects a header and, unless the packet is empty, its first byte; then decides what to

@@ -7,6 +7,9 @@ const SPACE: u8 = 2;
 const DIGIT: u8 = 4;
 /// Bytes that belong to a name: [`WORD`] and everything from 0x80 on.
 const NAME: u8 = 8;
+/// Bytes that stand for themselves wherever they are outside of quotes and comments: neither begin such,
+/// nor a number, nor a variable.
+const PLAIN: u8 = 16;
 
 const CLASS: [u8; 256] = classes();
 
@@ -18,10 +21,11 @@ const fn classes() -> [u8; 256] {
     while i < 256 {
         table[i] = match i as u8 {
             b'0'..=b'9' => WORD | DIGIT | NAME,
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'$' => WORD | NAME,
-            b' ' | b'\t' | b'\n' | b'\r' => SPACE,
-            0x80.. => NAME,
-            _ => 0,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'$' => WORD | NAME | PLAIN,
+            b' ' | b'\t' | b'\n' | b'\r' => SPACE | PLAIN,
+            0x80.. => NAME | PLAIN,
+            0..b' ' | 0x7f | b'\'' | b'"' | b'`' | b'\\' | b'#' | b'@' | b'/' | b'-' => 0,
+            _ => PLAIN,
         };
         i += 1;
     }
@@ -49,6 +53,13 @@ pub(super) fn is_name(byte: u8) -> bool {
 #[inline]
 pub(super) fn is_space(byte: u8) -> bool {
     class(byte) & SPACE != 0
+}
+
+/// A byte that stands for itself outside of quotes and comments: no digit, and nothing that may begin
+/// a quote, a comment or a variable.
+#[inline]
+pub(super) fn is_plain(byte: u8) -> bool {
+    class(byte) & PLAIN != 0
 }
 
 /// An ASCII digit.

@@ -7,7 +7,7 @@
 //! other quotes, variables, numbers that are not plain) has no form, and is read anew each time. Forms are
 //! compared as a whole: a hash alone decides nothing.
 
-use super::bytes::{at, find2, is_digit, is_name};
+use super::bytes::{at, find2, is_digit, is_name, is_plain};
 use super::{Analysis, Effects, LexMode, LockingClause, Scratch, StatementKind, analyze};
 
 /// Forms kept; each has one place, where the latest stays.
@@ -122,44 +122,57 @@ fn is_kept(analysis: &Analysis<'_>) -> bool {
 /// Writes the text's form; false if it has none.
 fn form(text: &[u8], out: &mut Vec<u8>) -> bool {
     out.clear();
+    // What lies before is written, what lies from here to `i` is the same in the form.
+    let mut same = 0;
     let mut i = 0;
     while let Some(&byte) = text.get(i) {
-        let start = i;
-        i = match byte {
+        if is_plain(byte) {
+            i += 1;
+            continue;
+        }
+        let (end, mark) = match byte {
+            // Of a name before it: numbers end where no name begins.
+            b'0'..=b'9' if i > same && is_name(at(text, i - 1)) => {
+                i += 1;
+                continue;
+            }
             b'0'..=b'9' => {
                 let end = end_of(text, i, is_digit);
                 if is_joined(at(text, end)) || (i > 0 && at(text, i - 1) == b'.') {
                     return false;
                 }
-                out.push(INTEGER);
-                i = end;
-                continue;
+                (end, INTEGER)
             }
             b'\'' => {
                 let end = find2(text, i + 1, b'\'', b'\\');
                 if at(text, end) != b'\'' || at(text, end + 1) == b'\'' {
                     return false;
                 }
-                out.push(LITERAL);
-                i = end + 1;
-                continue;
+                (end + 1, LITERAL)
             }
             b'`' => {
                 let end = find2(text, i + 1, b'`', b'`');
                 if at(text, end) != b'`' || at(text, end + 1) == b'`' {
                     return false;
                 }
-                end + 1
+                i = end + 1;
+                continue;
             }
-            b'"' | b'\\' | b'#' | b'@' | 0x7f => return false,
-            b'/' if at(text, i + 1) == b'*' => return false,
-            b'-' if at(text, i + 1) == b'-' => return false,
-            0..b' ' if !matches!(byte, b'\t' | b'\n' | b'\r') => return false,
-            _ if is_name(byte) => end_of(text, i, is_name),
-            _ => i + 1,
+            b'/' if at(text, i + 1) != b'*' => {
+                i += 1;
+                continue;
+            }
+            b'-' if at(text, i + 1) != b'-' => {
+                i += 1;
+                continue;
+            }
+            _ => return false,
         };
-        out.extend_from_slice(text.get(start..i).unwrap_or_default());
+        out.extend_from_slice(text.get(same..i).unwrap_or_default());
+        out.push(mark);
+        (same, i) = (end, end);
     }
+    out.extend_from_slice(text.get(same..).unwrap_or_default());
     true
 }
 
