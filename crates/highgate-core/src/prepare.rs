@@ -359,6 +359,13 @@ pub fn execute_as(
 ) -> Option<ExecuteAs> {
     let statement = state.statements.get_mut(&id)?;
     let there = conn.touch(id, &statement.text, &statement.under)?;
+    // What is equal becomes one, so that it is found by its address the next time.
+    if !Arc::ptr_eq(&there.text, &statement.text) {
+        there.text = Arc::clone(&statement.text);
+    }
+    if !Arc::ptr_eq(&there.under, &statement.under) {
+        there.under = Arc::clone(&statement.under);
+    }
     let reserved = match what {
         Use::Execute { cursor, .. } => cursor.then_some(id),
         Use::LongData => Some(id),

@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     buffer::BufferPool,
     listener::{Bound, ListenerState},
-    mysql::command::CommandSpace,
+    mysql::{command::CommandSpace, prepared_text::PreparedTexts},
     pool::{Grant, Pools},
     rule_cache::RuleCache,
     session_info::SessionInfo,
@@ -96,6 +96,7 @@ pub(crate) struct Worker {
     pub(crate) memo: RefCell<Memo>,
     /// What statements of each form cost.
     pub(crate) digests: RefCell<digests::Recent>,
+    pub(crate) prepared_texts: RefCell<PreparedTexts>,
     #[expect(clippy::vec_box, reason = "taken and given back per command: only the pointer moves")]
     spaces: RefCell<Vec<Box<CommandSpace>>>,
     rng: RefCell<FastRng>,
@@ -361,6 +362,7 @@ impl Seed {
             turns: RefCell::default(),
             memo: RefCell::default(),
             digests: RefCell::default(),
+            prepared_texts: RefCell::default(),
             rules: RefCell::new(RuleCache::new(shared.snapshot.load().policy.rules.clone())),
             spaces: RefCell::default(),
             rng: RefCell::new(FastRng::seeded()),

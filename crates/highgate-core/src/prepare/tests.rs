@@ -204,7 +204,7 @@ fn a_statement_with_a_cursor_or_long_data_is_not_shared_with_another_of_its_text
     for unfinished in [cursor, Use::LongData] {
         let (mut state, mut conn) = (state(None), conn(None));
         let text = b"SELECT 1";
-        let [one, other] = [(); 2].map(|()| state.prepared(text, Shape::default(), 0));
+        let [one, other, third] = [(); 3].map(|()| state.prepared(text, Shape::default(), 0));
         let under = Arc::clone(&state.profile);
         let _ = conn.prepared(7, text[..].into(), Arc::clone(&under));
         let _ = execute_as(&mut state, &mut conn, one, unfinished);
@@ -218,7 +218,8 @@ fn a_statement_with_a_cursor_or_long_data_is_not_shared_with_another_of_its_text
         assert_eq!(there(&mut conn, &mut state, other), Some(8));
         assert_eq!(execute_as(&mut state, &mut conn, one, Use::Other).unwrap().id, 7);
         conn.unreserve();
-        assert_eq!(there(&mut conn, &mut state, other), Some(7));
+        assert_eq!(there(&mut conn, &mut state, other), Some(8), "what it used before");
+        assert_eq!(there(&mut conn, &mut state, third), Some(7), "it is free again");
     }
 }
 
