@@ -7,7 +7,7 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use rustix::{
@@ -179,8 +179,33 @@ impl Transport {
     pub fn has_news(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
-            _ => self.poll_readable(&mut Context::from_waker(Waker::noop())).is_ready(),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Self::TlsClient(stream) => {
+                stream.get_ref().0.try_io(Interest::READABLE, || Ok(())).is_ok()
+            }
+            Self::TlsServer(stream) => {
+                let (socket, session) = stream.get_ref();
+                has_plaintext(session) || socket.try_io(Interest::READABLE, || Ok(())).is_ok()
+            }
         }
+    }
+
+    /// As [`Transport::poll_readable`], for one task that asks again and again. `waits` says that it
+    /// has asked and nothing has come since: how to wake it is known then, and costs nothing again.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub fn poll_news(&self, cx: &mut Context<'_>, waits: &mut bool) -> Poll<io::Result<()>> {
+        if self.has_news() {
+            *waits = false;
+            return Poll::Ready(Ok(()));
+        }
+        if *waits {
+            return Poll::Pending;
+        }
+        let polled = self.poll_readable(cx);
+        *waits = polled.is_pending();
+        polled
     }
 
     /// The peer's address, where it has one.

@@ -40,6 +40,8 @@ struct Direction {
     state: Flow,
     /// The last read filled the buffer: a stream, for which a larger one pays.
     streams: bool,
+    /// The reading side wakes the session when something comes.
+    waits: bool,
     /// Nothing is passed on before it is clear that it is no PROXY header.
     is_guarded: bool,
 }
@@ -73,7 +75,14 @@ const ROUNDS: u32 = 64;
 
 impl Direction {
     fn new(buffer: Buffer) -> Self {
-        Self { buffer, moved: 0, state: Flow::Open, streams: false, is_guarded: false }
+        Self {
+            buffer,
+            moved: 0,
+            state: Flow::Open,
+            streams: false,
+            waits: false,
+            is_guarded: false,
+        }
     }
 
     fn poll(
@@ -123,7 +132,7 @@ impl Direction {
     }
 
     fn poll_fill(&mut self, cx: &mut Cx<'_>, from: &mut Transport) -> Poll<io::Result<()>> {
-        if !from.has_news() && from.poll_readable(cx)?.is_pending() {
+        if from.poll_news(cx, &mut self.waits)?.is_pending() {
             self.buffer.rest();
             self.streams = false;
             return Poll::Pending;

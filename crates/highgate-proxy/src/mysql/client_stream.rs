@@ -28,6 +28,8 @@ pub(crate) struct ClientStream {
     pub(crate) inbox: Buffer,
     /// Under the packets, where the login agreed on it.
     pub(crate) compressed: Option<Box<Compressed>>,
+    /// The connection wakes the session when something comes.
+    waits: bool,
 }
 
 /// A whole command (or other message) at the front of the inbox.
@@ -60,6 +62,17 @@ enum Front {
 }
 
 impl ClientStream {
+    /// A client's connection, of which that was read.
+    pub(crate) fn new(transport: Transport, inbox: Buffer) -> Self {
+        Self { transport, inbox, compressed: None, waits: false }
+    }
+
+    /// Goes on over another connection: the same one under TLS.
+    pub(crate) fn go_on(&mut self, transport: Transport) {
+        self.transport = transport;
+        self.waits = false;
+    }
+
     /// The message at the front, if it is whole; how much it needs if not.
     fn front(&self, max: u64) -> Front {
         let bytes = self.inbox.bytes();
@@ -203,10 +216,10 @@ impl ClientStream {
     }
 
     /// Ready once a read may bring something.
-    fn poll_readable(&self, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
+    fn poll_readable(&mut self, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
         match &self.compressed {
             Some(layer) if layer.has_packet() => Poll::Ready(Ok(())),
-            _ => self.transport.poll_readable(cx),
+            _ => self.transport.poll_news(cx, &mut self.waits),
         }
     }
 
@@ -215,7 +228,7 @@ impl ClientStream {
     /// Ready only at the client's end.
     pub(crate) fn poll_gone(&mut self, cx: &mut Cx<'_>) -> Poll<Ending> {
         loop {
-            match self.transport.poll_readable(cx) {
+            match self.transport.poll_news(cx, &mut self.waits) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Ending::ClientFailed(error)),
                 Poll::Ready(Ok(())) => {}

@@ -266,7 +266,7 @@ async fn start_tls(
     let behind = stream.inbox.bytes().to_vec();
     stream.inbox.consume(behind.len());
     let accepted = tls::accept(config, tcp, &behind).await.map_err(Ending::ClientFailed)?;
-    stream.transport = Transport::TlsServer(Box::new(accepted));
+    stream.go_on(Transport::TlsServer(Box::new(accepted)));
     Ok(stream)
 }
 

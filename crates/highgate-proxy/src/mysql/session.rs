@@ -121,7 +121,7 @@ async fn begin(
         is_foreign: introduced.is_foreign,
         to,
     };
-    let stream = ClientStream { transport, inbox, compressed: None };
+    let stream = ClientStream::new(transport, inbox);
     let LoggedInClient { stream, login, user, nonce, lease } =
         login::within(context, login::run(entrance, stream)).await?;
     let mut session = Session {
