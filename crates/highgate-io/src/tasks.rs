@@ -58,7 +58,9 @@ pub struct LocalTasks {
     idle: Rc<tokio::sync::Notify>,
 }
 
-struct Running(LocalTasks);
+/// A task that runs, to be held by it until its end.
+#[derive(Debug)]
+pub struct Running(LocalTasks);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -73,14 +75,19 @@ impl Drop for Running {
 impl LocalTasks {
     /// Starts a task. A panic in it ends that task alone.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        *self.running.borrow_mut() += 1;
-        let guard = Running(self.clone());
         // Boxed, since an async block keeps what it captured beside what it awaits: twice the size.
         let future = Box::pin(future);
-        drop(tokio::task::spawn_local(async move {
-            let _guard = guard;
+        self.spawn_with(|running| async move {
             future.await;
-        }));
+            drop(running);
+        });
+    }
+
+    /// As [`LocalTasks::spawn`], without a box of its own: for tasks of which there are thousands.
+    /// The future holds what it is given until its end.
+    pub fn spawn_with<F: Future<Output = ()> + 'static>(&self, make: impl FnOnce(Running) -> F) {
+        *self.running.borrow_mut() += 1;
+        drop(tokio::task::spawn_local(make(Running(self.clone()))));
     }
 
     /// How many run.

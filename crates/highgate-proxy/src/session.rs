@@ -122,13 +122,15 @@ pub(crate) fn start(worker: &Rc<Worker>, accepted: Box<Accepted>) {
     let mode = listener.settings.load().mode;
     // Blocks, since an async function keeps its arguments twice.
     match mode {
-        Mode::Mysql => worker.tasks.spawn(async move {
+        Mode::Mysql => worker.tasks.spawn_with(|running| async move {
             let ending = crate::mysql::session::run(&context, accepted).await;
             log(&context, &listener.name, &ending);
+            drop((context, running));
         }),
-        Mode::Tcp | Mode::Http => worker.tasks.spawn(async move {
+        Mode::Tcp | Mode::Http => worker.tasks.spawn_with(|running| async move {
             let ending = crate::tcp::run(&context, accepted).await;
             log(&context, &listener.name, &ending);
+            drop((context, running));
         }),
     }
 }
