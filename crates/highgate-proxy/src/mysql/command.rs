@@ -91,6 +91,12 @@ enum TextIs {
 }
 
 impl Texts {
+    /// Whether nothing is kept.
+    fn is_empty(&self) -> bool {
+        let Self { text, prepared, values, schema_used } = self;
+        text.is_empty() && prepared.is_none() && values.is_empty() && schema_used.is_empty()
+    }
+
     /// All that is known of a command.
     pub(crate) fn facts(&self, known: &Known) -> CommandFacts<'_> {
         CommandFacts {
@@ -127,6 +133,11 @@ impl CommandSpace {
         let exchange = Space::new(pool);
         let rest = RestSpace { exchange, steps: Vec::new(), joined: Vec::new(), joined_held };
         Self { scratch: Scratch::new(), texts: Texts::default(), rest }
+    }
+
+    /// Whether nothing of a command is kept in it.
+    fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.rest.joined.is_empty()
     }
 
     /// Gives back what is only needed while a command runs, and what grew large.
@@ -186,15 +197,18 @@ impl Session<'_> {
     ///
     /// Cancel safe: no; the connections must be closed.
     pub(crate) async fn command(&mut self, framed: Framed) -> Result<(), Ending> {
-        let mut space = self.context.worker.take_space();
+        let context = self.context;
         (self.command_wire, self.consumed_ahead) = (framed.wire, 0);
-        let mut running = None;
+        let (mut space, mut running) = (None, None);
         let way = poll_fn(|cx| self.poll_command(cx, framed, &mut space, &mut running)).await;
         if let Some(rest) = way {
+            let space = space.get_or_insert_with(|| context.worker.take_space());
             // Rare, and large: its memory is not kept by each session.
-            apart(self.rest(rest, framed, &mut space)).await?;
+            apart(self.rest(rest, framed, space)).await?;
         }
-        self.context.worker.give_space(space);
+        if let Some(space) = space {
+            context.worker.give_space(space);
+        }
         self.client.inbox.consume(framed.wire.saturating_sub(self.consumed_ahead));
         Ok(())
     }
@@ -204,13 +218,25 @@ impl Session<'_> {
         &mut self,
         cx: &mut Cx<'_>,
         framed: Framed,
-        space: &mut CommandSpace,
+        space: &mut Option<Box<CommandSpace>>,
         running: &mut Option<Running>,
     ) -> Poll<Option<Box<Rest>>> {
         if running.is_none() {
-            match self.begin(cx, framed, space) {
-                Ok(begun) => *running = Some(begun),
-                Err(rest) => return Poll::Ready(Some(rest)),
+            let mut taken = self.context.worker.take_space();
+            let begun = match self.begin(cx, framed, &mut taken) {
+                Ok(begun) => running.insert(begun),
+                Err(rest) => {
+                    *space = Some(taken);
+                    return Poll::Ready(Some(rest));
+                }
+            };
+            if taken.is_empty() {
+                // Nothing of it is needed while the server works: the next command finds it still
+                // in the first cache, however many others wait.
+                self.context.worker.give_space(taken);
+            } else {
+                self.expect_answer(&begun.lease, &begun.sending, &mut taken.rest);
+                *space = Some(taken);
             }
         }
         self.poll_running(cx, running, space)
@@ -295,9 +321,7 @@ impl Session<'_> {
         self.keep_values(&facts, payload, &mut texts.values);
         let decided = self.decide(&facts, &rules, hint, snapshot);
         let schema_used = analysis.as_ref().and_then(|analysis| analysis.schema_used);
-        if let Some(schema) = schema_used {
-            schema.clone_into(&mut texts.schema_used);
-        }
+        schema_used.unwrap_or_default().clone_into(&mut texts.schema_used);
         let known = Known {
             command: parsed.kind,
             shape: facts.shape,
@@ -306,12 +330,12 @@ impl Session<'_> {
             mode: facts.mode,
             text: match (&parsed.text, &prepared) {
                 (Some(_), _) if keeps => TextIs::Kept,
-                (None, Some(_)) => TextIs::Prepared,
+                (None, Some(_)) if keeps => TextIs::Prepared,
                 _ => TextIs::NotNeeded,
             },
             uses_schema: schema_used.is_some(),
         };
-        texts.prepared = prepared.map(|prepared| prepared.text);
+        texts.prepared = prepared.filter(|_| keeps).map(|prepared| prepared.text);
         self.rules_number = number;
         Judged { decided, known, sending: Sending { framed, scan: parsed.scan, rules, instead } }
     }

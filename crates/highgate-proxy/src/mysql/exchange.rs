@@ -343,29 +343,45 @@ impl Peers<'_> {
         cx: &mut Cx<'_>,
         space: &mut Space,
     ) -> Poll<Result<(), Stopped>> {
-        let transport = &mut self.server.transport;
-        // No memory is held while the server works: many wait, few read. (TLS may hold plain bytes
-        // of its own, for which the socket does not become readable again.)
-        let waits = space.buffer.is_empty()
-            && !transport.is_tls()
-            && !transport.has_news()
-            && transport.poll_readable(cx).is_pending();
-        let read = if waits {
+        // No memory is held while the server works: many wait, few read.
+        if space.buffer.is_empty()
+            && let Poll::Pending = self.poll_answering(cx)?
+        {
             space.buffer.rest();
-            Poll::Pending
-        } else {
-            transport.poll_recv(cx, space.buffer.room())
-        };
-        let count = match read {
+            return Poll::Pending;
+        }
+        self.poll_read(cx, space)
+    }
+
+    /// Ready when something of the answer can be read. Makes no system call.
+    pub(crate) fn poll_answering(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), Stopped>> {
+        let transport = &mut self.server.transport;
+        // TLS may hold plain bytes of its own, for which the socket does not become readable again.
+        if transport.is_tls() || transport.has_news() || transport.poll_readable(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_silence(cx)
+    }
+
+    /// The server works: ready when that is not to be waited for any more.
+    fn poll_silence(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), Stopped>> {
+        if let Some(told) = self.told() {
+            return Poll::Ready(Err(told));
+        }
+        self.client.poll_gone(cx).map(|ending| Err(Stopped::Client(ending)))
+    }
+
+    /// Reads once more of the answer, which is there, and scans it.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Cx<'_>,
+        space: &mut Space,
+    ) -> Poll<Result<(), Stopped>> {
+        let count = match self.server.transport.poll_recv(cx, space.buffer.room()) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(Stopped::ServerClosed)),
             Poll::Ready(Ok(count)) => count,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(Stopped::Server(error))),
-            Poll::Pending => {
-                if let Some(told) = self.told() {
-                    return Poll::Ready(Err(told));
-                }
-                return self.client.poll_gone(cx).map(|ending| Err(Stopped::Client(ending)));
-            }
+            Poll::Pending => return self.poll_silence(cx),
         };
         space.buffer.filled(count);
         space.received += count as u64;

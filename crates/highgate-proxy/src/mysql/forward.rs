@@ -333,7 +333,8 @@ impl Session<'_> {
                     Ok(first) => first,
                     Err(tried) => return tried,
                 };
-                self.before_sending(lease, &first, sending, timeout, space);
+                self.count_sending(lease, &first, timeout);
+                self.expect_answer(lease, sending, space);
                 self.exchange(lease, first, 0, facts, sending, space).await
             }
             Sent::Part(first, sent) => {
@@ -366,23 +367,24 @@ impl Session<'_> {
         self.outgoing(lease, facts, sending, &space.joined).map_err(Tried::Refused)
     }
 
-    /// Gets all ready for the answer, and counts the command.
-    fn before_sending(
+    /// Gets all ready for the answer.
+    pub(crate) fn expect_answer(&self, lease: &Lease, sending: &Sending, space: &mut RestSpace) {
+        let exchange = &mut space.exchange;
+        exchange.reset(sending.scan, lease.connection.capabilities, sending.framed.answer_seq());
+        exchange.hide_changes(!self.capabilities.contains(Capabilities::SESSION_TRACK));
+    }
+
+    /// Counts the command, and the time that it may take.
+    fn count_sending(
         &self,
         lease: &Lease,
         (first, rest): &(Vec<u8>, Range<usize>),
-        sending: &Sending,
         timeout: Duration,
-        space: &mut RestSpace,
     ) {
         if !timeout.is_zero() {
             self.context.slot.set_deadline(self.context.worker.deadline(timeout));
         }
-        let connection = &lease.connection;
-        let exchange = &mut space.exchange;
-        exchange.reset(sending.scan, connection.capabilities, sending.framed.answer_seq());
-        exchange.hide_changes(!self.capabilities.contains(Capabilities::SESSION_TRACK));
-        let hot = &connection.server().hot;
+        let hot = &lease.connection.server().hot;
         hot.commands.fetch_add(1, Ordering::Relaxed);
         hot.bytes_out.fetch_add((first.len() + rest.len()) as u64, Ordering::Relaxed);
     }

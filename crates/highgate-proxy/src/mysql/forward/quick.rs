@@ -8,7 +8,7 @@
 
 use std::{
     sync::atomic::Ordering,
-    task::{Context as Cx, Poll},
+    task::{Context as Cx, Poll, ready},
     time::Instant,
 };
 
@@ -36,10 +36,10 @@ use super::{Begun, Destination, Sending, Sent};
 /// A command that its server has, and whose answer is waited for.
 #[derive(Debug)]
 pub(crate) struct Running {
-    lease: Lease,
+    pub(crate) lease: Lease,
     to: Destination,
     known: Known,
-    sending: Sending,
+    pub(crate) sending: Sending,
     sent_at: Instant,
 }
 
@@ -86,7 +86,10 @@ impl Session<'_> {
                 running.sent_at = clock::now();
                 Ok(running)
             }
-            sent => Err(running.rest(sent)),
+            sent => {
+                self.expect_answer(&running.lease, &running.sending, rest);
+                Err(running.rest(sent))
+            }
         }
     }
 
@@ -141,7 +144,7 @@ impl Session<'_> {
             return Sent::Nothing;
         };
         let timeout = to.timeout.unwrap_or(self.settings.query_timeout);
-        self.before_sending(lease, &outgoing, sending, timeout, space);
+        self.count_sending(lease, &outgoing, timeout);
         let (first, rest) = &outgoing;
         let rest = self.client.inbox.bytes().get(rest.clone()).unwrap_or_default();
         let mut sent = 0;
@@ -157,10 +160,26 @@ impl Session<'_> {
         &mut self,
         cx: &mut Cx<'_>,
         running: &mut Option<Running>,
-        space: &mut CommandSpace,
+        space: &mut Option<Box<CommandSpace>>,
     ) -> Poll<Option<Box<Rest>>> {
         let Some(now) = running else { return Poll::Ready(None) };
-        let CommandSpace { texts, rest, .. } = space;
+        let mut peers = Peers {
+            context: self.context,
+            client: &mut self.client,
+            server: &mut now.lease.connection,
+            patience: std::time::Duration::ZERO,
+        };
+        // No memory is held while the server works: many wait, few read.
+        let begins = ready!(peers.poll_answering(cx));
+        let space = match space {
+            Some(space) => space,
+            None => {
+                let space = space.insert(self.context.worker.take_space());
+                self.expect_answer(&now.lease, &now.sending, &mut space.rest);
+                space
+            }
+        };
+        let CommandSpace { texts, rest, .. } = &mut **space;
         let exchange = &mut rest.exchange;
         let mut peers = Peers {
             context: self.context,
@@ -168,7 +187,11 @@ impl Session<'_> {
             server: &mut now.lease.connection,
             patience: std::time::Duration::ZERO,
         };
-        let is_done = match std::task::ready!(peers.poll_receive(cx, exchange)) {
+        let received = match begins {
+            Ok(()) => ready!(peers.poll_read(cx, exchange)),
+            stopped => stopped,
+        };
+        let is_done = match received {
             Err(stopped) => Err(Some(Err(stopped))),
             Ok(()) if !exchange.can_be_judged() => Err(None),
             Ok(()) => {
