@@ -99,10 +99,18 @@ impl Recent {
 }
 
 /// The heaviest forms of a node, by the time that they have taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Heaviest {
     forms: HashMap<u64, Form>,
     others: Cost,
+}
+
+impl Default for Heaviest {
+    /// With room for all that will ever be in it: workers, who add to it, do not allocate.
+    fn default() -> Self {
+        let forms = HashMap::with_capacity_and_hasher(KEPT + RECENT, <_>::default());
+        Self { forms, others: Cost::default() }
+    }
 }
 
 impl Heaviest {
