@@ -1,8 +1,12 @@
 //! What operators are told: each retry, shun, failover, refusal and change, with its reason.
 
+mod limit;
+
 use std::{collections::VecDeque, fmt};
 
 use highgate_config::{BackendName, ServerName};
+
+pub use self::limit::EventLimit;
 
 /// How much an event matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

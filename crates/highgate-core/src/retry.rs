@@ -141,14 +141,14 @@ impl fmt::Display for Retry {
             Self::Again(Again::Refused(code)) => {
                 return write!(f, "again: error {code} proves that it was not carried out");
             }
-            Self::No(No::Answered) => "not again: the client has part of the answer",
-            Self::No(No::Final) => "not again: the server's answer stands",
-            Self::No(No::InTransaction) => "not again: its transaction is lost",
+            Self::No(No::Answered) => "not sent again: the client has part of the answer",
+            Self::No(No::Final) => "not sent again: the server's answer stands",
+            Self::No(No::InTransaction) => "not sent again: its transaction is lost",
             Self::No(No::TransactionRefused(code)) => {
-                return write!(f, "not again: error {code} ends its transaction");
+                return write!(f, "not sent again: error {code} ends its transaction");
             }
-            Self::No(No::Pinned) => "not again: the session was bound to the lost connection",
-            Self::UnknownOutcome => "not again: whether it was carried out is not known",
+            Self::No(No::Pinned) => "not sent again: the session was bound to the lost connection",
+            Self::UnknownOutcome => "not sent again: whether it was carried out is not known",
         })
     }
 }

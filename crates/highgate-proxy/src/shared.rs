@@ -20,7 +20,7 @@ use highgate_config::BackendName;
 use highgate_core::{
     accounts::AccountList,
     digests::Heaviest,
-    events::{Event, EventRing},
+    events::{Event, EventLimit, EventRing},
     limits::Attempts,
     snapshot::Snapshot,
 };
@@ -90,7 +90,7 @@ pub struct Shared {
     /// TLS towards the servers of each backend that has it.
     pub server_tls: Mutex<std::collections::BTreeMap<BackendName, Arc<rustls::ClientConfig>>>,
     events: Mutex<EventRing>,
-    limited: Mutex<Limited>,
+    limit: Mutex<EventLimit>,
     sessions: Mutex<Sessions>,
     /// Accept loops that run.
     pub(crate) accepting: AtomicU32,
@@ -99,16 +99,6 @@ pub struct Shared {
     /// When the process started.
     pub started: Instant,
     wall_ms: fn() -> u64,
-}
-
-/// Events of one kind of trouble that are told per second.
-const EVENTS_PER_SECOND: u32 = 10;
-
-#[derive(Debug)]
-struct Limited {
-    second: u64,
-    told: u32,
-    untold: u64,
 }
 
 #[derive(Debug, Default)]
@@ -175,7 +165,7 @@ impl Shared {
             rsa,
             server_tls: Mutex::default(),
             events: Mutex::new(EventRing::new(EVENTS)),
-            limited: Mutex::new(Limited { second: 0, told: 0, untold: 0 }),
+            limit: Mutex::default(),
             sessions: Mutex::default(),
             accepting: AtomicU32::new(0),
             sockets_served: Default::default(),
@@ -217,6 +207,8 @@ impl Shared {
     /// Keeps an event for operators and writes it to the log.
     pub fn event(&self, event: Event) {
         use highgate_core::events::Severity;
+        // Under the lock, so that their order is that of their times.
+        let mut events = self.events.lock();
         let event = event.at((self.wall_ms)());
         let backend = event.backend.as_ref().map(BackendName::as_str);
         let server = event.server.as_ref().map(highgate_config::ServerName::as_str);
@@ -226,28 +218,25 @@ impl Shared {
             Severity::Warning => tracing::warn!(kind, backend, server, session, "{}", event.text),
             Severity::Error => tracing::error!(kind, backend, server, session, "{}", event.text),
         }
-        self.events.lock().push(event);
+        events.push(event);
     }
 
     /// An event of a kind that many sessions have at once: some are kept per second, the rest are
-    /// counted into the next one.
-    pub fn event_limited(&self, mut event: Event) {
+    /// counted.
+    pub fn event_limited(&self, event: Event) {
+        self.tell_counted();
         let second = (self.wall_ms)() / 1000;
-        let mut limited = self.limited.lock();
-        if limited.second != second {
-            (limited.second, limited.told) = (second, 0);
+        if self.limit.lock().admits(&event, second) {
+            self.event(event);
         }
-        if limited.told >= EVENTS_PER_SECOND {
-            limited.untold += 1;
-            return;
+    }
+
+    /// Tells how many events were only counted, once their second is over.
+    pub(crate) fn tell_counted(&self) {
+        let over = self.limit.lock().over((self.wall_ms)() / 1000);
+        for event in over {
+            self.event(event);
         }
-        limited.told += 1;
-        let untold = std::mem::take(&mut limited.untold);
-        drop(limited);
-        if untold > 0 {
-            event.text = format!("{} (and {untold} more like it before)", event.text);
-        }
-        self.event(event);
     }
 
     /// The latest events with their numbers, oldest first.
