@@ -10,6 +10,7 @@ pub mod deaf;
 pub mod entropy;
 pub mod handover;
 pub mod listen;
+pub mod log;
 pub mod proxy_protocol;
 pub mod rsa;
 pub mod tasks;

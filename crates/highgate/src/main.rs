@@ -17,6 +17,7 @@ mod files;
 mod handover;
 mod included;
 mod init;
+mod log;
 mod node_table;
 mod output;
 mod records;

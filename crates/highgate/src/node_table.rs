@@ -12,12 +12,12 @@ use highgate_config::{
     table::{
         Action, Column,
         Kind::{Integer, Text},
-        Metric::{Gauge, Label, None as Hidden},
+        Metric::{Counter, Gauge, Label, None as Hidden},
         Row, Table,
     },
 };
 use highgate_core::events::{Event, Kind as EventKind, Severity};
-use highgate_io::tasks;
+use highgate_io::{log::LogLines, tasks};
 use highgate_proxy::{certificate::CertificateDate, shared::Shared};
 
 use crate::files;
@@ -30,6 +30,7 @@ pub(crate) struct NodeTable {
     pub(crate) shared: Arc<Shared>,
     /// Of the ports for operators.
     pub(crate) certificate: Arc<CertificateDate>,
+    pub(crate) log: LogLines,
 }
 
 const COLUMNS: &[Column] = &[
@@ -48,6 +49,7 @@ const COLUMNS: &[Column] = &[
         Gauge,
         "Time until the certificate of the ports for operators expires, in seconds; below 0 when it has.",
     ),
+    column("log_lines_lost", Integer, Counter, "Lines of the log that could not be written."),
 ];
 
 const fn column(
@@ -87,6 +89,7 @@ impl Table for NodeTable {
             shared.max_connections.load(Ordering::Relaxed).into(),
             u32::from(shared.draining.load(Ordering::Relaxed)).into(),
             self.certificate.seconds_left().into(),
+            self.log.losses().lines.into(),
         ]]
     }
 
@@ -132,7 +135,11 @@ impl NodeTable {
         let (_, before) = self.alone.current();
         let key = files::key(files);
         let applying = self.alone.apply_file(self.alone.node(), &key, parsed, "apply");
-        let applied = tasks::wait(applying).map_err(|error| error.to_string())?;
+        let applied = tasks::wait(applying).map_err(|error| {
+            let text = format!("`apply` was refused: {error}");
+            self.shared.event(Event::new(Severity::Error, EventKind::Config, text));
+            error.to_string()
+        })?;
         let text = lines(&before, &applied.changes, &applied.conflicts);
         let event = Event::new(Severity::Info, EventKind::Config, format!("applied: {text}"));
         self.shared.event(event);

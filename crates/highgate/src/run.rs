@@ -7,20 +7,38 @@ use highgate_config::{Config, NodeName};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
     clock,
+    log::{LogLines, LogQueue},
     tasks::{self, LocalTasks},
 };
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     cli, files,
     handover::give,
+    log,
     signals::{Asked, Signals},
     start::{self, Door, Running, Start},
     vips,
 };
 
+/// How long the end of the process waits for the last lines of the log to be written.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
 pub(crate) fn run(arguments: &cli::Run) -> anyhow::Result<()> {
-    log(&arguments.log)?;
+    let (lines, mut queue) = log::start(&arguments.log)?;
+    let done = run_logged(arguments, &lines, &mut queue);
+    match queue {
+        Some(queue) => queue.write_rest_to(std::io::stderr()),
+        None => lines.flush_within(LAST_LINES),
+    }
+    done
+}
+
+/// Takes the queue of the log once there is a thread that writes it.
+fn run_logged(
+    arguments: &cli::Run,
+    lines: &LogLines,
+    queue: &mut Option<LogQueue>,
+) -> anyhow::Result<()> {
     let node = NodeName::from(arguments.node.as_str());
     // Before anything else: a file with mistakes changes nothing.
     let config = files::read(&arguments.files, &node)?;
@@ -33,7 +51,9 @@ pub(crate) fn run(arguments: &cli::Run) -> anyhow::Result<()> {
     if keeper.is_some() {
         vips::drop_rights().context("cannot give up the rights that only the keeper needs")?;
     }
-    let start = Start { arguments, node, config, data_dir, keeper };
+    log::write_elsewhere(queue)?;
+    let log = lines.clone();
+    let start = Start { arguments, node, config, data_dir, keeper, log };
     let runtime = tasks::local_runtime().context("cannot start the control runtime")?;
     runtime.block_on(serve(start))
 }
@@ -192,16 +212,4 @@ async fn retire(running: &Running, signals: &mut Signals) -> bool {
         () = signals.stopped() => false,
         () = wired.node.retire(wired.patience()) => true,
     }
-}
-
-fn log(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .with_context(|| format!("`--log {filter}` is no filter, such as `info`"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_target(false)
-        .init();
-    Ok(())
 }

@@ -73,8 +73,13 @@ impl Actions for ServerActions {
             }
             None => tasks::wait(self.alone.clear_override(server.clone())),
         };
-        let had = done.map_err(|error| error.to_string())?;
         let (backend, server) = server;
+        let had = done.map_err(|error| {
+            let text = format!("an operator's mark was refused, nothing was changed: {error}");
+            let event = Event::new(Severity::Error, Kind::Override, text);
+            self.shared.event(event.backend(&backend).server(&server));
+            error.to_string()
+        })?;
         let text = match kind {
             Some(kind) => format!("an operator marked {backend}/{server}: {kind:?}"),
             None if had => format!("an operator took the mark of {backend}/{server} back"),

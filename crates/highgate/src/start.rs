@@ -7,6 +7,7 @@ use highgate_config::{Config, NodeName};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
     clock,
+    log::LogLines,
     tasks::{LocalTasks, Stopper},
 };
 use tokio::sync::mpsc;
@@ -33,6 +34,8 @@ pub(crate) struct Start<'a> {
     pub(crate) data_dir: PathBuf,
     /// Keeps the addresses of this node, if it has any.
     pub(crate) keeper: Option<Keeper>,
+    /// Where its log goes.
+    pub(crate) log: LogLines,
 }
 
 /// Starts beside the process that runs where that is asked for and there is one; else as usual.
@@ -86,6 +89,7 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
         start.data_dir,
         &arguments.files,
         (start.keeper, true),
+        start.log,
         local,
     )?);
     // Who logs in before the accounts are in force would be refused.
@@ -114,7 +118,7 @@ async fn take_over(
     let alone = Alone::peek(&start.data_dir, start.node)?;
     alone.stage_file(&key, file.clone())?;
     let keeper = (start.keeper, false);
-    let wired = Rc::new(wiring::wire(alone, start.data_dir, list, keeper, local)?);
+    let wired = Rc::new(wiring::wire(alone, start.data_dir, list, keeper, start.log, local)?);
     let node = &wired.node;
     let admin = Rc::new(AdminSide::open(&wired, &mut given.admin, local)?);
     node.number_sessions_from(given.first_session);

@@ -7,7 +7,10 @@ use anyhow::Context;
 use highgate_admin::Tables;
 use highgate_cluster::Alone;
 use highgate_config::{Config, ControlPlane, table::Table};
-use highgate_io::tasks::{LocalTasks, Stop, Stopper};
+use highgate_io::{
+    log::LogLines,
+    tasks::{LocalTasks, Stop, Stopper},
+};
 use highgate_proxy::{
     certificate::CertificateDate,
     monitor::{Command, Director, Inputs, Records},
@@ -18,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     acting_table::{ActingTable, Actions},
     backend_actions::BackendActions,
+    log,
     node_table::NodeTable,
     records,
     rule_actions::RuleActions,
@@ -37,6 +41,7 @@ pub(crate) struct Wired {
     pub(crate) admin_certificate: Arc<CertificateDate>,
     /// The configuration files that it was started with.
     files: Vec<PathBuf>,
+    log: LogLines,
     stopper: Stopper,
     /// Who the primaries are, as the director learns it.
     learned: watch::Receiver<Arc<Records>>,
@@ -52,6 +57,7 @@ pub(crate) fn wire(
     data_dir: PathBuf,
     files: &[PathBuf],
     (keeper, in_charge): (Option<Keeper>, bool),
+    lines: LogLines,
     tasks: &LocalTasks,
 ) -> anyhow::Result<Wired> {
     let alone = Arc::new(alone);
@@ -66,6 +72,7 @@ pub(crate) fn wire(
     let (stopper, stop) = Stopper::new();
     let (director, orders) = mpsc::channel(ORDERS);
     let learned = direct(&alone, &node, orders, tasks, stop.clone());
+    tasks.spawn(log::watch(lines.clone(), node.shared().clone(), stop.clone()));
     let (serving, files) = (watch::Sender::new(false), files.to_owned());
     let serves = (serving.subscribe(), in_charge);
     let vips = Link::open(keeper, &alone, &node, serves, (tasks, stop))
@@ -79,6 +86,7 @@ pub(crate) fn wire(
         vips,
         admin_certificate,
         files,
+        log: lines,
         stopper,
         learned,
         director,
@@ -117,6 +125,7 @@ impl Wired {
             files: self.files.clone(),
             shared: shared.clone(),
             certificate: self.admin_certificate.clone(),
+            log: self.log.clone(),
         })];
         for table in self.node.tables() {
             let (alone, shared) = (self.alone.clone(), shared.clone());
@@ -145,7 +154,7 @@ impl Wired {
     /// Stores what the director learns: from when this process may write.
     pub(crate) fn keep_records(&self, tasks: &LocalTasks) {
         let changes = self.learned.clone();
-        tasks.spawn(records::keep(self.alone.records(), changes));
+        tasks.spawn(records::keep(self.alone.records(), changes, self.node.shared().clone()));
     }
 
     /// Has the ports below 1024 of listeners bound that are to be put in force, where this process has

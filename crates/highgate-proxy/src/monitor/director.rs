@@ -382,6 +382,7 @@ impl Director {
 
     fn tick(&mut self) {
         let now = clock::now();
+        self.shared.tell_counted();
         let due: Vec<ServerId> = self
             .healths
             .iter()
@@ -475,14 +476,15 @@ impl Director {
     }
 
     fn store_records(&mut self) {
-        let records: Records = self
-            .machines
-            .iter()
-            .filter_map(|(name, (_, machine))| Some((name.clone(), machine.record()?.clone())))
-            .collect();
-        if records != self.inputs.records {
-            self.inputs.records = records.clone();
-            self.inputs.store.send_replace(Arc::new(records));
+        // A backend that is not configured for now keeps its record; only an operator has it forgotten.
+        for (name, (_, machine)) in &self.machines {
+            let Some(record) = machine.record() else { continue };
+            if self.inputs.records.get(name) != Some(record) {
+                self.inputs.records.insert(name.clone(), record.clone());
+            }
+        }
+        if **self.inputs.store.borrow() != self.inputs.records {
+            self.inputs.store.send_replace(Arc::new(self.inputs.records.clone()));
         }
     }
 
