@@ -279,6 +279,7 @@ impl<D: Replicates> Replication<D> {
         if !replica.may_follow(primary)? {
             return Ok(Followed::Diverged);
         }
+        let (before, there) = (replica.executed()?, primary.executed()?);
         replica.sql(&format!(
             "STOP {replica}; SET GLOBAL rpl_semi_sync_{source}_enabled = 0; \
              SET GLOBAL rpl_semi_sync_{replica}_enabled = {}; {}; START {replica}",
@@ -296,6 +297,9 @@ impl<D: Replicates> Replication<D> {
             let runs = |what: &str| is(&format!("{}_{what}_Running", D::REPLICA), "Yes");
             let running = runs("IO") && runs("SQL");
             anyhow::ensure!(running, "replication does not run: {status:?}");
+            // It runs for a moment before it hears that its position is unknown.
+            let now = replica.executed()?;
+            anyhow::ensure!(now == there || now != before, "nothing came yet: {status:?}");
             Ok(Followed::Running)
         })
     }

@@ -101,8 +101,10 @@ impl Replicates for MariaDb {
     }
 
     fn follow(source: &Database) -> String {
+        // Not gtid_current_pos: that counts what the node wrote as primary under its present id only,
+        // and one that was rebuilt has another id until it is restarted.
         format!(
-            "SET GLOBAL gtid_slave_pos = @@gtid_current_pos; \
+            "SET GLOBAL gtid_slave_pos = @@gtid_binlog_pos; \
              CHANGE MASTER TO MASTER_HOST = '{}', MASTER_PORT = {}, MASTER_USER = 'repl', \
              MASTER_PASSWORD = 'repl', MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1",
             source.addr().ip(),
@@ -119,7 +121,7 @@ impl Replicates for MariaDb {
         let last = |position: &str| {
             position.rsplit('-').next().and_then(|text| text.parse().ok()).unwrap_or(0_u64)
         };
-        Ok(last(&self.value("SELECT @@gtid_current_pos")?) >= last(position))
+        Ok(last(&self.executed()?) >= last(position))
     }
 
     /// Its replication ends with an error where histories differ.
