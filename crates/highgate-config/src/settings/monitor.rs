@@ -104,7 +104,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
         default: Is("500ms"),
         takes_effect: TakesEffect::NextCheck,
         summary: "Time between two checks of a server.",
-        detail: "With `timeout` and `fall` it decides how fast a silent server is found: 500ms, 500ms and 2 stay below two seconds from a server's last word to the verdict. HAProxy's default is 2s, ProxySQL's 8s for pings.",
+        detail: "With `timeout` and `fall` it decides how fast a silent server is found: 500ms, 500ms and 2 stay below two seconds from a server's last word to the verdict. Where an answer came late within the last minute, as on a link that loses packets, silence has to last one `timeout` longer (below 2.6 seconds), and for ten minutes a second connection of the monitor stands by, so that what is lost on one holds nothing up on the other. HAProxy's default is 2s, ProxySQL's 8s for pings.",
         example: "monitor = { interval = \"500ms\" }",
         also_known_as: &[
             ("haproxy", "server inter"),

@@ -2,43 +2,37 @@
 //!
 //! A check that has no answer in time is not given up: it goes on when the next one is due, since on a
 //! link that loses packets a new connection would take longer than what is left of this one, and
-//! its greeting would hide a server that hangs at what it is asked.
+//! its greeting would hide a server that hangs at what it is asked. Where a check was late lately, a
+//! second connection stands by: what is lost on one holds nothing up on the other.
+
+mod asks;
 
 use std::{
     cell::{Cell, RefCell},
     future::Future,
-    io,
     pin::Pin,
     rc::Rc,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
-use highgate_config::{Backend, Check, Secret};
+use highgate_config::{Backend, Check};
 use highgate_core::{
     health::{CheckFailure, Event},
     server::{ServerId, ServerState},
-    topology::Observation,
 };
 use highgate_io::clock;
-use highgate_mysql::{
-    Capabilities, greeting::Greeting, server_login::ServerLoginError, sql::Flavor,
-};
+use highgate_mysql::greeting::Greeting;
 
-use crate::{
-    facts,
-    monitor::{names, questions},
-    mysql::{
-        ask::{AskError, Asker},
-        open::{Door, OpenError, proof_of},
-    },
-    shared::Shared,
-    target::{host, target},
-    tls_files,
-};
+pub(super) use self::asks::door;
+use self::asks::{Asks, Ended, Kept};
+use crate::shared::Shared;
 
 /// How long a check may go on at all, however much it hears.
 const LONGEST: Duration = Duration::from_secs(60);
+/// How long a second connection is kept after a check was late.
+const STANDS_BY: Duration = Duration::from_secs(600);
 
 /// A check's result, for the director.
 #[derive(Debug)]
@@ -54,7 +48,28 @@ pub struct Probed {
 /// What checks of one server need, with what is kept between them.
 pub(crate) struct Probe {
     asks: Rc<Asks>,
-    state: RefCell<State>,
+    /// On the second connection. What it hears before its whole answer proves nothing: a greeting comes
+    /// from a server that hangs, too.
+    stand_in: Rc<Asks>,
+    left: RefCell<Left>,
+}
+
+/// What is left of the last checks.
+#[derive(Default)]
+struct Left {
+    state: State,
+    second: Second,
+    /// When a check was late last.
+    late_at: Option<Instant>,
+}
+
+/// The second connection.
+#[derive(Default)]
+enum Second {
+    #[default]
+    Nothing,
+    Idle(Kept),
+    Busy(Running),
 }
 
 /// What is left of the last check.
@@ -68,20 +83,13 @@ enum State {
     Late { check: Running, started: Instant, heard: bool },
 }
 
-type Kept = (Asker, Flavor);
 type Running = Pin<Box<dyn Future<Output = Ended>>>;
-
-/// How a check ended.
-struct Ended {
-    facts: Result<Option<Observation>, Failed>,
-    kept: Option<Kept>,
-    learned: Option<Greeting>,
-}
 
 impl Probe {
     pub(crate) fn new(shared: Arc<Shared>, server: Arc<ServerState>, backend: Backend) -> Self {
         let asks = Asks { shared, server, backend, heard: Rc::default(), waits_for: Cell::new("") };
-        Self { asks: Rc::new(asks), state: RefCell::default() }
+        let stand_in = Rc::new(Asks { heard: Rc::default(), ..asks.clone() });
+        Self { asks: Rc::new(asks), stand_in, left: RefCell::default() }
     }
 
     /// Whether it checks as that backend's settings say.
@@ -98,24 +106,35 @@ impl Probe {
     ///
     /// Cancel safe: yes; a dropped call closes the connection.
     pub(crate) async fn check(&self, deadline: Instant, afresh: bool) -> Probed {
-        let (mut check, started) = match self.state.take() {
-            State::Late { check, started, heard } if heard || !afresh => (check, started),
-            State::Kept(kept) => (self.begin(Some(kept)), clock::now()),
-            State::Late { .. } | State::Nothing => (self.begin(None), clock::now()),
+        let Left { state, second, mut late_at } = self.left.take();
+        let (mut check, started, is_late) = match state {
+            State::Late { check, started, heard } if heard || !afresh => (check, started, true),
+            State::Kept(kept) => (begin(&self.asks, Some(kept)), clock::now(), false),
+            State::Late { .. } | State::Nothing => (begin(&self.asks, None), clock::now(), false),
         };
+        let mut second = self.second(second, is_late, afresh, late_at);
         let before = self.asks.heard.get();
-        let ended = clock::before(deadline, check.as_mut()).await;
+        let ended = clock::before(deadline, first(&mut check, &mut second, is_late)).await;
         let heard = self.asks.heard.get() != before;
         let server = self.asks.server.id;
-        let Some(Ended { facts, kept, learned }) = ended else {
-            self.state.replace(State::Late { check, started, heard });
+        let Some((Ended { facts, kept, learned }, by_second)) = ended else {
+            self.left.replace(Left {
+                state: State::Late { check, started, heard },
+                second,
+                late_at,
+            });
             let text = format!("no {} in time", self.asks.waits_for.get());
             let event = Event::CheckFailed { kind: CheckFailure::Timeout, text };
             return Probed { server, event, heard, learned: None };
         };
-        if let Some(kept) = kept {
-            self.state.replace(State::Kept(kept));
+        if by_second {
+            second = Second::Busy(check);
         }
+        if is_late && facts.is_ok() {
+            late_at = Some(clock::now());
+        }
+        let state = kept.map_or(State::Nothing, State::Kept);
+        self.left.replace(Left { state, second, late_at });
         let event = match facts {
             Ok(facts) => {
                 let latency = clock::now().saturating_duration_since(started);
@@ -126,197 +145,56 @@ impl Probe {
         Probed { server, event, heard, learned }
     }
 
-    fn begin(&self, kept: Option<Kept>) -> Running {
-        Box::pin(self.asks.clone().run(kept, clock::now() + LONGEST))
+    /// What the second connection does during a check: it is opened where checks were late lately, and
+    /// asked once the first is late.
+    fn second(
+        &self,
+        second: Second,
+        is_late: bool,
+        afresh: bool,
+        late_at: Option<Instant>,
+    ) -> Second {
+        let lately =
+            late_at.is_some_and(|at| clock::now().saturating_duration_since(at) < STANDS_BY);
+        match second {
+            Second::Idle(kept) if is_late => Second::Busy(begin(&self.stand_in, Some(kept))),
+            Second::Idle(_) if !lately => Second::Nothing,
+            Second::Nothing if lately && !afresh && self.asks.keeps_connections() => {
+                Second::Busy(begin(&self.stand_in, None))
+            }
+            other => other,
+        }
     }
+}
+
+fn begin(asks: &Rc<Asks>, kept: Option<Kept>) -> Running {
+    Box::pin(asks.clone().run(kept, clock::now() + LONGEST))
+}
+
+/// How the check ends; where it is late, an answer on the second connection is as good, and `true`.
+///
+/// Cancel safe: yes; a dropped call has consumed nothing.
+async fn first(check: &mut Running, second: &mut Second, is_late: bool) -> (Ended, bool) {
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(ended) = check.as_mut().poll(context) {
+            return Poll::Ready((ended, false));
+        }
+        if let Second::Busy(running) = second
+            && let Poll::Ready(ended) = running.as_mut().poll(context)
+        {
+            if is_late && ended.facts.is_ok() {
+                *second = Second::Nothing;
+                return Poll::Ready((ended, true));
+            }
+            *second = ended.kept.map_or(Second::Nothing, Second::Idle);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 impl std::fmt::Debug for Probe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Probe").field("server", &self.asks.server.name).finish_non_exhaustive()
-    }
-}
-
-/// Asks one server.
-struct Asks {
-    shared: Arc<Shared>,
-    server: Arc<ServerState>,
-    backend: Backend,
-    /// Packets that checks received, ever.
-    heard: Rc<Cell<u64>>,
-    /// What the check under way waits for.
-    waits_for: Cell<&'static str>,
-}
-
-impl Asks {
-    async fn run(self: Rc<Self>, mut kept: Option<Kept>, deadline: Instant) -> Ended {
-        let mut learned = None;
-        let facts = match &self.backend.monitor.check {
-            Check::Connect => self.connect(deadline).await.map(|()| None),
-            Check::Handshake => self.greet(deadline, &mut learned).await.map(|()| None),
-            Check::Off | Check::Ping => self.ask(None, deadline, &mut kept, &mut learned).await,
-            Check::Sql(text) => self.ask(Some(text), deadline, &mut kept, &mut learned).await,
-        };
-        Ended { facts, kept, learned }
-    }
-
-    async fn connect(&self, deadline: Instant) -> Result<(), Failed> {
-        self.waits_for.set("address of its name");
-        names::known(&self.server, deadline).await;
-        self.waits_for.set("connection");
-        let target = target(&self.server);
-        let opened = highgate_io::connect::connect(&target, deadline).await;
-        opened.map(drop).map_err(|error| Failed(kind_of(&error), error.to_string()))
-    }
-
-    /// Connects and logs in.
-    async fn open(&self, deadline: Instant) -> Result<(Asker, Greeting), OpenError> {
-        self.waits_for.set("address of its name");
-        names::known(&self.server, deadline).await;
-        self.waits_for.set("login");
-        let (mut asker, greeting) = Asker::open(self.door(), deadline).await?;
-        asker.count_on(&self.heard);
-        Ok((asker, greeting))
-    }
-
-    /// Reads the greeting and leaves; needs no account.
-    async fn greet(&self, deadline: Instant, learned: &mut Option<Greeting>) -> Result<(), Failed> {
-        match self.open(deadline).await {
-            Ok((_, greeting)) => *learned = Some(greeting),
-            // Denied means that it greeted, which is what was to be seen.
-            Err(OpenError::Login(
-                ServerLoginError::Refused { .. } | ServerLoginError::ProofMissing { .. },
-            )) => {}
-            Err(error) => return Err(failed_open(&error)),
-        }
-        Ok(())
-    }
-
-    async fn ask(
-        &self,
-        sql: Option<&str>,
-        deadline: Instant,
-        kept: &mut Option<Kept>,
-        learned: &mut Option<Greeting>,
-    ) -> Result<Option<Observation>, Failed> {
-        let is_old = kept.is_some();
-        let (mut asker, flavor) = match kept.take() {
-            Some(kept) => kept,
-            None => {
-                let opened = self.open(deadline).await;
-                let (asker, greeting) = opened.map_err(|error| failed_open(&error))?;
-                let flavor = facts::flavor(&greeting);
-                *learned = Some(greeting);
-                (asker, flavor)
-            }
-        };
-        self.waits_for.set("answer");
-        match self.questions(&mut asker, flavor, sql, deadline).await {
-            Ok(facts) => {
-                *kept = Some((asker, flavor));
-                Ok(facts)
-            }
-            // The server closed a connection that lay idle, as it may: once more, on a new one.
-            Err(AskError::Connection(OpenError::Lost(_))) if is_old => {
-                drop(asker);
-                Box::pin(self.ask(sql, deadline, kept, learned)).await
-            }
-            Err(error) => {
-                if error.leaves_connection() {
-                    *kept = Some((asker, flavor));
-                }
-                Err(failed_ask(&error))
-            }
-        }
-    }
-
-    async fn questions(
-        &self,
-        asker: &mut Asker,
-        flavor: Flavor,
-        sql: Option<&str>,
-        deadline: Instant,
-    ) -> Result<Option<Observation>, AskError> {
-        match sql {
-            Some(sql) => drop(asker.query(sql, deadline).await?),
-            None => asker.ping(deadline).await?,
-        }
-        questions::observe(asker, self.backend.topology, flavor, deadline).await
-    }
-
-    fn door(&self) -> Door {
-        let monitor = &self.backend.monitor;
-        let account = (monitor.user.as_str(), &monitor.password);
-        door(&self.shared, &self.server, Arc::new(self.backend.clone()), account)
-    }
-}
-
-/// How a plain client of Highgate's own gets into that server.
-pub(super) fn door(
-    shared: &Shared,
-    server: &ServerState,
-    backend: Arc<Backend>,
-    (user, password): (&str, &Secret),
-) -> Door {
-    let in_force = shared.server_tls.lock().get(&server.backend).cloned();
-    // The first checks run before the configuration is in force.
-    let tls = in_force.or_else(|| tls_files::for_servers(&backend.tls).ok().flatten());
-    Door {
-        target: target(server),
-        host: host(&server.address),
-        user: user.to_owned(),
-        proof: proof_of(password.expose()),
-        schema: None,
-        capabilities: Capabilities::PROTOCOL_41
-            | Capabilities::SECURE_CONNECTION
-            | Capabilities::PLUGIN_AUTH
-            | Capabilities::PLUGIN_AUTH_LENENC
-            | Capabilities::CONNECT_ATTRS
-            | Capabilities::LONG_PASSWORD
-            | Capabilities::TRANSACTIONS,
-        collation: 45,
-        // As sessions do: a server that shows a wrong certificate is not to be believed.
-        tls,
-        backend,
-        announced: None,
-    }
-}
-
-struct Failed(CheckFailure, String);
-
-fn kind_of(error: &io::Error) -> CheckFailure {
-    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, TimedOut, UnexpectedEof};
-    // This node has no descriptor or port left: nothing is proved against the server.
-    if highgate_io::connect::is_our_own(error) {
-        return CheckFailure::Full;
-    }
-    match error.kind() {
-        ConnectionRefused => CheckFailure::Refused,
-        BrokenPipe | ConnectionReset | UnexpectedEof => CheckFailure::Lost,
-        TimedOut => CheckFailure::Timeout,
-        _ => CheckFailure::Unreachable,
-    }
-}
-
-fn failed_open(error: &OpenError) -> Failed {
-    let kind = match error {
-        OpenError::Connect(cause) | OpenError::Lost(cause) => kind_of(cause),
-        OpenError::Timeout => CheckFailure::Timeout,
-        OpenError::Tls(_) => CheckFailure::Error,
-        OpenError::Login(ServerLoginError::Refused { code, .. }) => CheckFailure::from_code(*code),
-        OpenError::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
-            CheckFailure::Garbage
-        }
-        OpenError::Client(_) | OpenError::Login(_) => CheckFailure::Error,
-    };
-    Failed(kind, error.to_string())
-}
-
-fn failed_ask(error: &AskError) -> Failed {
-    match error {
-        AskError::Connection(error) => failed_open(error),
-        AskError::Timeout => Failed(CheckFailure::Timeout, error.to_string()),
-        AskError::Garbage => Failed(CheckFailure::Garbage, error.to_string()),
-        AskError::Server { code, .. } => Failed(CheckFailure::from_code(*code), error.to_string()),
     }
 }
