@@ -2,6 +2,8 @@
 
 #[path = "common/failure.rs"]
 mod failure;
+#[path = "client/raw.rs"]
+mod raw;
 
 use std::time::Duration;
 
@@ -15,6 +17,26 @@ use highgate_testkit::{
     replication::ReplicationCluster,
     wait::{self, Deadline},
 };
+use raw::{RawClient, USUAL};
+
+/// A client that set something, and says nothing more while servers change places or die.
+struct Idle(RawClient);
+
+impl Idle {
+    fn new(process: &HighgateProcess) -> anyhow::Result<Self> {
+        let address = process.listener("shop")?;
+        let mut client = RawClient::connect(address, "app", "app", Some("shop"), USUAL)?;
+        client.ok("SET time_zone = '+03:00'")?;
+        Ok(Self(client))
+    }
+
+    /// It goes on as if nothing had happened.
+    fn goes_on(&mut self) -> anyhow::Result<()> {
+        let state = self.0.value("SELECT CONCAT(@@time_zone, ' ', DATABASE())")?;
+        anyhow::ensure!(state == "+03:00 shop", "its session is another one: {state}");
+        self.0.ok("INSERT INTO t VALUES (1, 'of an idle session')").map(drop)
+    }
+}
 
 const MIX: Mix = Mix { readers: 6, writers: 6, transactions: 4 };
 
@@ -38,15 +60,33 @@ fn switchovers(times: usize) -> anyhow::Result<()> {
     let Some((cluster, process)) = setting(false)? else {
         return Ok(());
     };
+    let mut idle = Idle::new(&process)?;
     let load = Load::start(process.listener("shop")?, MIX)?;
     load.wait_writes(50, Duration::from_secs(10))?;
+    let mut stalls = Vec::with_capacity(times);
     for round in 1..=times {
+        load.take_longest();
+        let started = wait::now();
         cluster.switchover(round % 3)?;
+        let switched = wait::now() - started;
         let waited = load.wait_writes(30, Duration::from_secs(15))?;
-        eprintln!("switchover {round}: 30 more writes within {waited:?}");
+        let stall = load.take_longest();
+        eprintln!(
+            "switchover {round} took the servers {switched:?}; 30 more writes within {waited:?}; \
+             the longest statement waited {stall:?}"
+        );
+        stalls.push(stall);
     }
+    idle.goes_on()?;
+    stalls.sort_unstable();
     let mut seen = load.stop()?;
     eprintln!("{}", seen.line());
+    eprintln!(
+        "longest waits per switchover: median {:?}, worst {:?}; failed transactions: {:?}",
+        stalls.get(times / 2),
+        stalls.last(),
+        failure::counted(&seen.transaction_errors)
+    );
     eprintln!("{}", failure::ctl(&process, &["events", "--last", "40"])?);
     anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
     anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
@@ -77,6 +117,7 @@ fn crashes(times: usize) -> anyhow::Result<()> {
     let Some((cluster, process)) = setting(true)? else {
         return Ok(());
     };
+    let mut idle = Idle::new(&process)?;
     let load = Load::start(process.listener("shop")?, MIX)?;
     load.wait_writes(50, Duration::from_secs(20))?;
     for round in 1..=times {
@@ -99,6 +140,7 @@ fn crashes(times: usize) -> anyhow::Result<()> {
             server.role == "replica" && server.commands > before + 5
         })?;
     }
+    idle.goes_on()?;
     let mut seen = load.stop()?;
     eprintln!("{}", seen.line());
     anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);

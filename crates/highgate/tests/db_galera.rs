@@ -157,6 +157,109 @@ fn a_member_that_is_desynced_or_not_primary_gets_no_traffic_and_one_writer_is_ke
     unfit().unwrap();
 }
 
+/// `wsrep_reject_queries` is how an operator takes a member out by hand; a member that lost its data
+/// takes all of it from a donor.
+fn refusing_and_joining() -> anyhow::Result<()> {
+    let Some((cluster, process)) = setting("", "")? else { return Ok(()) };
+    let first = writer(&process)?;
+    let (reader, other) = ((first + 1) % 3, (first + 2) % 3);
+    let load = Load::start(process.listener("shop")?, MIX)?;
+    load.wait_writes(50, PATIENCE)?;
+
+    let says = |server: &Server| server.reason.contains("wsrep_reject_queries is on");
+    cluster.node(reader)?.sql("SET GLOBAL wsrep_reject_queries = ALL")?;
+    let took = until_server(&process, &name(reader), PATIENCE, says)?;
+    eprintln!("a reader that rejects queries was out within {took:?}");
+    gets_no_traffic(&process, reader, &load)?;
+    cluster.node(reader)?.sql("SET GLOBAL wsrep_reject_queries = NONE")?;
+    until_server(&process, &name(reader), PATIENCE, |s| s.status == "up")?;
+
+    // The writer, with its connections: another one writes.
+    cluster.node(first)?.sql("SET GLOBAL wsrep_reject_queries = ALL_KILL")?;
+    until_server(&process, &name(first), PATIENCE, says)?;
+    load.wait_writes(50, PATIENCE)?;
+    let second = writer(&process)?;
+    anyhow::ensure!(second != first, "no new writer");
+    cluster.node(first)?.sql("SET GLOBAL wsrep_reject_queries = NONE")?;
+    until_server(&process, &name(first), PATIENCE, |s| s.status == "up")?;
+
+    // A member that neither writes nor gives: it loses its data and joins anew.
+    let lost = if second == reader { other } else { reader };
+    let mut states = std::collections::BTreeSet::new();
+    std::thread::scope(|scope| {
+        let joins = scope.spawn(|| cluster.rejoin_empty(lost));
+        while !joins.is_finished() {
+            for server in servers(&process)?.iter().filter(|server| server.status != "up") {
+                states.insert(format!("{}: {} ({})", server.name, server.status, server.reason));
+            }
+            anyhow::ensure!(writer(&process)? != lost, "a member that joins is the writer");
+        }
+        joins.join().map_err(|_| anyhow::anyhow!("the fixture panicked"))?
+    })?;
+    eprintln!("seen as one joined: {states:#?}");
+    until_server(&process, &name(lost), PATIENCE, |s| s.status == "up")?;
+    let before = server(&process, &name(lost))?.commands;
+    until_server(&process, &name(lost), PATIENCE, |s| s.commands > before + 5)?;
+    let last = writer(&process)?;
+    let mut seen = load.stop()?;
+    eprintln!("{}\n{}", seen.line(), ctl(&process, &["events", "--last", "80"])?);
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
+    // What was being committed as the writer's connections were killed.
+    let in_flight = usize::try_from(MIX.writers + MIX.transactions)?;
+    anyhow::ensure!(seen.unknown.len() <= in_flight, "{} unknown", seen.unknown.len());
+    assert_none_lost_none_doubled(cluster.node(last)?, &seen)
+}
+
+#[test]
+fn a_member_that_rejects_queries_or_takes_its_data_anew_gets_no_traffic() {
+    refusing_and_joining().unwrap();
+}
+
+/// `FLUSH TABLES WITH READ LOCK` is what backups do: the member is a donor, and applies nothing.
+fn donor() -> anyhow::Result<()> {
+    let backend = "donor_reads = true\nmax_recv_queue = 50\n";
+    let Some((cluster, process)) = setting(backend, "")? else { return Ok(()) };
+    let first = writer(&process)?;
+    let reader = (first + 1) % 3;
+    cluster.node(reader)?.create_user("backup", "backup", "ALL ON *.*")?;
+    let load =
+        Load::start(process.listener("shop")?, Mix { readers: 4, writers: 1, transactions: 0 })?;
+    load.wait_writes(20, PATIENCE)?;
+    cluster.set_desync(reader, true)?;
+    until_server(&process, &name(reader), PATIENCE, |s| s.reason.starts_with("donor"))?;
+    let before = server(&process, &name(reader))?.commands;
+    until_server(&process, &name(reader), PATIENCE, |s| s.commands > before + 5)?;
+    eprintln!("a donor reads: {:?}", server(&process, &name(reader))?);
+    cluster.node(reader)?.sql("SET GLOBAL wsrep_sst_donor_rejects_queries = 1")?;
+    until_server(&process, &name(reader), PATIENCE, |s| s.reason.contains("not synced: donor"))?;
+    gets_no_traffic(&process, reader, &load)?;
+    cluster.node(reader)?.sql("SET GLOBAL wsrep_sst_donor_rejects_queries = 0")?;
+    until_server(&process, &name(reader), PATIENCE, |s| s.status == "up")?;
+    run(async {
+        let mut backup = failure::connect_as(cluster.node(reader)?.addr(), "backup").await?;
+        backup.query_drop("FLUSH TABLES WITH READ LOCK").await?;
+        let took = until_server(&process, &name(reader), PATIENCE, |s| s.status == "lagging")?;
+        eprintln!("a long queue was seen within {took:?}: {:?}", server(&process, &name(reader))?);
+        gets_no_traffic(&process, reader, &load)?;
+        backup.query_drop("UNLOCK TABLES").await?;
+        anyhow::Ok(())
+    })?;
+    cluster.set_desync(reader, false)?;
+    until_server(&process, &name(reader), PATIENCE, |s| s.status == "up")?;
+    anyhow::ensure!(writer(&process)? == first, "the writer moved for a reader's sake");
+    let mut seen = load.stop()?;
+    eprintln!("{}\n{}", seen.line(), ctl(&process, &["events", "--last", "40"])?);
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "{seen:?}");
+    assert_none_lost_none_doubled(cluster.node(first)?, &seen)
+}
+
+#[test]
+fn a_donor_reads_where_it_may_until_too_many_write_sets_wait() {
+    donor().unwrap();
+}
+
 fn killed_writer() -> anyhow::Result<()> {
     let Some((cluster, process)) = setting("", "")? else { return Ok(()) };
     let first = writer(&process)?;

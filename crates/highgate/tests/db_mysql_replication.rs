@@ -123,6 +123,18 @@ fn killed_mysql_primaries_lose_no_acknowledged_write_and_fail_no_read() {
     crashes(2).unwrap();
 }
 
+#[test]
+#[ignore = "soak: twenty switchovers"]
+fn twenty_switchovers_of_mysql_cost_no_autocommit_statement() {
+    switchovers(20).unwrap();
+}
+
+#[test]
+#[ignore = "soak: thirty crashes"]
+fn thirty_killed_mysql_primaries_lose_no_acknowledged_write() {
+    crashes(30).unwrap();
+}
+
 fn returner() -> anyhow::Result<()> {
     let Some(cluster) = cluster(3, false)? else { return Ok(()) };
     let process = highgate(&cluster, "", "")?;

@@ -130,6 +130,72 @@ fn ten_thousand_clients_at_once_are_all_served_and_others_go_on() {
     .unwrap();
 }
 
+/// A failover cut thousands of clients off. They are back at once, and the server that is left has no
+/// connection open yet.
+#[test]
+fn ten_thousand_clients_that_return_after_a_failover_are_ramped_and_all_served() {
+    const OURS: u64 = 400;
+    const RATE: usize = 40;
+    const MOST: usize = 60;
+    let _alone = ALONE.lock();
+    let may = raise_descriptors(10_000 + OURS).saturating_sub(OURS).min(10_000);
+    let count = usize::try_from(may).unwrap();
+    let (old, new) = (server(), server());
+    let backend = format!(
+        "{BACKEND}connect_rate = {RATE}\nmax_queue = 20000\nqueue_timeout = \"2m\"\nslow_start = \"0s\"\n"
+    );
+    let listener = "handshake_timeout = \"2m\"\nmax_connections = 12000";
+    let toml = failure::toml(&[old.addr(), new.addr()], &backend, listener);
+    // The second one.
+    let toml = format!("{toml}backup = true\nmax_connections = {MOST}\n");
+    let process = HighgateProcess::start(BINARY, &toml).unwrap();
+    let address = process.listener("shop").unwrap();
+    let ends = Arc::new(AtomicBool::new(false));
+    let other = bystander(address, ends.clone());
+    let served = wait::wait_until(Deadline::seconds(10), || old.queries().len() > 20);
+    assert!(served && new.logins().is_empty(), "the backup served: {}", new.logins().len());
+    drop(old);
+    let died = wait::now();
+    let mut waits = run(async {
+        let mut clients = JoinSet::new();
+        for _ in 0..count {
+            clients.spawn(async move {
+                let mut stream = connect_from(HOME, address).await.unwrap();
+                log_in(&mut stream, "app").await.unwrap();
+                let asked = wait::now();
+                query(&mut stream, "SELECT 1").await.unwrap();
+                wait::now() - asked
+            });
+        }
+        let mut waits = Vec::with_capacity(count);
+        while let Some(one) = clients.join_next().await {
+            waits.push(one.unwrap());
+            // However late a login is seen here, its time has passed there.
+            let (logins, passed) = (new.logins().len(), wait::now() - died);
+            let may = RATE * (usize::try_from(passed.as_secs()).unwrap() + 2);
+            assert!(logins <= may.min(MOST), "{logins} logins after {passed:?}");
+        }
+        waits
+    });
+    let took = wait::now() - died;
+    ends.store(true, Ordering::Relaxed);
+    let (answers, longest) = other.join().unwrap();
+    waits.sort_unstable();
+    eprintln!(
+        "{count} clients were back and served {took:?} after the failover, on {} connections; waits for \
+         the first answer: median {:?}, p99 {:?}, longest {:?}; one that stayed: {answers} answers, the \
+         slowest after {longest:?}",
+        new.logins().len(),
+        waits[count / 2],
+        waits[count * 99 / 100],
+        waits[count - 1],
+    );
+    assert!(longest < Duration::from_secs(15), "one that stayed waited {longest:?}");
+    assert!(!process.log().contains("panicked"), "{}", process.log());
+    let told = ctl(&process, &["events", "--last", "200"]).unwrap();
+    assert!(told.lines().count() < 120, "a flood of events:\n{told}");
+}
+
 #[test]
 fn logins_that_trickle_end_in_time_and_take_no_place_from_others() {
     let _alone = ALONE.lock();

@@ -9,7 +9,7 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -245,12 +245,23 @@ impl Seen {
     }
 }
 
+/// Each text once, with how often it was seen.
+pub(crate) fn counted(texts: &[String]) -> std::collections::BTreeMap<&str, usize> {
+    let mut counts = std::collections::BTreeMap::new();
+    for text in texts {
+        *counts.entry(text.as_str()).or_default() += 1;
+    }
+    counts
+}
+
 /// Clients at work until [`Load::stop`].
 #[derive(Debug)]
 pub(crate) struct Load {
     ends: Arc<AtomicBool>,
     /// Commands under way.
     pub(crate) writes_done: Arc<AtomicU32>,
+    /// The longest wait for a single statement since it was looked at last, in microseconds.
+    longest: Arc<AtomicU64>,
     thread: JoinHandle<Seen>,
 }
 
@@ -264,7 +275,8 @@ impl Load {
     pub(crate) fn start_from(address: SocketAddr, mix: Mix, base: u64) -> anyhow::Result<Self> {
         let ends = Arc::new(AtomicBool::new(false));
         let writes_done = Arc::new(AtomicU32::new(0));
-        let (flag, done) = (ends.clone(), writes_done.clone());
+        let longest = Arc::new(AtomicU64::new(0));
+        let (flag, done, waits) = (ends.clone(), writes_done.clone(), longest.clone());
         let thread = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
             run(async move {
                 let mut clients = tokio::task::JoinSet::new();
@@ -277,8 +289,13 @@ impl Load {
                     for _ in 0..count {
                         number += 1;
                         let first = base + u64::from(number) * 1_000_000;
-                        let client =
-                            Client { address, first, ends: flag.clone(), done: done.clone() };
+                        let client = Client {
+                            address,
+                            first,
+                            ends: flag.clone(),
+                            done: done.clone(),
+                            longest: waits.clone(),
+                        };
                         clients.spawn(client.work(kind));
                     }
                 }
@@ -289,7 +306,12 @@ impl Load {
                 seen
             })
         })?;
-        Ok(Self { ends, writes_done, thread })
+        Ok(Self { ends, writes_done, longest, thread })
+    }
+
+    /// The longest that a client waited for a single statement since this was asked last.
+    pub(crate) fn take_longest(&self) -> Duration {
+        Duration::from_micros(self.longest.swap(0, Ordering::Relaxed))
     }
 
     /// Waits until `more` writes were acknowledged from now on.
@@ -322,6 +344,7 @@ struct Client {
     first: u64,
     ends: Arc<AtomicBool>,
     done: Arc<AtomicU32>,
+    longest: Arc<AtomicU64>,
 }
 
 /// Between two commands of one client: a load of about a half on a small machine.
@@ -352,7 +375,10 @@ impl Client {
                 Kind::Transactions => self.transact(&mut open, id, &mut seen).await,
             };
             if !matches!(kind, Kind::Transactions) {
-                seen.latencies.push(wait::now() - started);
+                let took = wait::now() - started;
+                seen.latencies.push(took);
+                let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                self.longest.fetch_max(micros, Ordering::Relaxed);
             }
             if lives {
                 conn = Some(open);

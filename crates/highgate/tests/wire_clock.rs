@@ -1,0 +1,85 @@
+//! A clock that is set while clients are at work: what has to take its time takes it, and nothing else
+//! happens. The clock of the process alone is set, by libfaketime, which reads the offset from a file.
+
+#[path = "common/crowd.rs"]
+mod crowd;
+#[path = "common/failure.rs"]
+mod failure;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use crowd::{connect_from, log_in, query};
+use failure::{BINARY, ctl, run, server, until_server};
+use highgate_testkit::{HighgateProcess, Reply, Scratch, Script, ScriptedServer, wait};
+
+const FAKE_CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const BACKEND: &str = "monitor = { user = \"m\", password = \"m\", check = \"connect\" }\n\
+    idle_timeout = \"1m\"\nmax_age = \"5m\"\n";
+const LISTENER: &str =
+    "query_timeout = \"2s\"\nidle_in_transaction_timeout = \"1m\"\nclient_timeout = \"1m\"\n";
+
+fn hangs_at_times() -> ScriptedServer {
+    let script = Script::new(|command| match command.text().as_str() {
+        text if text.starts_with("SELECT SLEEP") => Reply::Hang,
+        text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        _ => Reply::Ok,
+    });
+    ScriptedServer::start(script).unwrap()
+}
+
+/// A statement that hangs, to its end by the time-out.
+async fn timed_out(address: SocketAddr) -> Duration {
+    let mut stream = connect_from(HOME, address).await.unwrap();
+    log_in(&mut stream, "app").await.unwrap();
+    let asked = wait::now();
+    query(&mut stream, "SELECT SLEEP(1000)").await.unwrap_err();
+    wait::now() - asked
+}
+
+#[test]
+fn a_clock_that_is_set_ends_no_session_early_and_no_time_out_late() {
+    if !std::path::Path::new(FAKE_CLOCK).exists() {
+        return eprintln!("skipped: no libfaketime (faketime)");
+    }
+    let scratch = Scratch::new("clock").unwrap();
+    let offset = scratch.join("offset");
+    let set = |text: &str| std::fs::write(&offset, text).unwrap();
+    set("+0");
+    let database = hangs_at_times();
+    let text = failure::toml(&[database.addr()], BACKEND, LISTENER);
+    let process = HighgateProcess::start_with(BINARY, &text, |command| {
+        command.env("LD_PRELOAD", FAKE_CLOCK).env("FAKETIME_NO_CACHE", "1");
+        command.env("FAKETIME_TIMESTAMP_FILE", &offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    })
+    .unwrap();
+    let address = process.listener("shop").unwrap();
+    run(async {
+        let mut stream = connect_from(HOME, address).await.unwrap();
+        log_in(&mut stream, "app").await.unwrap();
+        query(&mut stream, "BEGIN").await.unwrap();
+        let opened = server(&process, "db1").unwrap().connections;
+        for step in ["+1h", "-1h", "-30d", "+365d", "+0"] {
+            set(step);
+            let took = timed_out(address).await;
+            eprintln!("{step}: a time-out of 2 s took {took:?}");
+            assert!(took > Duration::from_millis(1900), "{step}: {took:?}");
+            assert!(took < Duration::from_secs(12), "{step}: {took:?}");
+            query(&mut stream, "SELECT 1").await.unwrap();
+        }
+        query(&mut stream, "COMMIT").await.unwrap();
+        // One for each statement that hung, and one to end it; the transaction's own stayed.
+        let more = server(&process, "db1").unwrap().connections - opened;
+        assert!(more <= 10, "{more} connections more");
+    });
+    // The checks have gone on, and still find what there is to be found.
+    assert_eq!(server(&process, "db1").unwrap().status, "up");
+    drop(database);
+    until_server(&process, "db1", Duration::from_secs(20), |db1| db1.status == "down").unwrap();
+    let events = ctl(&process, &["events", "--last", "50"]).unwrap();
+    eprintln!("{events}");
+    assert_eq!(events.matches("server_down").count(), 1, "{events}");
+}
