@@ -363,6 +363,33 @@ fn refused_monitor() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Rights are settled as a connection is opened, and monitors keep theirs: what the event asks for has
+/// to help all the same.
+fn granted_monitor() -> anyhow::Result<()> {
+    let Some(cluster) = cluster(2)? else { return Ok(()) };
+    let primary = cluster.primary()?;
+    primary.create_user("bare", "bare", "SELECT ON shop.*")?;
+    cluster.wait_caught_up()?;
+    let bare = REPLICATION.replace("\"monitor\"", "\"bare\"");
+    let process = HighgateProcess::start(BINARY, &toml(&addresses(cluster.nodes()), &bare, ""))?;
+    until_event(&process, "grant it REPLICATION CLIENT (MariaDB: also SLAVE MONITOR)")?;
+    primary.sql("GRANT REPLICATION CLIENT, SLAVE MONITOR ON *.* TO 'bare'@'%'")?;
+    let well = |role: &'static str| move |s: &failure::Server| s.role == role && s.status == "up";
+    until_server(&process, "db1", Duration::from_secs(20), well("primary"))?;
+    until_server(&process, "db2", Duration::from_secs(20), well("replica"))?;
+    until_event(&process, "the monitor can read it again")?;
+    run(async {
+        let mut conn = connect(process.listener("shop")?).await?;
+        conn.query_drop("INSERT INTO t VALUES (1, 'x')").await?;
+        anyhow::Ok(())
+    })
+}
+
+#[test]
+fn a_monitor_that_is_granted_its_rights_reads_with_the_next_check() {
+    granted_monitor().unwrap();
+}
+
 #[test]
 fn where_every_monitor_is_refused_events_and_status_say_what_to_repair() {
     refused_monitor().unwrap();

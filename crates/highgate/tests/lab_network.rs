@@ -344,7 +344,10 @@ fn idle_on_a_bad_cable(time: Duration) -> anyhow::Result<()> {
         last(time);
         let changes = setting.transitions()? - before;
         setting.lab.repair(1)?;
-        eprintln!("{changes} transitions of two idle servers in {time:?}, 30% lost {way}");
+        let events = setting.events()?;
+        eprintln!(
+            "{changes} transitions of two idle servers in {time:?}, 30% lost {way}\n{events}"
+        );
         // Chance has its say: a few, where each second of either server is one throw.
         anyhow::ensure!(changes <= 8, "{changes} in {time:?}: {}", setting.events()?);
         until_server(&setting.process, "db1", Duration::from_secs(20), |s| s.status == "up")?;

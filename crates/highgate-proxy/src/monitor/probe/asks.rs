@@ -121,10 +121,12 @@ impl Asks {
                 Box::pin(self.ask(sql, deadline, kept, learned)).await
             }
             Err(error) => {
-                if error.leaves_connection() {
+                let failed = failed_ask(&error);
+                // What an account may is settled as it logs in: a grant is seen on a new connection only.
+                if error.leaves_connection() && failed.0 != CheckFailure::Denied {
                     *kept = Some((asker, flavor));
                 }
-                Err(failed_ask(&error))
+                Err(failed)
             }
         }
     }
