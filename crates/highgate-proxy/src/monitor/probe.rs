@@ -48,8 +48,7 @@ pub struct Probed {
 /// What checks of one server need, with what is kept between them.
 pub(crate) struct Probe {
     asks: Rc<Asks>,
-    /// On the second connection. What it hears before its whole answer proves nothing: a greeting comes
-    /// from a server that hangs, too.
+    /// On the second connection: whatever is heard there is heard, too.
     stand_in: Rc<Asks>,
     left: RefCell<Left>,
 }
@@ -88,7 +87,7 @@ type Running = Pin<Box<dyn Future<Output = Ended>>>;
 impl Probe {
     pub(crate) fn new(shared: Arc<Shared>, server: Arc<ServerState>, backend: Backend) -> Self {
         let asks = Asks { shared, server, backend, heard: Rc::default(), waits_for: Cell::new("") };
-        let stand_in = Rc::new(Asks { heard: Rc::default(), ..asks.clone() });
+        let stand_in = Rc::new(asks.clone());
         Self { asks: Rc::new(asks), stand_in, left: RefCell::default() }
     }
 

@@ -36,7 +36,7 @@ pub(super) struct Asks {
     pub(super) shared: Arc<Shared>,
     pub(super) server: Arc<ServerState>,
     pub(super) backend: Backend,
-    /// Packets that checks received, ever.
+    /// Logins of checks and packets that answered their questions, ever; a greeting alone is none.
     pub(super) heard: Rc<Cell<u64>>,
     /// What the check under way waits for.
     pub(super) waits_for: Cell<&'static str>,
