@@ -20,7 +20,7 @@ const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const BACKEND: &str = "monitor = { user = \"m\", password = \"m\", check = \"connect\" }\n\
     idle_timeout = \"1m\"\nmax_age = \"5m\"\n";
 const LISTENER: &str =
-    "query_timeout = \"2s\"\nidle_in_transaction_timeout = \"1m\"\nclient_timeout = \"1m\"\n";
+    "query_timeout = \"1s\"\nidle_in_transaction_timeout = \"1m\"\nclient_timeout = \"1m\"\n";
 
 fn hangs_at_times() -> ScriptedServer {
     let script = Script::new(|command| match command.text().as_str() {
@@ -62,11 +62,11 @@ fn a_clock_that_is_set_ends_no_session_early_and_no_time_out_late() {
         log_in(&mut stream, "app").await.unwrap();
         query(&mut stream, "BEGIN").await.unwrap();
         let opened = server(&process, "db1").unwrap().connections;
-        for step in ["+1h", "-1h", "-30d", "+365d", "+0"] {
+        for step in ["+1h", "-1h", "+365d"] {
             set(step);
             let took = timed_out(address).await;
-            eprintln!("{step}: a time-out of 2 s took {took:?}");
-            assert!(took > Duration::from_millis(1900), "{step}: {took:?}");
+            eprintln!("{step}: a time-out of 1 s took {took:?}");
+            assert!(took > Duration::from_millis(900), "{step}: {took:?}");
             assert!(took < Duration::from_secs(12), "{step}: {took:?}");
             query(&mut stream, "SELECT 1").await.unwrap();
         }
