@@ -32,6 +32,15 @@ pub(super) fn tell(
     }
 }
 
+/// Whether it is unfit as before, for another reason: what traffic saw first is seldom the whole truth.
+/// How long or how much is no other reason.
+fn has_other_cause(before: &Assigned, after: &Assigned) -> bool {
+    let gist = |reason: &str| reason.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    matches!(after.unfit, Some(Status::Broken | Status::Quarantined))
+        && before.reason != after.reason
+        && gist(&before.reason) != gist(&after.reason)
+}
+
 fn server(
     backend: &BackendName,
     name: &ServerName,
@@ -41,7 +50,8 @@ fn server(
 ) {
     let old = before.and_then(|before| before.unfit);
     let roles_differ = before.is_none_or(|before| before.role != after.role);
-    if old == after.unfit && (!roles_differ || after.unfit.is_some()) {
+    let is_same = old == after.unfit && (!roles_differ || after.unfit.is_some());
+    if is_same && !before.is_some_and(|before| has_other_cause(before, after)) {
         return;
     }
     let (severity, kind) = match after.unfit.or(old) {

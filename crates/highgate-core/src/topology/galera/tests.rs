@@ -242,3 +242,19 @@ fn a_refused_monitor_takes_no_member_out_unless_the_others_count_it_out() {
     assert_eq!(writer(&outcome), Some("g2"));
     assert_eq!(unfit(&outcome, "g1"), Some(Status::Broken));
 }
+
+#[test]
+fn a_member_that_stays_out_for_another_reason_is_told_of_once_more() {
+    let mut rig = Rig::new(Settings { donor_reads: false, max_recv_queue: 0 });
+    rig.step();
+    // A refused command says no more than that it is not ready; the next check reads why.
+    rig.wsrep(1).ready = false;
+    rig.step();
+    rig.wsrep(1).ready = true;
+    rig.wsrep(1).rejects_queries = true;
+    rig.step();
+    let told: Vec<_> = rig.events.iter().map(|event| event.text.as_str()).collect();
+    assert_eq!(told, ["broken: wsrep_reject_queries is on"]);
+    rig.step();
+    assert!(rig.events.is_empty(), "{:?}", rig.events);
+}
