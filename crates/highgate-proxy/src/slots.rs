@@ -37,10 +37,20 @@ impl Interrupt {
     }
 }
 
+/// No server.
+const NO_SERVER: u32 = u32::MAX;
+
 /// All slots of a worker. Shared by its sessions.
+///
+/// What every command looks at lies apart from the rest, close together: a line of the cache holds it for
+/// many sessions.
 #[derive(Debug)]
 pub(crate) struct Slots<G> {
     deadlines: RefCell<Vec<Millis>>,
+    /// What each session was told and has not cleared.
+    interrupts: RefCell<Vec<u8>>,
+    /// Server whose connection each session holds.
+    servers: RefCell<Vec<u32>>,
     entries: RefCell<Vec<Entry<G>>>,
     free: RefCell<Vec<u32>>,
 }
@@ -49,10 +59,7 @@ pub(crate) struct Slots<G> {
 struct Entry<G> {
     generation: u32,
     used: bool,
-    interrupts: u8,
     waker: Option<Waker>,
-    /// Server whose connection the session holds.
-    server: Option<u32>,
     /// What was handed to the session while it waited.
     grant: Option<G>,
     client: Option<Watched>,
@@ -102,6 +109,8 @@ impl<G> Default for Slots<G> {
     fn default() -> Self {
         Self {
             deadlines: RefCell::default(),
+            interrupts: RefCell::default(),
+            servers: RefCell::default(),
             entries: RefCell::default(),
             free: RefCell::default(),
         }
@@ -114,12 +123,12 @@ impl<G> Slots<G> {
         let mut entries = self.entries.borrow_mut();
         let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
             self.deadlines.borrow_mut().push(NEVER);
+            self.interrupts.borrow_mut().push(0);
+            self.servers.borrow_mut().push(NO_SERVER);
             entries.push(Entry {
                 generation: 0,
                 used: false,
-                interrupts: 0,
                 waker: None,
-                server: None,
                 grant: None,
                 client: None,
             });
@@ -144,8 +153,8 @@ impl<G> Slots<G> {
         for (index, deadline) in deadlines.iter_mut().enumerate() {
             if *deadline <= now {
                 *deadline = NEVER;
-                if let Some(entry) = self.entries.borrow_mut().get_mut(index) {
-                    entry.tell(Interrupt::Deadline);
+                if let Some(entry) = self.entries.borrow().get(index) {
+                    self.tell(index, entry, Interrupt::Deadline);
                 }
             }
         }
@@ -153,32 +162,41 @@ impl<G> Slots<G> {
 
     /// Ends the sessions whose client acknowledges nothing any more.
     pub(crate) fn reap(&self, now: Millis) {
-        for entry in self.entries.borrow_mut().iter_mut() {
+        for (index, entry) in self.entries.borrow_mut().iter_mut().enumerate() {
             let Some(client) = &mut entry.client else { continue };
             let Some(seen) = unacknowledged(client.socket) else { continue };
             if client.look(seen, now) {
-                entry.tell(Interrupt::Kill);
+                self.tell(index, entry, Interrupt::Kill);
             }
         }
     }
 
     /// Tells one session, if it is still the one meant.
     pub(crate) fn interrupt(&self, id: SlotId, what: Interrupt) -> bool {
-        let mut entries = self.entries.borrow_mut();
-        match entries.get_mut(id.index as usize) {
+        match self.entries.borrow().get(id.index as usize) {
             Some(entry) if entry.used && entry.generation == id.generation => {
-                entry.tell(what);
+                self.tell(id.index as usize, entry, what);
                 true
             }
             _ => false,
         }
     }
 
+    fn tell(&self, index: usize, entry: &Entry<G>, what: Interrupt) {
+        if let Some(bits) = self.interrupts.borrow_mut().get_mut(index) {
+            *bits |= what.bit();
+        }
+        if let Some(waker) = &entry.waker {
+            waker.wake_by_ref();
+        }
+    }
+
     /// Tells all sessions for which `which` holds; it is given the server they hold a lease on.
     pub(crate) fn interrupt_where(&self, what: Interrupt, which: impl Fn(Option<u32>) -> bool) {
-        for entry in self.entries.borrow_mut().iter_mut() {
-            if entry.used && which(entry.server) {
-                entry.tell(what);
+        let servers = self.servers.borrow();
+        for (index, (entry, server)) in self.entries.borrow().iter().zip(&*servers).enumerate() {
+            if entry.used && which((*server != NO_SERVER).then_some(*server)) {
+                self.tell(index, entry, what);
             }
         }
     }
@@ -186,10 +204,10 @@ impl<G> Slots<G> {
     /// Tells all sessions whose client came to one of these addresses; gives how many they are.
     pub(crate) fn interrupt_at(&self, what: Interrupt, addresses: &[IpAddr]) -> u32 {
         let mut told = 0;
-        for entry in self.entries.borrow_mut().iter_mut().filter(|entry| entry.used) {
+        for (index, entry) in self.entries.borrow().iter().enumerate().filter(|(_, it)| it.used) {
             let at = entry.client.and_then(|client| local_address(client.socket));
             if at.is_some_and(|at| addresses.contains(&at)) {
-                entry.tell(what);
+                self.tell(index, entry, what);
                 told += 1;
             }
         }
@@ -223,15 +241,6 @@ impl<G> Slots<G> {
     }
 }
 
-impl<G> Entry<G> {
-    fn tell(&mut self, what: Interrupt) {
-        self.interrupts |= what.bit();
-        if let Some(waker) = &self.waker {
-            waker.wake_by_ref();
-        }
-    }
-}
-
 impl<G> Slot<G> {
     /// Its name.
     pub(crate) fn id(&self) -> SlotId {
@@ -243,6 +252,11 @@ impl<G> Slot<G> {
             Some(entry) => f(entry),
             None => otherwise,
         }
+    }
+
+    /// What the session was told and has not cleared, as bits.
+    fn told(&self) -> u8 {
+        self.slots.interrupts.borrow().get(self.id.index as usize).copied().unwrap_or(0)
     }
 
     /// Remembers how to wake the session's task. A task's waker never changes.
@@ -280,13 +294,15 @@ impl<G> Slot<G> {
 
     /// Says which server's connection the session holds.
     pub(crate) fn set_server(&self, server: Option<u32>) {
-        self.entry(|entry| entry.server = server, ());
+        if let Some(place) = self.slots.servers.borrow_mut().get_mut(self.id.index as usize) {
+            *place = server.unwrap_or(NO_SERVER);
+        }
         self.clear(Interrupt::ServerDown);
     }
 
     /// The gravest thing that the session was told and has not cleared.
     pub(crate) fn interrupted(&self) -> Option<Interrupt> {
-        let bits = self.entry(|entry| entry.interrupts, 0);
+        let bits = self.told();
         if bits == 0 {
             return None;
         }
@@ -303,12 +319,14 @@ impl<G> Slot<G> {
 
     /// Whether the session was told that.
     pub(crate) fn was_told(&self, what: Interrupt) -> bool {
-        self.entry(|entry| entry.interrupts & what.bit() != 0, false)
+        self.told() & what.bit() != 0
     }
 
     /// Forgets one thing that the session was told.
     pub(crate) fn clear(&self, what: Interrupt) {
-        self.entry(|entry| entry.interrupts &= !what.bit(), ());
+        if let Some(bits) = self.slots.interrupts.borrow_mut().get_mut(self.id.index as usize) {
+            *bits &= !what.bit();
+        }
     }
 
     /// What was handed over since the last call.
@@ -323,9 +341,7 @@ impl<G> Drop for Slot<G> {
             |entry| {
                 entry.used = false;
                 entry.generation = entry.generation.wrapping_add(1);
-                entry.interrupts = 0;
                 entry.waker = None;
-                entry.server = None;
                 entry.client = None;
                 entry.grant.take()
             },
@@ -333,6 +349,10 @@ impl<G> Drop for Slot<G> {
         );
         // Dropped outside the borrow: giving a connection back may hand it to another slot.
         drop(left);
+        self.set_server(None);
+        if let Some(bits) = self.slots.interrupts.borrow_mut().get_mut(self.id.index as usize) {
+            *bits = 0;
+        }
         if let Some(deadline) = self.slots.deadlines.borrow_mut().get_mut(self.id.index as usize) {
             *deadline = NEVER;
         }
