@@ -1,16 +1,18 @@
 //! One command: read, judged, routed, and answered by Highgate or forwarded.
 
+mod own;
+mod space;
+
 use std::{
     future::poll_fn,
     pin::Pin,
     rc::Rc,
-    sync::{Arc, atomic::Ordering},
+    sync::atomic::Ordering,
     task::{Context as Cx, Poll},
 };
 
 use highgate_core::{
     answer::OwnAnswer,
-    events::{Event, Kind, Severity},
     pins::PinSet,
     route::{self, Route, RouteHint, To, View},
     rules::RuleOutcome,
@@ -25,16 +27,14 @@ use highgate_mysql::{
     error_code,
     packet::HEADER_LEN,
     scan,
-    sql::{self, Effects, Flavor, KillScope, LexMode, Scratch, StatementKind},
+    sql::{self, Effects, Flavor, KillScope, LexMode, StatementKind},
 };
 
 use crate::{
-    buffer::{BufferPool, Held},
     mysql::{
         acquire::Wish,
         answer,
         client_stream::Framed,
-        exchange::Space,
         forward::{self, Begun, Running, Sending},
         hint::{hinted_server, route_hint},
         prepared_text::{PreparedText, prepared_text},
@@ -42,123 +42,13 @@ use crate::{
     },
     rule_cache::{Circumstances, Number, Text},
     session::Ending,
-    slots::Interrupt,
-    worker::Mail,
 };
 
-/// What a command needs while it runs; pooled per worker.
-#[derive(Debug)]
-pub(crate) struct CommandSpace {
-    pub(crate) scratch: Scratch,
-    pub(crate) texts: Texts,
-    pub(crate) rest: RestSpace,
-}
-
-/// What of a command's texts is needed after it was sent: from then on the inbox may move.
-#[derive(Debug, Default)]
-pub(crate) struct Texts {
-    text: Vec<u8>,
-    prepared: Option<Arc<[u8]>>,
-    /// Values of an execution, from the NULL bitmap on and with types.
-    values: Vec<u8>,
-    schema_used: Vec<u8>,
-}
-
-/// What is known of a command, but for its texts.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Known {
-    command: CommandKind,
-    shape: Shape,
-    statement: Option<u32>,
-    opens_cursor: bool,
-    mode: LexMode,
-    text: TextIs,
-    uses_schema: bool,
-}
-
-impl Known {
-    /// Which command.
-    pub(crate) const fn command(&self) -> CommandKind {
-        self.command
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TextIs {
-    Kept,
-    NotNeeded,
-    Prepared,
-}
-
-impl Texts {
-    /// Whether nothing is kept.
-    fn is_empty(&self) -> bool {
-        let Self { text, prepared, values, schema_used } = self;
-        text.is_empty() && prepared.is_none() && values.is_empty() && schema_used.is_empty()
-    }
-
-    /// All that is known of a command.
-    pub(crate) fn facts(&self, known: &Known) -> CommandFacts<'_> {
-        CommandFacts {
-            shape: known.shape,
-            text: match known.text {
-                TextIs::Kept => Some(&self.text),
-                TextIs::NotNeeded => None,
-                TextIs::Prepared => self.prepared.as_deref(),
-            },
-            values: (!self.values.is_empty()).then_some(&*self.values),
-            statement: known.statement,
-            opens_cursor: known.opens_cursor,
-            schema_used: known.uses_schema.then_some(&*self.schema_used),
-            mode: known.mode,
-            ..CommandFacts::bare(known.command)
-        }
-    }
-}
-
-/// The part that is used while an analysis holds the scratch.
-#[derive(Debug)]
-pub(crate) struct RestSpace {
-    pub(crate) exchange: Space,
-    pub(crate) steps: Vec<highgate_core::prepare::Step>,
-    /// Payload of a command of several packets, in one piece.
-    pub(crate) joined: Vec<u8>,
-    /// Its size, under `memory_limit`.
-    joined_held: Held,
-}
-
-impl CommandSpace {
-    pub(crate) fn new(pool: Rc<BufferPool>) -> Self {
-        let joined_held = pool.counter();
-        let exchange = Space::new(pool);
-        let rest = RestSpace { exchange, steps: Vec::new(), joined: Vec::new(), joined_held };
-        Self { scratch: Scratch::new(), texts: Texts::default(), rest }
-    }
-
-    /// Whether nothing of a command is kept in it.
-    fn is_empty(&self) -> bool {
-        self.texts.is_empty() && self.rest.joined.is_empty()
-    }
-
-    /// Gives back what is only needed while a command runs, and what grew large.
-    pub(crate) fn rest(&mut self) {
-        const LARGE: usize = 64 * 1024;
-        let (texts, rest) = (&mut self.texts, &mut self.rest);
-        rest.exchange.buffer.consume(usize::MAX);
-        rest.exchange.buffer.rest();
-        rest.steps.clear();
-        texts.prepared = None;
-        let changes = &mut rest.exchange.changes;
-        let Texts { text, values, schema_used, .. } = texts;
-        for memory in [text, values, schema_used, &mut rest.joined, changes] {
-            memory.clear();
-            if memory.capacity() > LARGE {
-                *memory = Vec::new();
-            }
-        }
-        rest.joined_held.set(rest.joined.capacity());
-    }
-}
+use self::space::TextIs;
+pub(crate) use self::{
+    own::was_killed,
+    space::{CommandSpace, Known, RestSpace},
+};
 
 /// What is read off a payload before anything borrows it for long.
 #[derive(Debug)]
@@ -437,7 +327,6 @@ impl Session<'_> {
         })
     }
 
-    /// Text and shape of the prepared statement that the command is about.
     /// What the rules say, with the number of the session's circumstances.
     fn rules(&self, snapshot: &Snapshot, text: Text<'_>) -> (Rc<RuleOutcome>, Option<Number>) {
         let mut cache = self.context.worker.rules(snapshot);
@@ -538,163 +427,6 @@ impl Session<'_> {
             }
         }
     }
-
-    async fn answer_own(
-        &mut self,
-        own: OwnAnswer,
-        facts: &CommandFacts<'_>,
-        framed: Framed,
-    ) -> Result<(), Ending> {
-        let (seq, caps) = (framed.answer_seq(), self.capabilities);
-        track::answered(&mut self.state, &own);
-        let packet = match own {
-            OwnAnswer::Silence => {
-                self.forget_unfinished(facts);
-                track::unanswered(&mut self.state, facts);
-                return Ok(());
-            }
-            OwnAnswer::Ok => {
-                if facts.command == CommandKind::ResetConnection {
-                    track::reset(&mut self.state, self.lex.flavor);
-                    self.count_memory();
-                }
-                answer::ok(caps, self.status(), "", seq)
-            }
-            OwnAnswer::Eof => {
-                if let CommandKind::SetOption { multi_statements } = facts.command {
-                    self.set_multi_statements(multi_statements);
-                }
-                answer::eof(caps, self.status(), seq)
-            }
-            OwnAnswer::Number { column, value, unsigned } => {
-                answer::number(caps, self.status(), &column, value, unsigned, seq)
-            }
-            OwnAnswer::Statistics => answer::text(&self.statistics(), seq),
-        };
-        self.client.send(self.context, &packet).await
-    }
-
-    /// A statement is closed that has parameters sent ahead or an open cursor: its server's statement
-    /// must not be used for anybody else.
-    fn forget_unfinished(&mut self, facts: &CommandFacts<'_>) {
-        let Some(id) = facts.statement else { return };
-        let statement = self.state.statements.get(&id);
-        if let Some(statement) = statement
-            && facts.command == CommandKind::StmtClose
-        {
-            self.held.release(statement_size(statement.text.len()));
-        }
-        let (Some(statement), Some(lease)) = (statement, &mut self.lease) else { return };
-        if statement.long_data || statement.cursor {
-            let gone = lease.connection.state.forget(id, &statement.text, &statement.under);
-            lease.connection.to_close.extend(gone);
-        }
-    }
-
-    /// The option is part of what connections have in common: others are used from now on.
-    fn set_multi_statements(&mut self, on: bool) {
-        use highgate_mysql::Capabilities;
-        self.capabilities.set(Capabilities::MULTI_STATEMENTS, on);
-        self.who.capabilities.set(Capabilities::MULTI_STATEMENTS, on);
-        if on {
-            self.who.capabilities.insert(Capabilities::MULTI_RESULTS);
-        }
-        self.keys.clear();
-    }
-
-    fn statistics(&self) -> String {
-        let shared = &self.context.worker.shared;
-        let uptime = highgate_io::clock::now().saturating_duration_since(shared.started).as_secs();
-        let threads = shared.connections.load(Ordering::Relaxed);
-        format!("Uptime: {uptime}  Threads: {threads}  Questions: 0  Slow queries: 0")
-    }
-
-    /// Answers with an error of our own.
-    pub(crate) async fn answer_error(
-        &mut self,
-        refusal: &Answer,
-        framed: Framed,
-    ) -> Result<(), Ending> {
-        if !self.answers {
-            // Parameters sent ahead are lost, and there is no place to say so.
-            return Err(Ending::NoServer(refusal.text.clone()));
-        }
-        track::refused(&mut self.state);
-        let packet = answer::error(refusal, framed.answer_seq());
-        self.client.send(self.context, &packet).await
-    }
-
-    async fn answer_result(
-        &mut self,
-        result: Result<(), Answer>,
-        framed: Framed,
-    ) -> Result<(), Ending> {
-        match result {
-            Ok(()) => {
-                let packet = answer::ok(self.capabilities, self.status(), "", framed.answer_seq());
-                self.client.send(self.context, &packet).await
-            }
-            Err(answer) => self.answer_error(&answer, framed).await,
-        }
-    }
-
-    /// The transaction went with its connection: said once, as a deadlock would be.
-    async fn tell_lost(
-        &mut self,
-        lost: PinSet,
-        framed: Framed,
-        parsed: &Parsed,
-    ) -> Result<(), Ending> {
-        if matches!(parsed.scan, scan::CommandKind::NoReply) {
-            self.lost = (parsed.kind != CommandKind::Quit).then_some(lost);
-            return if parsed.kind == CommandKind::Quit {
-                Err(Ending::ClientClosed)
-            } else {
-                Ok(())
-            };
-        }
-        let answer = error_code::ErrorCode::new(1213, b"40001").answer(
-            "The transaction was rolled back: its server connection was lost; try restarting transaction",
-        );
-        self.answer_error(&answer, framed).await
-    }
-
-    fn is_itself(&self, id: Option<u64>) -> bool {
-        id == Some(u64::from(self.context.presence.info.id))
-    }
-
-    /// KILL of the session's own id: the answer is the error of what was killed.
-    async fn kill_itself(&mut self, scope: KillScope, framed: Framed) -> Result<(), Ending> {
-        if scope == KillScope::Query {
-            let text = "Query execution was interrupted";
-            return self.answer_error(&error_code::ER_QUERY_INTERRUPTED.answer(text), framed).await;
-        }
-        self.answer_error(&was_killed(), framed).await?;
-        Err(Ending::Killed)
-    }
-
-    /// KILL of a session id: of the same account only.
-    fn kill(&self, scope: KillScope, id: Option<u64>) -> Result<(), Answer> {
-        let shared = &self.context.worker.shared;
-        let unknown = || {
-            let id = id.unwrap_or_default();
-            error_code::ER_NO_SUCH_THREAD.answer(format!("Unknown thread id: {id}"))
-        };
-        let number = id.and_then(|id| u32::try_from(id).ok()).ok_or_else(unknown)?;
-        let other = shared.session(number).ok_or_else(unknown)?;
-        if other.identity().user != *self.state.user {
-            let text = format!("You are not owner of thread {number}");
-            return Err(error_code::ER_KILL_DENIED_ERROR.answer(text));
-        }
-        let what = match scope {
-            KillScope::Query => Interrupt::KillQuery,
-            _ => Interrupt::Kill,
-        };
-        let text = format!("session {number} was told to end ({scope:?}) by its own account");
-        shared.event(Event::new(Severity::Info, Kind::Kill, text).session(number));
-        let _ = self.context.worker.post(other.worker, Mail::Interrupt(other.slot, what));
-        Ok(())
-    }
 }
 
 /// What a prepared statement with a text of that length takes, about.
@@ -702,11 +434,6 @@ pub(crate) const fn statement_size(text: usize) -> usize {
     /// Its entry, and those of the connections that it was prepared on.
     const ENTRY: usize = 512;
     text + ENTRY
-}
-
-/// What the client of a killed session is told about its running command.
-pub(crate) fn was_killed() -> Answer {
-    error_code::ER_CONNECTION_KILLED.answer("Connection was killed")
 }
 
 /// What is known of a command before it is routed.

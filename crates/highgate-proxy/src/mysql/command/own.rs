@@ -1,0 +1,188 @@
+//! What Highgate answers by itself: questions about the session, refusals, KILL.
+
+use std::sync::atomic::Ordering;
+
+use highgate_core::{
+    answer::OwnAnswer,
+    events::{Event, Kind, Severity},
+    pins::PinSet,
+    track::{self, CommandFacts, CommandKind},
+};
+use highgate_mysql::{Answer, error_code, scan, sql::KillScope};
+
+use crate::{
+    mysql::{answer, client_stream::Framed, session::Session},
+    session::Ending,
+    slots::Interrupt,
+    worker::Mail,
+};
+
+use super::{Parsed, statement_size};
+
+impl Session<'_> {
+    pub(super) async fn answer_own(
+        &mut self,
+        own: OwnAnswer,
+        facts: &CommandFacts<'_>,
+        framed: Framed,
+    ) -> Result<(), Ending> {
+        let (seq, caps) = (framed.answer_seq(), self.capabilities);
+        track::answered(&mut self.state, &own);
+        let packet = match own {
+            OwnAnswer::Silence => {
+                self.forget_unfinished(facts);
+                track::unanswered(&mut self.state, facts);
+                return Ok(());
+            }
+            OwnAnswer::Ok => {
+                if facts.command == CommandKind::ResetConnection {
+                    track::reset(&mut self.state, self.lex.flavor);
+                    self.count_memory();
+                }
+                answer::ok(caps, self.status(), "", seq)
+            }
+            OwnAnswer::Eof => {
+                if let CommandKind::SetOption { multi_statements } = facts.command {
+                    self.set_multi_statements(multi_statements);
+                }
+                answer::eof(caps, self.status(), seq)
+            }
+            OwnAnswer::Number { column, value, unsigned } => {
+                answer::number(caps, self.status(), &column, value, unsigned, seq)
+            }
+            OwnAnswer::Statistics => answer::text(&self.statistics(), seq),
+        };
+        self.client.send(self.context, &packet).await
+    }
+
+    /// A statement is closed that has parameters sent ahead or an open cursor: its server's statement
+    /// must not be used for anybody else.
+    pub(super) fn forget_unfinished(&mut self, facts: &CommandFacts<'_>) {
+        let Some(id) = facts.statement else { return };
+        let statement = self.state.statements.get(&id);
+        if let Some(statement) = statement
+            && facts.command == CommandKind::StmtClose
+        {
+            self.held.release(statement_size(statement.text.len()));
+        }
+        let (Some(statement), Some(lease)) = (statement, &mut self.lease) else { return };
+        if statement.long_data || statement.cursor {
+            let gone = lease.connection.state.forget(id, &statement.text, &statement.under);
+            lease.connection.to_close.extend(gone);
+        }
+    }
+
+    /// The option is part of what connections have in common: others are used from now on.
+    pub(super) fn set_multi_statements(&mut self, on: bool) {
+        use highgate_mysql::Capabilities;
+        self.capabilities.set(Capabilities::MULTI_STATEMENTS, on);
+        self.who.capabilities.set(Capabilities::MULTI_STATEMENTS, on);
+        if on {
+            self.who.capabilities.insert(Capabilities::MULTI_RESULTS);
+        }
+        self.keys.clear();
+    }
+
+    pub(super) fn statistics(&self) -> String {
+        let shared = &self.context.worker.shared;
+        let uptime = highgate_io::clock::now().saturating_duration_since(shared.started).as_secs();
+        let threads = shared.connections.load(Ordering::Relaxed);
+        format!("Uptime: {uptime}  Threads: {threads}  Questions: 0  Slow queries: 0")
+    }
+
+    /// Answers with an error of our own.
+    pub(crate) async fn answer_error(
+        &mut self,
+        refusal: &Answer,
+        framed: Framed,
+    ) -> Result<(), Ending> {
+        if !self.answers {
+            // Parameters sent ahead are lost, and there is no place to say so.
+            return Err(Ending::NoServer(refusal.text.clone()));
+        }
+        track::refused(&mut self.state);
+        let packet = answer::error(refusal, framed.answer_seq());
+        self.client.send(self.context, &packet).await
+    }
+
+    pub(super) async fn answer_result(
+        &mut self,
+        result: Result<(), Answer>,
+        framed: Framed,
+    ) -> Result<(), Ending> {
+        match result {
+            Ok(()) => {
+                let packet = answer::ok(self.capabilities, self.status(), "", framed.answer_seq());
+                self.client.send(self.context, &packet).await
+            }
+            Err(answer) => self.answer_error(&answer, framed).await,
+        }
+    }
+
+    /// The transaction went with its connection: said once, as a deadlock would be.
+    pub(super) async fn tell_lost(
+        &mut self,
+        lost: PinSet,
+        framed: Framed,
+        parsed: &Parsed,
+    ) -> Result<(), Ending> {
+        if matches!(parsed.scan, scan::CommandKind::NoReply) {
+            self.lost = (parsed.kind != CommandKind::Quit).then_some(lost);
+            return if parsed.kind == CommandKind::Quit {
+                Err(Ending::ClientClosed)
+            } else {
+                Ok(())
+            };
+        }
+        let answer = error_code::ErrorCode::new(1213, b"40001").answer(
+            "The transaction was rolled back: its server connection was lost; try restarting transaction",
+        );
+        self.answer_error(&answer, framed).await
+    }
+
+    pub(super) fn is_itself(&self, id: Option<u64>) -> bool {
+        id == Some(u64::from(self.context.presence.info.id))
+    }
+
+    /// KILL of the session's own id: the answer is the error of what was killed.
+    pub(super) async fn kill_itself(
+        &mut self,
+        scope: KillScope,
+        framed: Framed,
+    ) -> Result<(), Ending> {
+        if scope == KillScope::Query {
+            let text = "Query execution was interrupted";
+            return self.answer_error(&error_code::ER_QUERY_INTERRUPTED.answer(text), framed).await;
+        }
+        self.answer_error(&was_killed(), framed).await?;
+        Err(Ending::Killed)
+    }
+
+    /// KILL of a session id: of the same account only.
+    pub(super) fn kill(&self, scope: KillScope, id: Option<u64>) -> Result<(), Answer> {
+        let shared = &self.context.worker.shared;
+        let unknown = || {
+            let id = id.unwrap_or_default();
+            error_code::ER_NO_SUCH_THREAD.answer(format!("Unknown thread id: {id}"))
+        };
+        let number = id.and_then(|id| u32::try_from(id).ok()).ok_or_else(unknown)?;
+        let other = shared.session(number).ok_or_else(unknown)?;
+        if other.identity().user != *self.state.user {
+            let text = format!("You are not owner of thread {number}");
+            return Err(error_code::ER_KILL_DENIED_ERROR.answer(text));
+        }
+        let what = match scope {
+            KillScope::Query => Interrupt::KillQuery,
+            _ => Interrupt::Kill,
+        };
+        let text = format!("session {number} was told to end ({scope:?}) by its own account");
+        shared.event(Event::new(Severity::Info, Kind::Kill, text).session(number));
+        let _ = self.context.worker.post(other.worker, Mail::Interrupt(other.slot, what));
+        Ok(())
+    }
+}
+
+/// What the client of a killed session is told about its running command.
+pub(crate) fn was_killed() -> Answer {
+    error_code::ER_CONNECTION_KILLED.answer("Connection was killed")
+}
