@@ -192,9 +192,7 @@ impl Session<'_> {
         let hint = hint.map(|hint| route_hint(hint, hint_server.as_deref()));
         let text_is =
             Text { digest: facts.shape.digest, digest_text, text: text.unwrap_or_default() };
-        if matches!(parsed.kind, CommandKind::Query | CommandKind::StmtExecute) {
-            context.worker.digests.borrow_mut().seen(text_is.digest, digest_text);
-        }
+        self.note_form(parsed.kind, text_is);
         let (rules, number) = self.rules(snapshot, text_is);
         let instead = self.with_own_values(&mut facts, &rules);
         before(&mut self.state, &facts, self.lease.as_ref().and(self.taken_for));
@@ -325,6 +323,13 @@ impl Session<'_> {
             opens_cursor: matches!(&command, Command::Execute(execute) if execute.wants_cursor()),
             schema: matches!(command, Command::InitDb(_)),
         })
+    }
+
+    /// Its form will be counted with the answer: here is what that looks like.
+    fn note_form(&self, kind: CommandKind, text: Text<'_>) {
+        if matches!(kind, CommandKind::Query | CommandKind::StmtExecute) {
+            self.context.worker.digests.borrow_mut().seen(text.digest, text.digest_text);
+        }
     }
 
     /// What the rules say, with the number of the session's circumstances.
