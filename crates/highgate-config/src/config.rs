@@ -54,6 +54,9 @@ pub struct Node {
     /// Whether what would run as root is refused where others may write it.
     #[serde(default)]
     pub script_security: bool,
+    /// Named pipes that tell of vips.
+    #[serde(default)]
+    pub vip_fifos: Vec<crate::VipFifo>,
     /// Addresses that move between nodes.
     #[serde(default)]
     pub vips: BTreeMap<VipName, Vip>,

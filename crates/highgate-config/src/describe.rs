@@ -138,6 +138,9 @@ fn is_empty(value: &Value) -> bool {
         Value::Peers(list) => list.is_empty(),
         Value::Tracks(list) => list.is_empty(),
         Value::VipAddresses(list) => list.is_empty(),
+        Value::VipFifos(list) => list.is_empty(),
+        Value::Routes(list) => list.is_empty(),
+        Value::RoutingRules(list) => list.is_empty(),
         Value::Secrets(list) => list.is_empty(),
         _ => false,
     }

@@ -41,8 +41,12 @@ fn value(kind: Kind, is_optional: bool) -> BoxedStrategy<Value> {
         Kind::Command => text(&["/bin/true", "/bin/sh -c 'exit 1'"]).boxed(),
         Kind::Interface => text(&["eth0", "br-1"]).boxed(),
         Kind::IpAddress => read(&["10.0.0.9"]).boxed(),
+        Kind::Mac => text(&["02:00:00:00:00:01"]).boxed(),
         Kind::Names => read(&["a", "b", "c"]).boxed(),
         Kind::Peers => read(&["10.0.0.7", "10.0.0.8 min_ttl 254"]).boxed(),
+        Kind::Routes => read(&["10.5.0.0/16 dev eth9", "blackhole 10.6.0.0/16"]).boxed(),
+        Kind::RoutingRules => read(&["from 10.5.0.0/16 table 7 priority 5"]).boxed(),
+        Kind::VipFifos => read(&["/run/x owner a", "/run/y script /bin/cat 'a b'"]).boxed(),
         Kind::Tracks => read(&["serving", "interface eth9 weight -5", "file /x weight 2"]).boxed(),
         Kind::VipAddresses => {
             read(&["10.1.0.1/24", "10.1.0.2 dev eth1 label eth1:x", "10.1.0.3 brd + scope link"])

@@ -29,6 +29,7 @@ mod source;
 pub mod table;
 pub mod units;
 mod vip;
+mod vip_route;
 mod words;
 
 pub use change::{Change, ChangeRefused, apply, apply_all, diff};
@@ -53,3 +54,4 @@ pub use secret::Secret;
 pub use vip::{
     Broadcast, Notify, Peer, Process, Scope, Script, Track, Vip, VipAddress, VipGroup, Weight,
 };
+pub use vip_route::{RouteKind, VipFifo, VipRoute, VipRule};

@@ -122,10 +122,13 @@ impl Page {
             Value::Names(list) => several(list.iter().map(|it| quote(it))),
             Value::Networks(list) => several(list.iter().map(|it| quote(&it.to_string()))),
             Value::Peers(list) => several(list.iter().map(|it| quote(&it.to_string()))),
+            Value::Routes(list) => several(list.iter().map(|it| quote(&it.to_string()))),
+            Value::RoutingRules(list) => several(list.iter().map(|it| quote(&it.to_string()))),
             Value::Secrets(list) => several(list.iter().map(|it| quote(self.secret(it)))),
             Value::Text(text) => quote(text),
             Value::Tracks(list) => several(list.iter().map(|it| quote(&it.to_string()))),
             Value::VipAddresses(list) => several(list.iter().map(|it| quote(&it.to_string()))),
+            Value::VipFifos(list) => several(list.iter().map(|it| quote(&it.to_string()))),
         }
     }
 

@@ -14,6 +14,7 @@ mod kind;
 mod listener;
 mod monitor;
 mod node;
+mod route_text;
 mod rule;
 mod script;
 mod server;
@@ -29,10 +30,12 @@ mod vip_text;
 pub use command::split as split_command;
 pub use drafts::ListenerDraft;
 pub use kind::{Kind, Mistake};
+pub use route_text::mac_bytes;
 pub use value::Value;
 
 pub(crate) use address::clash;
 pub(crate) use kind::{HIDDEN, short};
+pub(crate) use route_text::RULE_PRIORITY;
 pub(crate) use tls::problem as tls_problem;
 pub(crate) use vip_text::weight_of;
 

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ProcessName, ScriptName, Secret, VipName};
+use crate::{ProcessName, ScriptName, Secret, VipName, VipRoute, VipRule};
 
 /// One VRRP instance: addresses that one of several nodes has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,9 @@ pub struct Vip {
     pub vmac: bool,
     /// Name of that interface; `None` = `vrrp.` and the router id.
     pub vmac_name: Option<String>,
+    /// Its MAC address; `None` = the one that belongs to the router id.
+    #[serde(default)]
+    pub vmac_address: Option<String>,
     /// Whether VRRP is spoken on the interface below it.
     pub vmac_transmit_base: bool,
     /// Whether the node answers packets to the addresses.
@@ -82,6 +85,15 @@ pub struct Vip {
     pub down_timer_adverts: u32,
     /// How long nothing is done after the start.
     pub startup_delay: Duration,
+    /// Whether an owner listens first, as all others do.
+    #[serde(default)]
+    pub listens_first: bool,
+    /// Routes that are there while it is active.
+    #[serde(default)]
+    pub routes: Vec<VipRoute>,
+    /// Rules of routing that are there while it is active.
+    #[serde(default)]
+    pub rules: Vec<VipRule>,
     /// What is run when states change.
     pub notify: Notify,
 }
@@ -101,6 +113,9 @@ pub struct Notify {
     pub lower: Option<String>,
     /// At each change, with `INSTANCE` or `GROUP`, name, state and priority as arguments.
     pub any: Option<String>,
+    /// Whether pipes are told of changed priorities, too.
+    #[serde(default)]
+    pub priorities: bool,
     /// Account that runs them, `user` or `user:group`; `None` = `keepalived_script` if there is
     /// such an account, else root.
     pub user: Option<String>,
@@ -263,17 +278,25 @@ impl fmt::Display for VipAddress {
         if let Some(device) = &self.device {
             write!(f, " dev {device}")?;
         }
-        match self.scope {
-            Scope::Global => {}
-            Scope::Host => f.write_str(" scope host")?,
-            Scope::Link => f.write_str(" scope link")?,
-            Scope::Nowhere => f.write_str(" scope nowhere")?,
-            Scope::Number(number) => write!(f, " scope {number}")?,
-            Scope::Site => f.write_str(" scope site")?,
+        if self.scope != Scope::Global {
+            write!(f, " scope {}", self.scope)?;
         }
         match &self.label {
             Some(label) => write!(f, " label {label}"),
             None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Global => f.write_str("global"),
+            Self::Host => f.write_str("host"),
+            Self::Link => f.write_str("link"),
+            Self::Nowhere => f.write_str("nowhere"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Site => f.write_str("site"),
         }
     }
 }

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use highgate_config as config;
 use highgate_config::{
-    Broadcast, Node, Peer, Track, Vip, VipAddress, VipGroup, Weight, settings::split_command,
+    Broadcast, Node, Peer, Track, Vip, VipAddress, VipFifo, VipGroup, Weight,
+    settings::{mac_bytes, split_command},
 };
 
 use crate::{
     advert::{Casting, OWNER, Password, UnicastPeer, Version},
-    linux::{Notify, ProcessRule, Task},
+    linux::{FifoRule, Notify, ProcessRule, Task},
     settings::{Announce, Group, Plan, Scope, Settings, VirtualAddress, VirtualMac},
     track::{ScriptSettings, Subject, Tracked},
 };
@@ -34,6 +35,7 @@ pub fn task(node: &Node) -> Task {
             .collect(),
         processes: processes(node),
         script_security: node.script_security,
+        fifos: node.vip_fifos.iter().map(fifo).collect(),
     }
 }
 
@@ -57,7 +59,7 @@ fn settings(name: &str, vip: &Vip) -> Settings {
         casting: casting(vip),
         preempt: vip.preempt,
         preempt_delay: vip.preempt_delay,
-        starts_active: small(vip.priority) == OWNER,
+        starts_active: small(vip.priority) == OWNER && !vip.listens_first,
         startup_delay: vip.startup_delay,
         accept: vip.accept,
         follows_link: vip.track_interface,
@@ -67,9 +69,11 @@ fn settings(name: &str, vip: &Vip) -> Settings {
         answers_higher: vip.answer_higher,
         virtual_mac: vip.vmac.then(|| VirtualMac {
             name: vip.vmac_name.clone(),
-            address: None,
+            address: vip.vmac_address.as_deref().and_then(mac_bytes),
             sends_from_base: vip.vmac_transmit_base,
         }),
+        routes: vip.routes.clone(),
+        rules: vip.rules.clone(),
         tracked: vip.track.iter().filter_map(tracked).collect(),
     }
 }
@@ -181,9 +185,17 @@ fn notify(rules: &config::Notify) -> Notify {
         stop: command(&rules.stop),
         lower: command(&rules.lower),
         any: command(&rules.any),
+        priorities: rules.priorities,
         user,
         group,
     }
+}
+
+fn fifo(fifo: &VipFifo) -> FifoRule {
+    let (owner, owner_group) = account(fifo.owner.as_deref());
+    let (user, group) = account(fifo.user.as_deref());
+    let script = fifo.script.as_deref().map(words).unwrap_or_default();
+    FifoRule { path: fifo.path.clone(), owner, owner_group, script, user, group }
 }
 
 fn processes(node: &Node) -> BTreeMap<String, ProcessRule> {

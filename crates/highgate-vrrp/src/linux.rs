@@ -17,11 +17,13 @@ mod children;
 mod closed;
 mod control;
 mod deeds;
+mod fifos;
 mod frames;
 mod keeper;
 mod messages;
 mod netlink;
 mod processes;
+mod routes;
 mod security;
 mod sys_unsafe;
 mod virtual_link;
@@ -31,7 +33,7 @@ mod wire;
 
 pub use self::{
     keeper::{BEAT, SILENCE, keep},
-    messages::{FORMAT, FromKeeper, Notify, ProcessRule, Task, ToKeeper},
+    messages::{FORMAT, FifoRule, FromKeeper, Notify, ProcessRule, Task, ToKeeper},
     netlink::networks,
     watcher::{AFTER_DEATH, watch},
 };

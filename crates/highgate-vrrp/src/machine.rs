@@ -226,6 +226,10 @@ pub enum Notice {
     Stop,
     /// It is active and heard an advert of lower rank.
     HeardLower,
+    /// It is active, and tracking changed its rank.
+    ActiveRank,
+    /// It is backup, and tracking changed its rank.
+    BackupRank,
 }
 
 impl Notice {
@@ -238,6 +242,8 @@ impl Notice {
             Self::Fault => "FAULT",
             Self::Stop => "STOP",
             Self::HeardLower => "MASTER_RX_LOWER_PRI",
+            Self::ActiveRank => "MASTER_PRIORITY",
+            Self::BackupRank => "BACKUP_PRIORITY",
         }
     }
 }

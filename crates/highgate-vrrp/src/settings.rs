@@ -81,6 +81,10 @@ pub struct Settings {
     pub answers_higher: bool,
     /// A virtual MAC address in place of the interface's own.
     pub virtual_mac: Option<VirtualMac>,
+    /// Routes that are there while it is active.
+    pub routes: Vec<highgate_config::VipRoute>,
+    /// Rules of routing that are there while it is active.
+    pub rules: Vec<highgate_config::VipRule>,
     /// What changes its rank or ends participation.
     pub tracked: Vec<Tracked>,
 }
@@ -113,6 +117,8 @@ impl Settings {
             answers_lower: true,
             answers_higher: true,
             virtual_mac: None,
+            routes: Vec::new(),
+            rules: Vec::new(),
             tracked: Vec::new(),
         }
     }

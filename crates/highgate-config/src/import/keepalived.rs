@@ -7,10 +7,12 @@
 mod blocks;
 #[cfg(test)]
 mod corpus;
+mod generators;
 mod global;
 mod instance;
 pub(crate) mod keywords;
 mod lexer;
+mod moves;
 mod reader;
 mod script;
 #[cfg(test)]

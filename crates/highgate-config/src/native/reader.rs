@@ -232,6 +232,18 @@ fn joined(list: Value, one: Value) -> Value {
             list.extend(one);
             Value::Networks(list)
         }
+        (Value::Routes(mut list), Value::Routes(one)) => {
+            list.extend(one);
+            Value::Routes(list)
+        }
+        (Value::RoutingRules(mut list), Value::RoutingRules(one)) => {
+            list.extend(one);
+            Value::RoutingRules(list)
+        }
+        (Value::VipFifos(mut list), Value::VipFifos(one)) => {
+            list.extend(one);
+            Value::VipFifos(list)
+        }
         (Value::Secrets(mut list), Value::Secrets(one)) => {
             list.extend(one);
             Value::Secrets(list)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Value, address, command, vip_text};
+use super::{Value, address, command, route_text, vip_text};
 use crate::{Secret, nearest::nearest, units};
 
 /// What may be written for a setting.
@@ -49,6 +49,8 @@ pub enum Kind {
     Interface,
     /// An IP address.
     IpAddress,
+    /// A MAC address of one host.
+    Mac,
     /// The name of a thing or of an account.
     Name,
     /// One or several names.
@@ -63,6 +65,10 @@ pub enum Kind {
     Peers,
     /// A regular expression.
     Regex,
+    /// One or several routes of a vip.
+    Routes,
+    /// One or several rules of routing of a vip.
+    RoutingRules,
     /// One secret.
     Secret,
     /// One or several secrets, any of which holds.
@@ -73,6 +79,8 @@ pub enum Kind {
     Tracks,
     /// One or several addresses of a vip.
     VipAddresses,
+    /// One or several named pipes that tell of vips.
+    VipFifos,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -131,16 +139,20 @@ impl Kind {
             },
             Self::Interface => vip_text::interface(text).map(Value::Text),
             Self::IpAddress => vip_text::ip(text).map(Value::Ip),
+            Self::Mac => route_text::mac(text).map(Value::Text),
             Self::Name => self.read_name(text),
             Self::Names => self.read_name(text).map(|name| Value::Names(vec![name.text()])),
             Self::Network | Self::Networks => self.read_network(text),
             Self::Path if text.is_empty() => Err(self.mistake("the path is empty".to_owned())),
             Self::Peers => vip_text::peer(text).map(|one| Value::Peers(vec![one])),
             Self::Regex => self.read_regex(text),
+            Self::Routes => route_text::route(text).map(|one| Value::Routes(vec![one])),
+            Self::RoutingRules => route_text::rule(text).map(|one| Value::RoutingRules(vec![one])),
             Self::Secret | Self::Secrets => self.read_secret(text),
             Self::Path | Self::Text => self.without_nul(text),
             Self::Tracks => vip_text::track(text).map(|one| Value::Tracks(vec![one])),
             Self::VipAddresses => vip_text::address(text).map(|one| Value::VipAddresses(vec![one])),
+            Self::VipFifos => route_text::fifo(text).map(|one| Value::VipFifos(vec![one])),
             Self::Word(words) => read_word(text, words),
         }
     }
@@ -181,9 +193,12 @@ impl Kind {
                 | Self::Names
                 | Self::Networks
                 | Self::Peers
+                | Self::Routes
+                | Self::RoutingRules
                 | Self::Secrets
                 | Self::Tracks
                 | Self::VipAddresses
+                | Self::VipFifos
         )
     }
 
@@ -194,8 +209,11 @@ impl Kind {
             Self::Names => Value::Names(Vec::new()),
             Self::Networks => Value::Networks(Vec::new()),
             Self::Peers => Value::Peers(Vec::new()),
+            Self::Routes => Value::Routes(Vec::new()),
+            Self::RoutingRules => Value::RoutingRules(Vec::new()),
             Self::Tracks => Value::Tracks(Vec::new()),
             Self::VipAddresses => Value::VipAddresses(Vec::new()),
+            Self::VipFifos => Value::VipFifos(Vec::new()),
             _ => Value::Secrets(Vec::new()),
         }
     }
@@ -225,6 +243,7 @@ impl Kind {
             Self::Flag => "true or false".to_owned(),
             Self::Interface => "the name of a network interface".to_owned(),
             Self::IpAddress => "an IP address".to_owned(),
+            Self::Mac => route_text::MAC.to_owned(),
             Self::Name => "a name".to_owned(),
             Self::Names => "a name or a list of names".to_owned(),
             Self::Network => "a network such as \"10.0.0.0/8\"".to_owned(),
@@ -232,11 +251,14 @@ impl Kind {
             Self::Path => "a path".to_owned(),
             Self::Peers => format!("{}, or a list of them", vip_text::PEER),
             Self::Regex => "a regular expression".to_owned(),
+            Self::Routes => format!("{}, or a list of them", route_text::ROUTE),
+            Self::RoutingRules => format!("{}, or a list of them", route_text::RULE),
             Self::Secret => "a secret as text".to_owned(),
             Self::Secrets => "a secret as text, or a list of them".to_owned(),
             Self::Text => "a text".to_owned(),
             Self::Tracks => format!("{}, or a list of them", vip_text::TRACK),
             Self::VipAddresses => format!("{}, or a list of them", vip_text::ADDRESS),
+            Self::VipFifos => format!("{}, or a list of them", route_text::FIFO),
             Self::Word(words) => quoted(words),
         }
     }

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Kind, Setting, TableOf, TakesEffect, Value, WhenLeftOut::Is, admin};
+use super::{
+    Kind, Setting, TableOf, TakesEffect, Value,
+    WhenLeftOut::{Is, Nothing},
+    admin,
+};
 use crate::{Admin, Node};
 
 pub(super) const TABLE: TableOf<Node> = TableOf {
@@ -40,6 +44,7 @@ fn blank() -> Node {
         max_connections: 0,
         drain_timeout: Duration::ZERO,
         script_security: false,
+        vip_fifos: Vec::new(),
         vips: Default::default(),
         vip_groups: Default::default(),
         scripts: Default::default(),
@@ -116,5 +121,18 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
         also_known_as: &[("keepalived", "enable_script_security")],
         put: |draft, value| draft.script_security = value.flag(),
         get: |draft| Value::Flag(draft.script_security),
+    },
+    Setting::<Node> {
+        name: "vip_fifos",
+        kind: Kind::VipFifos,
+        unit: "",
+        default: Nothing,
+        takes_effect: TakesEffect::AtOnce,
+        summary: "Named pipes into which a line is written at each change of a vip or group.",
+        detail: "The lines are Keepalived's: `INSTANCE \"VI_1\" MASTER 100`, or `GROUP` with priority 0. A pipe that is not there is made, for `owner` alone, and removed at the end. `script` is run all the while with the path as its last argument, as `user`; where it ends, it is started again. Nothing ever waits for a reader: a pipe that is full loses lines, which an event tells.",
+        example: "vip_fifos = [\"/run/vips.fifo owner root script /usr/local/bin/on-change\"]",
+        also_known_as: &[("keepalived", "notify_fifo"), ("keepalived", "vrrp_notify_fifo")],
+        put: |draft, value| draft.vip_fifos = value.vip_fifos(),
+        get: |draft| Value::VipFifos(draft.vip_fifos.clone()),
     },
 ];

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::{Address, Peer, Secret, Track, VipAddress, units};
+use crate::{Address, Peer, Secret, Track, VipAddress, VipFifo, VipRoute, VipRule, units};
 
 /// A value that fits a setting's `Kind`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub enum Value {
     Networks(Vec<IpNet>),
     /// Peers of a vip; one or several.
     Peers(Vec<Peer>),
+    /// Routes of a vip; one or several.
+    Routes(Vec<VipRoute>),
+    /// Rules of routing of a vip; one or several.
+    RoutingRules(Vec<VipRule>),
     /// Secrets; one or several.
     Secrets(Vec<Secret>),
     /// A text, word, name or path.
@@ -39,6 +43,8 @@ pub enum Value {
     Tracks(Vec<Track>),
     /// Addresses of a vip; one or several.
     VipAddresses(Vec<VipAddress>),
+    /// Named pipes that tell of vips; one or several.
+    VipFifos(Vec<VipFifo>),
 }
 
 impl Value {
@@ -168,6 +174,27 @@ impl Value {
         }
     }
 
+    pub(crate) fn routes(self) -> Vec<VipRoute> {
+        match self {
+            Self::Routes(routes) => routes,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn routing_rules(self) -> Vec<VipRule> {
+        match self {
+            Self::RoutingRules(rules) => rules,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn vip_fifos(self) -> Vec<VipFifo> {
+        match self {
+            Self::VipFifos(fifos) => fifos,
+            _ => Vec::new(),
+        }
+    }
+
     pub(crate) fn of_text(text: Option<&str>) -> Self {
         text.map_or(Self::Absent, |text| Self::Text(text.to_owned()))
     }
@@ -196,10 +223,13 @@ impl fmt::Display for Value {
             Self::Names(list) => joined(f, list),
             Self::Networks(list) => joined(f, list),
             Self::Peers(list) => joined(f, list),
+            Self::Routes(list) => joined(f, list),
+            Self::RoutingRules(list) => joined(f, list),
             Self::Secrets(_) => f.write_str("(secret)"),
             Self::Text(text) => write!(f, "{text:?}"),
             Self::Tracks(list) => joined(f, list),
             Self::VipAddresses(list) => joined(f, list),
+            Self::VipFifos(list) => joined(f, list),
         }
     }
 }

@@ -98,7 +98,7 @@ fn label(text: &str, address: IpAddr) -> Result<String, Mistake> {
     interface(text)
 }
 
-fn scope(text: &str) -> Result<Scope, Mistake> {
+pub(super) fn scope(text: &str) -> Result<Scope, Mistake> {
     let known = ["global", "host", "link", "nowhere", "site"];
     match (text, text.parse()) {
         ("global", _) => Ok(Scope::Global),
@@ -213,12 +213,12 @@ pub(crate) fn weight_of(words: &[&str]) -> Result<Weight, Mistake> {
 
 const WEIGHT: &str = "weight N, and `reverse` where it counts the other way round";
 
-fn unknown(word: &str, known: &[&str], expected: &str) -> Mistake {
+pub(super) fn unknown(word: &str, known: &[&str], expected: &str) -> Mistake {
     let nearest = nearest(word, known.iter().copied()).map(str::to_owned);
     Mistake { nearest, ..mistake(format!("`{}` is not known here", short(word)), expected) }
 }
 
-fn mistake(what: String, expected: &str) -> Mistake {
+pub(super) fn mistake(what: String, expected: &str) -> Mistake {
     Mistake { what, expected: expected.to_owned(), ..Mistake::default() }
 }
 

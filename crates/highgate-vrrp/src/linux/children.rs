@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::security;
+use super::{security, sys_unsafe};
 use crate::track::ScriptSettings;
 
 /// How long a script that was told to end may take before it is killed.
@@ -247,6 +247,64 @@ impl Script {
     }
 }
 
+/// A process that runs all the while, and ends with this one at the latest.
+#[derive(Debug)]
+pub(super) struct Steady(Running);
+
+impl Steady {
+    /// Starts it as its user.
+    ///
+    /// # Errors
+    /// It may not be run, or as the system says.
+    pub(super) fn start(
+        words: &[String],
+        user: Option<&str>,
+        group: Option<&str>,
+        is_strict: bool,
+    ) -> io::Result<Self> {
+        if let Err(why) = guard(words, user, is_strict) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        let mut command = command(words, user, group)?;
+        sys_unsafe::end_with_this(&mut command);
+        // Nobody ends it for its time.
+        Running::watch(command, Instant::now()).map(Self)
+    }
+
+    /// How it ended, if it did.
+    pub(super) fn ended(&mut self) -> Option<String> {
+        match self.0.child.try_wait() {
+            Ok(None) => None,
+            Ok(Some(status)) => Some(status.to_string()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// Readable when it has ended.
+    pub(super) fn end(&self) -> BorrowedFd<'_> {
+        self.0.end.as_fd()
+    }
+
+    /// Tells it to end, and does not wait for it.
+    pub(super) fn stop(self) {
+        self.0.kill(Signal::TERM);
+    }
+}
+
+/// A command with its account, in a process group of its own.
+fn command(words: &[String], user: Option<&str>, group: Option<&str>) -> io::Result<Command> {
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an empty command"));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).process_group(0).env("PATH", PATH);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Some((uid, gid)) = account(user, group)? {
+        command.uid(uid).gid(gid);
+    }
+    Ok(command)
+}
+
 impl Running {
     fn start(
         words: &[String],
@@ -254,16 +312,10 @@ impl Running {
         group: Option<&str>,
         by: Instant,
     ) -> io::Result<Self> {
-        let Some((program, arguments)) = words.split_first() else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an empty command"));
-        };
-        let mut command = Command::new(program);
-        command.args(arguments).process_group(0).env("PATH", PATH);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let account = account(user, group)?;
-        if let Some((uid, gid)) = account {
-            command.uid(uid).gid(gid);
-        }
+        Self::watch(command(words, user, group)?, by)
+    }
+
+    fn watch(mut command: Command, by: Instant) -> io::Result<Self> {
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("no process id"))?;
@@ -308,7 +360,7 @@ fn guard(
 }
 
 /// The numbers of an account; `None` to stay who we are.
-fn account(user: Option<&str>, group: Option<&str>) -> io::Result<Option<(u32, u32)>> {
+pub(super) fn account(user: Option<&str>, group: Option<&str>) -> io::Result<Option<(u32, u32)>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }

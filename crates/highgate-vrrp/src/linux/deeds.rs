@@ -12,6 +12,7 @@ use std::{
 use super::{
     frames,
     netlink::{AddressNow, LinkNow, Netlink},
+    routes::Routing,
     sys_unsafe,
     virtual_link::{Ensured, VirtualLinks},
     will::{LastWord, Will},
@@ -41,6 +42,7 @@ pub(crate) struct Deeds {
     held: BTreeMap<Arc<str>, Vec<(u32, VirtualAddress)>>,
     last_words: BTreeMap<Arc<str>, Vec<LastWord>>,
     virtual_links: VirtualLinks,
+    routing: Routing,
     /// Announcements that keep a pause between each other.
     queue: VecDeque<(Instant, Arc<str>, u32, Vec<u8>)>,
 }
@@ -60,6 +62,7 @@ impl Deeds {
             held: BTreeMap::new(),
             last_words: BTreeMap::new(),
             virtual_links: VirtualLinks::default(),
+            routing: Routing::default(),
             queue: VecDeque::new(),
         };
         deeds.look()?;
@@ -266,6 +269,29 @@ impl Deeds {
             .any(|(index, held)| *index == address.index && held.address == address.address)
     }
 
+    /// Gives a router its routes and rules, and takes those away that it is not to have: all of them
+    /// without settings. Gives what is to be told, whether it went wrong or works again.
+    pub(crate) fn keep_routes(
+        &mut self,
+        router: &Arc<str>,
+        settings: Option<&Settings>,
+    ) -> Vec<Result<String, String>> {
+        self.routing.keep(router, settings, &mut self.netlink, &self.links)
+    }
+
+    /// Whether a router has routes or rules that are set.
+    pub(crate) fn has_routes(&self, router: &str) -> bool {
+        self.routing.has(router)
+    }
+
+    /// Removes routes and rules that a process before left behind. Gives those that were there.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn remove_left_routes(&mut self) -> io::Result<Vec<String>> {
+        self.routing.remove_leftovers(&mut self.netlink)
+    }
+
     /// Removes addresses and interfaces that a process before left behind. Gives those that were there.
     pub(crate) fn remove_leftovers(&mut self, all: &[Settings]) -> Vec<String> {
         let mut found = self.virtual_links.remove_leftovers(all, &mut self.netlink, &self.links);
@@ -346,6 +372,7 @@ impl Deeds {
                 .flat_map(|(_, words)| words.iter().cloned())
                 .collect(),
             links: self.virtual_links.indexes(),
+            routes: self.routing.entries(),
             kernel_settings: self.virtual_links.before(),
             is_filtered: false,
             is_over: false,

@@ -23,6 +23,7 @@ use super::{
     closed,
     control::Control,
     deeds::{Deeds, REFRESH},
+    fifos::Fifos,
     messages::{FromKeeper, Task},
     netlink::{Change, Notices},
     processes::Processes,
@@ -79,6 +80,7 @@ pub(super) struct Keeper {
     children: Children,
     processes: Processes,
     alarms: Alarms,
+    fifos: Fifos,
     /// Looks at files and processes that were left out since nobody called for one.
     looks_left_out: u32,
     routers: Routers,
@@ -116,6 +118,7 @@ impl Keeper {
             children: Children::default(),
             processes: Processes::default(),
             alarms: Alarms::default(),
+            fifos: Fifos::default(),
             looks_left_out: 0,
             routers: Routers::new(Plan::default(), now),
             task: Task::default(),
@@ -199,6 +202,7 @@ impl Keeper {
             self.children.next_deadline(),
             self.deeds.next_announcement(),
             self.processes.next_deadline(),
+            self.fifos.next_deadline(),
             self.beat_at.filter(|_| !self.is_silent).map(|at| at + SILENCE),
             Some(self.look_at),
             Some(self.refresh_at),
@@ -213,7 +217,7 @@ impl Keeper {
         ];
         let watcher = self.watcher.as_ref().map(AsFd::as_fd);
         let wires = self.deeds.wires.values().map(AsFd::as_fd);
-        let ends = self.children.ends().chain(self.alarms.sources());
+        let ends = self.children.ends().chain(self.fifos.ends()).chain(self.alarms.sources());
         for source in watcher.into_iter().chain(wires).chain(ends) {
             sources.push(PollFd::from_borrowed_fd(source, PollFlags::IN));
         }
@@ -235,6 +239,8 @@ impl Keeper {
         for outcome in self.children.attend(now) {
             self.judge_script(&outcome, now);
         }
+        let told = self.fifos.attend(self.task.script_security, now);
+        self.tell_of_fifos(told);
         for text in self.children.complaints() {
             self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
         }
@@ -317,6 +323,7 @@ impl Keeper {
         self.carry_out(orders, now);
         self.deeds.send_announcements(now);
         self.deeds.keep_virtual_links(&BTreeSet::new());
+        self.fifos.end();
         if !self.closed.is_empty()
             && let Err(error) = closed::open_all()
         {

@@ -12,7 +12,7 @@ use crate::{event::Event, settings::Plan, status::Status};
 
 /// The version of these messages: a process that takes another one's place, and its keeper, must speak
 /// the same.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// All that a node's keeper is to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,25 @@ pub struct Task {
     pub processes: BTreeMap<String, ProcessRule>,
     /// Whether what would run as root is refused where others may write it.
     pub script_security: bool,
+    /// Named pipes that tell of all changes.
+    pub fifos: Vec<FifoRule>,
+}
+
+/// A named pipe.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FifoRule {
+    /// Where it is.
+    pub path: String,
+    /// The account that may read it.
+    pub owner: Option<String>,
+    /// Its group, where it is not the account's own.
+    pub owner_group: Option<String>,
+    /// What reads from it, as program and arguments.
+    pub script: Vec<String>,
+    /// The account that runs it.
+    pub user: Option<String>,
+    /// The group, where it is not the account's own.
+    pub group: Option<String>,
 }
 
 /// Commands for changes of state, each as program and arguments.
@@ -44,6 +63,8 @@ pub struct Notify {
     pub lower: Vec<String>,
     /// At every change, with `INSTANCE` or `GROUP`, name, state and rank added.
     pub any: Vec<String>,
+    /// Whether pipes are told of changed ranks as well.
+    pub priorities: bool,
     /// The account that runs them, and its group.
     pub user: Option<String>,
     /// The group, where it is not the account's own.

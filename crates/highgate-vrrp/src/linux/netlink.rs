@@ -212,7 +212,7 @@ impl Netlink {
         }
     }
 
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         request: RouteNetlinkMessage,
         flags: u16,

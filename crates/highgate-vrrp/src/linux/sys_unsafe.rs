@@ -57,6 +57,16 @@ pub(crate) fn outlive_signals() -> io::Result<()> {
     check(done)
 }
 
+/// Has a command killed should this process die without having ended it.
+pub(crate) fn end_with_this(command: &mut std::process::Command) {
+    let ask = || {
+        // SAFETY: the call takes numbers alone.
+        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) })
+    };
+    // SAFETY: the closure makes one system call and allocates nothing, so it may run after fork.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, ask) };
+}
+
 /// A socket that sends whole frames, and receives none.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::{closed, netlink::Netlink, wire};
+use super::{closed, netlink::Netlink, routes::Entry, wire};
 use crate::{
     advert::{Advert, Envelope, RESIGNS, decode},
     machine::Sending,
@@ -19,6 +19,9 @@ pub(crate) struct Will {
     /// The interfaces that were made for routers, by their numbers.
     #[serde(default)]
     pub(crate) links: Vec<u32>,
+    /// Routes and rules that are set.
+    #[serde(default)]
+    pub(crate) routes: Vec<Entry>,
     /// Kernel settings by path, as they were before.
     #[serde(default)]
     pub(crate) kernel_settings: Vec<(String, String)>,
@@ -76,6 +79,10 @@ impl Will {
                     if let Err(error) = netlink.remove(*index, address) {
                         done = Err(error);
                     }
+                }
+                for entry in &self.routes {
+                    // The kernel has removed those already that needed the address.
+                    let _ = entry.remove(&mut netlink);
                 }
                 for index in &self.links {
                     if let Err(error) = netlink.delete_link(*index) {

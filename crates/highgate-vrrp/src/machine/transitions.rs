@@ -104,8 +104,13 @@ impl Router {
             self.settings.priority
         );
         self.say(Severity::Info, Kind::Priority, text, effects);
-        if self.state == State::Active {
-            self.advertise(now, effects);
+        match self.state {
+            State::Active => {
+                self.advertise(now, effects);
+                effects.push(Effect::Notify(Notice::ActiveRank));
+            }
+            State::Backup => effects.push(Effect::Notify(Notice::BackupRank)),
+            State::Init | State::Fault => {}
         }
     }
 

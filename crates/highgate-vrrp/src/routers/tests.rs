@@ -226,7 +226,7 @@ fn a_script_with_a_weight_changes_the_rank_and_one_without_ends_participation() 
     node.pass(10_000);
     node.did();
     node.orders.extend(node.routers.script("w", false, node.now));
-    assert_eq!(node.did(), ["a send 70"]);
+    assert_eq!(node.did(), ["a send 70", "a notify MASTER_PRIORITY"]);
     node.orders.extend(node.routers.script("f", false, node.now));
     assert_eq!(node.states(), [State::Fault]);
     assert_eq!(node.why("a"), "script f failed");

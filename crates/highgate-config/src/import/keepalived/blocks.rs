@@ -14,7 +14,7 @@ use crate::{
 const DEEPEST: usize = 16;
 
 /// A line of words, at least one, with its block.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Statement {
     pub(super) words: Vec<Word>,
     pub(super) block: Option<Vec<Self>>,

@@ -5,8 +5,8 @@ use super::{
     reader::{Reader, seconds_of},
 };
 use crate::{
-    Place,
-    settings::{Mistake, VIP, Value},
+    Place, VipFifo,
+    settings::{Kind, Mistake, VIP, Value},
 };
 
 /// Words that set a setting of each vip, and how their value is written.
@@ -29,6 +29,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("vrrp_check_unicast_src", "only_from_peers"),
     ("vrrp_higher_prio_send_advert", "answer_higher"),
     ("vrrp_lower_prio_no_advert", "answer_lower"),
+    ("vrrp_notify_priority_changes", "notify.priorities"),
 ];
 
 impl Reader<'_> {
@@ -100,8 +101,91 @@ impl Reader<'_> {
                     None => {}
                 }
             }
+            "notify_fifo"
+            | "vrrp_notify_fifo"
+            | "notify_fifo_script"
+            | "vrrp_notify_fifo_script" => self.fifos.push(line.clone()),
             name => self.error(line.at(), format!("`{name}` is not read")),
         }
+    }
+
+    /// Both pipes that tell of vips, each with its script.
+    pub(super) fn fifos(&mut self) {
+        let mut made: Vec<VipFifo> = Vec::new();
+        for word in ["notify_fifo", "vrrp_notify_fifo"] {
+            let lines = std::mem::take(&mut self.fifos);
+            let script = format!("{word}_script");
+            let (mine, rest): (Vec<_>, Vec<_>) =
+                lines.into_iter().partition(|line| line.name() == word || line.name() == script);
+            self.fifos = rest;
+            let [pipes, scripts]: [Vec<&Statement>; 2] =
+                [word, &script].map(|name| mine.iter().filter(|it| it.name() == name).collect());
+            for twice in pipes.iter().skip(1).chain(scripts.iter().skip(1)) {
+                self.error(twice.at(), "it is written twice here");
+            }
+            let Some(pipe) = pipes.first() else {
+                if let Some(script) = scripts.first() {
+                    let what = format!("`{}` has no `{word}` to read from", script.name());
+                    self.error(script.at(), what);
+                }
+                continue;
+            };
+            let Some(fifo) = self.fifo(pipe, scripts.first().copied()) else { continue };
+            if made.iter().any(|other| other.path == fifo.path) {
+                let at = super::reader::across(pipe.arguments());
+                self.error(at, "`notify_fifo` has the same name: Keepalived, too, takes one only");
+                continue;
+            }
+            let key = (Place::Node(self.node.clone()), "vip_fifos");
+            self.piece.places.entry(key).or_insert_with(|| pipe.at());
+            made.push(fifo);
+        }
+        self.piece.node.vip_fifos = made;
+    }
+
+    fn fifo(&mut self, pipe: &Statement, script: Option<&Statement>) -> Option<VipFifo> {
+        self.no_block(pipe);
+        let Some((path, owner)) = pipe.arguments().split_first() else {
+            self.error(pipe.at(), format!("`{}` names no pipe", pipe.name()));
+            return None;
+        };
+        let mut fifo = match Kind::VipFifos.read(&path.text) {
+            Ok(Value::VipFifos(mut read)) if path.text.split_whitespace().count() == 1 => {
+                read.pop()?
+            }
+            Ok(_) => {
+                self.error(path.at.clone(), "the path of a pipe has no blanks here");
+                return None;
+            }
+            Err(mistake) => {
+                self.piece.error(
+                    path.at.clone(),
+                    Mistake { expected: "its whole path".to_owned(), ..mistake },
+                );
+                return None;
+            }
+        };
+        fifo.owner = match owner {
+            [] => self.script_user.clone(),
+            owner => self.account(pipe, owner),
+        };
+        let Some(line) = script else { return Some(fifo) };
+        self.no_block(line);
+        let Some((command, account)) = line.arguments().split_first() else {
+            self.error(line.at(), format!("`{}` has no command", line.name()));
+            return None;
+        };
+        if let Err(mistake) = Kind::Command.read(&command.text) {
+            self.piece.error(command.at.clone(), mistake);
+            return None;
+        }
+        self.no_shell(&command.text, &command.at);
+        fifo.script = Some(command.text.clone());
+        fifo.user = match account {
+            [] => self.script_user.clone(),
+            account => self.account(line, account),
+        };
+        Some(fifo)
     }
 
     fn keep(

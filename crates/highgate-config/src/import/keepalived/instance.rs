@@ -2,16 +2,12 @@
 
 use super::{
     blocks::Statement,
-    keywords::{ADDRESS, TABLE},
     lexer::Word,
     reader::{Reader, across, seconds_of},
 };
 use crate::{
     Place, Severity, Vip, VipGroup, VipGroupName, VipName,
-    import::{
-        keywords::{self, Answer},
-        thing::Thing,
-    },
+    import::thing::Thing,
     piece::At,
     settings::{Kind, Mistake, TableOf, VIP, VIP_GROUP, Value, short},
 };
@@ -45,6 +41,7 @@ const FLAGS: &[(&str, &str, bool)] = &[
     ("higher_prio_send_advert", "answer_higher", false),
     ("lower_prio_no_advert", "answer_lower", true),
     ("no_accept", "accept", true),
+    ("notify_priority_changes", "notify.priorities", false),
     ("nopreempt", "preempt", true),
     ("preempt", "preempt", false),
     ("vmac_xmit_base", "vmac.transmit_base", false),
@@ -70,8 +67,13 @@ impl Reader<'_> {
         let mut thing = Thing::new(&VIP, place);
         thing.draft.track.clear();
         let mut state = None;
-        for line in self.block(statement) {
-            if self.answer("vrrp_instance", line) {
+        let lines = self.block(statement);
+        let router = lines.iter().find(|line| line.name() == "virtual_router_id");
+        let router = router.and_then(|line| line.arguments().first());
+        for line in lines {
+            if line.name() == "use_vmac" {
+                self.vmac(&mut thing, line, router);
+            } else if self.answer("vrrp_instance", line) {
                 self.instance_line(&mut thing, line, &mut state);
             }
         }
@@ -132,7 +134,7 @@ impl Reader<'_> {
                 }
                 thing.set(self.piece, &VIP, "peers", Ok(Value::Peers(peers)), &line.at());
             }
-            "use_vmac" => self.vmac(thing, line),
+            "virtual_routes" | "virtual_rules" => self.routing(thing, line),
             "virtual_ipaddress" | "virtual_ipaddress_excluded" => self.addresses(thing, line),
             "track_file" | "track_interface" | "track_process" | "track_script" => {
                 let key = (thing.place.clone(), "track");
@@ -218,96 +220,6 @@ impl Reader<'_> {
         thing.set(self.piece, &VIP, "password", Kind::Secret.read(&password), &word.at);
     }
 
-    fn vmac(&mut self, thing: &mut Thing<Vip>, line: &Statement) {
-        self.no_block(line);
-        thing.set(self.piece, &VIP, "vmac.enabled", Ok(Value::Flag(true)), &line.at());
-        let mut words = line.arguments().iter();
-        if let Some(name) = words.next() {
-            thing.set(self.piece, &VIP, "vmac.name", Kind::Interface.read(&name.text), &name.at);
-        }
-        if let Some(more) = words.next() {
-            let what = format!("`{}` is known, but not honoured", short(&more.text));
-            let hint = Some("the virtual interface has the router's MAC address".to_owned());
-            self.piece.error(more.at.clone(), Mistake { what, hint, ..Mistake::default() });
-        }
-    }
-
-    fn addresses(&mut self, thing: &mut Thing<Vip>, statement: &Statement) {
-        let field = match statement.name() {
-            "virtual_ipaddress" => "addresses",
-            _ => "excluded_addresses",
-        };
-        let mut read = Vec::new();
-        for line in self.block(statement) {
-            self.no_block(line);
-            let words = self.address_words(&line.words);
-            if let Some(Value::VipAddresses(one)) = self.entry(Kind::VipAddresses, &words) {
-                read.extend(one);
-            }
-        }
-        if read.is_empty() {
-            self.piece.failed.insert((thing.place.clone(), field));
-            if statement.lines().is_empty() {
-                let what = format!("`{}` lists no address", statement.name());
-                self.error(statement.at(), what);
-            }
-        }
-        thing.set(self.piece, &VIP, field, Ok(Value::VipAddresses(read)), &statement.at());
-    }
-
-    /// Takes out what is said of an address beyond what we keep.
-    fn address_words(&mut self, words: &[Word]) -> Vec<Word> {
-        let mut kept = Vec::new();
-        let mut rest = words.iter();
-        kept.extend(rest.next().cloned());
-        while let Some(word) = rest.next() {
-            let known = keywords::find(TABLE, ADDRESS, &word.text);
-            let (severity, reason) = match known.map(|known| known.answer) {
-                None | Some(Answer::Honoured(_)) => {
-                    kept.push(word.clone());
-                    kept.extend(known.and_then(|_| rest.next()).cloned());
-                    continue;
-                }
-                Some(Answer::Noted(reason)) => (Severity::Note, reason),
-                Some(Answer::Warned(reason)) => (Severity::Warning, reason),
-                Some(Answer::Refused(reason)) => (Severity::Error, reason),
-            };
-            let what = match severity {
-                Severity::Error => format!("`{}` is known, but not honoured", word.text),
-                _ => format!("`{}` is left out", word.text),
-            };
-            let hint = Some(reason.to_owned());
-            self.piece.tell(
-                severity,
-                word.at.clone(),
-                Mistake { what, hint, ..Mistake::default() },
-            );
-            if ["home", "peer", "preferred_lft", "track_group"].contains(&word.text.as_str()) {
-                rest.next();
-            }
-        }
-        kept
-    }
-
-    /// An entry of several words, blamed where it is wrong.
-    fn entry(&mut self, kind: Kind, words: &[Word]) -> Option<Value> {
-        let (first, rest) = words.split_first()?;
-        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-        match (kind.read(&first.text), kind.read(&texts.join(" "))) {
-            (Err(mistake), _) => {
-                self.piece.error(first.at.clone(), mistake);
-                None
-            }
-            (_, Err(mistake)) => {
-                let at = rest.iter().find(|it| mistake.what.contains(&format!("`{}`", it.text)));
-                let at = at.map_or_else(|| across(rest), |word| word.at.clone());
-                self.piece.error(at, mistake);
-                None
-            }
-            (_, Ok(value)) => Some(value),
-        }
-    }
-
     /// What `global_defs` says where the instance does not.
     fn defaults_of(&mut self, thing: &mut Thing<Vip>) {
         let defaults = self.defaults.clone();
@@ -343,6 +255,11 @@ impl Reader<'_> {
                 self.error(name.at.clone(), what);
                 self.piece.failed.insert((thing.place.clone(), field));
             }
+        }
+        // Keepalived's owner is active from the start only where it says MASTER.
+        if thing.draft.priority == 255 && state.as_ref().is_none_or(|word| word.text != "MASTER") {
+            let at = state.as_ref().map_or_else(|| name.at.clone(), |word| word.at.clone());
+            thing.set(self.piece, &VIP, "listens_first", Ok(Value::Flag(true)), &at);
         }
         let at_of = |reader: &Self, field: &'static str| {
             reader.piece.places.get(&(thing.place.clone(), field)).cloned()

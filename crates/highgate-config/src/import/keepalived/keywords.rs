@@ -18,10 +18,11 @@ pub(super) fn is_top(name: &str) -> bool {
 const MAIL: &str = "no mail is sent; `notify` commands, events and metrics tell of changes";
 const PROCESS: &str = "Highgate's processes have their own priorities, memory locks and names";
 const IPVS: &str = "balancing in the kernel (IPVS) is not available: write a listener in tcp mode, natively or in haproxy.cfg";
-const ROUTES: &str = "routes and rules do not move with an address yet";
+const ROUTES: &str = "of a route `via`, `dev`, `src`, `table`, `metric`, `scope`, `mtu` and `onlink` are set, and nothing beyond";
+const RULES: &str = "of a rule `from`, `to`, `iif`, `oif`, `fwmark`, `table` and `priority` are set, and nothing beyond";
+const LVS_FIFO: &str = "there is no balancing in the kernel (IPVS) to tell of";
 const BFD: &str = "BFD is not available";
-const FIFO: &str = "FIFOs are not available: use `notify`";
-const IPVLAN: &str = "ipvlan is not available: leave it out";
+const IPVLAN: &str = "an ipvlan has the MAC address of its interface, so hosts would have to learn it at each move in any case: leave it out, and the addresses are set on `interface`; or write `use_vmac`";
 const POLLING: &str = "the kernel tells when a link changes; nothing is polled";
 const LOADED: &str = "this table of the kernel is not used";
 const STRICT: &str =
@@ -37,6 +38,10 @@ const AUTH: &str = "authentication";
 const GROUP: &str = "vrrp_sync_group";
 const FILE: &str = "vrrp_track_file";
 const PROC: &str = "vrrp_track_process";
+/// What a route may have.
+pub(super) const ROUTE: &str = "virtual_routes";
+/// What a rule may have.
+pub(super) const RULE: &str = "virtual_rules";
 /// What may follow an address.
 pub(super) const ADDRESS: &str = "virtual_ipaddress";
 
@@ -66,7 +71,13 @@ pub(crate) const TABLE: &[Keyword] = &[
         "@NAME, @^NAME",
         Honoured("a condition: the line holds where `--node` is, or is not, this name"),
     ),
-    k(TOP, "~SEQ, ~LST", Refused("write the lines out")),
+    k(
+        TOP,
+        "~SEQ(NAME, START, STEP, END), ~LST(NAME, VALUE, VALUE)",
+        Honoured(
+            "the rest of the line for each value; a definition of several lines may be used there",
+        ),
+    ),
     k(TOP, "static_ipaddress", Refused(STATIC)),
     k(TOP, "static_routes", Refused(STATIC)),
     k(TOP, "static_rules", Refused(STATIC)),
@@ -155,13 +166,30 @@ pub(crate) const TABLE: &[Keyword] = &[
     k(GLOBAL, "smtp_alert_checker", Warned(MAIL)),
     k(GLOBAL, "no_email_faults", Noted(MAIL)),
     k(GLOBAL, "email_faults", Warned(MAIL)),
-    k(GLOBAL, "notify_fifo", Refused(FIFO)),
-    k(GLOBAL, "notify_fifo_script", Refused(FIFO)),
-    k(GLOBAL, "vrrp_notify_fifo", Refused(FIFO)),
-    k(GLOBAL, "vrrp_notify_fifo_script", Refused(FIFO)),
-    k(GLOBAL, "lvs_notify_fifo", Noted(IPVS)),
-    k(GLOBAL, "lvs_notify_fifo_script", Noted(IPVS)),
-    k(GLOBAL, "vrrp_notify_priority_changes", Noted(FIFO)),
+    k(GLOBAL, "notify_fifo", Honoured("`vip_fifos`; it tells of vips alone")),
+    k(GLOBAL, "notify_fifo_script", Honoured("`script` in `vip_fifos`")),
+    k(GLOBAL, "vrrp_notify_fifo", Honoured("`vip_fifos`")),
+    k(GLOBAL, "vrrp_notify_fifo_script", Honoured("`script` in `vip_fifos`")),
+    k(GLOBAL, "lvs_notify_fifo", Warned(LVS_FIFO)),
+    k(GLOBAL, "lvs_notify_fifo_script", Warned(LVS_FIFO)),
+    k(GLOBAL, "vrrp_notify_priority_changes", Honoured("`notify.priorities`")),
+    k(
+        GLOBAL,
+        "fifo_write_vrrp_states_on_reload",
+        Warned("pipes are told of changes only: `highgate ctl vip` shows how all is"),
+    ),
+    k(GLOBAL, "vmac_prefix", Refused("name the interface behind `use_vmac`")),
+    k(
+        GLOBAL,
+        "vmac_addr_prefix",
+        Noted("it names interfaces of `use_vmac_addr`, which is not available"),
+    ),
+    k(
+        GLOBAL,
+        "log_unknown_vrids",
+        Noted("who speaks for our addresses under another number is told in any case"),
+    ),
+    k(GLOBAL, "random_seed", Noted("`_RANDOM` is not honoured, so there is nothing to seed")),
     k(GLOBAL, "startup_script", Refused("start it from the service manager")),
     k(GLOBAL, "startup_script_timeout", Refused("start it from the service manager")),
     k(GLOBAL, "shutdown_script", Refused("start it from the service manager")),
@@ -250,7 +278,7 @@ pub(crate) const TABLE: &[Keyword] = &[
         INSTANCE,
         "state",
         Honoured(
-            "looked at, not kept: with Keepalived, too, every vip begins as backup and the priorities decide",
+            "every vip begins as backup and the priorities decide, as with Keepalived; with priority 255, MASTER takes the addresses at once, and anything else is `listens_first`",
         ),
     ),
     k(INSTANCE, "interface", Honoured("`interface`")),
@@ -282,7 +310,12 @@ pub(crate) const TABLE: &[Keyword] = &[
     k(INSTANCE, "unicast_peer", Honoured("`peers`")),
     k(INSTANCE, "unicast_ttl", Honoured("`unicast_ttl`")),
     k(INSTANCE, "check_unicast_src", Honoured("`only_from_peers`")),
-    k(INSTANCE, "use_vmac", Honoured("`vmac.enabled` and `vmac.name`")),
+    k(INSTANCE, "use_vmac", Honoured("`vmac.enabled`, `vmac.name` and `vmac.address`")),
+    k(
+        INSTANCE,
+        "use_vmac_addr",
+        Refused("addresses with a `dev` of their own are set there: leave it out"),
+    ),
     k(INSTANCE, "vmac_xmit_base", Honoured("`vmac.transmit_base`")),
     k(INSTANCE, "garp_master_delay", Honoured("`announce.delay`")),
     k(INSTANCE, "garp_master_repeat", Honoured("`announce.count`")),
@@ -309,10 +342,10 @@ pub(crate) const TABLE: &[Keyword] = &[
             "it is never run: a vip that is taken out of the file stops, and `notify_stop` is run",
         ),
     ),
-    k(INSTANCE, "notify_priority_changes", Noted(FIFO)),
+    k(INSTANCE, "notify_priority_changes", Honoured("`notify.priorities`")),
     k(INSTANCE, "smtp_alert", Warned(MAIL)),
-    k(INSTANCE, "virtual_routes", Refused(ROUTES)),
-    k(INSTANCE, "virtual_rules", Refused(ROUTES)),
+    k(INSTANCE, "virtual_routes", Honoured("`routes`")),
+    k(INSTANCE, "virtual_rules", Honoured("`rules`")),
     k(INSTANCE, "track_bfd", Refused(BFD)),
     k(
         INSTANCE,
@@ -320,7 +353,6 @@ pub(crate) const TABLE: &[Keyword] = &[
         Warned("advertisements stop where the source address is not there"),
     ),
     k(INSTANCE, "use_ipvlan", Refused(IPVLAN)),
-    k(INSTANCE, "vmac_addr_prefix", Warned("the virtual interface has no address of its own")),
     k(INSTANCE, "strict_mode", Warned(STRICT)),
     k(
         INSTANCE,
@@ -374,6 +406,83 @@ pub(crate) const TABLE: &[Keyword] = &[
         Noted("Highgate refreshes the lifetime of an address while it is healthy"),
     ),
     k(ADDRESS, "use_vmac", Refused("write `use_vmac` for the whole instance")),
+    // a route
+    k(ROUTE, "to", Honoured("the network")),
+    k(ROUTE, "via", Honoured("`via`")),
+    k(ROUTE, "gw", Honoured("`via`")),
+    k(ROUTE, "dev", Honoured("`dev`")),
+    k(ROUTE, "src", Honoured("`src`")),
+    k(ROUTE, "table", Honoured("`table`, by number, or main, local or default")),
+    k(ROUTE, "metric", Honoured("`metric`")),
+    k(ROUTE, "priority", Honoured("`metric`")),
+    k(ROUTE, "preference", Honoured("`metric`")),
+    k(ROUTE, "scope", Honoured("`scope`")),
+    k(ROUTE, "mtu", Honoured("`mtu`")),
+    k(ROUTE, "no_track", Noted("a route that somebody else takes away is put back")),
+    k(ROUTE, "track_group", Warned("a route that somebody else takes away is put back")),
+    k(ROUTE, "proto", Warned("routes are marked as Highgate's, so that leftovers are found")),
+    k(ROUTE, "protocol", Warned("routes are marked as Highgate's, so that leftovers are found")),
+    k(ROUTE, "or", Refused("a route has one next router: write one line for each, with a metric")),
+    k(
+        ROUTE,
+        "nexthop",
+        Refused("a route has one next router: write one line for each, with a metric"),
+    ),
+    k(ROUTE, "tos", Refused(ROUTES)),
+    k(ROUTE, "dsfield", Refused(ROUTES)),
+    k(ROUTE, "advmss", Refused(ROUTES)),
+    k(ROUTE, "hoplimit", Refused(ROUTES)),
+    k(ROUTE, "rtt", Refused(ROUTES)),
+    k(ROUTE, "rttvar", Refused(ROUTES)),
+    k(ROUTE, "reordering", Refused(ROUTES)),
+    k(ROUTE, "window", Refused(ROUTES)),
+    k(ROUTE, "cwnd", Refused(ROUTES)),
+    k(ROUTE, "ssthresh", Refused(ROUTES)),
+    k(ROUTE, "realms", Refused(ROUTES)),
+    k(ROUTE, "rto_min", Refused(ROUTES)),
+    k(ROUTE, "initcwnd", Refused(ROUTES)),
+    k(ROUTE, "initrwnd", Refused(ROUTES)),
+    k(ROUTE, "vrf", Refused(ROUTES)),
+    k(ROUTE, "features", Refused(ROUTES)),
+    k(ROUTE, "quickack", Refused(ROUTES)),
+    k(ROUTE, "congctl", Refused(ROUTES)),
+    k(ROUTE, "encap", Refused(ROUTES)),
+    k(ROUTE, "fastopen_no_cookie", Refused(ROUTES)),
+    k(ROUTE, "add", Refused("a route that is there already is an event, and stays as it is")),
+    k(ROUTE, "append", Refused("a route that is there already is an event, and stays as it is")),
+    // a rule
+    k(RULE, "from", Honoured("`from`")),
+    k(RULE, "to", Honoured("`to`")),
+    k(RULE, "iif", Honoured("`iif`")),
+    k(RULE, "dev", Honoured("`iif`")),
+    k(RULE, "oif", Honoured("`oif`")),
+    k(RULE, "fwmark", Honoured("`fwmark`")),
+    k(RULE, "table", Honoured("`table`, by number, or main, local or default")),
+    k(RULE, "lookup", Honoured("`table`")),
+    k(RULE, "priority", Honoured("`priority`; 16384 with a warning where it is left out")),
+    k(RULE, "preference", Honoured("`priority`")),
+    k(RULE, "order", Honoured("`priority`")),
+    k(RULE, "pref", Honoured("`priority`")),
+    k(RULE, "prio", Honoured("`priority`")),
+    k(RULE, "no_track", Noted("a rule that somebody else takes away is put back")),
+    k(RULE, "track_group", Warned("a rule that somebody else takes away is put back")),
+    k(RULE, "proto", Warned("rules are marked as Highgate's, so that leftovers are found")),
+    k(RULE, "protocol", Warned("rules are marked as Highgate's, so that leftovers are found")),
+    k(RULE, "tos", Refused(RULES)),
+    k(RULE, "dsfield", Refused(RULES)),
+    k(RULE, "realms", Refused(RULES)),
+    k(RULE, "goto", Refused(RULES)),
+    k(RULE, "nop", Refused(RULES)),
+    k(RULE, "uidrange", Refused(RULES)),
+    k(RULE, "l3mdev", Refused(RULES)),
+    k(RULE, "ip_proto", Refused(RULES)),
+    k(RULE, "ipproto", Refused(RULES)),
+    k(RULE, "sport", Refused(RULES)),
+    k(RULE, "dport", Refused(RULES)),
+    k(RULE, "tun_id", Refused(RULES)),
+    k(RULE, "suppress_prefixlength", Refused(RULES)),
+    k(RULE, "suppress_ifgroup", Refused(RULES)),
+    k(RULE, "not", Refused(RULES)),
     // vrrp_sync_group
     k(GROUP, "group", Honoured("`members`")),
     k(GROUP, "track_script", Honoured("`track = \"script NAME\"`")),
@@ -388,7 +497,11 @@ pub(crate) const TABLE: &[Keyword] = &[
     k(GROUP, "notify_fault", Honoured("`notify.fault`")),
     k(GROUP, "notify_stop", Honoured("`notify.stop`")),
     k(GROUP, "notify", Honoured("`notify.any`")),
-    k(GROUP, "notify_priority_changes", Noted(FIFO)),
+    k(
+        GROUP,
+        "notify_priority_changes",
+        Noted("a group has no priority of its own; its vips say so for themselves"),
+    ),
     k(GROUP, "smtp_alert", Warned(MAIL)),
     // vrrp_track_file
     k(FILE, "file", Honoured("the path in `track = \"file PATH\"`")),

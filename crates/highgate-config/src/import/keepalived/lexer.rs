@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::generators;
 use crate::{
     Severity,
     import::Surroundings,
@@ -36,12 +37,12 @@ pub(super) struct Word {
 
 /// A letter with the bytes of the file that it stands for.
 #[derive(Clone, Copy)]
-struct Letter {
-    c: char,
+pub(super) struct Letter {
+    pub(super) c: char,
     start: usize,
     end: usize,
     /// Written as `${_HASH}` and the like: it has no meaning of its own.
-    is_plain: bool,
+    pub(super) is_plain: bool,
 }
 
 pub(super) struct Lexer<'a> {
@@ -120,15 +121,40 @@ impl<'a> Lexer<'a> {
         while letters.last().is_some_and(|letter| letter.c.is_whitespace()) {
             letters.pop();
         }
-        let mut rest = trimmed(&letters);
-        if rest.first().is_some_and(|letter| letter.c == '@') {
+        self.one(source, trimmed(&letters), Some(lines), depth);
+    }
+
+    /// One line, or one of those that a definition or a generator stands for: these have no `lines` to
+    /// go on over.
+    fn one(
+        &mut self,
+        source: usize,
+        mut rest: &[Letter],
+        lines: Option<&mut Lines<'_>>,
+        depth: usize,
+    ) {
+        if rest.first().is_some_and(|letter| letter.c == '@' && !letter.is_plain) {
             match self.condition(source, rest) {
                 Some(after) => rest = after,
                 None => return,
             }
         }
+        if let Some((generator, rest)) = generators::split(rest) {
+            return self.generate(source, generator, rest, depth);
+        }
         if let Some((name, value)) = definition(rest) {
             return self.define(source, &name, value, lines);
+        }
+        if let Some(lines) = self.several(rest) {
+            if depth >= DEEPEST {
+                let what = "definitions go on without end".to_owned();
+                let at = At { source, span: span_of(rest) };
+                return self.piece.error(at, Mistake { what, ..Mistake::default() });
+            }
+            for line in lines.split(|letter| letter.c == '\n') {
+                self.one(source, trimmed(line), None, depth + 1);
+            }
+            return;
         }
         let expanded = self.expand(source, rest, 0);
         let is_include = {
@@ -144,6 +170,63 @@ impl<'a> Lexer<'a> {
             self.include(source, &words, depth);
         }
         self.tokens.push(Token::EndOfLine);
+    }
+
+    /// The rest of a line once for each value.
+    fn generate(&mut self, source: usize, generator: &[Letter], rest: &[Letter], depth: usize) {
+        let at = At { source, span: span_of(generator) };
+        let text = |letters: &[Letter]| letters.iter().map(|it| it.c).collect::<String>();
+        let ends = generator.last().is_some_and(|it| it.c == ')');
+        let text = if ends { text(&self.expand(source, generator, 0)) } else { text(generator) };
+        let rounds = match generators::rounds(&text) {
+            Ok(rounds) => rounds,
+            Err(mistake) => return self.piece.error(at, mistake),
+        };
+        let before = self.definitions.clone();
+        for round in rounds {
+            self.letters += rest.len();
+            if self.letters >= MOST_LETTERS || depth >= DEEPEST {
+                let what = "this makes too much of one line".to_owned();
+                self.piece.error(at, Mistake { what, ..Mistake::default() });
+                break;
+            }
+            self.definitions.extend(round.clone());
+            self.one(source, trimmed(rest), None, depth + 1);
+            for (name, _) in &round {
+                match before.get(name) {
+                    Some(value) => drop(self.definitions.insert(name.clone(), value.clone())),
+                    None => drop(self.definitions.remove(name)),
+                }
+            }
+        }
+    }
+
+    /// What a line stands for that uses a definition of several lines; each may have conditions,
+    /// generators and definitions of its own.
+    fn several(&mut self, letters: &[Letter]) -> Option<Vec<Letter>> {
+        let mut at = 0;
+        while at < letters.len() {
+            let Some((name, after)) = used(letters, at) else {
+                at += 1;
+                continue;
+            };
+            let value = self.definitions.get(&name).filter(|value| value.contains('\n')).cloned();
+            let Some(value) = value.filter(|_| self.letters < MOST_LETTERS) else {
+                at = after;
+                continue;
+            };
+            self.letters += value.len();
+            let span = span_of(letters.get(at..after).unwrap_or_default());
+            let inner = value.chars().map(|c| Letter {
+                c,
+                start: span.start,
+                end: span.end,
+                is_plain: false,
+            });
+            let (before, rest) = (letters.get(..at)?, letters.get(after..)?);
+            return Some(before.iter().copied().chain(inner).chain(rest.iter().copied()).collect());
+        }
+        None
     }
 
     /// Where a comment begins.
@@ -207,11 +290,17 @@ impl<'a> Lexer<'a> {
     }
 
     /// Takes a definition, with the lines that it goes on over.
-    fn define(&mut self, source: usize, name: &str, value: &[Letter], lines: &mut Lines<'_>) {
+    fn define(
+        &mut self,
+        source: usize,
+        name: &str,
+        value: &[Letter],
+        mut lines: Option<&mut Lines<'_>>,
+    ) {
         let mut text = self.value(source, value);
         while text.ends_with('\\') {
             text.pop();
-            let Some((start, line)) = lines.next() else { break };
+            let Some((start, line)) = lines.as_mut().and_then(|lines| lines.next()) else { break };
             let mut letters = letters_of(line.trim_end(), start);
             if let Some(end) = self.comment(source, &letters) {
                 letters.truncate(end);
@@ -237,13 +326,25 @@ impl<'a> Lexer<'a> {
     fn expand(&mut self, source: usize, letters: &[Letter], depth: usize) -> Vec<Letter> {
         let mut out: Vec<Letter> = Vec::with_capacity(letters.len());
         let mut at = 0;
+        let mut quote = None;
         while let Some(letter) = letters.get(at) {
+            match quote {
+                Some(open) if letter.c == open => quote = None,
+                None if letter.c == '"' || letter.c == '\'' => quote = Some(letter.c),
+                _ => {}
+            }
             let Some((name, after)) = used(letters, at) else {
                 out.push(*letter);
                 at += 1;
                 continue;
             };
             let span = span_of(letters.get(at..after).unwrap_or_default());
+            if quote.is_some() && !self.is_defined(&name) {
+                self.leave(source, &name, span);
+                out.extend(letters.get(at..after).unwrap_or_default());
+                at = after;
+                continue;
+            }
             at = after;
             match self.defined(source, &name, &span) {
                 Some((value, is_plain)) if depth < DEEPEST && self.letters < MOST_LETTERS => {
@@ -265,6 +366,21 @@ impl<'a> Lexer<'a> {
             }
         }
         out
+    }
+
+    fn is_defined(&self, name: &str) -> bool {
+        let own = ["_BANG", "_HASH", "_INSTANCE", "_PWD"];
+        own.contains(&name) || name.starts_with("_RANDOM") || self.definitions.contains_key(name)
+    }
+
+    /// Within quotes it may be for a shell: it stays, as with Keepalived.
+    fn leave(&mut self, source: usize, name: &str, span: std::ops::Range<usize>) {
+        let what =
+            format!("`{}` is not defined before this line: it is left as it is", short(name));
+        let known = self.definitions.keys().map(String::as_str);
+        let nearest = crate::nearest::nearest(name, known).map(str::to_owned);
+        let mistake = Mistake { what, nearest, ..Mistake::default() };
+        self.piece.tell(Severity::Warning, At { source, span }, mistake);
     }
 
     fn defined(
@@ -374,10 +490,10 @@ impl<'a> Lexer<'a> {
 
     fn end(&mut self, source: usize, word: Option<(String, usize, usize, bool)>) {
         let Some((text, start, end, is_quoted)) = word else { return };
-        if let Some(what) = text.strip_prefix('~').and_then(generator).filter(|_| !is_quoted) {
+        if !is_quoted && (text.starts_with("~SEQ") || text.starts_with("~LST")) {
             let at = At { source, span: start..end };
-            let hint = Some("write the lines out".to_owned());
-            let what = format!("`{what}` is known, but not honoured");
+            let hint = Some("it stands at the beginning of a line".to_owned());
+            let what = format!("`{}` is not at the beginning of a line", short(&text));
             return self.piece.error(at, Mistake { what, hint, ..Mistake::default() });
         }
         self.tokens.push(Token::Word(Word {
@@ -488,6 +604,9 @@ fn used(letters: &[Letter], at: usize) -> Option<(String, usize)> {
         end += 1;
     }
     let name: String = letters.get(from..end)?.iter().map(|it| it.c).collect();
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
     match (name.is_empty(), is_braced, c(end)) {
         (true, ..) => None,
         (_, false, _) => Some((name, end)),
@@ -498,8 +617,4 @@ fn used(letters: &[Letter], at: usize) -> Option<(String, usize)> {
 
 fn is_of_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
-}
-
-fn generator(text: &str) -> Option<&'static str> {
-    ["~SEQ", "~LST"].into_iter().find(|it| it.get(1..).is_some_and(|it| text.starts_with(it)))
 }

@@ -22,6 +22,8 @@ pub(super) struct Reader<'a> {
     /// The first notify command of an instance or group that names no account.
     pub(super) without_account: Option<At>,
     pub(super) weights: Weights,
+    /// Pipes and their scripts, as far as they were read.
+    pub(super) fifos: Vec<Statement>,
 }
 
 impl<'a> Reader<'a> {
@@ -35,6 +37,7 @@ impl<'a> Reader<'a> {
             strict: None,
             without_account: None,
             weights: Weights::default(),
+            fifos: Vec::new(),
         }
     }
 
@@ -46,6 +49,7 @@ impl<'a> Reader<'a> {
         for statement in named(&["global_defs"]) {
             self.global(statement);
         }
+        self.fifos();
         for statement in named(&["vrrp_script"]) {
             self.script(statement);
         }

@@ -231,7 +231,9 @@ fn what_keepalived_takes_silently_is_refused() {
         ("garp_master_delay", "has no value"),
         ("accept\n no_accept", "written twice"),
         ("interface lo", "written twice"),
-        ("use_vmac vrrp.1 00:00:5e:00:01:02", "not honoured"),
+        ("use_vmac vrrp.1 01:00:5e:00:01:02", "is not the MAC address of one host"),
+        ("use_vmac vrrp.1 02:00:00:00:00:01 x", "one word too many"),
+        ("use_ipvlan", "not honoured"),
         ("auth_pass x", "it belongs in `authentication`"),
         ("notify bin/x", "relative path"),
         ("auth_passs x", "did you mean `auth_pass`, which belongs in `authentication`"),
@@ -245,7 +247,7 @@ fn what_keepalived_takes_silently_is_refused() {
 fn what_is_honoured_is_read_and_what_is_not_has_its_answer() {
     for word in super::keywords::TABLE {
         let (open, close) = match word.section {
-            "" | "virtual_ipaddress" => continue,
+            "" | "virtual_ipaddress" | "virtual_routes" | "virtual_rules" => continue,
             "authentication" => ("vrrp_instance V {\nauthentication {\n", "}}"),
             "global_defs" => ("global_defs {\n", "}"),
             "vrrp_script" => ("vrrp_script s {\n", "}"),

@@ -23,8 +23,15 @@ impl Keeper {
         if orders.is_empty() {
             return;
         }
+        let moves = |order: &Order| {
+            matches!(order.effect, Effect::AddAddresses(_) | Effect::RemoveAddresses(_))
+        };
+        let some_move = orders.iter().any(moves);
         for order in orders {
             self.one(&order.router, order.effect, now);
+        }
+        if some_move {
+            self.keep_routes();
         }
         self.deeds.rest_virtual_links();
         self.bequeath();
@@ -64,6 +71,28 @@ impl Keeper {
                 self.is_news = true;
                 self.tell(Some(router), event);
             }
+        }
+    }
+
+    /// Routes and rules are there where a router is active, and nowhere else.
+    pub(super) fn keep_routes(&mut self) {
+        let mut told = Vec::new();
+        let has_some = |it: &&Settings| {
+            !it.routes.is_empty() || !it.rules.is_empty() || self.deeds.has_routes(&it.name)
+        };
+        for settings in self.task.plan.routers.iter().filter(has_some).cloned().collect::<Vec<_>>()
+        {
+            let router: Arc<str> = settings.name.as_str().into();
+            let is_active = self.routers.state(&router) == Some(State::Active);
+            let news = self.deeds.keep_routes(&router, Some(&settings).filter(|_| is_active));
+            told.extend(news.into_iter().map(|news| (router.clone(), news)));
+        }
+        for (router, news) in told {
+            let (severity, text) = match news {
+                Ok(text) => (Severity::Info, text),
+                Err(text) => (Severity::Error, text),
+            };
+            self.tell(Some(&router), Event::new(severity, Kind::Need, text));
         }
     }
 
@@ -241,6 +270,7 @@ impl Keeper {
             .filter(|(router, _)| !without_link.contains(router))
             .cloned()
             .collect();
+        self.keep_routes();
         // What failed may work now: the router finds out by trying.
         for key in again {
             self.troubles.remove(&key);
@@ -265,6 +295,10 @@ impl Keeper {
         let rank = status.iter().find(|status| status.name == **router);
         let rank = rank.map_or(0, |status| status.effective_priority);
         let rules = self.task.notify.get(&**router).cloned();
+        let is_rank = matches!(notice, Notice::ActiveRank | Notice::BackupRank);
+        if !is_rank || rules.as_ref().is_some_and(|rules| rules.priorities) {
+            self.write(["INSTANCE", router], notice, rank);
+        }
         if let Some(rules) = rules {
             self.run(&rules, notice, ["INSTANCE", router], rank, now);
         }
@@ -280,9 +314,27 @@ impl Keeper {
         let Some(state) = state_of(notice) else { return };
         for (name, members) in groups {
             let is_whole = members.iter().all(|member| self.routers.state(member) == Some(state));
-            if is_whole && let Some(rules) = self.task.group_notify.get(&name).cloned() {
-                self.run(&rules, notice, ["GROUP", &name], rank, now);
+            if !is_whole {
+                continue;
             }
+            // A group has no rank; 0 stands there in its place with Keepalived.
+            self.write(["GROUP", &name], notice, 0);
+            if let Some(rules) = self.task.group_notify.get(&name).cloned() {
+                self.run(&rules, notice, ["GROUP", &name], 0, now);
+            }
+        }
+    }
+
+    /// Writes a change into the pipes, as Keepalived does.
+    fn write(&mut self, [what, name]: [&str; 2], notice: Notice, rank: u8) {
+        let line = format!("{what} \"{name}\" {} {rank}\n", notice.keepalived_word());
+        let told = self.fifos.write(&line);
+        self.tell_of_fifos(told);
+    }
+
+    pub(super) fn tell_of_fifos(&mut self, told: Vec<String>) {
+        for text in told {
+            self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
         }
     }
 
@@ -294,6 +346,7 @@ impl Keeper {
             Notice::Fault => &rules.fault,
             Notice::Stop => &rules.stop,
             Notice::HeardLower => &rules.lower,
+            Notice::ActiveRank | Notice::BackupRank => return,
         };
         let mut any = rules.any.clone();
         if !any.is_empty() && notice != Notice::HeardLower {
@@ -333,6 +386,6 @@ const fn state_of(notice: Notice) -> Option<State> {
         Notice::Backup => Some(State::Backup),
         Notice::Fault => Some(State::Fault),
         Notice::Stop => Some(State::Init),
-        Notice::HeardLower => None,
+        Notice::HeardLower | Notice::ActiveRank | Notice::BackupRank => None,
     }
 }

@@ -92,12 +92,27 @@ impl Keeper {
             }
             let _ = self.deeds.look();
         }
+        if is_first {
+            match self.deeds.remove_left_routes() {
+                Ok(found) => {
+                    for found in found {
+                        let text =
+                            format!("{found} was left behind by a process before, and is removed");
+                        self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
+                    }
+                }
+                Err(error) => self.complain(format!("routes can't be listed: {error}")),
+            }
+        }
         self.close_addresses(is_first, now);
         self.children.be_strict(self.task.script_security);
+        let told = self.fifos.set(&self.task.fifos, self.task.script_security, now);
+        self.tell_of_fifos(told);
         self.children.set_scripts(&self.task.plan.scripts, now);
         let orders = self.routers.apply(self.task.plan.clone(), now);
         self.carry_out(orders, now);
         self.keep_virtual_links();
+        self.keep_routes();
         self.look_at_links(now);
         self.watch_tracked();
         self.look(now);

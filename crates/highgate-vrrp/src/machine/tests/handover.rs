@@ -167,6 +167,6 @@ fn one_that_outranks_the_asking_one_meanwhile_keeps_the_addresses() {
     desk.did();
     desk.tell(Input::Weight(10));
     desk.tell(Input::Yielded);
-    assert_eq!(desk.did(), ["send 110"]);
+    assert_eq!(desk.did(), ["send 110", "notify MASTER_PRIORITY"]);
     assert_eq!(desk.router.state(), State::Active);
 }

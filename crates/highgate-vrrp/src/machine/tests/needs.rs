@@ -158,7 +158,7 @@ fn each_loss_and_return_is_told_once_with_its_reason() {
 fn a_lower_rank_is_advertised_at_once_and_nothing_is_given_away() {
     let mut desk = Desk::active(v2());
     desk.tell(Input::Weight(-30));
-    assert_eq!(desk.did(), ["send 70"]);
+    assert_eq!(desk.did(), ["send 70", "notify MASTER_PRIORITY"]);
     assert_eq!(desk.router.state(), State::Active);
     assert_eq!(
         desk.told(Kind::Priority),

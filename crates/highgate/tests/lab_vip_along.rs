@@ -1,0 +1,257 @@
+//! What goes along with an address: routes, rules of routing, named pipes, a MAC address of one's own.
+
+#[path = "common/vips.rs"]
+mod vips;
+
+#[path = "common/keepalived.rs"]
+mod keepalived;
+
+use std::{
+    io::Read as _,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use highgate_testkit::{
+    Host,
+    scratch::Scratch,
+    wait::{self, Deadline},
+};
+use keepalived::{Keepalived, setting};
+use rustix::process::Signal;
+use vips::{Node, lab, toml, until_held};
+
+const START: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(15);
+
+fn ip(host: &Host, words: &str) -> anyhow::Result<String> {
+    let mut command = host.command("ip");
+    let output = command.args(words.split_whitespace()).output().context("ip")?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "ip {words}: {error}");
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Waits until a host has all of these in its routes and rules, or none of them.
+fn until_routed(host: &Host, words: &[&str], there: bool) -> anyhow::Result<()> {
+    wait::eventually(Deadline::seconds(20), "the routes", || {
+        let all = ["route show", "route show table all", "rule show"].map(|it| ip(host, it));
+        let all = all.into_iter().collect::<anyhow::Result<String>>()?;
+        let found = words.iter().filter(|word| all.contains(**word)).count();
+        anyhow::ensure!(found == if there { words.len() } else { 0 }, "{all}");
+        Ok(())
+    })
+}
+
+const ROUTES: &str = "routes = [\"10.97.0.0/16 via 10.99.0.3 dev eth0 mtu 1400\", \
+    \"10.96.0.0/16 dev eth0 src 10.99.0.100 table 77\", \"blackhole 10.95.0.0/16 metric 9\"]\n\
+    rules = [\"from 10.94.0.0/16 table 77 priority 500\", \"to 10.93.0.0/16 prohibit priority 501\"]\n";
+const ROUTED: &[&str] = &[
+    "10.97.0.0/16 via 10.99.0.3 dev eth0 proto 112 mtu 1400",
+    "10.96.0.0/16 dev eth0 table 77 proto 112 scope link src 10.99.0.100",
+    "blackhole 10.95.0.0/16 proto 112 metric 9",
+    "500:\tfrom 10.94.0.0/16 lookup 77 proto 112",
+    "501:\tfrom all to 10.93.0.0/16 prohibit proto 112",
+];
+
+#[test]
+fn routes_and_rules_come_and_go_with_the_address_whoever_is_killed() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let one = Node::start(&lab, 1, &toml(100, ROUTES)).unwrap();
+    let other = Node::start(&lab, 2, &toml(80, ROUTES)).unwrap();
+    let [first, second] = [1, 2].map(|host| lab.host(host).unwrap());
+    until_held(&lab, 1, START).unwrap();
+    until_routed(first, ROUTED, true).unwrap();
+    until_routed(second, ROUTED, false).unwrap();
+    // One that somebody takes away is put back.
+    ip(first, "route del 10.97.0.0/16").unwrap();
+    until_routed(first, ROUTED, true).unwrap();
+    // The watcher takes them away where the keeper can't.
+    one.kill("vip-keeper").unwrap();
+    until_held(&lab, 2, SOON).unwrap();
+    until_routed(first, ROUTED, false).unwrap();
+    until_routed(second, ROUTED, true).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    until_routed(second, ROUTED, false).unwrap();
+    // Other settings move what is different.
+    let less = ROUTES.replace("blackhole 10.95", "blackhole 10.92");
+    std::fs::write(one.process.config_file(), toml(100, &less)).unwrap();
+    one.process.signal(Signal::HUP).unwrap();
+    until_routed(first, &["blackhole 10.92.0.0/16", ROUTED[0], ROUTED[3]], true).unwrap();
+    until_routed(first, &[ROUTED[2]], false).unwrap();
+    one.process.signal(Signal::TERM).unwrap();
+    until_routed(first, &["blackhole 10.92.0.0/16", ROUTED[0], ROUTED[3]], false).unwrap();
+    until_routed(second, ROUTED, true).unwrap();
+    drop(other);
+}
+
+#[test]
+fn a_route_that_cannot_be_set_is_told_and_the_address_stays() {
+    let Some(lab) = lab(2).unwrap() else { return };
+    let host = lab.host(1).unwrap();
+    ip(host, "route add 10.97.0.0/16 via 10.99.0.2").unwrap();
+    let routes = "routes = [\"10.97.0.0/16 via 10.99.0.2\", \"10.96.0.0/16 dev eth7\"]\n";
+    let mut one = Node::start(&lab, 1, &toml(100, routes)).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    let told = one.until_told(&[
+        "route `10.97.0.0/16 via 10.99.0.2` can't be set: somebody else has set it",
+        "route `10.96.0.0/16 dev eth7` can't be set",
+    ]);
+    told.unwrap();
+    assert_eq!(one.shown("state").unwrap(), "active");
+    // What failed is tried again, and what is others' is theirs.
+    ip(host, "link add eth7 type veth peer name eth8").unwrap();
+    ip(host, "link set eth7 up").unwrap();
+    one.until_told(&["route `10.96.0.0/16 dev eth7` is set now"]).unwrap();
+    one.process.signal(Signal::TERM).unwrap();
+    one.process.wait(Deadline::seconds(10)).unwrap();
+    let left = ip(host, "route show").unwrap();
+    assert!(left.contains("10.97.0.0/16 via 10.99.0.2") && !left.contains("10.96"), "{left}");
+}
+
+/// The lines that a pipe holds, read without waiting.
+fn lines(pipe: &Path) -> anyhow::Result<Vec<String>> {
+    let mut text = vec![0; 1 << 16];
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits();
+    let mut file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking.cast_signed())
+        .open(pipe)?;
+    let count = match file.read(&mut text) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+        read => read?,
+    };
+    let text = String::from_utf8_lossy(&text[..count]).into_owned();
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// What Keepalived writes into its pipes, Highgate writes: the same file, the same events, the same lines.
+#[test]
+fn pipes_are_told_what_keepalived_tells_them_and_a_reader_may_come_late() {
+    let Some(lab) = setting(2) else { return };
+    let scratch = Scratch::new("pipes").unwrap();
+    let file = |name: &str| scratch.join(name);
+    let shown = |name: &str| file(name).display().to_string();
+    let text = format!(
+        "global_defs {{\n script_user root\n notify_fifo {}\n vrrp_notify_fifo {}\n\
+         vrrp_notify_fifo_script \"/bin/sh -c 'exec cat \\\"$0\\\" >> {}'\"\n\
+         vrrp_notify_priority_changes\n}}\n\
+         track_file load {{\n file {}\n weight 1\n}}\n\
+         vrrp_sync_group G {{\n group {{\n VI_2\n }}\n}}\n\
+         vrrp_instance VI_1 {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority 100\n\
+         track_file {{\n load\n }}\n virtual_ipaddress {{\n 10.99.0.100\n }}\n}}\n\
+         vrrp_instance VI_2 {{\n state BACKUP\n interface eth0\n virtual_router_id 52\n priority 255\n\
+         virtual_ipaddress {{\n 10.99.0.102\n }}\n}}\n",
+        shown("all"),
+        shown("vrrp"),
+        shown("read"),
+        shown("load"),
+    );
+    // What both do in the same way, whatever the order of two routers is.
+    let course = |end: &mut dyn FnMut() -> anyhow::Result<()>| -> anyhow::Result<Vec<String>> {
+        let mut told = Vec::new();
+        let mut until = |words: &[&str]| {
+            wait::eventually(Deadline::seconds(15), &words.join(", "), || {
+                told.extend(lines(&file("all"))?);
+                let are_there = words.iter().all(|word| told.iter().any(|line| line == word));
+                anyhow::ensure!(are_there, "{told:?}");
+                Ok(())
+            })
+        };
+        until(&["INSTANCE \"VI_1\" MASTER 100", "GROUP \"G\" MASTER 0"])?;
+        let meta = std::fs::symlink_metadata(file("all"))?;
+        anyhow::ensure!(meta.file_type().is_fifo() && meta.mode() & 0o777 == 0o600);
+        std::fs::write(file("load"), "20")?;
+        until(&["INSTANCE \"VI_1\" MASTER_PRIORITY 120"])?;
+        end()?;
+        told.sort();
+        Ok(told)
+    };
+    std::fs::write(file("load"), "0").unwrap();
+    let mut other = Keepalived::start(lab.host(2).unwrap(), &text).unwrap();
+    let theirs = course(&mut || {
+        other.stop()?;
+        wait::eventually(Deadline::seconds(5), "its end", || {
+            anyhow::ensure!(other.has_ended()?);
+            Ok(())
+        })
+    });
+    let theirs = theirs.with_context(|| other.log()).unwrap();
+    let theirs_read = std::fs::read_to_string(file("read")).unwrap();
+    std::fs::write(file("load"), "0").unwrap();
+    std::fs::remove_file(file("read")).unwrap();
+    let conf = file("keepalived.conf");
+    std::fs::write(&conf, &text).unwrap();
+    let mut one = Node::start_with(&lab, 1, "workers = 1\n", |command: &mut Command| {
+        command.arg(&conf);
+    })
+    .unwrap();
+    let ours = course(&mut || {
+        one.process.signal(Signal::TERM)?;
+        one.process.wait(Deadline::seconds(10)).map(drop)
+    });
+    assert_eq!(ours.unwrap(), theirs);
+    assert!(!file("all").exists() && !file("vrrp").exists(), "pipes that were made are removed");
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines.retain(|line| !line.contains(" STOP "));
+        lines
+    };
+    let read = std::fs::read_to_string(file("read")).unwrap();
+    assert_eq!(sorted(&read), sorted(&theirs_read), "the script reads the same");
+}
+
+#[test]
+fn a_script_that_reads_a_pipe_is_started_again_and_goes_with_the_keeper() {
+    let Some(lab) = lab(2).unwrap() else { return };
+    let scratch = Scratch::new("reader").unwrap();
+    let (pipe, pids) = (scratch.join("pipe"), scratch.join("pids"));
+    let script = format!("/bin/sh -c 'echo $$ >> {}; exec cat $0'", pids.display());
+    let text = format!("vip_fifos = \"{} script {script}\"\n{}", pipe.display(), toml(100, ""));
+    let one = Node::start(&lab, 1, &text).unwrap();
+    let last = |count: usize| {
+        wait::eventually(Deadline::seconds(15), "the script", || {
+            let text = std::fs::read_to_string(&pids)?;
+            let pids: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+            anyhow::ensure!(pids.len() == count, "{pids:?}");
+            pids.last().copied().context("none")
+        })
+        .unwrap()
+    };
+    vips::signal(last(1), Signal::KILL).unwrap();
+    one.until_told(&["the script that reads", "it is started again in 5 s"]).unwrap();
+    let second = last(2);
+    one.kill("vip-keeper").unwrap();
+    let third = last(3);
+    wait::eventually(Deadline::seconds(5), "the end of the second", || {
+        anyhow::ensure!(!Path::new(&format!("/proc/{second}")).exists());
+        Ok(())
+    })
+    .unwrap();
+    assert!(Path::new(&format!("/proc/{third}")).exists());
+}
+
+#[test]
+fn an_owner_that_listens_first_takes_no_address_at_once_and_a_mac_of_ones_own_is_used() {
+    let Some(lab) = lab(2).unwrap() else { return };
+    let scratch = Scratch::new("owner").unwrap();
+    let conf = scratch.join("keepalived.conf");
+    let text = "vrrp_instance VI_1 {\n state BACKUP\n interface eth0\n virtual_router_id 51\n\
+        priority 255\n use_vmac own51 02:00:00:00:00\n virtual_ipaddress {\n 10.99.0.100\n }\n}\n";
+    std::fs::write(&conf, text).unwrap();
+    let begun = wait::now();
+    let one = Node::start_with(&lab, 1, "workers = 1\n", |command: &mut Command| {
+        command.arg(&conf);
+    })
+    .unwrap();
+    until_held(&lab, 1, START).unwrap();
+    // Three adverts of silence, as with Keepalived; MASTER would have it at once.
+    assert!(begun.elapsed() > Duration::from_secs(3), "{:?}", begun.elapsed());
+    let link = ip(lab.host(1).unwrap(), "link show own51").unwrap();
+    assert!(link.contains("02:00:00:00:00:33"), "{link}");
+    assert_eq!(one.shown("state").unwrap(), "active");
+}
