@@ -168,10 +168,10 @@ impl AdminSide {
     }
 }
 
-/// The ports below 1024 that are to be opened, bound by who has the right to.
-pub(crate) async fn low_ports(wired: &Wired) -> Inherited {
+/// The ports below 1024 that are to be opened and were not inherited, bound by who has the right to.
+pub(crate) async fn low_ports(wired: &Wired, inherited: &mut Inherited) {
     let config = wired.config();
-    let Some(own) = config.node.get(wired.alone.node()) else { return Inherited::new() };
+    let Some(own) = config.node.get(wired.alone.node()) else { return };
     let ports = [("sql", &own.admin.sql), ("web", &own.admin.web)].into_iter();
     let wanted = ports.filter_map(|(name, address)| match address {
         Some(wanted @ Address::Ip(address)) => {
@@ -179,7 +179,9 @@ pub(crate) async fn low_ports(wired: &Wired) -> Inherited {
         }
         _ => None,
     });
-    wired.vips.bind(wanted.collect(), wired.node.shared()).await
+    let is_missing = |(key, _): &((String, String), SocketAddr)| !inherited.contains_key(key);
+    let missing = wanted.filter(is_missing).collect();
+    inherited.extend(wired.vips.bind(missing, wired.node.shared()).await);
 }
 
 /// Where `highgate ctl` finds the process.

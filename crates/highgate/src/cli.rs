@@ -201,6 +201,25 @@ pub(crate) struct Demo {
     pub(crate) seconds: u64,
 }
 
+/// What an operator does with addresses that move.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VipCommand {
+    /// Give the addresses of a vip away once their sessions have had a moment to end, and do not take
+    /// them again; without a name those of all vips.
+    Drain {
+        /// The vip.
+        vip: Option<String>,
+        /// The reason, for events and for who looks at it later.
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+    },
+    /// Let a vip be taken again; without a name all of them.
+    Enable {
+        /// The vip.
+        vip: Option<String>,
+    },
+}
+
 /// What `ctl` can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CtlCommand {
@@ -226,8 +245,13 @@ pub(crate) enum CtlCommand {
         #[arg(long, default_value_t = 30, value_name = "N")]
         last: u32,
     },
-    /// Addresses that move between nodes: who has them, since when, why, and who else was heard.
-    Vip,
+    /// Addresses that move between nodes: who has them, since when, why, and who else was heard; and
+    /// giving them away.
+    Vip {
+        /// What to do with them, where they are not to be shown.
+        #[command(subcommand)]
+        action: Option<VipCommand>,
+    },
     /// Let a server finish what runs, and give it nothing new.
     Drain {
         /// BACKEND/SERVER.

@@ -7,7 +7,7 @@ use highgate_admin::ctl;
 
 use crate::{
     admin_side,
-    cli::{self, CtlCommand},
+    cli::{self, CtlCommand, VipCommand},
     files, output,
 };
 
@@ -34,7 +34,14 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
             "events",
             &format!("format=text&tail={last}&columns=time,severity,kind,backend,server,text"),
         ),
-        CtlCommand::Vip => vip(&socket),
+        CtlCommand::Vip { action: None } => vip(&socket),
+        CtlCommand::Vip { action: Some(VipCommand::Drain { vip, why }) } => {
+            let vip = vip.as_deref().unwrap_or("*");
+            act("vips", "drain", &[vip, why.as_deref().unwrap_or_default()])
+        }
+        CtlCommand::Vip { action: Some(VipCommand::Enable { vip }) } => {
+            act("vips", "enable", &[vip.as_deref().unwrap_or("*")])
+        }
         CtlCommand::Drain { server } => act("servers", "drain", &[server]),
         CtlCommand::Maintenance { server } => act("servers", "maintenance", &[server]),
         CtlCommand::Enable { server } => act("servers", "enable", &[server]),

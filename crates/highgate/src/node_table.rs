@@ -20,7 +20,7 @@ use highgate_core::events::{Event, Kind as EventKind, Severity};
 use highgate_io::{log::LogLines, tasks};
 use highgate_proxy::{certificate::CertificateDate, shared::Shared};
 
-use crate::files;
+use crate::{files, vips::Link};
 
 /// The table `node`.
 pub(crate) struct NodeTable {
@@ -31,6 +31,7 @@ pub(crate) struct NodeTable {
     /// Of the ports for operators.
     pub(crate) certificate: Arc<CertificateDate>,
     pub(crate) log: LogLines,
+    pub(crate) vips: Arc<Link>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -103,8 +104,17 @@ impl Table for NodeTable {
         let parsed =
             files::read(&given, self.alone.node()).map_err(|error| format!("{error:#}"))?;
         match action {
-            "compare" => Ok(self.compare(&given, &parsed)),
-            "apply" => self.apply(&given, parsed),
+            "compare" => {
+                let text = self.compare(&given, &parsed);
+                let note = self.vips.could_keep(&parsed).err();
+                Ok(note.map_or(text.clone(), |note| {
+                    format!("{text}\nnote: it would be refused: {note}")
+                }))
+            }
+            "apply" => {
+                self.vips.could_keep(&parsed)?;
+                self.apply(&given, parsed)
+            }
             _ => Err(format!("table `node` has no action `{action}`")),
         }
     }

@@ -145,12 +145,17 @@ async fn put_in_force(running: &Running, config: &Arc<Config>) {
     }
 }
 
+/// Some errors say it by themselves.
+const UNCHANGED: &str = "nothing was changed: ";
+
 /// Reads the files anew; what is wrong with them is said, and changes nothing.
 async fn reload(running: &Running, list: &[PathBuf]) {
     let wired = &running.wired;
     let shared = wired.node.shared();
     let names = list.iter().map(|it| it.display().to_string()).collect::<Vec<_>>().join(", ");
-    let told = match files::read(list, wired.alone.node()) {
+    let read = files::read(list, wired.alone.node()).map_err(|error| format!("{error:#}"));
+    let fits = read.and_then(|parsed| wired.vips.could_keep(&parsed).map(|()| parsed));
+    let told = match fits {
         Ok(parsed) => {
             let key = files::key(list);
             let applied = wired.alone.apply_file(wired.alone.node(), &key, parsed, "SIGHUP");
@@ -166,12 +171,12 @@ async fn reload(running: &Running, list: &[PathBuf]) {
                 Err(error) => Err(error.to_string()),
             }
         }
-        Err(error) => Err(format!("{error:#}")),
+        Err(error) => Err(error),
     };
     let event = match told {
         Ok(text) => Event::new(Severity::Info, Kind::Config, text),
         Err(text) => {
-            let text = format!("nothing was changed: {text}");
+            let text = format!("nothing was changed: {}", text.trim_start_matches(UNCHANGED));
             Event::new(Severity::Error, Kind::Config, text)
         }
     };

@@ -97,7 +97,8 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
     planned.wait_for(|version| *version > 0).await?;
     wired.bind_low_ports(&wired.config()).await;
     wired.node.apply(&wired.config())?;
-    let mut inherited = admin_side::low_ports(&wired).await;
+    let mut inherited = admin_side::Inherited::new();
+    admin_side::low_ports(&wired, &mut inherited).await;
     let admin = AdminSide::open(&wired, &mut inherited, local)?;
     wired.serving.send_replace(true);
     let running = Running { wired, admin: Rc::new(admin) };
@@ -120,6 +121,7 @@ async fn take_over(
     let keeper = (start.keeper, false);
     let wired = Rc::new(wiring::wire(alone, start.data_dir, list, keeper, start.log, local)?);
     let node = &wired.node;
+    admin_side::low_ports(&wired, &mut given.admin).await;
     let admin = Rc::new(AdminSide::open(&wired, &mut given.admin, local)?);
     node.number_sessions_from(given.first_session);
     node.inherit(std::mem::take(&mut given.listeners));

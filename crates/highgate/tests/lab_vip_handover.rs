@@ -282,3 +282,63 @@ fn ports_below_1024_are_bound_by_the_keeper_also_for_listeners_that_come_later()
         answers(port).unwrap();
     }
 }
+
+#[test]
+fn vips_that_come_to_a_process_without_a_keeper_are_refused_and_nothing_changes() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let mut one = Node::start(&lab, 1, LISTENER).unwrap();
+    let more = toml(100, "").replace("name = \"one\"", "name = \"two\"");
+    std::fs::write(one.process.config_file(), &more).unwrap();
+    let file = one.process.config_file().display().to_string();
+    // By the SQL port and REST it is the same action.
+    let told = one.ctl(&["act", "node", "apply", &file]).unwrap_err().to_string();
+    let words = ["nothing was changed", "given up the right", "`highgate run --replace`"];
+    assert!(words.iter().all(|word| told.contains(word)), "{told}");
+    let told = one.ctl(&["act", "node", "compare", &file]).unwrap();
+    assert!(told.contains("note: it would be refused"), "{told}");
+    one.process.signal(Signal::HUP).unwrap();
+    one.until_told(&words[..2]).unwrap();
+    let servers = one.table("servers").unwrap();
+    assert_eq!(servers[0]["name"], "one", "{servers:?}");
+    assert!(one.table("vips").unwrap().is_empty());
+    // What it advises works.
+    replace(&mut one, &more).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    // And from then on they come and go by `apply` as well.
+    let second = vip(100, "router_id = 52\naddresses = \"10.99.0.102\"\n").replace("VI_1", "VI_2");
+    let file = one.before[0].config_file();
+    std::fs::write(&file, format!("{more}{second}")).unwrap();
+    one.ctl(&["act", "node", "apply", &file.display().to_string()]).unwrap();
+    wait::eventually(Deadline::seconds(10), "the second address", || {
+        anyhow::ensure!(
+            has(lab.host(1)?, Ipv4Addr::new(10, 99, 0, 102))?,
+            "{:?}",
+            one.table("vips")?
+        );
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn admin_ports_below_1024_are_bound_by_the_keeper_also_for_a_process_that_replaces_another() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let low = |sql: u16, web: u16| {
+        let admin = format!("[admin]\nsql = \"0.0.0.0:{sql}\"\nweb = \"0.0.0.0:{web}\"\n");
+        format!("{}{admin}", toml(100, ""))
+    };
+    let mut one = Node::start(&lab, 1, &low(632, 680)).unwrap();
+    let answers = |port: u16| {
+        let to = std::net::SocketAddr::from((Ipv4Addr::new(10, 99, 0, 1), port));
+        let host = lab.host(3).unwrap();
+        host.inside(|| std::net::TcpStream::connect_timeout(&to, Duration::from_secs(2)).map(drop))
+            .unwrap()
+    };
+    answers(632).unwrap();
+    answers(680).unwrap();
+    // One stays, and goes from process to process; the other is a new one.
+    replace(&mut one, &low(632, 681)).unwrap();
+    answers(632).unwrap();
+    answers(681).unwrap();
+    until_held(&lab, 1, START).unwrap();
+}

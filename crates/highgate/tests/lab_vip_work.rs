@@ -38,8 +38,54 @@ fn a_drained_vip_goes_to_the_other_node_and_comes_back_when_enabled() {
     assert!(one.shown("missing").unwrap().contains("an operator took it out"));
     one.ctl(&["act", "vips", "enable", "VI_1"]).unwrap();
     until_held(&lab, 1, START).unwrap();
-    let wrong = one.ctl(&["act", "vips", "drain", "VI_7"]).unwrap_err().to_string();
-    assert!(wrong.contains("there is no vip `VI_7`"), "{wrong}");
+    let wrong = one.ctl(&["vip", "drain", "VI_7"]).unwrap_err().to_string();
+    assert!(wrong.contains("there is no vip `VI_7`: `VI_1`"), "{wrong}");
+}
+
+/// A whole node before it is switched off: no request is lost, and the reason is there for who looks.
+#[test]
+fn a_node_gives_all_its_addresses_away_with_a_reason_and_takes_them_back() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    serve(&lab).unwrap();
+    let second = |priority| {
+        let text = vip(priority, "router_id = 52\naddresses = \"10.99.0.102\"\n");
+        format!("{}{}", toml(priority, ""), text.replace("VI_1", "VI_2"))
+    };
+    let one = Node::start(&lab, 1, &second(100)).unwrap();
+    let other = Node::start(&lab, 2, &second(80)).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    let states = |node: &Node<'_>, state: &str| {
+        wait::eventually(Deadline::seconds(10), state, || {
+            let rows = node.table("vips")?;
+            anyhow::ensure!(
+                rows.len() == 2 && rows.iter().all(|it| it["state"] == state),
+                "{rows:?}"
+            );
+            Ok(())
+        })
+        .unwrap();
+    };
+    states(&one, "active");
+    states(&other, "backup");
+    let seen = with_clients(&lab, 2, START, |seen| {
+        seen.until_answered_by(1, wait::now(), START)?;
+        let told = one.ctl(&["vip", "drain", "--why", "new memory"])?;
+        anyhow::ensure!(
+            told.contains("all vips of this node: the addresses are given away"),
+            "{told}"
+        );
+        until_held(&lab, 2, START)?;
+        seen.until_answered_by(2, wait::now(), START).map(drop)
+    });
+    let (count, failed, _) = seen.unwrap().totals(START);
+    assert!(count > 1 && failed.is_empty(), "{count}: {failed:?}");
+    states(&one, "fault");
+    states(&other, "active");
+    one.until_told(&["leave is missing: an operator took it out: new memory"]).unwrap();
+    assert!(one.ctl(&["vip"]).unwrap().contains("an operator took it out: new memory"));
+    one.ctl(&["vip", "enable"]).unwrap();
+    states(&one, "active");
+    states(&other, "backup");
 }
 
 #[test]

@@ -145,6 +145,22 @@ impl Link {
             .collect()
     }
 
+    /// Looks whether the vips of another configuration could be kept.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(crate) fn could_keep(&self, config: &Config) -> Result<(), String> {
+        let of =
+            |config: &Config| config.node.get(&self.node).is_some_and(|it| !it.vips.is_empty());
+        if self.is_there() || !of(config) || of(&self.config.borrow()) {
+            return Ok(());
+        }
+        Err("nothing was changed: there are vips now, but this process was started without any, and \
+             has given up the right to keep some. `highgate run --replace` with the same arguments \
+             starts one that does, without a refused connection"
+            .to_owned())
+    }
+
     /// Takes a vip out, or all, once its sessions have had a moment to end; `None` lets it back in.
     ///
     /// # Errors
@@ -156,7 +172,10 @@ impl Link {
         if let Some(vip) = vip
             && !self.status.borrow().iter().any(|status| status.name == vip)
         {
-            return Err(format!("there is no vip `{vip}`"));
+            let names: Vec<String> =
+                self.status.borrow().iter().map(|status| format!("`{}`", status.name)).collect();
+            let known = if names.is_empty() { "none is here".to_owned() } else { names.join(", ") };
+            return Err(format!("there is no vip `{vip}`: {known}"));
         }
         self.drains.lock().say(vip, why);
         let addresses = if why.is_some() { self.held(vip) } else { Vec::new() };

@@ -63,13 +63,20 @@ const PEERS: &[Column] = columns! {
     "remark", Text, Hidden, "What is odd about its last good advertisement.";
 };
 
+/// In place of a name.
+const ALL: &str = "*";
+
 const ACTIONS: &[Action] = &[
     Action {
         name: "drain",
-        arguments: &["vip"],
-        doc: "Gives the addresses of a vip away, and does not take them.",
+        arguments: &["vip…"],
+        doc: "Gives the addresses of a vip away, or of all (`*`), and does not take them; a second argument is the reason.",
     },
-    Action { name: "enable", arguments: &["vip"], doc: "Lets a vip be taken again." },
+    Action {
+        name: "enable",
+        arguments: &["vip"],
+        doc: "Lets a vip be taken again, or all of them (`*`).",
+    },
 ];
 
 impl Table for VipsTable {
@@ -94,15 +101,29 @@ impl Table for VipsTable {
     }
 
     fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
-        let [vip] = arguments else { return Err(format!("`{action}` takes the name of a vip")) };
-        match action {
-            "drain" => {
-                self.0.drain(Some(vip), Some("an operator took it out"))?;
-                Ok(format!("vip {vip} is given away"))
+        let vip = arguments.first().copied().filter(|vip| *vip != ALL);
+        let who =
+            vip.map_or_else(|| "all vips of this node".to_owned(), |vip| format!("vip {vip}"));
+        match (action, arguments) {
+            ("drain", [_] | [_, _]) => {
+                let given = arguments.get(1).filter(|why| !why.is_empty());
+                let why = given.map_or_else(
+                    || "an operator took it out".to_owned(),
+                    |why| format!("an operator took it out: {why}"),
+                );
+                self.0.drain(vip, Some(&why))?;
+                let back = vip.map_or_else(String::new, |vip| format!(" {vip}"));
+                Ok(format!(
+                    "{who}: the addresses are given away once their sessions have had a moment to end, \
+                     and not taken until `highgate ctl vip enable{back}` or a new start of this process"
+                ))
             }
-            "enable" => {
-                self.0.drain(Some(vip), None)?;
-                Ok(format!("vip {vip} may be taken again"))
+            ("enable", [_]) => {
+                self.0.drain(vip, None)?;
+                Ok(format!("{who} may be taken again"))
+            }
+            ("drain" | "enable", _) => {
+                Err(format!("`{action}` takes the name of a vip, or `*` for all of them"))
             }
             _ => Err(format!("table `vips` has no action `{action}`")),
         }
