@@ -22,6 +22,8 @@ use crate::login::LoginRequest;
 use crate::packet::PacketWriter;
 
 mod decoy;
+mod plugins;
+mod refusal;
 mod relay;
 mod step;
 mod verify;

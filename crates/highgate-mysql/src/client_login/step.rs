@@ -1,17 +1,17 @@
 //! The steps: a packet or a result in, one action out.
 
-use super::{Account, Barred, ClientAction, ClientLogin, Login, Relay, State, must_have};
+use super::{
+    Account, ClientAction, ClientLogin, Login, Relay, State, must_have,
+    plugins::known_plugin,
+    refusal::{tls_required, unsupported},
+};
 use crate::auth::{
     CACHING_SHA2, CLEAR, ED25519, NATIVE, Proof, Secret, StoredPassword, sha2, without_nul,
 };
-use crate::capability::{Capabilities, ServerFlavor};
+use crate::capability::Capabilities;
 use crate::client_login::{ClientLoginSettings, SlowCheck};
-use crate::error_code::{
-    Answer, ER_ACCESS_DENIED_ERROR, ER_ACCOUNT_HAS_BEEN_LOCKED, ER_ACCOUNT_LOCKED,
-    ER_HANDSHAKE_ERROR, ER_MUST_CHANGE_PASSWORD_LOGIN, ER_NET_PACKETS_OUT_OF_ORDER,
-    ER_NOT_SUPPORTED_AUTH_MODE, ER_SECURE_TRANSPORT_REQUIRED,
-};
-use crate::login::{AuthSwitch, ChangeUser, FirstPacket, LoginRequest, encode_auth_more};
+use crate::error_code::{ER_HANDSHAKE_ERROR, ER_NET_PACKETS_OUT_OF_ORDER};
+use crate::login::{ChangeUser, FirstPacket, LoginRequest, encode_auth_more};
 use crate::packet::PacketWriter;
 
 impl ClientLogin {
@@ -177,86 +177,6 @@ impl ClientLogin {
         Ok((Box::new(login), Relay::new(self.seq)))
     }
 
-    /// What an unknown user is verified against: a form of the kind that the greeting's plugin
-    /// verifies, which no password fits.
-    fn decoy(&self) -> Account {
-        let short = self.settings.nonce.short();
-        let decoy = if self.settings.plugin == CACHING_SHA2 {
-            StoredPassword::Sha2 { rounds: 5000, salt: short, hash: [b'.'; sha2::HASH_LEN] }
-        } else {
-            StoredPassword::Native(short)
-        };
-        Account { passwords: vec![decoy], ..Account::default() }
-    }
-
-    fn fits(&self, plugin: &str) -> bool {
-        (plugin != CLEAR || self.is_private())
-            && self.account.passwords.iter().any(|stored| self.is_verified_by(stored, plugin))
-    }
-
-    /// Whether an answer of `plugin` verifies that form here.
-    fn is_verified_by(&self, stored: &StoredPassword, plugin: &str) -> bool {
-        match stored {
-            StoredPassword::Ed25519(_) if self.asks_password() => {
-                matches!(plugin, CACHING_SHA2 | CLEAR)
-            }
-            _ => stored.fits(plugin),
-        }
-    }
-
-    /// Whether forms that need no password to verify are verified by it all the same.
-    fn asks_password(&self) -> bool {
-        self.account.wants_password && (self.is_private() || self.settings.rsa_public_key.is_some())
-    }
-
-    /// Whether a full exchange of caching_sha2_password is what verifies that form.
-    fn is_for_full(&self, stored: &StoredPassword) -> bool {
-        match stored {
-            StoredPassword::Sha2 { .. } => true,
-            StoredPassword::Ed25519(_) => self.asks_password(),
-            StoredPassword::Clear(_) | StoredPassword::Native(_) => false,
-        }
-    }
-
-    /// The plugin that a form is switched to.
-    fn best_plugin(&self, stored: &StoredPassword) -> &'static str {
-        if self.is_for_full(stored) {
-            return CACHING_SHA2;
-        }
-        stored.plugin().unwrap_or(self.settings.plugin)
-    }
-
-    fn switch(&mut self) -> ClientAction {
-        let best = self.account.passwords.first().map(|stored| self.best_plugin(stored));
-        self.switch_to(best.unwrap_or(self.settings.plugin))
-    }
-
-    /// An answer was wrong: another of the account's forms may want another plugin.
-    fn next_or_deny(&mut self, plugin: &'static str) -> ClientAction {
-        self.tried.push(plugin);
-        let has_plugins = (self.login.as_ref())
-            .is_some_and(|login| login.capabilities.contains(Capabilities::PLUGIN_AUTH));
-        let untried = |stored: &StoredPassword| {
-            let is_new = !self.tried.iter().any(|tried| self.is_verified_by(stored, tried));
-            is_new.then(|| self.best_plugin(stored))
-        };
-        match self.account.passwords.iter().find_map(untried).filter(|_| has_plugins) {
-            Some(next) => self.switch_to(next),
-            None => self.refuse(self.denied()),
-        }
-    }
-
-    fn switch_to(&mut self, plugin: &'static str) -> ClientAction {
-        self.state = State::Switched { plugin };
-        let short = self.settings.nonce.short();
-        let challenge: &[u8] = if plugin == ED25519 { self.settings.nonce.long() } else { &short };
-        let mut out = Vec::new();
-        let mut writer = PacketWriter::new(&mut out, self.seq);
-        writer.packet(|body| AuthSwitch { plugin, challenge }.encode(body));
-        self.seq = writer.next_seq();
-        ClientAction::Send(out)
-    }
-
     /// The client answered the challenge of `plugin`.
     fn answered(&mut self, plugin: &'static str, answer: &[u8]) -> ClientAction {
         if plugin == CLEAR {
@@ -394,36 +314,6 @@ impl ClientLogin {
         self.seq = writer.next_seq();
         ClientAction::Send(out)
     }
-
-    fn refuse(&mut self, answer: Answer) -> ClientAction {
-        self.state = State::Ended;
-        ClientAction::Refused { answer, seq: self.seq }
-    }
-
-    fn barred(&self, barred: &Barred) -> Answer {
-        match barred {
-            Barred::Denied => self.denied(),
-            Barred::Locked(ServerFlavor::MySql) => ER_ACCOUNT_HAS_BEEN_LOCKED
-                .answer(format!("Access denied for user {}. Account is locked.", self.who())),
-            Barred::Locked(_) => ER_ACCOUNT_LOCKED.answer("Access denied, this account is locked"),
-            Barred::PasswordExpired => ER_MUST_CHANGE_PASSWORD_LOGIN.answer(
-                "Your password has expired. To log in you must change it using a client that \
-                 supports expired passwords",
-            ),
-        }
-    }
-
-    /// One text for a wrong password, an unknown user and an account that needs TLS.
-    fn denied(&self) -> Answer {
-        let password = if self.gave_password { "YES" } else { "NO" };
-        ER_ACCESS_DENIED_ERROR
-            .answer(format!("Access denied for user {} (using password: {password})", self.who()))
-    }
-
-    fn who(&self) -> String {
-        let user = self.login.as_ref().map_or("", |login| login.user.as_str());
-        format!("'{user}'@'{}'", self.settings.client_host)
-    }
 }
 
 /// An empty password is answered with nothing, or with its terminator.
@@ -433,18 +323,4 @@ fn is_password(answer: &[u8]) -> bool {
 
 fn is_empty(proof: &Proof) -> bool {
     matches!(proof, Proof::Clear(secret) if secret.expose().is_empty())
-}
-
-fn known_plugin(name: &str) -> Option<&'static str> {
-    [NATIVE, CACHING_SHA2, ED25519, CLEAR].into_iter().find(|known| *known == name)
-}
-
-fn unsupported() -> Answer {
-    ER_NOT_SUPPORTED_AUTH_MODE
-        .answer("Client does not support authentication protocol requested by server")
-}
-
-fn tls_required() -> Answer {
-    ER_SECURE_TRANSPORT_REQUIRED
-        .answer("Connections using insecure transport are prohibited by this listener")
 }
