@@ -5,16 +5,16 @@
 //! backend with roles, what is proved to read goes to a replica (where the listener splits) and
 //! everything else to the primary: doubt is a write. It reads no clock, no lock and no counter.
 
+mod outcome;
 mod own;
 mod refused;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, time::Duration};
-
 use highgate_config::{BackendName, Listener, RuleRole, Topology, User};
 use highgate_mysql::sql::{Effects, Flavor, KillScope, StatementKind};
 
+pub use outcome::{Actions, Reason, Role, Route, Target, To};
 pub use own::own_answer;
 pub use refused::RouteRefused;
 
@@ -57,135 +57,6 @@ pub enum RouteHint<'a> {
     Replica,
     /// To the server of that name.
     Server(&'a str),
-}
-
-/// Where a command goes, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub struct Route<'a> {
-    /// Where.
-    pub to: To<'a>,
-    /// Why.
-    pub reason: Reason,
-    /// What else is to be done.
-    pub actions: Actions<'a>,
-}
-
-/// Where a command goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum To<'a> {
-    /// Nowhere: Highgate answers.
-    Answer(OwnAnswer),
-    /// The session ends.
-    End,
-    /// Highgate ends another session, or what runs there.
-    Kill {
-        /// What is to end.
-        scope: KillScope,
-        /// The session's id; `None` where the text has no plain number.
-        id: Option<u64>,
-    },
-    /// A new login on this session (COM_CHANGE_USER).
-    Login,
-    /// It can't be sent.
-    Refuse(RouteRefused),
-    /// A rule answers.
-    Say {
-        /// OK, or an error (1148).
-        ok: bool,
-        /// The text.
-        text: &'a str,
-    },
-    /// To a server.
-    Server(Target<'a>),
-}
-
-/// Which servers may take a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target<'a> {
-    /// The backend.
-    pub backend: &'a BackendName,
-    /// Which of its servers.
-    pub role: Role,
-    /// Only this one.
-    pub server: Option<&'a str>,
-}
-
-/// Which servers of a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Any.
-    Any,
-    /// The primary.
-    Primary,
-    /// A replica, or what else reads may use.
-    Replica,
-    /// The server of the connection that the session holds.
-    Same,
-}
-
-/// What else is to be done for a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Actions<'a> {
-    /// The time it may take.
-    pub timeout: Option<Duration>,
-    /// Whether its connection may be shared afterwards, where a rule says so.
-    pub multiplex: Option<bool>,
-    /// The text to be sent in its place.
-    pub rewrite: Option<&'a [u8]>,
-    /// It must see the session's last write.
-    pub causal: bool,
-}
-
-/// Why a command goes where it goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// Autocommit is off: a write may follow in the same transaction.
-    AutocommitOff,
-    /// It leaves a cursor, or data for a later execution, on its connection.
-    Binds,
-    /// Highgate knows the answer.
-    Known,
-    /// The client's comment asks for it.
-    Hint,
-    /// A transaction is open.
-    InTransaction,
-    /// It reads nothing and changes only the session.
-    OnlySession,
-    /// The session is bound to its connection.
-    Pinned(PinCause),
-    /// It begins a transaction that only reads.
-    ReadOnlyTransaction,
-    /// It is proved to read.
-    Reads,
-    /// This rule.
-    Rule(u32),
-    /// The backend has no roles.
-    Static,
-    /// The listener does not split reads from writes.
-    Unsplit,
-    /// It writes, or may write.
-    Writes,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AutocommitOff => f.write_str("autocommit is off"),
-            Self::Binds => f.write_str("binds the session to its connection"),
-            Self::Known => f.write_str("answered by Highgate"),
-            Self::Hint => f.write_str("hint"),
-            Self::InTransaction => f.write_str("in transaction"),
-            Self::OnlySession => f.write_str("changes only the session"),
-            Self::Pinned(cause) => write!(f, "pinned: {cause}"),
-            Self::ReadOnlyTransaction => f.write_str("read-only transaction"),
-            Self::Reads => f.write_str("proved to read"),
-            Self::Rule(rule) => write!(f, "rule {rule}"),
-            Self::Static => f.write_str("backend without roles"),
-            Self::Unsplit => f.write_str("listener does not split"),
-            Self::Writes => f.write_str("writes, or may write"),
-        }
-    }
 }
 
 /// Decides where a command goes.
