@@ -4,21 +4,23 @@
 //! compute the next state, store it, then put it in force. So edits are one after the other, and
 //! an edit whose caller went away still ends whole.
 
+mod commit;
+mod outcome;
 #[cfg(test)]
 mod tests;
 
-use std::{convert::Infallible, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use highgate_config::{
-    BackendName, Batch, BoxFuture, Change, Config, ControlPlane, Layers, NodeName, Override,
-    ProposeError, ServerName, StoreError, Version, apply_all,
-    merge::{self, Conflict},
+    BackendName, Batch, BoxFuture, Config, ControlPlane, Layers, NodeName, Override, ProposeError,
+    ServerName, StoreError, Version, apply_all, merge,
 };
-use highgate_io::tasks::blocking;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{disk::Disk, file::WriteError, open::OpenError, records::RecordsStore, state::State};
+use self::outcome::CommitError;
+pub use self::outcome::{Applied, ApplyError, SeedError};
+use crate::{disk::Disk, open::OpenError, records::RecordsStore, state::State};
 
 /// Holds the desired state of a node that has no peers. A copy is another handle to it.
 #[derive(Debug, Clone)]
@@ -29,78 +31,6 @@ pub struct Alone {
     config: watch::Sender<Arc<Config>>,
     overrides: watch::Sender<Arc<Vec<Override>>>,
     records: RecordsStore,
-}
-
-/// What applying a file did.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Applied {
-    /// The edits that were put in force.
-    pub changes: Vec<Change>,
-    /// Where file and state in force did not agree, with how it was decided.
-    pub conflicts: Vec<Conflict>,
-    /// The version in force now.
-    pub version: Version,
-}
-
-/// Why a file was not applied; nothing was changed unless `Unknown`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ApplyError {
-    /// The result would not fit together.
-    #[error("{file} can't be applied onto what is in force: {why}")]
-    Refused {
-        /// The file.
-        file: String,
-        /// The change that is refused, and why.
-        why: String,
-    },
-    /// The result could not be stored.
-    #[error(
-        "{file} could not be applied, since the result could not be stored ({why}); nothing was changed"
-    )]
-    Storage {
-        /// The file.
-        file: String,
-        /// What the system said.
-        why: String,
-    },
-    /// Neither applied nor refused for certain.
-    #[error(
-        "it is unknown whether {file} was applied; look at the state in force before trying again"
-    )]
-    Unknown {
-        /// The file.
-        file: String,
-    },
-}
-
-/// Why a store was not seeded; nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum SeedError {
-    /// It holds a state already.
-    #[error("the store holds a configuration already (version {}); apply a file onto it, or start once with --initial", .0.0)]
-    NotEmpty(Version),
-    /// The state could not be stored.
-    #[error(transparent)]
-    Storage(#[from] ProposeError),
-}
-
-/// Why an edit did not come into force.
-enum CommitError<E> {
-    Refused(E),
-    Storage(String),
-    Unknown,
-}
-
-impl CommitError<String> {
-    /// The error, as the one who applies a file is told.
-    fn of_file(self, file: &str) -> ApplyError {
-        let file = file.to_owned();
-        match self {
-            Self::Refused(why) => ApplyError::Refused { file, why },
-            Self::Storage(why) => ApplyError::Storage { file, why },
-            Self::Unknown => ApplyError::Unknown { file },
-        }
-    }
 }
 
 impl Alone {
@@ -310,82 +240,6 @@ impl Alone {
         tracing::info!(file = file_name, who, version, changes, conflicts, "file applied");
         Ok(applied)
     }
-
-    /// Runs an edit: next state, store, put in force.
-    async fn commit<T, E>(
-        &self,
-        edit: impl FnOnce(&mut State) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, CommitError<E>>
-    where
-        T: Send + 'static,
-        E: Send + 'static,
-    {
-        let this = self.clone();
-        let done = blocking(move || this.commit_now(edit)).await;
-        done.unwrap_or(Err(CommitError::Unknown))
-    }
-
-    fn commit_now<T, E>(
-        &self,
-        edit: impl FnOnce(&mut State) -> Result<T, E>,
-    ) -> Result<T, CommitError<E>> {
-        let disk = self.disk.lock();
-        let before = Arc::clone(&self.held.borrow());
-        self.commit_onto(&disk, &before, edit)
-    }
-
-    /// Stores the edit of `before`, which is what the disk holds, and puts it in force.
-    fn commit_onto<T, E>(
-        &self,
-        disk: &Disk,
-        before: &State,
-        edit: impl FnOnce(&mut State) -> Result<T, E>,
-    ) -> Result<T, CommitError<E>> {
-        let mut next = before.clone();
-        let done = edit(&mut next).map_err(CommitError::Refused)?;
-        if next == *before {
-            self.publish(next);
-            return Ok(done);
-        }
-        self.node.as_str().clone_into(&mut next.node);
-        let body = next.body().map_err(|error| CommitError::Storage(error.to_string()))?;
-        disk.write(&disk.state, &body).map_err(|error| match error {
-            WriteError::NotWritten { .. } => CommitError::Storage(error.to_string()),
-            WriteError::Unknown { .. } => CommitError::Unknown,
-        })?;
-        self.publish(next);
-        Ok(done)
-    }
-
-    /// Puts a state in force. Watchers are told only of what differs.
-    fn publish(&self, next: State) {
-        let next = Arc::new(next);
-        self.held.send_replace(Arc::clone(&next));
-        tell(&self.config, &next.config);
-        tell(&self.overrides, &next.overrides);
-    }
-
-    async fn store<T: Send + 'static>(
-        &self,
-        edit: impl FnOnce(&mut State) -> T + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let edit = move |state: &mut State| Ok::<T, Infallible>(edit(state));
-        self.commit(edit).await.map_err(|error| match error {
-            CommitError::Refused(never) => match never {},
-            CommitError::Storage(why) => StoreError(why),
-            CommitError::Unknown => StoreError("it is unknown whether it was".to_owned()),
-        })
-    }
-}
-
-fn tell<T: PartialEq>(watchers: &watch::Sender<Arc<T>>, next: &Arc<T>) {
-    watchers.send_if_modified(|held| {
-        let differs = **held != **next;
-        if differs {
-            *held = Arc::clone(next);
-        }
-        differs
-    });
 }
 
 fn merge_file(

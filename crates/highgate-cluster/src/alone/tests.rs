@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use highgate_config::{OverrideKind, Rule, native};
+use highgate_config::{Change, OverrideKind, Rule, native};
 
 use super::*;
 
