@@ -2,18 +2,18 @@
 
 mod handover;
 mod leave;
+mod prepare;
 
 use std::{
     collections::BTreeMap,
     io,
-    net::SocketAddr,
     os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
     time::Duration,
 };
 
-use highgate_config::{Address, Config, Listener, ListenerName, NodeName, table::Table};
+use highgate_config::{Address, Config, ListenerName, NodeName, table::Table};
 use highgate_core::{
     events::{Event, Kind, Severity},
     snapshot::{Placement, Policy, Snapshot},
@@ -26,7 +26,7 @@ use crate::{
     monitor::View,
     shared::Shared,
     slots::Interrupt,
-    tables, tls_files,
+    tables,
     worker::{self, Mail},
 };
 
@@ -272,91 +272,6 @@ impl Node {
         served % self.shared.workers.len().max(1)
     }
 
-    fn prepare(&self, config: &Config) -> Result<Prepared, ApplyError> {
-        let binds = config.node.get(&self.settings.name).map(|node| &node.binds);
-        let present = self.present();
-        let mut prepared = Prepared::default();
-        for (name, settings) in &config.shared.listeners {
-            let wanted = binds.and_then(|binds| binds.get(name)).cloned().unwrap_or_default();
-            let tls = tls_files::for_clients(&settings.tls)
-                .map_err(|cause| ApplyError::Tls { place: format!("listener {name}"), cause })?;
-            let expires = tls.as_ref().and_then(|_| tls_files::expires(&settings.tls));
-            let mut bound = Vec::new();
-            for address in &wanted {
-                if present.contains(&(name.clone(), address.clone())) {
-                    continue;
-                }
-                let failed = |cause| ApplyError::Bind {
-                    listener: name.clone(),
-                    address: address.clone(),
-                    cause,
-                };
-                let socket = self.bind(name, address).map_err(failed)?;
-                let spare = socket.duplicate().map_err(failed)?;
-                bound.push((address.clone(), socket, spare));
-            }
-            let settings = Arc::new(settings.clone());
-            prepared.listeners.push(New {
-                name: name.clone(),
-                settings,
-                tls,
-                expires,
-                binds: wanted,
-                bound,
-            });
-        }
-        for (name, backend) in &config.shared.backends {
-            let tls = tls_files::for_servers(&backend.tls)
-                .map_err(|cause| ApplyError::Tls { place: format!("backend {name}"), cause })?;
-            if let Some(tls) = tls {
-                prepared.towards_servers.insert(name.clone(), tls);
-            }
-        }
-        Ok(prepared)
-    }
-
-    /// TCP addresses of a configuration that nobody listens on yet, by listener and as configured.
-    #[must_use]
-    pub fn unbound(&self, config: &Config) -> Vec<(ListenerName, String, SocketAddr)> {
-        let present = self.present();
-        let binds = config.node.get(&self.settings.name).map(|node| &node.binds);
-        let all = binds
-            .into_iter()
-            .flatten()
-            .filter(|(name, _)| config.shared.listeners.contains_key(*name));
-        all.flat_map(|(name, addresses)| addresses.iter().map(move |address| (name, address)))
-            .filter(|(name, address)| !present.contains(&((*name).clone(), (*address).clone())))
-            .filter_map(|(name, address)| {
-                Some((name.clone(), address.to_string(), resolve(address).ok()??))
-            })
-            .collect()
-    }
-
-    fn present(&self) -> Vec<(ListenerName, Address)> {
-        let listeners = self.listeners.lock();
-        listeners
-            .iter()
-            .flat_map(|(name, running)| {
-                running.sockets.iter().map(move |socket| (name.clone(), socket.wanted.clone()))
-            })
-            .collect()
-    }
-
-    fn bind(&self, listener: &ListenerName, address: &Address) -> io::Result<Bound> {
-        let inherited = self.inherited.lock().remove(&(listener.clone(), address.to_string()));
-        match (address, inherited) {
-            (Address::Unix(_), Some(descriptor)) => Ok(Bound::Unix(descriptor.into())),
-            (_, Some(descriptor)) => Ok(Bound::Tcp(descriptor.into())),
-            (Address::Unix(path), None) => listen::unix(path).map(Bound::Unix),
-            (address, None) => {
-                let found = resolve(address)?.ok_or_else(|| {
-                    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
-                })?;
-                listen::tcp(found).map(Bound::Tcp)
-            }
-        }
-    }
-
     /// What operators see of the data path.
     #[must_use]
     pub fn tables(&self) -> Vec<Arc<dyn Table>> {
@@ -421,33 +336,6 @@ impl Node {
     pub fn is_alive(&self) -> bool {
         self.threads.lock().iter().all(|thread| !thread.is_finished())
     }
-}
-
-/// Where to listen; `None` for what has no such address.
-fn resolve(address: &Address) -> io::Result<Option<SocketAddr>> {
-    match address {
-        Address::Ip(address) => Ok(Some(*address)),
-        Address::Host(host, port) => {
-            Ok(std::net::ToSocketAddrs::to_socket_addrs(&(&**host, *port))?.next())
-        }
-        Address::Unix(_) => Ok(None),
-    }
-}
-
-#[derive(Debug, Default)]
-struct Prepared {
-    listeners: Vec<New>,
-    towards_servers: BTreeMap<highgate_config::BackendName, Arc<rustls::ClientConfig>>,
-}
-
-#[derive(Debug)]
-struct New {
-    name: ListenerName,
-    settings: Arc<Listener>,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    expires: Option<u64>,
-    binds: Vec<Address>,
-    bound: Vec<(Address, Bound, OwnedFd)>,
 }
 
 /// How many descriptors the process may have: as many as the system lets it ask for.
