@@ -2,6 +2,7 @@
 //!
 //! What was compiled outlives a recompilation: a change of one rule among thousands compiles that
 //! one, and the automaton that it is part of.
+#![expect(clippy::disallowed_types, reason = "each belongs to one pattern, none to the process")]
 
 use std::{
     collections::HashMap,
