@@ -242,10 +242,21 @@ fn no_secret_is_in_any_log_view_or_report() {
         command.args(["--log", "trace"]);
     })
     .unwrap();
-    let address = process.listener("shop").unwrap();
-    let mut seen = vec![("a wrong password", String::new())];
-    // Logins that are right and wrong, by either password; statements with secrets in them, one of
-    // which goes on while the views are looked at.
+    let (mut held, refusal) = use_secrets(process.listener("shop").unwrap());
+    let mut seen = vec![("a refusal", refusal)];
+    change_secrets(&process, &text, &mut seen);
+    held.ok("SELECT name FROM t").unwrap();
+    look_everywhere(&process, &mut seen);
+    seen.push(("the log", process.log()));
+    for (what, text) in &seen {
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(MARK)).collect();
+        assert!(lines.is_empty(), "{what} shows {lines:#?}");
+    }
+}
+
+/// Logins that are right and wrong, by either password; statements with secrets in them. Gives a
+/// session that goes on, and what a refused client was told.
+fn use_secrets(address: SocketAddr) -> (RawClient, String) {
     for (user, password) in [("two", "one"), ("two", "two"), ("mapped", "outside")] {
         let mut client =
             RawClient::connect(address, user, &format!("{MARK}-{password}"), None, USUAL).unwrap();
@@ -261,38 +272,45 @@ fn no_secret_is_in_any_log_view_or_report() {
         }
     }
     let refused = RawClient::connect(address, "two", &format!("{MARK}-guessed"), None, USUAL);
-    seen.push(("a refusal", format!("{:#}", refused.unwrap_err())));
+    let refusal = format!("{:#}", refused.unwrap_err());
     let mut held = RawClient::connect(address, "two", &format!("{MARK}-one"), None, USUAL).unwrap();
     held.ok(&format!("SET @secret = '{MARK}-held'")).unwrap();
     held.prepare(&format!("SELECT '{MARK}-prepared'")).unwrap();
+    (held, refusal)
+}
 
+/// Configurations with other secrets, and with mistakes beside them.
+fn change_secrets(process: &HighgateProcess, text: &str, seen: &mut Vec<(&'static str, String)>) {
     // A changed secret is told as a change, and a broken file by its places.
-    put(&process, &text.replace(&format!("{MARK}-inside"), &format!("{MARK}-changed")));
-    let (is_done, told) = apply(&process, &["--dry-run"]);
+    put(process, &text.replace(&format!("{MARK}-inside"), &format!("{MARK}-changed")));
+    let (is_done, told) = apply(process, &["--dry-run"]);
     assert!(is_done && told.contains("server_password"), "{told}");
     seen.push(("a comparison", told));
-    seen.push(("an application", apply(&process, &[]).1));
+    seen.push(("an application", apply(process, &[]).1));
     for broken in [
         text.replace(&format!("{MARK}-one\""), &format!("{MARK}-one")),
         text.replace(&format!("\"{MARK}-ops\""), &format!("{{ is = \"{MARK}-ops\" }}")),
         text.replace("server_password", "server_passwort"),
     ] {
-        put(&process, &broken);
+        put(process, &broken);
         process.signal(Signal::HUP).unwrap();
-        seen.push(("a refused application", apply(&process, &[]).1));
+        seen.push(("a refused application", apply(process, &[]).1));
         let output = Command::new(BINARY).arg("check").arg(process.config_file()).output().unwrap();
         assert!(!output.status.success(), "{broken}");
         seen.push(("check", String::from_utf8_lossy(&output.stderr).into_owned()));
     }
-    wait_for_event(&process, "nothing was changed: ");
+    wait_for_event(process, "nothing was changed: ");
+}
 
-    let tables = ctl(&process, &["show", "--format", "json"]).unwrap_or_default();
+/// Every table in every form, and the rest of what operators may look at.
+fn look_everywhere(process: &HighgateProcess, seen: &mut Vec<(&'static str, String)>) {
+    let tables = ctl(process, &["show", "--format", "json"]).unwrap_or_default();
     seen.push(("the list of tables", tables));
     let operators = process.admin_sql().unwrap();
     let mut sql =
         RawClient::connect(operators, "ops", &format!("{MARK}-ops"), None, USUAL).unwrap();
     wait::eventually(Deadline::seconds(5), "forms of statements", || {
-        anyhow::ensure!(!table(&process, "digests")?.is_empty());
+        anyhow::ensure!(!table(process, "digests")?.is_empty());
         Ok(())
     })
     .unwrap();
@@ -312,7 +330,7 @@ fn no_secret_is_in_any_log_view_or_report() {
         let rows = sql.ok(&format!("SELECT * FROM {name}")).unwrap();
         seen.push(("SQL", format!("{:?}", rows.texts())));
         for format in ["text", "json", "csv"] {
-            let shown = ctl(&process, &["show", name, "--format", format]).unwrap();
+            let shown = ctl(process, &["show", name, "--format", format]).unwrap();
             assert!(!shown.is_empty());
             seen.push(("a table", shown));
         }
@@ -325,12 +343,6 @@ fn no_secret_is_in_any_log_view_or_report() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         seen.push(("the web port", answer));
     }
-    let explained = ctl(&process, &["explain", "SELECT 1", "--user", "mapped"]).unwrap();
+    let explained = ctl(process, &["explain", "SELECT 1", "--user", "mapped"]).unwrap();
     seen.push(("explain", explained));
-    seen.push(("the log", process.log()));
-    for (what, text) in &seen {
-        let lines: Vec<&str> = text.lines().filter(|line| line.contains(MARK)).collect();
-        assert!(lines.is_empty(), "{what} shows {lines:#?}");
-    }
-    drop(held);
 }
