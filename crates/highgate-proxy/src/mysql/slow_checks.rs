@@ -2,15 +2,16 @@
 //!
 //! A flood of wrong passwords would cost a processor each few hundred of them. Addresses whose logins
 //! failed often lately share one turn, and rest after each check, so that all of them together take
-//! a quarter of one processor at most. Everybody else finds turns free, whoever guesses.
+//! a quarter of one processor at most. Everybody else finds turns free, whoever guesses; a flood from
+//! addresses that are new each time takes half of the processors at most.
 
 use std::time::Duration;
 
 use highgate_io::{clock, tasks};
 use tokio::sync::Semaphore;
 
-/// Checks at once.
-const TURNS: usize = 4;
+/// Checks at once, however many processors there are.
+const MOST_TURNS: usize = 4;
 /// How much longer than its work a suspect's turn is.
 const REST: u32 = 3;
 /// What a check that was slowed down by others may claim at most.
@@ -31,13 +32,13 @@ pub(crate) enum Asker {
     Usual,
 }
 
-impl Default for SlowChecks {
-    fn default() -> Self {
-        Self { turns: Semaphore::new(TURNS), suspects: Semaphore::new(1) }
-    }
-}
-
 impl SlowChecks {
+    /// Turns for a node of so many data workers, each of which wants a processor.
+    pub(crate) fn beside(workers: usize) -> Self {
+        let turns = (workers / 2).clamp(1, MOST_TURNS);
+        Self { turns: Semaphore::new(turns), suspects: Semaphore::new(1) }
+    }
+
     /// Does the work when it is the asker's turn; nothing where that comes no more.
     ///
     /// Cancel safe: yes; but work that began goes on to its end.
@@ -72,10 +73,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn checks_leave_half_of_the_processors_to_data_workers() {
+        let turns = |workers| SlowChecks::beside(workers).turns.available_permits();
+        assert_eq!([1, 2, 3, 4, 8, 64].map(turns), [1, 1, 1, 2, 4, 4]);
+    }
+
+    #[test]
     fn suspects_take_turns_and_leave_the_others_theirs() {
         let runtime = tasks::local_runtime().unwrap();
         runtime.block_on(async {
-            let checks = Arc::new(SlowChecks::default());
+            let checks = Arc::new(SlowChecks::beside(4));
             let (running, most, done) =
                 (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::default());
             let all = tasks::LocalTasks::default();
