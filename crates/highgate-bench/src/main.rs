@@ -6,6 +6,7 @@
 
 mod client;
 mod contender;
+mod guessers;
 mod lean;
 mod load;
 mod memory;

@@ -14,7 +14,7 @@ use crate::memory::{self, Idle};
 use crate::probe::{Kind, Probe};
 use crate::report::{self, Cell, Line, Report};
 use crate::setup::{LOAD_CPU, Place, Shape};
-use crate::{outage, sysbench};
+use crate::{guessers, outage, sysbench};
 
 /// Descriptors that the widest scenario needs in one process: two per connection, and some.
 const DESCRIPTORS: u64 = 20_000;
@@ -154,6 +154,9 @@ fn special(
     }
     if plan.wants("promotion") {
         add(report, "promotion", outage::promotion(place, rounds));
+    }
+    if plan.wants("guessers") {
+        add(report, "guessers", guessers::run(place, if plan.quick { 3 } else { 10 }));
     }
     if sysbench::WORKLOADS.iter().any(|(_, work)| plan.wants(work)) {
         let seconds = if plan.quick { 2 } else { 10 };

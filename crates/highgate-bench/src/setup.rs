@@ -30,6 +30,8 @@ pub(crate) struct Shape {
     pub(crate) interval: Duration,
     /// The account of the monitor; applications use `app` with its name as password.
     pub(crate) monitor: &'static str,
+    /// Further accounts of Highgate's, in its own form.
+    pub(crate) accounts: &'static str,
 }
 
 impl Shape {
@@ -40,6 +42,7 @@ impl Shape {
             tls: None,
             interval: Duration::from_millis(2000),
             monitor: "app",
+            accounts: "",
         }
     }
 
@@ -237,7 +240,7 @@ fn highgate_config(listen: SocketAddr, servers: &[SocketAddr], shape: &Shape) ->
             "tls = {{ mode = \"preferred\", cert = \"{certificate}\", key = \"{key}\" }}"
         );
     }
-    out.push_str("\n[[backend]]\nname = \"bench\"\n");
+    let _ = write!(out, "\n{}\n[[backend]]\nname = \"bench\"\n", shape.accounts);
     if shape.mysql {
         let _ = writeln!(
             out,
