@@ -11,13 +11,19 @@ pub(crate) fn check(arguments: &cli::Check) -> anyhow::Result<()> {
     let servers: usize = shared.backends.values().map(|backend| backend.servers.len()).sum();
     let vips = match config.node.get(&node).map_or(0, |node| node.vips.len()) {
         0 => String::new(),
-        count => format!(", {count} vips"),
+        count => format!(", {}", count_of(count, "vip")),
     };
     output::say(&format!(
-        "configuration is valid: {} listeners, {} backends with {servers} servers, {} users, {} rules{vips}",
-        shared.listeners.len(),
-        shared.backends.len(),
-        shared.users.len(),
-        shared.rules.len()
+        "configuration is valid: {}, {} with {}, {}, {}{vips}",
+        count_of(shared.listeners.len(), "listener"),
+        count_of(shared.backends.len(), "backend"),
+        count_of(servers, "server"),
+        count_of(shared.users.len(), "user"),
+        count_of(shared.rules.len(), "rule"),
     ))
+}
+
+fn count_of(count: usize, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
 }

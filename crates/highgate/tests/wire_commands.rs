@@ -50,10 +50,7 @@ fn several_files_are_one_configuration_and_a_clash_names_both() {
     let folder =
         folder("several", &[("a.toml", LISTENER), ("b.toml", BACKEND), ("c.toml", LISTENER)]);
     let (good, out, err) = highgate(folder.path(), &["check", "a.toml", "b.toml"]);
-    assert!(
-        good && out.contains("1 listeners, 1 backends with 1 servers, 1 users, 1 rules"),
-        "{err}"
-    );
+    assert!(good && out.contains("1 listener, 1 backend with 1 server, 1 user, 1 rule"), "{err}");
     let (good, _, err) = highgate(folder.path(), &["check", "a.toml", "b.toml", "c.toml"]);
     assert!(!good && err.contains("c.toml:2:8: error: there is a listener shop already"), "{err}");
     assert!(err.contains("the other one is in a.toml, line 2"), "{err}");

@@ -38,7 +38,7 @@ fn the_usual_pair_of_files_is_one_configuration() {
     let folder = folder("imports", &files);
     let (good, out, err) = highgate(folder.path(), &["check", "haproxy.cfg", "keepalived.conf"]);
     assert!(good, "{err}");
-    assert!(out.contains("1 listeners, 1 backends with 3 servers"), "{out}");
+    assert!(out.contains("1 listener, 1 backend with 3 servers"), "{out}");
     assert!(out.contains("1 vips"), "{out}");
     assert!(err.contains("keepalived.conf:9:13: note: script `haproxy_runs` stands for"), "{err}");
     assert!(!err.contains("hunter2") && !err.contains("1111"), "{err}");

@@ -279,7 +279,7 @@ impl Kind {
                 let exact = text.parse().map_or_else(|_| "1MiB".to_owned(), units::size_text);
                 format!("write \"{exact}\"")
             }
-            (true, _) => format!("write \"{}s\"", short(text)),
+            (true, _) => format!("write \"{0}ms\" or \"{0}s\"", short(text)),
             (false, Self::Bytes { .. }) => "the units are B, KiB, MiB, GiB, TiB".to_owned(),
             (false, _) => "the units are ms, s, m, h, d".to_owned(),
         };
