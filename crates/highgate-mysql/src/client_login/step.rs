@@ -9,8 +9,9 @@ use crate::auth::{
     CACHING_SHA2, CLEAR, ED25519, NATIVE, Proof, Secret, StoredPassword, sha2, without_nul,
 };
 use crate::capability::Capabilities;
+use crate::charset::{Collation, UTF8MB4_GENERAL_CI};
 use crate::client_login::{ClientLoginSettings, SlowCheck};
-use crate::error_code::{ER_HANDSHAKE_ERROR, ER_NET_PACKETS_OUT_OF_ORDER};
+use crate::error_code::{ER_HANDSHAKE_ERROR, ER_NET_PACKETS_OUT_OF_ORDER, ER_WRONG_VALUE_FOR_VAR};
 use crate::login::{ChangeUser, FirstPacket, LoginRequest, encode_auth_more};
 use crate::packet::PacketWriter;
 
@@ -104,6 +105,15 @@ impl ClientLogin {
     }
 
     fn look_up(&mut self, request: Box<LoginRequest>, collation: u16) -> ClientAction {
+        // As servers do with an id that they don't know, and with none.
+        let default = u16::from(self.settings.collation);
+        let known = Collation::by_id(collation).or_else(|| Collation::by_id(default));
+        let (collation, charset) = known.map_or((UTF8MB4_GENERAL_CI, ""), |it| (it.id, it.charset));
+        if UNREADABLE.contains(&charset) {
+            let text =
+                format!("Variable 'character_set_client' can't be set to the value of '{charset}'");
+            return self.refuse(ER_WRONG_VALUE_FOR_VAR.answer(text));
+        }
         self.state = State::LookingUp;
         self.gave_password = is_password(request.answer.expose());
         self.collation = collation;
@@ -324,3 +334,6 @@ fn is_password(answer: &[u8]) -> bool {
 fn is_empty(proof: &Proof) -> bool {
     matches!(proof, Proof::Clear(secret) if secret.expose().is_empty())
 }
+
+/// Servers can't read statements in these: their characters are not those of ASCII.
+const UNREADABLE: [&str; 4] = ["ucs2", "utf16", "utf16le", "utf32"];

@@ -313,3 +313,24 @@ fn a_login_that_is_passed_on_keeps_its_sequence() {
     assert_eq!(relay.answered(3), Err(NotPassed));
     assert_eq!((relay.step(&[1, 3])[3], relay.seq()), (4, 5));
 }
+
+#[test]
+fn a_collation_is_one_that_statements_can_be_read_in() {
+    let login = |collation: u8| {
+        let (mut machine, _) = greeted(ClientLoginSettings { collation: 8, ..settings(NATIVE) });
+        let mut payload = request(NATIVE, vec![1; 20]);
+        payload[8] = collation;
+        let action = machine.packet(1, &payload);
+        (machine.collation, action)
+    };
+    assert!(matches!(login(33), (33, ClientAction::LookUp { .. })));
+    // None, or one that nobody knows: what the servers' default is.
+    for id in [0, 17] {
+        assert!(matches!(login(id), (8, ClientAction::LookUp { .. })), "{id}");
+    }
+    for (id, name) in [(35, "ucs2"), (54, "utf16"), (56, "utf16le"), (60, "utf32")] {
+        let (_, ClientAction::Refused { answer, .. }) = login(id) else { panic!("refused: {id}") };
+        assert_eq!(answer.code, 1231);
+        assert!(answer.text.contains(name), "{}", answer.text);
+    }
+}
