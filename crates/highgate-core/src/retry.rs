@@ -219,7 +219,8 @@ fn is_harmless(facts: &CommandFacts<'_>) -> bool {
             let effects = facts.shape.effects;
             facts.shape.is_read() && !effects.intersects(DEPENDS_ON_SESSION)
         }
-        CommandKind::BinlogDump
+        CommandKind::Administer
+        | CommandKind::BinlogDump
         | CommandKind::ChangeUser
         | CommandKind::Other(_)
         | CommandKind::ProcessKill(_)

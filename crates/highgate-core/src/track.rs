@@ -24,6 +24,8 @@ pub(crate) use effects::{failed, is_early, succeeded};
 /// Which command a client sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommandKind {
+    /// COM_REFRESH and COM_DEBUG: for the server alone.
+    Administer,
     /// COM_BINLOG_DUMP and COM_BINLOG_DUMP_GTID.
     BinlogDump,
     /// COM_CHANGE_USER.

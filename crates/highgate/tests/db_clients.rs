@@ -219,6 +219,21 @@ fn a_character_set_of_a_schema_follows_its_session() -> anyhow::Result<()> {
 }
 
 /// The short form of the comparison with MariaDB's command line programs: what is installed with it.
+
+#[test]
+fn what_is_said_to_the_server_alone_reaches_it() -> anyhow::Result<()> {
+    let Some((_db, highgate)) = single()? else { return Ok(()) };
+    let mut client = connect(&highgate)?;
+    // COM_REFRESH of the status counters, COM_DEBUG.
+    for command in [&[0x07, 0x10][..], &[0x0d]] {
+        assert_eq!(client.command(command)?[0].error(), None, "{command:?}");
+    }
+    // There is no such option.
+    assert_eq!(client.command(&[0x1b, 2, 0])?[0].error(), Some(1047));
+    assert_eq!(client.value("SELECT 5")?, "5");
+    Ok(())
+}
+
 #[test]
 fn command_line_programs_see_no_difference() -> anyhow::Result<()> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/clients/run");

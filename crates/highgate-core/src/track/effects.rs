@@ -52,7 +52,7 @@ pub(crate) fn succeeded(
             });
         }
         CommandKind::Other(_) => state.pins.insert(PinCause::SessionUnknown),
-        CommandKind::Ping => state.row_count = Some(0),
+        CommandKind::Administer | CommandKind::Ping => state.row_count = Some(0),
         CommandKind::ChangeUser
         | CommandKind::ProcessKill(_)
         | CommandKind::Quit

@@ -517,6 +517,7 @@ fn join(bytes: &[u8], framed: Framed, joined: &mut Vec<u8>) {
 
 fn kind_of(command: &Command<'_>) -> CommandKind {
     match command {
+        Command::Debug | Command::Refresh(_) => CommandKind::Administer,
         Command::BinlogDump(_) | Command::BinlogDumpGtid(_) => CommandKind::BinlogDump,
         Command::ChangeUser(_) => CommandKind::ChangeUser,
         Command::Execute(_) => CommandKind::StmtExecute,
@@ -530,15 +531,14 @@ fn kind_of(command: &Command<'_>) -> CommandKind {
         Command::Quit => CommandKind::Quit,
         Command::RegisterReplica(_) => CommandKind::RegisterReplica,
         Command::ResetConnection => CommandKind::ResetConnection,
+        Command::SetOption(2..) => CommandKind::Other(0x1b),
         Command::SetOption(off) => CommandKind::SetOption { multi_statements: *off == 0 },
         Command::Statistics => CommandKind::Statistics,
         Command::StmtClose(_) => CommandKind::StmtClose,
         Command::StmtFetch { .. } => CommandKind::StmtFetch,
         Command::StmtReset(_) => CommandKind::StmtReset,
         Command::StmtSendLongData { .. } => CommandKind::StmtSendLongData,
-        Command::Debug => CommandKind::Other(0x0d),
         Command::ProcessInfo => CommandKind::Other(0x0a),
-        Command::Refresh(_) => CommandKind::Other(0x07),
         Command::Shutdown => CommandKind::Other(0x08),
         Command::Unknown(code) => CommandKind::Other(*code),
     }
