@@ -137,8 +137,9 @@ impl AcquireError {
             }
             Self::NoServer { .. } => error_code::ER_CON_COUNT_ERROR
                 .answer(format!("No database server can serve at the moment; {executed}")),
-            Self::Queue(_) => error_code::ER_CON_COUNT_ERROR
-                .answer(format!("Too many commands wait for a database connection; {executed}")),
+            Self::Queue(_) => error_code::ER_CON_COUNT_ERROR.answer(format!(
+                "Too many connections: no server has room for this command; {executed}"
+            )),
         }
     }
 }
