@@ -24,11 +24,13 @@ CREATE DATABASE test_schema_2; CREATE DATABASE test CHARACTER SET utf8mb4 COLLAT
 PYTHON = ["PyMySQL[rsa,ed25519]", "mysqlclient", "mysql-connector-python", "aiomysql", "asyncmy", "SQLAlchemy", "Django",
           "mariadb==1.1.14", "pytest", "pytest-asyncio"]
 NODE = ["mysql2", "mariadb", "mysql", "sequelize", "typeorm"]
+# What the suite of `mysql` needs besides.
+NODE_SUITE = ["after@0.8.2", "utest@0.0.8", "timezone-mock@0.0.7", "seedrandom@3.0.5"]
 # Source distributions that contain the driver's own tests.
 SUITES = ["PyMySQL==0.10.1", "mysqlclient", "mariadb==1.1.14", "SQLAlchemy", "mysql-connector-python"]
 
 # Packages of Debian whose sources contain the driver's own tests.
-SOURCES = ["golang-github-go-sql-driver-mysql", "libdbd-mysql-perl", "libdbd-mariadb-perl", "php8.2"]
+SOURCES = ["golang-github-go-sql-driver-mysql", "libdbd-mysql-perl", "libdbd-mariadb-perl", "php8.2", "ruby-mysql2", "node-mysql"]
 
 
 @dataclasses.dataclass
@@ -124,7 +126,7 @@ def suite(name, program=None):
     """Whether the source distribution of a driver is there, unpacked, and what runs it."""
     if program:
         return lambda options: subprocess.run(program, shell=True, capture_output=True).returncode == 0 and suite(name)(options)
-    return lambda options: any(place.name.lower().startswith(name + "-") for place in (options.home / "suites").glob("*/"))
+    return lambda options: any(place.name.lower().startswith(name) for place in (options.home / "suites").glob("*/"))
 
 
 def py(script, *arguments):
@@ -152,16 +154,18 @@ CLIENTS = [
     Client("rust-sqlx", lambda o: [str(rust(o)), "sqlx"], lambda o: rust(o).exists()),
     Client("orm-node", node("orm.js"), package("sequelize")),
     Client("java", lambda o: ["sh", str(HERE / "java.sh")], lambda o: shutil.which("java") and jar(o)),
-    *(Client(f"suite-{name}", py("suite.py", name), suite(name), False, seconds, reads) for name, seconds, reads in (
+    *(Client(f"suite-{name}", py("suite.py", name), suite(name + "-"), False, seconds, reads) for name, seconds, reads in (
         ("pymysql", 600, pytest_cases), ("mysqlclient", 600, pytest_cases), ("mariadb", 900, pytest_cases),
         ("sqlalchemy", 3600, pytest_cases), ("mysql_connector_python", 1800, unittest_cases))),
     *(Client(f"suite-{name}", py("suite.py", name), suite(folder, program), False, seconds, reads)
       for name, folder, program, seconds, reads in (
-        ("go", "mysql", "go version", 900, go_cases),
-        ("dbd_mysql", "dbd-mysql", "perl -MDBD::mysql -e 1", 900, None),
-        ("dbd_mariadb", "dbd-mariadb", "perl -MDBD::MariaDB -e 1", 900, None),
-        ("php_mysqli", "php", "php -m | grep mysqli", 1800, php_cases),
-        ("php_pdo", "php", "php -m | grep pdo_mysql", 900, php_cases))),
+        ("go", "mysql-1.", "go version", 900, go_cases),
+        ("node", "mysql-2.", "node --version", 900, None),
+        ("c", "", "mariadb-client-test --help", 1800, None),
+        ("dbd_mysql", "dbd-mysql-", "perl -MDBD::mysql -e 1", 900, None),
+        ("dbd_mariadb", "dbd-mariadb-", "perl -MDBD::MariaDB -e 1", 900, None),
+        ("php_mysqli", "php-", "php -m | grep mysqli", 1800, php_cases),
+        ("php_pdo", "php-", "php -m | grep pdo_mysql", 900, php_cases))),
     Client("logins", py("logins.py"), module("pymysql")),
 ]
 
@@ -202,7 +206,7 @@ def install(home):
     for archive in suites.glob("*.tar.gz"):
         shutil.unpack_archive(archive, suites)
     if shutil.which("npm"):
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(home), *NODE])
+        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(home), *NODE, *NODE_SUITE])
     if shutil.which("cargo"):
         subprocess.run(["cargo", "build", "-q", "--manifest-path", str(HERE / "rust/Cargo.toml"), "--target-dir", str(home / "rust")])
     if shutil.which("apt-get"):
@@ -212,7 +216,7 @@ def install(home):
 def debian_sources(suites):
     """Suites that only the sources of Debian's packages hold, by an apt of its own beside the machine's."""
     own = suites / "apt"
-    for folder in ("state/lists/partial", "cache/archives/partial", "etc/apt.conf.d"):
+    for folder in ("state/lists/partial", "cache/archives/partial", "etc/apt.conf.d", "etc/preferences.d"):
         (own / folder).mkdir(parents=True, exist_ok=True)
     uris = subprocess.run(["apt-get", "update", "--print-uris"], capture_output=True, text=True).stdout
     found = re.search(r"'(\S+?/debian)/dists/([\w-]+)/InRelease'", uris)

@@ -15,12 +15,12 @@ NAME = sys.argv[1]
 
 
 # The folders of suites that are not called as the driver is.
-FOLDERS = {"go": "mysql", "dbd_mysql": "dbd-mysql", "dbd_mariadb": "dbd-mariadb", "php_mysqli": "php", "php_pdo": "php"}
+FOLDERS = {"go": "mysql-1.", "node": "mysql-2.", "dbd_mysql": "dbd-mysql-", "dbd_mariadb": "dbd-mariadb-", "php_mysqli": "php-", "php_pdo": "php-"}
 
 
 def folder():
-    name = FOLDERS.get(NAME, NAME)
-    return next(place for place in HOME.glob("suites/*/") if place.name.lower().startswith(name + "-"))
+    name = FOLDERS.get(NAME, NAME + "-")
+    return next(place for place in HOME.glob("suites/*/") if place.name.lower().startswith(name))
 
 
 def pytest(*arguments, cwd=None, **environment):
@@ -66,6 +66,32 @@ def go():
     settings = dict(GOPATH=str(HOME / "go"), GO111MODULE="off", MYSQL_TEST_USER=USER, MYSQL_TEST_PASS=PASSWORD,
                     MYSQL_TEST_PROT="tcp", MYSQL_TEST_ADDR=f"{HOST}:{PORT}", MYSQL_TEST_DBNAME="test", MYSQL_TEST_CONCURRENT="1")
     sys.exit(subprocess.run(["go", "test", "-v", "-count=1", "-timeout=600s", "."], cwd=place, env={**os.environ, **settings}).returncode)
+
+
+def each(commands, environment=None, seconds=60, cwd=None):
+    """Programs that tell by their exit code alone whether they are content."""
+    for name, command in commands:
+        try:
+            done = subprocess.run(command, cwd=cwd, text=True, env={**os.environ, **(environment or {})}, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, timeout=seconds, errors="backslashreplace")
+            text, code = done.stdout, done.returncode
+        except subprocess.TimeoutExpired:
+            text, code = f"no end within {seconds} s", 1
+        print(*("fail", name, " ".join(text.split())[-200:]) if code else ("ok", name), flush=True)
+
+
+def node():
+    settings = dict(MYSQL_HOST=HOST, MYSQL_PORT=str(PORT), MYSQL_USER=USER, MYSQL_PASSWORD=PASSWORD, MYSQL_DATABASE="test")
+    files = sorted(folder().glob("test/integration/**/test-*.js"))
+    each(((file.name, ["node", str(file)]) for file in files), settings, cwd=folder())
+
+
+def c():
+    """The C API's own, of Debian's package `mariadb-test`; each case makes and drops its schema."""
+    login = ["--no-defaults", "-s", f"-h{HOST}", f"-P{PORT}", f"-u{USER}", f"-p{PASSWORD}", f"-v{os.environ['LAB']}"]
+    known = subprocess.run(["mariadb-client-test", "--show-tests"], capture_output=True, text=True)
+    names = re.findall(r"^(test_\w+)", known.stdout + known.stderr, re.M)
+    each((name, ["mariadb-client-test", *login, name]) for name in names)
 
 
 def perl(dsn):
