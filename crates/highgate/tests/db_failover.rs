@@ -136,7 +136,8 @@ fn crashes(times: usize) -> anyhow::Result<()> {
         cluster.rejoin_as_replica(old)?;
         let name = format!("db{}", old + 1);
         let before = server(&process, &name)?.commands;
-        until_server(&process, &name, Duration::from_secs(30), |server| {
+        // Who falls time and again is kept out for up to a minute, as long as it answers.
+        until_server(&process, &name, Duration::from_secs(120), |server| {
             server.role == "replica" && server.commands > before + 5
         })?;
     }

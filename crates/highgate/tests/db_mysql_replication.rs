@@ -102,7 +102,7 @@ fn crashes(times: usize) -> anyhow::Result<()> {
         cluster.rejoin_as_replica(old)?;
         let name = format!("db{}", old + 1);
         let before = server(&process, &name)?.commands;
-        until_server(&process, &name, Duration::from_secs(40), |server| {
+        until_server(&process, &name, Duration::from_secs(120), |server| {
             server.role == "replica" && server.commands > before + 5
         })?;
     }
