@@ -268,7 +268,7 @@ impl Steady {
         let mut command = command(words, user, group)?;
         sys_unsafe::end_with_this(&mut command);
         // Nobody ends it for its time.
-        Running::watch(command, Instant::now()).map(Self)
+        Running::watch(command, highgate_io::clock::now()).map(Self)
     }
 
     /// How it ended, if it did.
