@@ -242,7 +242,7 @@ fn a_demand_for_a_file_is_an_error_and_an_event_and_the_session_lives_on() {
                 conn.query_drop("SET @a = 1").await.unwrap();
             }
         });
-        assert!(process.log().contains("asked for a file that no statement"), "{}", process.log());
+        process.wait_for_log("asked for a file that no statement").unwrap();
         failure::until_server(&process, "db1", Duration::from_secs(20), |server| {
             server.status == "held" && server.reason.contains("asked a client for a file")
         })
