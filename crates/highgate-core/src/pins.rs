@@ -53,6 +53,9 @@ macro_rules! pins {
 }
 
 pins! {
+    /// FOUND_ROWS() or ROW_COUNT() is asked for where only the connection can answer.
+    AsksCounts = "asks_counts", false, false, true,
+        "the session asks for FOUND_ROWS() or ROW_COUNT() in prepared statements or within expressions, which only its connection can answer; ends when its connection is reset";
     /// Autocommit is off and a statement ran since the last commit.
     AutocommitOff = "autocommit_off", false, false, true,
         "autocommit is off and a statement ran; ends with COMMIT or ROLLBACK";
@@ -144,7 +147,8 @@ impl PinCause {
     #[must_use]
     pub const fn is_lost_silently(self) -> bool {
         match self {
-            Self::AutocommitOff
+            Self::AsksCounts
+            | Self::AutocommitOff
             | Self::FoundRows
             | Self::LocalInfile
             | Self::MultiplexOff
@@ -177,7 +181,7 @@ impl PinCause {
     /// Whether it is only what the last command left, for the next one to ask for.
     #[must_use]
     pub const fn is_leftover(self) -> bool {
-        matches!(self, Self::FoundRows | Self::Warnings)
+        matches!(self, Self::AsksCounts | Self::FoundRows | Self::Warnings)
     }
 
     const fn bit(self) -> u32 {

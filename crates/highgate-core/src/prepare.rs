@@ -17,7 +17,7 @@ use crate::{
     pins::PinCause,
     settle::insert_id,
     state::{ConnState, LastInsertId, Profile, SessionState},
-    track::CommandFacts,
+    track::{self, CommandFacts},
 };
 
 /// What a command needs beside the session's profile.
@@ -29,6 +29,10 @@ pub struct Needs<'a> {
     pub last_insert_id: bool,
     /// It reads warnings, and its session left none: it must not see another's.
     pub no_diagnostics: bool,
+    /// It asks for FOUND_ROWS() of a statement before it.
+    pub found_rows: bool,
+    /// It asks for ROW_COUNT() of a statement before it.
+    pub row_count: bool,
     /// It must see this position first.
     pub causal: Option<CausalNeed<'a>>,
 }
@@ -133,6 +137,8 @@ pub enum Unfit {
     Causal,
     /// The login's collation id is not known here: only a connection opened with it will do.
     Charset,
+    /// What FOUND_ROWS() or ROW_COUNT() says there is another statement's.
+    Counts,
     /// Variables would be reset to defaults, which are not what a login gives (`init_connect`).
     Defaults,
     /// The session holds its connection: nothing else will do.
@@ -146,6 +152,7 @@ impl fmt::Display for Unfit {
         f.write_str(match self {
             Self::Causal => "its server has no statement that waits for a position",
             Self::Charset => "it was opened with another collation, which has no name here",
+            Self::Counts => "it does not know what FOUND_ROWS() or ROW_COUNT() is in the session",
             Self::Defaults => {
                 "the server's init_connect makes defaults differ from a login's state"
             }
@@ -155,10 +162,12 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// Whether a command asks for warnings that its session does not have.
+/// Whether a command asks for warnings that its session does not have, or may do so unseen on a
+/// connection that was another session's.
 #[must_use]
-pub fn needs_no_diagnostics(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
-    facts.does(Effects::READS_DIAGNOSTICS) && !state.pins.contains(PinCause::Warnings)
+pub fn needs_no_diagnostics(state: &SessionState, facts: &CommandFacts<'_>, own: bool) -> bool {
+    let asks = facts.does(Effects::READS_DIAGNOSTICS) || !own && facts.does(track::HIDES);
+    asks && !state.pins.contains(PinCause::Warnings)
 }
 
 /// Whether a command needs LAST_INSERT_ID() of its session on that connection.
@@ -178,6 +187,11 @@ pub fn needs_last_insert_id(
             | Effects::MULTI
             | Effects::DOUBTFUL,
     ) {
+        return true;
+    }
+    // A stored function may read it; other servers have none, and may know no SET LAST_INSERT_ID.
+    let is_kin = matches!(conn.flavor, Flavor::MariaDb | Flavor::MySql);
+    if is_kin && facts.does(Effects::SIDE_EFFECT_FUNCTION) {
         return true;
     }
     let inserts = matches!(
@@ -282,11 +296,31 @@ fn rest(
     if let (false, Some(text)) = (own, &state.next_transaction) {
         steps.push(Step::SetTransaction(text.clone()));
     }
-    Ok(())
+    counts(state, conn, needs, steps)
+}
+
+/// What FOUND_ROWS() and ROW_COUNT() say can't be set: it is there, or not.
+fn counts(
+    state: &SessionState,
+    conn: &ConnState,
+    needs: &Needs<'_>,
+    steps: &[Step],
+) -> Result<(), Unfit> {
+    // Of what comes before, only preparations leave them.
+    let stay =
+        || steps.iter().all(|step| matches!(step, Step::CloseStatement(_) | Step::Prepare { .. }));
+    let found = track::knows_found_rows(state, conn);
+    let changed = state.row_count.is_some() && conn.row_count == state.row_count;
+    let is_missed =
+        needs.found_rows && !(found && stay()) || needs.row_count && !(changed && stay());
+    if is_missed { Err(Unfit::Counts) } else { Ok(()) }
 }
 
 /// Records that a step was carried out; [`Step::Prepare`] is told by [`ConnState::prepared`].
 pub fn applied(conn: &mut ConnState, step: &Step) {
+    if !matches!(step, Step::CloseStatement(_) | Step::Prepare { .. }) {
+        (conn.found_rows, conn.row_count) = (None, None);
+    }
     match step {
         Step::CaptureLastInsertId | Step::CausalWait { .. } | Step::Prepare { .. } => {}
         Step::ClearDiagnostics => conn.diagnostics = false,

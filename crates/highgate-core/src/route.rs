@@ -15,7 +15,7 @@ use highgate_config::{BackendName, Listener, RuleRole, Topology, User};
 use highgate_mysql::sql::{Effects, Flavor, KillScope, StatementKind};
 
 pub use outcome::{Actions, Reason, Role, Route, Target, To};
-pub use own::own_answer;
+pub use own::{is_question, own_answer};
 pub use refused::RouteRefused;
 
 use crate::{
@@ -76,7 +76,7 @@ pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>
         let to = To::Server(Target { backend, role: Role::Same, server: None });
         return Route { to, reason, actions };
     }
-    if let Some(refused) = leftovers_gone(facts, view) {
+    if let Some(refused) = leftovers_gone(state, facts, view) {
         return Route { to: To::Refuse(refused), reason: Reason::Known, actions };
     }
     let backend = destination(view);
@@ -123,7 +123,11 @@ fn without_server<'a>(
         CommandKind::Ping if view.draining => return refuse(RouteRefused::Draining),
         // Whether one is open still, the server knows better: a packet of several may have failed
         // anywhere.
-        CommandKind::Ping if view.holds.is_none() || state.transaction.open != Open::Yes => {
+        // So with what it left for who asks for counts.
+        CommandKind::Ping
+            if view.holds.is_none()
+                || state.transaction.open != Open::Yes && !state.asks_counts =>
+        {
             return known(OwnAnswer::Ok);
         }
         CommandKind::Statistics => return known(OwnAnswer::Statistics),
@@ -230,11 +234,17 @@ fn ends_read_only(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
 }
 
 /// What the command before left on a connection that the session has no more.
-fn leftovers_gone(facts: &CommandFacts<'_>, view: &View<'_>) -> Option<RouteRefused> {
-    let reads = |effects| facts.does(effects) && view.holds.is_none();
-    if reads(Effects::READS_FOUND_ROWS) && !facts.does(Effects::CALC_FOUND_ROWS | Effects::MULTI) {
+fn leftovers_gone(
+    state: &SessionState,
+    facts: &CommandFacts<'_>,
+    view: &View<'_>,
+) -> Option<RouteRefused> {
+    let (found_rows, row_count) = crate::track::asks_counts(state, facts);
+    if view.holds.is_some() {
+        None
+    } else if found_rows {
         Some(RouteRefused::Leftover { function: "FOUND_ROWS()" })
-    } else if reads(Effects::READS_ROW_COUNT) && !facts.does(Effects::MULTI) {
+    } else if row_count {
         Some(RouteRefused::Leftover { function: "ROW_COUNT()" })
     } else {
         None

@@ -153,12 +153,19 @@ pub fn settle(
         track::succeeded(state, conn, facts, outcome);
         insert_id::follow(state, conn, facts, outcome);
     } else {
-        track::failed(state, facts, outcome);
+        track::failed(state, conn, facts, outcome);
         insert_id::failed(state, conn, facts, outcome);
     }
     // The connection went through the same commands, so it looks as the session does.
     if !Arc::ptr_eq(&conn.profile, &state.profile) {
         conn.profile = Arc::clone(&state.profile);
+    }
+    if state.asks_counts {
+        state.pins.insert(PinCause::AsksCounts);
+    }
+    // A preparation leaves it.
+    if facts.command != track::CommandKind::StmtPrepare || outcome.error.is_some() {
+        conn.row_count = state.row_count;
     }
     conn.dirt = state.pins;
     if !state.pins.contains(PinCause::OpenCursor) && !state.pins.contains(PinCause::LongData) {

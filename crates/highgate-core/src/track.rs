@@ -5,6 +5,7 @@
 //! recorded as literals, and what cannot be repeated elsewhere becomes a pin. Errors come from the real
 //! server: nothing is recorded before its OK.
 
+mod counts;
 mod effects;
 mod locks;
 mod set;
@@ -18,6 +19,8 @@ use crate::{
     state::{SessionState, Shape, Transaction},
 };
 
+pub(crate) use counts::knows_found_rows;
+pub use counts::{asks_counts, denied, moved};
 pub use effects::{answered, changed_user, refused, reset, spoiled, unanswered};
 pub(crate) use effects::{failed, is_early, succeeded};
 
@@ -242,8 +245,15 @@ pub fn before(state: &mut SessionState, facts: &CommandFacts<'_>) {
     if state.pins.contains(PinCause::Warnings) && !leaves_warnings(facts) {
         state.pins.remove(PinCause::Warnings);
     }
-    state.pins.remove(PinCause::FoundRows);
+    // A routine may ask for what was found before it was called.
+    if !facts.does(HIDES) {
+        state.pins.remove(PinCause::FoundRows);
+    }
 }
+
+/// What runs texts that are not seen.
+pub(crate) const HIDES: Effects =
+    Effects::CAN_CHANGE_SESSION.union(Effects::NAMED_PREPARED).union(Effects::SIDE_EFFECT_FUNCTION);
 
 /// Gives up what the command before left on its connection.
 pub fn forget_leftovers(state: &mut SessionState) {
@@ -265,7 +275,13 @@ pub fn end_read_only(state: &mut SessionState) {
 ///
 /// Quirk: MariaDB forgets them only with a statement that uses a table.
 fn leaves_warnings(facts: &CommandFacts<'_>) -> bool {
-    if facts.mode.flavor != Flavor::MariaDb || !facts.command.runs() || facts.does(Effects::MULTI) {
+    if facts.mode.flavor != Flavor::MariaDb || facts.does(Effects::MULTI) {
+        return false;
+    }
+    if matches!(facts.command, CommandKind::FieldList | CommandKind::InitDb) {
+        return true;
+    }
+    if !facts.command.runs() {
         return false;
     }
     // Whether a routine used one, only its connection knows, which it binds.

@@ -15,7 +15,8 @@ pub fn own_answer(
     facts: &CommandFacts<'_>,
     session_id: u32,
 ) -> Option<OwnAnswer> {
-    if facts.command != CommandKind::Query {
+    let executes = facts.command == CommandKind::StmtExecute && !facts.opens_cursor;
+    if facts.command != CommandKind::Query && !executes {
         return None;
     }
     // Whether a statement that failed ended or began a transaction, only the server knows: it answers.
@@ -45,6 +46,12 @@ fn has_call_or_variable(text: &[u8]) -> bool {
     let (blocks, rest) = text.as_chunks::<16>();
     let in_block = |block: &[u8; 16]| block.iter().fold(0, |all, byte| all | begins(*byte)) != 0;
     blocks.iter().any(in_block) || rest.iter().any(|byte| begins(*byte) != 0)
+}
+
+/// Whether a text is one that Highgate answers wherever it comes.
+#[must_use]
+pub fn is_question(text: &[u8]) -> bool {
+    text.len() <= LONGEST && question(text).is_some()
 }
 
 /// `SELECT LAST_INSERT_ID() AS something;` with some blanks.

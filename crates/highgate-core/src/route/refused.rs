@@ -16,7 +16,7 @@ pub enum RouteRefused {
     KillForm,
     /// It asks what the statement before left on a connection that the session gave back.
     #[error(
-        "{function} within an expression, after the connection was given back; plain SELECT {function} is answered"
+        "{function} after the connection that knows was given back; the session keeps its connection from now on"
     )]
     Leftover {
         /// The function.
@@ -71,7 +71,8 @@ impl RouteRefused {
                 ErrorCode::new(1235, b"42000").answer("This form of KILL is not supported here")
             }
             Self::Leftover { function } => ErrorCode::new(1235, b"42000").answer(format!(
-                "{function} is supported here only as a statement of its own: SELECT {function}"
+                "{function} is not known here any more; from now on it is kept for this session: \
+                 say the statement before again"
             )),
             Self::LocalInfile => ErrorCode::new(1148, b"42000")
                 .answer("The used command is not allowed with this MySQL version"),

@@ -35,6 +35,10 @@ pub struct ConnState {
     pub profile: Arc<Profile>,
     /// What LAST_INSERT_ID() says there; `None` = not known.
     pub last_insert_id: Option<u64>,
+    /// What FOUND_ROWS() says there; `None` = not known.
+    pub found_rows: Option<u64>,
+    /// What ROW_COUNT() says there; `None` = not known.
+    pub row_count: Option<i64>,
     /// Prepared statements.
     pub statements: Vec<ConnStatement>,
     /// State on it that binds a session; not empty for a connection that lies in a pool = must be washed.
@@ -79,6 +83,8 @@ impl ConnState {
             ignores_space: false,
             profile: Arc::new(Profile::new(collation, schema)),
             last_insert_id: Some(0),
+            found_rows: None,
+            row_count: None,
             statements: Vec::new(),
             dirt: PinSet::EMPTY,
             schema_unknown: false,
@@ -101,6 +107,8 @@ impl ConnState {
             variables.insert("sql_mode".into(), VarValue::Default);
         }
         self.last_insert_id = Some(0);
+        // A reset leaves FOUND_ROWS().
+        self.row_count = Some(0);
         self.statements.clear();
         self.reserves = false;
         self.dirt = PinSet::EMPTY;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use highgate_mysql::sql::LexMode;
+use highgate_mysql::sql::{Effects, LexMode};
 use serde::{Deserialize, Serialize};
 
 use super::{Profile, Shape, Statement, VarValue};
@@ -40,8 +40,15 @@ pub struct SessionState {
     pub last_insert_id: LastInsertId,
     /// What ROW_COUNT() says, if known.
     pub row_count: Option<i64>,
-    /// What FOUND_ROWS() says, if known.
+    /// What FOUND_ROWS() says, if known; else only the connection knows that it has held since.
     pub found_rows: Option<u64>,
+    /// It is not known, and the connection that knew was given back.
+    #[serde(default)]
+    pub found_rows_lost: bool,
+    /// It asks for FOUND_ROWS() or ROW_COUNT() where Highgate can't put the number: from then on it
+    /// keeps its connection.
+    #[serde(default)]
+    pub asks_counts: bool,
     /// Position of the last write, for causal reads.
     pub last_write: Option<Box<str>>,
     /// It may have written since its login: what causal reads ask where writes have no position.
@@ -118,6 +125,8 @@ impl SessionState {
             last_insert_id: LastInsertId::Known(0),
             row_count: Some(0),
             found_rows: Some(0),
+            found_rows_lost: false,
+            asks_counts: false,
             last_write: None,
             wrote: false,
             warnings: 0,
@@ -190,6 +199,8 @@ impl SessionState {
         };
         self.statements.insert(id, statement);
         self.last_prepared = Some(id);
+        let asks = Effects::READS_FOUND_ROWS | Effects::READS_ROW_COUNT;
+        self.asks_counts |= shape.effects.intersects(asks) && !crate::route::is_question(text);
         id
     }
 

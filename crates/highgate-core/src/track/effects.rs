@@ -6,7 +6,7 @@ use highgate_mysql::{
     sql::{Effects, Flavor, StatementKind},
 };
 
-use super::{CommandFacts, CommandKind, locks, set};
+use super::{CommandFacts, CommandKind, counts, locks, set};
 use crate::{
     answer::OwnAnswer,
     pins::{PinCause, PinSet},
@@ -103,12 +103,22 @@ pub const fn refused(state: &mut SessionState) {
 }
 
 /// Records a command that the server answered with an error.
-pub(crate) fn failed(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<'_>) {
+pub(crate) fn failed(
+    state: &mut SessionState,
+    conn: &mut ConnState,
+    facts: &CommandFacts<'_>,
+    outcome: &Outcome<'_>,
+) {
     state.row_count = Some(-1);
     // SHOW WARNINGS shows the error as well.
     state.pins.insert(PinCause::Warnings);
     if !facts.command.runs() {
         return;
+    }
+    // What it counted before it failed, only the server knows.
+    let is_unsure = facts.does(Effects::MULTI | super::HIDES);
+    if is_unsure || !outcome.error.is_some_and(is_early) {
+        counts::may_count(state, conn);
     }
     state.warnings = outcome.warnings;
     if facts.command != CommandKind::Query {
@@ -195,6 +205,8 @@ pub fn reset(state: &mut SessionState, flavor: Flavor) {
         profile: std::sync::Arc::new(Profile { schema, charset, ..Profile::default() }),
         pins: kept,
         next_statement: state.next_statement,
+        found_rows: state.found_rows,
+        found_rows_lost: state.found_rows_lost,
         last_write: state.last_write.take(),
         wrote: state.wrote,
         ..fresh
@@ -256,7 +268,7 @@ fn ran(
     facts: &CommandFacts<'_>,
     outcome: &Outcome<'_>,
 ) {
-    counts(state, facts, outcome);
+    counts::follow(state, conn, facts, outcome);
     let effects = facts.shape.effects;
     // Rows end without a report where the client knows no other end: a position from before says nothing.
     if outcome.rows.is_some() && effects.intersects(MAY_WRITE) {
@@ -277,6 +289,8 @@ fn ran(
     if effects.contains(Effects::BEGINS_TRANSACTION) {
         state.pins.remove(PinCause::LockedTables);
     }
+    let prepares = facts.shape.kind == StatementKind::Prepare;
+    state.asks_counts |= prepares && facts.text.is_some_and(counts::names_counts);
     let mut lasting = lasting(state, facts);
     lasting.remove(PinCause::NamedLock);
     state.pins = state.pins.union(lasting);
@@ -295,29 +309,6 @@ fn ran(
     }
     if !outcome.changes.is_empty() {
         reported(state, facts, outcome);
-    }
-}
-
-/// Rows, counts and warnings, which statements like SHOW WARNINGS leave as they are.
-fn counts(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<'_>) {
-    let calculates = facts.does(Effects::CALC_FOUND_ROWS);
-    // Statements that are no SELECT leave it, or leave something that no manual describes.
-    if calculates || facts.does(Effects::MULTI | Effects::CAN_CHANGE_SESSION) {
-        state.found_rows = None;
-    } else if facts.shape.kind == StatementKind::Select && outcome.rows.is_some() {
-        state.found_rows = outcome.rows;
-    }
-    state.pins.set(PinCause::FoundRows, calculates);
-    state.row_count = match outcome.rows {
-        Some(_) => Some(-1),
-        None => i64::try_from(outcome.affected_rows).ok(),
-    };
-    if !facts.does(Effects::READS_DIAGNOSTICS) {
-        state.warnings = outcome.warnings;
-        // Those of the statement before were dropped by `before`, or are still there.
-        if outcome.warnings > 0 {
-            state.pins.insert(PinCause::Warnings);
-        }
     }
 }
 

@@ -99,6 +99,15 @@ impl<'a> ResultSetWriter<'a> {
         self.row(values.into_iter().map(|value| Some(value.as_bytes())));
     }
 
+    /// Appends a row of one 64-bit number, as executions of prepared statements have it.
+    pub fn binary_number(&mut self, value: i64) {
+        self.writer.packet(|body| {
+            // The header, and a bitmap that says that it is not NULL.
+            body.extend([0, 0]);
+            body.extend(value.to_le_bytes());
+        });
+    }
+
     /// Ends the result set; returns the sequence id that a further packet has.
     pub fn finish(mut self) -> u8 {
         let (status, capabilities) = (self.status, self.capabilities);

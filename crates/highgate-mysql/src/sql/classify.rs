@@ -11,6 +11,8 @@ pub(super) struct Found {
     pub(super) kind: StatementKind,
     pub(super) effects: Effects,
     pub(super) statements: u32,
+    /// One of the statements is a SELECT.
+    selects: bool,
     pub(super) locking: Option<LockingClause>,
     pub(super) schema: Option<Span>,
     pub(super) local_file: Option<Span>,
@@ -136,6 +138,8 @@ struct Statement<'t> {
     /// Names before a parenthesis are tables or columns for now.
     names_only: bool,
     into_list: bool,
+    /// After LIMIT: a comma parts an offset from it.
+    limited: bool,
     schema: Option<Span>,
     local_file: Option<Span>,
     name: Option<Span>,
@@ -159,6 +163,7 @@ impl<'t> Statement<'t> {
             pending: Pending::Nothing,
             names_only: false,
             into_list: false,
+            limited: false,
             schema: None,
             local_file: None,
             name: None,
@@ -387,6 +392,8 @@ impl<'t> Statement<'t> {
                 self.effects |= Effects::SEQUENCE | Effects::SIDE_EFFECT_FUNCTION;
             }
             Kw::CalcFoundRows => self.effects |= Effects::CALC_FOUND_ROWS,
+            Kw::Limit => self.limited = true,
+            Kw::OddRows => self.effects |= Effects::COUNTS_OTHERWISE,
             Kw::ServerSchema => self.effects |= Effects::SERVER_SPECIFIC,
             Kw::Into => {
                 self.into_list = true;
@@ -452,6 +459,7 @@ impl<'t> Statement<'t> {
                 self.depth += 1;
             }
             b')' => self.depth = self.depth.saturating_sub(1),
+            b',' if self.limited => self.effects |= Effects::COUNTS_OTHERWISE,
             b'=' | b',' | b'*' | b'.' => {}
             b'\\' => {}
             _ if self.phase == Phase::Start => self.effects |= Effects::DOUBTFUL,
@@ -514,7 +522,14 @@ impl<'t> Statement<'t> {
         if found.statements == 0 {
             found.kind = kind;
             found.name = self.name;
+        } else {
+            // It reads what a statement of the same text left.
+            self.effects.remove(Effects::READS_ROW_COUNT);
+            if found.selects {
+                self.effects.remove(Effects::READS_FOUND_ROWS);
+            }
         }
+        found.selects |= kind == StatementKind::Select;
         found.statements = found.statements.saturating_add(1);
         found.effects |= self.effects;
         found.schema = self.schema.or(found.schema);

@@ -35,11 +35,11 @@ bitflags! {
         const READS_LAST_INSERT_ID = 1 << 11;
         /// `LAST_INSERT_ID(expr)`: sets what the next `LAST_INSERT_ID()` says.
         const WRITES_LAST_INSERT_ID = 1 << 12;
-        /// `FOUND_ROWS()`.
+        /// `FOUND_ROWS()`, of a statement before this text.
         const READS_FOUND_ROWS = 1 << 13;
         /// `SQL_CALC_FOUND_ROWS`.
         const CALC_FOUND_ROWS = 1 << 14;
-        /// `ROW_COUNT()`.
+        /// `ROW_COUNT()`, of the statement before this text.
         const READS_ROW_COUNT = 1 << 15;
         /// `SHOW WARNINGS`, `SHOW ERRORS`, `@@warning_count`, `GET DIAGNOSTICS`, `SHOW PROFILE`.
         const READS_DIAGNOSTICS = 1 << 16;
@@ -89,5 +89,8 @@ bitflags! {
         const DROPS_TEMP_TABLE = 1 << 38;
         /// MariaDB's `SET STATEMENT … FOR …`: variables have other values for that statement alone.
         const FOR_STATEMENT = 1 << 39;
+        /// `FOUND_ROWS()` after it may not be the number of its rows: it has an offset, joins several
+        /// SELECTs, or examines only some rows.
+        const COUNTS_OTHERWISE = 1 << 40;
     }
 }

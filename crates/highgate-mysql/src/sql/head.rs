@@ -269,7 +269,7 @@ impl Head {
                 | Kw::Import,
                 _,
             ) => (K::Admin, admin),
-            (Kw::If | Kw::Plain | Kw::Loop | Kw::Repeat | Kw::For, _) => {
+            (Kw::If | Kw::Limit | Kw::OddRows | Kw::Plain | Kw::Loop | Kw::Repeat | Kw::For, _) => {
                 (K::Unknown, commits | Effects::DOUBTFUL)
             }
             _ => (K::Unknown, Effects::WRITES | Effects::CAN_CHANGE_SESSION),

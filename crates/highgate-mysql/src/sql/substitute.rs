@@ -19,6 +19,8 @@ pub struct Known {
     pub found_rows: Option<u64>,
     /// `ROW_COUNT()`.
     pub row_count: Option<i64>,
+    /// The text is to be prepared: it may have placeholders.
+    pub prepares: bool,
 }
 
 /// Statements longer than this are left alone.
@@ -26,26 +28,26 @@ const LONGEST: usize = 64 * 1024;
 /// Longest name of a column; beyond it servers cut.
 const LONGEST_NAME: usize = 255;
 
-/// A text with the functions replaced; `None` if there is none, or not everything is certain.
+/// A text with the functions replaced whose values are known; `None` if there is none, or not everything
+/// is certain.
 #[must_use]
 pub fn substitute(text: &[u8], mode: LexMode, known: Known) -> Option<Vec<u8>> {
     if text.len() > LONGEST || mode.unsafe_charset || names_server_ids(text) {
         return None;
     }
-    let tokens = tokens(text, mode)?;
+    let tokens = tokens(text, mode, known.prepares)?;
     let calls = calls(&tokens, known)?;
     let first = tokens.first()?.word(text)?;
-    let is_select = first.eq_ignore_ascii_case(b"SELECT");
-    let plain = [&b"INSERT"[..], b"REPLACE", b"UPDATE", b"DELETE", b"DO", b"SET"];
-    if !is_select && !plain.iter().any(|word| first.eq_ignore_ascii_case(word)) {
+    let known =
+        [&b"SELECT"[..], b"INSERT", b"REPLACE", b"UPDATE", b"DELETE", b"DO", b"SET", b"WITH"];
+    if !known.iter().any(|word| first.eq_ignore_ascii_case(word)) {
         return None;
     }
     let mut edits: Vec<Edit> = calls;
-    if is_select {
-        let names = names(text, &tokens, &edits)?;
-        edits.extend(names);
-        edits.sort_by_key(|edit| edit.from);
-    }
+    let names = names(text, &tokens, &edits)?;
+    edits.extend(names);
+    // A name goes behind what it names.
+    edits.sort_by_key(|edit| (edit.from, edit.to));
     let (mut out, mut at) = (Vec::with_capacity(text.len().saturating_add(64)), 0_usize);
     for edit in &edits {
         out.extend_from_slice(text.get(at..edit.from)?);
@@ -96,16 +98,16 @@ fn names_server_ids(text: &[u8]) -> bool {
         .any(|word| memchr::memmem::find(&lower, word).is_some())
 }
 
-/// All tokens of one statement without a placeholder and with at most one SELECT.
-fn tokens(text: &[u8], mode: LexMode) -> Option<Vec<Placed>> {
+/// All tokens of one statement, without a placeholder unless it is `prepared`.
+fn tokens(text: &[u8], mode: LexMode, prepared: bool) -> Option<Vec<Placed>> {
     let mut lexer = Lexer::new(text, mode);
-    let (mut tokens, mut depth, mut selects) = (Vec::<Placed>::new(), 0_usize, 0_u32);
+    let (mut tokens, mut depth) = (Vec::<Placed>::new(), 0_usize);
     loop {
         let token = lexer.next();
         let to = lexer.position();
         match token {
             Token::End => break,
-            Token::Placeholder => return None,
+            Token::Placeholder if !prepared => return None,
             Token::Punct(b')') => depth = depth.checked_sub(1)?,
             _ => {}
         }
@@ -115,17 +117,14 @@ fn tokens(text: &[u8], mode: LexMode) -> Option<Vec<Placed>> {
             | Token::Quoted(span)
             | Token::Text(span) => span.start as usize,
             Token::Variable(span) => (span.start as usize).checked_sub(1)?,
-            Token::Punct(_) => to.checked_sub(1)?,
+            Token::Placeholder | Token::Punct(_) => to.checked_sub(1)?,
             _ => to.checked_sub(2)?,
         };
         let placed = Placed { token, from, to, depth };
-        if placed.is(text, b"SELECT") {
-            selects = selects.saturating_add(1);
-        }
         if placed.is_punct(b'(') {
             depth = depth.saturating_add(1);
         }
-        if tokens.last().is_some_and(|last| last.is_punct(b';')) || selects > 1 {
+        if tokens.last().is_some_and(|last| last.is_punct(b';')) {
             return None;
         }
         tokens.push(placed);
@@ -133,7 +132,7 @@ fn tokens(text: &[u8], mode: LexMode) -> Option<Vec<Placed>> {
     if lexer.effects.contains(super::Effects::DOUBTFUL) { None } else { Some(tokens) }
 }
 
-/// The calls that are replaced, at least one.
+/// The calls whose values are known, at least one.
 fn calls(tokens: &[Placed], known: Known) -> Option<Vec<Edit>> {
     let mut edits = Vec::new();
     for (at, window) in tokens.windows(3).enumerate() {
@@ -154,35 +153,42 @@ fn calls(tokens: &[Placed], known: Known) -> Option<Vec<Edit>> {
         if before.is_some_and(|token| token.is_punct(b'.')) {
             continue;
         }
-        edits.push(Edit { from: name.from, to: close.to, with: value?.into_bytes() });
+        let Some(value) = value else { continue };
+        edits.push(Edit { from: name.from, to: close.to, with: value.into_bytes() });
     }
     if edits.is_empty() { None } else { Some(edits) }
 }
 
-/// Names for the columns whose text changes and which have none of their own.
+/// Names for the columns whose text changes and which have none of their own, in the outermost SELECT
+/// as in those within: where nobody asks for a name, it changes nothing.
 fn names(text: &[u8], tokens: &[Placed], calls: &[Edit]) -> Option<Vec<Edit>> {
-    let list = select_list(text, tokens)?;
     let mut edits = Vec::new();
-    for item in list.split(|token| token.depth == 0 && token.is_punct(b',')) {
-        let (Some(first), Some(last)) = (item.first(), item.last()) else { return None };
-        if !calls.iter().any(|call| call.from >= first.from && call.to <= last.to) {
+    for (at, token) in tokens.iter().enumerate() {
+        if !token.is(text, b"SELECT") {
             continue;
         }
-        if has_name(text, item)? {
-            continue;
+        let list = select_list(text, tokens.get(at..)?)?;
+        for item in list.split(|other| other.depth == token.depth && other.is_punct(b',')) {
+            let (Some(first), Some(last)) = (item.first(), item.last()) else { return None };
+            if !calls.iter().any(|call| call.from >= first.from && call.to <= last.to) {
+                continue;
+            }
+            if has_name(text, item, token.depth)? {
+                continue;
+            }
+            let written = text.get(first.from..last.to)?;
+            if written.len() > LONGEST_NAME || !written.is_ascii() || written.contains(&b'\n') {
+                return None;
+            }
+            let mut with = b" AS ".to_vec();
+            quote_identifier(&mut with, written);
+            edits.push(Edit { from: last.to, to: last.to, with });
         }
-        let written = text.get(first.from..last.to)?;
-        if written.len() > LONGEST_NAME || !written.is_ascii() || written.contains(&b'\n') {
-            return None;
-        }
-        let mut with = b" AS ".to_vec();
-        quote_identifier(&mut with, written);
-        edits.push(Edit { from: last.to, to: last.to, with });
     }
     Some(edits)
 }
 
-/// The tokens between SELECT with its modifiers and what ends the list of columns.
+/// The tokens between the SELECT at the front with its modifiers and what ends the list of columns.
 fn select_list<'p>(text: &[u8], tokens: &'p [Placed]) -> Option<&'p [Placed]> {
     const MODIFIERS: [&[u8]; 10] = [
         b"ALL",
@@ -196,7 +202,7 @@ fn select_list<'p>(text: &[u8], tokens: &'p [Placed]) -> Option<&'p [Placed]> {
         b"SQL_NO_CACHE",
         b"SQL_SMALL_RESULT",
     ];
-    const ENDS: [&[u8]; 13] = [
+    const ENDS: [&[u8]; 16] = [
         b"FROM",
         b"INTO",
         b"WHERE",
@@ -209,26 +215,32 @@ fn select_list<'p>(text: &[u8], tokens: &'p [Placed]) -> Option<&'p [Placed]> {
         b"FOR",
         b"LOCK",
         b"UNION",
+        b"INTERSECT",
+        b"EXCEPT",
+        b"MINUS",
         b"PROCEDURE",
     ];
     let is_one_of = |token: &Placed, words: &[&[u8]]| words.iter().any(|word| token.is(text, word));
     let behind = tokens.get(1..)?;
     let skipped = behind.iter().take_while(|token| is_one_of(token, &MODIFIERS)).count();
     let list = behind.get(skipped..)?;
-    let ends =
-        |token: &Placed| token.depth == 0 && (token.is_punct(b';') || is_one_of(token, &ENDS));
+    let depth = tokens.first()?.depth;
+    let ends = |token: &Placed| {
+        token.depth < depth
+            || token.depth == depth && (token.is_punct(b';') || is_one_of(token, &ENDS))
+    };
     let end = list.iter().position(ends).unwrap_or(list.len());
     list.get(..end)
 }
 
 /// Whether a column has a name of its own; `None` where that is not certain.
-fn has_name(text: &[u8], item: &[Placed]) -> Option<bool> {
+fn has_name(text: &[u8], item: &[Placed], depth: usize) -> Option<bool> {
     let (last, before) = match item {
         [.., before, last] => (last, Some(before)),
         [last] => (last, None),
         [] => return None,
     };
-    if item.iter().any(|token| token.depth == 0 && token.is(text, b"AS")) {
+    if item.iter().any(|token| token.depth == depth && token.is(text, b"AS")) {
         return Some(true);
     }
     let is_operator =
@@ -263,7 +275,12 @@ mod tests {
     use super::*;
 
     fn with(text: &str) -> Option<String> {
-        let known = Known { connection_id: Some(7), found_rows: Some(42), row_count: Some(-1) };
+        let known = Known {
+            connection_id: Some(7),
+            found_rows: Some(42),
+            row_count: Some(-1),
+            prepares: false,
+        };
         let out = substitute(text.as_bytes(), LexMode::default(), known)?;
         Some(String::from_utf8(out).unwrap())
     }
@@ -286,13 +303,31 @@ mod tests {
             ),
             (
                 "INSERT INTO t SELECT CONNECTION_ID(), b FROM u",
-                "INSERT INTO t SELECT IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID()), b FROM u",
+                "INSERT INTO t SELECT IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID()) AS `CONNECTION_ID()`, \
+                 b FROM u",
             ),
             (
                 "UPDATE t SET a=connection_id()",
                 "UPDATE t SET a=IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID())",
             ),
             ("SET @n = ROW_COUNT()", "SET @n = IF(1,-1,ROW_COUNT())"),
+            (
+                "SELECT (SELECT FOUND_ROWS()), x.* FROM (SELECT connection_id(), 1) x",
+                "SELECT (SELECT IF(1,42,FOUND_ROWS()) AS `FOUND_ROWS()`) AS `(SELECT FOUND_ROWS())`, x.* \
+                 FROM (SELECT IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID()) AS `connection_id()`, 1) x",
+            ),
+            (
+                "SELECT 1 UNION SELECT FOUND_ROWS() EXCEPT SELECT 2",
+                "SELECT 1 UNION SELECT IF(1,42,FOUND_ROWS()) AS `FOUND_ROWS()` EXCEPT SELECT 2",
+            ),
+            (
+                "WITH c AS (SELECT CONNECTION_ID() AS id FROM t) SELECT id FROM c",
+                "WITH c AS (SELECT IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID()) AS id FROM t) SELECT id FROM c",
+            ),
+            (
+                "SELECT 1 FROM t WHERE a IN (SELECT FOUND_ROWS())",
+                "SELECT 1 FROM t WHERE a IN (SELECT IF(1,42,FOUND_ROWS()) AS `FOUND_ROWS()`)",
+            ),
             (
                 "SELECT 1 FROM t WHERE a = CONNECTION_ID()",
                 "SELECT 1 FROM t WHERE a = IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID())",
@@ -310,7 +345,6 @@ mod tests {
             "SELECT CONNECTION_ID () + 1",
             "SELECT id FROM information_schema.processlist WHERE id = CONNECTION_ID()",
             "SELECT IS_USED_LOCK('l') = CONNECTION_ID()",
-            "SELECT * FROM (SELECT CONNECTION_ID()) x",
             "CREATE TABLE t AS SELECT CONNECTION_ID()",
             "SELECT CONNECTION_ID() + ?",
             "SELECT 1; SELECT CONNECTION_ID()",
@@ -326,7 +360,19 @@ mod tests {
     #[test]
     fn what_the_session_does_not_know_is_asked_of_the_server() {
         let known = Known { connection_id: Some(7), ..Known::default() };
-        let text = b"SELECT CONNECTION_ID() + FOUND_ROWS()";
-        assert_eq!(substitute(text, LexMode::default(), known), None);
+        let text = b"SELECT CONNECTION_ID() + FOUND_ROWS() AS n";
+        let sent = "SELECT IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID()) + FOUND_ROWS() AS n";
+        let out = substitute(text, LexMode::default(), known).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), sent);
+        assert_eq!(substitute(b"SELECT ROW_COUNT()", LexMode::default(), known), None);
+    }
+
+    #[test]
+    fn a_text_to_be_prepared_may_have_placeholders() {
+        let known = Known { connection_id: Some(7), prepares: true, ..Known::default() };
+        let text = b"SELECT ?, CONNECTION_ID() = ? AS own FROM t LIMIT ?";
+        let sent = "SELECT ?, IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID()) = ? AS own FROM t LIMIT ?";
+        let out = substitute(text, LexMode::default(), known).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), sent);
     }
 }

@@ -46,6 +46,7 @@ pub(crate) fn number(
     column: &str,
     value: i64,
     unsigned: bool,
+    is_binary: bool,
     seq: u8,
 ) -> Vec<u8> {
     // Not null, binary; as servers describe their functions.
@@ -55,7 +56,11 @@ pub(crate) fn number(
     let flags = if unsigned { FLAGS | UNSIGNED } else { FLAGS };
     let columns = [Column { flags, ..Column::integer(column) }];
     let mut writer = ResultSetWriter::begin(&mut packet, seq, capabilities, status, &columns);
-    writer.text_row([value.to_string().as_str()]);
+    if is_binary {
+        writer.binary_number(value);
+    } else {
+        writer.text_row([value.to_string().as_str()]);
+    }
     writer.finish();
     packet
 }

@@ -203,11 +203,15 @@ impl Session<'_> {
         if let Some(text) = text.filter(|_| parsed.text.is_some() && keeps) {
             // Servers prepare what a rule made of it, and so must those that prepare it again.
             let is_prepared = parsed.kind == CommandKind::StmtPrepare;
-            let rewritten = rules.rewrite.as_deref().filter(|_| is_prepared);
+            let rewritten = rules.rewrite.as_deref().or(instead.as_deref());
+            let rewritten = rewritten.filter(|_| is_prepared);
             texts.text.extend_from_slice(rewritten.unwrap_or(text));
         }
         self.keep_values(&facts, payload, &mut texts.values);
         let decided = self.decide(&facts, &rules, hint, snapshot);
+        if matches!(decided, Decided::Refuse(_)) {
+            track::denied(&mut self.state, &facts);
+        }
         let schema_used = analysis.as_ref().and_then(|analysis| analysis.schema_used);
         schema_used.unwrap_or_default().clone_into(&mut texts.schema_used);
         let known = Known {
@@ -256,19 +260,31 @@ impl Session<'_> {
         rules: &RuleOutcome,
     ) -> Option<Vec<u8>> {
         let asks = Effects::CONNECTION_ID | Effects::READS_FOUND_ROWS | Effects::READS_ROW_COUNT;
+        let prepares = facts.command == CommandKind::StmtPrepare;
         if !facts.shape.effects.intersects(asks)
-            || facts.command != CommandKind::Query
+            || facts.command != CommandKind::Query && !prepares
             || rules.rewrite.is_some()
+            || prepares && route::is_question(facts.text?)
         {
             return None;
         }
         let known = sql::Known {
             connection_id: Some(self.context.presence.info.id),
-            found_rows: self.state.found_rows,
-            row_count: self.state.row_count,
+            // What they will be when it is executed, nobody knows yet.
+            found_rows: self.state.found_rows.filter(|_| !prepares),
+            row_count: self.state.row_count.filter(|_| !prepares),
+            prepares,
         };
         let instead = sql::substitute(facts.text?, facts.mode, known)?;
-        facts.shape.effects.remove(Effects::READS_FOUND_ROWS | Effects::READS_ROW_COUNT);
+        let effects = &mut facts.shape.effects;
+        effects.set(
+            Effects::READS_FOUND_ROWS,
+            effects.contains(Effects::READS_FOUND_ROWS) && known.found_rows.is_none(),
+        );
+        effects.set(
+            Effects::READS_ROW_COUNT,
+            effects.contains(Effects::READS_ROW_COUNT) && known.row_count.is_none(),
+        );
         Some(instead)
     }
 

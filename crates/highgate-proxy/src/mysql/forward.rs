@@ -304,6 +304,7 @@ impl Session<'_> {
 
     /// The session uses that connection from now on.
     fn took(&mut self, lease: &Lease, to: &Destination) {
+        track::moved(&mut self.state);
         let server = lease.connection.server().id;
         self.context.slot.set_server(Some(server.0));
         self.context.presence.info.set_server(Some((server.0, lease.connection.thread)));

@@ -15,6 +15,7 @@ pub const GROUPS: &[&[&str]] = &[
     TRANSACTIONS,
     TRANSACTIONS,
     LEFTOVERS,
+    COUNTS,
     LEFTOVERS,
     INSERT_IDS,
     INSERT_IDS,
@@ -198,6 +199,38 @@ const LEFTOVERS: &[&str] = &[
     "SHOW STATUS LIKE 'Nothing'",
 ];
 
+/// What the statement before left, asked for in all ways that texts have.
+const COUNTS: &[&str] = &[
+    "SELECT id FROM t ORDER BY id LIMIT 1, {n}",
+    "SELECT id FROM t ORDER BY id LIMIT {n} OFFSET 2",
+    "SELECT id FROM t UNION SELECT {m}",
+    "SELECT SQL_CALC_FOUND_ROWS id FROM t LIMIT {n}",
+    "SELECT id FROM t LIMIT {n}",
+    "SELECT MAX(a) INTO @a FROM u",
+    "UPDATE u SET a = a + 1 WHERE id % 3 = 1",
+    "SHOW TABLES",
+    "INSERT INTO u (a) SELECT a FROM t LIMIT {n}",
+    "SELECT FOUND_ROWS() AS n",
+    "SELECT FOUND_ROWS() * 2, ROW_COUNT() AS c",
+    "SELECT (SELECT FOUND_ROWS()), 1",
+    "SELECT d.n FROM (SELECT FOUND_ROWS() AS n) AS d",
+    "SELECT 1 FROM t WHERE ROW_COUNT() = -1 LIMIT 1",
+    "SET @{v} = ROW_COUNT()",
+    "INSERT INTO u (a) VALUES (ROW_COUNT())",
+    "INSERT INTO u (a) SELECT FOUND_ROWS()",
+    "SELECT 1; SELECT FOUND_ROWS()",
+    "UPDATE u SET b = '{n}{m}' LIMIT 2; SELECT ROW_COUNT()",
+    "SELECT ROW_COUNT(); SELECT 2",
+    "PREPARE c{n} FROM 'SELECT FOUND_ROWS(), ROW_COUNT()'",
+    "EXECUTE c{n}",
+    "EXECUTE IMMEDIATE 'SELECT ROW_COUNT()'",
+    "SELECT CONNECTION_ID() = (SELECT CONNECTION_ID()) AS same",
+    "SELECT CONNECTION_ID() <=> c FROM (SELECT CONNECTION_ID() AS c) AS d",
+    "SELECT shop.f_last()",
+    "BEGIN",
+    "COMMIT",
+];
+
 const INSERT_IDS: &[&str] = &[
     "INSERT INTO t (b) VALUES ('i')",
     "INSERT INTO t (b) VALUES ('i'), ('j'), ('k')",
@@ -362,6 +395,17 @@ pub const PREPARED: &[(&str, &str)] = &[
     ("CREATE TEMPORARY TABLE IF NOT EXISTS tmp3 (a INT)", ""),
     ("USE shop", ""),
     ("SELECT SQL_CALC_FOUND_ROWS id FROM t LIMIT 1", ""),
+    ("SELECT FOUND_ROWS()", ""),
+    ("SELECT ROW_COUNT()", ""),
+    ("SELECT FOUND_ROWS() AS n", ""),
+    ("SELECT id FROM t ORDER BY id LIMIT ?, 2", "i"),
+    ("SELECT FOUND_ROWS() + ? AS n", "i"),
+    ("SELECT ROW_COUNT(), ?", "i"),
+    ("INSERT INTO u (a) VALUES (ROW_COUNT() + ?)", "i"),
+    ("SELECT (SELECT FOUND_ROWS())", ""),
+    ("SELECT CONNECTION_ID() = (SELECT CONNECTION_ID()) AS same, ?", "i"),
+    ("SELECT LAST_INSERT_ID() + ?, shop.f_last()", "i"),
+    ("SELECT @@warning_count, @@error_count", ""),
 ];
 
 /// What both servers begin with.
@@ -381,6 +425,7 @@ pub const SETUP: &[&str] = &[
     "CREATE PROCEDURE shop.p_error() BEGIN SELECT 1; SIGNAL SQLSTATE '45000'; END",
     "CREATE PROCEDURE shop.p_set(IN x INT) BEGIN SET @b = x; SET SESSION div_precision_increment = x; END",
     "CREATE PROCEDURE shop.p_warn() BEGIN SELECT CAST('x' AS INT); END",
+    "CREATE FUNCTION shop.f_last() RETURNS BIGINT RETURN LAST_INSERT_ID()",
     "CREATE FUNCTION shop.f_plain(x INT) RETURNS INT DETERMINISTIC RETURN x + 1",
     "CREATE FUNCTION shop.f_insert(x INT) RETURNS INT BEGIN INSERT INTO shop.w (t_id) VALUES (x); RETURN LAST_INSERT_ID(); END",
 ];

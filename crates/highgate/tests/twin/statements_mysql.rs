@@ -15,6 +15,7 @@ pub const GROUPS: &[&[&str]] = &[
     TRANSACTIONS,
     TRANSACTIONS,
     LEFTOVERS,
+    COUNTS,
     LEFTOVERS,
     INSERT_IDS,
     INSERT_IDS,
@@ -207,6 +208,31 @@ const LEFTOVERS: &[&str] = &[
     "GET DIAGNOSTICS @a = NUMBER",
     "EXPLAIN FORMAT=TREE SELECT 1",
     "SHOW STATUS LIKE 'Nothing'",
+];
+
+/// What the statement before left, asked for in all ways that texts have.
+const COUNTS: &[&str] = &[
+    "SELECT id FROM t ORDER BY id LIMIT 1, {n}",
+    "SELECT id FROM t ORDER BY id LIMIT {n} OFFSET 2",
+    "SELECT id FROM t UNION SELECT {m}",
+    "SELECT SQL_CALC_FOUND_ROWS id FROM t LIMIT {n}",
+    "SELECT id FROM t LIMIT {n}",
+    "SELECT MAX(a) INTO @a FROM u",
+    "UPDATE u SET a = a + 1 WHERE id % 3 = 1",
+    "SHOW TABLES",
+    "INSERT INTO u (a) SELECT a FROM t LIMIT {n}",
+    "SELECT 1 FROM t WHERE ROW_COUNT() = -1 LIMIT 1",
+    "SET @{v} = ROW_COUNT()",
+    "INSERT INTO u (a) VALUES (ROW_COUNT())",
+    "UPDATE u SET b = '{n}{m}' LIMIT 2; SELECT ROW_COUNT()",
+    "SELECT ROW_COUNT(); SELECT 2",
+    "PREPARE c{n} FROM 'SELECT ROW_COUNT()'",
+    "EXECUTE c{n}",
+    "SELECT CONNECTION_ID() = (SELECT CONNECTION_ID()) AS same",
+    "SELECT CONNECTION_ID() <=> c FROM (SELECT CONNECTION_ID() AS c) AS d",
+    "SELECT shop.f_last()",
+    "BEGIN",
+    "COMMIT",
 ];
 
 const INSERT_IDS: &[&str] = &[
@@ -418,6 +444,13 @@ pub const PREPARED: &[(&str, &str)] = &[
     ("CREATE TEMPORARY TABLE IF NOT EXISTS tmp3 (a INT)", ""),
     ("USE shop", ""),
     ("SELECT SQL_CALC_FOUND_ROWS id FROM t LIMIT 1", ""),
+    ("SELECT ROW_COUNT()", ""),
+    ("SELECT id FROM t ORDER BY id LIMIT ?, 2", "i"),
+    ("SELECT ROW_COUNT(), ?", "i"),
+    ("INSERT INTO u (a) VALUES (ROW_COUNT() + ?)", "i"),
+    ("SELECT CONNECTION_ID() = (SELECT CONNECTION_ID()) AS same, ?", "i"),
+    ("SELECT LAST_INSERT_ID() + ?, shop.f_last()", "i"),
+    ("SELECT @@warning_count, @@error_count", ""),
 ];
 
 /// What both servers begin with.
@@ -440,6 +473,7 @@ pub const SETUP: &[&str] = &[
     "CREATE TABLE shop.hid (my_row_id BIGINT AUTO_INCREMENT INVISIBLE PRIMARY KEY, a INT)",
     "CREATE ROLE reader",
     "GRANT SELECT ON shop.* TO reader",
+    "CREATE FUNCTION shop.f_last() RETURNS BIGINT DETERMINISTIC RETURN LAST_INSERT_ID()",
     "CREATE FUNCTION shop.f_plain(x INT) RETURNS INT DETERMINISTIC RETURN x + 1",
     "CREATE FUNCTION shop.f_insert(x INT) RETURNS INT BEGIN INSERT INTO shop.w (t_id) VALUES (x); RETURN LAST_INSERT_ID(); END",
 ];

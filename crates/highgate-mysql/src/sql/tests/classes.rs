@@ -396,6 +396,43 @@ fn session_state_is_seen() {
 }
 
 #[test]
+fn what_a_text_asks_of_its_own_statements_is_not_asked_of_the_session() {
+    let asks = E::READS_FOUND_ROWS | E::READS_ROW_COUNT;
+    for (text, of_session) in [
+        ("SELECT FOUND_ROWS()", E::READS_FOUND_ROWS),
+        ("SELECT ROW_COUNT(); SELECT 1", E::READS_ROW_COUNT),
+        ("SET @a = 1; SELECT FOUND_ROWS(), ROW_COUNT()", E::READS_FOUND_ROWS),
+        ("SELECT a FROM t; SELECT FOUND_ROWS(), ROW_COUNT()", E::empty()),
+        ("UPDATE t SET a = 1; SELECT ROW_COUNT()", E::empty()),
+        ("SELECT 1; SELECT FOUND_ROWS(); SELECT FOUND_ROWS()", E::empty()),
+    ] {
+        assert_eq!(effects(text, MARIADB) & asks, of_session, "{text:?}");
+    }
+}
+
+#[test]
+fn what_counts_other_rows_than_it_gives_is_seen() {
+    all_have(
+        E::COUNTS_OTHERWISE,
+        &[
+            "SELECT a FROM t LIMIT 20, 10",
+            "SELECT a FROM t LIMIT ?, ?",
+            "SELECT a FROM t LIMIT 10 OFFSET 20",
+            "SELECT a FROM t ORDER BY a OFFSET 5 ROWS FETCH NEXT 2 ROWS ONLY",
+            "SELECT 1 UNION SELECT 2 LIMIT 1",
+            "(SELECT 1) INTERSECT (SELECT 2)",
+            "SELECT a FROM t EXCEPT SELECT 1",
+            "SELECT a FROM t LIMIT ROWS EXAMINED 10",
+        ],
+    );
+    for text in
+        ["SELECT a, b FROM t LIMIT 10", "SELECT t.offset, `union` FROM t", "SELECT a, b FROM t"]
+    {
+        assert!(!effects(text, MARIADB).contains(E::COUNTS_OTHERWISE), "{text:?}");
+    }
+}
+
+#[test]
 fn names_and_files_are_read_as_the_server_reads_them() {
     let mut scratch = Scratch::new();
     let text = b"USE `a``b`";

@@ -48,7 +48,8 @@ impl Session<'_> {
                 answer::eof(caps, self.status(), seq)
             }
             OwnAnswer::Number { column, value, unsigned } => {
-                answer::number(caps, self.status(), &column, value, unsigned, seq)
+                let is_binary = facts.command == CommandKind::StmtExecute;
+                answer::number(caps, self.status(), &column, value, unsigned, is_binary, seq)
             }
             OwnAnswer::Statistics => answer::text(&self.statistics(), seq),
         };

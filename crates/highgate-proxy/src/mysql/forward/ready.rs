@@ -3,9 +3,10 @@
 use highgate_config::Topology;
 use highgate_core::{
     prepare::{self as core_prepare, CausalNeed, CausalWait, Needs, Step, Unfit},
+    route::RouteRefused,
     server::ServerState,
     settle::{self, Lost},
-    track::{CommandFacts, CommandKind},
+    track::{self, CommandFacts, CommandKind},
 };
 use highgate_mysql::{error_code, sql::Flavor};
 
@@ -44,7 +45,11 @@ impl Session<'_> {
                 let session = self.context.presence.info.id;
                 tracing::debug!(session, pins = %self.state.pins, "connection unfit: {unfit}");
                 let why = || format!("on a connection that was not fit: {unfit}");
-                return Some(if own { self.unprepared_own() } else { Tried::Unfit { why: why() } });
+                return Some(match unfit {
+                    Unfit::Counts => self.counts_are_gone(facts),
+                    _ if own => self.unprepared_own(),
+                    _ => Tried::Unfit { why: why() },
+                });
             }
             if steps.is_empty() {
                 return None;
@@ -86,15 +91,21 @@ impl Session<'_> {
     ) -> Result<(), Unfit> {
         let executes = matches!(
             facts.command,
-            CommandKind::StmtExecute | CommandKind::StmtBulkExecute | CommandKind::StmtSendLongData
+            CommandKind::StmtBulkExecute
+                | CommandKind::StmtExecute
+                | CommandKind::StmtFetch
+                | CommandKind::StmtSendLongData
         );
         let (causal, wait) = self.causal(connection, to);
         let position = if causal { self.state.last_write.as_deref() } else { None };
         let (state, conn) = (&self.state, &mut connection.state);
+        let (found_rows, row_count) = track::asks_counts(state, facts);
         let needs = Needs {
             statement: facts.statement.filter(|_| executes),
             last_insert_id: core_prepare::needs_last_insert_id(state, conn, facts),
-            no_diagnostics: core_prepare::needs_no_diagnostics(state, facts),
+            no_diagnostics: core_prepare::needs_no_diagnostics(state, facts, own),
+            found_rows,
+            row_count,
             causal: causal.then(|| CausalNeed {
                 position: position.unwrap_or_default(),
                 wait,
@@ -147,6 +158,13 @@ impl Session<'_> {
         let group = snapshot.placement.groups.get(&server.backend);
         let primary = group.and_then(|group| group.members.get(group.primary?));
         primary.is_some_and(|primary| primary.state.id != server.id)
+    }
+
+    /// What the session asks for, no connection can tell; it keeps the next one.
+    fn counts_are_gone(&mut self, facts: &CommandFacts<'_>) -> Tried {
+        track::denied(&mut self.state, facts);
+        let function = "FOUND_ROWS() or ROW_COUNT()";
+        Tried::Refused(RouteRefused::Leftover { function }.answer())
     }
 
     pub(super) fn unprepared_own(&self) -> Tried {

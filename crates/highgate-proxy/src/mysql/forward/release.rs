@@ -178,8 +178,7 @@ pub(crate) fn let_go(
     }
     let Some(mut lease) = lease.take() else { return };
     let dirt = &mut lease.connection.state.dirt;
-    dirt.remove(PinCause::Warnings);
-    dirt.remove(PinCause::FoundRows);
+    PinCause::ALL.iter().filter(|cause| cause.is_leftover()).for_each(|&cause| dirt.remove(cause));
     match settle::left(state, &lease.connection.state) {
         Verdict::Keep => {
             let worker = &context.worker;
