@@ -195,6 +195,13 @@ pub fn left(state: &SessionState, conn: &ConnState) -> Verdict {
     }
 }
 
+/// Whether a reset takes back all that its session left on a connection. What stays (a role is one,
+/// whatever the client changes to) must not meet the next session: it is closed.
+#[must_use]
+pub fn is_washable(conn: &ConnState) -> bool {
+    !conn.dirt.iter().any(survives_reset)
+}
+
 /// What COM_RESET_CONNECTION does not surely undo.
 const fn survives_reset(cause: PinCause) -> bool {
     matches!(

@@ -252,8 +252,10 @@ pub fn before(state: &mut SessionState, facts: &CommandFacts<'_>) {
 }
 
 /// What runs texts that are not seen.
-pub(crate) const HIDES: Effects =
-    Effects::CAN_CHANGE_SESSION.union(Effects::NAMED_PREPARED).union(Effects::SIDE_EFFECT_FUNCTION);
+pub(crate) const HIDES: Effects = Effects::CAN_CHANGE_SESSION
+    .union(Effects::DOUBTFUL)
+    .union(Effects::NAMED_PREPARED)
+    .union(Effects::SIDE_EFFECT_FUNCTION);
 
 /// Gives up what the command before left on its connection.
 pub fn forget_leftovers(state: &mut SessionState) {
@@ -285,7 +287,7 @@ fn leaves_warnings(facts: &CommandFacts<'_>) -> bool {
         return false;
     }
     // Whether a routine used one, only its connection knows, which it binds.
-    if facts.does(Effects::CAN_CHANGE_SESSION | Effects::NAMED_PREPARED) {
+    if facts.does(Effects::CAN_CHANGE_SESSION | Effects::DOUBTFUL | Effects::NAMED_PREPARED) {
         return true;
     }
     let plain = matches!(

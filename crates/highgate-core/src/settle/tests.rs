@@ -173,6 +173,16 @@ fn a_client_that_leaves_a_transaction_has_its_connection_washed() {
     assert!(matches!(left(&twin.state, &twin.conn), Verdict::Close(CloseReason::Unwashable(_))));
 }
 
+/// A client may change its user while it has a role: the connection goes without its session.
+#[test]
+fn a_connection_with_a_role_is_not_washed() {
+    let mut conn = Twin::new(Flavor::MySql).conn;
+    conn.dirt.insert(PinCause::Transaction);
+    assert!(is_washable(&conn));
+    conn.dirt.insert(PinCause::Role);
+    assert!(!is_washable(&conn));
+}
+
 #[test]
 fn a_lost_transaction_is_told_and_lost_variables_end_the_session() {
     let mut twin = Twin::new(Flavor::MariaDb);

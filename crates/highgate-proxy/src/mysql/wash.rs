@@ -3,7 +3,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use highgate_core::prepare::Step;
+use highgate_core::{prepare::Step, settle};
 use highgate_io::clock;
 
 use crate::{
@@ -15,8 +15,12 @@ use crate::{
 /// Time for a reset; beyond it the connection is closed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Resets the connection, which rolls back what is open, and gives it back to the pool.
+/// Resets the connection, which rolls back what is open, and gives it back to the pool; one that keeps
+/// something even so is closed.
 pub(crate) fn start(context: &Context, lease: Lease) {
+    if !settle::is_washable(&lease.connection.state) {
+        return;
+    }
     let worker: Rc<Worker> = context.worker.clone();
     let owner = worker.clone();
     owner.tasks.spawn(async move {
