@@ -2,6 +2,7 @@
 
 mod classes;
 mod digests;
+mod hard;
 mod properties;
 mod sets;
 

@@ -414,7 +414,7 @@ const WORDS: &[(&str, Kw, Call)] = &[
     ("length", Kw::Plain, Call::Pure), ("lengthb", Kw::Plain, Call::Pure),
     ("like", Kw::Plain, Call::Syntax), ("limit", Kw::Limit, Call::Syntax),
     ("linestring", Kw::Plain, Call::Pure), ("ln", Kw::Plain, Call::Pure),
-    ("load", Kw::Load, Call::Unknown), ("load_file", Kw::Plain, Call::Varying),
+    ("load", Kw::Load, Call::Unknown), ("load_file", Kw::ServerSchema, Call::Pure),
     ("local", Kw::Local, Call::Unknown), ("localtime", Kw::CurrentTime, Call::Varying),
     ("localtimestamp", Kw::CurrentTime, Call::Varying), ("locate", Kw::Plain, Call::Pure),
     ("lock", Kw::Lock, Call::Unknown), ("log", Kw::Plain, Call::Pure),

@@ -109,8 +109,8 @@ pub fn next(random: &mut Random, twin: &mut Twin) -> Action {
         _ => {
             let group = *random.pick(statements::GROUPS);
             let text = *random.pick(group);
-            // Values are read in the charset that was in force when their types came: sent again to
-            // another connection, they come in the present one.
+            // What docs/differences.md lists: values are read in the charset that was in force when
+            // their types came; sent again to another connection, these come in the present one.
             let charsets = ["SET NAMES", "SET CHAR", "character_set_", "collation_connection ="];
             if charsets.iter().any(|word| text.contains(word)) {
                 twin.bound = [const { None }; SLOTS];

@@ -1,0 +1,191 @@
+//! Statements that mislead: where each goes was decided by hand, from what the server does with it.
+
+use super::{MARIADB, MYSQL};
+use crate::sql::{Effects as E, Flavor, LexMode, Scratch, analyze};
+
+fn effects(text: &str, mode: LexMode) -> E {
+    analyze(text.as_bytes(), mode, &mut Scratch::new()).effects
+}
+
+/// Texts of which some go elsewhere than they should, in any of the modes.
+fn gone_astray<'t>(texts: &[&'t str], modes: &[LexMode], to_replica: bool) -> Vec<&'t str> {
+    let astray = |text: &&str| {
+        modes.iter().any(|mode| effects(text, *mode).contains(E::READ_ONLY_PROVED) != to_replica)
+    };
+    texts.iter().copied().filter(astray).collect()
+}
+
+const OTHERS: [LexMode; 2] = [
+    LexMode { flavor: Flavor::StarRocks, server_version: 0, ..MARIADB },
+    LexMode { flavor: Flavor::MatrixOne, server_version: 0, ..MARIADB },
+];
+
+#[test]
+fn reads_that_look_like_something_else_go_to_a_replica() {
+    let texts = [
+        "SELECT /*+ MAX_EXECUTION_TIME(1000) */ a FROM t",
+        "SELECT /*+ SET_VAR(sort_buffer_size = 262144) */ a FROM t",
+        "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 5) SELECT n FROM c",
+        "SELECT doc->'$.a', doc->>'$.b' FROM t",
+        "SELECT CASE a WHEN 1 THEN 'UPDATE t' ELSE 'DELETE' END FROM t",
+        "SELECT REPLACE(a, 'x', 'y'), INSERT(a, 1, 2, 'z'), TRUNCATE(b, 1) FROM t",
+        "SELECT `GET_LOCK`, `nextval` FROM t",
+        "SELECT 'x' /* FOR UPDATE */ FROM t",
+        "SELECT a FROM t -- INTO OUTFILE 'x'",
+        "SELECT a FROM t # FOR UPDATE",
+        "TABLE t ORDER BY a LIMIT 2",
+        "VALUES ROW(1, 2), ROW(3, 4)",
+        "SELECT a AS `for`, b AS 'update' FROM t",
+        "SELECT * FROM t USE INDEX (a) IGNORE INDEX FOR ORDER BY (b)",
+        "SELECT * FROM t FORCE INDEX FOR GROUP BY (b)",
+        "SELECT GROUP_CONCAT(DISTINCT b ORDER BY c SEPARATOR ';') FROM t",
+        "SELECT SUM(b) OVER w FROM t WINDOW w AS (PARTITION BY c ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)",
+        "SELECT * FROM t WHERE MATCH (a) AGAINST ('x' IN BOOLEAN MODE)",
+        "SELECT CAST(a AS CHAR CHARACTER SET utf8mb4), CONVERT(a USING latin1) FROM t",
+        "SELECT EXTRACT(YEAR FROM d), d + INTERVAL 1 DAY FROM t",
+        "SELECT ROW(1, 2) = (SELECT 1, 2), EXISTS(SELECT 1 FROM t)",
+        "SELECT * FROM t, LATERAL (SELECT 1) x",
+        "SELECT b'101', 0x41, .5, 1e5, \\N, {d '2020-01-01'}",
+        "SELECT a FROM t WHERE a LIKE 'x!%' ESCAPE '!'",
+        "SELECT * FROM t PARTITION (p0, p1)",
+        "SELECT LEFT(a, 1), RIGHT(a, 1), MOD(a, 2), IF(a, 1, 2) FROM t",
+        "SELECT DATE '2020-01-01', TIMESTAMP '2020-01-01 00:00:00'",
+        "SELECT * FROM a NATURAL LEFT JOIN b",
+        "EXPLAIN FORMAT=JSON SELECT a FROM t",
+        "SELECT @a, @b + 1",
+        "SELECT DATABASE(), VERSION(), USER(), CURRENT_USER",
+    ];
+    assert_eq!(gone_astray(&texts, &[MARIADB, MYSQL], true), [""; 0]);
+    let of_mariadb = ["SELECT * FROM t FOR SYSTEM_TIME ALL", "VALUES (1, 2), (3, 4)"];
+    assert_eq!(gone_astray(&of_mariadb, &[MARIADB], true), [""; 0]);
+    let of_others = [
+        "SELECT /*+ SET_VAR(query_timeout = 1) */ a FROM t",
+        "SELECT a FROM t LIMIT 5",
+        "WITH c AS (SELECT a FROM t) SELECT * FROM c",
+    ];
+    assert_eq!(gone_astray(&of_others, &OTHERS, true), [""; 0]);
+}
+
+#[test]
+fn what_acts_within_a_read_goes_to_the_primary() {
+    let texts = [
+        "SELECT LASTVAL(s)",
+        "SELECT BENCHMARK(10, f(1))",
+        "SELECT a INTO OUTFILE 'x' FROM t",
+        "SELECT a FROM t INTO @x FOR UPDATE",
+        "SELECT a FROM t WHERE b = 1 FOR UPDATE OF t NOWAIT",
+        "SELECT a FROM t FOR SHARE OF t SKIP LOCKED",
+        "SELECT a FROM t LOCK  IN /* x */ SHARE MODE NOWAIT",
+        "SELECT a FROM (SELECT b FROM u LOCK IN SHARE MODE) x",
+        "SELECT (SELECT @a := 1)",
+        "SELECT IF(@a IS NULL, @a := 1, @a := @a + 1)",
+        "SELECT * FROM t WHERE (@n := @n + 1) < 5",
+        "SELECT 1 UNION SELECT a FROM t FOR UPDATE",
+        "WITH c AS (SELECT a FROM t FOR UPDATE) SELECT * FROM c",
+        "SELECT /*!40001 SQL_NO_CACHE */ SQL_CALC_FOUND_ROWS a FROM t",
+        "SELECT 'a' 'b' INTO @x",
+        "select\nget_lock\n(\n'x',1)",
+        "SELECT x'27' , f(1)",
+        "SELECT N'it''s', f(1)",
+        "SELECT `a``b(`, f(1)",
+        "SELECT sys.ps_thread_id(1)",
+        "SELECT MASTER_GTID_WAIT('0-1-1')",
+        "SELECT @@GLOBAL . sql_mode",
+        "SELECT * FROM t PARTITION (p0) FOR UPDATE",
+        "TABLE t INTO OUTFILE 'x'",
+        "TABLE t FOR UPDATE",
+        "VALUES ROW(1) INTO @x",
+        "EXPLAIN ANALYZE SELECT f(1)",
+        "EXPLAIN FORMAT=JSON INTO @v SELECT 1",
+        "ANALYZE SELECT f(1)",
+        "SET STATEMENT max_statement_time=1 FOR SELECT a FROM t FOR UPDATE",
+        "SELECT RELEASE_ALL_LOCKS()",
+        "SELECT a FROM t WHERE a = NEXT VALUE FOR s",
+        "SELECT LAST_INSERT_ID() + 1 FROM dual",
+        "SELECT (SELECT FOUND_ROWS())",
+        "SELECT @@session . warning_count",
+        "SELECT LOAD_FILE('/tmp/x')",
+    ];
+    assert_eq!(gone_astray(&texts, &[MARIADB, MYSQL], false), [""; 0]);
+}
+
+#[test]
+fn what_hides_a_write_goes_to_the_primary() {
+    let texts = [
+        "WITH c AS (SELECT a FROM t) INSERT INTO u SELECT * FROM c",
+        "WITH RECURSIVE c AS (SELECT 1), d AS (SELECT 2) DELETE t FROM t JOIN c",
+        "WITH c AS (SELECT 1) REPLACE INTO t SELECT * FROM c",
+        "PREPARE s FROM @sql",
+        "EXECUTE IMMEDIATE CONCAT('DELETE', ' FROM t')",
+        "EXECUTE IMMEDIATE 'SELECT ?' USING 1",
+        "HANDLER t READ FIRST",
+        "DO RELEASE_ALL_LOCKS()",
+        "XA START 'x'",
+        "XA RECOVER",
+        "FOR i IN 1..3 DO SELECT i; END FOR",
+        "REPEAT SELECT 1; UNTIL 1 END REPEAT",
+        "WHILE 1 DO DELETE FROM t; END WHILE",
+        "SELECT 1 /*!50003 INTO OUTFILE 'x' */",
+        "/*!50003 CREATE*/ /*!50017 DEFINER=`a`@`b`*/ /*!50003 TRIGGER t BEFORE INSERT ON u FOR EACH ROW SET @a = 1 */",
+        "/* x */ /*! INSERT INTO t VALUES (1) */",
+        "SELECT 1;;DELETE FROM t",
+        "SELECT 1; # x\nDELETE FROM t",
+        "DELETE HISTORY FROM t",
+        "IMPORT TABLE FROM 'x'",
+        "BINLOG 'x'",
+        "FLUSH TABLES t FOR EXPORT",
+        "PURGE BINARY LOGS TO 'x'",
+        "CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'x'",
+        "SET RESOURCE GROUP g",
+        "SET DEFAULT ROLE r TO u",
+        "SET @@persist.max_connections = 1",
+        "ALTER INSTANCE ROTATE INNODB MASTER KEY",
+        "EXPLAIN ANALYZE UPDATE t SET a = 1",
+        "RETURN 1",
+    ];
+    assert_eq!(gone_astray(&texts, &[MARIADB, MYSQL], false), [""; 0]);
+}
+
+#[test]
+fn what_other_databases_add_goes_to_the_primary() {
+    let texts = [
+        "INSERT OVERWRITE t SELECT 1",
+        "SHOW PROC '/frontends'",
+        "SHOW ROUTINE LOAD",
+        "CREATE EXTERNAL CATALOG c PROPERTIES ('type' = 'hive')",
+        "REFRESH MATERIALIZED VIEW m",
+        "ALTER SYSTEM ADD FOLLOWER 'host:9010'",
+        "EXECUTE AS u WITH NO REVERT",
+        "ADMIN SET FRONTEND CONFIG ('x' = 'y')",
+        "LOAD LABEL db.l (DATA INFILE('x') INTO TABLE t)",
+        "STOP ROUTINE LOAD FOR x",
+        "KILL ANALYZE 1",
+        "SELECT * FROM FILES('path' = 's3://x')",
+        "CREATE ACCOUNT a ADMIN_NAME 'x' IDENTIFIED BY 'y'",
+        "DROP ACCOUNT a",
+        "CREATE SNAPSHOT s FOR ACCOUNT a",
+        "RESTORE ACCOUNT a FROM SNAPSHOT s",
+        "CREATE PUBLICATION p DATABASE d",
+        "SHOW ACCOUNTS",
+        "SELECT a FROM t FOR UPDATE",
+    ];
+    assert_eq!(gone_astray(&texts, &OTHERS, false), [""; 0]);
+}
+
+#[test]
+fn the_mode_decides_where_a_literal_ends() {
+    let plain = LexMode { no_backslash_escapes: true, ..MYSQL };
+    let ansi = LexMode { ansi_quotes: true, ..MYSQL };
+    for (text, mode, to_replica) in [
+        // A backslash is a character: the literal ends before the call.
+        ("SELECT '\\', f(1), '', '", plain, false),
+        ("SELECT '\\', f(1), '", MYSQL, true),
+        // Double quotes name something: a function of that name is called.
+        ("SELECT \"get_lock\"('x', 1)", ansi, false),
+        ("SELECT \"a\" FROM \"t\" WHERE \"b\" = ';'", ansi, true),
+        ("SELECT \"; DELETE FROM t\"", MYSQL, true),
+        ("SELECT \"it's\" FROM t WHERE 'x' = \"FOR UPDATE\"", MYSQL, true),
+    ] {
+        assert_eq!(effects(text, mode).contains(E::READ_ONLY_PROVED), to_replica, "{text}");
+    }
+}
