@@ -277,7 +277,9 @@ pub fn end_read_only(state: &mut SessionState) {
 ///
 /// Quirk: MariaDB forgets them only with a statement that uses a table.
 fn leaves_warnings(facts: &CommandFacts<'_>) -> bool {
-    if facts.mode.flavor != Flavor::MariaDb || facts.does(Effects::MULTI) {
+    // A compound statement counts as several.
+    let several = facts.does(Effects::MULTI) && !facts.does(Effects::DOUBTFUL);
+    if facts.mode.flavor != Flavor::MariaDb || several {
         return false;
     }
     if matches!(facts.command, CommandKind::FieldList | CommandKind::InitDb) {
