@@ -39,27 +39,34 @@ pub(crate) fn ok(capabilities: Capabilities, status: StatusFlags, info: &str, se
     packet
 }
 
+/// A number that Highgate knows itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Number<'a> {
+    pub(crate) column: &'a str,
+    pub(crate) value: i64,
+    pub(crate) unsigned: bool,
+    /// For an execution of a prepared statement.
+    pub(crate) is_binary: bool,
+}
+
 /// A result set of one number.
 pub(crate) fn number(
     capabilities: Capabilities,
     status: StatusFlags,
-    column: &str,
-    value: i64,
-    unsigned: bool,
-    is_binary: bool,
+    number: Number<'_>,
     seq: u8,
 ) -> Vec<u8> {
     // Not null, binary; as servers describe their functions.
     const FLAGS: u16 = 1 | 128;
     const UNSIGNED: u16 = 32;
     let mut packet = Vec::new();
-    let flags = if unsigned { FLAGS | UNSIGNED } else { FLAGS };
-    let columns = [Column { flags, ..Column::integer(column) }];
+    let flags = if number.unsigned { FLAGS | UNSIGNED } else { FLAGS };
+    let columns = [Column { flags, ..Column::integer(number.column) }];
     let mut writer = ResultSetWriter::begin(&mut packet, seq, capabilities, status, &columns);
-    if is_binary {
-        writer.binary_number(value);
+    if number.is_binary {
+        writer.binary_number(number.value);
     } else {
-        writer.text_row([value.to_string().as_str()]);
+        writer.text_row([number.value.to_string().as_str()]);
     }
     writer.finish();
     packet

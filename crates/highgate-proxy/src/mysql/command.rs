@@ -199,14 +199,11 @@ impl Session<'_> {
         forward::let_go(self.context, &self.state, &mut self.lease, &mut self.holds);
         // From here on the inbox may move: what is needed of the text later is kept aside.
         let keeps = facts.keep_text() || parsed.schema || parsed.kind == CommandKind::StmtPrepare;
-        texts.text.clear();
-        if let Some(text) = text.filter(|_| parsed.text.is_some() && keeps) {
-            // Servers prepare what a rule made of it, and so must those that prepare it again.
-            let is_prepared = parsed.kind == CommandKind::StmtPrepare;
-            let rewritten = rules.rewrite.as_deref().or(instead.as_deref());
-            let rewritten = rewritten.filter(|_| is_prepared);
-            texts.text.extend_from_slice(rewritten.unwrap_or(text));
-        }
+        // Servers prepare what a rule made of it, and so must those that prepare it again.
+        let rewritten = rules.rewrite.as_deref().or(instead.as_deref());
+        let rewritten = rewritten.filter(|_| parsed.kind == CommandKind::StmtPrepare);
+        let kept = text.filter(|_| parsed.text.is_some() && keeps);
+        kept.map_or(&[][..], |text| rewritten.unwrap_or(text)).clone_into(&mut texts.text);
         self.keep_values(&facts, payload, &mut texts.values);
         let decided = self.decide(&facts, &rules, hint, snapshot);
         if matches!(decided, Decided::Refuse(_)) {

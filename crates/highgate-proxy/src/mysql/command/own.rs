@@ -49,7 +49,8 @@ impl Session<'_> {
             }
             OwnAnswer::Number { column, value, unsigned } => {
                 let is_binary = facts.command == CommandKind::StmtExecute;
-                answer::number(caps, self.status(), &column, value, unsigned, is_binary, seq)
+                let number = answer::Number { column: &column, value, unsigned, is_binary };
+                answer::number(caps, self.status(), number, seq)
             }
             OwnAnswer::Statistics => answer::text(&self.statistics(), seq),
         };
