@@ -128,14 +128,10 @@ fn lines(pipe: &Path) -> anyhow::Result<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// What Keepalived writes into its pipes, Highgate writes: the same file, the same events, the same lines.
-#[test]
-fn pipes_are_told_what_keepalived_tells_them_and_a_reader_may_come_late() {
-    let Some(lab) = setting(2) else { return };
-    let scratch = Scratch::new("pipes").unwrap();
-    let file = |name: &str| scratch.join(name);
-    let shown = |name: &str| file(name).display().to_string();
-    let text = format!(
+/// Two routers, a pipe for all and one for VRRP's, with a script that reads that.
+fn two_with_pipes(scratch: &Scratch) -> String {
+    let shown = |name: &str| scratch.join(name).display().to_string();
+    format!(
         "global_defs {{\n script_user root\n notify_fifo {}\n vrrp_notify_fifo {}\n\
          vrrp_notify_fifo_script \"/bin/sh -c 'exec cat \\\"$0\\\" >> {}'\"\n\
          vrrp_notify_priority_changes\n}}\n\
@@ -149,7 +145,16 @@ fn pipes_are_told_what_keepalived_tells_them_and_a_reader_may_come_late() {
         shown("vrrp"),
         shown("read"),
         shown("load"),
-    );
+    )
+}
+
+/// What Keepalived writes into its pipes, Highgate writes: the same file, the same events, the same lines.
+#[test]
+fn pipes_are_told_what_keepalived_tells_them_and_a_reader_may_come_late() {
+    let Some(lab) = setting(2) else { return };
+    let scratch = Scratch::new("pipes").unwrap();
+    let file = |name: &str| scratch.join(name);
+    let text = two_with_pipes(&scratch);
     // What both do in the same way, whatever the order of two routers is.
     let course = |end: &mut dyn FnMut() -> anyhow::Result<()>| -> anyhow::Result<Vec<String>> {
         let mut told = Vec::new();
