@@ -2,10 +2,13 @@
 //! gives up.
 //!
 //! ```text
-//!  main ──control──▶ keeper: routers, sockets, netlink, scripts; at real-time priority
-//!   ▲ └─ beats          │ will
+//!  main ──control──▶ keeper: routers and sockets; at real-time priority
+//!   ▲ └─ beats          │ will     ├─ hands: links, addresses and their lifetime
+//!   │                   ▼          └─ errands: scripts, processes and files
 //!   └──control (dup)── watcher: reads the will, and waits for the keeper's end
 //! ```
+//!
+//! In the keeper one thread decides and sends, and waits for nobody; two more do what may wait.
 //!
 //! Whoever of the three dies, the address is given away at once: the keeper resigns when the main
 //! process is gone or silent; the watcher carries out the keeper's will (remove the addresses, say
@@ -17,9 +20,13 @@ mod children;
 mod closed;
 mod control;
 mod deeds;
+mod errands;
 mod fifos;
 mod frames;
+mod hands;
 mod keeper;
+mod lifetimes;
+mod mailbox;
 mod messages;
 mod netlink;
 mod processes;

@@ -20,7 +20,9 @@
 //!
 //! Invariants: the addresses are held in `Active` alone; they are given away before it is said, and
 //! what is said first on taking them is the advert. The driver feeds all packets that wait before it
-//! fires a timer, so that a late process never takes over from one whose adverts lie in a socket.
+//! fires a timer, so that a late process never takes over from one whose adverts lie in a socket; a
+//! node that slept through more than such a time listens once more, since adverts may not even have
+//! reached its sockets.
 
 mod announce;
 mod handover;
@@ -285,6 +287,8 @@ pub struct Router {
     down_at: Option<Instant>,
     /// When the last advert that set it was heard, or counting began.
     heard_at: Instant,
+    /// It ended while this node did not run, so it was set once more.
+    has_overslept: bool,
     /// Adver_Timer.
     advert_at: Option<Instant>,
     sent_at: Option<Instant>,
@@ -336,6 +340,7 @@ impl Router {
             resigned_by: None,
             down_at: None,
             heard_at: now,
+            has_overslept: false,
             advert_at: None,
             sent_at: None,
             preempt_at: None,
@@ -489,7 +494,9 @@ impl Router {
         if self.yielding.as_ref().is_some_and(|yielding| yielding.by <= now) {
             self.yielded(now, effects);
         }
-        if self.down_at.is_some_and(|at| at <= now) {
+        if let Some(due) = self.down_at.filter(|at| *at <= now)
+            && !self.overslept(due, now, effects)
+        {
             self.take_over(now, effects);
         }
         if self.advert_at.is_some_and(|at| at <= now) {

@@ -215,6 +215,13 @@ impl Routers {
         self.each(|router| is_due(router).then_some(Input::Timer), now)
     }
 
+    /// The same for those that are active: the others have packets to read before they look at time.
+    pub fn timer_of_active(&mut self, now: Instant) -> Vec<Order> {
+        let is_due = |router: &Router| router.next_deadline().is_some_and(|at| at <= now);
+        let is_meant = |router: &Router| router.state() == State::Active && is_due(router);
+        self.each(|router| is_meant(router).then_some(Input::Timer), now)
+    }
+
     /// The connections to a router's addresses have ended, as it was asked for.
     pub fn yielded(&mut self, router: &str, now: Instant) -> Vec<Order> {
         let mut orders = Vec::new();

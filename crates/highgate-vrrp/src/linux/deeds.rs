@@ -1,4 +1,6 @@
-//! Carries out what routers order: adverts, addresses, announcements. Remembers what is held.
+//! What routers order, as the thread that decides sees it: adverts and announcements are sent at once;
+//! addresses are ordered of the [`Hands`], and what came of that is heard later. Remembers what is
+//! held, and what is under way.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -11,40 +13,54 @@ use std::{
 
 use super::{
     frames,
-    netlink::{AddressNow, LinkNow, Netlink},
-    routes::Routing,
+    hands::{Done, Hands, Job, Looked, Made, Place},
+    netlink::{AddressNow, LinkNow},
+    routes::Entry,
     sys_unsafe,
-    virtual_link::{Ensured, VirtualLinks},
     will::{LastWord, Will},
     wire::{self, Wire},
 };
 use crate::{
+    advert::RESIGNS,
     machine::Sending,
     routers::Interface,
     settings::{Settings, VirtualAddress},
 };
 
-/// Seconds that an address lives on when nobody refreshes it: the last line, should all our
-/// processes die at once. Below the time in which a backup at the default interval takes over.
-const LIFETIME: u32 = 3;
-/// How often it is refreshed.
-pub(crate) const REFRESH: Duration = Duration::from_secs(1);
-
-/// Sockets, and what was done with them.
+/// Sockets, and what was done and ordered with them.
 #[derive(Debug)]
 pub(crate) struct Deeds {
-    netlink: Netlink,
+    pub(crate) hands: Hands,
     frames: OwnedFd,
     links: BTreeMap<String, LinkNow>,
     addresses: Vec<AddressNow>,
-    /// One per interface and family (`true` for IPv4) on which a router speaks.
-    pub(crate) wires: BTreeMap<(String, bool), Wire>,
-    held: BTreeMap<Arc<str>, Vec<(u32, VirtualAddress)>>,
+    /// One per place on which a router speaks.
+    pub(crate) wires: BTreeMap<Place, Wire>,
+    /// Those that were of no use any more.
+    broken: BTreeSet<Place>,
+    /// A look is ordered, and another is wanted after it.
+    looks: (bool, bool),
+    held: BTreeMap<Arc<str>, Vec<Held>>,
+    /// Orders that are not carried out yet, by their number.
+    under_way: BTreeMap<u64, Arc<str>>,
+    ordered: u64,
+    /// Announcements that wait for their addresses to be set by the order of that number.
+    announce_after: BTreeMap<Arc<str>, (u64, u8, Duration)>,
     last_words: BTreeMap<Arc<str>, Vec<LastWord>>,
-    virtual_links: VirtualLinks,
-    routing: Routing,
+    made: (Vec<u32>, Vec<(String, String)>),
+    /// Routes and rules that are set.
+    pub(crate) routes: Vec<Entry>,
     /// Announcements that keep a pause between each other.
     queue: VecDeque<(Instant, Arc<str>, u32, Vec<u8>)>,
+}
+
+/// An address that is set, or about to be, until it is known to be removed.
+#[derive(Debug)]
+struct Held {
+    index: u32,
+    address: VirtualAddress,
+    /// By the order of that number it is removed.
+    given_by: Option<u64>,
 }
 
 impl Deeds {
@@ -53,55 +69,55 @@ impl Deeds {
     /// # Errors
     /// Without the rights for raw sockets.
     pub(crate) fn open() -> io::Result<Self> {
-        let mut deeds = Self {
-            netlink: Netlink::open()?,
+        Ok(Self {
+            hands: Hands::start()?,
             frames: sys_unsafe::frame_socket()?,
             links: BTreeMap::new(),
             addresses: Vec::new(),
             wires: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            looks: (false, false),
             held: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            ordered: 0,
+            announce_after: BTreeMap::new(),
             last_words: BTreeMap::new(),
-            virtual_links: VirtualLinks::default(),
-            routing: Routing::default(),
+            made: (Vec::new(), Vec::new()),
+            routes: Vec::new(),
             queue: VecDeque::new(),
-        };
-        deeds.look()?;
-        Ok(deeds)
+        })
     }
 
-    /// Looks at all links and addresses anew.
-    ///
-    /// # Errors
-    /// As the system says.
-    pub(crate) fn look(&mut self) -> io::Result<()> {
-        self.links = self.netlink.links()?;
-        self.addresses = self.netlink.addresses()?;
-        self.virtual_links.forget_lost(&self.links);
-        Ok(())
-    }
-
-    /// Makes the interface with the router's own MAC address, where it is to have one and has not.
-    ///
-    /// # Errors
-    /// Another one has its name, or as the system says.
-    pub(crate) fn ensure_virtual_link(&mut self, settings: &Settings) -> io::Result<Ensured> {
-        let done = self.virtual_links.ensure(settings, &mut self.netlink, &self.links)?;
-        if done != Ensured::There {
-            self.look()?;
+    /// Orders a look at all links and addresses; [`Self::looked`] has to be told of it.
+    pub(crate) fn look(&mut self, routers: &[Settings]) {
+        if std::mem::replace(&mut self.looks.0, true) {
+            self.looks.1 = true;
+            return;
         }
-        Ok(done)
+        let broken = std::mem::take(&mut self.broken);
+        self.hands.order(Job::Look { routers: routers.to_vec(), broken });
     }
 
-    /// Interfaces with a MAC address of their own go down where they carry nothing any more.
-    pub(crate) fn rest_virtual_links(&mut self) {
-        let held = &self.held;
-        let holds = |router: &str| held.get(router).is_some_and(|held| !held.is_empty());
-        self.virtual_links.rest(holds, &mut self.netlink);
+    /// Takes in how the links are. Whether they are to be looked at again.
+    pub(crate) fn looked(&mut self, looked: &mut Looked) -> bool {
+        self.links = std::mem::take(&mut looked.links);
+        self.addresses = std::mem::take(&mut looked.addresses);
+        for (place, wire) in looked.wires.drain(..) {
+            self.close(&place);
+            self.wires.insert(place, wire);
+        }
+        self.made(&mut looked.made);
+        self.end_of_look()
     }
 
-    /// Removes interfaces with a MAC address of their own, but for those routers'.
-    pub(crate) fn keep_virtual_links(&mut self, routers: &BTreeSet<&str>) {
-        self.virtual_links.keep_only(routers, &mut self.netlink);
+    /// A look has ended, well or not. Whether another is wanted.
+    pub(crate) fn end_of_look(&mut self) -> bool {
+        std::mem::take(&mut self.looks).1
+    }
+
+    /// Takes in which interfaces were made.
+    pub(crate) fn made(&mut self, made: &mut Made) {
+        self.made = (std::mem::take(&mut made.indexes), std::mem::take(&mut made.before));
     }
 
     /// An interface as routers are told it; addresses that `moves` says are not its own.
@@ -125,31 +141,27 @@ impl Deeds {
         }
     }
 
-    /// Opens the sockets of a router where there are none, or its interface is another one now.
-    ///
-    /// # Errors
-    /// As the system says.
-    pub(crate) fn listen(&mut self, settings: &Settings, groups: &[IpAddr]) -> io::Result<()> {
-        let Some(link) = self.links.get(&settings.interface) else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such interface"));
-        };
-        let key = (settings.interface.clone(), settings.is_v4());
-        if self.wires.get(&key).is_none_or(|wire| wire.index() != link.index) {
-            let wire = Wire::open(&settings.interface, link.index, settings.is_v4())?;
-            self.wires.insert(key.clone(), wire);
-        }
-        match self.wires.get_mut(&key) {
-            Some(wire) => groups.iter().try_for_each(|group| wire.join(*group)),
-            None => Ok(()),
-        }
-    }
-
     /// Closes the sockets of interfaces on which nobody speaks any more.
-    pub(crate) fn listen_only_to(&mut self, wanted: impl Fn(&(String, bool)) -> bool) {
-        self.wires.retain(|key, _| wanted(key));
+    pub(crate) fn listen_only_to(&mut self, wanted: impl Fn(&Place) -> bool) {
+        let gone: Vec<Place> = self.wires.keys().filter(|place| !wanted(place)).cloned().collect();
+        gone.iter().for_each(|place| self.close(place));
     }
 
-    /// Sends an advert, and notes what the last one would be.
+    /// Has a socket closed: whoever closes the last copy leaves its groups, which may wait.
+    fn close(&mut self, place: &Place) {
+        if let Some(wire) = self.wires.remove(place) {
+            self.hands.order(Job::Close(wire));
+        }
+    }
+
+    /// A socket is of no use any more; it is opened anew when the links are looked at.
+    pub(crate) fn is_broken(&mut self, place: Place) {
+        self.close(&place);
+        self.broken.insert(place);
+    }
+
+    /// Sends an advert, and notes what the last one would be. That addresses are given away is said
+    /// after they are.
     ///
     /// # Errors
     /// As the system says.
@@ -163,18 +175,18 @@ impl Deeds {
         let Some(link) = self.links.get(interface) else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such interface"));
         };
+        let mac = settings.advert_mac().filter(|_| sending.destination.is_multicast());
+        if sending.priority == RESIGNS && self.is_giving(router) {
+            let (interface, index) = (interface.clone(), link.index);
+            self.hands.order(Job::Say { interface, index, mac, sending: sending.clone() });
+            return Ok(());
+        }
         let words = self.last_words.entry(Arc::clone(router)).or_default();
         words.retain(|word| word.destination != sending.destination);
         if sending.priority > 0 {
             words.extend(LastWord::after(interface, link.index, sending));
         }
-        match settings.advert_mac() {
-            Some(mac) if sending.destination.is_multicast() => {
-                let frame = frames::advert(mac, sending);
-                sys_unsafe::send_frame(&self.frames, link.index, &frame)
-            }
-            _ => wire::say(interface, link.index, sending),
-        }
+        wire::say_from(&self.frames, mac, interface, link.index, sending)
     }
 
     /// A router's addresses are about to be set: they belong to the will from now on.
@@ -186,142 +198,123 @@ impl Deeds {
     ) {
         for address in addresses {
             let device = address.device.as_deref().unwrap_or(interface);
-            let Some(link) = self.links.get(device) else { continue };
+            let Some(index) = self.links.get(device).map(|link| link.index) else { continue };
             let held = self.held.entry(Arc::clone(router)).or_default();
-            if !held.iter().any(|(at, other)| *at == link.index && other == address) {
-                held.push((link.index, address.clone()));
+            match held.iter_mut().find(|held| held.index == index && held.address == *address) {
+                Some(held) => held.given_by = None,
+                None => held.push(Held { index, address: address.clone(), given_by: None }),
             }
         }
     }
 
-    /// Sets a router's addresses.
+    /// Orders a router's addresses to be set; [`Self::taken`] has to be told of it.
     ///
     /// # Errors
-    /// The first that could not be set; the others are.
+    /// An address whose interface is not there; the others are ordered.
     pub(crate) fn take(
         &mut self,
         router: &Arc<str>,
         interface: &str,
         addresses: &[VirtualAddress],
     ) -> io::Result<()> {
-        let mut done = self.virtual_links.raise(router, &mut self.netlink);
         self.intend(router, interface, addresses);
+        let mut placed = Vec::new();
+        let mut done = Ok(());
         for address in addresses {
             let device = address.device.as_deref().unwrap_or(interface);
-            let set = match self.links.get(device) {
-                Some(link) => self.netlink.set(link.index, address, LIFETIME),
-                None => Err(io::Error::new(io::ErrorKind::NotFound, "no such interface")),
-            };
-            if let Err(error) = set
-                && done.is_ok()
-            {
-                let text = format!("{} can't be set on {device}: {error}", address.address);
-                done = Err(io::Error::new(error.kind(), text));
-            }
-        }
-        done
-    }
-
-    /// Removes a router's addresses.
-    ///
-    /// # Errors
-    /// The first that could not be removed; the others are.
-    pub(crate) fn give(&mut self, router: &str, addresses: &[VirtualAddress]) -> io::Result<()> {
-        let Some(held) = self.held.get_mut(router) else { return Ok(()) };
-        let mut done = Ok(());
-        held.retain(|(index, address)| {
-            if !addresses.contains(address) {
-                return true;
-            }
-            if let Err(error) = self.netlink.remove(*index, address)
-                && done.is_ok()
-            {
-                let text = format!("{} can't be removed: {error}", address.address);
-                done = Err(io::Error::new(error.kind(), text));
-            }
-            false
-        });
-        self.queue.retain(|(_, whose, ..)| **whose != *router);
-        done
-    }
-
-    /// Sets all held addresses anew, for another while.
-    ///
-    /// # Errors
-    /// Each that could not be set, with its router.
-    pub(crate) fn refresh(&mut self) -> Vec<(Arc<str>, io::Error)> {
-        let mut failed = Vec::new();
-        for (router, held) in &self.held {
-            for (index, address) in held {
-                if let Err(error) = self.netlink.set(*index, address, LIFETIME) {
-                    failed.push((Arc::clone(router), error));
+            match self.links.get(device) {
+                Some(link) => placed.push((link.index, address.clone())),
+                None => {
+                    let text = format!(
+                        "{} can't be set on {device}: there is no such interface",
+                        address.address
+                    );
+                    done = Err(io::Error::new(io::ErrorKind::NotFound, text));
                 }
             }
         }
-        failed
+        let number = self.number(router);
+        self.hands.order(Job::Take { number, router: Arc::clone(router), addresses: placed });
+        done
     }
 
-    /// Whether that address is one that is held: its coming is no news.
+    /// An order to set addresses was carried out. Gives whose it was, if it still counts, and sends
+    /// the announcements that waited for it.
+    pub(crate) fn taken(&mut self, number: u64, now: Instant) -> Option<Arc<str>> {
+        let router = self.under_way.remove(&number)?;
+        if let Some((_, copies, pause)) =
+            self.announce_after.get(&router).copied().filter(|(by, ..)| *by == number)
+        {
+            self.announce_after.remove(&router);
+            self.announce(&router, copies, pause, now);
+        }
+        let is_held = |held: &Vec<Held>| held.iter().any(|held| held.given_by.is_none());
+        self.held.get(&router).is_some_and(is_held).then_some(router)
+    }
+
+    /// Orders a router's addresses to be removed; [`Self::given`] has to be told of it.
+    pub(crate) fn give(&mut self, router: &Arc<str>, addresses: &[VirtualAddress]) {
+        self.queue.retain(|(_, whose, ..)| whose != router);
+        self.announce_after.remove(router);
+        let number = self.number(router);
+        let mut placed = Vec::new();
+        for held in self.held.get_mut(router).into_iter().flatten() {
+            if addresses.contains(&held.address) {
+                held.given_by = Some(number);
+                placed.push((held.index, held.address.clone()));
+            }
+        }
+        if placed.is_empty() {
+            self.under_way.remove(&number);
+            return;
+        }
+        self.hands.order(Job::Give { number, router: Arc::clone(router), addresses: placed });
+    }
+
+    /// An order to remove addresses was carried out. Gives whose it was.
+    pub(crate) fn given(&mut self, number: u64) -> Option<Arc<str>> {
+        let router = self.under_way.remove(&number)?;
+        if let Some(held) = self.held.get_mut(&router) {
+            held.retain(|held| held.given_by != Some(number));
+        }
+        Some(router)
+    }
+
+    fn number(&mut self, router: &Arc<str>) -> u64 {
+        self.ordered += 1;
+        self.under_way.insert(self.ordered, Arc::clone(router));
+        self.ordered
+    }
+
+    fn is_giving(&self, router: &str) -> bool {
+        let mut held = self.held.get(router).into_iter().flatten();
+        held.any(|held| held.given_by.is_some())
+    }
+
+    /// Whether that address was set by this node, or is about to be: its coming is no news.
+    pub(crate) fn knows(&self, address: &AddressNow) -> bool {
+        self.find(address).is_some()
+    }
+
+    /// Whether that address is held and nothing was ordered that may change it: its going is a loss.
     pub(crate) fn holds(&self, address: &AddressNow) -> bool {
-        self.held
-            .values()
-            .flatten()
-            .any(|(index, held)| *index == address.index && held.address == address.address)
+        self.find(address).is_some_and(|(router, held)| {
+            held.given_by.is_none() && !self.under_way.values().any(|other| other == router)
+        })
     }
 
-    /// Gives a router its routes and rules, and takes those away that it is not to have: all of them
-    /// without settings. Gives what is to be told, whether it went wrong or works again.
-    pub(crate) fn keep_routes(
-        &mut self,
-        router: &Arc<str>,
-        settings: Option<&Settings>,
-    ) -> Vec<Result<String, String>> {
-        self.routing.keep(router, settings, &mut self.netlink, &self.links)
+    fn find(&self, address: &AddressNow) -> Option<(&Arc<str>, &Held)> {
+        let mut all =
+            self.held.iter().flat_map(|(router, held)| held.iter().map(move |it| (router, it)));
+        all.find(|(_, held)| held.index == address.index && held.address.address == address.address)
     }
 
-    /// Whether a router has routes or rules that are set.
-    pub(crate) fn has_routes(&self, router: &str) -> bool {
-        self.routing.has(router)
+    /// Whether anything is held.
+    pub(crate) fn holds_any(&self) -> bool {
+        self.held.values().flatten().any(|held| held.given_by.is_none())
     }
 
-    /// Removes routes and rules that a process before left behind. Gives those that were there.
-    ///
-    /// # Errors
-    /// As the system says.
-    pub(crate) fn remove_left_routes(&mut self) -> io::Result<Vec<String>> {
-        self.routing.remove_leftovers(&mut self.netlink)
-    }
-
-    /// Removes addresses and interfaces that a process before left behind. Gives those that were there.
-    pub(crate) fn remove_leftovers(&mut self, all: &[Settings]) -> Vec<String> {
-        let mut found = self.virtual_links.remove_leftovers(all, &mut self.netlink, &self.links);
-        for settings in all.iter().filter(|settings| !settings.is_owner()) {
-            let holder = settings.holder();
-            let places = [holder.as_str(), &settings.interface];
-            // Before, they may have been on the interface itself, or on one of their own.
-            let places = places.get(..if places[0] == places[1] { 1 } else { 2 });
-            for (address, place) in settings.addresses.iter().flat_map(|address| {
-                places.unwrap_or_default().iter().map(move |place| (address, *place))
-            }) {
-                let device = address.device.as_deref().unwrap_or(place);
-                let Some(link) = self.links.get(device) else { continue };
-                let wanted = AddressNow {
-                    index: link.index,
-                    address: address.address,
-                    prefix: address.prefix,
-                };
-                if self.addresses.contains(&wanted)
-                    && !self.holds(&wanted)
-                    && self.netlink.remove(link.index, address).is_ok()
-                {
-                    found.push(address.address.to_string());
-                }
-            }
-        }
-        found
-    }
-
-    /// Announces all that a router holds.
+    /// Announces all that a router holds, as soon as it is set.
     pub(crate) fn announce(
         &mut self,
         router: &Arc<str>,
@@ -329,10 +322,15 @@ impl Deeds {
         pause: Duration,
         now: Instant,
     ) {
+        let under_way = self.under_way.iter().rev().find(|(_, whose)| *whose == router);
+        if let Some((number, _)) = under_way {
+            self.announce_after.insert(Arc::clone(router), (*number, copies, pause));
+            return;
+        }
         let Some(held) = self.held.get(router) else { return };
         let mut at = self.queue.back().map_or(now, |(last, ..)| (*last + pause).max(now));
         for _ in 0..copies {
-            for (index, address) in held {
+            for Held { index, address, .. } in held {
                 let link = self.links.values().find(|link| link.index == *index);
                 let Some(mac) = link.and_then(|link| link.mac) else { continue };
                 let frame = frames::announcement(address.address, mac);
@@ -362,20 +360,30 @@ impl Deeds {
     /// What is to be done if this process dies now.
     pub(crate) fn will(&self) -> Will {
         let has_something =
-            |router: &Arc<str>| self.held.get(router).is_some_and(|h| !h.is_empty());
+            |router: &Arc<str>| self.held.get(router).is_some_and(|held| !held.is_empty());
+        let held = self.held.values().flatten();
         Will {
-            addresses: self.held.values().flatten().cloned().collect(),
+            addresses: held.map(|held| (held.index, held.address.clone())).collect(),
             last_words: self
                 .last_words
                 .iter()
                 .filter(|(router, _)| has_something(router))
                 .flat_map(|(_, words)| words.iter().cloned())
                 .collect(),
-            links: self.virtual_links.indexes(),
-            routes: self.routing.entries(),
-            kernel_settings: self.virtual_links.before(),
+            links: self.made.0.clone(),
+            routes: self.routes.clone(),
+            kernel_settings: self.made.1.clone(),
             is_filtered: false,
             is_over: false,
         }
+    }
+
+    /// Waits until all that was ordered is done, but not for long. Gives what could not be.
+    pub(crate) fn end(&mut self) -> Vec<String> {
+        let failed = self.hands.end().into_iter().filter_map(|done| match done {
+            Done::Given { result: Err(error), .. } => Some(error.to_string()),
+            _ => None,
+        });
+        failed.collect()
     }
 }

@@ -1,5 +1,9 @@
 //! The process that keeps the addresses: a loop over what it hears from the network, the kernel, its
 //! scripts and the main process. It never waits for any of them.
+//!
+//! It makes no system call that may wait for anything but a processor: what changes links and
+//! addresses, or starts a process, or reads a file is done by two threads beside it (`hands`,
+//! `errands`), in the order in which it was decided, and what came of it is heard like all else.
 
 mod carry;
 mod told;
@@ -18,16 +22,16 @@ use highgate_io::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    alarms::Alarms,
-    children::Children,
     closed,
     control::Control,
-    deeds::{Deeds, REFRESH},
-    fifos::Fifos,
+    deeds::Deeds,
+    errands::{Errand, Errands},
+    hands::Job,
+    lifetimes::Lifetimes,
     messages::{FromKeeper, Task},
     netlink::{Change, Notices},
-    processes::Processes,
-    sys_unsafe, watcher,
+    sys_unsafe::{self, Rank},
+    watcher,
     will::Will,
 };
 use crate::{
@@ -42,13 +46,14 @@ pub const BEAT: Duration = Duration::from_millis(100);
 /// Without a word for so long it does not, and the addresses are given away. Well above what a
 /// machine that is busy with other things makes a healthy process wait.
 pub const SILENCE: Duration = Duration::from_millis(1500);
-/// How often the main process is told how everything is, and files and processes that are tracked are
-/// looked at where the kernel does not tell of them.
-const LOOK: Duration = Duration::from_secs(1);
-/// Where it does, they are looked at for good measure at every so many of these times.
-const RARELY: u32 = 10;
+/// How often the main process is told how everything is.
+const NEWS: Duration = Duration::from_secs(1);
 /// Packets that are taken from one socket before the others have their turn.
 const BURST: usize = 512;
+/// Turns in a row that end with packets unread before a backup looks at time all the same: more than
+/// a socket's buffer holds (2 MiB in the kernel's count, at least 768 bytes for each packet), so that
+/// all that lay there has been read, and a flood can't keep it from taking over.
+const BEHIND: u32 = 8;
 
 /// Keeps addresses for the main process, whose stream is the standard input, until it ends.
 /// `program` is what is run as the watcher.
@@ -58,16 +63,41 @@ const BURST: usize = 512;
 pub fn keep(program: &dyn Fn(&str) -> Command, took_over: bool) -> io::Result<()> {
     sys_unsafe::outlive_signals()?;
     let control = Control::new(io::stdin().as_fd().try_clone_to_owned()?)?;
+    // Before there are threads, whose stacks would be read in whole.
+    let complaints = be_punctual();
     let mut keeper = Keeper::new(control)?;
     keeper.control.send(&watcher::hello(took_over));
-    keeper.first_words();
+    for text in complaints {
+        keeper.tell(None, Event::new(Severity::Warning, Kind::Stall, text));
+    }
     while !keeper.is_over {
         keeper.ensure_watched(program);
         keeper.wait();
         keeper.turn(clock::now());
+        if keeper.deeds.hands.is_over() || keeper.errands.is_over() {
+            // The watcher takes this one's place.
+            return Err(io::Error::other("a thread that keeps the addresses ended"));
+        }
     }
     keeper.end();
     Ok(())
+}
+
+/// What makes this process keep its times on a busy machine. Gives what is to be told where it has no
+/// right to that.
+fn be_punctual() -> Vec<String> {
+    let all = [
+        ("run at real-time priority", sys_unsafe::run_first(Rank::Decides)),
+        ("keep its memory from being paged out", sys_unsafe::stay_in_memory()),
+    ];
+    let failed = all.into_iter().filter_map(|(what, done)| Some((what, done.err()?)));
+    let told = failed.map(|(what, error)| {
+        format!(
+            "the process that keeps the addresses can't {what} ({error}): on a busy machine it may \
+             be late, and a backup take over"
+        )
+    });
+    told.collect()
 }
 
 pub(super) struct Keeper {
@@ -77,12 +107,7 @@ pub(super) struct Keeper {
     watcher_after: Instant,
     notices: Notices,
     deeds: Deeds,
-    children: Children,
-    processes: Processes,
-    alarms: Alarms,
-    fifos: Fifos,
-    /// Looks at files and processes that were left out since nobody called for one.
-    looks_left_out: u32,
+    errands: Errands,
     routers: Routers,
     task: Task,
     will: Will,
@@ -92,6 +117,8 @@ pub(super) struct Keeper {
     closed: BTreeSet<IpAddr>,
     /// Interfaces as the routers were told them.
     interfaces: BTreeMap<String, Interface>,
+    /// Turns in a row that ended with packets unread although a router's time had come.
+    behind: u32,
     /// What could not be done, and for whom.
     troubles: BTreeSet<(Arc<str>, Need)>,
     /// Why scripts failed, as was told last.
@@ -99,8 +126,8 @@ pub(super) struct Keeper {
     /// When the main process was last heard; `None` before its first task.
     beat_at: Option<Instant>,
     is_silent: bool,
-    look_at: Instant,
-    refresh_at: Instant,
+    news_at: Instant,
+    lifetimes: Lifetimes,
     /// The main process is to be told how everything is.
     is_news: bool,
     is_over: bool,
@@ -115,42 +142,23 @@ impl Keeper {
             watcher_after: now,
             notices: Notices::open()?,
             deeds: Deeds::open()?,
-            children: Children::default(),
-            processes: Processes::default(),
-            alarms: Alarms::default(),
-            fifos: Fifos::default(),
-            looks_left_out: 0,
+            errands: Errands::start()?,
             routers: Routers::new(Plan::default(), now),
             task: Task::default(),
             will: Will::default(),
             is_bequeathed: false,
             closed: BTreeSet::new(),
             interfaces: BTreeMap::new(),
+            behind: 0,
             troubles: BTreeSet::new(),
             scripts_said: BTreeMap::new(),
             beat_at: None,
             is_silent: false,
-            look_at: now,
-            refresh_at: now + REFRESH,
+            news_at: now,
+            lifetimes: Lifetimes::new(),
             is_news: false,
             is_over: false,
         })
-    }
-
-    /// What makes it keep its times on a busy machine; without the right to it, that is told.
-    fn first_words(&mut self) {
-        for (what, done) in [
-            ("run at real-time priority", sys_unsafe::run_first()),
-            ("keep its memory from being paged out", sys_unsafe::stay_in_memory()),
-        ] {
-            if let Err(error) = done {
-                let text = format!(
-                    "the process that keeps the addresses can't {what} ({error}): on a busy machine \
-                     it may be late, and a backup take over"
-                );
-                self.tell(None, Event::new(Severity::Warning, Kind::Stall, text));
-            }
-        }
     }
 
     /// Starts a watcher where there is none.
@@ -165,21 +173,23 @@ impl Keeper {
             let text = "the process that watches this one died; another is started";
             self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
         }
-        self.watcher_after = now + LOOK;
+        self.watcher_after = now + NEWS;
         match self.start_watcher(program) {
             Ok(watcher) => {
                 self.watcher = Some(watcher);
                 self.is_bequeathed = false;
                 self.bequeath();
             }
-            Err(error) => {
-                let text = format!(
-                    "the process that watches this one can't be started: {error}; should this one be \
-                     killed, the addresses go when their lifetime ends, after up to 3 s"
-                );
-                self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
-            }
+            Err(error) => self.has_no_watcher(&error),
         }
+    }
+
+    fn has_no_watcher(&mut self, error: &io::Error) {
+        let text = format!(
+            "the process that watches this one can't be started: {error}; should this one be \
+             killed, the addresses go when their lifetime ends, after up to 3 s"
+        );
+        self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
     }
 
     fn start_watcher(&self, program: &dyn Fn(&str) -> Command) -> io::Result<Control> {
@@ -189,8 +199,7 @@ impl Keeper {
         command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
         command.stdout(Stdio::from(control));
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        // It ends when we do, or takes our place: nobody waits for it before.
-        let _child = command.spawn()?;
+        self.errands.run(Errand::Watcher(Box::new(command)));
         Control::new(ours.into())
     }
 
@@ -199,26 +208,24 @@ impl Keeper {
         let now = clock::now();
         let deadline = [
             self.routers.next_deadline(),
-            self.children.next_deadline(),
             self.deeds.next_announcement(),
-            self.processes.next_deadline(),
-            self.fifos.next_deadline(),
             self.beat_at.filter(|_| !self.is_silent).map(|at| at + SILENCE),
-            Some(self.look_at),
-            Some(self.refresh_at),
+            self.lifetimes.next_deadline(),
+            Some(self.news_at),
         ];
-        let wait = deadline.into_iter().flatten().min().unwrap_or(now + LOOK);
+        let wait = deadline.into_iter().flatten().min().unwrap_or(now + NEWS);
         let wait = Timespec::try_from(wait.saturating_duration_since(now)).ok();
         let mut control = PollFlags::IN;
         control.set(PollFlags::OUT, self.control.has_unsent());
         let mut sources = vec![
             PollFd::from_borrowed_fd(self.control.as_fd(), control),
             PollFd::from_borrowed_fd(self.notices.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.deeds.hands.done.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.errands.results.as_fd(), PollFlags::IN),
         ];
         let watcher = self.watcher.as_ref().map(AsFd::as_fd);
         let wires = self.deeds.wires.values().map(AsFd::as_fd);
-        let ends = self.children.ends().chain(self.fifos.ends()).chain(self.alarms.sources());
-        for source in watcher.into_iter().chain(wires).chain(ends) {
+        for source in watcher.into_iter().chain(wires) {
             sources.push(PollFd::from_borrowed_fd(source, PollFlags::IN));
         }
         // Interrupted or not: all sources are looked at.
@@ -228,39 +235,35 @@ impl Keeper {
     /// Looks at everything once. Packets come before time: who was late must not take over from one
     /// whose adverts lie in a socket.
     fn turn(&mut self, now: Instant) {
-        self.hear(now);
-        self.read_notices(now);
+        let is_all_read = self.hear(now);
+        // In this order: what an order changed is told by the kernel before the order is done.
+        let done = self.deeds.hands.done.take();
+        self.read_notices();
+        self.hear_done(done, now);
         self.read_control(now);
         if let Some(watcher) = &mut self.watcher {
             // It says nothing; reading tells its end.
             let _: Vec<()> = watcher.receive();
             watcher.flush();
         }
-        for outcome in self.children.attend(now) {
-            self.judge_script(&outcome, now);
-        }
-        let told = self.fifos.attend(self.task.script_security, now);
-        self.tell_of_fifos(told);
-        for text in self.children.complaints() {
-            self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
-        }
-        if let Some(done) = self.children.filtered(now) {
-            self.told_of_filter(done);
-        }
-        self.hear_alarms(now);
+        self.hear_ran(now);
         self.listen_for_silence(now);
         if self.routers.next_deadline().is_some_and(|at| at <= now) {
-            let orders = self.routers.timer(now);
+            self.behind = if is_all_read { 0 } else { self.behind + 1 };
+            let orders = if (1..=BEHIND).contains(&self.behind) {
+                self.routers.timer_of_active(now)
+            } else {
+                self.behind = 0;
+                self.routers.timer(now)
+            };
             self.carry_out(orders, now);
         }
         self.deeds.send_announcements(now);
-        if now >= self.refresh_at {
-            self.refresh_at = now + REFRESH;
-            self.refresh(now);
+        if let Some(text) = self.lifetimes.judge(now) {
+            self.tell(None, Event::new(Severity::Warning, Kind::Stall, text));
         }
-        if now >= self.look_at {
-            self.look_at = now + LOOK;
-            self.look_if_due(now);
+        if now >= self.news_at {
+            self.news_at = now + NEWS;
             self.is_news = true;
         }
         if std::mem::take(&mut self.is_news) && self.beat_at.is_some() {
@@ -270,11 +273,19 @@ impl Keeper {
         self.control.flush();
     }
 
-    fn hear(&mut self, now: Instant) {
+    /// Whether all that lay in the sockets was read.
+    fn hear(&mut self, now: Instant) -> bool {
         let mut heard = Vec::new();
+        let mut is_all_read = true;
         let mut broken = Vec::new();
         for (key, wire) in &self.deeds.wires {
-            for _ in 0..BURST {
+            let mut left = BURST;
+            loop {
+                if left == 0 {
+                    is_all_read = false;
+                    break;
+                }
+                left -= 1;
                 match wire.hear() {
                     Ok(Some((envelope, payload))) => heard.push((key.0.clone(), envelope, payload)),
                     Ok(None) => break,
@@ -286,20 +297,20 @@ impl Keeper {
             }
         }
         for key in broken {
-            // Opened anew when the link is looked at.
-            self.deeds.wires.remove(&key);
+            self.deeds.is_broken(key);
         }
         for (interface, envelope, payload) in heard {
             let orders = self.routers.packet(&interface, &payload, &envelope, now);
             self.carry_out(orders, now);
         }
+        is_all_read
     }
 
-    fn read_notices(&mut self, now: Instant) {
+    fn read_notices(&mut self) {
         let changes = self.notices.read();
         let is_news = changes.iter().any(|change| match change {
             Change::Links => true,
-            Change::Added(address) => !self.deeds.holds(address),
+            Change::Added(address) => !self.deeds.knows(address),
             Change::Removed(_) => true,
         });
         let lost = changes
@@ -309,10 +320,10 @@ impl Keeper {
             let text =
                 "an address that this node holds was removed by somebody else; it is set again";
             self.tell(None, Event::new(Severity::Warning, Kind::Need, text));
-            self.refresh(now);
+            self.deeds.hands.order(Job::Refresh);
         }
         if is_news {
-            self.look_at_links(now);
+            self.look_at_links();
         }
     }
 
@@ -322,8 +333,10 @@ impl Keeper {
         let orders = self.routers.stop(now);
         self.carry_out(orders, now);
         self.deeds.send_announcements(now);
-        self.deeds.keep_virtual_links(&BTreeSet::new());
-        self.fifos.end();
+        self.errands.end();
+        for error in self.deeds.end() {
+            self.complain(format!("{error}; it goes when its lifetime ends"));
+        }
         if !self.closed.is_empty()
             && let Err(error) = closed::open_all()
         {

@@ -52,11 +52,6 @@ impl Routing {
         self.held.values().flatten().cloned().collect()
     }
 
-    /// Whether a router has some.
-    pub(crate) fn has(&self, router: &str) -> bool {
-        self.held.contains_key(router)
-    }
-
     /// Makes that what a router has, in place of what it had; `settings: None` for nothing. What is
     /// there is looked at as well. Gives what is to be told, whether it went wrong or works again.
     pub(crate) fn keep(

@@ -10,15 +10,26 @@ use std::{
 
 use crate::advert::Envelope;
 
-/// Priority among real-time processes: enough to run before everything that is none.
-const REAL_TIME: libc::c_int = 10;
+/// The place of a thread among real-time processes: all run before everything that is none, and before
+/// real-time processes of the usual low numbers, which may use a processor for long. The kernel's own
+/// threads for interrupts have 50.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rank {
+    /// What sends adverts and decides: before our other threads.
+    Decides = 49,
+    /// What changes addresses as it decides.
+    Acts = 48,
+    /// What starts scripts and looks at files and processes.
+    Runs = 47,
+}
 
-/// Makes this process run before all that are not real-time, and its children not.
+/// Makes this thread run before all that are not real-time; processes and threads that it starts
+/// don't.
 ///
 /// # Errors
 /// Without the right to do so.
-pub(crate) fn run_first() -> io::Result<()> {
-    let parameter = libc::sched_param { sched_priority: REAL_TIME };
+pub(crate) fn run_first(rank: Rank) -> io::Result<()> {
+    let parameter = libc::sched_param { sched_priority: rank as libc::c_int };
     // SAFETY: the parameter outlives the call, which only reads it.
     let done = unsafe {
         libc::sched_setscheduler(
@@ -30,13 +41,18 @@ pub(crate) fn run_first() -> io::Result<()> {
     check(done)
 }
 
-/// Keeps all memory of this process from being paged out.
+/// Has all memory of this process read in, and keeps it from being paged out; also what comes later.
 ///
 /// # Errors
 /// Without the right to do so.
 pub(crate) fn stay_in_memory() -> io::Result<()> {
-    // SAFETY: the call takes flags alone.
-    check(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) })
+    // What is there now is read in, the program's code included: the way to take an address over is
+    // not to wait for a disk. What comes later, as the heap's reserves, is locked where it is used.
+    for flags in [libc::MCL_CURRENT, libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT] {
+        // SAFETY: the call takes flags alone.
+        check(unsafe { libc::mlockall(flags) })?;
+    }
+    Ok(())
 }
 
 /// Blocks the signals by which terminals and service managers end processes. The mask is undone in

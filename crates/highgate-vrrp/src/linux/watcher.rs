@@ -23,7 +23,7 @@ pub const AFTER_DEATH: &str = "--after-death";
 pub fn watch(program: Command) -> io::Result<()> {
     sys_unsafe::outlive_signals()?;
     // Both are nice to have; the keeper has said so if the right to them is missing.
-    let _ = sys_unsafe::run_first();
+    let _ = sys_unsafe::run_first(sys_unsafe::Rank::Decides);
     let _ = sys_unsafe::stay_in_memory();
     let wills = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut will = Will::default();

@@ -67,6 +67,15 @@ impl Wire {
         Ok(())
     }
 
+    /// The same socket, for another thread.
+    ///
+    /// # Errors
+    /// Without descriptors left.
+    pub(crate) fn copy(&self) -> io::Result<Self> {
+        let ears = self.ears.try_clone()?;
+        Ok(Self { ears, index: self.index, groups: Vec::new() })
+    }
+
     /// The number of the interface.
     pub(crate) const fn index(&self) -> u32 {
         self.index
@@ -117,6 +126,23 @@ pub(crate) fn say(interface: &str, index: u32, sending: &Sending) -> io::Result<
         (IpAddr::V4(source), IpAddr::V4(to)) => say_v4(interface, source, to, sending),
         (IpAddr::V6(source), IpAddr::V6(to)) => say_v6(index, source, to, sending),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "two families in one packet")),
+    }
+}
+
+/// The same from a MAC address that is not the interface's, where there is one.
+///
+/// # Errors
+/// As the system says.
+pub(crate) fn say_from(
+    frames: &impl AsFd,
+    mac: Option<[u8; 6]>,
+    interface: &str,
+    index: u32,
+    sending: &Sending,
+) -> io::Result<()> {
+    match mac {
+        Some(mac) => sys_unsafe::send_frame(frames, index, &frames::advert(mac, sending)),
+        None => say(interface, index, sending),
     }
 }
 

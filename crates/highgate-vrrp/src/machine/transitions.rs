@@ -238,6 +238,32 @@ impl Router {
         self.become_backup("it listens first".to_owned(), now, effects);
     }
 
+    /// Whether Active_Down_Timer ended while this node did not run, and is therefore set once more.
+    ///
+    /// Quirk: the RFCs know of no such thing. Whoever did not run for so long has not heard silence but
+    /// nothing; it does as after a start (RFC 9568 §6.4.1) and listens first. Only once without an
+    /// advert in between: a node that is always late still takes over from one that is dead.
+    pub(super) fn overslept(
+        &mut self,
+        due: Instant,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let (late, down) = (now.saturating_duration_since(due), self.down());
+        if self.has_overslept || late < down {
+            return false;
+        }
+        self.has_overslept = true;
+        self.down_at = Some(now + down);
+        let text = format!(
+            "this node did not run for {} ms: it listens for {} ms more before it takes over",
+            late.as_millis(),
+            down.as_millis()
+        );
+        self.say(Severity::Warning, Kind::Stall, text, effects);
+        true
+    }
+
     /// Active_Down_Timer fires.
     pub(super) fn take_over(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.asks_first(now, effects) {
@@ -299,6 +325,7 @@ impl Router {
         self.asking = None;
         self.lower_at = None;
         self.heard_at = now;
+        self.has_overslept = false;
         self.down_at = Some(now + self.down());
     }
 

@@ -372,3 +372,19 @@ fn two_hundred_and_fifty_five_routers_each_hear_their_own() {
         .collect();
     assert_eq!(backups, ["r200"]);
 }
+
+#[test]
+fn while_packets_wait_only_who_is_active_has_its_timer() {
+    let mut node = Node::started(plan(vec![router("a", 51), router("b", 52)]));
+    // The first is active; the second has heard another until now.
+    while node.routers.state("a") != Some(State::Active) {
+        node.pass(500);
+        node.hear("b", 200, 1);
+    }
+    node.did();
+    node.now += ms(30_000);
+    let orders = node.routers.timer_of_active(node.now);
+    assert!(!orders.is_empty() && orders.iter().all(|order| *order.router == *"a"), "{orders:?}");
+    assert_eq!(node.routers.state("b"), Some(State::Backup));
+    assert!(node.routers.next_deadline().unwrap() <= node.now, "its time has come");
+}

@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc, time::Instant};
 
 use super::Keeper;
 use crate::{
-    advert::{Casting, GROUP_V4, GROUP_V6},
     event::{Event, Kind, Severity},
     linux::{
         closed,
+        errands::Errand,
+        hands::{Done, Job, Looked, Made, MadeOne},
         messages::{FromKeeper, Notify},
         virtual_link::Ensured,
         will::Will,
@@ -33,8 +34,8 @@ impl Keeper {
         if some_move {
             self.keep_routes();
         }
-        self.deeds.rest_virtual_links();
         self.bequeath();
+        self.lifetimes.holds(self.deeds.holds_any(), now);
     }
 
     fn one(&mut self, router: &Arc<str>, effect: Effect, now: Instant) {
@@ -48,14 +49,12 @@ impl Keeper {
                 // Before they are there: whoever kills this one in between leaves no address behind.
                 self.deeds.intend(router, &settings.holder(), &addresses);
                 self.bequeath();
-                let taken = self.deeds.take(router, &settings.holder(), &addresses);
-                self.note(router, Need::Addresses, taken, now);
-            }
-            Effect::RemoveAddresses(addresses) => {
-                if let Err(error) = self.deeds.give(router, &addresses) {
-                    self.complain(format!("{router}: {error}; it goes when its lifetime ends"));
+                let ordered = self.deeds.take(router, &settings.holder(), &addresses);
+                if ordered.is_err() {
+                    self.note(router, Need::Addresses, ordered, now);
                 }
             }
+            Effect::RemoveAddresses(addresses) => self.deeds.give(router, &addresses),
             Effect::Announce { copies } => {
                 self.deeds.announce(router, copies, settings.announce.pause, now);
             }
@@ -74,19 +73,20 @@ impl Keeper {
         }
     }
 
-    /// Routes and rules are there where a router is active, and nowhere else.
-    pub(super) fn keep_routes(&mut self) {
-        let mut told = Vec::new();
-        let has_some = |it: &&Settings| {
-            !it.routes.is_empty() || !it.rules.is_empty() || self.deeds.has_routes(&it.name)
-        };
-        for settings in self.task.plan.routers.iter().filter(has_some).cloned().collect::<Vec<_>>()
-        {
-            let router: Arc<str> = settings.name.as_str().into();
-            let is_active = self.routers.state(&router) == Some(State::Active);
-            let news = self.deeds.keep_routes(&router, Some(&settings).filter(|_| is_active));
-            told.extend(news.into_iter().map(|news| (router.clone(), news)));
+    /// Has routes and rules there where a router is active, and nowhere else.
+    pub(super) fn keep_routes(&self) {
+        let all = &self.task.plan.routers;
+        let has_some = |it: &Settings| !it.routes.is_empty() || !it.rules.is_empty();
+        if self.deeds.routes.is_empty() && !all.iter().any(has_some) {
+            return;
         }
+        let is_active = |it: &Settings| self.routers.state(&it.name) == Some(State::Active);
+        let routers = all.iter().map(|it| (it.clone(), is_active(it))).collect();
+        self.deeds.hands.order(Job::Routes(routers));
+    }
+
+    /// Tells of routes and rules.
+    fn routed(&mut self, told: Vec<(Arc<str>, Result<String, String>)>) {
         for (router, news) in told {
             let (severity, text) = match news {
                 Ok(text) => (Severity::Info, text),
@@ -98,16 +98,11 @@ impl Keeper {
 
     /// Closes addresses to packets as the task wants it; at the first one, opens what a process
     /// before left closed.
-    pub(super) fn close_addresses(&mut self, is_first: bool, now: Instant) {
+    pub(super) fn close_addresses(&mut self, is_first: bool) {
         let wanted = closed::closed(&self.task.plan.routers);
-        let is_needed = wanted != self.closed || is_first && closed::is_possible();
-        if !is_needed {
-            return;
-        }
-        let done = self.children.filter(closed::command(&wanted), now);
-        self.closed = wanted;
-        if let Err(error) = done {
-            self.told_of_filter(Err(error.to_string()));
+        if wanted != self.closed || is_first && closed::is_possible() {
+            self.errands.run(Errand::Filter(closed::command(&wanted)));
+            self.closed = wanted;
         }
     }
 
@@ -160,26 +155,67 @@ impl Keeper {
         }
     }
 
-    /// Looks at all links, opens what sockets are missing, and tells the routers.
-    pub(super) fn look_at_links(&mut self, now: Instant) {
-        if let Err(error) = self.deeds.look() {
-            self.complain(format!("links and addresses can't be listed: {error}"));
-            return;
+    /// Has all links looked at, and what interfaces and sockets are missing made.
+    pub(super) fn look_at_links(&mut self) {
+        self.deeds.look(&self.task.plan.routers);
+    }
+
+    /// Hears what came of orders.
+    pub(super) fn hear_done(&mut self, all: Vec<Done>, now: Instant) {
+        let is_any = !all.is_empty();
+        for done in all {
+            match done {
+                Done::Cleared(found) => found.iter().for_each(|found| {
+                    let text =
+                        format!("{found} was left behind by a process before, and is removed");
+                    self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
+                }),
+                Done::Looked(looked) => self.looked(*looked, now),
+                Done::Taken { number, result } => {
+                    if let Some(router) = self.deeds.taken(number, now) {
+                        self.note(&router, Need::Addresses, result, now);
+                    }
+                }
+                Done::Given { number, result } => {
+                    if let Some(router) = self.deeds.given(number)
+                        && let Err(error) = result
+                    {
+                        self.complain(format!("{router}: {error}; it goes when its lifetime ends"));
+                    }
+                }
+                Done::Refreshed { failed, made } => self.refreshed(&failed, made, now),
+                Done::Routed { told, all } => {
+                    self.deeds.routes = all;
+                    self.routed(told);
+                }
+                Done::Failed(text) => {
+                    self.complain(text);
+                    if self.deeds.end_of_look() {
+                        self.look_at_links();
+                    }
+                }
+            }
+        }
+        if is_any {
+            self.bequeath();
+            self.lifetimes.holds(self.deeds.holds_any(), now);
+        }
+    }
+
+    /// Tells the routers how the links are.
+    fn looked(&mut self, mut looked: Looked, now: Instant) {
+        let new = std::mem::take(&mut looked.made.new);
+        if self.deeds.looked(&mut looked) {
+            self.look_at_links();
         }
         let all = self.task.plan.routers.clone();
         let wanted: BTreeSet<(String, bool)> =
             all.iter().map(|router| (router.interface.clone(), router.is_v4())).collect();
         self.deeds.listen_only_to(|key| wanted.contains(key));
-        for settings in &all {
-            // Where there is no interface, its link says so.
-            if let Err(error) = self.deeds.listen(settings, &groups(settings))
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                let name: Arc<str> = settings.name.as_str().into();
-                self.note(&name, Need::Socket, Err(error), now);
-            }
+        for (router, error) in looked.deaf {
+            self.note(&router, Need::Socket, Err(error), now);
         }
-        self.ensure_virtual_links(&all, now);
+        self.made(new, now);
         let tracked = self.tracked_interfaces();
         let names: BTreeSet<String> =
             wanted.into_iter().map(|(name, _)| name).chain(tracked).collect();
@@ -199,35 +235,30 @@ impl Keeper {
         }
     }
 
-    /// Removes the interfaces of routers that are no more, or have none any more.
-    pub(super) fn keep_virtual_links(&mut self) {
-        let routers = &self.task.plan.routers;
-        let with_one = routers.iter().filter(|settings| settings.virtual_mac.is_some());
-        self.deeds.keep_virtual_links(&with_one.map(|settings| settings.name.as_str()).collect());
-    }
-
-    /// Makes the interfaces that carry addresses with a MAC address of their own.
-    /// Gives the routers for which that failed.
-    fn ensure_virtual_links(&mut self, all: &[Settings], now: Instant) -> Vec<Arc<str>> {
-        let mut failed = Vec::new();
-        for settings in all.iter().filter(|settings| settings.virtual_mac.is_some()) {
-            let name: Arc<str> = settings.name.as_str().into();
-            let holder = settings.holder();
-            match self.deeds.ensure_virtual_link(settings) {
+    /// Tells of interfaces with a MAC address of their own that were made, or could not be. Gives the
+    /// routers for which that failed, and whether any was made.
+    fn made(&mut self, all: Vec<MadeOne>, now: Instant) -> (Vec<Arc<str>>, bool) {
+        let (mut failed, mut is_made) = (Vec::new(), false);
+        for (name, holder, done) in all {
+            match done {
                 Ok(Ensured::There) => {}
                 Ok(Ensured::Made { was_left_behind, complaints }) => {
+                    is_made = true;
                     self.note(&name, Need::Addresses, Ok(()), now);
-                    if was_left_behind {
-                        let text = format!(
+                    let left_behind = was_left_behind.then(|| {
+                        format!(
                             "interface {holder} was left behind by a process before, and is made anew"
-                        );
-                        self.tell(Some(&name), Event::new(Severity::Warning, Kind::Settings, text));
-                    }
-                    for complaint in complaints {
-                        let text = format!(
-                            "{complaint}; hosts may learn the MAC address of {} for its addresses",
-                            settings.interface
-                        );
+                        )
+                    });
+                    let interface = self.settings(&name).map(|settings| settings.interface);
+                    let interface = interface.unwrap_or_default();
+                    let complaints = complaints.into_iter().map(|complaint| {
+                        format!(
+                            "{complaint}; hosts may learn the MAC address of {interface} for its \
+                             addresses"
+                        )
+                    });
+                    for text in left_behind.into_iter().chain(complaints) {
                         self.tell(Some(&name), Event::new(Severity::Warning, Kind::Settings, text));
                     }
                 }
@@ -239,7 +270,7 @@ impl Keeper {
                 }
             }
         }
-        failed
+        (failed, is_made)
     }
 
     fn tracked_interfaces(&self) -> Vec<String> {
@@ -254,12 +285,17 @@ impl Keeper {
             .collect()
     }
 
-    /// Lets held addresses live on, and tries again what failed.
-    pub(super) fn refresh(&mut self, now: Instant) {
-        let failed = self.deeds.refresh();
-        let routers = self.task.plan.routers.clone();
-        let without_link = self.ensure_virtual_links(&routers, now);
-        for (router, error) in &failed {
+    /// The addresses that are held live on: what failed is tried again.
+    fn refreshed(&mut self, failed: &[(Arc<str>, io::Error)], mut made: Made, now: Instant) {
+        if let Some(text) = self.lifetimes.refreshed(now) {
+            self.tell(None, Event::new(Severity::Info, Kind::Stall, text));
+        }
+        self.deeds.made(&mut made);
+        let (without_link, is_made) = self.made(made.new, now);
+        if is_made {
+            self.look_at_links();
+        }
+        for (router, error) in failed {
             let copy = io::Error::new(error.kind(), error.to_string());
             self.note(router, Need::Addresses, Err(copy), now);
         }
@@ -300,7 +336,7 @@ impl Keeper {
             self.write(["INSTANCE", router], notice, rank);
         }
         if let Some(rules) = rules {
-            self.run(&rules, notice, ["INSTANCE", router], rank, now);
+            self.run(&rules, notice, ["INSTANCE", router], rank);
         }
         // A group changes when the last of its members does.
         let groups: Vec<(String, Vec<String>)> = self
@@ -320,25 +356,18 @@ impl Keeper {
             // A group has no rank; 0 stands there in its place with Keepalived.
             self.write(["GROUP", &name], notice, 0);
             if let Some(rules) = self.task.group_notify.get(&name).cloned() {
-                self.run(&rules, notice, ["GROUP", &name], 0, now);
+                self.run(&rules, notice, ["GROUP", &name], 0);
             }
         }
     }
 
-    /// Writes a change into the pipes, as Keepalived does.
-    fn write(&mut self, [what, name]: [&str; 2], notice: Notice, rank: u8) {
+    /// Has a change written into the pipes, as Keepalived does.
+    fn write(&self, [what, name]: [&str; 2], notice: Notice, rank: u8) {
         let line = format!("{what} \"{name}\" {} {rank}\n", notice.keepalived_word());
-        let told = self.fifos.write(&line);
-        self.tell_of_fifos(told);
+        self.errands.run(Errand::Write(line));
     }
 
-    pub(super) fn tell_of_fifos(&mut self, told: Vec<String>) {
-        for text in told {
-            self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
-        }
-    }
-
-    fn run(&mut self, rules: &Notify, notice: Notice, who: [&str; 2], rank: u8, now: Instant) {
+    fn run(&self, rules: &Notify, notice: Notice, who: [&str; 2], rank: u8) {
         let [what, name] = who;
         let own = match notice {
             Notice::Active => &rules.active,
@@ -359,23 +388,13 @@ impl Keeper {
             if command.is_empty() {
                 continue;
             }
-            let (user, group) = (rules.user.as_deref(), rules.group.as_deref());
-            if let Err(error) = self.children.notify(command, user, group, now) {
-                let program = command.first().map(String::as_str).unwrap_or_default();
-                let text = format!("{name}: the notification `{program}` can't be run: {error}");
-                self.tell(None, Event::new(Severity::Warning, Kind::Need, text));
-            }
+            self.errands.run(Errand::Notify {
+                whose: name.to_owned(),
+                command: command.clone(),
+                user: rules.user.clone(),
+                group: rules.group.clone(),
+            });
         }
-    }
-}
-
-/// The groups that a router listens to.
-fn groups(settings: &Settings) -> Vec<IpAddr> {
-    match &settings.casting {
-        Casting::Multicast { group: Some(group) } => vec![*group],
-        Casting::Multicast { group: None } if settings.is_v4() => vec![IpAddr::V4(GROUP_V4)],
-        Casting::Multicast { group: None } => vec![IpAddr::V6(GROUP_V6)],
-        Casting::Unicast { .. } => Vec::new(),
     }
 }
 

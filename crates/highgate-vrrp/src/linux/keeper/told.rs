@@ -1,6 +1,7 @@
 //! What the main process tells the keeper, and what its silence means.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr},
     os::fd::OwnedFd,
@@ -9,14 +10,16 @@ use std::{
 
 use highgate_io::{deaf, listen};
 
-use super::{Keeper, RARELY, SILENCE};
+use super::{Keeper, SILENCE};
 use crate::{
     event::{Event, Kind, Severity},
     linux::{
         children::Outcome,
+        errands::{Errand, Ran},
+        hands::Job,
         messages::{FromKeeper, Task, ToKeeper},
     },
-    track::{Reading, Subject},
+    track::Subject,
 };
 
 impl Keeper {
@@ -82,40 +85,21 @@ impl Keeper {
         self.task = task;
         let routers = &self.task.plan.routers;
         self.troubles.retain(|(name, _)| routers.iter().any(|router| router.name == **name));
-        if let Err(error) = self.deeds.look() {
-            self.complain(format!("links and addresses can't be listed: {error}"));
-        }
         if is_first {
-            for found in self.deeds.remove_leftovers(&self.task.plan.routers) {
-                let text = format!("{found} was left behind by a process before, and is removed");
-                self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
-            }
-            let _ = self.deeds.look();
+            self.deeds.hands.order(Job::Clear(routers.clone()));
         }
-        if is_first {
-            match self.deeds.remove_left_routes() {
-                Ok(found) => {
-                    for found in found {
-                        let text =
-                            format!("{found} was left behind by a process before, and is removed");
-                        self.tell(None, Event::new(Severity::Warning, Kind::Settings, text));
-                    }
-                }
-                Err(error) => self.complain(format!("routes can't be listed: {error}")),
-            }
-        }
-        self.close_addresses(is_first, now);
-        self.children.be_strict(self.task.script_security);
-        let told = self.fifos.set(&self.task.fifos, self.task.script_security, now);
-        self.tell_of_fifos(told);
-        self.children.set_scripts(&self.task.plan.scripts, now);
+        self.close_addresses(is_first);
+        self.errands.run(Errand::Track {
+            scripts: self.task.plan.scripts.clone(),
+            processes: self.task.processes.clone(),
+            files: self.tracked_files(),
+            fifos: self.task.fifos.clone(),
+            is_strict: self.task.script_security,
+        });
         let orders = self.routers.apply(self.task.plan.clone(), now);
         self.carry_out(orders, now);
-        self.keep_virtual_links();
         self.keep_routes();
-        self.look_at_links(now);
-        self.watch_tracked();
-        self.look(now);
+        self.look_at_links();
         if is_first {
             let orders = self.routers.start(now);
             self.carry_out(orders, now);
@@ -146,7 +130,7 @@ impl Keeper {
     }
 
     /// Counts the result of a script.
-    pub(super) fn judge_script(&mut self, outcome: &Outcome, now: Instant) {
+    fn judge_script(&mut self, outcome: &Outcome, now: Instant) {
         let Outcome { script, result } = outcome;
         if let Err(why) = result
             && self.scripts_said.get(script) != Some(why)
@@ -162,64 +146,32 @@ impl Keeper {
         self.carry_out(orders, now);
     }
 
-    /// Looks where the kernel says that a tracked file or process may have changed.
-    pub(super) fn hear_alarms(&mut self, now: Instant) {
-        let (rules, processes) = (&self.task.processes, &self.processes);
-        let is_tracked = |pid, may_be_new| processes.is_tracked(rules, pid, may_be_new);
-        let (is_alarm, told) = self.alarms.heard(is_tracked);
-        self.tell_all(told);
-        if is_alarm || self.processes.next_deadline().is_some_and(|at| at <= now) {
-            self.look(now);
+    /// Hears what came of errands.
+    pub(super) fn hear_ran(&mut self, now: Instant) {
+        for ran in self.errands.results.take() {
+            match ran {
+                Ran::Script(outcome) => self.judge_script(&outcome, now),
+                Ran::Read(readings) => {
+                    for (subject, reading) in readings {
+                        let orders = self.routers.read(subject, reading, now);
+                        self.carry_out(orders, now);
+                    }
+                }
+                Ran::Filtered(done) => self.told_of_filter(done),
+                Ran::Told(event) => self.tell(None, event),
+                Ran::NoWatcher(error) => self.has_no_watcher(&error),
+            }
         }
     }
 
-    /// Looks where nobody calls for it, or for good measure.
-    pub(super) fn look_if_due(&mut self, now: Instant) {
-        self.looks_left_out += 1;
-        if self.alarms.must_poll() || self.looks_left_out >= RARELY {
-            self.watch_tracked();
-            self.look(now);
-        }
-    }
-
-    /// Has the kernel tell of what is tracked.
-    fn watch_tracked(&mut self) {
+    fn tracked_files(&self) -> BTreeSet<String> {
         let own = self.task.plan.routers.iter().flat_map(|router| &router.tracked);
         let groups = self.task.plan.groups.values().flat_map(|group| &group.tracked);
         let files = own.chain(groups).filter_map(|tracked| match &tracked.subject {
             Subject::File(path) => Some(path.clone()),
             _ => None,
         });
-        let files = files.collect();
-        let told = self.alarms.set(!self.task.processes.is_empty(), &files);
-        self.tell_all(told);
-    }
-
-    fn tell_all(&mut self, texts: Vec<String>) {
-        for text in texts {
-            self.tell(None, Event::new(Severity::Info, Kind::Settings, text));
-        }
-    }
-
-    /// Looks at files and processes that are tracked.
-    pub(super) fn look(&mut self, now: Instant) {
-        self.looks_left_out = 0;
-        let mut readings: Vec<(Subject, Reading)> = Vec::new();
-        for (name, holds) in self.processes.look(&self.task.processes, now) {
-            let reading = if holds { Reading::Good } else { Reading::Bad };
-            readings.push((Subject::Process(name), reading));
-        }
-        let own = self.task.plan.routers.iter().flat_map(|router| &router.tracked);
-        let groups = self.task.plan.groups.values().flat_map(|group| &group.tracked);
-        for tracked in own.chain(groups) {
-            if let Subject::File(path) = &tracked.subject {
-                readings.push((tracked.subject.clone(), Reading::Number(number_in(path))));
-            }
-        }
-        for (subject, reading) in readings {
-            let orders = self.routers.read(subject, reading, now);
-            self.carry_out(orders, now);
-        }
+        files.collect()
     }
 
     pub(super) fn complain(&mut self, text: String) {
@@ -230,10 +182,4 @@ impl Keeper {
         let router = router.map(str::to_owned);
         self.control.send(&FromKeeper::Event { router, event });
     }
-}
-
-/// The number at the start of a file; 0 where there is none, as Keepalived has it.
-fn number_in(path: &str) -> i64 {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }

@@ -217,3 +217,58 @@ fn the_first_of_equals_takes_over_and_the_other_respects_it() {
     assert_eq!(one.router.state(), State::Active);
     assert_eq!(other.router.state(), State::Backup);
 }
+
+#[test]
+fn after_a_sleep_longer_than_its_timer_it_listens_once_more_and_says_so() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.hear(200, 1);
+        desk.now += DOWN * 2 + ms(1);
+        desk.tell(Input::Timer);
+        assert_eq!((desk.router.state(), whole(desk.deadline())), (State::Backup, Some(DOWN)));
+        let told = desk.told(Kind::Stall);
+        assert!(told.iter().any(|text| text.contains("did not run for")), "{told:?}");
+        // The other lives: its next advert counts as ever.
+        desk.pass(ms(500));
+        desk.hear(200, 1);
+        assert_eq!(whole(desk.deadline()), Some(DOWN));
+        assert_eq!(desk.did(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn who_is_always_late_still_takes_over_from_one_that_is_dead() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.hear(200, 1);
+        for state in [State::Backup, State::Active] {
+            desk.now += DOWN * 3;
+            desk.tell(Input::Timer);
+            assert_eq!(desk.router.state(), state);
+        }
+    });
+}
+
+#[test]
+fn late_by_less_than_its_timer_it_takes_over() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.hear(200, 1);
+        desk.now += DOWN * 2 - ms(1);
+        desk.tell(Input::Timer);
+        assert_eq!(desk.router.state(), State::Active);
+    });
+}
+
+#[test]
+fn an_advert_that_waited_while_it_slept_is_heard_before_time_is_looked_at() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.hear(200, 1);
+        desk.now += DOWN + ms(900);
+        // As the driver does it: the socket first, then the timer.
+        desk.hear(200, 1);
+        desk.tell(Input::Timer);
+        assert_eq!((desk.router.state(), whole(desk.deadline())), (State::Backup, Some(DOWN)));
+    });
+}
