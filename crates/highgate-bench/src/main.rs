@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod setup;
 mod sysbench;
+mod vips;
 mod wire;
 
 use std::io::Write as _;
@@ -52,6 +53,18 @@ enum Cli {
         /// Ask for results that end in the old way (without DEPRECATE_EOF).
         #[arg(long)]
         old_eof: bool,
+    },
+    /// Strike a node that has a virtual address, and print how long its clients wait.
+    Vips {
+        /// The program to measure.
+        #[arg(long)]
+        highgate: PathBuf,
+        /// How often each.
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+        /// Only faults whose name starts so; `planned` is the end of a node under load.
+        #[arg(long)]
+        only: Option<String>,
     },
     /// Serve prepared answers until killed.
     LeanServer {
@@ -91,6 +104,11 @@ fn main() -> anyhow::Result<()> {
                 strace_count,
                 old_eof,
             })?;
+            std::io::stdout().write_all(table.as_bytes())?;
+            Ok(())
+        }
+        Cli::Vips { highgate, rounds, only } => {
+            let table = vips::run(&highgate, rounds, only.as_deref())?;
             std::io::stdout().write_all(table.as_bytes())?;
             Ok(())
         }
