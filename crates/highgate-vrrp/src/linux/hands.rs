@@ -84,6 +84,11 @@ pub(crate) type Place = (String, bool);
 /// A router, its interface, and what came of making it.
 pub(crate) type MadeOne = (Arc<str>, String, io::Result<Ensured>);
 
+/// A socket that was opened, and where.
+pub(crate) type Opened = (Place, Wire);
+/// A router that can't be heard, and why.
+pub(crate) type Deaf = (Arc<str>, io::Error);
+
 /// Interfaces with a MAC address of their own: what came of those that were lacking, and all that
 /// there are, with the kernel's settings as they were before.
 #[derive(Debug, Default)]
@@ -99,8 +104,8 @@ pub(crate) struct Looked {
     pub(crate) links: BTreeMap<String, LinkNow>,
     pub(crate) addresses: Vec<AddressNow>,
     /// Sockets that were opened.
-    pub(crate) wires: Vec<(Place, Wire)>,
-    pub(crate) deaf: Vec<(Arc<str>, io::Error)>,
+    pub(crate) wires: Vec<Opened>,
+    pub(crate) deaf: Vec<Deaf>,
     pub(crate) made: Made,
 }
 
@@ -248,7 +253,7 @@ impl Body {
     }
 
     /// Opens what sockets are missing, and closes those where nobody speaks any more.
-    fn listen(&mut self) -> (Vec<(Place, Wire)>, Vec<(Arc<str>, io::Error)>) {
+    fn listen(&mut self) -> (Vec<Opened>, Vec<Deaf>) {
         let (mut opened, mut deaf) = (Vec::new(), Vec::new());
         let wanted: BTreeSet<Place> = self.routers.iter().map(place).collect();
         self.wires.retain(|place, _| wanted.contains(place));
