@@ -191,7 +191,9 @@ impl Session<'_> {
             let mut lease = match lease {
                 Ok(lease) => lease,
                 Err(AcquireError::Ended(ending)) => return Err(ending),
-                Err(error) => return self.not_acquired(&error, &tried, sending.framed).await,
+                Err(error) => {
+                    return self.not_acquired(&error, &tried, facts, sending.framed).await;
+                }
             };
             let own = to.role == Role::Same;
             self.context.shows(Activity::Running);
@@ -502,6 +504,7 @@ impl Session<'_> {
         &mut self,
         error: &AcquireError,
         tried: &Tries,
+        facts: &CommandFacts<'_>,
         framed: Framed,
     ) -> Result<(), Ending> {
         let last_why = &tried.why;
@@ -514,7 +517,7 @@ impl Session<'_> {
         let event = Event::new(Severity::Warning, Kind::Refusal, text).session(id);
         self.context.worker.shared.event_limited(event);
         self.forget_lease();
-        self.answer_error(&error.answer(tried.ran.sentence()), framed).await
+        self.tell_refused(&error.answer(tried.ran.sentence()), None, facts, framed).await
     }
 }
 
