@@ -51,7 +51,7 @@ pub struct Outcome<'a> {
     pub affected_rows: u64,
     /// Insert id of the last OK that was not zero.
     pub insert_id: u64,
-    /// Warnings of the last result.
+    /// The most warnings that a result had: a later one may leave those of an earlier.
     pub warnings: u16,
     /// Rows of the last result set; `None` if there was none.
     pub rows: Option<u64>,

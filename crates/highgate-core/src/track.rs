@@ -275,11 +275,10 @@ pub fn end_read_only(state: &mut SessionState) {
 
 /// Whether the warnings of the statement before are still there after this one, if it has none.
 ///
-/// Quirk: MariaDB forgets them only with a statement that uses a table.
+/// Quirk: MariaDB forgets them only with a statement that uses a table, also as one of several: these
+/// have the kind of the first, which forgets what was before the others.
 fn leaves_warnings(facts: &CommandFacts<'_>) -> bool {
-    // A compound statement counts as several.
-    let several = facts.does(Effects::MULTI) && !facts.does(Effects::DOUBTFUL);
-    if facts.mode.flavor != Flavor::MariaDb || several {
+    if facts.mode.flavor != Flavor::MariaDb {
         return false;
     }
     if matches!(facts.command, CommandKind::FieldList | CommandKind::InitDb) {

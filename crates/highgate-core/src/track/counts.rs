@@ -122,10 +122,10 @@ pub(super) fn follow(
     };
     if !facts.does(Effects::READS_DIAGNOSTICS) {
         state.warnings = outcome.warnings;
-        // Those of the statement before were dropped by `before`, or are still there.
-        if outcome.warnings > 0 {
-            state.pins.insert(PinCause::Warnings);
-        }
+    }
+    // Those of the statement before were dropped by `before`, or are still there.
+    if outcome.warnings > 0 {
+        state.pins.insert(PinCause::Warnings);
     }
 }
 

@@ -293,3 +293,32 @@ fn a_text_that_the_server_could_not_read_leaves_nothing() {
     assert!(!unread("SELEC 1", 1146));
     assert!(!unread("BEGIN NOT ATOMIC EXECUTE IMMEDIATE 'SELEC 1'; END", 1064));
 }
+
+#[test]
+fn warnings_stay_behind_several_statements_unless_the_first_uses_a_table() {
+    let stay = |text: &str, flavor: Flavor, outcome: Outcome<'_>| {
+        let mode = LexMode { flavor, ..LexMode::default() };
+        let mut scratch = highgate_mysql::sql::Scratch::new();
+        let analysis = highgate_mysql::sql::analyze(text.as_bytes(), mode, &mut scratch);
+        let facts = CommandFacts::text(CommandKind::Query, text.as_bytes(), &analysis, mode);
+        let mut twin = Twin::new();
+        twin.state.pins.insert(PinCause::Warnings);
+        before(&mut twin.state, &facts);
+        let _ = settle(&mut twin.state, &mut twin.conn, &facts, &outcome);
+        (twin.state.pins.contains(PinCause::Warnings), twin.conn.diagnostics)
+    };
+    let ok = Outcome { status: Some(StatusFlags::AUTOCOMMIT), ..Outcome::default() };
+    let warned = Outcome { warnings: 1, ..ok };
+    for (text, expected) in [
+        ("USE other; SELECT DATABASE(); USE shop", true),
+        ("SELECT 1; SELECT 2", true),
+        ("SELECT 1; SELECT a FROM t", false),
+        ("UPDATE t SET a = 1; SELECT 1", false),
+        ("DROP TABLE IF EXISTS nowhere; SHOW WARNINGS", false),
+    ] {
+        assert_eq!(stay(text, Flavor::MariaDb, ok).0, expected, "{text}");
+        assert!(!stay(text, Flavor::MySql, ok).0, "{text}");
+        // One of several left its own: no other session may see them.
+        assert_eq!(stay(text, Flavor::MariaDb, warned), (true, true), "{text}");
+    }
+}

@@ -87,7 +87,7 @@ impl ReplyScanner {
         let mut reader = Reader::new(payload);
         reader.skip(1)?;
         if reader.remaining() >= 4 {
-            self.facts.warnings = reader.u16()?;
+            self.facts.warnings = self.facts.warnings.max(reader.u16()?);
             self.facts.status = Some(StatusFlags::from_bits_retain(reader.u16()?));
         }
         let status = self.facts.status.unwrap_or_default();
@@ -105,7 +105,7 @@ impl ReplyScanner {
         self.facts.affected_rows = reader.lenenc_int()?;
         self.facts.last_insert_id = reader.lenenc_int()?;
         let status = StatusFlags::from_bits_retain(reader.u16()?);
-        self.facts.warnings = reader.u16()?;
+        self.facts.warnings = self.facts.warnings.max(reader.u16()?);
         self.facts.status = Some(status);
         self.changed = status.contains(StatusFlags::SESSION_STATE_CHANGED)
             && self.capabilities.contains(Capabilities::SESSION_TRACK);
@@ -152,7 +152,7 @@ impl ReplyScanner {
         let params = reader.u16()?;
         if reader.remaining() >= 3 {
             reader.skip(1)?;
-            self.facts.warnings = reader.u16()?;
+            self.facts.warnings = self.facts.warnings.max(reader.u16()?);
         }
         self.facts.prepared = Some(Prepared { statement_id, columns, params });
         self.phase = match params {
@@ -197,7 +197,7 @@ impl ReplyScanner {
         self.facts.last_insert_id
     }
 
-    /// Warnings that the last OK or EOF counts.
+    /// The most warnings that an OK or EOF counts: those of one result may outlive the next.
     #[must_use]
     pub fn warnings(&self) -> u16 {
         self.facts.warnings

@@ -145,6 +145,16 @@ fn several_results_are_one_reply() {
 }
 
 #[test]
+fn warnings_of_a_result_count_beside_one_without() {
+    let more = StatusFlags::MORE_RESULTS_EXISTS.bits();
+    for caps in [OLD, NEW] {
+        let bytes = joined(&[ok(0, more), vec![0, 0, 0, 0, 0, 0, 0]]);
+        let scanner = scan(CommandKind::Query, caps, &bytes);
+        assert_eq!((scanner.warnings(), scanner.results()), (1, 2));
+    }
+}
+
+#[test]
 fn a_cursor_sends_definitions_and_no_rows() {
     let packets = [vec![1], COLUMN.to_vec(), end(OLD, 0x42)];
     let scanner = scan(CommandKind::Execute, OLD, &joined(&packets));
