@@ -133,6 +133,21 @@ fn what_does_not_drain_is_given_away_in_time() {
 }
 
 #[test]
+fn one_that_asked_and_died_meanwhile_is_missed_no_longer_than_any_that_dies() {
+    each_kind(|settings| {
+        let mut desk = Desk::active(settings());
+        desk.hear_word(Asks, 150, 1);
+        desk.tell(Input::Yielded);
+        desk.did();
+        desk.pass(DOWN - ms(1));
+        // What it gave away is said once more, in case that it was not heard.
+        assert_eq!(desk.did(), ["send 0"]);
+        desk.pass(ms(2));
+        assert_eq!(desk.did(), ["send 100", "add", "announce 5", "notify MASTER"]);
+    });
+}
+
+#[test]
 fn of_several_that_ask_the_highest_is_yielded_to() {
     let mut desk = Desk::active(v2());
     desk.hear_word(Asks, 150, 1);
