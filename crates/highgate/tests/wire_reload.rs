@@ -9,6 +9,7 @@ mod raw;
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    path::Path,
     process::Command,
     sync::{
         Arc,
@@ -132,10 +133,14 @@ fn put(process: &HighgateProcess, text: &str) {
 
 /// `highgate apply`: what it says, on either stream.
 fn apply(process: &HighgateProcess, arguments: &[&str]) -> (bool, String) {
+    apply_file(process, &process.config_file(), arguments)
+}
+
+fn apply_file(process: &HighgateProcess, file: &Path, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(BINARY)
         .arg("apply")
         .args(arguments)
-        .arg(process.config_file())
+        .arg(file)
         .current_dir(process.folder())
         .output()
         .unwrap();
@@ -214,6 +219,39 @@ fn changes_under_load_end_no_session_and_no_transaction_that_they_do_not_concern
     let count = crowd.stop();
     eprintln!("{count} statements, none failed, no connection lost");
     assert!(!process.log().contains("panicked"), "{}", process.log());
+}
+
+#[test]
+fn what_was_changed_elsewhere_stays_until_the_file_says_otherwise() {
+    let a = server("a");
+    let mine = toml(&[("db1", &a)], "");
+    let process = HighgateProcess::start(BINARY, &mine).unwrap();
+    // Elsewhere: another file, from another hand.
+    let theirs = process.folder().join("theirs.toml");
+    let more = "[[user]]\nname = \"late\"\npassword = \"late\"\n";
+    std::fs::write(&theirs, toml(&[("db1", &a)], more) + "weight = 5\n").unwrap();
+    let (is_done, told) = apply_file(&process, &theirs, &[]);
+    assert!(is_done && told.contains("weight 1 → 5"), "{told}");
+
+    // The first file changes something else of the same server: both hold.
+    put(&process, &(mine.clone() + "max_connections = 77\n"));
+    let (is_done, told) = apply(&process, &[]);
+    assert!(is_done && !told.contains("weight"), "{told}");
+    let shown = || table(&process, "servers").unwrap()[0].clone();
+    assert_eq!(
+        (shown()["weight"].as_u64(), shown()["max_connections"].as_u64()),
+        (Some(5000), Some(77))
+    );
+    let address = process.listener("shop").unwrap();
+    let mut late = RawClient::connect(address, "late", "late", None, USUAL).unwrap();
+    assert_eq!(late.value("SELECT name FROM t").unwrap(), "a");
+
+    // It changes the same: it holds, and who was overruled can read it.
+    put(&process, &(mine + "max_connections = 77\nweight = 9\n"));
+    process.signal(Signal::HUP).unwrap();
+    wait_for_event(&process, "`weight`: changed elsewhere and in the file; the file's value holds");
+    assert_eq!(shown()["weight"].as_u64(), Some(9000));
+    assert_eq!(late.value("SELECT name FROM t").unwrap(), "a", "its session goes on");
 }
 
 /// What no log, view or report may contain; each has this in it.
