@@ -444,6 +444,9 @@ fn reported(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcom
             {
                 set::learn(state, name, value);
             }
+            Ok(StateChange::TransactionCharacteristics(report)) => {
+                set::characteristics(state, report);
+            }
             Ok(StateChange::Gtids(gtids)) => {
                 state.last_write = std::str::from_utf8(gtids).ok().map(Into::into);
             }

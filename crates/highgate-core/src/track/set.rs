@@ -305,6 +305,26 @@ fn session_transaction(state: &mut SessionState, level: Option<&str>, read_only:
 const ISOLATION: &str = "transaction_isolation";
 const READ_ONLY: &str = "transaction_read_only";
 
+/// What the server reports to hold for the next transaction, or, where that has begun, held for it.
+///
+/// One report has all that was said for it, also by several statements of one text.
+pub(super) fn characteristics(state: &mut SessionState, report: &[u8]) {
+    let Ok(report) = std::str::from_utf8(report) else {
+        return state.pins.insert(PinCause::SessionUnknown);
+    };
+    let mut parts = report.split(';').map(str::trim).filter(|part| !part.is_empty()).peekable();
+    if parts.peek().is_none() {
+        state.next_transaction = None;
+        state.pins.remove(PinCause::NextTransaction);
+        return;
+    }
+    let said: Option<Vec<&str>> = parts.map(|part| part.strip_prefix("SET TRANSACTION ")).collect();
+    // Another one has begun: what was said for it ends with it.
+    if let Some(said) = said {
+        next_transaction(state, &format!("SET TRANSACTION {}", said.join(", ")));
+    }
+}
+
 fn next_transaction(state: &mut SessionState, text: &str) {
     state.next_transaction = Some(text.into());
     state.pins.insert(PinCause::NextTransaction);

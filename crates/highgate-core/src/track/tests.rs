@@ -322,3 +322,31 @@ fn warnings_stay_behind_several_statements_unless_the_first_uses_a_table() {
         assert_eq!(stay(text, Flavor::MariaDb, warned), (true, true), "{text}");
     }
 }
+
+#[test]
+fn what_several_statements_say_of_the_next_transaction_is_what_the_server_reports_last() {
+    let after = |reports: &[&str]| {
+        let mut twin = Twin::new();
+        let mut track = Vec::new();
+        for report in reports {
+            StateChange::TransactionCharacteristics(report.as_bytes()).encode(&mut track);
+        }
+        let facts = CommandFacts {
+            shape: Shape { effects: Effects::MULTI | Effects::SESSION_STATE, ..Shape::default() },
+            ..CommandFacts::bare(CommandKind::Query)
+        };
+        twin.conn.tracks = true;
+        let status = Some(StatusFlags::AUTOCOMMIT);
+        let outcome = Outcome { status, changes: &track, ..Outcome::default() };
+        let _ = settle(&mut twin.state, &mut twin.conn, &facts, &outcome);
+        let binds = twin.state.pins.contains(PinCause::NextTransaction);
+        (twin.state.next_transaction.as_deref().map(str::to_owned), binds)
+    };
+    let both = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SET TRANSACTION READ ONLY;";
+    let said = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY".to_owned();
+    assert_eq!(after(&[both]), (Some(said.clone()), true));
+    assert_eq!(after(&["", both]), (Some(said), true));
+    assert_eq!(after(&[both, "START TRANSACTION READ ONLY;", ""]), (None, false));
+    // It has begun, and ends in a report of its own.
+    assert_eq!(after(&["START TRANSACTION READ ONLY;"]), (None, false));
+}
