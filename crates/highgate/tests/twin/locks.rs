@@ -16,11 +16,16 @@ const TRIES: usize = 200;
 /// Arguments of a server whose locks can be looked at.
 pub const ARGS: [&str; 2] = ["--plugin-maturity=unknown", "--plugin-load-add=metadata_lock_info"];
 
+/// Whether a lock was not to be had.
+pub fn not_had(parts: &[Part]) -> bool {
+    parts.iter().any(|part| part.error() == Some(NOT_HAD))
+}
+
 /// Runs a command until no lock is in its way.
 pub fn insist(mut run: impl FnMut() -> Vec<Part>, judge: impl Fn()) -> Vec<Part> {
     for _ in 0..TRIES {
         let parts = run();
-        if !parts.iter().any(|part| part.error() == Some(NOT_HAD)) {
+        if !not_had(&parts) {
             return parts;
         }
         judge();

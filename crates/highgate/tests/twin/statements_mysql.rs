@@ -352,6 +352,10 @@ const MULTI: &[&str] = &[
     "SET autocommit = 0; INSERT INTO u (a) VALUES (1); COMMIT; SET autocommit = 1",
     "DROP TABLE IF EXISTS nowhere; SHOW WARNINGS",
     "SELECT 1; ",
+    "SELECT CAST('x{n}' AS SIGNED); SELECT 2",
+    "SELECT 1; SET TRANSACTION READ ONLY",
+    "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SET TRANSACTION READ ONLY",
+    "COMMIT; SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
 ];
 
 /// What other roles may do depends on the connection's active ones.
