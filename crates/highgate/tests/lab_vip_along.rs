@@ -22,7 +22,7 @@ use highgate_testkit::{
 };
 use keepalived::{Keepalived, setting};
 use rustix::process::Signal;
-use vips::{Node, lab, toml, until_held};
+use vips::{Node, lab, signal, toml, until_held};
 
 const START: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_secs(15);
@@ -38,7 +38,14 @@ fn ip(host: &Host, words: &str) -> anyhow::Result<String> {
 /// Waits until a host has all of these in its routes and rules, or none of them.
 fn until_routed(host: &Host, words: &[&str], there: bool) -> anyhow::Result<()> {
     wait::eventually(Deadline::seconds(20), "the routes", || {
-        let all = ["route show", "route show table all", "rule show"].map(|it| ip(host, it));
+        let shown = [
+            "route show",
+            "route show table all",
+            "rule show",
+            "-6 route show table all",
+            "-6 rule show",
+        ];
+        let all = shown.map(|it| ip(host, it));
         let all = all.into_iter().collect::<anyhow::Result<String>>()?;
         let found = words.iter().filter(|word| all.contains(**word)).count();
         anyhow::ensure!(found == if there { words.len() } else { 0 }, "{all}");
@@ -86,6 +93,38 @@ fn routes_and_rules_come_and_go_with_the_address_whoever_is_killed() {
     until_routed(first, &["blackhole 10.92.0.0/16", ROUTED[0], ROUTED[3]], false).unwrap();
     until_routed(second, ROUTED, true).unwrap();
     drop(other);
+}
+
+const ROUTES_V6: &str = "version = 3\ninterval = \"300ms\"\naddresses = \"fd99::100\"\n\
+    routes = [\"fd97::/64 via fd99::3 dev eth0\", \"fd96::/64 dev eth0 table 77\", \
+    \"blackhole fd95::/64 metric 9\"]\nrules = [\"from fd94::/64 table 77 priority 500\"]\n";
+const ROUTED_V6: &[&str] = &[
+    "fd97::/64 via fd99::3 dev eth0 proto 112 metric 1024",
+    "fd96::/64 dev eth0 table 77 proto 112 metric 1024",
+    "blackhole fd95::/64 dev lo proto 112 metric 9",
+    "500:\tfrom fd94::/64 lookup 77 proto 112",
+];
+
+#[test]
+fn routes_and_rules_of_ipv6_come_and_go_with_the_address_and_are_found_by_the_next_start() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let mut one = Node::start(&lab, 1, &toml(100, ROUTES_V6)).unwrap();
+    let other = Node::start(&lab, 2, &toml(80, ROUTES_V6)).unwrap();
+    let [first, second] = [1, 2].map(|host| lab.host(host).unwrap());
+    until_routed(first, ROUTED_V6, true).unwrap();
+    until_routed(second, ROUTED_V6, false).unwrap();
+    let helpers = ["vip-watcher", "vip-keeper"].map(|role| one.pid(role).unwrap());
+    for pid in helpers {
+        signal(pid, Signal::KILL).unwrap();
+    }
+    one.process.signal(Signal::KILL).unwrap();
+    until_routed(second, ROUTED_V6, true).unwrap();
+    // Routes have no lifetime of their own: they wait for the next start, at a lower rank now.
+    until_routed(first, ROUTED_V6, true).unwrap();
+    one = Node::start(&lab, 1, &toml(50, ROUTES_V6)).unwrap();
+    until_routed(first, ROUTED_V6, false).unwrap();
+    until_routed(second, ROUTED_V6, true).unwrap();
+    drop((one, other));
 }
 
 #[test]
@@ -227,7 +266,7 @@ fn a_script_that_reads_a_pipe_is_started_again_and_goes_with_the_keeper() {
         })
         .unwrap()
     };
-    vips::signal(last(1), Signal::KILL).unwrap();
+    signal(last(1), Signal::KILL).unwrap();
     one.until_told(&["the script that reads", "it is started again in 5 s"]).unwrap();
     let second = last(2);
     one.kill("vip-keeper").unwrap();
