@@ -12,8 +12,8 @@ mod tests;
 use std::{path::Path, sync::Arc};
 
 use highgate_config::{
-    BackendName, Batch, BoxFuture, Config, ControlPlane, Layers, NodeName, Override, ProposeError,
-    ServerName, StoreError, Version, apply_all, merge,
+    BackendName, Batch, BoxFuture, Config, ControlPlane, Drains, Layers, NodeName, Override,
+    ProposeError, ServerName, StoreError, Version, apply_all, merge,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -357,6 +357,20 @@ impl Layers for Alone {
             let before = state.overrides.len();
             Arc::make_mut(&mut state.overrides).retain(|mark| mark.server != server);
             state.overrides.len() < before
+        }))
+    }
+
+    fn drains(&self) -> Arc<Drains> {
+        Arc::clone(&self.held.borrow().drains)
+    }
+
+    fn drain(
+        &self,
+        vip: Option<String>,
+        why: Option<String>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.store(move |state| {
+            Arc::make_mut(&mut state.drains).say(vip.as_deref(), why.as_deref());
         }))
     }
 }

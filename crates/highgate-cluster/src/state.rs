@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use highgate_config::{Config, NodeName, Override};
+use highgate_config::{Config, Drains, NodeName, Override};
 use serde::{Deserialize, Serialize};
 
 use crate::{file::DurableFile, open::OpenError};
@@ -22,6 +22,9 @@ pub(crate) struct State {
     pub(crate) started_with: BTreeMap<NodeName, String>,
     /// At most one per server, ordered by server.
     pub(crate) overrides: Arc<Vec<Override>>,
+    /// The vips of the node that are taken out.
+    #[serde(default)]
+    pub(crate) drains: Arc<Drains>,
 }
 
 impl State {

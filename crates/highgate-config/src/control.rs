@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use crate::{BackendName, Change, Config, NodeName, Override, ServerName};
+use crate::{BackendName, Change, Config, Drains, NodeName, Override, ServerName};
 
 /// A future as the control plane returns it: boxed, because the seam is dynamic.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -57,7 +57,8 @@ pub trait ControlPlane: Send + Sync {
 #[error("could not be stored: {0}")]
 pub struct StoreError(pub String);
 
-/// What is kept beside the desired state: the files as they were last applied, and the overrides.
+/// What is kept beside the desired state: the files as they were last applied, and what operators set
+/// for the time being.
 ///
 /// A file's last applied form is the base of the three-way merge (`merge::three_way`).
 pub trait Layers: Send + Sync {
@@ -79,4 +80,12 @@ pub trait Layers: Send + Sync {
         &self,
         server: (BackendName, ServerName),
     ) -> BoxFuture<'_, Result<bool, StoreError>>;
+    /// Which vips of this node are taken out.
+    fn drains(&self) -> Arc<Drains>;
+    /// Takes a vip of this node out, or all without a name; without a reason it is let back in.
+    fn drain(
+        &self,
+        vip: Option<String>,
+        why: Option<String>,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 }

@@ -1,4 +1,4 @@
-//! What operators took out: single routers, or all of them but for those that were let back in.
+//! Which vips operators took out: single ones, or all of a node but for those that were let back in.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drains {
     all: Option<String>,
-    /// What was said of one router after the last word about all.
+    /// What was said of one vip after the last word about all.
     each: BTreeMap<String, Option<String>>,
 }
 
 impl Drains {
-    /// A router is taken out, or all without a name; without a reason it is let back in.
-    pub fn say(&mut self, router: Option<&str>, why: Option<&str>) {
+    /// A vip is taken out, or all without a name; without a reason it is let back in.
+    pub fn say(&mut self, vip: Option<&str>, why: Option<&str>) {
         let why = why.map(str::to_owned);
-        match router {
-            Some(router) => drop(self.each.insert(router.to_owned(), why)),
+        match vip {
+            Some(vip) => drop(self.each.insert(vip.to_owned(), why)),
             None => {
                 self.each.clear();
                 self.all = why;
@@ -25,17 +25,17 @@ impl Drains {
         }
     }
 
-    /// Why a router is out; `None` if it is not.
+    /// Why a vip is out; `None` if it is not.
     #[must_use]
-    pub fn why(&self, router: &str) -> Option<&str> {
-        self.each.get(router).unwrap_or(&self.all).as_deref()
+    pub fn why(&self, vip: &str) -> Option<&str> {
+        self.each.get(vip).unwrap_or(&self.all).as_deref()
     }
 
     /// All that counts, in an order in which it can be said again.
     #[must_use]
     pub fn words(&self) -> Vec<(Option<String>, Option<String>)> {
         let all = self.all.iter().map(|why| (None, Some(why.clone())));
-        let each = self.each.iter().map(|(router, why)| (Some(router.clone()), why.clone()));
+        let each = self.each.iter().map(|(vip, why)| (Some(vip.clone()), why.clone()));
         all.chain(each).collect()
     }
 }

@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod describe;
 mod dialect;
+mod drains;
 mod faults;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -41,6 +42,7 @@ pub use config::{
 pub use control::{Batch, BoxFuture, ControlPlane, Layers, ProposeError, StoreError, Version};
 pub use describe::describe;
 pub use dialect::Dialect;
+pub use drains::Drains;
 pub use faults::Severity;
 pub use names::{
     BackendName, ListenerName, NodeName, ProcessName, ScriptName, ServerName, UserName,

@@ -8,7 +8,6 @@
 //! Start reading at [`Routers`], then [`Router`].
 
 pub mod advert;
-pub mod drains;
 pub mod event;
 pub mod from_config;
 #[cfg(feature = "fuzzing")]
@@ -25,7 +24,6 @@ mod testing;
 pub mod track;
 
 pub use self::{
-    drains::Drains,
     event::{Event, Kind, Severity},
     machine::{Effect, Input, Link, Need, Notice, Router, State},
     routers::{Order, Routers},

@@ -14,9 +14,10 @@ use std::{
     time::Instant,
 };
 
+use highgate_config::Drains;
+
 use crate::{
     advert::{self, Envelope, Mismatch, Refusal, Word},
-    drains::Drains,
     machine::{Effect, Input, Link, Need, Router, State},
     settings::{Plan, Settings},
     status::Status,

@@ -28,13 +28,13 @@ use std::{
 
 use anyhow::{Context, bail};
 use highgate_io::{clock, handover};
-use highgate_vrrp::{Drains, linux};
+use highgate_vrrp::linux;
 use serde::{Deserialize, Serialize};
 use tokio::{io::Interest, net::UnixStream};
 
 /// Version of this dialogue and of the one with the keeper, which the new process goes on with; a
 /// process that speaks another one is not replaced.
-const FORMAT: u32 = 2_000 + linux::FORMAT;
+const FORMAT: u32 = 3_000 + linux::FORMAT;
 /// For an answer that needs no work.
 const SOON: Duration = Duration::from_secs(10);
 /// For the new process to get ready.
@@ -61,18 +61,11 @@ enum Message {
     Ready,
     /// The data directory is free. Who keeps addresses is to be spoken with by the new one, over the
     /// descriptor beside this.
-    Released { keeper: Option<Keeper> },
+    Released { keeper: bool },
     /// The new one has it.
     Taken,
     /// No, and why.
     Refused(String),
-}
-
-/// The keeper of the addresses.
-#[derive(Debug, Serialize, Deserialize)]
-struct Keeper {
-    /// What operators took out.
-    drains: Drains,
 }
 
 /// A listening socket.

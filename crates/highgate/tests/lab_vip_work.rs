@@ -4,7 +4,7 @@
 #[path = "common/vips.rs"]
 mod vips;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use highgate_testkit::{
     scratch::{Scratch, run},
@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_millis(2500);
 #[test]
 fn a_drained_vip_goes_to_the_other_node_and_comes_back_when_enabled() {
     let Some(lab) = lab(3).unwrap() else { return };
-    let one = Node::start(&lab, 1, &toml(100, "")).unwrap();
+    let mut one = Node::start(&lab, 1, &toml(100, "")).unwrap();
     let other = Node::start(&lab, 2, &toml(80, "")).unwrap();
     until_held(&lab, 1, START).unwrap();
     other.until("backup").unwrap();
@@ -34,6 +34,18 @@ fn a_drained_vip_goes_to_the_other_node_and_comes_back_when_enabled() {
     one.process.signal(Signal::CONT).unwrap();
     one.until_told(&["the main process answers again"]).unwrap();
     last(Duration::from_secs(4));
+    assert_eq!(vips::holders(&lab).unwrap(), [2]);
+    assert!(one.shown("missing").unwrap().contains("an operator took it out"));
+    one.process.signal(Signal::TERM).unwrap();
+    one.process.wait(Deadline::seconds(10)).unwrap();
+    let data = one.process.folder().join("highgate-data");
+    let again = |command: &mut Command| {
+        command.arg("--data-dir").arg(data);
+    };
+    let mut next = Node::start_with(&lab, 1, &toml(100, ""), again).unwrap();
+    next.before.push(one.process);
+    one = next;
+    last(Duration::from_secs(5));
     assert_eq!(vips::holders(&lab).unwrap(), [2]);
     assert!(one.shown("missing").unwrap().contains("an operator took it out"));
     one.ctl(&["act", "vips", "enable", "VI_1"]).unwrap();

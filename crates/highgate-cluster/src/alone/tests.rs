@@ -114,8 +114,11 @@ async fn an_accepted_change_is_there_after_a_restart() {
     alone.seed(shop(&[("db1", 1), ("db2", 2)])).await.unwrap();
     let version = alone.propose(drop_server(&alone, "db1")).await.unwrap();
     alone.set_override(drain("db2")).await.unwrap();
+    alone.drain(None, Some("night".to_owned())).await.unwrap();
+    alone.drain(Some("VI_1".to_owned()), None).await.unwrap();
     drop(alone);
     let again = dir.open();
+    assert_eq!((again.drains().why("VI_2"), again.drains().why("VI_1")), (Some("night"), None));
     let (stored, config) = again.current();
     assert_eq!((version, stored), (Version(2), Version(2)));
     assert_eq!(names(&config), ["db2"]);

@@ -13,9 +13,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{
-    AT_ONCE, FORMAT, GETTING_READY, Keeper, Message, Peer, SOON, Side, Socket, unexpected,
-};
+use super::{AT_ONCE, FORMAT, GETTING_READY, Message, Peer, SOON, Side, Socket, unexpected};
 use crate::{admin_side::AdminSide, wiring::Wired};
 
 /// For the new process to take the data directory: some milliseconds, on a healthy disk.
@@ -147,10 +145,8 @@ pub(crate) async fn let_go(wired: &Wired, peer: &Peer) -> bool {
 }
 
 async fn taken(wired: &Wired, peer: &Peer) -> anyhow::Result<()> {
-    let keeper = wired.vips.hand_over().await.context("cannot hand the keeper of vips over")?;
-    let (stream, drains) = keeper.unzip();
-    let keeper = drains.map(|drains| Keeper { drains });
-    peer.say(&Message::Released { keeper }, stream.as_slice()).await?;
+    let stream = wired.vips.hand_over().await.context("cannot hand the keeper of vips over")?;
+    peer.say(&Message::Released { keeper: stream.is_some() }, stream.as_slice()).await?;
     match peer.hear(clock::now() + TAKING).await?.0 {
         Message::Taken => Ok(()),
         other => Err(unexpected(&other)),

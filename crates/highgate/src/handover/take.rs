@@ -117,9 +117,9 @@ impl Before {
         self.0.say(&Message::Ready, &[]).await?;
         let (message, mut descriptors) = self.0.hear(clock::now() + SOON).await?;
         let Message::Released { keeper } = message else { return Err(unexpected(&message)) };
-        if let (Some(keeper), Some(stream)) = (keeper, descriptors.pop()) {
+        if let Some(stream) = descriptors.pop().filter(|_| keeper) {
             // At once: it hears nobody else now, and would give the addresses away.
-            vips.take_over(stream, keeper.drains).await;
+            vips.take_over(stream).await;
         }
         Ok(())
     }

@@ -13,15 +13,14 @@ use std::{
 };
 
 use highgate_cluster::Alone;
-use highgate_config::{Config, NodeName};
+use highgate_config::{Config, ControlPlane as _, Layers as _};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
     clock,
-    tasks::{LocalTasks, Stop},
+    tasks::{self, LocalTasks, Stop},
 };
 use highgate_proxy::{node::Node, shared::Shared};
-use highgate_vrrp::{Drains, State, Status, linux::ToKeeper};
-use parking_lot::Mutex;
+use highgate_vrrp::{State, Status, linux::ToKeeper};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -49,9 +48,8 @@ pub(crate) struct Link {
     is_there: AtomicBool,
     orders: mpsc::Sender<Order>,
     pub(super) leaving: mpsc::Sender<Leaving>,
-    pub(super) drains: Mutex<Drains>,
-    config: watch::Receiver<Arc<Config>>,
-    node: NodeName,
+    pub(super) alone: Alone,
+    shared: Arc<Shared>,
 }
 
 /// What the conversation is told.
@@ -93,9 +91,8 @@ impl Link {
             is_there: AtomicBool::new(keeper.is_some()),
             orders,
             leaving,
-            drains: Mutex::default(),
-            config: config.clone(),
-            node: alone.node().clone(),
+            alone: alone.clone(),
+            shared: node.shared().clone(),
         });
         let talk = Talk {
             node: alone.node().clone(),
@@ -129,8 +126,8 @@ impl Link {
     /// The addresses of a vip and of those that go with it, as far as they are here; without a name of
     /// all vips.
     pub(crate) fn held(&self, vip: Option<&str>) -> Vec<IpAddr> {
-        let config = self.config.borrow().clone();
-        let groups = config.node.get(&self.node).map(|node| &node.vip_groups);
+        let (_, config) = self.alone.current();
+        let groups = config.node.get(self.alone.node()).map(|node| &node.vip_groups);
         let together = |name: &str, other: &str| {
             let mut groups = groups.into_iter().flat_map(BTreeMap::values);
             groups.any(|group| {
@@ -150,9 +147,10 @@ impl Link {
     /// # Errors
     /// A sentence for the operator.
     pub(crate) fn could_keep(&self, config: &Config) -> Result<(), String> {
-        let of =
-            |config: &Config| config.node.get(&self.node).is_some_and(|it| !it.vips.is_empty());
-        if self.is_there() || !of(config) || of(&self.config.borrow()) {
+        let of = |config: &Config| {
+            config.node.get(self.alone.node()).is_some_and(|it| !it.vips.is_empty())
+        };
+        if self.is_there() || !of(config) || of(&self.alone.current().1) {
             return Ok(());
         }
         Err("nothing was changed: there are vips now, but this process was started without any, and \
@@ -177,7 +175,13 @@ impl Link {
             let known = if names.is_empty() { "none is here".to_owned() } else { names.join(", ") };
             return Err(format!("there is no vip `{vip}`: {known}"));
         }
-        self.drains.lock().say(vip, why);
+        let stored = self.alone.drain(vip.map(str::to_owned), why.map(str::to_owned));
+        tasks::wait(stored).map_err(|error| {
+            let text =
+                format!("an operator's word about vips was refused, nothing was changed: {error}");
+            self.shared.event(Event::new(Severity::Error, Kind::Override, text));
+            error.to_string()
+        })?;
         let addresses = if why.is_some() { self.held(vip) } else { Vec::new() };
         let router = vip.map(str::to_owned);
         let then = ToKeeper::Drain { router, why: why.map(str::to_owned) };
@@ -234,12 +238,11 @@ impl Link {
     ///
     /// # Errors
     /// The keeper is gone, or no descriptor is left.
-    pub(crate) async fn hand_over(&self) -> io::Result<Option<(OwnedFd, Drains)>> {
+    pub(crate) async fn hand_over(&self) -> io::Result<Option<OwnedFd>> {
         if !self.is_there() {
             return Ok(None);
         }
-        let stream = self.ask(Order::HandOver).await?;
-        Ok(Some((stream, self.drains.lock().clone())))
+        self.ask(Order::HandOver).await.map(Some)
     }
 
     /// The other process speaks with it from now on.
@@ -254,8 +257,7 @@ impl Link {
     }
 
     /// Speaks with the keeper of another process in place of its own.
-    pub(crate) async fn take_over(&self, stream: OwnedFd, drains: Drains) {
-        *self.drains.lock() = drains;
+    pub(crate) async fn take_over(&self, stream: OwnedFd) {
         self.is_there.store(true, Ordering::Release);
         let _ = self.orders.send(Order::TakeOver(stream.into())).await;
     }

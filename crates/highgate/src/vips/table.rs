@@ -115,7 +115,7 @@ impl Table for VipsTable {
                 let back = vip.map_or_else(String::new, |vip| format!(" {vip}"));
                 Ok(format!(
                     "{who}: the addresses are given away once their sessions have had a moment to end, \
-                     and not taken until `highgate ctl vip enable{back}` or a new start of this process"
+                     and not taken until `highgate ctl vip enable{back}`"
                 ))
             }
             ("enable", [_]) => {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use highgate_config::{Config, NodeName};
+use highgate_config::{Config, Layers as _, NodeName};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{clock, tasks::Stop};
 use highgate_proxy::shared::Shared;
@@ -59,7 +59,7 @@ pub(super) struct Talk {
 impl Talk {
     pub(super) async fn run(mut self, stop: Stop) {
         if self.part == Part::InCharge {
-            self.send_task().await;
+            self.send_all().await;
         }
         let mut next_beat = clock::now();
         loop {
@@ -146,7 +146,7 @@ impl Talk {
             },
             Order::TakeCharge => {
                 self.part = Part::InCharge;
-                self.send_task().await;
+                self.send_all().await;
             }
         }
         false
@@ -170,6 +170,15 @@ impl Talk {
         {
             voice.send(message).await;
         }
+    }
+
+    /// What operators took out comes first: it may not be active for a moment.
+    async fn send_all(&mut self) {
+        let words = self.link.alone.drains().words();
+        for (router, why) in words {
+            self.say(&ToKeeper::Drain { router, why }).await;
+        }
+        self.send_task().await;
     }
 
     async fn send_task(&mut self) {
@@ -203,11 +212,7 @@ impl Talk {
                 }
                 // Another one knows nothing yet.
                 if self.part == Part::InCharge {
-                    self.send_task().await;
-                    let words = self.link.drains.lock().words();
-                    for (router, why) in words {
-                        self.say(&ToKeeper::Drain { router, why }).await;
-                    }
+                    self.send_all().await;
                 }
             }
             Ok(FromKeeper::Yield { router, addresses }) => {
