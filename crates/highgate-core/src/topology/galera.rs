@@ -30,6 +30,7 @@ pub struct Machine {
     /// Since when the writer of record is a donor.
     donor_since: Option<Instant>,
     before: Option<Outcome>,
+    first_look: notes::FirstLook,
 }
 
 impl Machine {
@@ -40,7 +41,8 @@ impl Machine {
         settings: Settings,
         record: Option<PrimaryRecord>,
     ) -> Self {
-        Self { backend, settings, record, donor_since: None, before: None }
+        let first_look = notes::FirstLook::new();
+        Self { backend, settings, record, donor_since: None, before: None, first_look }
     }
 
     /// Takes over what an operator has changed.
@@ -99,7 +101,8 @@ impl Machine {
         }
         let writes = writes(inputs, writer.is_some());
         let outcome = Outcome { roles, primary: writer.map(|input| input.name.clone()), writes };
-        notes::tell(&self.backend, self.before.as_ref(), &outcome, events);
+        let looked = (inputs, &mut self.first_look);
+        notes::tell(&self.backend, looked, self.before.as_ref(), &outcome, events);
         self.before = Some(outcome.clone());
         outcome
     }

@@ -33,6 +33,7 @@ pub struct Machine {
     promoted: BTreeMap<ServerName, Instant>,
     fine: LastFine,
     before: Option<Outcome>,
+    first_look: notes::FirstLook,
     rivals: Vec<ServerName>,
     /// A deliberate bug that the simulation has to find.
     #[cfg(test)]
@@ -50,6 +51,7 @@ impl Machine {
             promoted: BTreeMap::new(),
             fine: LastFine::new(),
             before: None,
+            first_look: notes::FirstLook::new(),
             rivals: Vec::new(),
             #[cfg(test)]
             ignore_record: false,
@@ -80,7 +82,8 @@ impl Machine {
         self.tell_rivals(inputs, &candidates, events);
         let outcome = self.assign(inputs, verdict, now);
         self.learn_followers(inputs, &outcome, now);
-        notes::tell(&self.backend, self.before.as_ref(), &outcome, events);
+        let looked = (inputs, &mut self.first_look);
+        notes::tell(&self.backend, looked, self.before.as_ref(), &outcome, events);
         self.before = Some(outcome.clone());
         outcome
     }

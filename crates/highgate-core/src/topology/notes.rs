@@ -1,28 +1,55 @@
 //! Events from the difference between two outcomes.
 
-use highgate_config::{BackendName, ServerName};
+use highgate_config::{AdminState, BackendName, ServerName};
 
-use super::{Assigned, Outcome};
+use super::{Assigned, Input, Outcome};
 use crate::{
     events::{Event, Kind, Severity},
     snapshot::{Status, Writes},
 };
 
+/// The first look at a backend's servers: until it is over, that none takes writes is no alarm.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FirstLook {
+    goes_on: bool,
+}
+
+impl FirstLook {
+    pub(super) const fn new() -> Self {
+        Self { goes_on: true }
+    }
+
+    /// Whether it ends with this outcome: a primary was found, or every server had its turn.
+    fn ends(&mut self, inputs: &[Input<'_>], outcome: &Outcome) -> bool {
+        let awaited = |input: &Input<'_>| !input.checked && input.admin != AdminState::Maintenance;
+        let before = self.goes_on;
+        self.goes_on &= outcome.primary.is_none() && inputs.iter().any(awaited);
+        before && !self.goes_on
+    }
+}
+
 /// Tells what is different now.
 pub(super) fn tell(
     backend: &BackendName,
+    (inputs, first): (&[Input<'_>], &mut FirstLook),
     before: Option<&Outcome>,
     after: &Outcome,
     events: &mut Vec<Event>,
 ) {
+    let first_ends = first.ends(inputs, after);
     for (name, assigned) in &after.roles {
         let old = before.and_then(|before| before.roles.get(name));
         server(backend, name, old, assigned, events);
     }
     let old = before.map(|before| &before.writes);
     match &after.writes {
-        writes if old == Some(writes) => {}
+        // What was said calmly at first is said again if it stays.
+        writes if old == Some(writes) && !first_ends => {}
         Writes::Open => {}
+        Writes::Waiting { reason } if first.goes_on => {
+            let text = format!("writes wait while the servers are looked at: {reason}");
+            events.push(Event::new(Severity::Info, Kind::NoPrimary, text).backend(backend));
+        }
         Writes::Waiting { reason } | Writes::Refused { reason } => {
             let verb =
                 if matches!(after.writes, Writes::Waiting { .. }) { "wait" } else { "are refused" };

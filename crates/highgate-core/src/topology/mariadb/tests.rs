@@ -489,3 +489,29 @@ fn a_switchover_between_two_checks_is_followed_at_the_first_that_sees_it() {
     assert_eq!(primary(&rig.step()), Some("db2"));
     assert!(rig.told(Kind::Switchover));
 }
+
+#[test]
+fn until_all_were_looked_at_once_that_nobody_is_the_primary_is_no_alarm() {
+    let alarms = |rig: &Rig| {
+        let of = |event: &&Event| event.kind == Kind::NoPrimary;
+        rig.events.iter().filter(of).map(|event| event.severity).collect::<Vec<_>>()
+    };
+    let mut rig = Rig::new();
+    rig.alive[0] = false;
+    rig.checked[2] = false;
+    rig.step();
+    assert_eq!(alarms(&rig), [Severity::Info]);
+    rig.step();
+    assert_eq!(alarms(&rig), []);
+    // All had their turn, and it stays so: now it is one.
+    rig.checked[2] = true;
+    rig.step();
+    assert_eq!(alarms(&rig), [Severity::Error]);
+    // A server that is added later makes no outage a beginning.
+    rig.alive[0] = true;
+    assert_eq!(primary(&rig.step()), Some("db1"));
+    rig.alive[0] = false;
+    rig.checked[2] = false;
+    rig.step();
+    assert_eq!(alarms(&rig), [Severity::Error]);
+}
