@@ -282,6 +282,11 @@ fn while_down_checks_stay_frequent_whatever_the_interval() {
     }
 }
 
+/// Whether a server comes into service by that, or goes out of it; one that is held is out of it.
+fn in_or_out(action: &&Action) -> bool {
+    matches!(action, Action::Event { kind: Kind::ServerUp | Kind::ServerDown, .. })
+}
+
 /// Answers for `up`, refuses for `down`, in turn.
 fn flap(rig: &mut Rig, up: Duration, down: Duration, total: Duration) -> Vec<Instant> {
     let mut changes = Vec::new();
@@ -294,9 +299,7 @@ fn flap(rig: &mut Rig, up: Duration, down: Duration, total: Duration) -> Vec<Ins
             let good = in_cycle < up.as_millis();
             actions.extend(if good { rig.ok() } else { rig.fails(CheckFailure::Refused) });
         }
-        let declared =
-            |action: &&Action| matches!(action, Action::DeclareUp | Action::DeclareDown { .. });
-        changes.extend(actions.iter().filter(declared).map(|_| rig.now));
+        changes.extend(actions.iter().filter(in_or_out).map(|_| rig.now));
     }
     changes
 }
@@ -509,9 +512,12 @@ fn a_server_that_asks_for_files_is_held_for_a_minute_whatever_checks_say() {
     rig.now += ms(1000);
     let again = rig.traffic(TrafficFailure::FileDemand);
     assert!(!again.iter().any(|action| matches!(action, Action::Event { .. })), "{again:?}");
-    // That it fails a check, and so goes down, does not shorten it.
-    rig.next();
-    assert!(!rig.health.condition().is_alive());
+    // That it fails checks, and so goes down, does not shorten it.
+    let mut fell = Actions::new();
+    while rig.health.condition().is_alive() {
+        fell = rig.next();
+    }
+    assert!(down(&fell), "{fell:?}");
     while !rig.is_up() {
         rig.next();
         rig.ok();
@@ -519,6 +525,66 @@ fn a_server_that_asks_for_files_is_held_for_a_minute_whatever_checks_say() {
     let held = rig.now - asked;
     assert!(held >= ms(61_000) && held <= ms(63_000), "{held:?}");
     assert!(!rig.health.held_because().contains("file"));
+}
+
+/// One that fell twice, answers again, and is held.
+fn held() -> Rig {
+    let mut rig = Rig::up();
+    for _ in 0..2 {
+        while rig.health.condition().is_alive() {
+            rig.next();
+            rig.fails(CheckFailure::Refused);
+        }
+        while !rig.health.condition().is_alive() {
+            rig.next();
+            rig.ok();
+        }
+    }
+    assert!(matches!(rig.health.condition(), Condition::Held { .. }));
+    rig
+}
+
+#[test]
+fn a_server_that_goes_down_while_it_is_held_is_told_of_and_frees_those_who_wait_for_it() {
+    // It may serve, for want of others: a statement on it must not wait for ever.
+    let mut rig = held();
+    rig.next();
+    let first = rig.fails(CheckFailure::Refused);
+    assert!(!down(&first) && rig.health.condition().is_alive(), "{first:?}");
+    rig.next();
+    let second = rig.fails(CheckFailure::Refused);
+    assert!(down(&second), "{second:?}");
+    let told = second.iter().find_map(|action| match action {
+        Action::Event { severity, kind, text } => Some((*severity, *kind, text.as_str())),
+        _ => None,
+    });
+    let text = "down again while it was kept out: check failed 2 times: ";
+    let (severity, kind, said) = told.unwrap();
+    assert_eq!((severity, kind), (Severity::Warning, Kind::Held));
+    assert!(said.starts_with(text), "{said}");
+}
+
+#[test]
+fn a_late_answer_of_a_held_server_begins_its_time_anew() {
+    let mut rig = held();
+    rig.now += ms(900);
+    rig.step(Event::Tick);
+    rig.fails(CheckFailure::Timeout);
+    let anew = rig.now;
+    assert_eq!(rig.health.condition(), Condition::Held { until: anew + ms(1000) });
+    while !rig.is_up() {
+        rig.next();
+        rig.ok();
+    }
+    assert!(rig.now - anew >= ms(1000), "{:?}", rig.now - anew);
+}
+
+#[test]
+fn what_traffic_sees_of_a_held_server_counts_as_of_any_other() {
+    let mut rig = held();
+    rig.now += ms(60);
+    assert!(checks(&rig.traffic(TrafficFailure::Lost)));
+    assert!(down(&rig.fails(CheckFailure::Refused)));
 }
 
 /// A link that loses packets both ways; lost ones are sent again as TCP does, and as its checks ask for.
@@ -569,7 +635,9 @@ fn false_alarms(seed: u64, loss_percent: usize) -> usize {
                 actions = rig.fails(CheckFailure::Timeout);
             }
         }
-        alarms += usize::from(down(&actions));
+        let alarm =
+            |action: &Action| matches!(action, Action::Event { kind: Kind::ServerDown, .. });
+        alarms += usize::from(actions.iter().any(alarm));
     }
     alarms
 }

@@ -34,7 +34,13 @@ impl ServerHealth {
             self.distrust(now, actions);
             return;
         }
-        if !matches!(self.condition, Condition::Up { .. }) {
+        // One that is held may serve, for want of others.
+        let matters = match self.condition {
+            Condition::Up { .. } => true,
+            Condition::Held { .. } => self.settings.active,
+            Condition::Unknown | Condition::Down { .. } | Condition::Maintenance => false,
+        };
+        if !matters {
             return;
         }
         if kind.is_about_writes() {

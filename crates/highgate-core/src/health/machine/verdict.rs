@@ -136,9 +136,7 @@ impl ServerHealth {
     }
 
     pub(super) fn readmit(&mut self, now: Instant, actions: &mut Actions) {
-        let distrust =
-            self.distrusted.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
-        let hold = self.damping.hold(now).max(distrust);
+        let hold = self.hold(now);
         if hold.is_zero() {
             self.declare_up(now, actions);
             return;
@@ -151,6 +149,13 @@ impl ServerHealth {
         );
         actions.push(Action::Event { severity: Severity::Info, kind: Kind::Held, text });
         actions.push(Action::Replan);
+    }
+
+    /// How long it has to answer without a break before it is let in.
+    fn hold(&mut self, now: Instant) -> Duration {
+        let distrust =
+            self.distrusted.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        self.damping.hold(now).max(distrust)
     }
 
     pub(super) fn check_failed(
@@ -189,7 +194,7 @@ impl ServerHealth {
             Condition::Unknown => {
                 self.declare_down(format!("first check failed: {what}"), now, actions);
             }
-            Condition::Up { .. } if self.failures >= enough => {
+            Condition::Up { .. } | Condition::Held { .. } if self.failures >= enough => {
                 let seen = agreeing.map_or_else(String::new, |t| format!(", traffic: {t}"));
                 let times = match self.failures {
                     1 => String::new(),
@@ -198,9 +203,10 @@ impl ServerHealth {
                 let reason = format!("check failed{times}: {what}{seen}");
                 self.declare_down(reason, now, actions);
             }
+            // It may be serving, for want of others: as little as with those that are up is one late
+            // answer a proof. Its time begins anew, though.
             Condition::Held { .. } => {
-                self.condition = Condition::Down { since: now };
-                (self.known, self.unread) = (false, None);
+                self.condition = Condition::Held { until: now + self.hold(now) };
                 actions.push(Action::Replan);
             }
             // A doubt lets a promotion be followed at once.
@@ -224,15 +230,21 @@ impl ServerHealth {
     }
 
     pub(super) fn declare_down(&mut self, reason: String, now: Instant, actions: &mut Actions) {
-        self.condition = Condition::Down { since: now };
+        let was = std::mem::replace(&mut self.condition, Condition::Down { since: now });
         // Whoever returns may be another than before: it has to be read again.
         (self.known, self.unread) = (false, None);
-        self.damping.fell(now);
         self.successes = 0;
         self.last_error = Some(reason.clone());
-        let text = format!("down: {reason}");
+        let (severity, kind, text) = if let Condition::Held { .. } = was {
+            // It was not let in since it fell last: this is no further fall.
+            let text = format!("down again while it was kept out: {reason}");
+            (Severity::Warning, Kind::Held, text)
+        } else {
+            self.damping.fell(now);
+            (Severity::Error, Kind::ServerDown, format!("down: {reason}"))
+        };
         actions.push(Action::DeclareDown { reason });
-        actions.push(Action::Event { severity: Severity::Error, kind: Kind::ServerDown, text });
+        actions.push(Action::Event { severity, kind, text });
         actions.push(Action::Replan);
     }
 }
