@@ -1,5 +1,6 @@
 //! What operators are told: each retry, shun, failover, refusal and change, with its reason.
 
+mod alike;
 mod limit;
 
 use std::{collections::VecDeque, fmt};

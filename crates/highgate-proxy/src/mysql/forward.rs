@@ -192,7 +192,8 @@ impl Session<'_> {
                 Ok(lease) => lease,
                 Err(AcquireError::Ended(ending)) => return Err(ending),
                 Err(error) => {
-                    return self.not_acquired(&error, &tried, facts, sending.framed).await;
+                    let refused = (&error, &to);
+                    return self.not_acquired(refused, &tried, facts, sending.framed).await;
                 }
             };
             let own = to.role == Role::Same;
@@ -242,11 +243,17 @@ impl Session<'_> {
                 }
             }
         }
-        let text = format!("a command was refused: {ATTEMPTS} tries, the last {}", tried.why);
-        let id = self.context.presence.info.id;
-        let event = Event::new(Severity::Warning, Kind::Refusal, text).session(id);
-        self.context.worker.shared.event_limited(event);
+        let why = format!("{ATTEMPTS} tries, the last {}", tried.why);
+        self.note_refused(&to.backend, &why);
         self.answer_error(&tried.answer(), sending.framed).await
+    }
+
+    /// Tells operators that a command for that backend was refused.
+    fn note_refused(&self, backend: &BackendName, why: &str) {
+        let text = format!("listener {}: a command was refused: {why}", self.listener.name);
+        let event = Event::new(Severity::Warning, Kind::Refusal, text).backend(backend);
+        let session = self.context.presence.info.id;
+        self.context.worker.shared.event_limited(event.session(session));
     }
 
     /// A command was refused, and nothing said of it yet.
@@ -502,20 +509,18 @@ impl Session<'_> {
 
     async fn not_acquired(
         &mut self,
-        error: &AcquireError,
+        (error, to): (&AcquireError, &Destination),
         tried: &Tries,
         facts: &CommandFacts<'_>,
         framed: Framed,
     ) -> Result<(), Ending> {
         let last_why = &tried.why;
-        let text = if last_why.is_empty() {
-            format!("a command was refused: {error}")
+        let why = if last_why.is_empty() {
+            error.to_string()
         } else {
-            format!("a command was refused: {error}; before that, it was to be sent {last_why}")
+            format!("{error}; before that, it was to be sent {last_why}")
         };
-        let id = self.context.presence.info.id;
-        let event = Event::new(Severity::Warning, Kind::Refusal, text).session(id);
-        self.context.worker.shared.event_limited(event);
+        self.note_refused(&to.backend, &why);
         self.forget_lease();
         self.tell_refused(&error.answer(tried.ran.sentence()), None, facts, framed).await
     }
