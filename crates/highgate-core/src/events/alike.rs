@@ -29,9 +29,10 @@ impl Alike {
 
     /// It is told now.
     pub(super) fn remember(&mut self, event: &Event, second: u64) {
-        // Each of these is the fate of one statement or session, which somebody will look for.
-        let is_single = matches!(event.kind, Kind::Kill | Kind::OutcomeUnknown);
-        if !is_single && self.0.len() < REMEMBERED {
+        // What happens to many sessions for one reason. Of the rest each is looked for: a server that
+        // goes down again, a statement of unknown outcome.
+        let is_many = matches!(event.kind, Kind::Refusal | Kind::Retry | Kind::Login | Kind::Limit);
+        if is_many && self.0.len() < REMEMBERED {
             self.0.push(Told { event: event.clone(), since: second, again: 0 });
         }
     }

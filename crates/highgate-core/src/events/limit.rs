@@ -109,13 +109,15 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_another_backend_and_unknown_outcomes_are_told_each() {
+    fn refusals_of_another_backend_unknown_outcomes_and_changes_of_servers_are_told_each() {
         let mut limit = EventLimit::default();
         assert!(limit.admits(&refusal(1), 7));
         assert!(!limit.admits(&refusal(2), 7));
         assert!(limit.admits(&refusal(1).backend(&"other".into()), 7));
         let unknown = Event::new(Severity::Error, Kind::OutcomeUnknown, "unknown");
         assert!((0..5).all(|session| limit.admits(&unknown.clone().session(session), 7)));
+        let down = Event::new(Severity::Error, Kind::ServerDown, "down: refused");
+        assert!((0..5).all(|_| limit.admits(&down, 7)), "a story is told in its order");
     }
 
     #[test]
