@@ -176,6 +176,8 @@ struct Facts {
     packets: u64,
     session_track: bool,
     prepared: Option<Prepared>,
+    /// The rows are those of OUT parameters, behind which an OK follows.
+    out_params: bool,
     bytes_passed: bool,
     first_packet_is_error: bool,
     started: bool,

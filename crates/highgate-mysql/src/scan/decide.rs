@@ -90,10 +90,17 @@ impl ReplyScanner {
             self.facts.warnings = self.facts.warnings.max(reader.u16()?);
             self.facts.status = Some(StatusFlags::from_bits_retain(reader.u16()?));
         }
-        let status = self.facts.status.unwrap_or_default();
+        let mut status = self.facts.status.unwrap_or_default();
         if is_after_columns && !status.contains(StatusFlags::CURSOR_EXISTS) {
+            self.facts.out_params = status.contains(StatusFlags::PS_OUT_PARAMS);
             self.phase = Phase::Rows;
         } else {
+            // Quirk: MySQL 9.7 says only behind the definitions of OUT parameters that an OK follows.
+            let follows = std::mem::take(&mut self.facts.out_params);
+            status.set(
+                StatusFlags::MORE_RESULTS_EXISTS,
+                follows || status.contains(StatusFlags::MORE_RESULTS_EXISTS),
+            );
             self.result_ended(status);
         }
         Ok(())

@@ -155,6 +155,17 @@ fn warnings_of_a_result_count_beside_one_without() {
 }
 
 #[test]
+fn out_parameters_are_followed_by_an_ok_whatever_their_end_says() {
+    let more = StatusFlags::MORE_RESULTS_EXISTS;
+    let begins = (more | StatusFlags::PS_OUT_PARAMS).bits();
+    for ends in [0, more.bits()] {
+        let packets = [vec![1], COLUMN.to_vec(), eof(begins), vec![0, 0, 14], eof(ends), ok(0, 2)];
+        let scanner = scan(CommandKind::Execute, OLD, &joined(&packets));
+        assert_eq!((scanner.results(), scanner.rows()), (2, 0));
+    }
+}
+
+#[test]
 fn a_cursor_sends_definitions_and_no_rows() {
     let packets = [vec![1], COLUMN.to_vec(), end(OLD, 0x42)];
     let scanner = scan(CommandKind::Execute, OLD, &joined(&packets));

@@ -286,7 +286,14 @@ impl RawClient {
                         open: true,
                     });
                 }
-                self.rows(columns)
+                let mut part = self.rows(columns)?;
+                if let Part::Rows { status, .. } = &mut part
+                    && eof.status.contains(StatusFlags::PS_OUT_PARAMS)
+                {
+                    // Quirk: MySQL says so only behind the definitions.
+                    *status |= StatusFlags::MORE_RESULTS_EXISTS;
+                }
+                Ok(part)
             }
         }
     }
