@@ -70,7 +70,7 @@ pub enum Step {
         /// What the first column must be.
         expect: &'static [u8],
     },
-    /// COM_QUERY `SELECT LAST_INSERT_ID()`; tell [`crate::settle::captured`], then take the difference anew.
+    /// COM_QUERY of [`CAPTURE`]; tell [`crate::settle::captured`], then take the difference anew.
     CaptureLastInsertId,
     /// COM_QUERY of [`CLEAR`]: warnings of another session go.
     ClearDiagnostics,
@@ -125,6 +125,10 @@ pub const fn track(flavor: Flavor) -> &'static str {
         }
     }
 }
+
+/// The statement of [`Step::CaptureLastInsertId`]: where a session has set `sql_select_limit` to 0, only those
+/// that name a limit answer with a row.
+pub const CAPTURE: &str = "SELECT LAST_INSERT_ID() LIMIT 1";
 
 /// The statement of [`Step::ClearDiagnostics`]. Servers forget warnings with a statement that uses a
 /// table, be it a derived one.

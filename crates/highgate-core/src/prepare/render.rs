@@ -227,7 +227,7 @@ pub(super) fn causal(need: &CausalNeed<'_>, flavor: Flavor) -> Option<Step> {
         (CausalWait::MasterGtidWait, Flavor::MariaDb) => "MASTER_GTID_WAIT",
         (CausalWait::WaitForExecutedGtidSet, Flavor::MySql) => "WAIT_FOR_EXECUTED_GTID_SET",
         (CausalWait::WsrepSyncWait, Flavor::MariaDb) => {
-            let text = b"SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1".to_vec();
+            let text = b"SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1 LIMIT 1".to_vec();
             return Some(Step::CausalWait { text, expect: b"1" });
         }
         _ => return None,
@@ -235,6 +235,6 @@ pub(super) fn causal(need: &CausalNeed<'_>, flavor: Flavor) -> Option<Step> {
     let mut text = format!("SELECT {function}(").into_bytes();
     quote_string(&mut text, need.position.as_bytes(), LexMode::default());
     let (seconds, millis) = (need.timeout_ms / 1000, need.timeout_ms % 1000);
-    text.extend_from_slice(format!(",{seconds}.{millis:03})").as_bytes());
+    text.extend_from_slice(format!(",{seconds}.{millis:03}) LIMIT 1").as_bytes());
     Some(Step::CausalWait { text, expect: b"0" })
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     answer::OwnAnswer,
-    state::{LastInsertId, Open, SessionState},
+    state::{LastInsertId, Open, SessionState, VarValue},
     track::{CommandFacts, CommandKind},
 };
 
@@ -28,6 +28,9 @@ pub fn own_answer(
     let may_ask = |text: &&[u8]| text.len() <= LONGEST && has_call_or_variable(text);
     let text = facts.text.filter(may_ask)?;
     let (asked, column) = question(text)?;
+    if gets_no_rows(state) {
+        return None;
+    }
     let (value, unsigned) = match asked {
         Asked::ConnectionId => (i64::from(session_id), true),
         Asked::FoundRows => (i64::try_from(state.found_rows?).ok()?, false),
@@ -38,6 +41,14 @@ pub fn own_answer(
         Asked::RowCount => (state.row_count?, false),
     };
     Some(OwnAnswer::Number { column: column.into(), value, unsigned })
+}
+
+/// Whether `sql_select_limit` is 0: servers answer such questions with an empty result.
+fn gets_no_rows(state: &SessionState) -> bool {
+    let Some(VarValue::Text(limit)) = state.profile.variable("sql_select_limit") else {
+        return false;
+    };
+    limit.iter().all(|byte| matches!(byte, b'0' | b'\''))
 }
 
 /// Looks at sixteen bytes at once.

@@ -44,6 +44,20 @@ fn plain_questions_are_answered_from_the_session() {
 }
 
 #[test]
+fn nothing_is_answered_where_the_session_wants_no_rows() {
+    let mut state = SessionState::new(0, "app", None, 45);
+    let facts = CommandFacts {
+        text: Some(b"SELECT LAST_INSERT_ID()"),
+        ..facts(StatementKind::Select, Effects::empty())
+    };
+    for (limit, is_answered) in [("0", false), ("'0'", false), ("10", true)] {
+        let limit = crate::state::VarValue::text(limit.as_bytes());
+        state.profile_mut().variables.insert("sql_select_limit".into(), limit);
+        assert_eq!(own_answer(&state, &facts, 77).is_some(), is_answered);
+    }
+}
+
+#[test]
 fn reads_go_to_replicas_and_doubt_to_the_primary() {
     let state = SessionState::new(0, "app", None, 45);
     let read = Effects::READ_ONLY_PROVED;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use highgate_core::{
-    prepare::{self, CLEAR, Step},
+    prepare::{self, CAPTURE, CLEAR, Step},
     settle,
     state::{ConnState, SessionState},
 };
@@ -124,7 +124,7 @@ fn command(step: &Step, flavor: Flavor) -> (CommandKind, Vec<u8>) {
     let query = |text: &[u8]| (CommandKind::Query, [&[0x03], text].concat());
     match step {
         Step::ClearDiagnostics => query(CLEAR.as_bytes()),
-        Step::CaptureLastInsertId => query(b"SELECT LAST_INSERT_ID()"),
+        Step::CaptureLastInsertId => query(CAPTURE.as_bytes()),
         Step::CausalWait { text, .. } | Step::Set { text, .. } => query(text),
         Step::CloseStatement(id) => {
             (CommandKind::NoReply, [&[0x19], id.to_le_bytes().as_slice()].concat())
