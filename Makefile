@@ -20,9 +20,10 @@ LIGHT            := not package(highgate-testkit) and (kind(lib) or kind(bin) or
 help:
 	@echo 'make demo     6 / 2   a cluster, Highgate in front, a switchover and a kill -9, to watch'
 	@echo 'make check    6 / 2   formatting, lints, imports, sizes, docs, unit tests, goldens; writes nothing'
-	@echo 'make test    20 / 8   check, and all that needs real databases, a browser, namespaces, fuzzing'
+	@echo 'make test    30 / 15  check, and all that needs real databases, a browser, namespaces, fuzzing'
 	@echo 'make bench   25 / 20  CPU, latency and memory beside HAProxy and a bare relay; QUICK=1: 6 / 3'
-	@echo 'make soak   120       what takes hours: tests marked as soak, every fuzz target for ten minutes'
+	@echo 'make soak   240       what takes hours: tests marked as soak (one is an hour of full load), every fuzz'
+	@echo '                      target for ten minutes'
 	@echo 'make fix      1       format, and apply what lints suggest; the only one that edits sources'
 	@echo 'make manual   2 / 1   write docs/manual.md from the declarations of the settings'
 	@echo
