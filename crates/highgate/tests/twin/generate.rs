@@ -12,21 +12,25 @@ use crate::{
 };
 
 /// One session on both sides, with what the generator must know of it.
-pub struct Twin {
-    pub through: Side,
-    pub direct: Side,
+pub(crate) struct Twin {
+    pub(crate) through: Side,
+    pub(crate) direct: Side,
     /// Kinds of the parameters of the statement in each slot; `None` if it is empty.
-    pub slots: [Option<&'static str>; SLOTS],
+    pub(crate) slots: [Option<&'static str>; SLOTS],
     /// Text of the statement that was prepared last in each slot.
-    pub texts: [&'static str; SLOTS],
+    pub(crate) texts: [&'static str; SLOTS],
     /// Parameters of the last execution in each slot.
-    pub bound: [Option<Vec<Param>>; SLOTS],
-    pub trace: Vec<(usize, Action)>,
+    pub(crate) bound: [Option<Vec<Param>>; SLOTS],
+    pub(crate) trace: Vec<(usize, Action)>,
 }
 
 impl Twin {
     /// A session on both sides.
-    pub fn connect(through: SocketAddr, direct: SocketAddr, capabilities: Capabilities) -> Self {
+    pub(crate) fn connect(
+        through: SocketAddr,
+        direct: SocketAddr,
+        capabilities: Capabilities,
+    ) -> Self {
         Self {
             through: Side::connect(through, capabilities).unwrap(),
             direct: Side::connect(direct, capabilities).unwrap(),
@@ -39,7 +43,7 @@ impl Twin {
 }
 
 /// The capabilities of a seed's clients.
-pub fn capabilities(random: &mut Random) -> Capabilities {
+pub(crate) fn capabilities(random: &mut Random) -> Capabilities {
     let mut capabilities = raw::USUAL;
     if random.one_in(2) {
         capabilities |= Capabilities::DEPRECATE_EOF;
@@ -73,7 +77,7 @@ fn param(random: &mut Random, kind: char) -> Param {
 }
 
 /// What a session does next.
-pub fn next(random: &mut Random, twin: &mut Twin) -> Action {
+pub(crate) fn next(random: &mut Random, twin: &mut Twin) -> Action {
     let slot = random.below(SLOTS);
     match (random.below(20), twin.slots[slot]) {
         (0..=2, None) => prepare(random, twin, slot),
@@ -122,7 +126,7 @@ pub fn next(random: &mut Random, twin: &mut Twin) -> Action {
 
 /// Whether Highgate said that it does not know FOUND_ROWS() or ROW_COUNT() any more. Nothing ran then:
 /// both sides go on from a SELECT, which Highgate answers by itself.
-pub fn was_not_known(
+pub(crate) fn was_not_known(
     twin: &mut Twin,
     action: &Action,
     found: &[Part],
@@ -162,7 +166,13 @@ fn execute(random: &mut Random, twin: &mut Twin, slot: usize, kinds: &str) -> Ac
 }
 
 /// Carries out an action on one side.
-pub fn run(twin: &mut Twin, action: &Action, seed: u64, step: usize, through: bool) -> Vec<Part> {
+pub(crate) fn run(
+    twin: &mut Twin,
+    action: &Action,
+    seed: u64,
+    step: usize,
+    through: bool,
+) -> Vec<Part> {
     let side = if through { &mut twin.through } else { &mut twin.direct };
     side.run(action).unwrap_or_else(|error| {
         for (step, action) in twin.trace.iter().rev().take(30).rev() {

@@ -14,7 +14,8 @@ const NOT_HAD: u16 = 1205;
 const TRIES: usize = 200;
 
 /// Arguments of a server whose locks can be looked at.
-pub const ARGS: [&str; 2] = ["--plugin-maturity=unknown", "--plugin-load-add=metadata_lock_info"];
+pub(crate) const ARGS: [&str; 2] =
+    ["--plugin-maturity=unknown", "--plugin-load-add=metadata_lock_info"];
 
 /// Whether a lock was not to be had.
 pub fn not_had(parts: &[Part]) -> bool {
@@ -22,7 +23,7 @@ pub fn not_had(parts: &[Part]) -> bool {
 }
 
 /// Runs a command until no lock is in its way.
-pub fn insist(mut run: impl FnMut() -> Vec<Part>, judge: impl Fn()) -> Vec<Part> {
+pub(crate) fn insist(mut run: impl FnMut() -> Vec<Part>, judge: impl Fn()) -> Vec<Part> {
     for _ in 0..TRIES {
         let parts = run();
         if !not_had(&parts) {
@@ -38,7 +39,7 @@ pub fn insist(mut run: impl FnMut() -> Vec<Part>, judge: impl Fn()) -> Vec<Part>
 }
 
 /// Fails where the account holds locks on more connections to `shared` than to `alone`.
-pub fn none_too_many(shared: &[MariaDb], alone: &MariaDb) {
+pub(crate) fn none_too_many(shared: &[MariaDb], alone: &MariaDb) {
     wait::eventually(wait::Deadline::seconds(10), "locks of Highgate's own", || {
         let mut held = Vec::new();
         for server in shared {

@@ -12,7 +12,7 @@ use crate::raw::{self, Param, Part, RawClient};
 
 /// One command of a session.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Action {
+pub(crate) enum Action {
     ChangeUser,
     Close(usize),
     Execute { slot: usize, params: Vec<Param>, with_types: bool, cursor: bool },
@@ -30,7 +30,7 @@ pub enum Action {
 impl Action {
     /// Whether it is about a prepared statement.
     #[allow(dead_code, reason = "one of the tests asks")]
-    pub fn names_statement(&self) -> bool {
+    pub(crate) fn names_statement(&self) -> bool {
         matches!(
             self,
             Self::Close(_)
@@ -43,23 +43,23 @@ impl Action {
 }
 
 /// Statements that a session holds at once.
-pub const SLOTS: usize = 3;
+pub(crate) const SLOTS: usize = 3;
 
 /// What a session of the test is, on one side.
 #[derive(Debug)]
-pub struct Side {
+pub(crate) struct Side {
     client: RawClient,
     ids: [u32; SLOTS],
 }
 
 impl Side {
-    pub fn connect(addr: SocketAddr, capabilities: Capabilities) -> anyhow::Result<Self> {
+    pub(crate) fn connect(addr: SocketAddr, capabilities: Capabilities) -> anyhow::Result<Self> {
         let client = RawClient::connect(addr, "app", "app", Some("shop"), capabilities)?;
         Ok(Self { client, ids: [u32::MAX - 5; SLOTS] })
     }
 
     /// Carries out an action and gives what can be compared of its answer.
-    pub fn run(&mut self, action: &Action) -> anyhow::Result<Vec<Part>> {
+    pub(crate) fn run(&mut self, action: &Action) -> anyhow::Result<Vec<Part>> {
         let parts = match action {
             Action::ChangeUser => self.change_user()?,
             Action::Close(slot) => {

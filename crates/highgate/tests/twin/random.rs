@@ -2,10 +2,10 @@
 
 /// Xorshift64*.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut random = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         for _ in 0..8 {
             random.next();
@@ -21,24 +21,24 @@ impl Random {
     }
 
     /// A number below `limit`.
-    pub fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next()).unwrap() % limit
     }
 
     /// True once in `n` times.
-    pub fn one_in(&mut self, n: usize) -> bool {
+    pub(crate) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
     /// One of these.
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 }
 
 /// The seeds of today: `count` of the first `all`, which follow one another by the day.
 #[allow(dead_code, reason = "one of two tests takes turns")]
-pub fn turn(all: u64, count: u64) -> impl Iterator<Item = u64> {
+pub(crate) fn turn(all: u64, count: u64) -> impl Iterator<Item = u64> {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     let day = since.as_secs() / 86_400;
     (0..count).map(move |at| 1 + (day * count + at) % all)

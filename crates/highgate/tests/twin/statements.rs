@@ -3,7 +3,7 @@
 //! `{n}` stands for a small number, `{m}` for a larger one, `{v}` for the name of a user variable.
 
 /// Groups of texts; a group is picked first, so that each has its share.
-pub const GROUPS: &[&[&str]] = &[
+pub(crate) const GROUPS: &[&[&str]] = &[
     READS,
     READS,
     WRITES,
@@ -369,7 +369,7 @@ const DDL: &[&str] = &[
 ];
 
 /// Texts for COM_STMT_PREPARE, with the kinds of their parameters: `i` integer, `s` text, `d` double, `a` any.
-pub const PREPARED: &[(&str, &str)] = &[
+pub(crate) const PREPARED: &[(&str, &str)] = &[
     ("SELECT 1", ""),
     ("SELECT ? AS p, ? AS q", "aa"),
     ("SELECT * FROM t WHERE id = ?", "a"),
@@ -414,7 +414,7 @@ pub const PREPARED: &[(&str, &str)] = &[
 ];
 
 /// What both servers begin with.
-pub const SETUP: &[&str] = &[
+pub(crate) const SETUP: &[&str] = &[
     "CREATE DATABASE IF NOT EXISTS shop",
     "CREATE DATABASE IF NOT EXISTS other CHARACTER SET latin1",
     "CREATE TABLE shop.t (id INT AUTO_INCREMENT PRIMARY KEY, a INT, b VARCHAR(10), UNIQUE KEY (a))",
