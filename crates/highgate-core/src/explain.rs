@@ -7,17 +7,18 @@
 mod render;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use highgate_config::{Backend, ListenerName, UserName};
+use highgate_config::{ListenerName, UserName};
 use highgate_mysql::sql::{Effects, Hint, LexMode, Scratch, StatementKind, analyze};
 
 use crate::{
     choose::{self, NoServer, Passed, Request, Turn},
-    route::{self, Role, Route, RouteHint, Target, To, View},
+    route::{self, Reason, Role, Route, RouteHint, Target, To, View},
     rules::{RuleContext, Tried},
-    snapshot::{Group, Snapshot},
+    snapshot::{Group, Member, Role as MemberRole, Snapshot, Writes},
     state::SessionState,
     track::{self, CommandFacts, CommandKind},
 };
@@ -71,7 +72,7 @@ pub struct Trace {
     /// Where it goes.
     pub route: String,
     /// Why.
-    pub reason: String,
+    pub reason: Reason,
     /// Within the backend: who could take it and who would.
     pub backend: Option<Candidates>,
 }
@@ -87,7 +88,9 @@ pub struct Candidates {
     pub servers: Vec<Candidate>,
     /// Who takes it; of equals this may be another one each time.
     pub chosen: Option<String>,
-    /// What happens if nobody can take it.
+    /// How many others could take it as well.
+    pub equals: usize,
+    /// What becomes of it where nobody can take it.
     pub nobody: Option<String>,
 }
 
@@ -99,7 +102,7 @@ pub struct Candidate {
     /// Its role and status, and why they are so.
     pub state: String,
     /// Why it was passed over; `None` = it takes the statement.
-    pub passed: Option<Passed>,
+    pub passed: Option<String>,
 }
 
 /// Says what would become of a statement.
@@ -158,7 +161,7 @@ pub fn explain(question: &Question<'_>, snapshot: &Snapshot) -> Result<Trace, Un
         rules: tried,
         rewrite: (rules.rewrite.as_deref()).map(|text| String::from_utf8_lossy(text).into_owned()),
         route: destination(&route),
-        reason: route.reason.to_string(),
+        reason: route.reason,
         backend: candidates(&route, snapshot, question.now),
     })
 }
@@ -181,16 +184,20 @@ fn destination(route: &Route<'_>) -> String {
         To::Refuse(refused) => format!("refused: {refused}"),
         To::Say { ok: true, text } => format!("answered OK: {text}"),
         To::Say { ok: false, text } => format!("answered with an error: {text}"),
-        To::Server(target) => {
-            let role = match target.role {
-                Role::Any => "any server",
-                Role::Primary => "the primary",
-                Role::Replica => "a replica",
-                Role::Same => "the server in use",
-            };
-            let only = target.server.map_or_else(String::new, |name| format!(", only {name}"));
-            format!("{role} of backend {}{only}", target.backend)
-        }
+        To::Server(target) => wanted(target),
+    }
+}
+
+fn wanted(target: &Target<'_>) -> String {
+    let role = match target.role {
+        Role::Any => "any server",
+        Role::Primary => "the primary",
+        Role::Replica => "a replica",
+        Role::Same => "the server in use",
+    };
+    match target.server {
+        Some(name) => format!("server {name} of backend {}", target.backend),
+        None => format!("{role} of backend {}", target.backend),
     }
 }
 
@@ -208,17 +215,19 @@ fn candidates(route: &Route<'_>, snapshot: &Snapshot, now: Instant) -> Option<Ca
         exclude: &[],
         max_lag_ms: None,
         full_ok: true,
-        writes: false,
+        // As the session layer asks.
+        writes: target.role == Role::Primary && target.server.is_none(),
         now,
     };
     // No dice: of equals the first is named.
     let chosen = choose::choose(&request, &mut Turn::default(), &mut || u64::MAX);
     let passed = choose::explain(&request, chosen.ok());
+    let equals = passed.iter().filter(|(_, passed)| *passed == Some(Passed::NotChosen)).count();
     let servers = (group.members.iter().zip(passed))
         .map(|(member, (_, passed))| Candidate {
             name: member.state.name.to_string(),
             state: format!("{}, {}: {}", member.role, member.status, member.reason),
-            passed,
+            passed: passed.map(|passed| why_passed(passed, target, member)),
         })
         .collect();
     Some(Candidates {
@@ -229,8 +238,22 @@ fn candidates(route: &Route<'_>, snapshot: &Snapshot, now: Instant) -> Option<Ca
             .ok()
             .and_then(|index| group.members.get(index))
             .map(|member| member.state.name.to_string()),
-        nobody: chosen.err().map(|none| nobody(none, &group.backend)),
+        equals,
+        nobody: chosen.err().map(|none| nobody(none, target, group)),
     })
+}
+
+/// Of one whose role does not fit, which role is wanted.
+fn why_passed(passed: Passed, target: &Target<'_>, member: &Member) -> String {
+    if passed != Passed::NotCandidate {
+        return passed.to_string();
+    }
+    match (target.server, target.role, member.role) {
+        (Some(only), ..) => format!("only {only} is asked for"),
+        (None, Role::Primary, _) => "it is not the primary".to_owned(),
+        (None, _, MemberRole::Primary) => "it is the primary, and others take the reads".to_owned(),
+        (None, ..) => passed.to_string(),
+    }
 }
 
 /// Members that the session layer would choose among.
@@ -247,7 +270,18 @@ fn eligible(group: &Arc<Group>, target: &Target<'_>) -> Vec<usize> {
     }
 }
 
-fn nobody(none: NoServer, backend: &Backend) -> String {
-    let wait = backend.failover_wait.as_secs_f64();
-    format!("{none}; it waits up to {wait} s and then fails")
+/// As the session layer does where nobody can take it: waiting helps unless writes are refused.
+fn nobody(none: NoServer, target: &Target<'_>, group: &Group) -> String {
+    let is_write = target.role == Role::Primary;
+    if let (true, Writes::Refused { reason }) = (is_write, &group.writes) {
+        return format!("fails at once: {reason}");
+    }
+    let wait = group.backend.failover_wait.as_secs_f64();
+    let wanted = wanted(target);
+    match (is_write, &group.writes) {
+        (true, Writes::Waiting { reason }) => {
+            format!("waits up to {wait} s for {wanted}, then fails: {reason}")
+        }
+        _ => format!("waits up to {wait} s for {wanted}, then fails: {none}"),
+    }
 }

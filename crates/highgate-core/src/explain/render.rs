@@ -2,12 +2,15 @@
 
 use std::fmt;
 
-use super::{Candidates, Trace};
+use super::{Candidates, Trace, words};
 use crate::rules::TriedVerdict;
 
+/// What becomes of it comes first: who asks has an outage, or a statement at the wrong server.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "statement  {:?}: {}", self.kind, effects(self))?;
+        writeln!(f, "result     {}", result(self))?;
+        writeln!(f, "why        {}", self.reason)?;
+        writeln!(f, "statement  {}: {}", self.kind, words::effects(self.effects))?;
         writeln!(f, "digest     0x{:016X}  {}", self.digest, self.digest_text)?;
         if let Some(hint) = &self.hint {
             writeln!(f, "hint       {hint}")?;
@@ -25,46 +28,46 @@ impl fmt::Display for Trace {
         if let Some(rewrite) = &self.rewrite {
             writeln!(f, "rewritten  {rewrite}")?;
         }
-        writeln!(f, "route      {} ({})", self.route, self.reason)?;
         self.backend.as_ref().map_or(Ok(()), |group| servers(f, group))
+    }
+}
+
+fn result(trace: &Trace) -> String {
+    let Some(group) = &trace.backend else { return trace.route.clone() };
+    match (&group.chosen, &group.nobody) {
+        (Some(chosen), _) if group.equals > 0 => {
+            let (equals, route) = (group.equals + 1, &trace.route);
+            format!("goes to {chosen}, or another of the {equals} that can take it: {route}")
+        }
+        (Some(chosen), _) => format!("goes to {chosen}: {}", trace.route),
+        (None, Some(nobody)) => nobody.clone(),
+        (None, None) => trace.route.clone(),
     }
 }
 
 fn servers(f: &mut fmt::Formatter<'_>, group: &Candidates) -> fmt::Result {
     writeln!(f, "backend    {}: {}", group.name, group.plan)?;
+    let width = group.servers.iter().map(|server| server.name.len()).max().unwrap_or_default();
     for server in &group.servers {
-        let (mark, why) = match &server.passed {
-            None => ("*", "takes it".to_owned()),
-            Some(passed) => ("-", format!("passed over, {passed}")),
-        };
-        writeln!(f, "  {mark} {:<8} {why} ({})", server.name, server.state)?;
-    }
-    match &group.nobody {
-        Some(nobody) => writeln!(f, "result     {nobody}"),
-        None => {
-            let chosen = group.chosen.as_deref().unwrap_or("nobody");
-            writeln!(f, "result     {chosen}")
+        let (name, state) = (&server.name, &server.state);
+        match &server.passed {
+            None => writeln!(f, "  * {name:<width$}  takes it ({state})")?,
+            Some(passed) => writeln!(f, "  - {name:<width$}  passed over: {passed} ({state})")?,
         }
     }
-}
-
-fn effects(trace: &Trace) -> String {
-    let names: Vec<String> = (trace.effects.iter_names())
-        .map(|(name, _)| name.to_ascii_lowercase().replace('_', " "))
-        .collect();
-    if names.is_empty() { "no effects known".to_owned() } else { names.join(", ") }
+    Ok(())
 }
 
 const fn verdict(verdict: TriedVerdict) -> &'static str {
     match verdict {
-        TriedVerdict::ClientAddr => "passed over, the client's address is in another network",
-        TriedVerdict::Digest => "passed over, another digest",
-        TriedVerdict::Flag => "passed over, the flag has another value",
-        TriedVerdict::Listener => "passed over, another listener",
-        TriedVerdict::MatchDigest => "passed over, match_digest says no",
-        TriedVerdict::MatchPattern => "passed over, match_pattern says no",
+        TriedVerdict::ClientAddr => "passed over, it is for clients of another network",
+        TriedVerdict::Digest => "passed over, it is for another digest",
+        TriedVerdict::Flag => "passed over, no rule before it led here (flag)",
+        TriedVerdict::Listener => "passed over, it is for another listener",
+        TriedVerdict::MatchDigest => "passed over, its match_digest does not match",
+        TriedVerdict::MatchPattern => "passed over, its match_pattern does not match",
         TriedVerdict::Matched => "matches",
-        TriedVerdict::Schema => "passed over, another schema",
-        TriedVerdict::User => "passed over, another user",
+        TriedVerdict::Schema => "passed over, it is for another schema",
+        TriedVerdict::User => "passed over, it is for another user",
     }
 }

@@ -14,6 +14,10 @@ use crate::{
 
 /// Backend `shop`: db1 is the primary, db2 a replica, db3 lags.
 fn snapshot(rules: &[(u32, Rule)], now: Instant) -> Snapshot {
+    snapshot_of(outcome(), rules, now)
+}
+
+fn snapshot_of(outcome: Outcome, rules: &[(u32, Rule)], now: Instant) -> Snapshot {
     let mut config =
         config(&[("shop", backend(Topology::MariadbReplication, &["db1", "db2", "db3"]))]);
     config.shared.rules = rules.iter().cloned().collect();
@@ -34,7 +38,7 @@ fn snapshot(rules: &[(u32, Rule)], now: Instant) -> Snapshot {
     let healths = healths.into_iter().map(|(id, (_, h))| (id, h)).collect();
     let observed = Observed {
         healths: &healths,
-        topologies: &BTreeMap::from([("shop".into(), outcome())]),
+        topologies: &BTreeMap::from([("shop".into(), outcome)]),
         overrides: &Overrides::new(),
     };
     let policy = plan::policy(&config, &"n1".into(), None).0;
@@ -62,7 +66,10 @@ fn outcome() -> Outcome {
 }
 
 fn ask(text: &str, rules: &[(u32, Rule)]) -> Trace {
-    let now = origin();
+    ask_on(&snapshot(rules, origin()), text)
+}
+
+fn ask_on(snapshot: &Snapshot, text: &str) -> Trace {
     let question = Question {
         text: text.as_bytes(),
         listener: &"web".into(),
@@ -70,9 +77,9 @@ fn ask(text: &str, rules: &[(u32, Rule)]) -> Trace {
         schema: None,
         client: None,
         mode: LexMode::default(),
-        now,
+        now: origin(),
     };
-    explain(&question, &snapshot(rules, now)).unwrap()
+    explain(&question, snapshot).unwrap()
 }
 
 fn rule(digest: &str) -> Rule {
@@ -86,19 +93,55 @@ fn the_text_of_a_trace_is_as_printed_here() {
     let rules = [(10, to_primary), (20, rule("^SELECT"))];
     let trace = ask("SELECT name FROM item WHERE id=42", &rules);
     let expected = "\
-statement  Select: read only proved
+result     goes to db2: a replica of backend shop
+why        it only reads, and reads go to replicas
+statement  SELECT: only reads
 digest     0xDIGEST  SELECT name FROM item WHERE id=?
-rules      10: passed over, match_digest says no
+rules      10: passed over, its match_digest does not match
            20: matches
-route      a replica of backend shop (proved to read)
 backend    shop: 2 of 3 servers serve, 1 take reads, db1 takes writes
-  - db1      passed over, its role does not fit (primary, up: writable (read_only=0))
-  * db2      takes it (replica, up: replicates from db1)
-  - db3      passed over, it is lagging (replica, lagging: is 60 s behind, more than 10 s)
-result     db2
+  - db1  passed over: it is the primary, and others take the reads (primary, up: writable (read_only=0))
+  * db2  takes it (replica, up: replicates from db1)
+  - db3  passed over: it is lagging (replica, lagging: is 60 s behind, more than 10 s)
 ";
     let digest = format!("0x{:016X}", trace.digest);
     assert_eq!(trace.to_string(), expected.replace("0xDIGEST", &digest));
+}
+
+#[test]
+fn an_outage_is_the_first_line_and_each_server_says_what_is_wrong() {
+    let mut outcome = outcome();
+    outcome.writes = Writes::Waiting { reason: "db1 does not answer".into() };
+    outcome.primary = None;
+    let old = outcome.roles.get_mut("db1").unwrap();
+    (old.role, old.unfit, old.reason) =
+        (MemberRole::None, Some(Status::Broken), "does not say whether it is writable".into());
+    let snapshot = snapshot_of(outcome, &[], origin());
+    let told = ask_on(&snapshot, "UPDATE item SET n=1 WHERE id=42").to_string();
+    let without_digest: Vec<_> = told.lines().filter(|line| !line.starts_with("digest")).collect();
+    let expected = "\
+result     waits up to 10 s for the primary of backend shop, then fails: db1 does not answer
+why        it writes, or can't be proved only to read: the primary takes such
+statement  UPDATE: writes
+rules      none
+backend    shop: 1 of 3 servers serve, 1 take reads; writes wait: db1 does not answer
+  - db1  passed over: it is broken (none, broken: does not say whether it is writable)
+  - db2  passed over: it is not the primary (replica, up: replicates from db1)
+  - db3  passed over: it is lagging (replica, lagging: is 60 s behind, more than 10 s)";
+    assert_eq!(without_digest.join("\n"), expected);
+}
+
+#[test]
+fn of_equals_one_is_named_and_the_others_are_counted() {
+    let mut outcome = outcome();
+    outcome.roles.get_mut("db3").unwrap().unfit = None;
+    let told = ask_on(&snapshot_of(outcome, &[], origin()), "SELECT 1 FROM item").to_string();
+    let first = told.lines().next().unwrap();
+    assert_eq!(
+        first,
+        "result     goes to db2, or another of the 2 that can take it: a replica of backend shop"
+    );
+    assert!(told.contains("- db3  passed over: another was chosen"), "{told}");
 }
 
 #[test]
@@ -106,10 +149,10 @@ fn a_write_goes_to_the_primary_and_a_rule_that_decides_is_the_reason() {
     let trace = ask("UPDATE item SET n=1", &[]);
     let chosen = trace.backend.and_then(|group| group.chosen);
     assert_eq!(chosen.as_deref(), Some("db1"));
-    assert_eq!(trace.reason, "writes, or may write");
+    assert_eq!(trace.reason, Reason::Writes);
     let to_primary = Rule { role: Some(RuleRole::Primary), ..rule("^SELECT") };
     let trace = ask("SELECT 1 FROM t", &[(7, to_primary)]);
-    assert_eq!(trace.reason, "rule 7");
+    assert_eq!(trace.reason, Reason::Rule(7));
     assert_eq!(trace.route, "the primary of backend shop");
 }
 

@@ -121,19 +121,25 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AutocommitOff => f.write_str("autocommit is off"),
-            Self::Binds => f.write_str("binds the session to its connection"),
-            Self::Known => f.write_str("answered by Highgate"),
-            Self::Hint => f.write_str("hint"),
-            Self::InTransaction => f.write_str("in transaction"),
-            Self::OnlySession => f.write_str("changes only the session"),
-            Self::Pinned(cause) => write!(f, "pinned: {cause}"),
-            Self::ReadOnlyTransaction => f.write_str("read-only transaction"),
-            Self::Reads => f.write_str("proved to read"),
-            Self::Rule(rule) => write!(f, "rule {rule}"),
-            Self::Static => f.write_str("backend without roles"),
-            Self::Unsplit => f.write_str("listener does not split"),
-            Self::Writes => f.write_str("writes, or may write"),
+            Self::AutocommitOff => {
+                f.write_str("autocommit is off, so a write may follow in the same transaction")
+            }
+            Self::Binds => f.write_str("it binds the session to its connection"),
+            Self::Known => f.write_str("Highgate deals with it alone"),
+            Self::Hint => f.write_str("the hint in its comment asks for it"),
+            Self::InTransaction => f.write_str("a transaction is open"),
+            Self::OnlySession => f.write_str("it changes nothing but the session"),
+            Self::Pinned(cause) => write!(f, "the session keeps its connection: {cause}"),
+            Self::ReadOnlyTransaction => f.write_str("it begins a transaction that only reads"),
+            Self::Reads => f.write_str("it only reads, and reads go to replicas"),
+            Self::Rule(rule) => write!(f, "rule {rule} says so"),
+            Self::Static => f.write_str("the servers of this backend are equals"),
+            Self::Unsplit => {
+                f.write_str("the listener sends reads, too, to the primary (read_write_split)")
+            }
+            Self::Writes => {
+                f.write_str("it writes, or can't be proved only to read: the primary takes such")
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The kinds of statements.
 
+use std::fmt;
+
 /// What a statement is, by its leading words; `WITH`, `EXPLAIN`-free and parenthesised texts
 /// are of the kind of their main statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -103,6 +105,54 @@ pub enum StatementKind {
     Values,
     /// `XA`.
     Xa,
+}
+
+/// Its leading words, or what it is about where these are many.
+impl fmt::Display for StatementKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Admin => "administration of a server",
+            Self::TableMaintenance => "maintenance of a table",
+            Self::Begin => "BEGIN",
+            Self::Call => "CALL",
+            Self::Commit { .. } => "COMMIT",
+            Self::CreateTemporary => "CREATE TEMPORARY TABLE",
+            Self::Ddl => "CREATE, ALTER, DROP, RENAME or TRUNCATE",
+            Self::Deallocate => "DEALLOCATE PREPARE",
+            Self::Delete => "DELETE",
+            Self::Describe => "DESCRIBE or EXPLAIN",
+            Self::Do => "DO",
+            Self::DropTemporary => "DROP TEMPORARY TABLE",
+            Self::Empty => "nothing but comments",
+            Self::Execute => "EXECUTE",
+            Self::Flush => "FLUSH, RESET or PURGE",
+            Self::Diagnostics => "GET DIAGNOSTICS or SIGNAL",
+            Self::Grant => "a change of accounts",
+            Self::Handler => "HANDLER",
+            Self::Insert => "INSERT",
+            Self::Kill { .. } => "KILL",
+            Self::Load => "LOAD",
+            Self::LockTables => "LOCK TABLES",
+            Self::Prepare => "PREPARE",
+            Self::ReleaseSavepoint => "RELEASE SAVEPOINT",
+            Self::Replace => "REPLACE",
+            Self::Replication => "steering of replication",
+            Self::Rollback { .. } => "ROLLBACK",
+            Self::Savepoint => "SAVEPOINT",
+            Self::Select => "SELECT",
+            Self::Set => "SET",
+            Self::Show => "SHOW",
+            Self::StartTransaction { read_only: false } => "START TRANSACTION",
+            Self::StartTransaction { read_only: true } => "START TRANSACTION READ ONLY",
+            Self::Table => "TABLE",
+            Self::Unknown => "not a known statement",
+            Self::UnlockTables => "UNLOCK TABLES",
+            Self::Update => "UPDATE",
+            Self::Use => "USE",
+            Self::Values => "VALUES",
+            Self::Xa => "XA",
+        })
+    }
 }
 
 /// What a `KILL` ends.
