@@ -6,6 +6,7 @@ const PERIOD = 1000;
 const PATIENCE = 5000;
 const SHOWN_SESSIONS = 200;
 const SHOWN_EVENTS = 60;
+const SHOWN_STATEMENTS = 20;
 const PINS_EVERY = 5; // counting them takes all sessions, and nobody waits for them
 
 // Columns a person wants first; a table without one of them is shown without it.
@@ -14,15 +15,18 @@ const FIRST = {
   vips: ["name", "state", "addresses", "seconds", "active_node", "effective_priority", "why", "missing"],
   sessions: ["id", "user", "listener", "client", "backend", "server", "state", "command", "seconds", "pinned_by"],
   events: ["time", "severity", "kind", "backend", "server", "session", "text"],
+  digests: ["digest_text", "commands", "per_second", "errors", "time_us", "average_us", "longest_us"],
 };
 const SHOWN_ELSEWHERE = ["servers", "sessions", "events", "vips"];
 const LONG = new Set(["text", "reason", "doc", "detail", "why", "missing"]);
 const IDS = new Set(["id", "session", "example", "time"]);
+const TIMES = new Set(["time_us", "average_us", "longest_us"]);
+const FOLDED = 120; // characters of a statement that fit wherever it stands
 const SHORT = new Set(["name", "backend", "server", "role", "kind", "severity", "time", "user", "listener", "address", "addresses", "active_node", "client", "state"]);
 
 const at = (id) => document.getElementById(id);
 let catalogue = new Map();
-let before = { at: 0, commands: new Map() };
+const before = new Map(); // by table: when its counters were looked at, and what they said
 let paused = false;
 let lastGood = 0;
 let other = "";
@@ -65,17 +69,19 @@ async function loadCatalogue() {
 async function refresh() {
   if (catalogue.size === 0) await loadCatalogue();
   const filter = encodeURIComponent(at("filter").value);
-  const [node, listeners, backends, servers, vips, sessions, events, chosen] = await Promise.all([
+  const [node, listeners, backends, servers, vips, sessions, events, statements, chosen] = await Promise.all([
     rowsOf("node"), rowsOf("listeners"), rowsOf("backends"), rowsOf("servers"), rowsOf("vips"),
     rowsOf("sessions", `?limit=${SHOWN_SESSIONS}&filter=${filter}`),
     rowsOf("events", `?tail=${SHOWN_EVENTS}`),
+    rowsOf("digests", `?limit=${SHOWN_STATEMENTS}`),
     other ? rowsOf(other) : null,
   ]);
-  addRates(servers.rows);
+  const serverKey = (row) => `${row.backend}/${row.name}`;
+  addRates("servers", servers.rows, serverKey);
   showNode(node.rows[0] || {});
   showBanner(servers.rows, listeners.rows, backends.rows);
   drawTopology(at("topology"), listeners.rows, backends.rows, servers.rows);
-  showTable("servers", servers.rows, columnsOf("servers", servers), (row) => `${row.backend}/${row.name}`);
+  showTable("servers", servers.rows, columnsOf("servers", servers), serverKey);
   at("vips").hidden = vips.rows.length === 0;
   if (vips.rows.length) showTable("vips", vips.rows, columnsOf("vips", vips), (row) => row.name);
   showTable("sessions", sessions.rows, columnsOf("sessions", sessions), (row) => row.id);
@@ -86,23 +92,34 @@ async function refresh() {
   const pins = countPins(pinned.rows);
   showTable("pins", pins, ["cause", "sessions", "may_release", "may_move", "example"], (row) => row.cause);
   showTable("events", events.rows.reverse(), columnsOf("events", events), (row) => row.id);
+  showStatements(statements);
   if (chosen) showTable("other", chosen.rows, chosen.columns, (row, place) => place);
   else show(document.querySelector("[data-table=other]"), null);
 }
 
-// Commands per second since the last look, by the server's counter.
-function addRates(servers) {
+// Commands per second since the last look, by the counter of each row.
+function addRates(table, rows, keyOf) {
   const now = performance.now();
-  const elapsed = (now - before.at) / 1000;
+  const last = before.get(table) || { at: 0, commands: new Map() };
+  const elapsed = (now - last.at) / 1000;
   const commands = new Map();
-  for (const server of servers) {
-    if (typeof server.commands !== "number") continue;
-    const key = `${server.backend}/${server.name}`;
-    const last = before.commands.get(key);
-    server.per_second = last === undefined ? null : Math.max(0, Math.round((server.commands - last) / elapsed));
-    commands.set(key, server.commands);
+  for (const row of rows) {
+    if (typeof row.commands !== "number") continue;
+    const then = last.commands.get(keyOf(row));
+    row.per_second = then === undefined ? null : Math.max(0, Math.round((row.commands - then) / elapsed));
+    commands.set(keyOf(row), row.commands);
   }
-  before = { at: now, commands };
+  before.set(table, { at: now, commands });
+}
+
+function showStatements(statements) {
+  at("statements").hidden = statements.rows.length === 0;
+  if (statements.rows.length === 0) return;
+  const keyOf = (row) => row.digest;
+  addRates("digests", statements.rows, keyOf);
+  showTable("digests", statements.rows, columnsOf("digests", statements), keyOf);
+  const some = statements.rows.length < statements.matched;
+  setText(at("statement-count"), some ? `${statements.rows.length} of ${statements.matched}; more in the table digests below.` : "");
 }
 
 function showNode(node) {
@@ -233,15 +250,26 @@ function newRow(key, source, columns, actions) {
 function fillCell(cell, column, row, inNumbers) {
   const value = row[column];
   let text = format(column, value);
-  let style = inNumbers ? "number" : LONG.has(column) ? "long" : SHORT.has(column) ? "short" : "";
+  let style = inNumbers ? "number" : column === "digest_text" ? "statement" : LONG.has(column) ? "long" : SHORT.has(column) ? "short" : "";
   if (column === "status" || column === "severity" || (column === "state" && row.router_id !== undefined)) {
     const state = stateOf(row);
     style = `state ${state.kind}`;
     text = `${state.sign} ${state.text}`;
   }
+  if (column === "errors" && value > 0) style += " bad";
   if (value === null || value === undefined || value === "") style += " none";
   if (cell.className !== style) cell.className = style;
-  setText(cell, text);
+  if (column === "digest_text") showFolded(cell, text);
+  else setText(cell, text);
+}
+
+// Shows the first lines of a long text, and all of it to who points there.
+function showFolded(cell, text) {
+  const part = cell.firstElementChild || cell.appendChild(document.createElement("code"));
+  // A list of columns is one word to a browser.
+  if (part.textContent !== text) part.replaceChildren(...text.split(/(?<=,)/).flatMap((piece) => [piece, document.createElement("wbr")]));
+  if (text.length > FOLDED) part.tabIndex = 0;
+  else part.removeAttribute("tabindex");
 }
 
 function format(column, value) {
@@ -251,12 +279,13 @@ function format(column, value) {
     const day = date.toDateString() === new Date().toDateString() ? "" : `${date.toLocaleDateString()} `;
     return day + date.toLocaleTimeString([], { hour12: false });
   }
+  if (TIMES.has(column) && typeof value === "number") return span(value);
   if (typeof value === "number" && !IDS.has(column)) return value.toLocaleString("en").replaceAll(",", "\u202f");
   return String(value);
 }
 
 function label(column) {
-  return { per_second: "commands/s", lag_ms: "lag ms", latency_us: "latency µs", pinned_by: "pinned by" }[column] || column.replaceAll("_", " ");
+  return { per_second: "commands/s", lag_ms: "lag ms", latency_us: "latency µs", pinned_by: "pinned by", digest_text: "statement", time_us: "time", average_us: "mean", longest_us: "longest" }[column] || column.replaceAll("_", " ");
 }
 
 const isNumber = (column) => column && column.type !== "text" && !IDS.has(column.name);
@@ -266,6 +295,14 @@ function duration(seconds) {
   if (seconds < 120) return `${Math.floor(seconds)} s`;
   if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
   return seconds < 172800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86400)} d`;
+}
+
+// Microseconds as one reads them.
+function span(us) {
+  if (us < 1000) return `${us} µs`;
+  if (us < 1e6) return `${(us / 1e3).toFixed(us < 1e5 ? 1 : 0)} ms`;
+  if (us < 120e6) return `${(us / 1e6).toFixed(us < 1e7 ? 2 : 1)} s`;
+  return duration(us / 1e6);
 }
 
 function setText(element, text) {

@@ -62,7 +62,7 @@ function columns(groups, width) {
       const own = spread(i, group.listeners.length);
       if (group.row) parts.push(edge(x[0] + box, own, x[1], middle, "", listener.clients));
       nodes.push(listenerBox(listener, x[0], own - 27, box));
-      if (group.row && listener.clients !== undefined) nodes.push(tag((x[0] + box + x[1]) / 2, (own + middle) / 2, `${listener.clients} clients`));
+      if (group.row && listener.clients !== undefined) nodes.push(tag((x[0] + box + x[1]) / 2, (own + middle) / 2, clientsOf(listener)));
     });
     group.servers.forEach((server, i) => {
       const own = spread(i, group.servers.length);
@@ -84,7 +84,7 @@ function tree(groups, width) {
   for (const group of groups) {
     const line = (x, from, to, kind) => parts.push(make("path", { class: `edge ${kind}`, d: `M${x} ${from}V${to}h14` }));
     for (const listener of group.listeners) {
-      parts.push(listenerBox(listener, 0, y, width - 2, `${listener.clients ?? "?"} clients`));
+      parts.push(listenerBox(listener, 0, y, width - 2, clientsOf(listener)));
       y += step;
     }
     if (!group.row) continue;
@@ -162,6 +162,8 @@ function tag(x, y, text) {
 }
 
 const thousands = (number) => (number >= 100000 ? `${Math.round(number / 1000)}k` : String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f"));
+
+const clientsOf = (listener) => `${listener.clients ?? "?"} ${listener.clients === 1 ? "client" : "clients"}`;
 
 function title(text) {
   return make("title", {}, text);
