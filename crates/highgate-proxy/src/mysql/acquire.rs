@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use highgate_config::{BackendName, SendProxy};
+use highgate_config::{BackendName, SendProxy, ServerName};
 use highgate_core::{
     choose::NoServer,
     server::{ErrorKind, ServerId, ServerState},
@@ -97,7 +97,7 @@ pub(crate) struct Order<'a> {
 pub(crate) enum AcquireError {
     /// A server refuses the account.
     #[error("server {server} refuses the account: {message}")]
-    Denied { server: ServerId, message: String },
+    Denied { server: ServerName, message: String },
     /// The session is to end.
     #[error("{0}")]
     Ended(Ending),
@@ -562,7 +562,7 @@ async fn open_one(
         }
     }
     let message = denied.unwrap_or_else(|| "no credential for it is known".to_owned());
-    Err(Fresh::Over(AcquireError::Denied { server: server.id, message }))
+    Err(Fresh::Over(AcquireError::Denied { server: server.name.clone(), message }))
 }
 
 async fn first_steps(context: &Context, connection: &mut ServerConnection) -> Result<(), Fresh> {
