@@ -114,8 +114,7 @@ fn silent_replica() -> anyhow::Result<()> {
     })?;
     let mut seen = load.stop()?;
     eprintln!("{}", seen.line());
-    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
-    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
+    seen.ensure_answered(0)?;
     let longest = seen.latencies.last().copied().unwrap_or_default();
     in_time("the longest read", longest, Duration::from_secs(3))
 }
@@ -140,9 +139,7 @@ fn silent_primary() -> anyhow::Result<()> {
     eprintln!("once packets passed again, writes flowed within {flowed:?}");
     let mut seen = load.stop()?;
     eprintln!("{}", seen.line());
-    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
-    anyhow::ensure!(seen.write_errors.is_empty(), "writes: {:?}", seen.write_errors);
-    anyhow::ensure!(seen.unknown.len() <= 6, "unknown: {:?}", seen.unknown);
+    seen.ensure_answered(6)?;
     assert_none_lost_none_doubled(setting.cluster.primary()?, &seen)
 }
 
@@ -170,8 +167,7 @@ fn one_way(silent: u8, deaf: u8) -> anyhow::Result<()> {
     until_server(&setting.process, "db2", Duration::from_secs(15), |server| server.status == "up")?;
     let mut seen = load.stop()?;
     eprintln!("{}", seen.line());
-    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
-    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
+    seen.ensure_answered(0)?;
     Ok(())
 }
 
@@ -209,8 +205,7 @@ fn flapping() -> anyhow::Result<()> {
     until_server(&setting.process, "db2", Duration::from_secs(15), |server| server.status == "up")?;
     let mut seen = load.stop()?;
     eprintln!("{}", seen.line());
-    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
-    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
+    seen.ensure_answered(0)?;
     Ok(())
 }
 
@@ -300,8 +295,7 @@ fn ipv6() -> anyhow::Result<()> {
     anyhow::ensure!(format!("{clients:?}").contains("fd99::4"), "{clients:?}");
     let mut seen = load.stop()?;
     eprintln!("{}", seen.line());
-    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
-    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
+    seen.ensure_answered(0)?;
     assert_none_lost_none_doubled(cluster.primary()?, &seen)
 }
 
@@ -326,8 +320,7 @@ fn bad_cable() -> anyhow::Result<()> {
     eprintln!("{}\n{}", seen.line(), setting.events()?);
     let after = setting.transitions()?;
     anyhow::ensure!(after == before, "{before} transitions, then {after}: {}", setting.events()?);
-    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
-    anyhow::ensure!(seen.write_errors.is_empty() && seen.unknown.is_empty(), "writes failed");
+    seen.ensure_answered(0)?;
     assert_none_lost_none_doubled(setting.cluster.primary()?, &seen)
 }
 

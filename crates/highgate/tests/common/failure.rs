@@ -223,6 +223,26 @@ impl Seen {
         self.latencies.extend(other.latencies);
     }
 
+    /// No statement of its own failed, and of at most so many writes nobody knows whether they were done.
+    pub(crate) fn ensure_answered(&self, unknown: usize) -> anyhow::Result<()> {
+        anyhow::ensure!(self.read_errors.is_empty(), "reads: {:?}", self.read_errors);
+        anyhow::ensure!(self.write_errors.is_empty(), "writes: {:?}", self.write_errors);
+        let found = &self.unknown;
+        anyhow::ensure!(found.len() <= unknown, "{} unknown: {found:?}", found.len());
+        Ok(())
+    }
+
+    /// Transactions failed only with what drivers and frameworks know as "run it again", or with the
+    /// server's own refusal.
+    pub(crate) fn ensure_retryable(&self) -> anyhow::Result<()> {
+        const MARKS: [&str; 4] = ["40001", "1290", "08007", "read-only"];
+        for error in &self.transaction_errors {
+            let is_retryable = MARKS.iter().any(|mark| error.contains(mark));
+            anyhow::ensure!(is_retryable, "a transaction failed with: {error}");
+        }
+        Ok(())
+    }
+
     /// A line for people.
     pub(crate) fn line(&mut self) -> String {
         self.latencies.sort_unstable();
