@@ -9,13 +9,17 @@ use highgate_core::{
 use highgate_io::clock;
 use highgate_mysql::{auth::Proof, server_login::ServerLoginError};
 
-use super::{AcquireError, Claim, Fresh, Lease, Order, Room, Turn, Who, choose, first_steps, turn};
+use super::{
+    AcquireError, Lease, Order, Who,
+    choosing::choose,
+    fresh::{Fresh, Turn, first_steps, turn},
+};
 use crate::{
     mysql::{
         open::{self, OpenError, Passing},
         server_connection::ServerConnection,
     },
-    pool::PoolKey,
+    pool::{Claim, PoolKey, Room},
     session::{Context, Ending},
     session_info::Activity,
 };

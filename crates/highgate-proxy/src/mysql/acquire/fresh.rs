@@ -1,0 +1,171 @@
+//! A connection that is opened for a command, once there is room for it.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use highgate_core::{
+    server::ErrorKind,
+    snapshot::{Group, Member},
+};
+use highgate_io::clock;
+use highgate_mysql::server_login::ServerLoginError;
+
+use super::{AcquireError, Lease, Who};
+use crate::{
+    broker::Wanted,
+    choice::{self, QueueEnd},
+    mysql::{
+        exchange::Space,
+        open::{self, OpenError},
+        prepare,
+        server_connection::ServerConnection,
+    },
+    pool::{Claim, Grant, Limit, PoolKey, Room},
+    session::Context,
+    session_info::Activity,
+};
+
+/// Why no connection was had from one server.
+pub(super) enum Fresh {
+    /// That server failed; another may do.
+    Failed(String),
+    /// Nothing more can be done.
+    Over(AcquireError),
+}
+
+pub(super) async fn fresh(
+    context: &Context,
+    who: &Who,
+    group: &Arc<Group>,
+    member: &Member,
+    key: Arc<PoolKey>,
+    started: Instant,
+) -> Result<Lease, Fresh> {
+    let room = match turn(context, group, member, key.clone(), started).await? {
+        Turn::Leased(lease) => return Ok(lease),
+        Turn::Room(room) => room,
+    };
+    let claim = Claim::new(member.state.clone());
+    context.shows(Activity::Preparing);
+    let opening = Box::pin(open_one(context, who, group, member, key, room));
+    let connection = opening.await?;
+    Ok(Lease { connection: Box::new(connection), _claim: claim, shelf: None })
+}
+
+/// What a session gets when its turn comes.
+pub(super) enum Turn {
+    Leased(Lease),
+    Room(Room),
+}
+
+/// Room for a connection to that server, or one that somebody gave back: after waiting, if need be.
+pub(super) async fn turn(
+    context: &Context,
+    group: &Arc<Group>,
+    member: &Member,
+    key: Arc<PoolKey>,
+    started: Instant,
+) -> Result<Turn, Fresh> {
+    let worker = &context.worker;
+    let by = started + group.backend.queue_timeout;
+    if let Some(room) = room_now(context, member, Limit::of(group, member)) {
+        return Ok(Turn::Room(room));
+    }
+    let wanted = Wanted { key, slot: Some(context.slot.id()) };
+    let grant = choice::wait_in_queue(context, group, member, wanted, by).await;
+    let claim = Claim::new(member.state.clone());
+    match grant {
+        Ok(Grant::Connection(connection)) => {
+            Ok(Turn::Leased(Lease { connection, _claim: claim, shelf: None }))
+        }
+        Ok(Grant::Moved(moved)) => match moved.attach(worker.now_ms()) {
+            Ok(connection) => {
+                let connection = Box::new(connection);
+                Ok(Turn::Leased(Lease { connection, _claim: claim, shelf: None }))
+            }
+            Err(room) => Ok(Turn::Room(room)),
+        },
+        Ok(Grant::Room(room)) => Ok(Turn::Room(room)),
+        Err(QueueEnd::ServerDown) => Err(Fresh::Failed("it went down".to_owned())),
+        Err(QueueEnd::Ended(ending)) => Err(Fresh::Over(AcquireError::Ended(ending))),
+        Err(QueueEnd::Killed) => Err(Fresh::Over(AcquireError::Killed)),
+        Err(end) => Err(Fresh::Over(AcquireError::Queue(end))),
+    }
+}
+
+/// Room for one more connection: free, or made by closing an idle one of another account.
+fn room_now(context: &Context, member: &Member, limit: Limit) -> Option<Room> {
+    let worker = &context.worker;
+    // Who came first has its turn first.
+    if member.state.hot.queued.load(Ordering::Relaxed) > 0 {
+        return None;
+    }
+    Room::take(&worker.shared, &member.state, limit).or_else(|| {
+        worker.pools.evict_one(member.state.id).then_some(())?;
+        Room::take(&worker.shared, &member.state, limit)
+    })
+}
+
+async fn open_one(
+    context: &Context,
+    who: &Who,
+    group: &Arc<Group>,
+    member: &Member,
+    key: Arc<PoolKey>,
+    room: Room,
+) -> Result<ServerConnection, Fresh> {
+    let worker = &context.worker;
+    let server = &member.state;
+    let deadline = clock::now() + group.backend.connect_timeout;
+    let generation = server.generation();
+    let mut denied = None;
+    for proof in &who.proofs {
+        let mut door = who.door(group, server, proof);
+        door.tls = crate::tls_files::towards(&worker.shared, group);
+        let opening = Box::pin(open::open(door, deadline));
+        match crate::mysql::login::within(context, async { Ok(opening.await) }).await {
+            Ok(Ok((login, greeting))) => {
+                crate::facts::learn(&worker.shared, &group.name, &greeting);
+                let now = worker.now_ms();
+                let backend = group.backend.clone();
+                let mut connection =
+                    ServerConnection::new(login, key, room, generation, backend, now);
+                first_steps(context, &mut connection).await?;
+                return Ok(connection);
+            }
+            Ok(Err(OpenError::Login(ServerLoginError::Refused {
+                code: 1044 | 1045 | 1698,
+                message,
+                ..
+            }))) => denied = Some(message),
+            Ok(Err(error)) => {
+                server.count_error(ErrorKind::Connect);
+                if let Some(failure) = error.failure() {
+                    worker.report(server, failure);
+                }
+                return Err(Fresh::Failed(error.to_string()));
+            }
+            Err(ending) => return Err(Fresh::Over(AcquireError::Ended(ending))),
+        }
+    }
+    let message = denied.unwrap_or_else(|| "no credential for it is known".to_owned());
+    Err(Fresh::Over(AcquireError::Denied { server: server.name.clone(), message }))
+}
+
+pub(super) async fn first_steps(
+    context: &Context,
+    connection: &mut ServerConnection,
+) -> Result<(), Fresh> {
+    let steps = prepare::first_steps(&connection.state);
+    let mut space = Space::new(context.worker.buffers.clone());
+    match prepare::run(&context.slot, connection, &steps, &mut space, None).await {
+        // A server that does not know the statement reports nothing; SETs are then read from texts.
+        Ok(()) | Err(prepare::Unprepared::Refused { .. }) => {
+            connection.state.dirt = highgate_core::pins::PinSet::EMPTY;
+            Ok(())
+        }
+        Err(_) => Err(Fresh::Failed("the connection was lost right after login".to_owned())),
+    }
+}
