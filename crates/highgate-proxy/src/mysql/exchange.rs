@@ -3,162 +3,26 @@
 //! The answer streams through one pooled buffer and is scanned for its end on the way. If the first
 //! packet is an ERR it is held back, so that the caller may decide to ask another server.
 
+mod space;
+
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
     ops::Range,
-    rc::Rc,
     task::{Context as Cx, Poll, ready},
     time::{Duration, Instant},
 };
 
-use highgate_core::retry::{self, Delivery, Progress, ServerSaid};
 use highgate_io::{clock, tasks};
-use highgate_mysql::{
-    Capabilities,
-    packet::{HEADER_LEN, PacketWriter},
-    reply::{ErrPacket, OkPacket, strip_session_track},
-    scan::{CommandKind, ReplyScanner, ScanState},
-};
+use highgate_mysql::scan::ScanState;
 
+pub(crate) use self::space::Space;
 use crate::{
-    buffer::{Buffer, BufferPool},
     mysql::{client_stream::ClientStream, server_connection::ServerConnection},
     pool::Grant,
     session::{Context, Ending},
     slots::{Interrupt, Slot},
 };
-
-/// What an exchange needs while it runs; pooled per worker.
-#[derive(Debug)]
-pub(crate) struct Space {
-    pub(crate) scanner: ReplyScanner,
-    pub(crate) buffer: Buffer,
-    /// Session state information of the answer's OK packets.
-    pub(crate) changes: Vec<u8>,
-    /// Bytes of the buffer that were scanned and not passed on yet.
-    scanned: usize,
-    state: ScanState,
-    /// Bytes received from the server.
-    pub(crate) received: u64,
-    /// From the command to the begin of its answer.
-    pub(crate) latency: Duration,
-    /// Bytes passed on to the client.
-    pub(crate) passed_on: u64,
-    /// The client did not ask for changes of session state: they are taken out.
-    hides_changes: bool,
-    /// Bytes at the end of what was scanned that wait for the rest of their packet.
-    held: usize,
-    capabilities: Capabilities,
-}
-
-impl Space {
-    pub(crate) fn new(pool: Rc<BufferPool>) -> Self {
-        Self {
-            scanner: ReplyScanner::new(CommandKind::Simple, Capabilities::empty()),
-            buffer: Buffer::new(pool),
-            changes: Vec::new(),
-            scanned: 0,
-            state: ScanState::More,
-            received: 0,
-            latency: Duration::ZERO,
-            passed_on: 0,
-            hides_changes: false,
-            held: 0,
-            capabilities: Capabilities::empty(),
-        }
-    }
-
-    /// The client's file is over; the server's answer has this sequence id.
-    pub(crate) fn file_sent(&mut self, next: u8) {
-        self.scanner.local_infile_sent(next);
-        self.state = ScanState::More;
-    }
-
-    /// Whether changes of session state are taken out of what is passed on.
-    pub(crate) fn hide_changes(&mut self, hides: bool) {
-        self.hides_changes = hides;
-    }
-
-    /// Writes the client's id of a statement over the server's, in the answer to a preparation.
-    pub(crate) fn patch_statement_id(&mut self, id: u32) {
-        if let Some([0, place @ ..]) = self.buffer.bytes_mut().get_mut(4..9) {
-            place.copy_from_slice(&id.to_le_bytes());
-        }
-    }
-
-    /// Makes it ready for the answer to a command of `kind`.
-    pub(crate) fn reset(&mut self, kind: CommandKind, capabilities: Capabilities, seq: u8) {
-        self.scanner.reset(kind, capabilities);
-        self.scanner.expect_seq(seq);
-        self.buffer.consume(usize::MAX);
-        self.changes.clear();
-        self.scanned = 0;
-        self.state = ScanState::More;
-        self.received = 0;
-        self.latency = Duration::ZERO;
-        self.passed_on = 0;
-        self.hides_changes = false;
-        self.held = 0;
-        self.capabilities = capabilities;
-    }
-
-    /// What the server said first, for the decision to ask another one.
-    fn said(&self) -> ServerSaid {
-        match self.scanner.error() {
-            Some(error) if self.scanner.first_packet_is_error() => {
-                let text =
-                    ErrPacket::parse(self.scanner.last_packet()).map_or(&[][..], |e| e.message);
-                let word = retry::word(error.code, text);
-                ServerSaid::Error { code: error.code, sqlstate: error.sqlstate, word }
-            }
-            _ if self.received > 0 => ServerSaid::Something,
-            _ => ServerSaid::Nothing,
-        }
-    }
-
-    /// Whether the answer's first packet is there, or enough of it.
-    pub(crate) fn can_be_judged(&self) -> bool {
-        // Nine bytes hold the statement id of a prepared statement, which is rewritten.
-        self.state != ScanState::More || self.scanner.packets() > 0 || self.buffer.len() >= 9
-    }
-
-    /// Whether all of the answer is there, and it is no error.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.state == ScanState::Done && !self.scanner.first_packet_is_error()
-    }
-
-    /// Bytes that were judged and are to be passed on.
-    fn owed(&self) -> usize {
-        self.scanned - self.held.min(self.scanned)
-    }
-
-    /// Whether the client expects a packet of its answer next, and nothing else.
-    pub(crate) fn is_between_packets(&self) -> bool {
-        self.owed() == 0 && self.scanner.is_at_packet_boundary()
-    }
-
-    /// Takes the server's demand for a file, its latest packet, out of what is passed on. Gives that
-    /// packet's sequence id.
-    pub(crate) fn drop_demand(&mut self) -> u8 {
-        let asked = self.scanner.local_infile().map_or(0, <[u8]>::len);
-        // Header, mark, name.
-        self.scanned = self.scanned.saturating_sub(HEADER_LEN + 1 + asked);
-        self.scanner.next_seq().wrapping_sub(1)
-    }
-
-    /// The client took that many bytes.
-    fn passed(&mut self, count: usize) {
-        self.passed_on += count as u64;
-        self.buffer.consume(count);
-        self.scanned -= count;
-    }
-
-    /// How far the exchange came.
-    pub(crate) fn progress(&self, delivery: Delivery, answered: bool) -> Progress {
-        Progress { delivery, answered, server: self.said() }
-    }
-}
 
 /// Why an exchange stopped before the answer's end.
 #[derive(Debug)]
@@ -383,56 +247,8 @@ impl Peers<'_> {
             Poll::Ready(Err(error)) => return Poll::Ready(Err(Stopped::Server(error))),
             Poll::Pending => return self.poll_silence(cx),
         };
-        space.buffer.filled(count);
-        space.received += count as u64;
-        space.scan();
+        space.filled(count);
         Poll::Ready(Ok(()))
-    }
-}
-
-impl Space {
-    /// The packet just scanned tells of changes of session state: keeps them for the settling, and
-    /// takes them out for a client that did not ask.
-    fn take_changes(&mut self) {
-        let packet = self.scanner.last_packet();
-        if let Ok(ok) = OkPacket::parse(packet, self.capabilities) {
-            self.changes.extend_from_slice(ok.session_track);
-        }
-        let wire = self.scanner.changed_packet_len();
-        if !self.hides_changes || wire > self.scanned {
-            return;
-        }
-        let mut plain = Vec::with_capacity(packet.len() + HEADER_LEN);
-        let seq = self.scanner.next_seq().wrapping_sub(1);
-        let mut stripped = Vec::with_capacity(packet.len());
-        if strip_session_track(packet, self.capabilities, &mut stripped).is_ok() {
-            PacketWriter::new(&mut plain, seq).payload(&stripped);
-            self.buffer.replace(self.scanned - wire..self.scanned, &plain);
-            self.scanned -= wire.saturating_sub(plain.len());
-        }
-    }
-
-    fn scan(&mut self) {
-        loop {
-            let fresh = self.buffer.bytes().get(self.scanned..).unwrap_or_default();
-            let scan = self.scanner.feed(fresh);
-            self.state = scan.state;
-            self.scanned += scan.consumed;
-            if scan.state != ScanState::StateChanged {
-                break;
-            }
-            self.take_changes();
-            if self.scanner.is_done() {
-                self.state = ScanState::Done;
-                break;
-            }
-        }
-        let is_over = matches!(self.state, ScanState::Done | ScanState::NeedsLocalInfile);
-        // A packet that may have to be rewritten is passed on when it is whole.
-        self.held = if self.hides_changes { self.scanner.pending_kept() } else { 0 };
-        if is_over && self.scanned < self.buffer.len() {
-            self.state = ScanState::Broken(highgate_mysql::scan::ScanError::Unexpected);
-        }
     }
 }
 
@@ -512,9 +328,7 @@ impl Space {
             },
         })
         .await?;
-        self.buffer.filled(count);
-        self.received += count as u64;
-        self.scan();
+        self.filled(count);
         match self.state {
             ScanState::Done => Ok(true),
             ScanState::More | ScanState::StateChanged => Ok(false),
@@ -523,13 +337,5 @@ impl Space {
                 Err(Stopped::Broken("the server asked for a file nobody offered".to_owned()))
             }
         }
-    }
-
-    /// Takes the bytes that were scanned.
-    pub(crate) fn take_scanned(&mut self) -> Vec<u8> {
-        let bytes = self.buffer.bytes().get(..self.scanned).unwrap_or_default().to_vec();
-        self.buffer.consume(self.scanned);
-        self.scanned = 0;
-        bytes
     }
 }
