@@ -1,30 +1,18 @@
 //! Reads after writes, on a replica that does not follow.
 
+#[path = "common/failure.rs"]
+mod failure;
 #[path = "client/raw.rs"]
 mod raw;
+#[path = "common/replica.rs"]
+mod replica;
 
 use highgate_testkit::{Deadline, HighgateProcess, MariaDb, ReplicationCluster, wait, wait_until};
 use raw::{RawClient, USUAL};
 
 fn highgate(cluster: &ReplicationCluster, causal_reads: bool) -> HighgateProcess {
-    let servers: String = cluster
-        .nodes()
-        .iter()
-        .enumerate()
-        .map(|(at, node)| {
-            let port = node.port();
-            format!("[[backend.server]]\nname = \"db{at}\"\naddress = \"127.0.0.1:{port}\"\n")
-        })
-        .collect();
-    let toml = format!(
-        "workers = 1\nadmin = {{ sql = \"off\", web = \"off\" }}\n\
-         [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n\
-         causal_reads = {causal_reads}\ncausal_reads_timeout = \"300ms\"\n\
-         [[backend]]\nname = \"shop\"\ntopology = \"mariadb-replication\"\nmax_lag = \"1h\"\n\
-         monitor = {{ user = \"monitor\", password = \"monitor\", interval = \"200ms\" }}\n{servers}\
-         [[user]]\nname = \"app\"\npassword = \"app\"\nbackend = \"shop\"\n"
-    );
-    HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &toml).unwrap()
+    let listener = format!("causal_reads = {causal_reads}\ncausal_reads_timeout = \"300ms\"");
+    replica::highgate(cluster, &listener, "")
 }
 
 #[test]
@@ -33,13 +21,9 @@ fn a_session_reads_its_own_writes_whatever_its_replica_has() {
         eprintln!("MariaDB is not installed");
         return;
     }
-    let cluster = ReplicationCluster::start(2).unwrap();
+    let cluster = replica::cluster();
     cluster.primary().unwrap().sql("CREATE TABLE shop.c (id INT PRIMARY KEY, v INT)").unwrap();
-    let me = "CREATE TABLE shop.me (name CHAR(9)); INSERT INTO shop.me VALUES ('primary')";
-    cluster.primary().unwrap().sql(me).unwrap();
     cluster.wait_caught_up().unwrap();
-    let mine = "SET sql_log_bin = 0; UPDATE shop.me SET name = 'replica'";
-    cluster.node(1).unwrap().sql(mine).unwrap();
     let highgate = highgate(&cluster, true);
     let addr = highgate.listener("shop").unwrap();
     let mut client = RawClient::connect(addr, "app", "app", Some("shop"), USUAL).unwrap();
@@ -78,9 +62,7 @@ fn a_schema_is_chosen_as_soon_as_it_is_made_whatever_a_replica_has() {
         eprintln!("MariaDB is not installed");
         return;
     }
-    let cluster = ReplicationCluster::start(2).unwrap();
-    let name = "SET sql_log_bin = 0; CREATE TABLE shop.me AS SELECT 'replica' AS name";
-    cluster.node(1).unwrap().sql(name).unwrap();
+    let cluster = replica::cluster();
     for causal_reads in [false, true] {
         let highgate = highgate(&cluster, causal_reads);
         let addr = highgate.listener("shop").unwrap();

@@ -1,32 +1,17 @@
 //! Rules and hints, for texts and for what was prepared.
 
-use highgate_testkit::{Deadline, HighgateProcess, MariaDb, ReplicationCluster, wait_until};
+#[path = "common/failure.rs"]
+mod failure;
+#[path = "common/replica.rs"]
+mod replica;
+
+use highgate_testkit::{Deadline, HighgateProcess, MariaDb, wait_until};
 use mysql_async::{Conn, OptsBuilder, prelude::Queryable as _};
 
 const RULES: &str = "[[rule]]\nrule_id = 1\nactive = true\nmatch_digest = \"^SELECT DISTINCT name FROM me\"\n\
      role = \"primary\"\napply = true\n\
      [[rule]]\nrule_id = 2\nactive = true\nmatch_pattern = \"FROM old\"\n\
      replace_pattern = \"FROM me\"\napply = true\n";
-
-fn highgate(cluster: &ReplicationCluster) -> HighgateProcess {
-    let servers: String = cluster
-        .nodes()
-        .iter()
-        .enumerate()
-        .map(|(at, node)| {
-            let port = node.port();
-            format!("[[backend.server]]\nname = \"db{at}\"\naddress = \"127.0.0.1:{port}\"\n")
-        })
-        .collect();
-    let toml = format!(
-        "workers = 1\nadmin = {{ sql = \"off\", web = \"off\" }}\n\
-         [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n\
-         [[backend]]\nname = \"shop\"\ntopology = \"mariadb-replication\"\nmax_lag = \"1h\"\n\
-         monitor = {{ user = \"monitor\", password = \"monitor\", interval = \"200ms\" }}\n{servers}\
-         [[user]]\nname = \"app\"\npassword = \"app\"\nbackend = \"shop\"\n{RULES}"
-    );
-    HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &toml).unwrap()
-}
 
 /// What a text says, and what it says when it is prepared and executed twice.
 async fn said(client: &mut Conn, text: &str) -> [Option<String>; 3] {
@@ -64,14 +49,9 @@ fn executions_follow_the_rules_and_hints_of_the_text_that_was_prepared() {
         eprintln!("skipped: MariaDB is not installed");
         return;
     }
-    let cluster = ReplicationCluster::start(2).unwrap();
-    let me = "CREATE TABLE shop.me (name CHAR(9)); INSERT INTO shop.me VALUES ('primary')";
-    cluster.primary().unwrap().sql(me).unwrap();
-    cluster.wait_caught_up().unwrap();
-    let mine = "SET sql_log_bin = 0; UPDATE shop.me SET name = 'replica'";
-    cluster.node(1).unwrap().sql(mine).unwrap();
-    let highgate = highgate(&cluster);
-    let reads = wait_until(Deadline::seconds(20), || highgate.log().contains("db1"));
+    let cluster = replica::cluster();
+    let highgate = replica::highgate(&cluster, "", RULES);
+    let reads = wait_until(Deadline::seconds(20), || highgate.log().contains("db2"));
     assert!(reads, "{}", highgate.log());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(checks(&highgate));
