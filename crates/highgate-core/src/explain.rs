@@ -18,7 +18,7 @@ use crate::{
     choose::{self, NoServer, Passed, Request, Turn},
     route::{self, Reason, Role, Route, RouteHint, Target, To, View},
     rules::{RuleContext, Tried},
-    snapshot::{Group, Member, Role as MemberRole, Snapshot, Writes},
+    snapshot::{Group, Member, Role as MemberRole, Snapshot, Status, Writes},
     state::SessionState,
     track::{self, CommandFacts, CommandKind},
 };
@@ -272,12 +272,15 @@ fn eligible(group: &Arc<Group>, target: &Target<'_>) -> Vec<usize> {
 
 /// As the session layer does where nobody can take it: waiting helps unless writes are refused.
 fn nobody(none: NoServer, target: &Target<'_>, group: &Group) -> String {
+    let wanted = wanted(target);
+    if group.members.iter().all(|member| member.status == Status::Unknown) {
+        return format!("goes to {wanted}; no server was checked yet");
+    }
     let is_write = target.role == Role::Primary;
     if let (true, Writes::Refused { reason }) = (is_write, &group.writes) {
         return format!("fails at once: {reason}");
     }
     let wait = group.backend.failover_wait.as_secs_f64();
-    let wanted = wanted(target);
     match (is_write, &group.writes) {
         (true, Writes::Waiting { reason }) => {
             format!("waits up to {wait} s for {wanted}, then fails: {reason}")

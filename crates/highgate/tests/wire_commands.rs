@@ -42,6 +42,7 @@ fn a_statement_is_explained_on_files_alone() {
     assert!(told.contains("not today") && told.contains("rule 7"), "{told}");
     let told = ask("SELECT 1");
     assert!(told.contains("backend shop") && told.contains("db1"), "{told}");
+    assert!(told.contains("goes to any server of backend shop; no server was checked"), "{told}");
     assert!(told.contains("the configuration alone"), "{told}");
 }
 
