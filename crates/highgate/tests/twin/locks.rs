@@ -18,7 +18,7 @@ pub(crate) const ARGS: [&str; 2] =
     ["--plugin-maturity=unknown", "--plugin-load-add=metadata_lock_info"];
 
 /// Whether a lock was not to be had.
-pub fn not_had(parts: &[Part]) -> bool {
+pub(crate) fn not_had(parts: &[Part]) -> bool {
     parts.iter().any(|part| part.error() == Some(NOT_HAD))
 }
 
