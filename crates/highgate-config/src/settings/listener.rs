@@ -283,7 +283,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
         default: Is("0s"),
         takes_effect: TakesEffect::NextCommand,
         summary: "Time a command may take before it is killed on its server.",
-        detail: "`0s` stands for no bound; a rule's `timeout` goes first.",
+        detail: "`0s` stands for no bound; a rule's `timeout` goes first. The server has 5 s to end it: where it does not, the command ends in an error then, and its connection is closed.",
         example: "query_timeout = \"30s\"",
         also_known_as: &[
             ("haproxy", "timeout server"),
