@@ -6,6 +6,7 @@
 
 pub mod wire;
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -66,6 +67,8 @@ pub enum Reply {
     ColumnCount(u64),
     /// A result of one column whose rows never end, until the client closes.
     Endless,
+    /// No answer until another connection says KILL QUERY with this one's id; then an error.
+    UntilKilled,
 }
 
 impl Reply {
@@ -176,6 +179,8 @@ struct Shared {
     commands: Mutex<Vec<Command>>,
     logins: Mutex<Vec<Vec<u8>>>,
     sockets: Mutex<Vec<TcpStream>>,
+    /// Connections whose statement runs until it is killed.
+    running: Mutex<BTreeSet<usize>>,
 }
 
 impl ScriptedServer {
@@ -200,6 +205,7 @@ impl ScriptedServer {
             commands: Mutex::default(),
             logins: Mutex::default(),
             sockets: Mutex::default(),
+            running: Mutex::default(),
         });
         let own = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("scripted".to_owned());
@@ -278,6 +284,21 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     }
 }
 
+impl Shared {
+    /// Ends the statement of that connection, if one runs there until then.
+    fn kill(&self, id: &str) -> std::io::Result<()> {
+        let connection = id.trim().parse::<usize>().ok().and_then(|id| id.checked_sub(1));
+        let Some(connection) = connection.filter(|it| self.running.lock().remove(it)) else {
+            return Ok(());
+        };
+        let error = wire::err(1317, "70100", "Query execution was interrupted");
+        match self.sockets.lock().get(connection) {
+            Some(mut socket) => socket.write_all(&wire::frame(1, &error)),
+            None => Ok(()),
+        }
+    }
+}
+
 struct Peer<'a> {
     socket: TcpStream,
     connection: usize,
@@ -315,6 +336,9 @@ impl Peer<'_> {
             self.shared.commands.lock().push(command.clone());
             if code == wire::COM_QUIT {
                 return Ok(());
+            }
+            if let Some(id) = command.text().strip_prefix("KILL QUERY ") {
+                self.shared.kill(id)?;
             }
             let reply = (script.answer)(&command);
             if !self.answer(sequence.wrapping_add(1), &reply)? {
@@ -355,6 +379,9 @@ impl Peer<'_> {
                 }
             }
             Reply::Endless => return self.endless(sequence).map(|()| false),
+            Reply::UntilKilled => {
+                self.shared.running.lock().insert(self.connection);
+            }
             plain => {
                 let bytes = self.encode(sequence, plain);
                 self.socket.write_all(&bytes)?;
@@ -377,7 +404,7 @@ impl Peer<'_> {
             Reply::CloseAfter(_, inner) | Reply::HangAfter(_, inner) | Reply::ByteByByte(inner) => {
                 return self.encode(sequence, inner);
             }
-            Reply::Close | Reply::Hang | Reply::Endless => Vec::new(),
+            Reply::Close | Reply::Hang | Reply::Endless | Reply::UntilKilled => Vec::new(),
         };
         wire::frames(sequence, &packets)
     }

@@ -24,20 +24,21 @@ const LISTENER: &str =
 
 fn hangs_at_times() -> ScriptedServer {
     let script = Script::new(|command| match command.text().as_str() {
-        text if text.starts_with("SELECT SLEEP") => Reply::Hang,
+        text if text.starts_with("SELECT SLEEP") => Reply::UntilKilled,
+        text if text.starts_with("SELECT DEAF") => Reply::Hang,
         text if text.starts_with("SELECT") => Reply::value("n", "1"),
         _ => Reply::Ok,
     });
     ScriptedServer::start(script).unwrap()
 }
 
-/// A statement that hangs, to its end by the time-out.
-async fn timed_out(address: SocketAddr) -> Duration {
+/// A statement that hangs, to its end by the time-out; with what its client was told.
+async fn timed_out(address: SocketAddr, statement: &str) -> (Duration, String) {
     let mut stream = connect_from(HOME, address).await.unwrap();
     log_in(&mut stream, "app").await.unwrap();
     let asked = wait::now();
-    query(&mut stream, "SELECT SLEEP(1000)").await.unwrap_err();
-    wait::now() - asked
+    let error = query(&mut stream, statement).await.unwrap_err();
+    (wait::now() - asked, error.to_string())
 }
 
 #[test]
@@ -64,12 +65,18 @@ fn a_clock_that_is_set_ends_no_session_early_and_no_time_out_late() {
         let opened = server(&process, "db1").unwrap().connections;
         for step in ["+1h", "-1h", "+365d"] {
             set(step);
-            let took = timed_out(address).await;
-            eprintln!("{step}: a time-out of 1 s took {took:?}");
+            let (took, told) = timed_out(address, "SELECT SLEEP(1000)").await;
+            eprintln!("{step}: a time-out of 1 s took {took:?}: {told}");
             assert!(took > Duration::from_millis(900), "{step}: {took:?}");
-            assert!(took < Duration::from_secs(12), "{step}: {took:?}");
+            assert!(took < Duration::from_secs(5), "{step}: {took:?}");
+            assert!(!told.contains("did not confirm"), "{step}: {told}");
             query(&mut stream, "SELECT 1").await.unwrap();
         }
+        // Who does not end it when told has five seconds more.
+        let (took, told) = timed_out(address, "SELECT DEAF").await;
+        eprintln!("a server that does not obey: {took:?}: {told}");
+        assert!(took > Duration::from_millis(5900) && took < Duration::from_secs(12), "{took:?}");
+        assert!(told.contains("did not confirm"), "{told}");
         query(&mut stream, "COMMIT").await.unwrap();
         // One for each statement that hung, and one to end it; the transaction's own stayed.
         let more = server(&process, "db1").unwrap().connections - opened;
