@@ -12,6 +12,10 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
@@ -62,7 +66,9 @@ impl Running {
     fn eventually(&self, what: &str) {
         wait::eventually(Deadline::seconds(20), what, || {
             let events = self.events();
-            anyhow::ensure!(events.contains(what), "{events}");
+            // Long texts are wrapped, anywhere between two words.
+            let words: Vec<_> = events.split_whitespace().collect();
+            anyhow::ensure!(words.join(" ").contains(what.trim()), "{events}");
             Ok(())
         })
         .unwrap();
@@ -172,6 +178,102 @@ fn on_a_full_disk_traffic_goes_on_changes_are_refused_and_lost_lines_are_counted
         process.node("log_lines_lost"),
         process.events()
     );
+    drop(process);
+}
+
+/// A member of a replication of two; `source` is the port that it replicates from, 0 for the primary.
+fn member(id: u16, source: &Arc<AtomicU16>) -> ScriptedServer {
+    let source = Arc::clone(source);
+    let rows = |names: &[&str], row: Option<Vec<String>>| {
+        let row = row.map(|row| row.into_iter().map(Some).collect());
+        Reply::Rows(names.iter().map(|it| (*it).to_owned()).collect(), row.into_iter().collect())
+    };
+    let script = Script::new(move |command| {
+        let from = source.load(Ordering::Relaxed);
+        match command.text().as_str() {
+            text if text.starts_with("SELECT @@global.read_only") => {
+                let values = [u16::from(from != 0).to_string(), id.to_string(), "0-1-1".to_owned()];
+                let names = ["read_only", "server_id", "gtid"];
+                rows(&names, Some(values.to_vec()))
+            }
+            text if text.starts_with("SHOW ALL SLAVES STATUS") => {
+                let names = [
+                    "Connection_name",
+                    "Master_Host",
+                    "Master_Port",
+                    "Slave_IO_Running",
+                    "Slave_SQL_Running",
+                    "Seconds_Behind_Master",
+                ];
+                let row = ["", "127.0.0.1", &from.to_string(), "Yes", "Yes", "0"];
+                rows(&names, (from != 0).then(|| row.map(str::to_owned).to_vec()))
+            }
+            text if text.starts_with("SELECT") => Reply::value("n", "1"),
+            _ => Reply::Ok,
+        }
+    });
+    ScriptedServer::start(script).unwrap()
+}
+
+#[test]
+fn on_a_full_disk_the_primarys_record_is_tried_again_and_a_restart_then_knows_it() {
+    let scratch = Scratch::new("record").unwrap();
+    let Some(disk) = SmallDisk::new(scratch.join("small")) else {
+        eprintln!("skipped: no right to mount a small file system here");
+        return;
+    };
+    let sources = [Arc::new(AtomicU16::new(0)), Arc::new(AtomicU16::new(0))];
+    let [db1, db2] = [member(1, &sources[0]), member(2, &sources[1])];
+    let follow = |replica: usize, of: u16| sources[replica].store(of, Ordering::Relaxed);
+    follow(1, db1.addr().port());
+    let file = scratch.join("highgate.toml");
+    let backend = "topology = \"mariadb-replication\"\nfailover_wait = \"20s\"\n\
+        monitor = { user = \"m\", password = \"m\", interval = \"100ms\" }\n";
+    fs::write(&file, failure::toml(&[db1.addr(), db2.addr()], backend, "")).unwrap();
+    let data = disk.0.join("data");
+    let log = scratch.join("log");
+    let start = || Running::start(&file, &data, File::create(&log).unwrap().into());
+    let record = || fs::read_to_string(data.join("primaries.json")).unwrap_or_default();
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let read = || fs::read_to_string(&log).unwrap_or_default();
+        assert!(wait::wait_until(Deadline::seconds(20), holds), "{what}: {}", read());
+    };
+    let mut process = start();
+    until("db1 is recorded", &|| record().contains("\"db1\""));
+
+    let filler = disk.0.join("filler");
+    let _ = fs::write(&filler, vec![0; 1 << 20]);
+    follow(0, db2.addr().port());
+    follow(1, 0);
+    process.eventually("db2 is the primary now, in place of db1");
+    process.eventually("which server is its primary can't be stored: ");
+    process.eventually("No space left on device");
+    // The data path does not depend on it.
+    let address = address_in(&fs::read_to_string(&log).unwrap()).unwrap();
+    run(async {
+        let mut stream = connect_from(HOME, address).await.unwrap();
+        log_in(&mut stream, "app").await.unwrap();
+        query(&mut stream, "INSERT INTO t VALUES (1)").await.unwrap();
+    });
+    assert!(db2.queries().iter().any(|text| text.starts_with("INSERT")));
+    // Longer than the time between two tries: it is told once.
+    let _ = wait::wait_until(Deadline::after(Duration::from_millis(2500)), || false);
+    let events = process.events();
+    assert_eq!(events.matches("is its primary can't be stored").count(), 1, "{events}");
+    assert!(!events.contains("is stored again"), "{events}");
+    let kept = record();
+    assert!(kept.contains("\"server\": \"db1\""), "what was stored is whole: {kept}");
+    fs::remove_file(&filler).unwrap();
+    process.eventually("which servers are primaries is stored again");
+    assert!(record().contains("\"server\": \"db2\""), "{}", record());
+
+    // Both are writable as it starts again: who it was decides.
+    process.child.kill().unwrap();
+    process.child.wait().unwrap();
+    follow(0, 0);
+    process = start();
+    until("it is ready", &|| fs::read_to_string(&log).unwrap_or_default().contains("ready"));
+    process.eventually("several servers are writable: db1, db2; db2 is the primary of record");
     drop(process);
 }
 
