@@ -1,7 +1,7 @@
 //! The web surface: a live page, REST over the tables, `/metrics` and `/health`.
 //!
 //! One router for three [`Door`]s, which differ in who is trusted. [`serve`](serve()) bounds connections, time
-//! and sizes. The page itself is three static files that ask the same REST as everybody else.
+//! and sizes. The page itself is static files that ask the same REST as everybody else.
 
 mod api;
 mod guard;
@@ -78,6 +78,7 @@ pub fn router(site: &Site, door: Door) -> Router {
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))
         .route("/topology.js", get(page::topology))
+        .route("/values.js", get(page::values))
         .route("/health", get(health))
         .route("/metrics", get(render_metrics))
         .route("/api/v1/tables", get(api::tables))

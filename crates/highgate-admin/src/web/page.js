@@ -1,6 +1,7 @@
 // The live page: asks the REST surface once a second and patches what changed, so that focus,
 // selection and scroll positions stay. All text goes in by textContent: names come from clients.
 import { drawTopology, stateOf } from "/topology.js";
+import { duration, format, isNumber, label } from "/values.js";
 
 const PERIOD = 1000;
 const PATIENCE = 5000;
@@ -19,8 +20,6 @@ const FIRST = {
 };
 const SHOWN_ELSEWHERE = ["servers", "sessions", "events", "vips"];
 const LONG = new Set(["text", "reason", "doc", "detail", "why", "missing"]);
-const IDS = new Set(["id", "session", "example", "time"]);
-const TIMES = new Set(["time_us", "average_us", "longest_us"]);
 const FOLDED = 120; // characters of a statement that fit wherever it stands
 const SHORT = new Set(["name", "backend", "server", "role", "kind", "severity", "time", "user", "listener", "address", "addresses", "active_node", "client", "state"]);
 
@@ -270,39 +269,6 @@ function showFolded(cell, text) {
   if (part.textContent !== text) part.replaceChildren(...text.split(/(?<=,)/).flatMap((piece) => [piece, document.createElement("wbr")]));
   if (text.length > FOLDED) part.tabIndex = 0;
   else part.removeAttribute("tabindex");
-}
-
-function format(column, value) {
-  if (value === null || value === undefined) return "–";
-  if (column === "time" && typeof value === "number") {
-    const date = new Date(value > 1e14 ? value / 1000 : value > 1e11 ? value : value * 1000);
-    const day = date.toDateString() === new Date().toDateString() ? "" : `${date.toLocaleDateString()} `;
-    return day + date.toLocaleTimeString([], { hour12: false });
-  }
-  if (TIMES.has(column) && typeof value === "number") return span(value);
-  if (typeof value === "number" && !IDS.has(column)) return value.toLocaleString("en").replaceAll(",", "\u202f");
-  return String(value);
-}
-
-function label(column) {
-  return { per_second: "commands/s", lag_ms: "lag ms", latency_us: "latency µs", pinned_by: "pinned by", digest_text: "statement", time_us: "time", average_us: "mean", longest_us: "longest" }[column] || column.replaceAll("_", " ");
-}
-
-const isNumber = (column) => column && column.type !== "text" && !IDS.has(column.name);
-
-function duration(seconds) {
-  if (typeof seconds !== "number") return seconds;
-  if (seconds < 120) return `${Math.floor(seconds)} s`;
-  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
-  return seconds < 172800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86400)} d`;
-}
-
-// Microseconds as one reads them.
-function span(us) {
-  if (us < 1000) return `${us} µs`;
-  if (us < 1e6) return `${(us / 1e3).toFixed(us < 1e5 ? 1 : 0)} ms`;
-  if (us < 120e6) return `${(us / 1e6).toFixed(us < 1e7 ? 2 : 1)} s`;
-  return duration(us / 1e6);
 }
 
 function setText(element, text) {

@@ -17,3 +17,7 @@ pub(super) async fn script() -> impl IntoResponse {
 pub(super) async fn topology() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("topology.js"))
 }
+
+pub(super) async fn values() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("values.js"))
+}

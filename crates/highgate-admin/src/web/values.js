@@ -1,0 +1,37 @@
+// How values are shown: numbers, times and the names of columns.
+
+const IDS = new Set(["id", "session", "example", "time"]);
+const TIMES = new Set(["time_us", "average_us", "longest_us"]);
+
+export function format(column, value) {
+  if (value === null || value === undefined) return "–";
+  if (column === "time" && typeof value === "number") {
+    const date = new Date(value > 1e14 ? value / 1000 : value > 1e11 ? value : value * 1000);
+    const day = date.toDateString() === new Date().toDateString() ? "" : `${date.toLocaleDateString()} `;
+    return day + date.toLocaleTimeString([], { hour12: false });
+  }
+  if (TIMES.has(column) && typeof value === "number") return span(value);
+  if (typeof value === "number" && !IDS.has(column)) return value.toLocaleString("en").replaceAll(",", "\u202f");
+  return String(value);
+}
+
+export function label(column) {
+  return { per_second: "commands/s", lag_ms: "lag ms", latency_us: "latency µs", pinned_by: "pinned by", digest_text: "statement", time_us: "time", average_us: "mean", longest_us: "longest" }[column] || column.replaceAll("_", " ");
+}
+
+export const isNumber = (column) => column && column.type !== "text" && !IDS.has(column.name);
+
+export function duration(seconds) {
+  if (typeof seconds !== "number") return seconds;
+  if (seconds < 120) return `${Math.floor(seconds)} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  return seconds < 172800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86400)} d`;
+}
+
+// Microseconds as one reads them.
+function span(us) {
+  if (us < 1000) return `${us} µs`;
+  if (us < 1e6) return `${(us / 1e3).toFixed(us < 1e5 ? 1 : 0)} ms`;
+  if (us < 120e6) return `${(us / 1e6).toFixed(us < 1e7 ? 2 : 1)} s`;
+  return duration(us / 1e6);
+}
