@@ -5,6 +5,10 @@
 //! (`innodb_flush_log_at_trx_commit=2`): an acknowledged write survives kill -9, which is the
 //! failure that the tests make, though not a loss of power.
 
+mod accounts;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};

@@ -49,18 +49,6 @@ impl MariaDb {
     pub(crate) fn prepare_from(options: MariaDbOptions, template: &Path) -> anyhow::Result<Self> {
         Database::prepare(MAKE, options, template).map(Self)
     }
-
-    /// Makes an account for any host, with `grants` as in `SELECT, INSERT ON shop.*`.
-    ///
-    /// # Errors
-    /// As [`Database::sql`].
-    pub fn create_user(&self, name: &str, password: &str, grants: &str) -> anyhow::Result<()> {
-        self.sql(&format!(
-            "CREATE OR REPLACE USER '{name}'@'%' IDENTIFIED BY '{password}'; \
-             GRANT {grants} TO '{name}'@'%'"
-        ))?;
-        Ok(())
-    }
 }
 
 impl Deref for MariaDb {
@@ -122,6 +110,3 @@ pub(crate) fn template() -> anyhow::Result<PathBuf> {
     fs::rename(&half, &done).context("putting the template in place")?;
     Ok(done)
 }
-
-#[cfg(test)]
-mod tests;

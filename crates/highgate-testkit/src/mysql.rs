@@ -55,19 +55,6 @@ impl MySql {
     pub fn prepare(options: DatabaseOptions) -> anyhow::Result<Self> {
         Database::prepare(MAKE, options, &template()?).map(Self)
     }
-
-    /// Makes an account for any host, with `grants` as in `SELECT, INSERT ON shop.*`.
-    ///
-    /// # Errors
-    /// As [`Database::sql`].
-    pub fn create_user(&self, name: &str, password: &str, grants: &str) -> anyhow::Result<()> {
-        self.sql(&format!(
-            "DROP USER IF EXISTS '{name}'@'%'; \
-             CREATE USER '{name}'@'%' IDENTIFIED BY '{password}'; \
-             GRANT {grants} TO '{name}'@'%'"
-        ))?;
-        Ok(())
-    }
 }
 
 impl Deref for MySql {
@@ -146,6 +133,3 @@ fn template() -> anyhow::Result<PathBuf> {
     fs::rename(&half, &done).context("putting the template in place")?;
     Ok(done)
 }
-
-#[cfg(test)]
-mod tests;

@@ -31,12 +31,6 @@ pub trait Replicates: Deref<Target = Database> + Sized {
     /// As [`MariaDb::prepare`] and [`MySql::prepare`].
     fn prepare(options: DatabaseOptions) -> anyhow::Result<Self>;
 
-    /// Makes an account for any host.
-    ///
-    /// # Errors
-    /// As [`Database::sql`].
-    fn create_user(&self, name: &str, password: &str, grants: &str) -> anyhow::Result<()>;
-
     /// The statements that make a stopped replica one of `source`.
     fn follow(source: &Database) -> String;
 
@@ -96,10 +90,6 @@ impl Replicates for MariaDb {
         Self::prepare(options)
     }
 
-    fn create_user(&self, name: &str, password: &str, grants: &str) -> anyhow::Result<()> {
-        self.create_user(name, password, grants)
-    }
-
     fn follow(source: &Database) -> String {
         // Not gtid_current_pos: that counts what the node wrote as primary under its present id only,
         // and one that was rebuilt has another id until it is restarted.
@@ -156,10 +146,6 @@ impl Replicates for MySql {
 
     fn prepare(options: DatabaseOptions) -> anyhow::Result<Self> {
         Self::prepare(options)
-    }
-
-    fn create_user(&self, name: &str, password: &str, grants: &str) -> anyhow::Result<()> {
-        self.create_user(name, password, grants)
     }
 
     fn follow(source: &Database) -> String {
