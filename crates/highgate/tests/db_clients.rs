@@ -134,6 +134,22 @@ fn a_session_killed_while_idle_is_closed_without_a_word() -> anyhow::Result<()> 
     Ok(())
 }
 
+/// MariaDB's own suite of the C API (`test_bug17512527`): a client that connects again by itself looks
+/// whether its connection is closed before it sends, and the command of one that is not yet is lost.
+#[test]
+fn an_idle_session_is_closed_by_the_time_that_its_kill_is_answered() -> anyhow::Result<()> {
+    let Some((_server, process)) = single()? else {
+        return Ok(());
+    };
+    let mut killer = connect(&process)?;
+    for round in 0..100 {
+        let killed = connect(&process)?;
+        killer.ok(&format!("KILL {}", killed.id))?;
+        assert!(killed.stream.is_closed()?, "round {round}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_client_is_left_after_the_silence_that_it_asked_for() -> anyhow::Result<()> {
     let Some((_server, process)) = single()? else {

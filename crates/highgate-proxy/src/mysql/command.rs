@@ -424,7 +424,7 @@ impl Session<'_> {
             Decided::End => Err(Ending::ClientClosed),
             Decided::Kill(scope, id) if self.is_itself(id) => self.kill_itself(scope, framed).await,
             Decided::Kill(scope, id) => {
-                let answer = self.kill(scope, id);
+                let answer = Box::pin(self.kill(scope, id)).await;
                 self.answer_result(answer, framed).await
             }
             Decided::Login => Box::pin(self.change_user(framed)).await,

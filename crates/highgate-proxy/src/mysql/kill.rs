@@ -13,6 +13,8 @@ use highgate_io::clock;
 
 use crate::{
     mysql::{ask::Asker, open::Door},
+    session_info::SessionInfo,
+    shared::Shared,
     worker::Worker,
 };
 
@@ -27,6 +29,22 @@ pub(crate) async fn wait_until(over: &AtomicBool) {
     /// The flag wakes nobody: this is rare, and soon over.
     const LOOK: Duration = Duration::from_millis(5);
     while !over.load(Ordering::Relaxed) {
+        clock::pause(LOOK).await;
+    }
+}
+
+/// Waits until a session that was told to end is gone, so that whoever hears that it was killed
+/// finds its connection closed, as with a server: clients that reconnect look for that before
+/// they send. One whose command still runs may take longer than anybody should wait.
+///
+/// Cancel safe: yes; the session ends all the same.
+pub(crate) async fn wait_until_gone(shared: &Shared, other: &Arc<SessionInfo>) {
+    /// The end of a session wakes nobody: this is rare, and an idle one ends at once.
+    const LOOK: Duration = Duration::from_millis(1);
+    const AT_MOST: Duration = Duration::from_secs(1);
+    let deadline = clock::now() + AT_MOST;
+    let is_there = || shared.session(other.id).is_some_and(|now| Arc::ptr_eq(&now, other));
+    while is_there() && clock::now() < deadline {
         clock::pause(LOOK).await;
     }
 }

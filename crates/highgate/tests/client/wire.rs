@@ -68,6 +68,18 @@ impl Wire {
         self.stream.write_all(bytes)
     }
 
+    /// Whether the peer has closed, as a client sees it that only looks and waits for nothing.
+    pub fn is_closed(&self) -> io::Result<bool> {
+        self.stream.set_nonblocking(true)?;
+        let looked = self.stream.peek(&mut [0; 1]);
+        self.stream.set_nonblocking(false)?;
+        match looked {
+            Ok(count) => Ok(count == 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(_) => Ok(true),
+        }
+    }
+
     pub fn read_exact(&mut self, to: &mut [u8]) -> io::Result<()> {
         let Some(algorithm) = self.algorithm else {
             self.read += to.len() as u64;

@@ -11,7 +11,7 @@ use highgate_core::{
 use highgate_mysql::{Answer, error_code, scan, sql::KillScope};
 
 use crate::{
-    mysql::{answer, client_stream::Framed, session::Session},
+    mysql::{answer, client_stream::Framed, kill, session::Session},
     session::Ending,
     slots::Interrupt,
     worker::Mail,
@@ -161,7 +161,9 @@ impl Session<'_> {
     }
 
     /// KILL of a session id: of the same account only.
-    pub(super) fn kill(&self, scope: KillScope, id: Option<u64>) -> Result<(), Answer> {
+    ///
+    /// Cancel safe: yes; what was told is told.
+    pub(super) async fn kill(&self, scope: KillScope, id: Option<u64>) -> Result<(), Answer> {
         let shared = &self.context.worker.shared;
         let unknown = || {
             let id = id.unwrap_or_default();
@@ -180,6 +182,9 @@ impl Session<'_> {
         let text = format!("session {number} was told to end ({scope:?}) by its own account");
         shared.event(Event::new(Severity::Info, Kind::Kill, text).session(number));
         let _ = self.context.worker.post(other.worker, Mail::Interrupt(other.slot, what));
+        if what == Interrupt::Kill {
+            kill::wait_until_gone(shared, &other).await;
+        }
         Ok(())
     }
 }
