@@ -268,7 +268,7 @@ fn rest(
     if conn.track_again {
         steps.push(Step::Track);
     }
-    if !Arc::ptr_eq(&conn.profile, &state.profile) || conn.schema_unknown {
+    if !Arc::ptr_eq(&conn.profile, &state.profile) || conn.wants_schema() {
         let before = steps.len();
         render::profile(conn, &conn.profile, &state.profile, steps)?;
         if steps.len() == before {
@@ -331,7 +331,7 @@ pub fn applied(conn: &mut ConnState, step: &Step) {
         Step::CloseStatement(id) => conn.statements.retain(|statement| statement.id != *id),
         Step::InitDb { becomes, .. } => {
             conn.profile = Arc::clone(becomes);
-            conn.schema_unknown = false;
+            (conn.schema_unknown, conn.collation_lost) = (false, false);
         }
         Step::ResetConnection => conn.was_reset(),
         Step::Set { becomes, .. } => conn.profile = Arc::clone(becomes),

@@ -86,7 +86,9 @@ pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>
     };
     let (mut role, server, reason) = role(state, facts, view, group.backend.topology);
     // The schema may be one that the session has just made.
-    let looks = role == Role::Replica || (role == Role::Any && chooses_schema(facts));
+    let replicates = group.backend.topology != Topology::Static;
+    let any = role == Role::Any && replicates && chooses_schema(facts);
+    let looks = role == Role::Replica || any;
     let follows = looks && view.listener.causal_reads;
     let causal = match group.backend.topology {
         // A member waits for all that its cluster has committed: no position is needed.

@@ -99,3 +99,32 @@ fn a_schema_is_chosen_as_soon_as_it_is_made_whatever_a_replica_has() {
         cluster.wait_caught_up().unwrap();
     }
 }
+
+/// A server that replicates from nobody has no position to wait for: the C API's own suite waited a
+/// second for each `USE` behind a write.
+#[test]
+fn a_server_without_replication_is_never_waited_for() {
+    if !MariaDb::is_installed() {
+        eprintln!("MariaDB is not installed");
+        return;
+    }
+    let cluster = ReplicationCluster::start(1).unwrap();
+    let port = cluster.node(0).unwrap().port();
+    let toml = format!(
+        "admin = {{ sql = \"off\", web = \"off\" }}\n\
+         [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n\
+         causal_reads = true\ncausal_reads_timeout = \"60s\"\n\
+         [[backend]]\nname = \"shop\"\n\
+         [[backend.server]]\nname = \"db\"\naddress = \"127.0.0.1:{port}\"\n\
+         [[user]]\nname = \"app\"\npassword = \"app\"\n"
+    );
+    let highgate = HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &toml).unwrap();
+    let addr = highgate.listener("shop").unwrap();
+    let mut client = RawClient::connect(addr, "app", "app", Some("shop"), USUAL).unwrap();
+    // The client waits for an answer for 20 seconds at most.
+    client.ok("CREATE DATABASE made").unwrap();
+    client.ok("USE made").unwrap();
+    client.ok("CREATE TABLE t(a INT)").unwrap();
+    client.command(b"\x02made").unwrap();
+    assert_eq!(client.value("SELECT COUNT(*) FROM t").unwrap(), "0");
+}

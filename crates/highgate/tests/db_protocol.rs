@@ -467,6 +467,46 @@ fn what_a_login_adds_to_the_sql_mode_is_there_whoever_had_the_connection_before(
     let mut client = shop.client(spaced);
     client.ok("SET sql_mode = DEFAULT").unwrap();
     assert!(!mode(&mut client).contains("IGNORE_SPACE"));
+    // mysql2 resets its connections, and saw the mode of its login again.
+    let before = ["", "SET sql_mode = 'ANSI'"];
+    for text in before {
+        let mut seen = Vec::new();
+        for address in [shop.db.addr(), shop.addr()] {
+            let mut client =
+                RawClient::connect(address, "app", "app", Some("shop"), spaced).unwrap();
+            if !text.is_empty() {
+                client.ok(text).unwrap();
+            }
+            client.command(b"\x1f").unwrap();
+            seen.push(mode(&mut client));
+        }
+        assert_eq!(seen[1], seen[0], "after {text:?} and a reset");
+    }
+}
+
+/// DBD::MariaDB's own suite found the server's collation in place of its schema's: a reset leaves the
+/// schema of a connection, and takes from it the variable by which `LOAD DATA` reads files.
+#[test]
+fn the_charset_of_the_schema_is_there_whoever_had_the_connection_before() {
+    let Some(shop) = shop(1, 1, "") else { return };
+    shop.db.sql("ALTER DATABASE shop CHARACTER SET cp1251 COLLATE cp1251_bin").unwrap();
+    let asked = "SELECT @@character_set_database, @@collation_database";
+    for washed in ["SET insert_id = 5", "SET @a = (SELECT 1)", ""] {
+        let mut before = shop.client(USUAL);
+        if washed.is_empty() {
+            before.ok("SET @b = (SELECT 1)").unwrap();
+            before.command(b"\x1f").unwrap();
+        } else {
+            before.ok(washed).unwrap();
+        }
+        drop(before);
+        let mut client = shop.client(USUAL);
+        for round in 0..2 {
+            let found = client.ok(asked).unwrap().texts();
+            let expected = ["cp1251", "cp1251_bin"].map(|it| Some(it.to_owned()));
+            assert_eq!(found, [expected.to_vec()], "after {washed:?}, round {round}");
+        }
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(super) fn profile(
     to: &Arc<Profile>,
     steps: &mut Vec<Step>,
 ) -> Result<(), Unfit> {
-    if from == to && !conn.schema_unknown {
+    if from == to && !conn.wants_schema() {
         return Ok(());
     }
     if !conn.default_is_login && foreign(&from.variables, &to.variables) > 0 {
@@ -44,7 +44,7 @@ pub(super) fn profile(
     if to.schema.is_none() && (from.schema.is_some() || conn.schema_unknown) {
         return Err(Unfit::Schema);
     }
-    let moves = from.schema != to.schema || conn.schema_unknown;
+    let moves = from.schema != to.schema || conn.wants_schema();
     let mut charset = Vec::new();
     set_charset(&mut charset, conn.flavor, &from.charset, &to.charset)?;
     let mut variables = Vec::new();
@@ -215,7 +215,7 @@ pub(super) fn statement(
         return Err(Unfit::Schema);
     }
     // The schema is known once the steps before these were carried out.
-    let known = ConnState { schema_unknown: false, ..conn.clone() };
+    let known = ConnState { schema_unknown: false, collation_lost: false, ..conn.clone() };
     profile(&known, &state.profile, &under, steps)?;
     steps.push(prepare);
     profile(&known, &under, &state.profile, steps)

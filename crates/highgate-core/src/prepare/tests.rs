@@ -129,6 +129,8 @@ fn a_dirty_connection_is_reset_first() {
     conn.dirt.insert(PinCause::SessionUnknown);
     let steps = steps(&state, &mut conn, &Needs::default()).unwrap();
     assert_eq!(steps.first(), Some(&Step::ResetConnection));
+    // A reset takes `collation_database` back to its global value, and leaves the schema.
+    assert!(matches!(&steps[1..], [Step::InitDb { .. }]), "{steps:?}");
     steps.iter().for_each(|step| applied(&mut conn, step));
     assert_eq!(conn.profile, state.profile);
     assert!(conn.dirt.is_empty());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use highgate_mysql::sql::Flavor;
 
-use super::{Charset, Profile, VarValue};
+use super::{Charset, Profile};
 use crate::pins::PinSet;
 
 /// Prepared statements kept on one server connection.
@@ -45,6 +45,8 @@ pub struct ConnState {
     pub dirt: PinSet,
     /// The current schema is not known (dropped, or changed unseen).
     pub schema_unknown: bool,
+    /// A reset left its schema, and took from it the `collation_database` by which files are read.
+    pub collation_lost: bool,
     /// Some of its statements are reserved.
     pub(crate) reserves: bool,
     pub(crate) uses: u64,
@@ -88,6 +90,7 @@ impl ConnState {
             statements: Vec::new(),
             dirt: PinSet::EMPTY,
             schema_unknown: false,
+            collation_lost: false,
             reserves: false,
             uses: 0,
         }
@@ -101,11 +104,11 @@ impl ConnState {
             charset: Charset::after_reset(self.login_collation, self.flavor),
             ..Profile::default()
         });
-        if self.ignores_space && self.flavor == Flavor::MariaDb {
-            // Unlike MySQL it does not keep what the login added.
-            let variables = &mut Arc::make_mut(&mut self.profile).variables;
-            variables.insert("sql_mode".into(), VarValue::Default);
+        if self.ignores_space {
+            Arc::make_mut(&mut self.profile).forget_login_mode(self.flavor);
         }
+        // Quirk: MariaDB (10.11) and MySQL give the variable its global value.
+        self.collation_lost = self.profile.schema.is_some();
         self.last_insert_id = Some(0);
         // A reset leaves FOUND_ROWS().
         self.row_count = Some(0);
@@ -117,12 +120,18 @@ impl ConnState {
         self.tracks = false;
     }
 
+    /// Whether a session with a schema has to choose it there anew, be it the same one.
+    #[must_use]
+    pub const fn wants_schema(&self) -> bool {
+        self.schema_unknown || self.collation_lost
+    }
+
     /// After COM_CHANGE_USER with that collation and schema.
     pub fn was_changed(&mut self, collation: u16, schema: Option<&str>) {
         self.login_collation = collation;
         self.was_reset();
         self.profile = Arc::new(Profile::new(collation, schema));
-        self.schema_unknown = false;
+        (self.schema_unknown, self.collation_lost) = (false, false);
     }
 
     /// What the session's statement `of` with that text is on this connection, prepared under a like

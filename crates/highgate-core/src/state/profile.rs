@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use highgate_mysql::sql::LexMode;
+use highgate_mysql::sql::{Flavor, LexMode};
 use serde::{Deserialize, Serialize};
 
 use super::Charset;
@@ -61,6 +61,15 @@ impl Profile {
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&VarValue> {
         self.variables.get(name)
+    }
+
+    /// After COM_RESET_CONNECTION of a login that had added IGNORE_SPACE to the `sql_mode`.
+    ///
+    /// Quirk: MySQL keeps what the login added, MariaDB (10.11) does not.
+    pub fn forget_login_mode(&mut self, flavor: Flavor) {
+        if flavor == Flavor::MariaDb {
+            self.variables.insert("sql_mode".into(), VarValue::Default);
+        }
     }
 
     /// Whether a statement prepared under `other` means the same when prepared under this one.

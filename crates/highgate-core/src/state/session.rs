@@ -157,10 +157,11 @@ impl SessionState {
     #[must_use]
     pub fn lex_mode(&self, default: LexMode) -> LexMode {
         let mut mode = default;
-        if let Some(VarValue::Text(text)) = self.profile.variable("sql_mode") {
-            super::profile::read_sql_mode(text, &mut mode);
+        match self.profile.variable("sql_mode") {
+            Some(VarValue::Text(text)) => super::profile::read_sql_mode(text, &mut mode),
+            Some(VarValue::Default) => {}
+            None => mode.ignore_space |= self.ignores_space(),
         }
-        mode.ignore_space |= self.ignores_space();
         mode.unsafe_charset = self.profile.charset.is_unsafe();
         mode
     }

@@ -201,8 +201,12 @@ pub fn reset(state: &mut SessionState, flavor: Flavor) {
         [PinCause::BinlogDump, PinCause::MultiplexOff, PinCause::Passthrough, PinCause::Role];
     let kept: PinSet = STAY.into_iter().filter(|cause| state.pins.contains(*cause)).collect();
     let fresh = SessionState::new(state.capabilities, &state.user, None, state.login_collation);
+    let mut profile = Profile { schema, charset, ..Profile::default() };
+    if state.ignores_space() {
+        profile.forget_login_mode(flavor);
+    }
     *state = SessionState {
-        profile: std::sync::Arc::new(Profile { schema, charset, ..Profile::default() }),
+        profile: std::sync::Arc::new(profile),
         pins: kept,
         next_statement: state.next_statement,
         found_rows: state.found_rows,
