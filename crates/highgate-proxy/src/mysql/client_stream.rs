@@ -103,6 +103,25 @@ impl ClientStream {
         }
     }
 
+    /// Numbers the packets of the message at the front, from `seq` on; what number comes next.
+    ///
+    /// Quirk: libmariadb numbers the compressed packets, and leaves 0 in those within; a server that
+    /// is spoken to without compression demands that they count.
+    pub(crate) fn number(&mut self, framed: Framed, mut seq: u8) -> u8 {
+        let bytes = self.inbox.bytes_mut();
+        let mut at = 0;
+        while at < framed.wire {
+            let packet = bytes.get_mut(at..framed.wire).unwrap_or_default();
+            let Some(header) = Header::peek(packet) else { break };
+            if let Some(number) = packet.get_mut(HEADER_LEN - 1) {
+                *number = seq;
+            }
+            seq = seq.wrapping_add(1);
+            at += HEADER_LEN + usize::try_from(header.len).unwrap_or(usize::MAX);
+        }
+        seq
+    }
+
     /// Waits for a whole message of at most `max` bytes. Holds no memory while nothing has come.
     ///
     /// Cancel safe: yes; what was read stays in the inbox.
@@ -111,6 +130,9 @@ impl ClientStream {
             let needs = match self.front(max) {
                 Front::Whole(framed) => {
                     self.begin_answer();
+                    if framed.packets > 1 && self.compressed.is_some() {
+                        self.number(framed, framed.seq);
+                    }
                     return Ok(framed);
                 }
                 Front::TooLong => return Err(Unread::TooLong),

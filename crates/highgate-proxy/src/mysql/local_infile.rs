@@ -108,6 +108,7 @@ impl Session<'_> {
             server: &mut lease.connection,
             patience,
         };
+        let mut seq = space.exchange.scanner.next_seq();
         if let Err(stopped) = peers.pass_on(&mut space.exchange).await {
             return Err(Tried::Ended(Ending::ServerFailed(format!("{stopped:?}"))));
         }
@@ -121,6 +122,11 @@ impl Session<'_> {
                 };
                 Tried::Ended(Ending::Killed)
             })?;
+            if self.client.compressed.is_some() {
+                seq = self.client.number(framed, seq);
+            } else {
+                seq = framed.answer_seq();
+            }
             let packet = self.client.inbox.bytes().get(..framed.wire).unwrap_or_default();
             let sent = send_both(&self.context.slot, &mut lease.connection, packet, &[]).await;
             if let Err(stopped) = sent {
@@ -129,8 +135,7 @@ impl Session<'_> {
             let is_last = framed.wire == HEADER_LEN;
             self.client.inbox.consume(framed.wire);
             if is_last {
-                let next = framed.seq.wrapping_add(1);
-                space.exchange.file_sent(next);
+                space.exchange.file_sent(seq);
                 return Ok(());
             }
         }
