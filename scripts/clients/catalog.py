@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -28,6 +29,10 @@ NODE = ["mysql2", "mariadb", "mysql", "sequelize", "typeorm"]
 NODE_SUITE = ["after@0.8.2", "utest@0.0.8", "timezone-mock@0.0.7", "seedrandom@3.0.5"]
 # Source distributions that contain the driver's own tests.
 SUITES = ["PyMySQL==0.10.1", "mysqlclient", "mariadb==1.1.14", "SQLAlchemy", "mysql-connector-python"]
+
+# Crates whose sources contain their own tests, with what these are built with.
+CRATES = {"mysql_async": ["--lib", "--features", "binlog,derive,chrono,time,bigdecimal,rust_decimal,frunk,client_ed25519,rustls-tls,ring,tls12"],
+          "sqlx": ["--tests"]}
 
 # Packages of Debian whose sources contain the driver's own tests.
 SOURCES = ["golang-github-go-sql-driver-mysql", "libdbd-mysql-perl", "libdbd-mariadb-perl", "php8.2", "ruby-mysql2", "node-mysql"]
@@ -105,6 +110,19 @@ def php_cases(text):
             re.finditer(r"^(PASS|X?FAIL|SKIP|WARN|BORK) .*\[[^]]*/([^]/]+\.phpt)\]", text, re.M)}
 
 
+def rust_cases(text):
+    """`cargo test`'s, where `== NAME` begins another pass over the same tests."""
+    words, cases, way = {"ok": "ok", "FAILED": "fail", "ignored": "skip"}, {}, ""
+    for found in re.finditer(r"^== (\S+)$|^test (\S+)(?: - [^\n]*?)? \.\.\. (?:[^\n]*?)(ok|FAILED|ignored)|^(test result|error)", text, re.M):
+        if found[1]:
+            way = found[1] + ":"
+        elif found[2]:
+            cases[way + found[2]] = (words[found[3]], "")
+        else:
+            cases[way + "end"] = ("ok" if found[4] == "test result" else "fail", "")
+    return cases
+
+
 def python(options):
     return str(options.home / "venv/bin/python")
 
@@ -148,6 +166,7 @@ CLIENTS = [
     Client("async-python", py("py_async.py"), module("aiomysql")),
     Client("orm-python", py("py_orm.py"), module("sqlalchemy")),
     Client("node-mysql2", node("node.js", "mysql2"), package("mysql2")),
+    Client("node-mysql2-more", node("mysql2.js"), package("mysql2")),
     Client("node-mariadb", node("node.js", "mariadb"), package("mariadb")),
     Client("node-mysql", node("node.js", "mysql"), package("mysql")),
     Client("rust-mysql", lambda o: [str(rust(o)), "mysql"], lambda o: rust(o).exists()),
@@ -164,6 +183,8 @@ CLIENTS = [
         ("c", "", "mariadb-client-test --help", 1800, None),
         ("dbd_mysql", "dbd-mysql-", "perl -MDBD::mysql -e 1", 900, None),
         ("dbd_mariadb", "dbd-mariadb-", "perl -MDBD::MariaDB -e 1", 900, None),
+        ("rust_mysql_async", "mysql_async-", "cargo --version", 1800, rust_cases),
+        ("rust_sqlx", "sqlx-", "cargo --version", 1800, rust_cases),
         ("php_mysqli", "php-", "php -m | grep mysqli", 1800, php_cases),
         ("php_pdo", "php-", "php -m | grep pdo_mysql", 900, php_cases))),
     Client("logins", py("logins.py"), module("pymysql")),
@@ -209,8 +230,28 @@ def install(home):
         subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(home), *NODE, *NODE_SUITE])
     if shutil.which("cargo"):
         subprocess.run(["cargo", "build", "-q", "--manifest-path", str(HERE / "rust/Cargo.toml"), "--target-dir", str(home / "rust")])
+        crates(home)
     if shutil.which("apt-get"):
         debian_sources(suites)
+
+
+def crates(home):
+    """Suites within the sources of crates that the programs here depend on."""
+    described = subprocess.run(["cargo", "metadata", "-q", "--format-version", "1", "--manifest-path", str(HERE / "rust/Cargo.toml")],
+                               capture_output=True, text=True)
+    if described.returncode:
+        return
+    for package in json.loads(described.stdout)["packages"]:
+        place = home / "suites" / f"{package['name']}-{package['version']}"
+        if package["name"] in CRATES:
+            shutil.copytree(pathlib.Path(package["manifest_path"]).parent, place, dirs_exist_ok=True)
+            # The toolchain that its makers use may not be here.
+            (place / "rust-toolchain.toml").unlink(missing_ok=True)
+            if package["name"] == "sqlx":
+                (place / "Cargo.lock").unlink(missing_ok=True)
+                shutil.copytree(HERE / "sqlx_suite", place, dirs_exist_ok=True)
+            build = ["cargo", "test", "-q", "--no-run", *CRATES[package["name"]], "--target-dir", str(home / "rust-suites")]
+            subprocess.run(build, cwd=place, env={**os.environ, "CARGO_PROFILE_DEV_DEBUG": "0"})
 
 
 def debian_sources(suites):

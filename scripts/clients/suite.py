@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import catalog
 from case import DATABASE, HOST, PASSWORD, PORT, USER
 
 HOME = pathlib.Path(os.environ["CLIENTS_HOME"])
@@ -15,7 +16,8 @@ NAME = sys.argv[1]
 
 
 # The folders of suites that are not called as the driver is.
-FOLDERS = {"go": "mysql-1.", "node": "mysql-2.", "dbd_mysql": "dbd-mysql-", "dbd_mariadb": "dbd-mariadb-", "php_mysqli": "php-", "php_pdo": "php-"}
+FOLDERS = {"go": "mysql-1.", "node": "mysql-2.", "dbd_mysql": "dbd-mysql-", "dbd_mariadb": "dbd-mariadb-", "php_mysqli": "php-", "php_pdo": "php-",
+           "rust_mysql_async": "mysql_async-", "rust_sqlx": "sqlx-"}
 
 
 def folder():
@@ -66,6 +68,28 @@ def go():
     settings = dict(GOPATH=str(HOME / "go"), GO111MODULE="off", MYSQL_TEST_USER=USER, MYSQL_TEST_PASS=PASSWORD,
                     MYSQL_TEST_PROT="tcp", MYSQL_TEST_ADDR=f"{HOST}:{PORT}", MYSQL_TEST_DBNAME="test", MYSQL_TEST_CONCURRENT="1")
     sys.exit(subprocess.run(["go", "test", "-v", "-count=1", "-timeout=600s", "."], cwd=place, env={**os.environ, **settings}).returncode)
+
+
+def cargo(crate, passes):
+    for name, port, settings in passes:
+        print("==", name, flush=True)
+        url = f"mysql://{USER}:{PASSWORD}@{HOST}:{port}/{DATABASE}"
+        run = ["cargo", "test", "-q", "--no-fail-fast", *catalog.CRATES[crate], "--target-dir", str(HOME / "rust-suites")]
+        environment = {**os.environ, "CARGO_PROFILE_DEV_DEBUG": "0", "DATABASE_URL": url, **settings}
+        subprocess.run([*run, "--", "--test-threads=2", "--format=pretty"], cwd=folder(), env=environment, stderr=subprocess.STDOUT)
+
+
+def rust_mysql_async():
+    """As it is, compressed, and encrypted; Highgate has TLS at a listener of its own."""
+    tls_port = PORT if os.environ["DB_WAY"] == "direct" else os.environ["PORT_CLIENTTLS"]
+    cargo("mysql_async", [("plain", PORT, {}), ("compressed", PORT, {"COMPRESS": "1"}), ("encrypted", tls_port, {"SSL": "1"})])
+
+
+def rust_sqlx():
+    """Its tables first; their account without a password is not one of Highgate's."""
+    text = re.sub(r"(?m)^(CREATE USER|GRANT).*$", "", (folder() / "tests/mysql/setup.sql").read_text())
+    subprocess.run(["mariadb", "--no-defaults", f"-h{HOST}", f"-P{PORT}", f"-u{USER}", f"-p{PASSWORD}", DATABASE], input=text, text=True)
+    cargo("sqlx", [("plain", PORT, {})])
 
 
 def each(commands, environment=None, seconds=60, cwd=None):
