@@ -21,19 +21,20 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
     match &arguments.command {
         CtlCommand::Status => status(&socket),
         CtlCommand::Show { table: None, .. } => {
-            say(&socket, &format!("/api/v1/tables?format=text&width={}", output::width()))
+            let path = format!("/api/v1/tables?format=text&width={}", output::width());
+            output::say(&get(&socket, &path)?)
         }
         CtlCommand::Show { table: Some(table), filter, limit, format } => {
             let filter = filter.as_deref().unwrap_or_default();
             let limit = limit.map_or_else(String::new, |limit| format!("&limit={limit}"));
             let wish = format!("format={format}&filter={}{limit}", ctl::escape(filter));
-            table_of(&socket, table, &wish)
+            output::say(&table_of(&socket, table, &wish)?)
         }
-        CtlCommand::Events { last } => table_of(
-            &socket,
-            "events",
-            &format!("format=text&tail={last}&columns=time,severity,kind,backend,server,text"),
-        ),
+        CtlCommand::Events { last } => {
+            let columns = "time,severity,kind,backend,server,text";
+            let wish = format!("format=text&tail={last}&columns={columns}");
+            output::say(&table_of(&socket, "events", &wish)?)
+        }
         CtlCommand::Vip { action: None } => vip(&socket),
         CtlCommand::Vip { action: Some(VipCommand::Drain { vip, why }) } => {
             let vip = vip.as_deref().unwrap_or("*");
@@ -87,8 +88,8 @@ fn status(socket: &Path) -> anyhow::Result<()> {
 fn tables(socket: &Path, wanted: &[(&str, &str)]) -> anyhow::Result<()> {
     for (position, (table, columns)) in wanted.iter().enumerate() {
         let gap = if position == 0 { "" } else { "\n" };
-        output::say(&format!("{gap}{table}"))?;
-        table_of(socket, table, &format!("format=text&columns={columns}"))?;
+        let rows = table_of(socket, table, &format!("format=text&columns={columns}"))?;
+        output::say(&format!("{gap}{table}\n{rows}"))?;
     }
     Ok(())
 }
@@ -104,16 +105,14 @@ fn vip(socket: &Path) -> anyhow::Result<()> {
 }
 
 /// One table, with wishes as in the query of a URL.
-fn table_of(socket: &Path, table: &str, wishes: &str) -> anyhow::Result<()> {
+fn table_of(socket: &Path, table: &str, wishes: &str) -> anyhow::Result<String> {
     let (table, width) = (ctl::escape(table), output::width());
-    say(socket, &format!("/api/v1/tables/{table}?width={width}&{wishes}"))
+    get(socket, &format!("/api/v1/tables/{table}?width={width}&{wishes}"))
 }
 
-fn say(socket: &Path, path: &str) -> anyhow::Result<()> {
-    match ctl::get(socket, path) {
-        Ok(text) => output::say(text.trim_end()),
-        Err(error) => Err(explain(&error.to_string(), socket)),
-    }
+fn get(socket: &Path, path: &str) -> anyhow::Result<String> {
+    let text = ctl::get(socket, path).map_err(|error| explain(&error.to_string(), socket))?;
+    Ok(text.trim_end().to_owned())
 }
 
 fn explain(error: &str, socket: &Path) -> anyhow::Error {
