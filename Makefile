@@ -2,7 +2,7 @@
 # cores, the first time in a fresh clone / later: estimates until CI has told.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test bench soak fix manual \
+.PHONY: help demo check test bench release soak fix manual \
         setup fmt-check lint house docs deny unit manual-check fuzz-smoke doc-tests all-tests advisories
 
 # Debian keeps servers where the path of an ordinary user does not lead.
@@ -21,7 +21,8 @@ help:
 	@echo 'make demo     6 / 2   a cluster, Highgate in front, a switchover and a kill -9, to watch'
 	@echo 'make check    6 / 2   formatting, lints, imports, sizes, docs, unit tests, goldens; writes nothing'
 	@echo 'make test    30 / 15  check, and all that needs real databases, a browser, namespaces, fuzzing'
-	@echo 'make bench   25 / 20  CPU, latency and memory beside HAProxy and a bare relay; QUICK=1: 6 / 3'
+	@echo 'make bench   40 / 35  CPU, latency and memory beside HAProxy and a bare relay; QUICK=1: 20 / 15'
+	@echo 'make release 15 / 12  the program as it is shipped: built by a profile of its own work'
 	@echo 'make soak   240       what takes hours: tests marked as soak (one is an hour of full load), every fuzz'
 	@echo '                      target for ten minutes'
 	@echo 'make fix      1       format, and apply what lints suggest; the only one that edits sources'
@@ -43,10 +44,15 @@ check: fmt-check house lint docs deny manual-check unit
 # The tests come last, so that what they close on is what one reads.
 test: setup fmt-check house lint docs deny manual-check fuzz-smoke doc-tests all-tests
 
-bench: setup
-	cargo build --release --bin highgate --bin highgate-bench
-	$(CARGO_TARGET_DIR)/release/highgate-bench run --highgate $(CARGO_TARGET_DIR)/release/highgate \
-	    $(if $(QUICK),--quick) $(BENCH)
+# What is measured is what is shipped.
+bench:
+	@scripts/setup bench
+	cargo build --release --bin highgate-bench
+	$(CARGO_TARGET_DIR)/release/highgate-bench run --highgate "$$(scripts/release)" $(if $(QUICK),--quick) $(BENCH)
+
+release:
+	@scripts/setup build
+	@scripts/release
 
 soak: setup
 	@if $(HAS_NEXTEST); then cargo nextest run --workspace --profile soak --run-ignored only; \

@@ -6,10 +6,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::poll::{now, pause};
 
-/// One child, pinned to a processor, killed on drop.
+/// For a program that is asked to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One child, pinned to a processor, ended on drop.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -43,6 +47,20 @@ impl Process {
         self.child.id()
     }
 
+    /// Asks it to end, so that a program that counts its own work writes that down; a deaf one is killed.
+    fn end(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
+        let by = now() + PATIENCE;
+        while asked && now() < by {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            pause(Duration::from_millis(10));
+        }
+        self.kill();
+    }
+
     /// Ends it as a crash does.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
@@ -70,7 +88,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
+        self.end();
     }
 }
 
