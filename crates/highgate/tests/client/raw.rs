@@ -32,6 +32,8 @@ pub struct RawClient {
     seq: u8,
     pub capabilities: Capabilities,
     pub id: u32,
+    /// What OK packets told of the session's state, each as it came.
+    pub tracked: Vec<Vec<u8>>,
 }
 
 /// One result of an answer.
@@ -137,7 +139,7 @@ impl RawClient {
         capabilities: Capabilities,
         zstd_level: Option<u8>,
     ) -> anyhow::Result<Self> {
-        let mut client = Self { stream, seq: 0, capabilities, id: 0 };
+        let mut client = Self { stream, seq: 0, capabilities, id: 0, tracked: Vec::new() };
         let mut login = ServerLogin::new(ServerLoginSettings {
             user: user.to_owned(),
             credential: Credential::Own(Proof::Clear(Secret::new(password))),
@@ -314,9 +316,10 @@ impl RawClient {
         }
     }
 
-    fn end(&self, packet: &[u8]) -> anyhow::Result<(StatusFlags, u16)> {
+    fn end(&mut self, packet: &[u8]) -> anyhow::Result<(StatusFlags, u16)> {
         if self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
             let ok = OkPacket::parse(packet, self.capabilities)?;
+            self.tracked.extend((!ok.session_track.is_empty()).then(|| ok.session_track.to_vec()));
             Ok((ok.status, ok.warnings))
         } else {
             let eof = EofPacket::parse(packet)?;
@@ -324,7 +327,7 @@ impl RawClient {
         }
     }
 
-    fn okay(&self, packet: &[u8]) -> anyhow::Result<Part> {
+    fn okay(&mut self, packet: &[u8]) -> anyhow::Result<Part> {
         if packet.first() == Some(&0xfe) {
             let (status, warnings) = self.end(packet)?;
             return Ok(Part::Ok {
@@ -336,6 +339,7 @@ impl RawClient {
             });
         }
         let ok = OkPacket::parse(packet, self.capabilities)?;
+        self.tracked.extend((!ok.session_track.is_empty()).then(|| ok.session_track.to_vec()));
         Ok(Part::Ok {
             affected: ok.affected_rows,
             insert_id: ok.last_insert_id,
