@@ -140,7 +140,12 @@ fn without_server<'a>(
             return Some((to, Reason::Known));
         }
         CommandKind::ResetConnection if view.holds.is_none() => return known(OwnAnswer::Ok),
-        CommandKind::SetOption { .. } => return known(OwnAnswer::Eof),
+        // A connection that the session needs on is told; the next one has it from its login.
+        CommandKind::SetOption { .. }
+            if view.holds.is_none() || state.pins.is_empty() && !state.in_transaction() =>
+        {
+            return known(OwnAnswer::Eof);
+        }
         CommandKind::Other(code) => return refuse(RouteRefused::UnknownCommand { code }),
         _ => {}
     }

@@ -206,6 +206,32 @@ fn one_answer_may_hold_many_results() {
 }
 
 #[test]
+fn several_statements_are_refused_where_the_client_said_so_also_within_a_transaction() {
+    let Some(shop) = shop(1, 2, "") else { return };
+    for caps in [USUAL, USUAL | Capabilities::DEPRECATE_EOF] {
+        let (mut client, mut other) = (shop.client(caps), shop.client(caps));
+        let several = |client: &mut RawClient| {
+            let parts = client.query("SELECT 1; SELECT 2").unwrap();
+            parts[0].error().map_or(parts.len(), usize::from)
+        };
+        client.ok("BEGIN").unwrap();
+        assert_eq!(several(&mut client), 2);
+        client.command(&[0x1b, 1, 0]).unwrap();
+        assert_eq!(several(&mut client), 1064, "on the connection that it has");
+        client.ok("COMMIT").unwrap();
+        for _ in 0..3 {
+            assert_eq!(several(&mut client), 1064, "on the next");
+            assert_eq!(several(&mut other), 2, "nobody else is meant");
+        }
+        client.ok("BEGIN").unwrap();
+        client.command(&[0x1b, 0, 0]).unwrap();
+        assert_eq!(several(&mut client), 2);
+        client.ok("COMMIT").unwrap();
+        assert_eq!(several(&mut client), 2);
+    }
+}
+
+#[test]
 fn a_file_is_sent_only_where_the_account_may() {
     for (allowed, user) in [(true, "local_infile = true\n"), (false, "")] {
         let Some(shop) = shop(1, 100, user) else {

@@ -43,6 +43,19 @@ pub(crate) struct Lease {
     pub(crate) shelf: Option<Rc<Shelf>>,
 }
 
+impl Lease {
+    /// COM_SET_OPTION went through it: from now on it can stand in for those that logged in so.
+    pub(crate) fn follow_option(&mut self, multi_statements: bool) {
+        let connection = &mut self.connection;
+        connection.capabilities.set(Capabilities::MULTI_STATEMENTS, multi_statements);
+        let mut of_key = Capabilities::from_bits_retain(connection.key.capabilities);
+        of_key.set(Capabilities::MULTI_STATEMENTS, multi_statements);
+        let key = PoolKey { capabilities: of_key.bits(), ..PoolKey::clone(&connection.key) };
+        connection.key = Arc::new(key);
+        self.shelf = None;
+    }
+}
+
 /// In whose name connections are opened.
 #[derive(Debug)]
 pub(crate) struct Who {

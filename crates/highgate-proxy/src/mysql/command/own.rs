@@ -75,7 +75,7 @@ impl Session<'_> {
     }
 
     /// The option is part of what connections have in common: others are used from now on.
-    pub(super) fn set_multi_statements(&mut self, on: bool) {
+    pub(in crate::mysql) fn set_multi_statements(&mut self, on: bool) {
         use highgate_mysql::Capabilities;
         self.capabilities.set(Capabilities::MULTI_STATEMENTS, on);
         self.who.capabilities.set(Capabilities::MULTI_STATEMENTS, on);

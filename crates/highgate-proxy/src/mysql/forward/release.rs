@@ -51,6 +51,12 @@ impl Session<'_> {
                 self.remember_prepared(&mut lease, facts, prepared);
             }
         }
+        if let CommandKind::SetOption { multi_statements } = facts.command
+            && space.exchange.scanner.error().is_none()
+        {
+            self.set_multi_statements(multi_statements);
+            lease.follow_option(multi_statements);
+        }
         self.keep_unshared(&mut lease);
         match verdict {
             Verdict::Hold(_) => self.lease = Some(lease),
