@@ -124,13 +124,12 @@ fn told(client: &mut RawClient) -> Vec<String> {
     told
 }
 
+/// A statement, and what its client was told: directly, and through Highgate.
+type Step = (String, Vec<String>, Vec<String>);
+
 /// Runs everything on a session of its own each way, with another session between any two steps.
 /// Gives what was told of each step, directly and through.
-fn both(
-    direct: SocketAddr,
-    through: SocketAddr,
-    first: &str,
-) -> anyhow::Result<Vec<(String, Vec<String>, Vec<String>)>> {
+fn both(direct: SocketAddr, through: SocketAddr, first: &str) -> anyhow::Result<Vec<Step>> {
     let (mut one, mut other) = (connect(direct)?, connect(through)?);
     let mut between = connect(through)?;
     let mut steps = Vec::new();
