@@ -285,7 +285,7 @@ const cases = {
       c.connection.on('error', () => {});
       await c.query('CREATE TABLE IF NOT EXISTS m2_tx(a INT); DELETE FROM m2_tx');
       for (const text of ['BEGIN', 'INSERT INTO m2_tx VALUES (1)', 'SAVEPOINT s', 'INSERT INTO m2_tx VALUES (2)', 'ROLLBACK TO s', 'COMMIT', 'SET autocommit = 0', 'INSERT INTO m2_tx VALUES (3)', 'ROLLBACK', 'SET autocommit = 1']) {
-        told.push((await c.query(text))[0].serverStatus);
+        told.push((await c.query(text))[0].serverStatus & ~0x4000);
       }
       told.push((await c.query('SELECT * FROM m2_tx LOCK IN SHARE MODE'))[0]);
       return told;
