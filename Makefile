@@ -48,10 +48,11 @@ test: setup fmt-check house lint docs deny manual-check fuzz-smoke doc-tests all
 bench:
 	@scripts/setup bench
 	cargo build --release --bin highgate-bench
-	$(CARGO_TARGET_DIR)/release/highgate-bench run --highgate "$$(scripts/release)" $(if $(QUICK),--quick) $(BENCH)
+	program=$$(scripts/release) && \
+	    $(CARGO_TARGET_DIR)/release/highgate-bench run --highgate "$$program" $(if $(QUICK),--quick) $(BENCH)
 
 release:
-	@scripts/setup build
+	@scripts/setup release
 	@scripts/release
 
 soak: setup
