@@ -185,8 +185,13 @@ class Lab:
             assert self.sql(self.replica, wait).stdout.strip() == "0", f"the replica did not reach {wanted}"
             return
         wanted = self.sql(self.primary, "SELECT @@gtid_binlog_pos").stdout.strip()
-        until(30, f"the replica to reach {wanted}", lambda: self.sql(
-            self.replica, "SELECT @@gtid_slave_pos").stdout.strip() == wanted)
+        try:
+            until(30, f"the replica to reach {wanted}", lambda: self.sql(
+                self.replica, "SELECT @@gtid_slave_pos").stdout.strip() == wanted)
+        except SystemExit as gave_up:
+            status = self.sql(self.replica, "SHOW SLAVE STATUS\\G SELECT @@gtid_slave_pos").stdout
+            told = re.findall(r".*(?:Last_\w*Error|Slave_\w+_Running|State|Gtid_\w*Pos|gtid_slave_pos): .*", status)
+            raise SystemExit("\n".join([str(gave_up), *told])) from gave_up
 
     def certificates(self):
         """An authority with a certificate for servers and one for clients."""

@@ -12,7 +12,7 @@ mod set;
 #[cfg(test)]
 mod tests;
 
-use highgate_mysql::sql::{Analysis, Effects, Flavor, LexMode, StatementKind};
+use highgate_mysql::sql::{self, Analysis, Effects, Flavor, LexMode, StatementKind};
 
 use crate::{
     pins::PinCause,
@@ -305,6 +305,5 @@ fn leaves_warnings(facts: &CommandFacts<'_>) -> bool {
             | StatementKind::UnlockTables
             | StatementKind::Use
     );
-    let names_table = |text: &[u8]| text.windows(4).any(|word| word.eq_ignore_ascii_case(b"FROM"));
-    plain && !facts.text.is_none_or(names_table)
+    plain && !facts.text.is_none_or(|text| sql::reads_from_table(text, facts.mode))
 }

@@ -221,8 +221,9 @@ pub fn scan(data: &[u8]) {
         2 => Capabilities::MARIADB_CACHE_METADATA,
         _ => Capabilities::all(),
     };
-    let whole = scan_in_parts(kind, capabilities, bytes, bytes.len());
-    let cut_up = scan_in_parts(kind, capabilities, bytes, usize::from(*cut).max(1));
+    let pauses = cut % 2 == 1;
+    let whole = scan_in_parts(kind, (capabilities, pauses), bytes, bytes.len());
+    let cut_up = scan_in_parts(kind, (capabilities, pauses), bytes, usize::from(*cut).max(1));
     if matches!(whole.1, ScanState::Broken(_)) {
         assert_eq!(whole.1, cut_up.1);
     } else {
@@ -230,28 +231,36 @@ pub fn scan(data: &[u8]) {
     }
 }
 
-/// Bytes consumed, the last state, rows, and where each OK with state changes ended and began.
+/// Bytes consumed, the last state, rows, where each OK with state changes ended and began, and where
+/// results ended.
 fn scan_in_parts(
     kind: CommandKind,
-    capabilities: Capabilities,
+    (capabilities, pauses): (Capabilities, bool),
     bytes: &[u8],
     size: usize,
 ) -> (usize, ScanState, u64, Vec<(usize, usize)>) {
+    use ScanState::{More, ResultEnded, StateChanged};
     let mut scanner = ReplyScanner::new(kind, capabilities);
+    if pauses {
+        scanner.pause_between_results();
+    }
     let (mut at, mut changes) = (0_usize, Vec::new());
-    let mut state = ScanState::More;
-    while at < bytes.len() && matches!(state, ScanState::More | ScanState::StateChanged) {
+    let mut state = More;
+    while at < bytes.len() && matches!(state, More | ResultEnded | StateChanged) {
         let rest = bytes.get(at..).unwrap_or_default();
         let found = scanner.feed(rest.get(..size).unwrap_or(rest));
         at = at.saturating_add(found.consumed);
         state = found.state;
         assert!(at <= bytes.len());
         assert!(scanner.pending_kept() <= at || matches!(state, ScanState::Broken(_)));
-        if state == ScanState::StateChanged {
+        if state == StateChanged {
             let length = scanner.changed_packet_len();
             assert!(length <= at && scanner.pending_kept() == 0);
             assert!(length >= scanner.last_packet().len());
             changes.push((at, length));
+        }
+        if scanner.pauses_here() && matches!(state, ResultEnded | StateChanged) {
+            changes.push((at, 0));
         }
     }
     (at, state, scanner.rows(), changes)

@@ -47,8 +47,8 @@ pub enum CommandKind {
 /// What one chunk brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan {
-    /// How many bytes of the chunk belong to this reply; less than the chunk only at its end and at
-    /// [`ScanState::StateChanged`].
+    /// How many bytes of the chunk belong to this reply; less than the chunk only at its end, at
+    /// [`ScanState::StateChanged`] and at [`ScanState::ResultEnded`].
     pub consumed: usize,
     /// Whether the reply goes on.
     pub state: ScanState,
@@ -66,6 +66,9 @@ pub enum ScanState {
     /// The server asks for a local file: the client's packets must go to the server, then
     /// [`ReplyScanner::local_infile_sent`] continues. The name is [`ReplyScanner::local_infile`].
     NeedsLocalInfile,
+    /// The bytes consumed end right after a result that another follows, where that was asked for by
+    /// [`ReplyScanner::pause_between_results`]; the next [`ReplyScanner::feed`] goes on.
+    ResultEnded,
     /// The bytes consumed end right after an OK that carries session state changes, in
     /// [`ReplyScanner::last_packet`], so that the caller can take them and rewrite the packet. Whether
     /// the reply is complete says [`ReplyScanner::is_done`]; the next [`ReplyScanner::feed`] goes on.
@@ -156,7 +159,11 @@ pub struct ReplyScanner {
     whole_len: u64,
     /// Headers of the packet: one, and one per continuation.
     headers: u32,
-    /// The packet that ended last is an OK with session state changes: the caller takes it now.
+    /// The caller wants to see where a result ends that another follows.
+    pauses: bool,
+    /// The packet that ended last is to be seen by the caller before the next.
+    stop: bool,
+    /// It is an OK with session state changes.
     changed: bool,
     facts: Facts,
     kept: [u8; KEPT],
@@ -201,6 +208,8 @@ impl ReplyScanner {
             kept_len: 0,
             whole_len: 0,
             headers: 0,
+            pauses: false,
+            stop: false,
             changed: false,
             facts: Facts::default(),
             kept: [0; KEPT],
@@ -230,6 +239,8 @@ impl ReplyScanner {
         self.kept_len = 0;
         self.whole_len = 0;
         self.headers = 0;
+        self.pauses = false;
+        self.stop = false;
         self.changed = false;
         self.facts = Facts::default();
     }
@@ -238,6 +249,12 @@ impl ReplyScanner {
     /// the number of its packets on, others from 1.
     pub fn expect_seq(&mut self, seq: u8) {
         self.seq = seq;
+    }
+
+    /// Stops with [`ScanState::ResultEnded`] wherever a result ends that another follows, until the
+    /// next [`ReplyScanner::reset`].
+    pub fn pause_between_results(&mut self) {
+        self.pauses = true;
     }
 
     /// The client's file went to the server; its answer starts with sequence id `next_seq`.
@@ -249,7 +266,7 @@ impl ReplyScanner {
     }
 
     /// Scans `chunk`, the next bytes from the server. Of a chunk that reaches past the end of the
-    /// reply, or past an OK with session state changes, the rest is not consumed. Once broken, the
+    /// reply, or past a packet that the caller is to see, the rest is not consumed. Once broken, the
     /// scanner must not be fed any more.
     pub fn feed(&mut self, chunk: &[u8]) -> Scan {
         if self.phase == Phase::Done && !self.in_body {
@@ -277,7 +294,7 @@ impl ReplyScanner {
                     return Ok(at);
                 }
             }
-            if self.changed || matches!(self.phase, Phase::Done | Phase::LocalInfile) {
+            if self.stop || matches!(self.phase, Phase::Done | Phase::LocalInfile) {
                 return Ok(at);
             }
             if self.phase == Phase::Rows && self.head_len == 0 && !self.continued {

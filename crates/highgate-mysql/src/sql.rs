@@ -25,6 +25,7 @@ mod quote;
 pub mod set_statement;
 mod spooky;
 mod substitute;
+mod tables;
 mod token;
 mod words;
 
@@ -36,6 +37,7 @@ pub use memo::Memo;
 pub use mode::{Flavor, LexMode};
 pub use quote::{quote_identifier, quote_string};
 pub use substitute::{Known, substitute};
+pub use tables::reads_from_table;
 
 #[cfg(test)]
 mod tests;

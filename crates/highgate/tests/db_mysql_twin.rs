@@ -11,7 +11,7 @@ mod pair;
 mod random;
 #[path = "client/raw.rs"]
 mod raw;
-#[path = "twin/statements_mysql.rs"]
+#[path = "twin/statements.rs"]
 mod statements;
 
 use std::{process::Command, time::Duration};
@@ -22,7 +22,9 @@ use generate::{Twin, next, run, was_not_known};
 use pair::{Action, SLOTS};
 use random::Random;
 use raw::Part;
+use statements::Make;
 
+const MAKE: Make = Make::MySql;
 const SESSIONS: usize = 5;
 const STEPS: usize = 500;
 
@@ -44,7 +46,7 @@ fn server() -> anyhow::Result<MySql> {
     ];
     let options = DatabaseOptions { args: args.map(str::to_owned).to_vec(), ..Default::default() };
     let server = MySql::start_with(options)?;
-    for statement in statements::SETUP {
+    for statement in statements::SETUP.all(MAKE) {
         server.sql(statement)?;
     }
     server.create_user("app", "app", "ALL ON *.*")?;

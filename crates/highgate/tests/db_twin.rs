@@ -23,7 +23,9 @@ use generate::{Twin, next, run, was_not_known};
 use pair::{Action, SLOTS};
 use random::Random;
 use raw::Part;
+use statements::Make;
 
+const MAKE: Make = Make::MariaDb;
 const SESSIONS: usize = 8;
 const STEPS: usize = 1500;
 
@@ -46,7 +48,7 @@ fn server() -> anyhow::Result<MariaDb> {
     let args = args.iter().chain(&locks::ARGS).map(|&arg| arg.to_owned()).collect();
     let options = MariaDbOptions { args, ..Default::default() };
     let server = MariaDb::start_with(options)?;
-    for statement in statements::SETUP {
+    for statement in statements::SETUP.all(MAKE) {
         server.sql(statement)?;
     }
     server.create_user("app", "app", "ALL ON *.*")?;

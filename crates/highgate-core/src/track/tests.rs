@@ -298,8 +298,8 @@ fn a_text_that_the_server_could_not_read_leaves_nothing() {
 fn warnings_stay_behind_several_statements_unless_the_first_uses_a_table() {
     let stay = |text: &str, flavor: Flavor, outcome: Outcome<'_>| {
         let mode = LexMode { flavor, ..LexMode::default() };
-        let mut scratch = highgate_mysql::sql::Scratch::new();
-        let analysis = highgate_mysql::sql::analyze(text.as_bytes(), mode, &mut scratch);
+        let mut scratch = sql::Scratch::new();
+        let analysis = sql::analyze(text.as_bytes(), mode, &mut scratch);
         let facts = CommandFacts::text(CommandKind::Query, text.as_bytes(), &analysis, mode);
         let mut twin = Twin::new();
         twin.state.pins.insert(PinCause::Warnings);

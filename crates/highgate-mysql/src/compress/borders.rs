@@ -15,15 +15,20 @@ pub struct Borders {
 
 impl Borders {
     /// Goes on by `bytes`; how many of them lead up to the end of the last packet that ends in
-    /// them, `None` where none does.
-    pub fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
+    /// them, `None` where none does. `number` may change each packet's sequence id.
+    pub fn advance(&mut self, bytes: &mut [u8], mut number: impl FnMut(&mut u8)) -> Option<usize> {
         let (mut at, mut border) = (0, None);
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
             if let Some(place) = self.header.get_mut(self.seen..).filter(|place| !place.is_empty())
             {
                 let count = place.len().min(rest.len());
-                place.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                place.iter_mut().zip(rest.iter()).for_each(|(to, from)| *to = *from);
                 self.seen += count;
+                if self.seen == HEADER_LEN
+                    && let Some(seq) = rest.get_mut(count - 1)
+                {
+                    number(seq);
+                }
                 at += count;
                 let [a, b, c, _] = self.header;
                 self.left = u32::from_le_bytes([a, b, c, 0]) as usize;
@@ -55,10 +60,11 @@ mod tests {
         }
         for part in 1..stream.len() {
             let (mut borders, mut from) = (Borders::default(), 0);
-            for bytes in stream.chunks(part) {
+            for bytes in stream.clone().chunks_mut(part) {
                 let to = from + bytes.len();
                 let wanted = ends.iter().rev().find(|end| (from + 1..=to).contains(*end));
-                assert_eq!(borders.advance(bytes).map(|at| from + at), wanted.copied(), "{part}");
+                let border = borders.advance(bytes, |_| {});
+                assert_eq!(border.map(|at| from + at), wanted.copied(), "{part}");
                 from = to;
             }
         }

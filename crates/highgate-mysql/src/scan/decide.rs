@@ -116,6 +116,7 @@ impl ReplyScanner {
         self.facts.status = Some(status);
         self.changed = status.contains(StatusFlags::SESSION_STATE_CHANGED)
             && self.capabilities.contains(Capabilities::SESSION_TRACK);
+        self.stop = self.changed;
         self.facts.session_track |= self.changed;
         self.result_ended(status);
         Ok(())
@@ -126,6 +127,7 @@ impl ReplyScanner {
         let has_more = status.contains(StatusFlags::MORE_RESULTS_EXISTS)
             && matches!(self.kind, CommandKind::Execute | CommandKind::Query);
         self.phase = if has_more { Phase::First } else { Phase::Done };
+        self.stop |= has_more && self.pauses;
     }
 
     fn result_set(&mut self, payload: &[u8]) -> Result<(), ScanError> {
@@ -169,10 +171,12 @@ impl ReplyScanner {
         Ok(())
     }
 
-    /// The state after a chunk; an OK with session state changes is told once.
+    /// The state after a chunk; what stopped it is told once.
     pub(super) fn take_state(&mut self) -> ScanState {
+        let stopped = std::mem::take(&mut self.stop);
         match self.phase {
             _ if std::mem::take(&mut self.changed) => ScanState::StateChanged,
+            _ if stopped => ScanState::ResultEnded,
             Phase::Done => ScanState::Done,
             Phase::LocalInfile => ScanState::NeedsLocalInfile,
             _ => ScanState::More,
@@ -314,6 +318,13 @@ impl ReplyScanner {
     #[must_use]
     pub fn next_seq(&self) -> u8 {
         self.seq
+    }
+
+    /// Whether [`ReplyScanner::pause_between_results`] was asked for, and stands at such a place.
+    #[must_use]
+    pub fn pauses_here(&self) -> bool {
+        let is_between = self.phase == Phase::First && self.facts.results > 0;
+        self.pauses && is_between && self.is_at_packet_boundary()
     }
 
     /// Whether the scanner stands between two packets, so that one may be put in or left out.

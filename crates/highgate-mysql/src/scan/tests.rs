@@ -296,6 +296,31 @@ fn a_wrong_sequence_id_breaks_the_reply() {
     assert!(found.consumed <= bytes.len());
 }
 
+#[test]
+fn a_result_that_another_follows_is_told_where_that_was_asked_for() {
+    const MORE: u16 = 0x0008;
+    for caps in [OLD, NEW] {
+        let (first, second) = (vec![ok(0, MORE)], text_set(caps, 1, MORE));
+        let ends = [joined(&first).len(), joined(&[first.clone(), second.clone()].concat()).len()];
+        let bytes = joined(&[first, second, vec![ERR.to_vec()]].concat());
+        for cut in 1..=bytes.len() {
+            let mut scanner = ReplyScanner::new(CommandKind::Query, caps);
+            scanner.pause_between_results();
+            let (mut at, mut found, mut end) = (0, Vec::new(), cut);
+            loop {
+                let scan = scanner.feed(&bytes[at..end]);
+                at += scan.consumed;
+                match scan.state {
+                    ScanState::ResultEnded => found.push(at),
+                    ScanState::More => end = bytes.len(),
+                    other => break assert_eq!(other, ScanState::Done),
+                }
+            }
+            assert_eq!(found, ends, "{cut}");
+        }
+    }
+}
+
 const TRACK: Capabilities = NEW.union(Capabilities::SESSION_TRACK);
 
 /// An OK that says that the schema is `shop` now.

@@ -1,8 +1,8 @@
 //! Entrances for fuzzers.
 
-use super::{Effects, Flavor, LexMode, Scratch, analyze, set_statement};
+use super::{Effects, Flavor, LexMode, Scratch, analyze, reads_from_table, set_statement};
 
-/// Reads `data` as a mode byte and a text, by the classifier and by the grammar of SET.
+/// Reads `data` as a mode byte and a text, by the classifier, by the grammar of SET and for its tables.
 pub(crate) fn fuzz_analyze(data: &[u8]) {
     let Some((&flags, text)) = data.split_first() else {
         return;
@@ -28,4 +28,5 @@ pub(crate) fn fuzz_analyze(data: &[u8]) {
         "doubtful and proved"
     );
     let _ = set_statement::parse(text, mode);
+    let _ = reads_from_table(text, mode);
 }

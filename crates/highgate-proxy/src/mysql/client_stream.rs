@@ -237,6 +237,13 @@ impl ClientStream {
         }
     }
 
+    /// All that was written ends a result, and another is to follow.
+    pub(crate) fn end_result(&mut self) {
+        if let Some(layer) = &mut self.compressed {
+            layer.end_result();
+        }
+    }
+
     /// Ready once a read may bring something.
     fn poll_readable(&mut self, cx: &mut Cx<'_>) -> Poll<io::Result<()>> {
         match &self.compressed {

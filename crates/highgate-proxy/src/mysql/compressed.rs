@@ -11,6 +11,9 @@
 //! 64 KiB lies in one compressed packet, one of twice that in two. The protocol lets packets lie
 //! anywhere.
 //!
+//! As with servers, no compressed packet reaches beyond the end of a result, and the first packet
+//! of the next result takes its number from the compressed one in which it lies. mysql_common looks.
+//!
 //! Quirk: Connector/Python's pure form (26.10) reads no packet that lies in three compressed ones,
 //! and none whose header is cut.
 
@@ -58,10 +61,33 @@ pub(crate) struct Compressed {
     /// How much of it is whole packets, or the end of one.
     whole: usize,
     borders: Borders,
+    /// How the packets of this answer are numbered.
+    numbers: Numbers,
     /// Compressed, and not written yet.
     out: Buffer,
     /// Plain bytes worked on since others had their turn.
     worked: usize,
+}
+
+/// How the packets within compressed ones are numbered.
+#[derive(Debug, Clone, Copy)]
+enum Numbers {
+    AsTheyCome,
+    /// So much is added.
+    Moved(u8),
+    /// The next one has this number, and those behind it count from there.
+    From(u8),
+}
+
+impl Numbers {
+    fn apply(&mut self, seq: &mut u8) {
+        if let Self::From(first) = *self {
+            *self = Self::Moved(first.wrapping_sub(*seq));
+        }
+        if let Self::Moved(by) = *self {
+            *seq = seq.wrapping_add(by);
+        }
+    }
 }
 
 impl Compressed {
@@ -90,6 +116,7 @@ impl Compressed {
             held: Buffer::new(buffers.clone()),
             whole: 0,
             borders: Borders::default(),
+            numbers: Numbers::AsTheyCome,
             out: Buffer::new(buffers.clone()),
             worked: 0,
         }))
@@ -99,12 +126,20 @@ impl Compressed {
     pub(crate) fn begin_answer(&mut self) {
         self.pack(self.whole);
         self.write_seq = self.read_seq;
+        self.numbers = Numbers::AsTheyCome;
+    }
+
+    /// What was written ends a result, and another is to follow.
+    pub(crate) fn end_result(&mut self) {
+        self.pack(self.whole);
+        self.numbers = Numbers::From(self.write_seq);
     }
 
     /// What is written next answers nothing.
     pub(crate) fn begin_unasked(&mut self) {
         self.pack(self.whole);
         self.write_seq = 0;
+        self.numbers = Numbers::AsTheyCome;
     }
 
     /// Whether bytes are there that the socket need not be asked for.
@@ -213,10 +248,13 @@ impl Compressed {
         let limit = if self.whole == 0 { TURN } else { PIECE };
         let room = limit.saturating_sub(self.held.len());
         let taken = bytes.get(..bytes.len().min(room)).unwrap_or_default();
-        if let Some(border) = self.borders.advance(taken) {
-            self.whole = self.held.len() + border;
-        }
+        let before = self.held.len();
         self.held.extend(taken);
+        let taken_in = self.held.bytes_mut().get_mut(before..).unwrap_or_default();
+        let numbers = &mut self.numbers;
+        if let Some(border) = self.borders.advance(taken_in, |seq| numbers.apply(seq)) {
+            self.whole = before + border;
+        }
         if self.held.len() >= TURN || self.whole > 0 && self.held.len() >= PIECE {
             self.pack(if self.whole == 0 { self.held.len() } else { self.whole });
         }

@@ -141,7 +141,10 @@ impl Peers<'_> {
             match space.state {
                 ScanState::Done => return Ok(true),
                 ScanState::Broken(error) => return Err(Stopped::Broken(error.to_string())),
-                ScanState::NeedsLocalInfile | ScanState::More | ScanState::StateChanged => {}
+                ScanState::NeedsLocalInfile
+                | ScanState::More
+                | ScanState::ResultEnded
+                | ScanState::StateChanged => {}
             }
             tasks::breathe().await;
             poll_fn(|cx| self.poll_receive(cx, space)).await?;
@@ -164,9 +167,24 @@ impl Peers<'_> {
     /// Cancel safe: no; both connections must be closed.
     pub(crate) async fn pass_on(&mut self, space: &mut Space) -> Result<(), Stopped> {
         let streams = space.buffer.is_full();
+        loop {
+            self.pass_on_of_result(space).await?;
+            if !space.take_result_end() {
+                break;
+            }
+            self.client.end_result();
+        }
+        if streams {
+            space.buffer.enlarge();
+        }
+        Ok(())
+    }
+
+    /// As [`Peers::pass_on`], but no further than to a result's end.
+    async fn pass_on_of_result(&mut self, space: &mut Space) -> Result<(), Stopped> {
         let mut sent = 0;
         let mut stall = Stall::default();
-        let ready = space.owed();
+        let ready = space.owed_of_result();
         let bytes = space.buffer.bytes().get(..ready).unwrap_or_default();
         let done = poll_fn(|cx| {
             let before = sent;
@@ -186,11 +204,7 @@ impl Peers<'_> {
         .await;
         stall.over(&self.context.slot);
         space.passed(sent);
-        done?;
-        if streams {
-            space.buffer.enlarge();
-        }
-        Ok(())
+        done
     }
 
     /// What the session was told that ends a running command.
@@ -331,7 +345,7 @@ impl Space {
         self.filled(count);
         match self.state {
             ScanState::Done => Ok(true),
-            ScanState::More | ScanState::StateChanged => Ok(false),
+            ScanState::More | ScanState::ResultEnded | ScanState::StateChanged => Ok(false),
             ScanState::Broken(error) => Err(Stopped::Broken(error.to_string())),
             ScanState::NeedsLocalInfile => {
                 Err(Stopped::Broken("the server asked for a file nobody offered".to_owned()))

@@ -381,6 +381,9 @@ impl Session<'_> {
     pub(crate) fn expect_answer(&self, lease: &Lease, sending: &Sending, space: &mut RestSpace) {
         let exchange = &mut space.exchange;
         exchange.reset(sending.scan, lease.connection.capabilities, sending.framed.answer_seq());
+        if self.client.compressed.is_some() {
+            exchange.mark_results();
+        }
         exchange.hide_changes(!self.capabilities.contains(Capabilities::SESSION_TRACK));
     }
 

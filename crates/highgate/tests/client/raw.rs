@@ -34,6 +34,8 @@ pub struct RawClient {
     pub id: u32,
     /// What OK packets told of the session's state, each as it came.
     pub tracked: Vec<Vec<u8>>,
+    /// Of each packet read: the number of the compressed one in which it begins, and its own.
+    pub numbers: Vec<(u8, u8)>,
 }
 
 /// One result of an answer.
@@ -139,7 +141,8 @@ impl RawClient {
         capabilities: Capabilities,
         zstd_level: Option<u8>,
     ) -> anyhow::Result<Self> {
-        let mut client = Self { stream, seq: 0, capabilities, id: 0, tracked: Vec::new() };
+        let mut client =
+            Self { stream, seq: 0, capabilities, id: 0, tracked: Vec::new(), numbers: Vec::new() };
         let mut login = ServerLogin::new(ServerLoginSettings {
             user: user.to_owned(),
             credential: Credential::Own(Proof::Clear(Secret::new(password))),
@@ -368,6 +371,7 @@ impl RawClient {
             self.stream.read_exact(&mut header).context("no answer")?;
             let [a, b, c, seq] = header;
             self.seq = seq;
+            self.numbers.push((self.stream.number(), seq));
             let len = u32::from_le_bytes([a, b, c, 0]) as usize;
             let at = whole.len();
             whole.resize(at + len, 0);

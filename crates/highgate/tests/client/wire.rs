@@ -52,6 +52,11 @@ impl Wire {
         self.seq = 1;
     }
 
+    /// The number of the compressed packet that was read last.
+    pub fn number(&self) -> u8 {
+        self.seq.wrapping_sub(1)
+    }
+
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(algorithm) = self.algorithm else {
             self.written += bytes.len() as u64;

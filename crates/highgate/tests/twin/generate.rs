@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use highgate_mysql::Capabilities;
 
 use crate::{
+    MAKE,
     pair::{Action, SLOTS, Side},
     random::Random,
     raw::{self, Param, Part},
@@ -111,8 +112,8 @@ pub(crate) fn next(random: &mut Random, twin: &mut Twin) -> Action {
             _ => prepare(random, twin, slot),
         },
         _ => {
-            let group = *random.pick(statements::GROUPS);
-            let text = *random.pick(group);
+            let group = statements::GROUPS.pick(random, MAKE);
+            let text = group.pick(random, MAKE);
             // What docs/differences.md lists: values are read in the charset that was in force when
             // their types came; sent again to another connection, these come in the present one.
             let charsets = ["SET NAMES", "SET CHAR", "character_set_", "collation_connection ="];
@@ -147,7 +148,7 @@ pub(crate) fn was_not_known(
 }
 
 fn prepare(random: &mut Random, twin: &mut Twin, slot: usize) -> Action {
-    let (text, kinds) = *random.pick(statements::PREPARED);
+    let (text, kinds) = statements::PREPARED.pick(random, MAKE);
     (twin.slots[slot], twin.texts[slot]) = (Some(kinds), text);
     twin.bound[slot] = None;
     Action::Prepare(slot, text)

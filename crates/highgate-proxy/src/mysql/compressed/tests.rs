@@ -157,3 +157,32 @@ async fn packets_are_cut_where_they_end_however_they_come() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_result_after_another_has_a_compressed_packet_and_numbers_of_its_own() {
+    let (mut layer, mut ours, mut client) = layer();
+    let packet = |seq| [1, 0, 0, seq, 9];
+    for (seqs, ends_result) in [(1..3, true), (3..4, true), (4..6, false)] {
+        for seq in seqs {
+            poll_fn(|cx| layer.poll_write(&mut ours, cx, &packet(seq))).await.unwrap();
+        }
+        if ends_result {
+            layer.end_result();
+        }
+    }
+    poll_fn(|cx| layer.poll_drain(&mut ours, cx)).await.unwrap();
+    layer.begin_unasked();
+    poll_fn(|cx| layer.poll_write(&mut ours, cx, &packet(7))).await.unwrap();
+    poll_fn(|cx| layer.poll_drain(&mut ours, cx)).await.unwrap();
+    drop(ours);
+    let (mut wire, mut at, mut found) = (Vec::new(), 0, Vec::new());
+    client.read_to_end(&mut wire).await.unwrap();
+    while at < wire.len() {
+        let mut seq = wire[at + 3];
+        let mut plain = Vec::new();
+        let number = seq;
+        at += decompress(ZLIB, &mut seq, &wire[at..], &mut plain).unwrap();
+        found.push((number, plain.chunks(5).map(|packet| packet[3]).collect::<Vec<_>>()));
+    }
+    assert_eq!(found, [(0, vec![1, 2]), (1, vec![1]), (2, vec![2, 3]), (0, vec![7])]);
+}

@@ -1,7 +1,7 @@
 //! What an exchange needs while it runs: the buffer that the answer streams through, and how far it was
 //! scanned and passed on. It knows neither peer.
 
-use std::{rc::Rc, time::Duration};
+use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use highgate_core::retry::{self, Delivery, Progress, ServerSaid};
 use highgate_mysql::{
@@ -31,6 +31,9 @@ pub(crate) struct Space {
     pub(crate) passed_on: u64,
     /// The client did not ask for changes of session state: they are taken out.
     hides_changes: bool,
+    /// Where results end that others follow, in bytes of the answer; seen only where the client's
+    /// connection is compressed.
+    results: VecDeque<u64>,
     /// Bytes at the end of what was scanned that wait for the rest of their packet.
     held: usize,
     capabilities: Capabilities,
@@ -48,6 +51,7 @@ impl Space {
             latency: Duration::ZERO,
             passed_on: 0,
             hides_changes: false,
+            results: VecDeque::new(),
             held: 0,
             capabilities: Capabilities::empty(),
         }
@@ -62,6 +66,11 @@ impl Space {
     /// Whether changes of session state are taken out of what is passed on.
     pub(crate) fn hide_changes(&mut self, hides: bool) {
         self.hides_changes = hides;
+    }
+
+    /// The client is to be told of each result's end.
+    pub(crate) fn mark_results(&mut self) {
+        self.scanner.pause_between_results();
     }
 
     /// Writes the client's id of a statement over the server's, in the answer to a preparation.
@@ -83,6 +92,7 @@ impl Space {
         self.latency = Duration::ZERO;
         self.passed_on = 0;
         self.hides_changes = false;
+        self.results.clear();
         self.held = 0;
         self.capabilities = capabilities;
     }
@@ -107,14 +117,32 @@ impl Space {
         self.state != ScanState::More || self.scanner.packets() > 0 || self.buffer.len() >= 9
     }
 
-    /// Whether all of the answer is there, and it is no error.
+    /// Whether all of the answer is there, and it is neither an error nor to be passed on in parts.
     pub(crate) fn is_whole(&self) -> bool {
-        self.state == ScanState::Done && !self.scanner.first_packet_is_error()
+        self.state == ScanState::Done
+            && !self.scanner.first_packet_is_error()
+            && self.results.is_empty()
     }
 
     /// Bytes that were judged and are to be passed on.
     pub(super) fn owed(&self) -> usize {
         self.scanned - self.held.min(self.scanned)
+    }
+
+    /// Bytes that are to be passed on before the client is told of anything.
+    pub(super) fn owed_of_result(&self) -> usize {
+        let ends = self.results.front().map(|end| end.saturating_sub(self.passed_on));
+        let left = ends.and_then(|left| usize::try_from(left).ok());
+        left.map_or(self.owed(), |left| left.min(self.owed()))
+    }
+
+    /// Whether a result was passed on to its end, and another is to follow. Says so once.
+    pub(super) fn take_result_end(&mut self) -> bool {
+        let ends = self.results.front() == Some(&self.passed_on);
+        if ends {
+            self.results.pop_front();
+        }
+        ends
     }
 
     /// Whether the client expects a packet of its answer next, and nothing else.
@@ -179,13 +207,17 @@ impl Space {
             let scan = self.scanner.feed(fresh);
             self.state = scan.state;
             self.scanned += scan.consumed;
-            if scan.state != ScanState::StateChanged {
-                break;
+            match scan.state {
+                ScanState::StateChanged => self.take_changes(),
+                ScanState::ResultEnded => {}
+                _ => break,
             }
-            self.take_changes();
             if self.scanner.is_done() {
                 self.state = ScanState::Done;
                 break;
+            }
+            if self.scanner.pauses_here() {
+                self.results.push_back(self.passed_on + self.scanned as u64);
             }
         }
         let is_over = matches!(self.state, ScanState::Done | ScanState::NeedsLocalInfile);
