@@ -221,6 +221,7 @@ function newTable(source, columns, actions) {
     const cell = document.createElement("th");
     cell.scope = "col";
     cell.textContent = "actions";
+    cell.className = "actions";
     head.append(cell);
   }
   table.createTBody();

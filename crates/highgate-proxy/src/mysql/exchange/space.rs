@@ -93,6 +93,8 @@ impl Space {
         self.passed_on = 0;
         self.hides_changes = false;
         self.results.clear();
+        // It is kept for others: hundreds of results in one answer are rare.
+        self.results.shrink_to(64);
         self.held = 0;
         self.capabilities = capabilities;
     }

@@ -1,0 +1,161 @@
+//! Sessions that take turns at random over a few shared connections, each against its twin.
+//!
+//! `TWIN_SEED` runs one seed, `TWIN_SECONDS` says for how long, `TWIN_TRACE` prints each command and
+//! `TWIN_COLLECT` goes on after a difference.
+
+use std::{net::SocketAddr, time::Duration};
+
+use highgate_testkit::{HighgateProcess, wait};
+
+use crate::{
+    generate::{self, Twin, next, run, was_not_known},
+    pair::{Action, SLOTS},
+    random::Random,
+    raw::Part,
+};
+
+/// Two servers of one make with the same data: one is shared through Highgate, on the other each
+/// session has a connection of its own.
+pub(crate) trait Servers: Sized {
+    const SESSIONS: usize;
+    const STEPS: usize;
+    /// Connections that the sessions share.
+    const CONNECTIONS: u32;
+    /// What makes a session let its connection go, and leaves nothing of it.
+    const LET_GO: Action;
+
+    fn start() -> anyhow::Result<Self>;
+
+    /// The port of the one behind Highgate.
+    fn shared(&self) -> u16;
+
+    fn alone(&self) -> SocketAddr;
+
+    /// Leaves out what that make itself does not do well.
+    fn tame(_action: &mut Action) {}
+
+    /// Evens out what may differ between any two servers.
+    fn even_out(
+        &self,
+        _twin: &mut Twin,
+        _action: &Action,
+        _at: (u64, usize),
+        _answers: [&mut Vec<Part>; 2],
+    ) {
+    }
+}
+
+/// Highgate's own word that no connection came free: the statement was not run.
+fn is_queue_refusal(parts: &[Part]) -> bool {
+    match parts {
+        [Part::Err { code: 1040, .. }] => true,
+        [Part::Text(packet)] => packet.starts_with(&[0xff, 0x10, 0x04]),
+        _ => false,
+    }
+}
+
+fn config(port: u16, connections: u32) -> String {
+    format!(
+        "workers = 1\nadmin = {{ sql = \"off\", web = \"off\" }}\n\
+         [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n\
+         [[backend]]\nname = \"shop\"\nqueue_timeout = \"40ms\"\n\
+         monitor = {{ user = \"monitor\", password = \"monitor\", interval = \"500ms\" }}\n\
+         [[backend.server]]\nname = \"db1\"\naddress = \"127.0.0.1:{port}\"\nmax_connections = {connections}\n\
+         [[user]]\nname = \"app\"\npassword = \"app\"\nbackend = \"shop\"\n"
+    )
+}
+
+/// A session that may hold a connection lets it go, on both sides.
+fn let_go<S: Servers>(twin: &mut Twin, (seed, step): (u64, usize)) {
+    twin.trace.push((step, S::LET_GO));
+    twin.slots = [None; SLOTS];
+    let left = run(twin, &S::LET_GO, seed, step, true);
+    let right = run(twin, &S::LET_GO, seed, step, false);
+    assert_eq!(left, right, "seed {seed} step {step}: reset");
+}
+
+/// Runs one seed; gives the number of commands.
+fn interleave<S: Servers>(through: SocketAddr, servers: &S, seed: u64) -> usize {
+    let mut random = Random::new(seed);
+    let capabilities = generate::capabilities(&mut random);
+    let connect = |_| Twin::connect(through, servers.alone(), capabilities);
+    let mut twins: Vec<Twin> = (0..S::SESSIONS).map(connect).collect();
+    let (mut refusals, mut unknown) = (0, 0);
+    for step in 0..S::STEPS {
+        let at = random.below(S::SESSIONS);
+        let mut action = next(&mut random, &mut twins[at]);
+        S::tame(&mut action);
+        twins[at].trace.push((step, action.clone()));
+        if std::env::var_os("TWIN_TRACE").is_some() {
+            eprintln!("step {step} session {at}: {action:?}");
+        }
+        let mut found = run(&mut twins[at], &action, seed, step, true);
+        if is_queue_refusal(&found) {
+            refusals += 1;
+            twins.iter_mut().for_each(|twin| let_go::<S>(twin, (seed, step)));
+            if action.names_statement() {
+                // It is gone with the reset.
+                twins[at].trace.pop();
+                continue;
+            }
+            found = run(&mut twins[at], &action, seed, step, true);
+        }
+        if was_not_known(&mut twins[at], &action, &found, (seed, step)) {
+            unknown += 1;
+            continue;
+        }
+        let mut expected = run(&mut twins[at], &action, seed, step, false);
+        let both = [&mut found, &mut expected];
+        servers.even_out(&mut twins[at], &action, (seed, step), both);
+        if let (Action::Prepare(slot, _), [Part::Err { .. }]) = (&action, &found[..]) {
+            // What Highgate says by itself of unknown ids is not among a server's warnings.
+            twins[at].slots[*slot] = None;
+        }
+        if found != expected {
+            let text = format!(
+                "seed {seed}, step {step}, session {at}, {action:?}:\n through {found:?}\n direct  {expected:?}"
+            );
+            differ(&mut twins[at], (seed, step), &text);
+        }
+    }
+    eprintln!(
+        "seed {seed}: {} commands, {refusals} times no connection was free, {unknown} times a count was not known",
+        S::STEPS
+    );
+    S::STEPS
+}
+
+/// The sides differ: what led there, and the end, unless differences are collected.
+fn differ(twin: &mut Twin, (seed, step): (u64, usize), text: &str) {
+    let from = twin.trace.len().saturating_sub(14);
+    for (step, action) in &twin.trace[from..] {
+        eprintln!("  {step}: {action:?}");
+    }
+    assert!(std::env::var_os("TWIN_COLLECT").is_some(), "{text}");
+    eprintln!("DIFFERENCE {text}");
+    twin.slots = [None; SLOTS];
+    twin.trace.clear();
+    run(twin, &Action::ResetConnection, seed, step, true);
+    run(twin, &Action::ResetConnection, seed, step, false);
+}
+
+/// Runs seeds from 1 on, for so many seconds unless told otherwise.
+pub(crate) fn run_seeds<S: Servers>(seconds: u64) {
+    let given = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let one = given("TWIN_SEED");
+    let seconds = given("TWIN_SECONDS").unwrap_or(seconds);
+    let until = wait::Deadline::after(Duration::from_secs(seconds));
+    let mut commands = 0;
+    let mut seed = one.unwrap_or(1);
+    loop {
+        let servers = S::start().unwrap();
+        let config = config(servers.shared(), S::CONNECTIONS);
+        let highgate = HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &config).unwrap();
+        commands += interleave(highgate.listener("shop").unwrap(), &servers, seed);
+        seed += 1;
+        if one.is_some() || until.is_past() {
+            break;
+        }
+    }
+    eprintln!("{commands} commands, seeds up to {}", seed - 1);
+}
