@@ -1,5 +1,9 @@
 //! The task that owns health, roles and the plan.
 
+mod command;
+mod judge;
+mod view;
+
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
@@ -8,15 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use highgate_config::{
-    AdminState, BackendName, Config, NodeName, Override, OverrideKind, ServerName,
-};
+use highgate_config::{BackendName, Config, NodeName, Override};
 use highgate_core::{
-    events::{Event, Kind, Severity},
+    events::Event,
     health::{self, Action, Event as HealthEvent, HealthSettings, ServerHealth},
-    plan::{self, Observed},
+    plan,
     server::{ServerId, ServerRegistry, ServerState},
-    snapshot::{Policy, Snapshot, Writes},
+    snapshot::{Policy, Snapshot},
     topology::{Machine, Outcome, PrimaryRecord, Settings},
 };
 use highgate_io::{
@@ -24,8 +26,13 @@ use highgate_io::{
     tasks::{LocalTasks, Stop},
 };
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
+use self::judge::overrides;
+pub use self::{
+    command::{Command, Forgotten},
+    view::{ServerView, View},
+};
 use crate::{
     monitor::{
         accounts, names,
@@ -62,48 +69,6 @@ pub struct Inputs {
     pub records: Records,
     /// Told whenever what is to be stored has changed.
     pub store: watch::Sender<Arc<Records>>,
-}
-
-/// What the director can be asked to do.
-#[derive(Debug)]
-pub enum Command {
-    /// Forget who was the primary: whoever is the only writable server becomes it.
-    ForgetPrimary {
-        /// The backend concerned.
-        backend: BackendName,
-        /// Told what became of it, if there was a record.
-        done: oneshot::Sender<Option<Forgotten>>,
-    },
-    /// Say when what was stored before is in force.
-    Settled {
-        /// Told then.
-        done: oneshot::Sender<()>,
-    },
-}
-
-/// A primary of record that was forgotten.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forgotten {
-    /// Who it was.
-    pub was: ServerName,
-    /// Who is the primary now.
-    pub now: Option<ServerName>,
-}
-
-/// A server's health as operators see it; rewritten after each judgement.
-#[derive(Debug, Clone, Default)]
-pub struct View {
-    /// By server: time of the last check's answer, and the last error.
-    pub servers: BTreeMap<ServerId, ServerView>,
-}
-
-/// One server's health as operators see it.
-#[derive(Debug, Clone, Default)]
-pub struct ServerView {
-    /// How long the last good check took.
-    pub latency: Option<Duration>,
-    /// What the last failure said.
-    pub last_error: Option<String>,
 }
 
 /// The director before it runs.
@@ -403,132 +368,5 @@ impl Director {
         } else if must_judge {
             self.judge(now);
         }
-    }
-
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::ForgetPrimary { backend, done } => {
-                let _ = done.send(self.forget_primary(&backend));
-            }
-            // Marks and configurations are looked at before commands.
-            Command::Settled { done } => {
-                let _ = done.send(());
-            }
-        }
-    }
-
-    fn forget_primary(&mut self, backend: &BackendName) -> Option<Forgotten> {
-        let was = self.machines.get(backend)?.1.record()?.server.clone();
-        let text = format!("an operator had {was} forgotten as the primary of record");
-        let event = Event::new(Severity::Warning, Kind::Override, text);
-        self.shared.event(event.backend(backend).server(&was));
-        self.machines.remove(backend);
-        self.inputs.records.remove(backend);
-        let config = self.config.clone();
-        let now = clock::now();
-        self.configure_topologies(&config, now);
-        self.judge(now);
-        let now = self.outcomes.get(backend).and_then(|outcome| outcome.primary.clone());
-        Some(Forgotten { was, now })
-    }
-
-    /// Assigns roles, plans, and publishes what is new.
-    fn judge(&mut self, now: Instant) {
-        self.judged = now;
-        let config = self.config.clone();
-        let Some(policy) = self.policy.clone() else { return };
-        let mut events = Vec::new();
-        for (name, backend) in &config.shared.backends {
-            let Some((_, machine)) = self.machines.get_mut(name) else { continue };
-            let inputs = plan::inputs(backend, name, &self.registry, &self.healths);
-            // At start, nobody is judged before everybody was looked at, or had the time to answer:
-            // no false alarm, and no verdict that the next answer would overturn.
-            if let Some(until) = self.first_by.get(name) {
-                if now < *until && machine.awaits(&inputs, now) {
-                    continue;
-                }
-                self.first_by.remove(name);
-            }
-            let outcome = machine.step(&inputs, now, &mut events);
-            self.outcomes.insert(name.clone(), outcome);
-        }
-        let observed = Observed {
-            healths: &self.healths,
-            topologies: &self.outcomes,
-            overrides: &self.overrides,
-        };
-        let previous = self.snapshot.as_deref();
-        let snapshot = plan::plan(&policy, observed, &mut self.registry, previous, now);
-        let is_new = previous.is_none_or(|previous| previous.version != snapshot.version);
-        if is_new {
-            let snapshot = Arc::new(snapshot);
-            self.snapshot = Some(snapshot.clone());
-            self.shared.publish(snapshot);
-        }
-        if let Some(snapshot) = &self.snapshot {
-            plan::hurry(snapshot, &mut self.healths, now);
-        }
-        for event in events {
-            self.shared.event(event);
-        }
-        self.store_records();
-        self.show();
-    }
-
-    fn store_records(&mut self) {
-        // A backend that is not configured for now keeps its record; only an operator has it forgotten.
-        for (name, (_, machine)) in &self.machines {
-            let Some(record) = machine.record() else { continue };
-            if self.inputs.records.get(name) != Some(record) {
-                self.inputs.records.insert(name.clone(), record.clone());
-            }
-        }
-        if **self.inputs.store.borrow() != self.inputs.records {
-            self.inputs.store.send_replace(Arc::new(self.inputs.records.clone()));
-        }
-    }
-
-    fn show(&self) {
-        let servers = self
-            .healths
-            .iter()
-            .map(|(id, health)| {
-                let last_error = health.last_error().map(str::to_owned);
-                (*id, ServerView { latency: health.latency(), last_error })
-            })
-            .collect();
-        self.view.lock().servers = servers;
-    }
-}
-
-/// The marks that hold now, in the form of the plan.
-fn overrides(marks: &[Override]) -> plan::Overrides {
-    let wall_ms = clock::wall_ms();
-    let mut by_server = plan::Overrides::new();
-    for mark in marks.iter().filter(|mark| mark.holds_at(wall_ms / 1000)) {
-        let (state, weight) = match mark.kind {
-            OverrideKind::Drain => (Some(AdminState::Drain), None),
-            OverrideKind::Maintenance => (Some(AdminState::Maintenance), None),
-            OverrideKind::Weight(weight) => (None, Some(weight)),
-        };
-        let mark_of_plan = plan::Override {
-            state,
-            weight,
-            who: mark.who.clone(),
-            since_ms: mark.since * 1000,
-            until_ms: mark.until.map(|until| until * 1000),
-        };
-        by_server.insert(mark.server.clone(), mark_of_plan);
-    }
-    by_server
-}
-
-/// Why writes to a backend can't be sent now, for tables.
-#[must_use]
-pub fn writes_sentence(writes: &Writes) -> String {
-    match writes {
-        Writes::Open => "open".to_owned(),
-        Writes::Waiting { reason } => format!("waiting: {reason}"),
-        Writes::Refused { reason } => format!("refused: {reason}"),
     }
 }

@@ -11,7 +11,7 @@ use highgate_config::table::{
 use highgate_core::snapshot::Writes;
 
 use super::column;
-use crate::{monitor::director::writes_sentence, shared::Shared};
+use crate::shared::Shared;
 
 pub(super) struct Backends {
     pub(super) shared: Arc<Shared>,
@@ -72,5 +72,14 @@ impl Table for Backends {
                 ]
             })
             .collect()
+    }
+}
+
+/// Why writes to a backend can't be sent now, for tables.
+fn writes_sentence(writes: &Writes) -> String {
+    match writes {
+        Writes::Open => "open".to_owned(),
+        Writes::Waiting { reason } => format!("waiting: {reason}"),
+        Writes::Refused { reason } => format!("refused: {reason}"),
     }
 }

@@ -1,0 +1,89 @@
+//! From what was observed to roles, and from those to the plan.
+
+use std::{sync::Arc, time::Instant};
+
+use highgate_config::{AdminState, Override, OverrideKind};
+use highgate_core::plan::{self, Observed};
+use highgate_io::clock;
+
+use super::Director;
+
+impl Director {
+    /// Assigns roles, plans, and publishes what is new.
+    pub(super) fn judge(&mut self, now: Instant) {
+        self.judged = now;
+        let config = self.config.clone();
+        let Some(policy) = self.policy.clone() else { return };
+        let mut events = Vec::new();
+        for (name, backend) in &config.shared.backends {
+            let Some((_, machine)) = self.machines.get_mut(name) else { continue };
+            let inputs = plan::inputs(backend, name, &self.registry, &self.healths);
+            // At start, nobody is judged before everybody was looked at, or had the time to answer:
+            // no false alarm, and no verdict that the next answer would overturn.
+            if let Some(until) = self.first_by.get(name) {
+                if now < *until && machine.awaits(&inputs, now) {
+                    continue;
+                }
+                self.first_by.remove(name);
+            }
+            let outcome = machine.step(&inputs, now, &mut events);
+            self.outcomes.insert(name.clone(), outcome);
+        }
+        let observed = Observed {
+            healths: &self.healths,
+            topologies: &self.outcomes,
+            overrides: &self.overrides,
+        };
+        let previous = self.snapshot.as_deref();
+        let snapshot = plan::plan(&policy, observed, &mut self.registry, previous, now);
+        let is_new = previous.is_none_or(|previous| previous.version != snapshot.version);
+        if is_new {
+            let snapshot = Arc::new(snapshot);
+            self.snapshot = Some(snapshot.clone());
+            self.shared.publish(snapshot);
+        }
+        if let Some(snapshot) = &self.snapshot {
+            plan::hurry(snapshot, &mut self.healths, now);
+        }
+        for event in events {
+            self.shared.event(event);
+        }
+        self.store_records();
+        self.show();
+    }
+
+    fn store_records(&mut self) {
+        // A backend that is not configured for now keeps its record; only an operator has it forgotten.
+        for (name, (_, machine)) in &self.machines {
+            let Some(record) = machine.record() else { continue };
+            if self.inputs.records.get(name) != Some(record) {
+                self.inputs.records.insert(name.clone(), record.clone());
+            }
+        }
+        if **self.inputs.store.borrow() != self.inputs.records {
+            self.inputs.store.send_replace(Arc::new(self.inputs.records.clone()));
+        }
+    }
+}
+
+/// The marks that hold now, in the form of the plan.
+pub(super) fn overrides(marks: &[Override]) -> plan::Overrides {
+    let wall_ms = clock::wall_ms();
+    let mut by_server = plan::Overrides::new();
+    for mark in marks.iter().filter(|mark| mark.holds_at(wall_ms / 1000)) {
+        let (state, weight) = match mark.kind {
+            OverrideKind::Drain => (Some(AdminState::Drain), None),
+            OverrideKind::Maintenance => (Some(AdminState::Maintenance), None),
+            OverrideKind::Weight(weight) => (None, Some(weight)),
+        };
+        let mark_of_plan = plan::Override {
+            state,
+            weight,
+            who: mark.who.clone(),
+            since_ms: mark.since * 1000,
+            until_ms: mark.until.map(|until| until * 1000),
+        };
+        by_server.insert(mark.server.clone(), mark_of_plan);
+    }
+    by_server
+}

@@ -1,0 +1,38 @@
+//! What operators see of the director's work.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use highgate_core::server::ServerId;
+
+use super::Director;
+
+/// A server's health as operators see it; rewritten after each judgement.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// By server: time of the last check's answer, and the last error.
+    pub servers: BTreeMap<ServerId, ServerView>,
+}
+
+/// One server's health as operators see it.
+#[derive(Debug, Clone, Default)]
+pub struct ServerView {
+    /// How long the last good check took.
+    pub latency: Option<Duration>,
+    /// What the last failure said.
+    pub last_error: Option<String>,
+}
+
+impl Director {
+    /// Rewrites what operators see.
+    pub(super) fn show(&self) {
+        let servers = self
+            .healths
+            .iter()
+            .map(|(id, health)| {
+                let last_error = health.last_error().map(str::to_owned);
+                (*id, ServerView { latency: health.latency(), last_error })
+            })
+            .collect();
+        self.view.lock().servers = servers;
+    }
+}
