@@ -214,7 +214,15 @@ fn stand_in(whole: &mut Piece, node: &NodeName) {
             added = added.max(bonus);
         }
         for group in whole.node.vip_groups.values_mut() {
-            serve_instead(&mut group.track, &script);
+            let bonus = serve_instead(&mut group.track, &script);
+            let counts = group.track_weights && bonus > 0;
+            for member in group.members.iter().filter(|_| counts) {
+                let vip = whole.node.vips.get_mut(member).filter(|vip| vip.priority != 255);
+                if let Some(vip) = vip {
+                    vip.priority = vip.priority.saturating_add(bonus).min(254);
+                    added = added.max(bonus);
+                }
+            }
         }
         whole.node.scripts.remove(&script);
         let more = match added {

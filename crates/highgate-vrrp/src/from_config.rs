@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use highgate_config as config;
 use highgate_config::{
-    Broadcast, Node, Peer, Track, Vip, VipAddress, VipFifo, VipGroup, Weight,
+    Broadcast, Node, Peer, Track, Vip, VipAddress, VipFifo, VipGroup, VipName, Weight,
     settings::{mac_bytes, split_command},
 };
 
@@ -19,7 +19,11 @@ use crate::{
 /// What the keeper of a node is to do.
 #[must_use]
 pub fn task(node: &Node) -> Task {
-    let routers = node.vips.iter().map(|(name, vip)| settings(name.as_str(), vip)).collect();
+    let routers = node.vips.iter().map(|(name, vip)| {
+        let follows_serving = follows_serving(node, name, vip);
+        Settings { follows_serving, ..settings(name.as_str(), vip) }
+    });
+    let routers = routers.collect();
     let groups = node.vip_groups.iter();
     let groups = groups.map(|(name, group)| (name.to_string(), group_of(group))).collect();
     let scripts = node.scripts.iter();
@@ -63,7 +67,7 @@ fn settings(name: &str, vip: &Vip) -> Settings {
         startup_delay: vip.startup_delay,
         accept: vip.accept,
         follows_link: vip.track_interface,
-        follows_serving: vip.track.contains(&Track::Serving),
+        follows_serving: false,
         announce: announce(vip, is_v4),
         answers_lower: vip.answer_lower,
         answers_higher: vip.answer_higher,
@@ -136,7 +140,15 @@ fn broadcast_of(broadcast: Broadcast, of: &VipAddress) -> Option<IpAddr> {
     }))
 }
 
-/// What is tracked; serving has a place of its own.
+/// Whether a vip or its group tracks serving. Each member follows it by itself, so that no word about
+/// it goes by way of another member.
+fn follows_serving(node: &Node, name: &VipName, vip: &Vip) -> bool {
+    let groups = node.vip_groups.values().filter(|group| group.members.contains(name));
+    let tracks = groups.map(|group| &group.track).chain([&vip.track]);
+    tracks.into_iter().any(|track| track.contains(&Track::Serving))
+}
+
+/// What is tracked; serving has a place of its own ([`follows_serving`]).
 fn tracked(track: &Track) -> Option<Tracked> {
     let subject = match track {
         Track::File(path, _) => Subject::File(path.clone()),
@@ -229,7 +241,13 @@ fn small(number: u32) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::{
+        machine::{Effect, State},
+        routers::{Interface, Routers},
+    };
 
     fn node(text: &str) -> Node {
         let name = config::NodeName::from("main");
@@ -250,6 +268,45 @@ mod tests {
         assert_eq!(router.addresses[0].label.as_deref(), Some("eth1:1"));
         assert!(router.follows_serving, "serving is what is tracked where nothing else is said");
         assert_eq!(router.casting, Casting::Multicast { group: None });
+    }
+
+    #[test]
+    fn a_group_that_tracks_serving_gives_all_its_addresses_away_once_it_is_lost() {
+        let vip = |name: &str, id: u8| {
+            format!(
+                "[[vip]]\nname = \"{name}\"\ninterface = \"eth1\"\nrouter_id = {id}\n\
+                 track = \"interface eth2\"\naddresses = \"10.0.0.{id}/24\"\n"
+            )
+        };
+        let group = "[[vip_group]]\nname = \"g\"\nmembers = [\"a\", \"b\"]\ntrack = \"serving\"\n";
+        let node = node(&format!("{}{}{}{group}", vip("a", 51), vip("b", 52), vip("c", 53)));
+        let now = Instant::now();
+        let mut routers = Routers::new(task(&node).plan, now);
+        let up = Interface { exists: true, is_up: true, v4: Some([10, 0, 0, 5].into()), v6: None };
+        for interface in ["eth1", "eth2"] {
+            let _ = routers.interface(interface, up, now);
+        }
+        let _ = routers.start(now);
+        let _ = routers.serving(Ok(()), now);
+        let later = now + Duration::from_secs(10);
+        while let Some(at) = routers.next_deadline().filter(|at| *at < later) {
+            let _ = routers.timer(at);
+        }
+        let states = |routers: &Routers| ["a", "b", "c"].map(|name| routers.state(name).unwrap());
+        assert_eq!(states(&routers), [State::Active; 3]);
+        let orders = routers.serving(Err("it drains".to_owned()), later);
+        assert_eq!(states(&routers), [State::Fault, State::Fault, State::Active]);
+        for name in ["a", "b"] {
+            let of = orders.iter().filter(|order| *order.router == *name);
+            let did: Vec<_> = of
+                .filter_map(|order| match &order.effect {
+                    Effect::RemoveAddresses(_) => Some("remove".to_owned()),
+                    Effect::Send(sending) => Some(format!("send {}", sending.priority)),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(did, ["remove", "send 0"], "{name}");
+        }
     }
 
     #[test]

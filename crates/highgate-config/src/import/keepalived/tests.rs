@@ -105,6 +105,32 @@ fn what_a_script_adds_while_all_is_well_is_kept() {
     assert_eq!((vip.priority, vip.track.as_slice()), (102, &[Track::Serving][..]));
 }
 
+/// Two vips whose group has what is written there, where this process listens.
+fn in_a_group(lines: &str) -> Parsed {
+    let text = "vrrp_script chk_haproxy {\n script \"pidof haproxy\"\n weight 2\n}\n".to_owned()
+        + &instance("")
+        + &instance("").replace(" V ", " W ").replace("_id 1", "_id 2").replace("0.0.1", "0.0.2")
+        + "vrrp_sync_group G {\n group {\n V\n W\n }\n track_script {\n chk_haproxy\n }\n"
+        + lines
+        + "\n}\n";
+    let inputs =
+        [Input { name: "a.toml", text: LISTENER }, Input { name: "keepalived.conf", text: &text }];
+    read_all(&inputs, &NodeName::from("n"), &Files::default()).unwrap()
+}
+
+#[test]
+fn a_group_whose_script_asks_for_haproxy_tracks_serving() {
+    for (lines, priority) in [("", 100), ("sync_group_tracking_weight", 102)] {
+        let parsed = in_a_group(lines);
+        let own = own(&parsed.config);
+        assert_eq!(own.vip_groups["G"].track, [Track::Serving]);
+        assert!(own.scripts.is_empty());
+        for vip in ["V", "W"] {
+            assert_eq!(own.vips[vip].priority, priority, "{vip} {lines}");
+        }
+    }
+}
+
 #[test]
 fn conditions_follow_the_name_of_the_node() {
     let text = instance("@one priority 100\n @two priority 80\n @^one nopreempt");
