@@ -252,13 +252,10 @@ impl Routers {
         let mut orders = self.retire(&plan, now);
         self.adopt_scripts(&plan);
         self.plan = plan;
+        let (mut all, mut moved) = (Vec::new(), Vec::new());
         for settings in self.plan.routers.clone() {
             let name: Arc<str> = settings.name.as_str().into();
-            let grouped = self
-                .plan
-                .groups
-                .values()
-                .any(|group| group.members.iter().any(|member| *member == *name));
+            let grouped = self.is_grouped(&name);
             let is_new = !self.routers.contains_key(&name);
             let router = self
                 .routers
@@ -266,8 +263,16 @@ impl Routers {
                 .or_insert_with(|| Router::new(settings.clone(), now));
             router.join_group(grouped);
             if !is_new {
-                self.step(&name, Input::Settings(Box::new(settings)), now, &mut orders);
+                let input = Input::Settings(Box::new(settings));
+                self.step_alone(&name, input, now, &mut moved);
             }
+            all.push((name, is_new));
+        }
+        // An address that moves from one router to another leaves the one before the other takes it.
+        let leaves = |order: &Order| matches!(order.effect, Effect::RemoveAddresses(_));
+        let (gone, rest): (Vec<_>, Vec<_>) = moved.into_iter().partition(leaves);
+        orders.extend(gone.into_iter().chain(rest));
+        for (name, is_new) in all {
             self.brief(&name, is_new, now, &mut orders);
         }
         orders
@@ -324,20 +329,30 @@ impl Routers {
             Some(Err(why)) => Input::Unmet(Need::Serving, why.clone()),
         });
         inputs.push(self.leave(name));
+        let is_alone = !self.is_grouped(name);
+        if is_alone {
+            inputs.push(Input::Met(Need::Group));
+        }
         for input in inputs {
             self.step(name, input, now, orders);
         }
         self.track(name, now, orders);
+        if is_alone {
+            // It may have waited for nothing but its group.
+            self.step(name, Input::Promote, now, orders);
+        }
         if is_new && self.is_started {
             self.step(name, Input::Start, now, orders);
         }
     }
 
     fn adopt_scripts(&mut self, plan: &Plan) {
-        let unchanged = |name: &String| self.plan.scripts.get(name) == plan.scripts.get(name);
-        self.scripts.retain(|name, _| unchanged(name));
+        self.scripts.retain(|name, _| plan.scripts.contains_key(name));
         for (name, settings) in &plan.scripts {
             let script = self.scripts.entry(name.clone()).or_insert_with(|| Script::new(settings));
+            if self.plan.scripts.get(name) != Some(settings) {
+                script.adopt(settings);
+            }
             let subject = Subject::Script(name.clone());
             match script.reading() {
                 Some(reading) => self.readings.insert(subject, reading),
@@ -400,6 +415,11 @@ impl Routers {
                 effects.into_iter().map(|effect| Order { router: Arc::clone(name), effect }),
             );
         }
+    }
+
+    fn is_grouped(&self, name: &str) -> bool {
+        let mut groups = self.plan.groups.values();
+        groups.any(|group| group.members.iter().any(|member| member == name))
     }
 
     fn names(&self) -> Vec<Arc<str>> {

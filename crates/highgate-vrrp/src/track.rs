@@ -73,6 +73,16 @@ impl Script {
         }
     }
 
+    /// Other settings. What it counted as it counts as until its runs say otherwise: a reload that
+    /// changes a script must not change the rank.
+    pub fn adopt(&mut self, settings: &ScriptSettings) {
+        let was_good = self.is_good();
+        *self = Self::new(settings);
+        if let Some(is_good) = was_good {
+            self.count = Some(if is_good { self.rise + self.fall - 1 } else { 0 });
+        }
+    }
+
     /// Whether it is good; `None` before the first result.
     #[must_use]
     pub fn is_good(&self) -> Option<bool> {

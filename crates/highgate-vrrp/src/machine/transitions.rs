@@ -304,6 +304,9 @@ impl Router {
             (Some(peer), None) => {
                 format!("no advert of {peer} that counts for {} ms", silence.as_millis())
             }
+            (None, None) if self.wants_active && !self.grouped => {
+                "it waited for a group that it is no longer in".to_owned()
+            }
             (None, None) if self.state == State::Init || self.wants_active => {
                 "it owns the address, or its group is complete".to_owned()
             }

@@ -348,6 +348,90 @@ fn a_router_that_joins_an_active_group_follows_it_once_it_hears_nobody() {
     assert_eq!(node.states(), [State::Active, State::Active]);
 }
 
+/// The routers of a plan without their groups.
+fn apart(plan: &Plan) -> Plan {
+    Plan { groups: BTreeMap::new(), ..plan.clone() }
+}
+
+#[test]
+fn who_leaves_a_group_is_rid_of_what_the_others_lack() {
+    let mut node = Node::active(grouped());
+    node.orders.extend(node.routers.interface("eth1", DOWN, node.now));
+    assert_eq!(node.states(), [State::Fault, State::Fault]);
+    node.orders.extend(node.routers.apply(apart(&grouped()), node.now));
+    assert_eq!(node.states(), [State::Backup, State::Fault]);
+    node.pass(10_000);
+    assert_eq!(node.states(), [State::Active, State::Fault]);
+}
+
+#[test]
+fn the_rest_of_a_group_is_rid_of_what_one_lacked_that_left_it() {
+    let mut plan = grouped();
+    plan.routers.push(router("c", 53));
+    plan.groups.get_mut("g").unwrap().members.push("c".to_owned());
+    let mut node = Node::active(plan.clone());
+    node.orders.extend(node.routers.interface("eth1", DOWN, node.now));
+    assert_eq!(node.states(), [State::Fault; 3]);
+    plan.groups.get_mut("g").unwrap().members.retain(|member| member != "b");
+    node.orders.extend(node.routers.apply(plan, node.now));
+    assert_eq!(node.states(), [State::Backup, State::Fault, State::Backup]);
+    node.pass(10_000);
+    assert_eq!(node.states(), [State::Active, State::Fault, State::Active]);
+}
+
+#[test]
+fn who_only_waited_for_its_group_takes_its_address_when_it_leaves_it() {
+    let mut node = Node::started(grouped());
+    node.pass(3_000);
+    node.hear("b", 200, 9);
+    node.pass(3_000);
+    assert_eq!(node.states(), [State::Backup, State::Backup]);
+    node.orders.extend(node.routers.apply(apart(&grouped()), node.now));
+    assert_eq!(node.states(), [State::Active, State::Backup]);
+    assert_eq!(node.why("a"), "it waited for a group that it is no longer in");
+}
+
+#[test]
+fn an_address_that_moves_to_another_router_leaves_the_one_before_the_other_takes_it() {
+    let moved = node(99, true);
+    let both = |first: bool| {
+        let mut all = [router("a", 51), router("b", 52)];
+        let to = usize::from(!first);
+        all[to].addresses.push(crate::settings::VirtualAddress::new(moved));
+        plan(all.to_vec())
+    };
+    for to_first in [true, false] {
+        let mut node = Node::active(both(!to_first));
+        node.orders.extend(node.routers.apply(both(to_first), node.now));
+        let of_moves = |order: &Order| match &order.effect {
+            Effect::AddAddresses(_) => Some("add"),
+            Effect::RemoveAddresses(_) => Some("remove"),
+            _ => None,
+        };
+        let did: Vec<_> = node.orders.iter().filter_map(of_moves).collect();
+        assert_eq!(did, ["remove", "add"]);
+    }
+}
+
+#[test]
+fn a_weighted_script_counts_on_through_a_reload_that_changes_it() {
+    let tracked = Tracked { subject: Subject::Script("w".to_owned()), weight: 20, reverse: false };
+    let tracks = Settings { tracked: vec![tracked], ..router("a", 51) };
+    let scripts = [("w".to_owned(), script("w"))].into();
+    let mut node = Node::started(Plan { scripts, ..plan(vec![tracks.clone()]) });
+    node.orders.extend(node.routers.script("w", true, node.now));
+    node.pass(10_000);
+    node.did();
+    let changed = ScriptSettings { fall: 2, starts_failed: true, ..script("w") };
+    let scripts = [("w".to_owned(), changed)].into();
+    node.orders.extend(node.routers.apply(Plan { scripts, ..plan(vec![tracks]) }, node.now));
+    assert_eq!(node.did(), Vec::<String>::new(), "its rank stays");
+    node.orders.extend(node.routers.script("w", false, node.now));
+    assert_eq!(node.did(), Vec::<String>::new(), "two in a row are asked for now");
+    node.orders.extend(node.routers.script("w", false, node.now));
+    assert_eq!(node.did(), ["a send 100", "a notify MASTER_PRIORITY"]);
+}
+
 #[test]
 fn a_drain_outlives_a_reload() {
     let mut node = Node::active(plan(vec![router("a", 51)]));
