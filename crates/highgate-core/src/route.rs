@@ -12,7 +12,7 @@ mod refused;
 mod tests;
 
 use highgate_config::{BackendName, Listener, RuleRole, Topology, User};
-use highgate_mysql::sql::{Effects, Flavor, KillScope, StatementKind};
+use highgate_mysql::sql::{self, Effects, Flavor, KillScope, KillTarget, StatementKind};
 
 pub use outcome::{Actions, Reason, Role, Route, Target, To};
 pub use own::{is_question, own_answer};
@@ -136,7 +136,7 @@ fn without_server<'a>(
         CommandKind::StmtClose => return known(OwnAnswer::Silence),
         CommandKind::ChangeUser => return Some((To::Login, Reason::Known)),
         CommandKind::ProcessKill(id) => {
-            let to = To::Kill { scope: KillScope::Connection, id: Some(id.into()) };
+            let to = To::Kill { scope: KillScope::Connection, id: id.into() };
             return Some((to, Reason::Known));
         }
         CommandKind::ResetConnection if view.holds.is_none() => return known(OwnAnswer::Ok),
@@ -172,16 +172,38 @@ fn without_server<'a>(
     if facts.does(Effects::LOCAL_INFILE) && view.user.is_none_or(|user| !user.local_infile) {
         return refuse(RouteRefused::LocalInfile);
     }
-    match facts.shape.kind {
-        StatementKind::Kill { scope: scope @ (KillScope::Connection | KillScope::Query), id }
-            if facts.command.runs() && !facts.does(Effects::MULTI) =>
-        {
-            Some((To::Kill { scope, id }, Reason::Known))
+    if facts.command.runs() && facts.does(Effects::KILLS | Effects::NAMED_PREPARED) {
+        match kill(facts, view.session_id) {
+            Ok(None) => {}
+            Ok(Some(to)) => return Some((to, Reason::Known)),
+            Err(refused) => return refuse(refused),
         }
-        StatementKind::Kill { .. } if facts.command.runs() => refuse(RouteRefused::KillForm),
-        _ => own_answer(state, facts, view.session_id)
-            .map(|answer| (To::Answer(answer), Reason::Known)),
     }
+    own_answer(state, facts, view.session_id).map(|answer| (To::Answer(answer), Reason::Known))
+}
+
+/// A KILL means a session of Highgate, whose number a server would take for a connection of its own:
+/// none is sent to one.
+fn kill<'a>(facts: &CommandFacts<'_>, own: u32) -> Result<Option<To<'a>>, RouteRefused> {
+    let text = facts.text.unwrap_or_default();
+    if !facts.does(Effects::KILLS) {
+        let hides = sql::prepares_kill(text, facts.mode);
+        return if hides { Err(RouteRefused::KillForm) } else { Ok(None) };
+    }
+    let scope = match facts.shape.kind {
+        StatementKind::Kill { scope: scope @ (KillScope::Connection | KillScope::Query) }
+            if !facts.does(Effects::MULTI) =>
+        {
+            scope
+        }
+        _ => return Err(RouteRefused::KillForm),
+    };
+    let id = match sql::kill_target(text, facts.mode) {
+        KillTarget::Number(id) => id,
+        KillTarget::Own => own.into(),
+        KillTarget::Other => return Err(RouteRefused::KillForm),
+    };
+    Ok(Some(To::Kill { scope, id }))
 }
 
 /// Whether the session must stay on its connection.

@@ -8,6 +8,7 @@ pub(crate) mod accounts;
 pub(crate) mod acquire;
 pub(crate) mod answer;
 pub(crate) mod ask;
+mod change_user;
 pub(crate) mod client_stream;
 pub(crate) mod command;
 pub(crate) mod compressed;

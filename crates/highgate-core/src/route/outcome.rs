@@ -32,8 +32,8 @@ pub enum To<'a> {
     Kill {
         /// What is to end.
         scope: KillScope,
-        /// The session's id; `None` where the text has no plain number.
-        id: Option<u64>,
+        /// The session's id.
+        id: u64,
     },
     /// A new login on this session (COM_CHANGE_USER).
     Login,

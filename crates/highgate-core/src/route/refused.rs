@@ -11,8 +11,10 @@ pub enum RouteRefused {
     /// The node drains: clients of connection pools that ping go elsewhere.
     #[error("this node is draining and takes no new work")]
     Draining,
-    /// A KILL that speaks of what only one server knows.
-    #[error("KILL QUERY ID, KILL USER and KILL within several statements are not carried over")]
+    /// A KILL that speaks of what only one server knows, or whose session is not plain to see.
+    #[error(
+        "only `KILL [QUERY] number` and `KILL [QUERY] CONNECTION_ID()` by themselves are carried out"
+    )]
     KillForm,
     /// It asks what the statement before left on a connection that the session gave back.
     #[error(
@@ -67,9 +69,9 @@ impl RouteRefused {
     pub fn answer(&self) -> Answer {
         match self {
             Self::Draining => ErrorCode::new(1053, b"08S01").answer("Server shutdown in progress"),
-            Self::KillForm => {
-                ErrorCode::new(1235, b"42000").answer("This form of KILL is not supported here")
-            }
+            Self::KillForm => ErrorCode::new(1235, b"42000").answer(
+                "KILL is carried out only by itself and with a session's number or CONNECTION_ID()",
+            ),
             Self::Leftover { function } => ErrorCode::new(1235, b"42000").answer(format!(
                 "{function} is not known here any more; from now on it is kept for this session: \
                  say the statement before again"

@@ -228,3 +228,39 @@ fn long_data_that_was_lost_is_forgiven_by_a_reset() {
     before(&mut state, &CommandFacts { command: CommandKind::StmtReset, ..execution });
     assert!(!state.statements[&id].spoiled, "a reset forgives it");
 }
+
+#[test]
+fn no_kill_reaches_a_server() {
+    let of = |text: &'static str| {
+        let mode = sql::LexMode::default();
+        let mut scratch = sql::Scratch::new();
+        let analysis = sql::analyze(text.as_bytes(), mode, &mut scratch);
+        let shape = Shape { kind: analysis.kind, effects: analysis.effects, ..Shape::default() };
+        let facts = CommandFacts {
+            shape,
+            text: Some(text.as_bytes()),
+            ..CommandFacts::bare(CommandKind::Query)
+        };
+        facts.does(Effects::KILLS | Effects::NAMED_PREPARED).then(|| kill(&facts, 77))
+    };
+    let killed = |scope, id| Some(Ok(Some(To::Kill { scope, id })));
+    assert_eq!(of("KILL 7"), killed(KillScope::Connection, 7));
+    assert_eq!(of("KILL QUERY 7;"), killed(KillScope::Query, 7));
+    assert_eq!(of("KILL QUERY CONNECTION_ID()"), killed(KillScope::Query, 77));
+    for text in [
+        "SELECT 1; KILL 7",
+        "DO 0; KILL QUERY 7",
+        "KILL 7; SELECT 1",
+        "KILL 5 + 2",
+        "KILL @id",
+        "KILL ?",
+        "KILL QUERY ID 7",
+        "KILL USER app",
+        "PREPARE s FROM 'KILL 7'",
+        "SELECT 1; EXECUTE IMMEDIATE 'KILL 7'",
+    ] {
+        assert_eq!(of(text), Some(Err(RouteRefused::KillForm)), "{text}");
+    }
+    assert_eq!(of("PREPARE s FROM 'SELECT 7'"), Some(Ok(None)));
+    assert_eq!(of("SELECT 'KILL 7'"), None);
+}

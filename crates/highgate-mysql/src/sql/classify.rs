@@ -188,8 +188,8 @@ impl<'t> Statement<'t> {
                 self.punct(mark, spaced);
                 previous = mark;
             }
-            Token::Number(span) => {
-                self.head.number(span.of(self.text));
+            Token::Number(_) => {
+                self.head.push_mark();
                 callee = Callee::Stored;
             }
             Token::Text(span) => self.literal(span),

@@ -92,5 +92,7 @@ bitflags! {
         /// `FOUND_ROWS()` after it may not be the number of its rows: it has an offset, joins several
         /// SELECTs, or examines only some rows.
         const COUNTS_OTHERWISE = 1 << 40;
+        /// `KILL`, also as one of several statements.
+        const KILLS = 1 << 41;
     }
 }

@@ -11,7 +11,6 @@ pub(super) struct Head {
     words: [Kw; KEPT],
     length: usize,
     started: bool,
-    number: Option<u64>,
     bodied: bool,
 }
 
@@ -39,13 +38,6 @@ impl Head {
         }
     }
 
-    pub(super) fn number(&mut self, digits: &[u8]) {
-        if self.number.is_none() && (!self.started || self.is_lead(Kw::Kill)) {
-            self.number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
-        }
-        self.push_mark();
-    }
-
     #[inline]
     pub(super) fn is_some(&self) -> bool {
         self.started
@@ -56,9 +48,9 @@ impl Head {
         self.bodied
     }
 
-    /// No further word or number is looked at, but for those that give a routine its body.
+    /// No further word is looked at, but for those that give a routine its body.
     pub(super) fn is_full(&self) -> bool {
-        self.length == KEPT && !matches!(self.first(), Kw::Kill | Kw::Use)
+        self.length == KEPT && self.first() != Kw::Use
     }
 
     fn first(&self) -> Kw {
@@ -135,7 +127,7 @@ impl Head {
             Kw::Deallocate => (K::Deallocate, Effects::NAMED_PREPARED | Effects::SESSION_STATE),
             Kw::Get | Kw::Signal => (K::Diagnostics, Effects::READS_DIAGNOSTICS),
             Kw::Handler => (K::Handler, Effects::HANDLER),
-            Kw::Kill => (self.kill(), Effects::ADMINISTRATION),
+            Kw::Kill => (self.kill(), Effects::ADMINISTRATION | Effects::KILLS),
             first => self.administration(first),
         }
     }
@@ -232,7 +224,7 @@ impl Head {
             (true, ..) => KillScope::Query,
             _ => KillScope::Connection,
         };
-        StatementKind::Kill { scope, id: self.number }
+        StatementKind::Kill { scope }
     }
 
     fn administration(&self, first: Kw) -> (StatementKind, Effects) {

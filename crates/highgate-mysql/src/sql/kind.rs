@@ -54,8 +54,6 @@ pub enum StatementKind {
     Kill {
         /// What is to end.
         scope: KillScope,
-        /// The id, when one was written as a number.
-        id: Option<u64>,
     },
     /// `LOAD DATA`, `LOAD XML`, `LOAD INDEX`.
     Load,

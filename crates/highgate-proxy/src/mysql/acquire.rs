@@ -14,6 +14,7 @@ use std::{
 use highgate_config::{BackendName, SendProxy, ServerName};
 use highgate_core::{
     choose::NoServer,
+    events::{Event, Kind, Severity},
     server::{ServerId, ServerState},
     snapshot::{Group, Member},
     state::Profile,
@@ -240,9 +241,41 @@ pub(crate) async fn acquire(
                 last = Some(why);
                 failed.push(member.state.id);
             }
+            Err(Fresh::Denied(message)) => {
+                let server = member.state.clone();
+                failed.push(server.id);
+                chosen = other(context, &order, &group, &failed);
+                let denied = AcquireError::Denied { server: server.name.clone(), message };
+                if chosen.is_none() {
+                    return Err(denied);
+                }
+                let text = format!("another server is asked: {denied}");
+                let event = Event::new(Severity::Info, Kind::Login, text);
+                let event = event.backend(&server.backend).server(&server.name);
+                context.worker.shared.event_limited(event);
+            }
             Err(Fresh::Over(error)) => return Err(error),
         }
     }
+}
+
+/// Who else may know an account, without waiting: a replica may not have it yet, its primary does.
+fn other(
+    context: &Context,
+    order: &Order<'_>,
+    group: &Arc<Group>,
+    failed: &[ServerId],
+) -> Option<Chosen> {
+    if order.server.is_some() {
+        return None;
+    }
+    let is_left = |index: &usize| {
+        let member = group.members.get(*index);
+        member.is_some_and(|it| it.status.serves() && !failed.contains(&it.state.id))
+    };
+    let index = group.primary.filter(is_left);
+    let index = index.or_else(|| pick(context, group, order, failed).ok())?;
+    Some((group.clone(), index))
 }
 
 /// A connection that lies ready at the server whose turn it is; else that server, if one can serve.

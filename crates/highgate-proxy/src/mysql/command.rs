@@ -498,7 +498,7 @@ fn before(state: &mut SessionState, facts: &CommandFacts<'_>, on: Option<Wish>) 
 pub(crate) enum Decided {
     Answer(OwnAnswer),
     End,
-    Kill(KillScope, Option<u64>),
+    Kill(KillScope, u64),
     Login,
     Refuse(Answer),
     Say(bool, Box<str>),

@@ -420,8 +420,14 @@ impl Session<'_> {
         let connection = &mut lease.connection;
         let mut peers =
             Peers { context: self.context, client: &mut self.client, server: connection, patience };
-        if let Err(stopped) = peers.send(&first, rest, sent).await {
-            return self.stopped(lease, facts, stopped, Reached::NOT_SENT, space).await;
+        match peers.send(&first, rest, sent).await {
+            Ok(()) => {}
+            Err(Stopped::Told(told @ (Interrupt::KillQuery | Interrupt::Deadline))) => {
+                return self.interrupted_sending(lease, told, space).await;
+            }
+            Err(stopped) => {
+                return self.stopped(lease, facts, stopped, Reached::NOT_SENT, space).await;
+            }
         }
         if sending.scan == scan::CommandKind::NoReply {
             track::unanswered(&mut self.state, facts);

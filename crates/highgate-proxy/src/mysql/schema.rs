@@ -1,27 +1,13 @@
-//! What touches a server only for the session's sake: its schema at login, its change of user.
+//! Whether the schema of a login exists, as a server says.
 
-use highgate_config::AuthSource;
-use highgate_core::track;
 use highgate_io::clock;
-use highgate_mysql::{
-    Answer, StatusFlags,
-    client_login::{ClientAction, ClientLogin, ClientLoginSettings},
-    packet::HEADER_LEN,
-};
+use highgate_mysql::Answer;
 
-use crate::{
-    facts::BackendFacts,
-    mysql::{
-        acquire::{self, AcquireError, Lease, Order, Who, Wish},
-        answer,
-        client_stream::Framed,
-        login::{Entrance, client_host, failed, look_up, rsa_decrypt, verify, within},
-        passthrough,
-        prepare::{self, Unprepared},
-        session::{Session, who},
-        wash,
-    },
-    session::Ending,
+use crate::mysql::{
+    acquire::{self, AcquireError, Order, Wish},
+    prepare::{self, Unprepared},
+    session::Session,
+    wash,
 };
 
 impl Session<'_> {
@@ -97,153 +83,5 @@ impl Session<'_> {
             worker.pools.give_to(lease.shelf, lease.connection, worker.now_ms());
         }
         (refused, may_be_new)
-    }
-
-    /// COM_CHANGE_USER: another login on the same connection.
-    pub(crate) async fn change_user(&mut self, framed: Framed) -> Result<(), Ending> {
-        let context = self.context;
-        let bytes = self.client.inbox.bytes();
-        let body = bytes.get(HEADER_LEN + 1..framed.wire).unwrap_or_default().to_vec();
-        let settings = self.change_settings();
-        let (mut login, mut action) = ClientLogin::change_user(settings, &self.login, &body);
-        // Messages of the login come behind the command, which is taken out of the inbox first.
-        let behind = framed.wire;
-        self.client.inbox.consume(behind);
-        context.slot.set_deadline(context.worker.deadline(self.settings.handshake_timeout));
-        let (mut found, mut name) = (None, String::new());
-        let done = loop {
-            action = match action {
-                ClientAction::Done(done) => break done,
-                ClientAction::Refused { answer, seq } => {
-                    let facts = context.worker.shared.facts_of(&self.settings.backend);
-                    let entrance = self.entrance(&facts);
-                    let failure = failed(&entrance, &name, &answer.text);
-                    within(context, async {
-                        failure.await;
-                        Ok(())
-                    })
-                    .await?;
-                    self.client.send(context, &answer::error(&answer, seq)).await?;
-                    // As servers do: the connection ends.
-                    return Err(Ending::Refused(answer.text));
-                }
-                ClientAction::LookUp { user, .. } => {
-                    name = user;
-                    if self.settings.auth == AuthSource::Passthrough {
-                        self.change_passed(login, &name).await?;
-                        self.consumed_ahead = behind;
-                        return Ok(());
-                    }
-                    let facts = context.worker.shared.facts_of(&self.settings.backend);
-                    let entrance = self.entrance(&facts);
-                    login.account(look_up(&entrance, &self.client.transport, &name, &mut found))
-                }
-                ClientAction::Send(packets) => {
-                    self.client.send(context, &packets).await?;
-                    self.next_of_login(&mut login).await?
-                }
-                ClientAction::Verify(check) => login.checked(verify(context, check).await),
-                ClientAction::RsaDecrypt { bytes } => {
-                    login.decrypted(rsa_decrypt(context, bytes).await)
-                }
-                ClientAction::StartTls => login.decrypted(None),
-            };
-        };
-        context.slot.set_deadline(None);
-        let Some(found) = found else { return Err(Ending::Refused("no account".to_owned())) };
-        let mut done = *done;
-        context.worker.shared.learned_sha2.complete(&found, &mut done);
-        let who = who(&found.user, &done, self.who.from, self.who.to);
-        self.changed(found.user, done, (who, None)).await?;
-        // The caller takes the command out once more: it finds nothing of it.
-        self.consumed_ahead = behind;
-        Ok(())
-    }
-
-    fn entrance<'e>(&'e self, facts: &'e BackendFacts) -> Entrance<'e> {
-        Entrance {
-            context: self.context,
-            listener: &self.listener,
-            settings: &self.settings,
-            facts,
-            from: self.who.from,
-            to: self.who.to,
-            is_foreign: false,
-        }
-    }
-
-    /// A change of user that the server verifies, on another connection.
-    async fn change_passed(&mut self, mut machine: ClientLogin, name: &str) -> Result<(), Ending> {
-        drop(self.lease.take());
-        self.forget_lease();
-        let context = self.context;
-        let facts = context.worker.shared.facts_of(&self.settings.backend);
-        let (listener, settings) = (self.listener.clone(), self.settings.clone());
-        let entrance = Entrance {
-            context,
-            listener: &listener,
-            settings: &settings,
-            facts: &facts,
-            from: self.who.from,
-            to: self.who.to,
-            is_foreign: false,
-        };
-        let work = passthrough::log_in(&entrance, &mut self.client, &mut machine, name, self.nonce);
-        let passed = within(context, Box::pin(work)).await?;
-        context.slot.set_deadline(None);
-        self.changed(passed.user, passed.login, (passed.who, Some(passed.lease))).await
-    }
-
-    /// What a change of user is run under: the connection stays as it was greeted.
-    fn change_settings(&self) -> ClientLoginSettings {
-        let shared = &self.context.worker.shared;
-        ClientLoginSettings {
-            version: String::new(),
-            connection_id: self.context.presence.info.id,
-            client_host: client_host(self.who.from),
-            nonce: self.nonce,
-            capabilities: self.capabilities,
-            collation: 45,
-            status: StatusFlags::AUTOCOMMIT,
-            plugin: highgate_mysql::auth::NATIVE,
-            is_private: self.client.transport.is_private(),
-            requires_tls: false,
-            rsa_public_key: shared.rsa.as_ref().map(|key| key.public_pem().to_vec()),
-        }
-    }
-
-    /// Feeds the client's next message to the login.
-    async fn next_of_login(&mut self, login: &mut ClientLogin) -> Result<ClientAction, Ending> {
-        /// No message of a login is longer.
-        const MAX: u64 = 64 * 1024;
-        let framed = self.client.message(self.context, MAX).await;
-        let framed = framed.map_err(|unread| unread.ending(Ending::HandshakeTimeout))?;
-        let inbox = &mut self.client.inbox;
-        let packet = inbox.bytes().get(HEADER_LEN..framed.wire).unwrap_or_default();
-        let next = login.packet(framed.seq, packet);
-        inbox.consume(framed.wire);
-        Ok(next)
-    }
-
-    async fn changed(
-        &mut self,
-        user: std::sync::Arc<highgate_config::User>,
-        login: highgate_mysql::client_login::Login,
-        (who, passed): (Who, Option<Lease>),
-    ) -> Result<(), Ending> {
-        if let Some(lease) = self.lease.take() {
-            wash::start(self.context, lease);
-        }
-        self.forget_lease();
-        self.who = who;
-        self.keys.clear();
-        self.user = user;
-        let schema = login.schema.as_deref();
-        track::changed_user(&mut self.state, &login.user, schema, login.collation);
-        self.count_memory();
-        self.hold_passed(passed);
-        self.rules_number = None;
-        self.login = login;
-        self.welcome().await
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Session<'c> {
     pub(crate) rules_number: Option<Number>,
     pub(crate) nonce: Nonce,
     pub(crate) login: Login,
+    /// Changes of user that were refused.
+    pub(crate) refused_changes: u32,
     /// Its place under the account's limit.
     place: Option<UserPlace>,
     /// Bytes of the present command.
@@ -124,17 +126,13 @@ async fn begin(
     let stream = ClientStream::new(transport, inbox);
     let LoggedInClient { stream, login, user, nonce, lease } =
         login::within(context, login::run(entrance, stream)).await?;
+    let schema = login.schema.as_deref().or(user.default_schema.as_deref());
     let mut session = Session {
         context,
         capabilities: login.capabilities,
         who: who(&user, &login, from, to),
         keys: Keys::default(),
-        state: SessionState::new(
-            login.capabilities.bits(),
-            &login.user,
-            login.schema.as_deref().or(user.default_schema.as_deref()),
-            login.collation,
-        ),
+        state: SessionState::new(login.capabilities.bits(), &login.user, schema, login.collation),
         lease: None,
         holds: None,
         taken_for: None,
@@ -143,6 +141,7 @@ async fn begin(
         lex_now: None,
         rules_number: None,
         nonce,
+        refused_changes: 0,
         place: None,
         command_wire: 0,
         consumed_ahead: 0,
@@ -416,7 +415,7 @@ impl Session<'_> {
     }
 
     /// Shows operators what binds the session, where that changed.
-    fn show_pins(&mut self) {
+    pub(crate) fn show_pins(&mut self) {
         if self.shown_pins != self.state.pins {
             self.shown_pins = self.state.pins;
             self.context.presence.info.set_pins(self.shown_pins);

@@ -29,6 +29,8 @@ use crate::{
 
 /// Why no connection was had from one server.
 pub(super) enum Fresh {
+    /// That server does not know the account, as it says.
+    Denied(String),
     /// That server failed; another may do.
     Failed(String),
     /// Nothing more can be done.
@@ -151,7 +153,7 @@ async fn open_one(
         }
     }
     let message = denied.unwrap_or_else(|| "no credential for it is known".to_owned());
-    Err(Fresh::Over(AcquireError::Denied { server: server.name.clone(), message }))
+    Err(Fresh::Denied(message))
 }
 
 pub(super) async fn first_steps(

@@ -63,7 +63,7 @@ pub(crate) async fn acquire_passed(
                 drop(lease);
                 continue;
             }
-            Err(Fresh::Failed(why)) => {
+            Err(Fresh::Denied(why) | Fresh::Failed(why)) => {
                 last = Some(why);
                 failed.push(member.state.id);
                 continue;

@@ -142,8 +142,8 @@ impl Session<'_> {
         self.answer_error(&answer, framed).await
     }
 
-    pub(super) fn is_itself(&self, id: Option<u64>) -> bool {
-        id == Some(u64::from(self.context.presence.info.id))
+    pub(super) fn is_itself(&self, id: u64) -> bool {
+        id == u64::from(self.context.presence.info.id)
     }
 
     /// KILL of the session's own id: the answer is the error of what was killed.
@@ -163,13 +163,10 @@ impl Session<'_> {
     /// KILL of a session id: of the same account only.
     ///
     /// Cancel safe: yes; what was told is told.
-    pub(super) async fn kill(&self, scope: KillScope, id: Option<u64>) -> Result<(), Answer> {
+    pub(super) async fn kill(&self, scope: KillScope, id: u64) -> Result<(), Answer> {
         let shared = &self.context.worker.shared;
-        let unknown = || {
-            let id = id.unwrap_or_default();
-            error_code::ER_NO_SUCH_THREAD.answer(format!("Unknown thread id: {id}"))
-        };
-        let number = id.and_then(|id| u32::try_from(id).ok()).ok_or_else(unknown)?;
+        let unknown = || error_code::ER_NO_SUCH_THREAD.answer(format!("Unknown thread id: {id}"));
+        let number = u32::try_from(id).map_err(|_| unknown())?;
         let other = shared.session(number).ok_or_else(unknown)?;
         if other.identity().user != *self.state.user {
             let text = format!("You are not owner of thread {number}");

@@ -234,6 +234,22 @@ impl Session<'_> {
         self.end_in_error(answer, passed, lost, space).await
     }
 
+    /// The statement was told to end before all of it was sent. The server waits for the rest, and
+    /// has run nothing; it is well, and another would take as long.
+    pub(super) async fn interrupted_sending(
+        &mut self,
+        lease: &mut Lease,
+        told: Interrupt,
+        space: &RestSpace,
+    ) -> Tried {
+        self.context.slot.clear(told);
+        lease.connection.state.dirt.insert(PinCause::SessionUnknown);
+        let lost = settle::server_lost(&mut self.state);
+        let answer = error_code::ER_QUERY_INTERRUPTED
+            .answer("Query execution was interrupted; it was not executed");
+        self.end_in_error(answer, false, lost, space).await
+    }
+
     pub(super) fn note_loss(&self, lease: &Lease) {
         let server = lease.connection.server();
         server.count_error(ErrorKind::Lost);

@@ -1,0 +1,129 @@
+//! A long command over a connection that takes no more of it, and is told to end before it is sent.
+
+#[path = "common/failure.rs"]
+mod failure;
+#[path = "client/raw.rs"]
+mod raw;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use failure::{BINARY, toml};
+use highgate_testkit::{HighgateProcess, Reply, Script, ScriptedServer, wait};
+use raw::{Part, RawClient, USUAL};
+
+/// More than sockets hold on the way.
+const LONG: usize = 40 << 20;
+/// What the network takes of one connection.
+const TAKEN: usize = 1 << 20;
+const BACKEND: &str = "monitor = { user = \"m\", password = \"m\", check = \"off\", fall = 1 }\n";
+
+/// A network in front of `server` that takes [`TAKEN`] bytes of each connection and then no more.
+/// Counts the connections that came so far.
+fn narrow(server: SocketAddr) -> std::io::Result<(SocketAddr, Arc<AtomicUsize>)> {
+    let door = TcpListener::bind("127.0.0.1:0")?;
+    let address = door.local_addr()?;
+    let stuck = Arc::new(AtomicUsize::new(0));
+    let count = stuck.clone();
+    thread::spawn(move || {
+        for client in door.incoming().flatten() {
+            let (count, Ok(server)) = (count.clone(), TcpStream::connect(server)) else { return };
+            let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || {
+                let (mut server, mut client) = back;
+                let _ = std::io::copy(&mut server, &mut client);
+                let _ = client.shutdown(Shutdown::Both);
+            });
+            thread::spawn(move || pass(client, server, &count));
+        }
+    });
+    Ok((address, stuck))
+}
+
+fn pass(mut client: TcpStream, mut server: TcpStream, stuck: &AtomicUsize) {
+    let (mut bytes, mut taken) = (vec![0; 16 << 10], 0);
+    while taken < TAKEN {
+        match client.read(&mut bytes) {
+            Ok(count @ 1..) if server.write_all(&bytes[..count]).is_ok() => taken += count,
+            _ => {
+                let _ = server.shutdown(Shutdown::Both);
+                return;
+            }
+        }
+    }
+    stuck.fetch_add(1, Ordering::Relaxed);
+    // As a network that is down: nothing comes through any more, and nothing ends.
+    std::mem::forget((client, server));
+}
+
+struct Bench {
+    _server: ScriptedServer,
+    process: HighgateProcess,
+    stuck: Arc<AtomicUsize>,
+}
+
+fn bench(listener: &str) -> Bench {
+    let script = Script::new(|command| match command.text() {
+        text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        _ => Reply::Ok,
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let (address, stuck) = narrow(server.addr()).unwrap();
+    let process = HighgateProcess::start(BINARY, &toml(&[address], BACKEND, listener)).unwrap();
+    Bench { _server: server, process, stuck }
+}
+
+impl Bench {
+    fn client(&self) -> RawClient {
+        let listener = self.process.listener("shop").unwrap();
+        RawClient::connect(listener, "app", "app", None, USUAL).unwrap()
+    }
+
+    /// The long command is sent; not its answer.
+    fn send_long(client: &mut RawClient) {
+        let text = format!("\x03INSERT INTO t VALUES ('{}')", "x".repeat(LONG));
+        client.send(text.as_bytes()).unwrap();
+    }
+
+    /// It ended as one that was interrupted, once, and nobody is blamed for it.
+    fn was_interrupted(&self, client: &mut RawClient) {
+        let answer = client.answer().unwrap();
+        assert!(
+            matches!(&answer[..], [Part::Err { code: 1317, text, .. }] if text.contains("not executed")),
+            "{answer:?}"
+        );
+        assert_eq!(self.stuck.load(Ordering::Relaxed), 1, "sent once");
+        let server = failure::server(&self.process, "db1").unwrap();
+        assert_eq!(server.status, "up", "{server:?}");
+        assert_eq!(client.value("SELECT 1").unwrap(), "1", "the session goes on");
+    }
+}
+
+#[test]
+fn a_command_that_times_out_while_it_is_sent_is_not_sent_again_and_costs_no_server() {
+    let bench = bench("query_timeout = \"1s\"\n");
+    let mut client = bench.client();
+    Bench::send_long(&mut client);
+    bench.was_interrupted(&mut client);
+}
+
+#[test]
+fn a_command_that_is_killed_while_it_is_sent_is_not_sent_again_and_costs_no_server() {
+    let bench = bench("");
+    let (mut client, mut other) = (bench.client(), bench.client());
+    Bench::send_long(&mut client);
+    wait::eventually(wait::Deadline::seconds(10), "the network is full", || {
+        anyhow::ensure!(bench.stuck.load(Ordering::Relaxed) == 1);
+        Ok(())
+    })
+    .unwrap();
+    other.ok(&format!("KILL QUERY {}", client.id)).unwrap();
+    bench.was_interrupted(&mut client);
+}
