@@ -160,33 +160,31 @@ impl Deeds {
         self.broken.insert(place);
     }
 
-    /// Sends an advert, and notes what the last one would be. That addresses are given away is said
-    /// after they are.
-    ///
-    /// # Errors
-    /// As the system says.
+    /// Sends an advert, and notes what the last one would be. Gives what came of it; nothing where it
+    /// is only ordered: that addresses are given away is said after they are.
     pub(crate) fn say(
         &mut self,
         router: &Arc<str>,
         settings: &Settings,
         sending: &Sending,
-    ) -> io::Result<()> {
+    ) -> Option<io::Result<()>> {
         let interface = &settings.interface;
         let Some(link) = self.links.get(interface) else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such interface"));
+            let text = "there is no such interface";
+            return Some(Err(io::Error::new(io::ErrorKind::NotFound, text)));
         };
         let mac = settings.advert_mac().filter(|_| sending.destination.is_multicast());
         if sending.priority == RESIGNS && self.is_giving(router) {
             let (interface, index) = (interface.clone(), link.index);
             self.hands.order(Job::Say { interface, index, mac, sending: sending.clone() });
-            return Ok(());
+            return None;
         }
         let words = self.last_words.entry(Arc::clone(router)).or_default();
         words.retain(|word| word.destination != sending.destination);
         if sending.priority > 0 {
             words.extend(LastWord::after(interface, link.index, sending));
         }
-        wire::say_from(&self.frames, mac, interface, link.index, sending)
+        Some(wire::say_from(&self.frames, mac, interface, link.index, sending))
     }
 
     /// A router's addresses are about to be set: they belong to the will from now on.

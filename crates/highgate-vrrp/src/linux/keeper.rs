@@ -6,6 +6,8 @@
 //! `errands`), in the order in which it was decided, and what came of it is heard like all else.
 
 mod carry;
+mod in_turn;
+mod reach;
 mod told;
 
 use std::{
@@ -21,6 +23,7 @@ use std::{
 use highgate_io::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use self::reach::Reach;
 use super::{
     closed,
     control::Control,
@@ -121,6 +124,8 @@ pub(super) struct Keeper {
     behind: u32,
     /// What could not be done, and for whom.
     troubles: BTreeSet<(Arc<str>, Need)>,
+    /// To whom adverts can be sent.
+    reach: Reach,
     /// Why scripts failed, as was told last.
     scripts_said: BTreeMap<String, String>,
     /// When the main process was last heard; `None` before its first task.
@@ -151,6 +156,7 @@ impl Keeper {
             interfaces: BTreeMap::new(),
             behind: 0,
             troubles: BTreeSet::new(),
+            reach: Reach::default(),
             scripts_said: BTreeMap::new(),
             beat_at: None,
             is_silent: false,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc, time::Instant};
 
-use super::Keeper;
+use super::{Keeper, in_turn::in_turn, reach::Verdict};
 use crate::{
     event::{Event, Kind, Severity},
     linux::{
@@ -13,7 +13,7 @@ use crate::{
         virtual_link::Ensured,
         will::Will,
     },
-    machine::{Effect, Need, Notice, State},
+    machine::{Effect, Need, Notice, Sending, State},
     routers::Order,
     settings::Settings,
 };
@@ -27,10 +27,12 @@ impl Keeper {
         let moves = |order: &Order| {
             matches!(order.effect, Effect::AddAddresses(_) | Effect::RemoveAddresses(_))
         };
-        let some_move = orders.iter().any(moves);
-        for order in orders {
-            self.one(&order.router, order.effect, now);
-        }
+        let mut some_move = false;
+        let state = |keeper: &Self, router: &str| keeper.routers.state(router);
+        in_turn(self, orders, state, |keeper, order| {
+            some_move |= moves(&order);
+            keeper.one(order, now)
+        });
         if some_move {
             self.keep_routes();
         }
@@ -38,20 +40,20 @@ impl Keeper {
         self.lifetimes.holds(self.deeds.holds_any(), now);
     }
 
-    fn one(&mut self, router: &Arc<str>, effect: Effect, now: Instant) {
-        let Some(settings) = self.settings(router) else { return };
+    /// Carries out one order. Gives those that follow from it.
+    fn one(&mut self, order: Order, now: Instant) -> Vec<Order> {
+        let Order { router, effect } = order;
+        let router = &router;
+        let Some(settings) = self.settings(router) else { return Vec::new() };
         match effect {
-            Effect::Send(sending) => {
-                let sent = self.deeds.say(router, &settings, &sending);
-                self.note(router, Need::Socket, sent, now);
-            }
+            Effect::Send(sending) => return self.say(router, &settings, &sending, now),
             Effect::AddAddresses(addresses) => {
                 // Before they are there: whoever kills this one in between leaves no address behind.
                 self.deeds.intend(router, &settings.holder(), &addresses);
                 self.bequeath();
                 let ordered = self.deeds.take(router, &settings.holder(), &addresses);
                 if ordered.is_err() {
-                    self.note(router, Need::Addresses, ordered, now);
+                    return self.note(router, Need::Addresses, ordered, now);
                 }
             }
             Effect::RemoveAddresses(addresses) => self.deeds.give(router, &addresses),
@@ -71,6 +73,25 @@ impl Keeper {
                 self.tell(Some(router), event);
             }
         }
+        Vec::new()
+    }
+
+    /// Sends an advert. Gives the orders that follow where that fails.
+    fn say(
+        &mut self,
+        router: &Arc<str>,
+        settings: &Settings,
+        sending: &Sending,
+        now: Instant,
+    ) -> Vec<Order> {
+        let Some(sent) = self.deeds.say(router, settings, sending) else { return Vec::new() };
+        let works = sent.is_ok();
+        match self.reach.said(router, settings, sending.destination, sent) {
+            Verdict::Mute(error) => return self.note(router, Need::Socket, Err(error), now),
+            Verdict::Told(event) => self.tell(Some(router), event),
+            Verdict::Nothing => {}
+        }
+        if works { self.note(router, Need::Socket, Ok(()), now) } else { Vec::new() }
     }
 
     /// Has routes and rules there where a router is active, and nowhere else.
@@ -134,25 +155,30 @@ impl Keeper {
         gone.flat_map(|settings| settings.addresses.iter().map(|moved| moved.address)).collect()
     }
 
-    /// Tells a router that something it needs failed, and operators once.
-    fn note(&mut self, router: &Arc<str>, need: Need, done: io::Result<()>, now: Instant) {
+    /// Tells a router that something it needs failed, and operators once. Gives what follows.
+    fn note(
+        &mut self,
+        router: &Arc<str>,
+        need: Need,
+        done: io::Result<()>,
+        now: Instant,
+    ) -> Vec<Order> {
         let key = (Arc::clone(router), need);
         match done {
-            Ok(()) if !self.troubles.remove(&key) => {}
-            Ok(()) => self.trouble(router, need, None, now),
-            Err(_) if self.troubles.contains(&key) => {}
+            Ok(()) if !self.troubles.remove(&key) => Vec::new(),
+            Ok(()) => self.routers.trouble(router, need, None, now),
+            Err(_) if self.troubles.contains(&key) => Vec::new(),
             Err(error) => {
                 self.troubles.insert(key);
-                self.trouble(router, need, Some(error.to_string()), now);
+                self.routers.trouble(router, need, Some(error.to_string()), now)
             }
         }
     }
 
-    fn trouble(&mut self, router: &str, need: Need, why: Option<String>, now: Instant) {
-        let orders = self.routers.trouble(router, need, why, now);
-        for order in orders {
-            self.one(&order.router, order.effect, now);
-        }
+    /// The same where no orders are being carried out, with what follows.
+    fn found(&mut self, router: &Arc<str>, need: Need, done: io::Result<()>, now: Instant) {
+        let orders = self.note(router, need, done, now);
+        self.carry_out(orders, now);
     }
 
     /// Has all links looked at, and what interfaces and sockets are missing made.
@@ -173,7 +199,7 @@ impl Keeper {
                 Done::Looked(looked) => self.looked(*looked, now),
                 Done::Taken { number, result } => {
                     if let Some(router) = self.deeds.taken(number, now) {
-                        self.note(&router, Need::Addresses, result, now);
+                        self.found(&router, Need::Addresses, result, now);
                     }
                 }
                 Done::Given { number, result } => {
@@ -213,7 +239,7 @@ impl Keeper {
             all.iter().map(|router| (router.interface.clone(), router.is_v4())).collect();
         self.deeds.listen_only_to(|key| wanted.contains(key));
         for (router, error) in looked.deaf {
-            self.note(&router, Need::Socket, Err(error), now);
+            self.found(&router, Need::Socket, Err(error), now);
         }
         self.made(new, now);
         let tracked = self.tracked_interfaces();
@@ -244,7 +270,7 @@ impl Keeper {
                 Ok(Ensured::There) => {}
                 Ok(Ensured::Made { was_left_behind, complaints }) => {
                     is_made = true;
-                    self.note(&name, Need::Addresses, Ok(()), now);
+                    self.found(&name, Need::Addresses, Ok(()), now);
                     let left_behind = was_left_behind.then(|| {
                         format!(
                             "interface {holder} was left behind by a process before, and is made anew"
@@ -265,7 +291,7 @@ impl Keeper {
                 Err(error) => {
                     let text = format!("interface {holder} can't be made: {error}");
                     let error = io::Error::new(error.kind(), text);
-                    self.note(&name, Need::Addresses, Err(error), now);
+                    self.found(&name, Need::Addresses, Err(error), now);
                     failed.push(name);
                 }
             }
@@ -297,7 +323,7 @@ impl Keeper {
         }
         for (router, error) in failed {
             let copy = io::Error::new(error.kind(), error.to_string());
-            self.note(router, Need::Addresses, Err(copy), now);
+            self.found(router, Need::Addresses, Err(copy), now);
         }
         let again: Vec<(Arc<str>, Need)> = self
             .troubles
@@ -310,7 +336,8 @@ impl Keeper {
         // What failed may work now: the router finds out by trying.
         for key in again {
             self.troubles.remove(&key);
-            self.trouble(&key.0, key.1, None, now);
+            let orders = self.routers.trouble(&key.0, key.1, None, now);
+            self.carry_out(orders, now);
         }
     }
 
