@@ -7,6 +7,7 @@
 
 mod carry;
 mod in_turn;
+mod notify;
 mod reach;
 mod told;
 
@@ -23,7 +24,7 @@ use std::{
 use highgate_io::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use self::reach::Reach;
+use self::{notify::Told, reach::Reach};
 use super::{
     closed,
     control::Control,
@@ -124,6 +125,8 @@ pub(super) struct Keeper {
     behind: u32,
     /// What could not be done, and for whom.
     troubles: BTreeSet<(Arc<str>, Need)>,
+    /// What scripts and pipes were told.
+    told: Told,
     /// To whom adverts can be sent.
     reach: Reach,
     /// Why scripts failed, as was told last.
@@ -156,6 +159,7 @@ impl Keeper {
             interfaces: BTreeMap::new(),
             behind: 0,
             troubles: BTreeSet::new(),
+            told: Told::default(),
             reach: Reach::default(),
             scripts_said: BTreeMap::new(),
             beat_at: None,

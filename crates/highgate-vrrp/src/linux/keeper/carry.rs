@@ -9,11 +9,11 @@ use crate::{
         closed,
         errands::Errand,
         hands::{Done, Job, Looked, Made, MadeOne},
-        messages::{FromKeeper, Notify},
+        messages::FromKeeper,
         virtual_link::Ensured,
         will::Will,
     },
-    machine::{Effect, Need, Notice, Sending, State},
+    machine::{Effect, Need, Sending, State},
     routers::Order,
     settings::Settings,
 };
@@ -351,87 +351,5 @@ impl Keeper {
             }
             self.will = will;
         }
-    }
-
-    fn notify(&mut self, router: &Arc<str>, notice: Notice, now: Instant) {
-        let status = self.routers.status(now);
-        let rank = status.iter().find(|status| status.name == **router);
-        let rank = rank.map_or(0, |status| status.effective_priority);
-        let rules = self.task.notify.get(&**router).cloned();
-        let is_rank = matches!(notice, Notice::ActiveRank | Notice::BackupRank);
-        if !is_rank || rules.as_ref().is_some_and(|rules| rules.priorities) {
-            self.write(["INSTANCE", router], notice, rank);
-        }
-        if let Some(rules) = rules {
-            self.run(&rules, notice, ["INSTANCE", router], rank);
-        }
-        // A group changes when the last of its members does.
-        let groups: Vec<(String, Vec<String>)> = self
-            .task
-            .plan
-            .groups
-            .iter()
-            .filter(|(_, group)| group.members.iter().any(|member| **member == **router))
-            .map(|(name, group)| (name.clone(), group.members.clone()))
-            .collect();
-        let Some(state) = state_of(notice) else { return };
-        for (name, members) in groups {
-            let is_whole = members.iter().all(|member| self.routers.state(member) == Some(state));
-            if !is_whole {
-                continue;
-            }
-            // A group has no rank; 0 stands there in its place with Keepalived.
-            self.write(["GROUP", &name], notice, 0);
-            if let Some(rules) = self.task.group_notify.get(&name).cloned() {
-                self.run(&rules, notice, ["GROUP", &name], 0);
-            }
-        }
-    }
-
-    /// Has a change written into the pipes, as Keepalived does.
-    fn write(&self, [what, name]: [&str; 2], notice: Notice, rank: u8) {
-        let line = format!("{what} \"{name}\" {} {rank}\n", notice.keepalived_word());
-        self.errands.run(Errand::Write(line));
-    }
-
-    fn run(&self, rules: &Notify, notice: Notice, who: [&str; 2], rank: u8) {
-        let [what, name] = who;
-        let own = match notice {
-            Notice::Active => &rules.active,
-            Notice::Backup => &rules.backup,
-            Notice::Fault => &rules.fault,
-            Notice::Stop => &rules.stop,
-            Notice::HeardLower => &rules.lower,
-            Notice::ActiveRank | Notice::BackupRank => return,
-        };
-        let mut any = rules.any.clone();
-        if !any.is_empty() && notice != Notice::HeardLower {
-            let words = [what, name, notice.keepalived_word(), &rank.to_string()];
-            any.extend(words.map(str::to_owned));
-        } else {
-            any.clear();
-        }
-        for command in [own, &any] {
-            if command.is_empty() {
-                continue;
-            }
-            self.errands.run(Errand::Notify {
-                whose: name.to_owned(),
-                command: command.clone(),
-                user: rules.user.clone(),
-                group: rules.group.clone(),
-            });
-        }
-    }
-}
-
-/// The state that a notice tells of.
-const fn state_of(notice: Notice) -> Option<State> {
-    match notice {
-        Notice::Active => Some(State::Active),
-        Notice::Backup => Some(State::Backup),
-        Notice::Fault => Some(State::Fault),
-        Notice::Stop => Some(State::Init),
-        Notice::HeardLower | Notice::ActiveRank | Notice::BackupRank => None,
     }
 }

@@ -85,6 +85,8 @@ impl Keeper {
         self.task = task;
         let routers = &self.task.plan.routers;
         self.troubles.retain(|(name, _)| routers.iter().any(|router| router.name == **name));
+        let is_router = |name: &str| routers.iter().any(|router| router.name == name);
+        self.told.keep_only(is_router, &self.task.plan.groups);
         if is_first {
             self.deeds.hands.order(Job::Clear(routers.clone()));
         }
