@@ -460,7 +460,7 @@ impl Session<'_> {
             match stopped {
                 Stopped::Told(told @ (Interrupt::KillQuery | Interrupt::Deadline)) => {
                     if !self.interrupt_statement(lease, told) {
-                        return self.never_ended(lease, false, space).await;
+                        return self.never_ended(lease, facts, Reached::SENT, space).await;
                     }
                 }
                 other => {
@@ -503,7 +503,7 @@ impl Session<'_> {
                 }
                 Err(Stopped::Told(told @ (Interrupt::KillQuery | Interrupt::Deadline))) => {
                     if !self.interrupt_statement(lease, told) {
-                        return self.never_ended(lease, true, space).await;
+                        return self.never_ended(lease, facts, Reached::ANSWERING, space).await;
                     }
                 }
                 Err(stopped) => {

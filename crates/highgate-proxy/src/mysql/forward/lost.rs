@@ -218,19 +218,27 @@ impl Session<'_> {
     pub(super) async fn never_ended(
         &mut self,
         lease: &mut Lease,
-        answered: bool,
+        facts: &CommandFacts<'_>,
+        reached: Reached,
         space: &RestSpace,
     ) -> Tried {
         self.kill_statement(lease);
         lease.connection.state.dirt.insert(PinCause::SessionUnknown);
-        let passed = answered && space.exchange.passed_on > 0;
+        let passed = reached.answering && space.exchange.passed_on > 0;
+        let progress = space.exchange.progress(reached.delivery, passed);
+        let retry = retry::may_retry(&progress, facts, &self.session_facts(lease));
         let lost = settle::server_lost(&mut self.state);
         if passed && !space.exchange.is_between_packets() {
             return Tried::Ended(Ending::ServerFailed("a statement did not end".to_owned()));
         }
-        let answer = error_code::ER_QUERY_INTERRUPTED.answer(
-            "Query execution was interrupted; the server did not confirm that it has ended",
-        );
+        let answer = match (&lost, retry) {
+            // Else the client would go on in a transaction that is not there any more.
+            (Lost::Transaction, Retry::UnknownOutcome) => outcome_unknown(),
+            (Lost::Transaction, _) => transaction_lost(),
+            _ => error_code::ER_QUERY_INTERRUPTED.answer(
+                "Query execution was interrupted; the server did not confirm that it has ended",
+            ),
+        };
         self.end_in_error(answer, passed, lost, space).await
     }
 
@@ -245,8 +253,11 @@ impl Session<'_> {
         self.context.slot.clear(told);
         lease.connection.state.dirt.insert(PinCause::SessionUnknown);
         let lost = settle::server_lost(&mut self.state);
-        let answer = error_code::ER_QUERY_INTERRUPTED
-            .answer("Query execution was interrupted; it was not executed");
+        let answer = match lost {
+            Lost::Transaction => transaction_lost(),
+            _ => error_code::ER_QUERY_INTERRUPTED
+                .answer("Query execution was interrupted; it was not executed"),
+        };
         self.end_in_error(answer, false, lost, space).await
     }
 

@@ -1,4 +1,5 @@
-//! A long command over a connection that takes no more of it, and is told to end before it is sent.
+//! Statements that are told to end: while they are still being sent, over a connection that takes no more
+//! of them, and where the server does not obey.
 
 #[path = "common/failure.rs"]
 mod failure;
@@ -73,6 +74,7 @@ struct Bench {
 
 fn bench(listener: &str) -> Bench {
     let script = Script::new(|command| match command.text() {
+        text if text.starts_with("SELECT DEAF") => Reply::Hang,
         text if text.starts_with("SELECT") => Reply::value("n", "1"),
         _ => Reply::Ok,
     });
@@ -128,4 +130,26 @@ fn a_command_that_is_killed_while_it_is_sent_is_not_sent_again_and_costs_no_serv
     .unwrap();
     other.ok(&format!("KILL QUERY {}", client.id)).unwrap();
     bench.was_interrupted(&mut client);
+}
+
+#[test]
+fn a_transaction_whose_statement_was_cut_off_is_told_to_be_over() {
+    let bench = bench("query_timeout = \"1s\"\n");
+    for cut_off in [true, false] {
+        let mut client = bench.client();
+        client.ok("BEGIN").unwrap();
+        client.ok("INSERT INTO t VALUES (1)").unwrap();
+        let answer = if cut_off {
+            Bench::send_long(&mut client);
+            client.answer().unwrap()
+        } else {
+            client.query("SELECT DEAF").unwrap()
+        };
+        assert!(
+            matches!(&answer[..], [Part::Err { code: 1213, text, .. }] if text.contains("rolled back")),
+            "{answer:?}"
+        );
+        let Part::Ok { status, .. } = client.ok("DO 1").unwrap() else { panic!() };
+        assert!(!status.contains(highgate_mysql::StatusFlags::IN_TRANS), "{status:?}");
+    }
 }
