@@ -24,12 +24,12 @@ help:
 	@echo 'make bench   40 / 35  CPU, latency and memory beside HAProxy and a bare relay; QUICK=1: 20 / 15'
 	@echo 'make release 15 / 12  the program as it is shipped: built by a profile of its own work'
 	@echo 'make soak   240       what takes hours: tests marked as soak (one is an hour of full load), every fuzz'
-	@echo '                      target for ten minutes'
+	@echo '                      target for ten minutes, and the suites of real clients, which it fetches'
 	@echo 'make fix      1       format, and apply what lints suggest; the only one that edits sources'
 	@echo 'make manual   2 / 1   write docs/manual.md from the declarations of the settings'
 	@echo
 	@echo 'The numbers are minutes on two cores (estimates): in a fresh clone / later.'
-	@echo 'What is missing is installed from Debian by demo, test, bench and soak (scripts/setup), where'
+	@echo 'What is missing is installed from Debian by demo, test, bench, release and soak (scripts/setup), where'
 	@echo 'root or sudo is there; else they say what to install.'
 
 # ---- what people run --------------------------------------------------------------------------
