@@ -205,6 +205,21 @@ impl Deeds {
         }
     }
 
+    /// Whether the interfaces that a router's addresses name are there.
+    ///
+    /// # Errors
+    /// The first one that is not.
+    pub(crate) fn places(&self, settings: &Settings) -> io::Result<()> {
+        for address in &settings.addresses {
+            if let Some(device) = &address.device
+                && !self.links.contains_key(device)
+            {
+                return Err(absent(address, device));
+            }
+        }
+        Ok(())
+    }
+
     /// Orders a router's addresses to be set; [`Self::taken`] has to be told of it.
     ///
     /// # Errors
@@ -222,13 +237,7 @@ impl Deeds {
             let device = address.device.as_deref().unwrap_or(interface);
             match self.links.get(device) {
                 Some(link) => placed.push((link.index, address.clone())),
-                None => {
-                    let text = format!(
-                        "{} can't be set on {device}: there is no such interface",
-                        address.address
-                    );
-                    done = Err(io::Error::new(io::ErrorKind::NotFound, text));
-                }
+                None => done = Err(absent(address, device)),
             }
         }
         let number = self.number(router);
@@ -384,4 +393,9 @@ impl Deeds {
         });
         failed.collect()
     }
+}
+
+fn absent(address: &VirtualAddress, device: &str) -> io::Error {
+    let text = format!("{} can't be set on {device}: there is no such interface", address.address);
+    io::Error::new(io::ErrorKind::NotFound, text)
 }

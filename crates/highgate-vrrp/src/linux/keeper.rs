@@ -10,6 +10,7 @@ mod in_turn;
 mod notify;
 mod reach;
 mod told;
+mod troubles;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,14 +18,13 @@ use std::{
     net::IpAddr,
     os::{fd::AsFd, unix::net::UnixStream},
     process::{Command, Stdio},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use highgate_io::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use self::{notify::Told, reach::Reach};
+use self::{notify::Told, reach::Reach, troubles::Troubles};
 use super::{
     closed,
     control::Control,
@@ -40,7 +40,6 @@ use super::{
 };
 use crate::{
     event::{Event, Kind, Severity},
-    machine::Need,
     routers::{Interface, Routers},
     settings::Plan,
 };
@@ -124,7 +123,7 @@ pub(super) struct Keeper {
     /// Turns in a row that ended with packets unread although a router's time had come.
     behind: u32,
     /// What could not be done, and for whom.
-    troubles: BTreeSet<(Arc<str>, Need)>,
+    troubles: Troubles,
     /// What scripts and pipes were told.
     told: Told,
     /// To whom adverts can be sent.
@@ -158,7 +157,7 @@ impl Keeper {
             closed: BTreeSet::new(),
             interfaces: BTreeMap::new(),
             behind: 0,
-            troubles: BTreeSet::new(),
+            troubles: Troubles::default(),
             told: Told::default(),
             reach: Reach::default(),
             scripts_said: BTreeMap::new(),
@@ -275,6 +274,7 @@ impl Keeper {
         if now >= self.news_at {
             self.news_at = now + NEWS;
             self.is_news = true;
+            self.try_again(now);
         }
         if std::mem::take(&mut self.is_news) && self.beat_at.is_some() {
             let status = FromKeeper::Status(self.routers.status(now));
@@ -306,8 +306,9 @@ impl Keeper {
                 }
             }
         }
-        for key in broken {
-            self.deeds.is_broken(key);
+        if !broken.is_empty() {
+            broken.into_iter().for_each(|key| self.deeds.is_broken(key));
+            self.look_at_links();
         }
         for (interface, envelope, payload) in heard {
             let orders = self.routers.packet(&interface, &payload, &envelope, now);

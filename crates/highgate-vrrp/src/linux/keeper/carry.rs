@@ -1,19 +1,30 @@
 //! Carries out the orders of routers, and tells them what could not be done.
 
-use std::{collections::BTreeSet, io, net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+    sync::Arc,
+    time::Instant,
+};
 
-use super::{Keeper, in_turn::in_turn, reach::Verdict};
+use super::{
+    Keeper,
+    in_turn::in_turn,
+    reach::Verdict,
+    troubles::{Cause, Word},
+};
 use crate::{
     event::{Event, Kind, Severity},
     linux::{
         closed,
         errands::Errand,
-        hands::{Done, Job, Looked, Made, MadeOne},
+        hands::{Deaf, Done, Job, Looked, Made, MadeOne},
         messages::FromKeeper,
         virtual_link::Ensured,
         will::Will,
     },
-    machine::{Effect, Need, Sending, State},
+    machine::{Effect, Sending, State},
     routers::Order,
     settings::Settings,
 };
@@ -52,8 +63,8 @@ impl Keeper {
                 self.deeds.intend(router, &settings.holder(), &addresses);
                 self.bequeath();
                 let ordered = self.deeds.take(router, &settings.holder(), &addresses);
-                if ordered.is_err() {
-                    return self.note(router, Need::Addresses, ordered, now);
+                if let Err(error) = ordered {
+                    return self.failed(router, Cause::Refused, &error, now);
                 }
             }
             Effect::RemoveAddresses(addresses) => self.deeds.give(router, &addresses),
@@ -85,13 +96,12 @@ impl Keeper {
         now: Instant,
     ) -> Vec<Order> {
         let Some(sent) = self.deeds.say(router, settings, sending) else { return Vec::new() };
-        let works = sent.is_ok();
         match self.reach.said(router, settings, sending.destination, sent) {
-            Verdict::Mute(error) => return self.note(router, Need::Socket, Err(error), now),
+            Verdict::Mute(error) => return self.failed(router, Cause::Mute, &error, now),
             Verdict::Told(event) => self.tell(Some(router), event),
             Verdict::Nothing => {}
         }
-        if works { self.note(router, Need::Socket, Ok(()), now) } else { Vec::new() }
+        Vec::new()
     }
 
     /// Has routes and rules there where a router is active, and nowhere else.
@@ -155,30 +165,42 @@ impl Keeper {
         gone.flat_map(|settings| settings.addresses.iter().map(|moved| moved.address)).collect()
     }
 
-    /// Tells a router that something it needs failed, and operators once. Gives what follows.
-    fn note(
+    /// Tells a router that something it needs failed. Gives what follows.
+    fn failed(
         &mut self,
         router: &Arc<str>,
-        need: Need,
-        done: io::Result<()>,
+        cause: Cause,
+        error: &io::Error,
         now: Instant,
     ) -> Vec<Order> {
-        let key = (Arc::clone(router), need);
-        match done {
-            Ok(()) if !self.troubles.remove(&key) => Vec::new(),
-            Ok(()) => self.routers.trouble(router, need, None, now),
-            Err(_) if self.troubles.contains(&key) => Vec::new(),
-            Err(error) => {
-                self.troubles.insert(key);
-                self.routers.trouble(router, need, Some(error.to_string()), now)
-            }
-        }
+        let news = self.troubles.failed(router, cause, &error.to_string(), now);
+        self.follows(router, news, now)
     }
 
-    /// The same where no orders are being carried out, with what follows.
-    fn found(&mut self, router: &Arc<str>, need: Need, done: io::Result<()>, now: Instant) {
-        let orders = self.note(router, need, done, now);
+    /// The same, or that nothing failed, where no orders are being carried out.
+    fn found(&mut self, router: &Arc<str>, cause: Cause, done: io::Result<()>, now: Instant) {
+        let news = match done {
+            Ok(()) => self.troubles.ended(router, cause),
+            Err(error) => self.troubles.failed(router, cause, &error.to_string(), now),
+        };
+        let orders = self.follows(router, news, now);
         self.carry_out(orders, now);
+    }
+
+    fn follows(&mut self, router: &str, news: Option<Word>, now: Instant) -> Vec<Order> {
+        let orders = news.map(|(need, why)| self.routers.trouble(router, need, why, now));
+        orders.unwrap_or_default()
+    }
+
+    /// Has tried again what failed, where it is time for that.
+    pub(super) fn try_again(&mut self, now: Instant) {
+        for (router, word) in self.troubles.due(now) {
+            let orders = self.follows(&router, Some(word), now);
+            self.carry_out(orders, now);
+        }
+        if self.troubles.wants_look() {
+            self.look_at_links();
+        }
     }
 
     /// Has all links looked at, and what interfaces and sockets are missing made.
@@ -198,8 +220,11 @@ impl Keeper {
                 }),
                 Done::Looked(looked) => self.looked(*looked, now),
                 Done::Taken { number, result } => {
-                    if let Some(router) = self.deeds.taken(number, now) {
-                        self.found(&router, Need::Addresses, result, now);
+                    if let Some(router) = self.deeds.taken(number, now)
+                        && let Err(error) = result
+                    {
+                        let orders = self.failed(&router, Cause::Refused, &error, now);
+                        self.carry_out(orders, now);
                     }
                 }
                 Done::Given { number, result } => {
@@ -238,9 +263,7 @@ impl Keeper {
         let wanted: BTreeSet<(String, bool)> =
             all.iter().map(|router| (router.interface.clone(), router.is_v4())).collect();
         self.deeds.listen_only_to(|key| wanted.contains(key));
-        for (router, error) in looked.deaf {
-            self.found(&router, Need::Socket, Err(error), now);
-        }
+        self.judge_routers(&all, looked.deaf, now);
         self.made(new, now);
         let tracked = self.tracked_interfaces();
         let names: BTreeSet<String> =
@@ -252,25 +275,42 @@ impl Keeper {
                 })
             };
             let interface = self.deeds.interface(&name, moves);
-            if self.interfaces.get(&name) == Some(&interface) {
+            let before = self.interfaces.insert(name.clone(), interface);
+            if before == Some(interface) {
                 continue;
             }
-            self.interfaces.insert(name.clone(), interface);
+            if interface.is_up && before.is_some_and(|before| !before.is_up) {
+                for settings in all.iter().filter(|settings| settings.interface == name) {
+                    self.troubles.hasten(&settings.name, now);
+                }
+            }
             let orders = self.routers.interface(&name, interface, now);
             self.carry_out(orders, now);
         }
     }
 
-    /// Tells of interfaces with a MAC address of their own that were made, or could not be. Gives the
-    /// routers for which that failed, and whether any was made.
-    fn made(&mut self, all: Vec<MadeOne>, now: Instant) -> (Vec<Arc<str>>, bool) {
-        let (mut failed, mut is_made) = (Vec::new(), false);
+    /// Tells routers whether they are heard, and the interfaces of their addresses are there.
+    fn judge_routers(&mut self, all: &[Settings], deaf: Vec<Deaf>, now: Instant) {
+        let mut deaf: BTreeMap<Arc<str>, io::Error> = deaf.into_iter().collect();
+        for settings in all {
+            let router: Arc<str> = settings.name.as_str().into();
+            let heard = deaf.remove(&router).map_or(Ok(()), Err);
+            self.found(&router, Cause::Deaf, heard, now);
+            let placed = self.deeds.places(settings);
+            self.found(&router, Cause::Absent, placed, now);
+        }
+    }
+
+    /// Tells of interfaces with a MAC address of their own that were made, or could not be. Gives
+    /// whether any was made.
+    fn made(&mut self, all: Vec<MadeOne>, now: Instant) -> bool {
+        let mut is_made = false;
         for (name, holder, done) in all {
             match done {
                 Ok(Ensured::There) => {}
                 Ok(Ensured::Made { was_left_behind, complaints }) => {
                     is_made = true;
-                    self.found(&name, Need::Addresses, Ok(()), now);
+                    self.found(&name, Cause::Unmade, Ok(()), now);
                     let left_behind = was_left_behind.then(|| {
                         format!(
                             "interface {holder} was left behind by a process before, and is made anew"
@@ -291,12 +331,11 @@ impl Keeper {
                 Err(error) => {
                     let text = format!("interface {holder} can't be made: {error}");
                     let error = io::Error::new(error.kind(), text);
-                    self.found(&name, Need::Addresses, Err(error), now);
-                    failed.push(name);
+                    self.found(&name, Cause::Unmade, Err(error), now);
                 }
             }
         }
-        (failed, is_made)
+        is_made
     }
 
     fn tracked_interfaces(&self) -> Vec<String> {
@@ -311,34 +350,20 @@ impl Keeper {
             .collect()
     }
 
-    /// The addresses that are held live on: what failed is tried again.
+    /// The addresses that are held live on, but for those that failed.
     fn refreshed(&mut self, failed: &[(Arc<str>, io::Error)], mut made: Made, now: Instant) {
         if let Some(text) = self.lifetimes.refreshed(now) {
             self.tell(None, Event::new(Severity::Info, Kind::Stall, text));
         }
         self.deeds.made(&mut made);
-        let (without_link, is_made) = self.made(made.new, now);
-        if is_made {
+        if self.made(made.new, now) {
             self.look_at_links();
         }
         for (router, error) in failed {
-            let copy = io::Error::new(error.kind(), error.to_string());
-            self.found(router, Need::Addresses, Err(copy), now);
-        }
-        let again: Vec<(Arc<str>, Need)> = self
-            .troubles
-            .iter()
-            .filter(|(router, _)| !failed.iter().any(|(other, _)| other == router))
-            .filter(|(router, _)| !without_link.contains(router))
-            .cloned()
-            .collect();
-        self.keep_routes();
-        // What failed may work now: the router finds out by trying.
-        for key in again {
-            self.troubles.remove(&key);
-            let orders = self.routers.trouble(&key.0, key.1, None, now);
+            let orders = self.failed(router, Cause::Refused, error, now);
             self.carry_out(orders, now);
         }
+        self.keep_routes();
     }
 
     /// Tells the watcher what is to be done if this process dies.

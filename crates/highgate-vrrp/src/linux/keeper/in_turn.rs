@@ -40,13 +40,15 @@ mod tests {
         time::Instant,
     };
 
-    use super::*;
+    use super::{
+        super::troubles::{Cause, Troubles},
+        *,
+    };
     use crate::{
         advert::Version,
-        machine::Need,
         routers::{Interface, Routers},
         settings::{Plan, Settings},
-        testing::{self, word},
+        testing::{self, ms, word},
     };
 
     /// A node whose packets or addresses fail, as the machine meets it.
@@ -54,6 +56,7 @@ mod tests {
         routers: Routers,
         now: Instant,
         fails: &'static str,
+        troubles: Troubles,
         held: BTreeSet<IpAddr>,
         done: Vec<String>,
     }
@@ -64,7 +67,8 @@ mod tests {
             let now = Instant::now();
             let plan = Plan { routers: vec![settings], ..Plan::default() };
             let routers = Routers::new(plan, now);
-            let mut node = Self { routers, now, fails, held: BTreeSet::new(), done: Vec::new() };
+            let (troubles, held, done) = Default::default();
+            let mut node = Self { routers, now, fails, troubles, held, done };
             let v4 = Some(Ipv4Addr::new(10, 0, 0, 5));
             let up = Interface { exists: true, is_up: true, v4, v6: None };
             let orders = node.routers.interface("eth0", up, now);
@@ -82,6 +86,19 @@ mod tests {
             self.carry_out(orders);
         }
 
+        /// Time passes; what failed is tried again once a second, if it is due.
+        fn pass(&mut self, seconds: u64) {
+            for _ in 0..seconds * 10 {
+                self.now += ms(100);
+                let orders = self.routers.timer(self.now);
+                self.carry_out(orders);
+                for (router, (need, why)) in self.troubles.due(self.now) {
+                    let orders = self.routers.trouble(&router, need, why, self.now);
+                    self.carry_out(orders);
+                }
+            }
+        }
+
         fn state(&self) -> Option<State> {
             self.routers.state("VI_1")
         }
@@ -96,8 +113,9 @@ mod tests {
                 self.done.push(word.clone());
             }
             if word.starts_with(self.fails) {
-                let why = Some("it failed".to_owned());
-                return self.routers.trouble(&order.router, Need::Socket, why, self.now);
+                let news = self.troubles.failed(&order.router, Cause::Refused, "no", self.now);
+                let Some((need, why)) = news else { return Vec::new() };
+                return self.routers.trouble(&order.router, need, why, self.now);
             }
             match order.effect {
                 Effect::AddAddresses(all) => self.held.extend(all.iter().map(|one| one.address)),
@@ -137,6 +155,17 @@ mod tests {
         assert_eq!((node.state(), node.held.len()), (Some(State::Fault), 0), "{:?}", node.done);
         let done = ["send 100", "add", "notify MASTER", "remove", "send 0", "notify FAULT"];
         assert_eq!(node.done, done, "and nothing is announced");
+    }
+
+    #[test]
+    fn who_fails_for_an_hour_takes_the_address_a_few_times_alone() {
+        for fails in ["send", "add"] {
+            let mut node = Node::backup(settings(), fails);
+            node.pass(3_600);
+            let taken = node.done.iter().filter(|done| *done == "notify MASTER").count();
+            assert!((10..30).contains(&taken), "{fails}: {taken}");
+            assert_eq!(node.held.len(), 0);
+        }
     }
 
     #[test]

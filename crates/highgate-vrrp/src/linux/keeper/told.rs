@@ -84,7 +84,8 @@ impl Keeper {
         self.carry_out(orders, now);
         self.task = task;
         let routers = &self.task.plan.routers;
-        self.troubles.retain(|(name, _)| routers.iter().any(|router| router.name == **name));
+        // One that left and comes anew knows of no trouble.
+        self.troubles.start_anew(|name| self.routers.state(name).is_some(), now);
         let is_router = |name: &str| routers.iter().any(|router| router.name == name);
         self.told.keep_only(is_router, &self.task.plan.groups);
         if is_first {
