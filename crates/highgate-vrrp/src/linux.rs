@@ -24,6 +24,7 @@ mod errands;
 mod fifos;
 mod frames;
 mod hands;
+mod holdings;
 mod keeper;
 mod lifetimes;
 mod mailbox;

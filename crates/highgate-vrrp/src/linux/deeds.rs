@@ -14,6 +14,7 @@ use std::{
 use super::{
     frames,
     hands::{Done, Hands, Job, Looked, Made, Place},
+    holdings::{Giving, Held, Holdings, Placed, is_standing},
     netlink::{AddressNow, LinkNow},
     routes::Entry,
     sys_unsafe,
@@ -40,7 +41,7 @@ pub(crate) struct Deeds {
     broken: BTreeSet<Place>,
     /// A look is ordered, and another is wanted after it.
     looks: (bool, bool),
-    held: BTreeMap<Arc<str>, Vec<Held>>,
+    held: Holdings,
     /// Orders that are not carried out yet, by their number.
     under_way: BTreeMap<u64, Arc<str>>,
     ordered: u64,
@@ -52,15 +53,6 @@ pub(crate) struct Deeds {
     pub(crate) routes: Vec<Entry>,
     /// Announcements that keep a pause between each other.
     queue: VecDeque<(Instant, Arc<str>, u32, Vec<u8>)>,
-}
-
-/// An address that is set, or about to be, until it is known to be removed.
-#[derive(Debug)]
-struct Held {
-    index: u32,
-    address: VirtualAddress,
-    /// By the order of that number it is removed.
-    given_by: Option<u64>,
 }
 
 impl Deeds {
@@ -77,7 +69,7 @@ impl Deeds {
             wires: BTreeMap::new(),
             broken: BTreeSet::new(),
             looks: (false, false),
-            held: BTreeMap::new(),
+            held: Holdings::default(),
             under_way: BTreeMap::new(),
             ordered: 0,
             announce_after: BTreeMap::new(),
@@ -174,7 +166,7 @@ impl Deeds {
             return Some(Err(io::Error::new(io::ErrorKind::NotFound, text)));
         };
         let mac = settings.advert_mac().filter(|_| sending.destination.is_multicast());
-        if sending.priority == RESIGNS && self.is_giving(router) {
+        if sending.priority == RESIGNS && self.held.is_giving(router) {
             let (interface, index) = (interface.clone(), link.index);
             self.hands.order(Job::Say { interface, index, mac, sending: sending.clone() });
             return None;
@@ -194,15 +186,25 @@ impl Deeds {
         interface: &str,
         addresses: &[VirtualAddress],
     ) {
+        let (placed, _) = self.place(interface, addresses);
+        self.held.take(router, &placed, &self.addresses);
+    }
+
+    /// The addresses with the numbers of their interfaces, and what is said of those without.
+    fn place(
+        &self,
+        interface: &str,
+        addresses: &[VirtualAddress],
+    ) -> (Vec<Placed>, io::Result<()>) {
+        let (mut placed, mut done) = (Vec::new(), Ok(()));
         for address in addresses {
             let device = address.device.as_deref().unwrap_or(interface);
-            let Some(index) = self.links.get(device).map(|link| link.index) else { continue };
-            let held = self.held.entry(Arc::clone(router)).or_default();
-            match held.iter_mut().find(|held| held.index == index && held.address == *address) {
-                Some(held) => held.given_by = None,
-                None => held.push(Held { index, address: address.clone(), given_by: None }),
+            match self.links.get(device) {
+                Some(link) => placed.push((link.index, address.clone())),
+                None => done = Err(absent(address, device)),
             }
         }
+        (placed, done)
     }
 
     /// Whether the interfaces that a router's addresses name are there.
@@ -230,19 +232,15 @@ impl Deeds {
         interface: &str,
         addresses: &[VirtualAddress],
     ) -> io::Result<()> {
-        self.intend(router, interface, addresses);
-        let mut placed = Vec::new();
-        let mut done = Ok(());
-        for address in addresses {
-            let device = address.device.as_deref().unwrap_or(interface);
-            match self.links.get(device) {
-                Some(link) => placed.push((link.index, address.clone())),
-                None => done = Err(absent(address, device)),
-            }
-        }
-        let number = self.number(router);
-        self.hands.order(Job::Take { number, router: Arc::clone(router), addresses: placed });
+        let (placed, done) = self.place(interface, addresses);
+        let addresses = self.held.take(router, &placed, &self.addresses);
+        self.set(router, addresses);
         done
+    }
+
+    fn set(&mut self, router: &Arc<str>, addresses: Vec<Placed>) {
+        let number = self.number(router);
+        self.hands.order(Job::Take { number, router: Arc::clone(router), addresses });
     }
 
     /// An order to set addresses was carried out. Gives whose it was, if it still counts, and sends
@@ -255,35 +253,29 @@ impl Deeds {
             self.announce_after.remove(&router);
             self.announce(&router, copies, pause, now);
         }
-        let is_held = |held: &Vec<Held>| held.iter().any(|held| held.given_by.is_none());
-        self.held.get(&router).is_some_and(is_held).then_some(router)
+        self.held.keeps(&router).then_some(router)
     }
 
-    /// Orders a router's addresses to be removed; [`Self::given`] has to be told of it.
-    pub(crate) fn give(&mut self, router: &Arc<str>, addresses: &[VirtualAddress]) {
+    /// Orders a router's addresses to be removed; [`Self::given`] has to be told of it. Gives those that
+    /// stay, since they are the operator's.
+    pub(crate) fn give(&mut self, router: &Arc<str>, addresses: &[VirtualAddress]) -> Vec<IpAddr> {
         self.queue.retain(|(_, whose, ..)| whose != router);
         self.announce_after.remove(router);
         let number = self.number(router);
-        let mut placed = Vec::new();
-        for held in self.held.get_mut(router).into_iter().flatten() {
-            if addresses.contains(&held.address) {
-                held.given_by = Some(number);
-                placed.push((held.index, held.address.clone()));
-            }
-        }
-        if placed.is_empty() {
+        let Giving { removed, stay } = self.held.give(router, addresses, number);
+        if removed.is_empty() {
             self.under_way.remove(&number);
-            return;
+        } else {
+            let router = Arc::clone(router);
+            self.hands.order(Job::Give { number, router, addresses: removed });
         }
-        self.hands.order(Job::Give { number, router: Arc::clone(router), addresses: placed });
+        stay
     }
 
     /// An order to remove addresses was carried out. Gives whose it was.
     pub(crate) fn given(&mut self, number: u64) -> Option<Arc<str>> {
         let router = self.under_way.remove(&number)?;
-        if let Some(held) = self.held.get_mut(&router) {
-            held.retain(|held| held.given_by != Some(number));
-        }
+        self.held.given(&router, number);
         Some(router)
     }
 
@@ -293,32 +285,41 @@ impl Deeds {
         self.ordered
     }
 
-    fn is_giving(&self, router: &str) -> bool {
-        let mut held = self.held.get(router).into_iter().flatten();
-        held.any(|held| held.given_by.is_some())
-    }
-
     /// Whether that address was set by this node, or is about to be: its coming is no news.
     pub(crate) fn knows(&self, address: &AddressNow) -> bool {
-        self.find(address).is_some()
+        self.held.find(address).is_some()
     }
 
-    /// Whether that address is held and nothing was ordered that may change it: its going is a loss.
-    pub(crate) fn holds(&self, address: &AddressNow) -> bool {
-        self.find(address).is_some_and(|(router, held)| {
-            held.given_by.is_none() && !self.under_way.values().any(|other| other == router)
-        })
+    /// An address went. Whether it is held and nothing was ordered that may change it: that is a loss,
+    /// and it is set again.
+    pub(crate) fn lost(&mut self, address: &AddressNow) -> bool {
+        let is_loss = self.held.find(address).is_some_and(|(router, is_kept)| {
+            is_kept && !self.under_way.values().any(|other| other == router)
+        });
+        if is_loss {
+            match self.held.lost(address) {
+                Some((router, placed)) => self.set(&router, vec![placed]),
+                None => self.hands.order(Job::Refresh),
+            }
+        }
+        is_loss
     }
 
-    fn find(&self, address: &AddressNow) -> Option<(&Arc<str>, &Held)> {
-        let mut all =
-            self.held.iter().flat_map(|(router, held)| held.iter().map(move |it| (router, it)));
-        all.find(|(_, held)| held.index == address.index && held.address.address == address.address)
-    }
-
-    /// Whether anything is held.
+    /// Whether anything is held whose lifetime ends.
     pub(crate) fn holds_any(&self) -> bool {
-        self.held.values().flatten().any(|held| held.given_by.is_none())
+        self.held.lives_on()
+    }
+
+    /// The addresses of a router that somebody else has set, to stay, and where.
+    pub(crate) fn standing(&self, settings: &Settings) -> Vec<(VirtualAddress, String)> {
+        let holder = settings.holder();
+        let placed = settings.addresses.iter().filter_map(|address| {
+            let device = address.device.as_deref().unwrap_or(&holder);
+            let index = self.links.get(device)?.index;
+            let stands = is_standing(index, address, &self.addresses);
+            stands.then(|| (address.clone(), device.to_owned()))
+        });
+        placed.collect()
     }
 
     /// Announces all that a router holds, as soon as it is set.
@@ -334,7 +335,7 @@ impl Deeds {
             self.announce_after.insert(Arc::clone(router), (*number, copies, pause));
             return;
         }
-        let Some(held) = self.held.get(router) else { return };
+        let held = self.held.of(router);
         let mut at = self.queue.back().map_or(now, |(last, ..)| (*last + pause).max(now));
         for _ in 0..copies {
             for Held { index, address, .. } in held {
@@ -366,11 +367,9 @@ impl Deeds {
 
     /// What is to be done if this process dies now.
     pub(crate) fn will(&self) -> Will {
-        let has_something =
-            |router: &Arc<str>| self.held.get(router).is_some_and(|held| !held.is_empty());
-        let held = self.held.values().flatten();
+        let has_something = |router: &Arc<str>| !self.held.of(router).is_empty();
         Will {
-            addresses: held.map(|held| (held.index, held.address.clone())).collect(),
+            addresses: self.held.bequeathed(),
             last_words: self
                 .last_words
                 .iter()

@@ -371,9 +371,10 @@ impl Body {
                 for device in devices.as_ref().unwrap_or(&places) {
                     let Some(link) = links.get(device) else { continue };
                     let index = link.index;
+                    // What lasts is the operator's.
                     let is_it = |known: &AddressNow| {
-                        (known.index, known.address, known.prefix)
-                            == (index, address.address, address.prefix)
+                        (known.index, known.address, known.prefix, known.lasts)
+                            == (index, address.address, address.prefix, false)
                     };
                     if there.iter().any(is_it) && self.netlink.remove(index, address).is_ok() {
                         found.push(address.address.to_string());

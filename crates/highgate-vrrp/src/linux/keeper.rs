@@ -30,7 +30,6 @@ use super::{
     control::Control,
     deeds::Deeds,
     errands::{Errand, Errands},
-    hands::Job,
     lifetimes::Lifetimes,
     messages::{FromKeeper, Task},
     netlink::{Change, Notices},
@@ -126,6 +125,8 @@ pub(super) struct Keeper {
     troubles: Troubles,
     /// What scripts and pipes were told.
     told: Told,
+    /// Addresses of routers that somebody else has set, to stay, as was told.
+    standing: BTreeSet<(String, IpAddr)>,
     /// To whom adverts can be sent.
     reach: Reach,
     /// Why scripts failed, as was told last.
@@ -159,6 +160,7 @@ impl Keeper {
             behind: 0,
             troubles: Troubles::default(),
             told: Told::default(),
+            standing: BTreeSet::new(),
             reach: Reach::default(),
             scripts_said: BTreeMap::new(),
             beat_at: None,
@@ -324,14 +326,16 @@ impl Keeper {
             Change::Added(address) => !self.deeds.knows(address),
             Change::Removed(_) => true,
         });
-        let lost = changes
-            .iter()
-            .any(|change| matches!(change, Change::Removed(address) if self.deeds.holds(address)));
-        if lost {
+        let mut is_lost = false;
+        for change in &changes {
+            if let Change::Removed(address) = change {
+                is_lost |= self.deeds.lost(address);
+            }
+        }
+        if is_lost {
             let text =
                 "an address that this node holds was removed by somebody else; it is set again";
             self.tell(None, Event::new(Severity::Warning, Kind::Need, text));
-            self.deeds.hands.order(Job::Refresh);
         }
         if is_news {
             self.look_at_links();

@@ -21,7 +21,7 @@ use netlink_packet_route::{
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::virtual_link;
+use super::{lifetimes::LIFETIME, virtual_link};
 use crate::settings::{Scope, VirtualAddress};
 
 /// Groups of notices: links (1), IPv4 addresses (5), IPv6 addresses (9), as bits.
@@ -43,6 +43,8 @@ pub(crate) struct AddressNow {
     pub(crate) index: u32,
     pub(crate) address: IpAddr,
     pub(crate) prefix: u8,
+    /// It is there to stay, or for longer than this program sets any.
+    pub(crate) lasts: bool,
 }
 
 /// What changed.
@@ -351,7 +353,18 @@ fn read_address(message: &AddressMessage) -> Option<AddressNow> {
             _ => None,
         })
     })?;
-    Some(AddressNow { index: message.header.index, address, prefix: message.header.prefix_len })
+    let lifetime = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::CacheInfo(lifetime) => Some(lifetime.ifa_valid),
+        _ => None,
+    });
+    let is_permanent = message.header.flags.contains(AddressHeaderFlags::Permanent);
+    let lasts = lifetime.map_or(is_permanent, |seconds| seconds > LIFETIME);
+    Some(AddressNow {
+        index: message.header.index,
+        address,
+        prefix: message.header.prefix_len,
+        lasts,
+    })
 }
 
 fn address_message(index: u32, address: &VirtualAddress) -> AddressMessage {

@@ -26,7 +26,7 @@ use crate::{
     },
     machine::{Effect, Sending, State},
     routers::Order,
-    settings::Settings,
+    settings::{Settings, VirtualAddress},
 };
 
 impl Keeper {
@@ -67,7 +67,15 @@ impl Keeper {
                     return self.failed(router, Cause::Refused, &error, now);
                 }
             }
-            Effect::RemoveAddresses(addresses) => self.deeds.give(router, &addresses),
+            Effect::RemoveAddresses(addresses) => {
+                for address in self.deeds.give(router, &addresses) {
+                    let text = format!(
+                        "{address} stays on this node, since it was there before: whoever takes it \
+                         over is not alone with it"
+                    );
+                    self.tell(Some(router), Event::new(Severity::Warning, Kind::Need, text));
+                }
+            }
             Effect::Announce { copies } => {
                 self.deeds.announce(router, copies, settings.announce.pause, now);
             }
@@ -96,6 +104,10 @@ impl Keeper {
         now: Instant,
     ) -> Vec<Order> {
         let Some(sent) = self.deeds.say(router, settings, sending) else { return Vec::new() };
+        // For who is out already it changes nothing that a last word is lost.
+        if !matches!(self.routers.state(router), Some(State::Active | State::Backup)) {
+            return Vec::new();
+        }
         match self.reach.said(router, settings, sending.destination, sent) {
             Verdict::Mute(error) => return self.failed(router, Cause::Mute, &error, now),
             Verdict::Told(event) => self.tell(Some(router), event),
@@ -194,12 +206,16 @@ impl Keeper {
 
     /// Has tried again what failed, where it is time for that.
     pub(super) fn try_again(&mut self, now: Instant) {
+        self.try_due(now);
+        if self.troubles.wants_look() {
+            self.look_at_links();
+        }
+    }
+
+    fn try_due(&mut self, now: Instant) {
         for (router, word) in self.troubles.due(now) {
             let orders = self.follows(&router, Some(word), now);
             self.carry_out(orders, now);
-        }
-        if self.troubles.wants_look() {
-            self.look_at_links();
         }
     }
 
@@ -287,6 +303,7 @@ impl Keeper {
             let orders = self.routers.interface(&name, interface, now);
             self.carry_out(orders, now);
         }
+        self.try_due(now);
     }
 
     /// Tells routers whether they are heard, and the interfaces of their addresses are there.
@@ -298,6 +315,28 @@ impl Keeper {
             self.found(&router, Cause::Deaf, heard, now);
             let placed = self.deeds.places(settings);
             self.found(&router, Cause::Absent, placed, now);
+        }
+        self.warn_of_standing(all);
+    }
+
+    /// Tells, once, of addresses that somebody else has set: this node answers for them also while
+    /// another is active. An owner's are there to stay.
+    fn warn_of_standing(&mut self, all: &[Settings]) {
+        let before = std::mem::take(&mut self.standing);
+        for settings in all.iter().filter(|settings| !settings.is_owner()) {
+            for (VirtualAddress { address, prefix, .. }, device) in self.deeds.standing(settings) {
+                let key = (settings.name.clone(), address);
+                if !before.contains(&key) {
+                    let text = format!(
+                        "{address} was set on {device} by somebody else, to stay, and is left \
+                         alone: this node answers for it also as a backup; remove it there (`ip \
+                         address del {address}/{prefix} dev {device}`)"
+                    );
+                    let event = Event::new(Severity::Warning, Kind::Settings, text);
+                    self.tell(Some(&settings.name), event);
+                }
+                self.standing.insert(key);
+            }
         }
     }
 
