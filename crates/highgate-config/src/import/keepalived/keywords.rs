@@ -31,6 +31,8 @@ const SYNC_DAEMON: &str = "the connections of IPVS are not synchronised";
 const STATIC: &str =
     "addresses and routes that do not move belong to the network's configuration of the host";
 
+const TRACK_GROUP: &str = "static addresses, routes and rules are not set here, so a vip can't depend on them: have a `vrrp_script` look whether they are there, and track that";
+
 const GLOBAL: &str = "global_defs";
 const SCRIPT: &str = "vrrp_script";
 const INSTANCE: &str = "vrrp_instance";
@@ -81,7 +83,7 @@ pub(crate) const TABLE: &[Keyword] = &[
     k(TOP, "static_ipaddress", Refused(STATIC)),
     k(TOP, "static_routes", Refused(STATIC)),
     k(TOP, "static_rules", Refused(STATIC)),
-    k(TOP, "track_group", Refused(STATIC)),
+    k(TOP, "track_group", Refused(TRACK_GROUP)),
     k(TOP, "virtual_server", Refused(IPVS)),
     k(TOP, "virtual_server_group", Refused(IPVS)),
     k(TOP, "local_address_group", Refused(IPVS)),
