@@ -3,6 +3,7 @@
 //! Ranges of single settings are the declarations' business; here are the rules across fields
 //! and things. References to backends may dangle: a warning.
 
+mod machine;
 mod vip;
 
 use std::collections::BTreeMap;
@@ -56,7 +57,7 @@ impl Fault {
     }
 }
 
-pub(crate) use self::vip::outside;
+pub(crate) use self::machine::{absent, outside};
 
 /// All that does not fit in `config`.
 pub(crate) fn faults(config: &Config) -> Vec<Fault> {

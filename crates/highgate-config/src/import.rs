@@ -48,6 +48,11 @@ pub trait Surroundings {
     /// A variable of the environment.
     fn variable(&self, name: &str) -> Option<String>;
 
+    /// The interfaces of this machine; none where they are not known.
+    fn interfaces(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The addresses of an interface of this machine, with the lengths of their prefixes; none where
     /// there is no such interface.
     fn networks(&self, _interface: &str) -> Vec<(IpAddr, u8)> {

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     BackendName, Config, Node, NodeName, Place, Problem, Problems, ScriptName, Severity, Track,
     Weight,
-    faults::{Fault, faults, outside},
+    faults::{Fault, absent, faults, outside},
     import::Surroundings,
     native::Parsed,
     settings::{Mistake, NODE},
@@ -107,7 +107,8 @@ pub(crate) fn finish(
     let shared = std::mem::take(&mut whole.shared);
     let config = Config { shared, node: [(node.clone(), own)].into() };
     let networks = |interface: &str| surroundings.networks(interface);
-    for fault in faults(&config).into_iter().chain(outside(&config, &networks)) {
+    let here = absent(&config, &surroundings.interfaces());
+    for fault in faults(&config).into_iter().chain(here).chain(outside(&config, &networks)) {
         note(&mut whole, fault);
     }
     whole.found.sort_by_key(|found| (found.at.source, found.at.span.start));

@@ -45,3 +45,11 @@ pub use self::{
     netlink::networks,
     watcher::{AFTER_DEATH, watch},
 };
+
+/// The names of all interfaces.
+///
+/// # Errors
+/// As the system says.
+pub fn interfaces() -> std::io::Result<Vec<String>> {
+    Ok(netlink::Netlink::open()?.links()?.into_keys().collect())
+}

@@ -36,6 +36,10 @@ impl Surroundings for Machine {
         cli::variable(name)
     }
 
+    fn interfaces(&self) -> Vec<String> {
+        highgate_vrrp::linux::interfaces().unwrap_or_default()
+    }
+
     fn networks(&self, interface: &str) -> Vec<(IpAddr, u8)> {
         // Without a word of the kernel there is nothing to compare with.
         highgate_vrrp::linux::networks(interface).unwrap_or_default()

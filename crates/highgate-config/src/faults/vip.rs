@@ -7,8 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::Fault;
 use crate::{
-    Config, Node, NodeName, Place, Track, Vip, VipGroup, VipGroupName, VipName, Weight,
-    nearest::nearest,
+    Node, NodeName, Place, Track, Vip, VipGroup, VipGroupName, VipName, Weight, nearest::nearest,
 };
 
 const LONGEST_PASSWORD: usize = 8;
@@ -67,6 +66,7 @@ fn of_vip(place: &Place, vip: &Vip, found: &mut Vec<Fault>) {
     families(vip, &mut error);
     peers(vip, &mut error);
     doubtful(place, vip, found);
+    weights(place, vip, found);
 }
 
 fn bad_interval(vip: &Vip) -> Option<(String, &'static str)> {
@@ -161,6 +161,46 @@ fn doubtful(place: &Place, vip: &Vip, found: &mut Vec<Fault>) {
     }
 }
 
+/// Weights that move no address.
+fn weights(place: &Place, vip: &Vip, found: &mut Vec<Fault>) {
+    let weighted = |track: &&Track| track.weight() != Weight::Fault;
+    if vip.priority == 255 {
+        return;
+    }
+    if !vip.preempt
+        && let Some(track) = vip.track.iter().find(weighted)
+    {
+        let what = format!(
+            "`{track}`: with `preempt = false` this node takes over from no node that still \
+             advertises, however low that one's priority has become by a weight"
+        );
+        let fault = Fault::warning(place.clone(), "track", what);
+        found.push(fault.with_hint(
+            "leave the weight out: then a failure gives the addresses away; or leave out `preempt`",
+        ));
+    }
+    // What each adds while it is good, and while it is bad. A file's weight is a factor.
+    let adds = |track: &Track| match (track, track.weight()) {
+        (Track::File(..), _) | (_, Weight::Fault) => None,
+        (_, Weight::Priority(weight)) => Some((i32::from(weight).max(0), i32::from(weight).min(0))),
+        (_, Weight::Reverse(weight)) => Some((i32::from(weight).min(0), i32::from(weight).max(0))),
+    };
+    let within = |priority: i32| priority.clamp(1, 254);
+    let well: i32 = vip.track.iter().filter_map(adds).map(|(good, _)| good).sum();
+    let well = well + i32::try_from(vip.priority).unwrap_or(254);
+    for track in &vip.track {
+        let Some((good, bad)) = adds(track) else { continue };
+        let (before, after) = (within(well), within(well - good + bad));
+        if after - before != bad - good {
+            let what = format!(
+                "`{track}`: its failure makes the priority {after} instead of {before}, since \
+                 priorities lie between 1 and 254"
+            );
+            found.push(Fault::warning(place.clone(), "track", what));
+        }
+    }
+}
+
 /// Where tracked things are written, and whether they exist.
 fn tracks(place: &Place, name: &NodeName, list: &[Track], node: &Node, found: &mut Vec<Fault>) {
     for (position, track) in list.iter().enumerate() {
@@ -247,49 +287,6 @@ fn same_address(name: &NodeName, node: &Node, found: &mut Vec<Fault>) {
                 found.push(fault.with_other(other, other_field));
             }
         }
-    }
-}
-
-/// Addresses that are in no network of their interface on this machine, if that has any.
-pub(crate) fn outside(config: &Config, networks: &dyn Fn(&str) -> Vec<(IpAddr, u8)>) -> Vec<Fault> {
-    let mut found = Vec::new();
-    let nodes = config.node.iter();
-    let vips =
-        nodes.flat_map(|(node, of)| of.vips.iter().map(move |(name, vip)| (node, name, vip)));
-    for (node, name, vip) in vips {
-        let moves = |address: IpAddr| vip.addresses.iter().any(|it| it.address == address);
-        for address in &vip.addresses {
-            let interface = address.device.as_deref().unwrap_or(&vip.interface);
-            let here: Vec<(IpAddr, u8)> = networks(interface)
-                .into_iter()
-                .filter(|(own, _)| own.is_ipv4() == address.address.is_ipv4() && !moves(*own))
-                .collect();
-            if here.is_empty() || here.iter().any(|own| is_within(address.address, *own)) {
-                continue;
-            }
-            let list: Vec<String> =
-                here.iter().map(|(own, prefix)| format!("{own}/{prefix}")).collect();
-            let what =
-                format!("{} is in no network of {interface}: {}", address.address, list.join(", "));
-            let place = Place::Vip(node.clone(), name.clone());
-            let fault = Fault::warning(place, "addresses", what);
-            found.push(fault.with_hint("hosts there reach it only by a route of their own"));
-        }
-    }
-    found
-}
-
-fn is_within(address: IpAddr, (own, prefix): (IpAddr, u8)) -> bool {
-    match (address, own) {
-        (IpAddr::V4(address), IpAddr::V4(own)) => {
-            let bits = address.to_bits() ^ own.to_bits();
-            bits.checked_shr(32_u32.saturating_sub(prefix.into())).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(address), IpAddr::V6(own)) => {
-            let bits = address.to_bits() ^ own.to_bits();
-            bits.checked_shr(128_u32.saturating_sub(prefix.into())).unwrap_or(0) == 0
-        }
-        _ => false,
     }
 }
 
@@ -439,6 +436,9 @@ mod tests {
         assert_eq!(told(""), []);
         assert_eq!(told("version = 3\ninterval = '10ms'\n"), []);
         assert_eq!(told("addresses = '2001:db8::1/64'\ninterval = '20ms'\n"), []);
+        let weights =
+            "'interface eth1 weight 2', 'interface eth2 weight -50', 'file /f weight 253'";
+        assert_eq!(told(&format!("track = [{weights}, 'interface eth3 weight 20 reverse']\n")), []);
     }
 
     #[test]
@@ -490,46 +490,26 @@ mod tests {
             ("track = 'interface eth0'", "own interface, tracked already"),
             ("[[script]]\nname = 's'\ncommand = '/bin/true'", "it is never run"),
             (ranks.as_str(), "`a` has priority 100 and `b` 90"),
+            (
+                "preempt = false\ntrack = 'interface eth1 weight -30'",
+                "with `preempt = false` this node takes over from no node that still advertises",
+            ),
+            (
+                "priority = 254\ntrack = 'interface eth1 weight 2'",
+                "its failure makes the priority 254 instead of 254",
+            ),
+            (
+                "priority = 250\ntrack = 'interface eth1 weight 30'",
+                "its failure makes the priority 250 instead of 254",
+            ),
+            (
+                "priority = 20\ntrack = 'interface eth1 weight -30'",
+                "its failure makes the priority 1 instead of 20",
+            ),
         ] {
             let told = told(settings);
             assert_eq!(told.len(), 1, "{settings}: {told:?}");
             assert!(told[0].0 == Severity::Warning && told[0].1.contains(said), "{told:?}");
         }
-    }
-
-    #[test]
-    fn an_address_in_no_network_of_its_interface_is_told_where_it_is_written() {
-        use crate::import::Surroundings;
-        struct Machine;
-        impl Surroundings for Machine {
-            fn include(&self, _: &str, _: &str) -> Result<Vec<(String, String)>, String> {
-                Ok(Vec::new())
-            }
-            fn variable(&self, _: &str) -> Option<String> {
-                None
-            }
-            fn networks(&self, interface: &str) -> Vec<(std::net::IpAddr, u8)> {
-                let here = [("10.0.0.2", 24), ("10.0.9.100", 32), ("fd99::2", 64)];
-                let read = here.map(|(own, prefix)| (own.parse().unwrap(), prefix));
-                if interface == "eth0" { read.into() } else { Vec::new() }
-            }
-        }
-        let told = |addresses: &str, more: &str| {
-            let text = format!(
-                "[[vip]]\nname = 'a'\ninterface = 'eth0'\nrouter_id = 1\n{more}\naddresses = {addresses}\n"
-            );
-            let input = native::Input { name: "x.toml", text: &text };
-            let parsed = native::read_all(&[input], &NodeName::from("main"), &Machine).unwrap();
-            parsed.warnings.iter().map(|it| format!("{}: {}", it.line, it.what)).collect::<Vec<_>>()
-        };
-        assert!(told("'10.0.0.100'", "").is_empty());
-        assert_eq!(
-            told("'10.0.9.100'", ""),
-            ["6: 10.0.9.100 is in no network of eth0: 10.0.0.2/24"],
-            "that it is there already, held by this node, makes no network of it"
-        );
-        assert!(told("'10.0.9.100 dev eth7'", "").is_empty(), "nothing is known of that one");
-        assert!(told("'fd99::100'", "version = 3").is_empty());
-        assert_eq!(told("'fd98::100'", "version = 3").len(), 1);
     }
 }
