@@ -2,14 +2,15 @@
 //! them are dropped by nftables, but for what finds their owner on the link.
 //!
 //! The rules are there as long as such vips are, held or not: they meet only packets to addresses of
-//! this machine, and an address is never there before its rule. Each change makes the table anew, in
-//! one transaction.
+//! this machine, and an address is never there before its rule: a plan is in force once its rules are,
+//! and rules go when the addresses have gone. Each change makes the table anew, in one transaction.
 
 use std::{
     collections::BTreeSet,
     io,
     net::IpAddr,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use crate::settings::Settings;
@@ -17,6 +18,82 @@ use crate::settings::Settings;
 /// The table that is ours alone.
 const TABLE: &str = "inet highgate_vips";
 const PROGRAM: &str = "/usr/sbin/nft";
+/// The longest that a plan waits for its rules.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Rules that could not be set are tried again after this.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Which addresses are closed: a pure account.
+#[derive(Debug, Default)]
+pub(crate) struct Closing {
+    /// `None` while nothing is known of it.
+    in_force: Option<BTreeSet<IpAddr>>,
+    under_way: Option<(BTreeSet<IpAddr>, Instant)>,
+    failed: Option<(BTreeSet<IpAddr>, Instant)>,
+}
+
+impl Closing {
+    /// Those addresses, and no others, are to be closed. Gives them if that is to be ordered now.
+    pub(crate) fn order(
+        &mut self,
+        wanted: BTreeSet<IpAddr>,
+        now: Instant,
+    ) -> Option<BTreeSet<IpAddr>> {
+        let failed_now = self.failed.as_ref().is_some_and(|(failed, at)| {
+            *failed == wanted && now.saturating_duration_since(*at) < AGAIN
+        });
+        if self.under_way.is_some() || failed_now || self.in_force.as_ref() == Some(&wanted) {
+            return None;
+        }
+        self.under_way = Some((wanted.clone(), now));
+        Some(wanted)
+    }
+
+    /// What was ordered is done, or failed. Whether that differs from the time before.
+    pub(crate) fn done(&mut self, is_done: bool, now: Instant) -> bool {
+        let Some((wanted, _)) = self.under_way.take() else { return false };
+        let is_news = self.failed.is_some() == is_done && !wanted.is_empty();
+        self.failed = None;
+        if is_done {
+            self.in_force = Some(wanted);
+        } else if !wanted.is_empty() {
+            self.failed = Some((wanted, now));
+        }
+        is_news
+    }
+
+    /// Whether a plan with those addresses has to wait until they are closed.
+    pub(crate) fn is_awaited(&self, all: &BTreeSet<IpAddr>, now: Instant) -> bool {
+        let is_soon = |(_, since): &(_, Instant)| now.saturating_duration_since(*since) < PATIENCE;
+        self.under_way.as_ref().is_some_and(is_soon) && !self.closes(all)
+    }
+
+    /// Whether those addresses are closed.
+    fn closes(&self, all: &BTreeSet<IpAddr>) -> bool {
+        all.is_empty() || self.in_force.as_ref().is_some_and(|closed| all.is_subset(closed))
+    }
+
+    /// Whether the rules of those addresses have not come in time.
+    pub(crate) fn is_late(&self, all: &BTreeSet<IpAddr>, now: Instant) -> bool {
+        self.under_way.is_some() && !self.closes(all) && !self.is_awaited(all, now)
+    }
+
+    /// Whether rules were ever asked for.
+    pub(crate) fn is_known(&self) -> bool {
+        self.in_force.is_some() || self.under_way.is_some() || self.failed.is_some()
+    }
+
+    /// Those whose rules are in force.
+    pub(crate) fn in_force(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.in_force.iter().flatten().copied()
+    }
+
+    /// Whether there may be rules.
+    pub(crate) fn may_close(&self) -> bool {
+        let under_way = self.under_way.as_ref().map(|(wanted, _)| wanted);
+        self.in_force.iter().chain(under_way).any(|some| !some.is_empty())
+    }
+}
 
 /// The addresses of routers that are closed to all packets.
 pub(crate) fn closed(all: &[Settings]) -> BTreeSet<IpAddr> {
@@ -78,6 +155,49 @@ mod tests {
         }
         let none = command(&BTreeSet::new())[1].clone();
         assert!(none.ends_with("delete table inet highgate_vips;"), "{none}");
+    }
+
+    fn some(all: &[u8]) -> BTreeSet<IpAddr> {
+        all.iter().map(|last| IpAddr::from([10, 0, 0, *last])).collect()
+    }
+
+    #[test]
+    fn a_plan_waits_for_its_rules() {
+        let (mut closing, now) = (Closing::default(), Instant::now());
+        assert_eq!(closing.order(some(&[1]), now), Some(some(&[1])));
+        assert_eq!(closing.order(some(&[1, 2]), now), None, "one after the other");
+        assert!(closing.is_awaited(&some(&[1]), now) && closing.may_close());
+        assert!(!closing.is_awaited(&some(&[]), now), "without closed addresses it does not wait");
+        let late = now + PATIENCE;
+        assert!(!closing.is_awaited(&some(&[1]), late), "nor for ever");
+        assert!(closing.is_late(&some(&[1]), late) && !closing.is_late(&some(&[]), late));
+        assert!(!closing.done(true, now));
+        assert!(!closing.is_awaited(&some(&[1]), now));
+        assert_eq!(closing.order(some(&[1, 2]), now), Some(some(&[1, 2])));
+        assert!(closing.is_awaited(&some(&[2]), now) && !closing.is_awaited(&some(&[1]), now));
+    }
+
+    #[test]
+    fn rules_that_could_not_be_set_are_tried_again() {
+        let (mut closing, now) = (Closing::default(), Instant::now());
+        closing.order(some(&[1]), now).unwrap();
+        assert!(closing.done(false, now), "that is told");
+        assert!(!closing.is_awaited(&some(&[1]), now) && !closing.may_close());
+        assert_eq!(closing.order(some(&[1]), now), None, "not at once");
+        closing.order(some(&[1]), now + AGAIN).unwrap();
+        assert!(!closing.done(false, now + AGAIN), "that is told once");
+        closing.order(some(&[1, 2]), now + AGAIN).unwrap();
+        assert!(closing.done(true, now + AGAIN), "and its end");
+        assert_eq!(closing.in_force().count(), 2);
+    }
+
+    #[test]
+    fn at_the_first_time_rules_of_a_process_before_are_removed() {
+        let (mut closing, now) = (Closing::default(), Instant::now());
+        assert_eq!(closing.order(some(&[]), now), Some(some(&[])));
+        assert!(!closing.may_close() && closing.is_known());
+        assert!(!closing.done(true, now));
+        assert_eq!(closing.order(some(&[]), now), None);
     }
 
     #[test]

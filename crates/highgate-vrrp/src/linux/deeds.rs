@@ -279,6 +279,11 @@ impl Deeds {
         Some(router)
     }
 
+    /// Whether all that was ordered for addresses is carried out.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
     fn number(&mut self, router: &Arc<str>) -> u64 {
         self.ordered += 1;
         self.under_way.insert(self.ordered, Arc::clone(router));

@@ -26,7 +26,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::{notify::Told, reach::Reach, troubles::Troubles};
 use super::{
-    closed,
+    closed::{self, Closing},
     control::Control,
     deeds::Deeds,
     errands::{Errand, Errands},
@@ -116,7 +116,10 @@ pub(super) struct Keeper {
     /// The watcher that is there knows the will.
     is_bequeathed: bool,
     /// Addresses that are closed to packets.
-    closed: BTreeSet<IpAddr>,
+    closing: Closing,
+    /// What is to be done once the addresses are closed that it wants closed.
+    next_task: Option<Task>,
+    has_task: bool,
     /// Interfaces as the routers were told them.
     interfaces: BTreeMap<String, Interface>,
     /// Turns in a row that ended with packets unread although a router's time had come.
@@ -155,7 +158,9 @@ impl Keeper {
             task: Task::default(),
             will: Will::default(),
             is_bequeathed: false,
-            closed: BTreeSet::new(),
+            closing: Closing::default(),
+            next_task: None,
+            has_task: false,
             interfaces: BTreeMap::new(),
             behind: 0,
             troubles: Troubles::default(),
@@ -277,8 +282,9 @@ impl Keeper {
             self.news_at = now + NEWS;
             self.is_news = true;
             self.try_again(now);
+            self.advance(now);
         }
-        if std::mem::take(&mut self.is_news) && self.beat_at.is_some() {
+        if std::mem::take(&mut self.is_news) && self.has_task {
             let status = FromKeeper::Status(self.routers.status(now));
             self.control.send(&status);
         }
@@ -352,7 +358,7 @@ impl Keeper {
         for error in self.deeds.end() {
             self.complain(format!("{error}; it goes when its lifetime ends"));
         }
-        if !self.closed.is_empty()
+        if self.closing.may_close()
             && let Err(error) = closed::open_all()
         {
             self.complain(format!("the table of nftables is left behind: {error}"));

@@ -17,8 +17,6 @@ use super::{
 use crate::{
     event::{Event, Kind, Severity},
     linux::{
-        closed,
-        errands::Errand,
         hands::{Deaf, Done, Job, Looked, Made, MadeOne},
         messages::FromKeeper,
         virtual_link::Ensured,
@@ -139,28 +137,6 @@ impl Keeper {
         }
     }
 
-    /// Closes addresses to packets as the task wants it; at the first one, opens what a process
-    /// before left closed.
-    pub(super) fn close_addresses(&mut self, is_first: bool) {
-        let wanted = closed::closed(&self.task.plan.routers);
-        if wanted != self.closed || is_first && closed::is_possible() {
-            self.errands.run(Errand::Filter(closed::command(&wanted)));
-            self.closed = wanted;
-        }
-    }
-
-    /// What came of it.
-    pub(super) fn told_of_filter(&mut self, done: Result<(), String>) {
-        if let Err(error) = done
-            && !self.closed.is_empty()
-        {
-            self.complain(format!(
-                "packets to the addresses of vips with `accept = false` can't be dropped \
-                 (nftables: {error}); they are taken"
-            ));
-        }
-    }
-
     fn settings(&self, router: &str) -> Option<Settings> {
         self.task.plan.routers.iter().find(|settings| settings.name == router).cloned()
     }
@@ -264,6 +240,7 @@ impl Keeper {
             }
         }
         if is_any {
+            self.advance(now);
             self.bequeath();
             self.lifetimes.holds(self.deeds.holds_any(), now);
         }
@@ -407,7 +384,7 @@ impl Keeper {
 
     /// Tells the watcher what is to be done if this process dies.
     pub(super) fn bequeath(&mut self) {
-        let will = Will { is_filtered: !self.closed.is_empty(), ..self.deeds.will() };
+        let will = Will { is_filtered: self.closing.may_close(), ..self.deeds.will() };
         if let Some(watcher) = &mut self.watcher {
             if self.will != will || !self.is_bequeathed {
                 watcher.send(&will);

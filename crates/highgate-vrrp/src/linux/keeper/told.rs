@@ -15,6 +15,7 @@ use crate::{
     event::{Event, Kind, Severity},
     linux::{
         children::Outcome,
+        closed,
         errands::{Errand, Ran},
         hands::Job,
         messages::{FromKeeper, Task, ToKeeper},
@@ -26,7 +27,11 @@ impl Keeper {
     pub(super) fn read_control(&mut self, now: Instant) {
         for message in self.control.receive() {
             match message {
-                ToKeeper::Task(task) => self.adopt(*task, now),
+                ToKeeper::Task(task) => {
+                    self.beat_at = Some(now);
+                    self.next_task = Some(*task);
+                    self.advance(now);
+                }
                 // Meant for the keeper before, which died: this one has nothing to serve for yet.
                 ToKeeper::Beat(_) if self.beat_at.is_none() => {}
                 ToKeeper::Beat(serving) => {
@@ -75,10 +80,58 @@ impl Keeper {
         self.control.send(&FromKeeper::Deafened { error });
     }
 
+    /// Closes addresses to packets as the tasks want it, and begins with the next task once its own
+    /// are closed. At the first one, opens what a process before left closed.
+    pub(super) fn advance(&mut self, now: Instant) {
+        let next = self.next_task.as_ref().map(|task| closed::closed(&task.plan.routers));
+        if next.is_some() || self.has_task {
+            let mut wanted = closed::closed(&self.task.plan.routers);
+            wanted.extend(next.iter().flatten());
+            if !self.deeds.is_idle() {
+                // Those that are being removed stay closed as long as they are there.
+                wanted.extend(self.closing.in_force());
+            }
+            let may_be_some = || !self.has_task && closed::is_possible();
+            if (!wanted.is_empty() || self.closing.is_known() || may_be_some())
+                && let Some(wanted) = self.closing.order(wanted, now)
+            {
+                self.bequeath();
+                self.errands.run(Errand::Filter(closed::command(&wanted)));
+            }
+        }
+        let Some(next) = next.filter(|next| !self.closing.is_awaited(next, now)) else { return };
+        if self.closing.is_late(&next, now) {
+            self.complain(
+                "packets to the addresses of vips with `accept = false` are not dropped yet: \
+                 nftables takes its time, and the vips don't wait for it any longer"
+                    .to_owned(),
+            );
+        }
+        if let Some(task) = self.next_task.take() {
+            self.adopt(task, now);
+        }
+    }
+
+    /// What came of closing addresses.
+    fn told_of_filter(&mut self, done: Result<(), String>, now: Instant) {
+        let is_news = self.closing.done(done.is_ok(), now);
+        match done {
+            Err(error) if is_news => self.complain(format!(
+                "packets to the addresses of vips with `accept = false` can't be dropped \
+                 (nftables: {error}); they are taken; that is tried again every 10 s"
+            )),
+            Ok(()) if is_news => {
+                let text = "packets to the addresses of vips with `accept = false` are dropped now";
+                self.tell(None, Event::new(Severity::Info, Kind::Need, text));
+            }
+            _ => {}
+        }
+        self.advance(now);
+    }
+
     /// Other things to do from now on.
     fn adopt(&mut self, task: Task, now: Instant) {
-        let is_first = self.beat_at.is_none();
-        self.beat_at = Some(now);
+        let is_first = !std::mem::replace(&mut self.has_task, true);
         // Who leaves does so where it was.
         let orders = self.routers.retire(&task.plan, now);
         self.carry_out(orders, now);
@@ -91,7 +144,6 @@ impl Keeper {
         if is_first {
             self.deeds.hands.order(Job::Clear(routers.clone()));
         }
-        self.close_addresses(is_first);
         self.errands.run(Errand::Track {
             scripts: self.task.plan.scripts.clone(),
             processes: self.task.processes.clone(),
@@ -160,7 +212,7 @@ impl Keeper {
                         self.carry_out(orders, now);
                     }
                 }
-                Ran::Filtered(done) => self.told_of_filter(done),
+                Ran::Filtered(done) => self.told_of_filter(done, now),
                 Ran::Told(event) => self.tell(None, event),
                 Ran::NoWatcher(error) => self.has_no_watcher(&error),
             }
