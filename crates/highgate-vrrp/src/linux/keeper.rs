@@ -7,6 +7,7 @@
 
 mod carry;
 mod in_turn;
+mod looked;
 mod notify;
 mod reach;
 mod told;
