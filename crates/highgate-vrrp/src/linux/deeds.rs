@@ -295,19 +295,23 @@ impl Deeds {
         self.held.find(address).is_some()
     }
 
-    /// An address went. Whether it is held and nothing was ordered that may change it: that is a loss,
-    /// and it is set again.
-    pub(crate) fn lost(&mut self, address: &AddressNow) -> bool {
-        let is_loss = self.held.find(address).is_some_and(|(router, is_kept)| {
-            is_kept && !self.under_way.values().any(|other| other == router)
-        });
-        if is_loss {
-            match self.held.lost(address) {
-                Some((router, placed)) => self.set(&router, vec![placed]),
-                None => self.hands.order(Job::Refresh),
-            }
+    /// Addresses went. Whether some are held and nothing was ordered that may change them: that is a
+    /// loss, and they are set again.
+    pub(crate) fn lost<'a>(&mut self, gone: impl Iterator<Item = &'a AddressNow>) -> bool {
+        let is_loss = |address: &&AddressNow| {
+            self.held.find(address).is_some_and(|(router, is_kept)| {
+                is_kept && !self.under_way.values().any(|other| other == router)
+            })
+        };
+        let lost: Vec<AddressNow> = gone.filter(is_loss).copied().collect();
+        let operators: Vec<_> = lost.iter().filter_map(|gone| self.held.lost(gone)).collect();
+        for (router, placed) in operators {
+            self.set(&router, vec![placed]);
         }
-        is_loss
+        if !lost.is_empty() {
+            self.hands.order(Job::Refresh);
+        }
+        !lost.is_empty()
     }
 
     /// Whether anything is held whose lifetime ends.

@@ -333,13 +333,11 @@ impl Keeper {
             Change::Added(address) => !self.deeds.knows(address),
             Change::Removed(_) => true,
         });
-        let mut is_lost = false;
-        for change in &changes {
-            if let Change::Removed(address) = change {
-                is_lost |= self.deeds.lost(address);
-            }
-        }
-        if is_lost {
+        let gone = changes.iter().filter_map(|change| match change {
+            Change::Removed(address) => Some(address),
+            _ => None,
+        });
+        if self.deeds.lost(gone) {
             let text =
                 "an address that this node holds was removed by somebody else; it is set again";
             self.tell(None, Event::new(Severity::Warning, Kind::Need, text));
