@@ -55,7 +55,8 @@ struct Shared {
     users: Users,
     alarm: Alarm,
     attempts: Mutex<Attempts>,
-    slow_checks: Semaphore,
+    /// Held until a check has ended, also where nobody waits for it any more.
+    slow_checks: Arc<Semaphore>,
     /// For full exchanges of caching_sha2_password without TLS.
     rsa: Option<Arc<KeyPair>>,
     /// What decoys are made from.
@@ -75,7 +76,7 @@ impl Logins {
             users,
             alarm,
             attempts: Mutex::default(),
-            slow_checks: Semaphore::new(SLOW_CHECKS),
+            slow_checks: Arc::new(Semaphore::new(SLOW_CHECKS)),
             rsa,
             secret,
             key,
@@ -101,9 +102,8 @@ impl Logins {
     ///
     /// Cancel safe: yes.
     pub(crate) async fn decrypt(&self, bytes: Vec<u8>) -> Option<Secret> {
-        let _turn = self.0.slow_checks.acquire().await.ok()?;
         let key = self.0.rsa.clone();
-        let plain = tasks::blocking(move || key.and_then(|key| key.decrypt(&bytes).ok())).await;
+        let plain = self.in_turn(move || key.and_then(|key| key.decrypt(&bytes).ok())).await;
         plain.flatten().map(Secret::new)
     }
 
@@ -111,8 +111,21 @@ impl Logins {
     ///
     /// Cancel safe: yes.
     pub(crate) async fn check(&self, check: SlowCheck) -> bool {
-        let Ok(_turn) = self.0.slow_checks.acquire().await else { return false };
-        tasks::blocking(move || check.run()).await.unwrap_or(false)
+        self.in_turn(move || check.run()).await.unwrap_or(false)
+    }
+
+    /// Cancel safe: yes; but work that began goes on to its end, and keeps its turn.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let turn = self.0.slow_checks.clone().acquire_owned().await.ok()?;
+        let work = move || {
+            let done = work();
+            drop(turn);
+            done
+        };
+        tasks::blocking(work).await
     }
 
     /// Whether this is the password of that account. A wrong one is counted, and takes its time.

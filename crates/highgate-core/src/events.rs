@@ -134,7 +134,7 @@ impl Event {
             backend: None,
             server: None,
             session: None,
-            text: text.into(),
+            text: one_line(text.into()),
         }
     }
 
@@ -204,5 +204,33 @@ impl EventRing {
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.total
+    }
+}
+/// Characters of an event's text that are kept.
+const LONGEST: usize = 4000;
+
+/// Parts of texts come from clients and servers: none begins a line of its own, or fills the memory.
+fn one_line(text: String) -> String {
+    if text.len() <= LONGEST && !text.contains(char::is_control) {
+        return text;
+    }
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let mut line: String = text.chars().take(LONGEST).map(plain).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_begins_a_line_of_its_own_or_fills_the_memory() {
+        let event = |text: &str| Event::new(Severity::Info, Kind::Login, text).text;
+        assert_eq!(event("denied to 'app'"), "denied to 'app'");
+        assert_eq!(event("denied to 'x\n2026 ERROR y\u{1b}[2J'"), "denied to 'x 2026 ERROR y [2J'");
+        assert_eq!(event(&"ä".repeat(100_000)).chars().count(), LONGEST + 1);
     }
 }

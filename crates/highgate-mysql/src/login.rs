@@ -16,6 +16,9 @@ const FIXED_LEN: usize = 32;
 /// The longest attributes that are accepted: what servers accept, too.
 const MAX_ATTRIBUTES: usize = 64 * 1024;
 
+/// The longest user name: 128 characters of MariaDB's.
+const MAX_USER: usize = 384;
+
 /// A client's answer to the greeting (HandshakeResponse41).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginRequest {
@@ -73,7 +76,7 @@ impl LoginRequest {
             capabilities,
             max_packet,
             collation,
-            user: text(reader.nul_terminated()?),
+            user: user_name(reader.nul_terminated()?)?,
             answer: Secret::new(parse_answer(&mut reader, capabilities)?),
             schema: None,
             plugin: NATIVE.to_owned(),
@@ -180,6 +183,14 @@ pub(crate) fn encode_attributes(out: &mut Vec<u8>, attributes: &[(String, String
     }
     put_lenenc_int(out, le_uint(body.len()));
     out.extend_from_slice(&body);
+}
+
+/// The name of an account: it is shown to operators before anything of it is verified.
+fn user_name(bytes: &[u8]) -> Result<String, Malformed> {
+    if bytes.len() > MAX_USER {
+        return Err(Malformed::new("a user name of at most 384 bytes"));
+    }
+    Ok(text(bytes))
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -25,6 +25,8 @@ pub const ASK_KEY: u8 = 0x02;
 pub const SALT_LEN: usize = 20;
 /// Characters of the hash in the stored form.
 pub const HASH_LEN: usize = 43;
+/// Bytes of the longest password that MySQL takes for the stored form.
+pub const LONGEST_PASSWORD: usize = 256;
 
 /// SHA256(password).
 #[must_use]

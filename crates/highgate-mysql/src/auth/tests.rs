@@ -96,3 +96,16 @@ fn other_texts_are_clear_passwords_and_never_shown() {
     }
     assert_eq!(format!("{:?}", Secret::new("secret")), "Secret(..)");
 }
+
+/// The work grows with the square of the length, and anybody may ask for it.
+#[test]
+fn a_password_longer_than_servers_take_is_wrong_and_costs_as_the_longest_that_they_take() {
+    let longest = vec![b'x'; sha2::LONGEST_PASSWORD];
+    let salt = *b"01234567890123456789";
+    let hash = sha2::crypt(&longest, &salt, 1000);
+    let stored = StoredPassword::Sha2 { rounds: 1000, salt, hash };
+    assert!(stored.verify_password(&longest));
+    assert!(!stored.verify_password(&[b'x'; sha2::LONGEST_PASSWORD + 1]));
+    // By the square of its length this one would take minutes.
+    assert!(!stored.verify_password(&vec![b'x'; 1 << 20]));
+}

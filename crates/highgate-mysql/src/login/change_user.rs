@@ -3,7 +3,7 @@
 use crate::auth::{NATIVE, Secret};
 use crate::capability::Capabilities;
 use crate::command::COM_CHANGE_USER;
-use crate::login::{encode_attributes, parse_attributes, text};
+use crate::login::{encode_attributes, parse_attributes, text, user_name};
 use crate::packet::{Malformed, Reader, put_nul_terminated};
 
 /// A login as another user on the same connection.
@@ -30,7 +30,7 @@ impl ChangeUser {
     /// [`Malformed`] where user, answer or schema are cut.
     pub fn parse(body: &[u8], capabilities: Capabilities) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
-        let user = text(reader.nul_terminated()?);
+        let user = user_name(reader.nul_terminated()?)?;
         let len = reader.u8()?;
         let answer = Secret::new(reader.bytes(usize::from(len))?);
         let schema = text(reader.until_nul_or_end());

@@ -71,3 +71,13 @@ fn an_auth_switch_comes_back_without_the_nul() {
     }
     assert!(AuthSwitch::parse(&[0xfe]).is_err());
 }
+
+#[test]
+fn a_name_that_no_account_can_have_is_no_login() {
+    let mut out = Vec::new();
+    for (length, is_login) in [(384, true), (385, false), (100_000, false)] {
+        out.clear();
+        LoginRequest { user: "x".repeat(length), ..login() }.encode(&mut out);
+        assert_eq!(LoginRequest::parse_first(&out).is_ok(), is_login, "{length}");
+    }
+}

@@ -5,7 +5,7 @@
 //! a quarter of one processor at most. Everybody else finds turns free, whoever guesses; a flood from
 //! addresses that are new each time takes half of the processors at most.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use highgate_io::{clock, tasks};
 use tokio::sync::Semaphore;
@@ -20,7 +20,8 @@ const LONGEST_REST: Duration = Duration::from_millis(200);
 /// Turns for slow checks.
 #[derive(Debug)]
 pub(crate) struct SlowChecks {
-    turns: Semaphore,
+    /// Held until the work has ended, also where nobody waits for it any more.
+    turns: Arc<Semaphore>,
     suspects: Semaphore,
 }
 
@@ -36,7 +37,7 @@ impl SlowChecks {
     /// Turns for a node of so many data workers, each of which wants a processor.
     pub(crate) fn beside(workers: usize) -> Self {
         let turns = (workers / 2).clamp(1, MOST_TURNS);
-        Self { turns: Semaphore::new(turns), suspects: Semaphore::new(1) }
+        Self { turns: Arc::new(Semaphore::new(turns)), suspects: Semaphore::new(1) }
     }
 
     /// Does the work when it is the asker's turn; nothing where that comes no more.
@@ -51,10 +52,14 @@ impl SlowChecks {
             Asker::Suspect => Some(self.suspects.acquire().await.ok()?),
             Asker::Usual => None,
         };
-        let turn = self.turns.acquire().await.ok()?;
+        let turn = self.turns.clone().acquire_owned().await.ok()?;
         let began = clock::now();
+        let work = move || {
+            let done = work();
+            drop(turn);
+            done
+        };
         let done = tasks::blocking(work).await;
-        drop(turn);
         if asker == Asker::Suspect {
             let took = clock::now().saturating_duration_since(began);
             clock::pause((took * REST).min(LONGEST_REST)).await;
