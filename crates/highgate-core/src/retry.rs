@@ -58,6 +58,9 @@ pub enum ServerSaid {
 pub struct SessionFacts {
     /// A transaction was open, or may have been.
     pub in_transaction: bool,
+    /// The statement before failed: the server may have rolled the transaction back, and what
+    /// follows is then committed by itself.
+    pub unsure: bool,
     /// Autocommit is on.
     pub autocommit: bool,
     /// The session may use another connection (its pins allow it, and its client's login does).
@@ -175,7 +178,11 @@ pub fn may_retry(progress: &Progress, facts: &CommandFacts<'_>, session: &Sessio
         };
     }
     if session.in_transaction {
-        return in_transaction(facts);
+        let may_be_over = session.unsure
+            && session.autocommit
+            && !is_harmless(facts)
+            && !matches!(facts.shape.kind, StatementKind::Rollback { .. });
+        return if may_be_over { Retry::UnknownOutcome } else { in_transaction(facts) };
     }
     if !is_harmless(facts) {
         Retry::UnknownOutcome

@@ -324,7 +324,10 @@ fn role<'a>(
 fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
     let shape = &facts.shape;
     match facts.command {
-        CommandKind::InitDb => return (Role::Any, Reason::OnlySession),
+        CommandKind::InitDb if is_repeatable(facts.text) => {
+            return (Role::Any, Reason::OnlySession);
+        }
+        CommandKind::InitDb => return (Role::Primary, Reason::Binds),
         CommandKind::FieldList => return (Role::Replica, Reason::Reads),
         CommandKind::Query
         | CommandKind::StmtExecute
@@ -354,9 +357,19 @@ fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
         && match shape.kind {
             StatementKind::Set => crate::track::is_replayable_set(state, facts),
             // Of a prepared one the schema is not known before it ran: it may bind.
-            kind => kind == StatementKind::Use && facts.command == CommandKind::Query,
+            kind => {
+                kind == StatementKind::Use
+                    && facts.command == CommandKind::Query
+                    && is_repeatable(facts.schema_used.or(facts.text))
+            }
         };
     if only_session { (Role::Any, Reason::OnlySession) } else { (Role::Primary, Reason::Writes) }
+}
+
+/// Whether a schema of that name can be chosen again on another connection: what its bytes mean
+/// depends on the client's charset, unless they are ASCII. Else its connection is kept.
+fn is_repeatable(name: Option<&[u8]>) -> bool {
+    name.is_some_and(<[u8]>::is_ascii)
 }
 
 /// What goes to the primary even if it only reads.

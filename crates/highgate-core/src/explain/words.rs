@@ -27,6 +27,7 @@ const WORDS: &[(Effects, &str)] = &[
     (Effects::UNLOCKS_TABLES, "unlocks tables"),
     (Effects::RELEASES_NAMED_LOCK, "releases a named lock"),
     (Effects::KILLS, "ends a session or its statement"),
+    (Effects::XA, "is part of an XA transaction"),
     (Effects::NAMED_PREPARED, "uses a statement prepared by name"),
     (Effects::HANDLER, "uses a HANDLER"),
     (Effects::LOCAL_INFILE, "asks the client for a file"),

@@ -5,6 +5,7 @@ use crate::state::Shape;
 
 const AUTOCOMMIT: SessionFacts = SessionFacts {
     in_transaction: false,
+    unsure: false,
     autocommit: true,
     may_move: true,
     writes_here: true,
@@ -91,6 +92,13 @@ fn a_lost_transaction_is_rolled_back_unless_it_was_being_committed() {
     assert_eq!(may_retry(&lost, &rollback, &open), Retry::No(No::InTransaction));
     let ddl = facts(StatementKind::Ddl, Effects::WRITES | Effects::IMPLICIT_COMMIT);
     assert_eq!(may_retry(&lost, &ddl, &open), Retry::UnknownOutcome);
+    // After an error the server may have ended it: what follows is then committed by itself.
+    let unsure = SessionFacts { unsure: true, ..open };
+    assert_eq!(may_retry(&lost, &write(), &unsure), Retry::UnknownOutcome);
+    assert_eq!(may_retry(&lost, &read(), &unsure), Retry::No(No::InTransaction));
+    assert_eq!(may_retry(&lost, &rollback, &unsure), Retry::No(No::InTransaction));
+    let manual = SessionFacts { autocommit: false, ..unsure };
+    assert_eq!(may_retry(&lost, &write(), &manual), Retry::No(No::InTransaction));
 }
 
 #[test]
@@ -150,6 +158,7 @@ proptest! {
         let progress = Progress { delivery: Delivery::Complete, answered, server };
         let session = SessionFacts {
             in_transaction,
+            unsure: false,
             autocommit,
             may_move,
             writes_here: false,

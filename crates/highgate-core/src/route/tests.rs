@@ -77,7 +77,6 @@ fn reads_go_to_replicas_and_doubt_to_the_primary() {
         // Without its text, a SET may be one that binds.
         (StatementKind::Set, Effects::SESSION_STATE, Role::Primary),
         (StatementKind::Set, Effects::SESSION_STATE | Effects::ADMINISTRATION, Role::Primary),
-        (StatementKind::Use, Effects::SESSION_STATE, Role::Any),
     ] {
         assert_eq!(classify(&state, &facts(kind, effects)).0, expected, "{kind:?} {effects:?}");
     }
@@ -156,7 +155,10 @@ fn what_a_reader_left_keeps_no_write_and_no_binding_there() {
 #[test]
 fn a_prepared_use_runs_where_writes_can_follow() {
     let state = SessionState::new(0, "app", None, 45);
-    let text = facts(StatementKind::Use, Effects::SESSION_STATE);
+    let text = CommandFacts {
+        schema_used: Some(b"shop"),
+        ..facts(StatementKind::Use, Effects::SESSION_STATE)
+    };
     assert_eq!(classify(&state, &text).0, Role::Any);
     let prepared = CommandFacts { command: CommandKind::StmtExecute, ..text };
     assert_eq!(classify(&state, &prepared).0, Role::Primary);
@@ -263,4 +265,18 @@ fn no_kill_reaches_a_server() {
     }
     assert_eq!(of("PREPARE s FROM 'SELECT 7'"), Some(Ok(None)));
     assert_eq!(of("SELECT 'KILL 7'"), None);
+}
+
+#[test]
+fn a_schema_that_cannot_be_chosen_again_is_chosen_where_writes_can_follow() {
+    let state = SessionState::new(0, "app", None, 45);
+    for (name, role) in [(&b"shop"[..], Role::Any), (b"caf\xe9", Role::Primary)] {
+        let init = CommandFacts { text: Some(name), ..CommandFacts::bare(CommandKind::InitDb) };
+        assert_eq!(classify(&state, &init).0, role);
+        let used = CommandFacts {
+            schema_used: Some(name),
+            ..facts(StatementKind::Use, Effects::SESSION_STATE)
+        };
+        assert_eq!(classify(&state, &used).0, role);
+    }
 }

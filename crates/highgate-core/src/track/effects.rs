@@ -138,15 +138,27 @@ pub(crate) fn failed(
         if effects.intersects(Effects::SESSION_STATE | Effects::USER_VARIABLE_WRITE) {
             state.pins.insert(PinCause::SessionUnknown);
         }
-    } else if effects.contains(Effects::CAN_CHANGE_SESSION) {
+    } else if effects.contains(Effects::CAN_CHANGE_SESSION) || may_have_run(effects, code) {
         state.pins.insert(PinCause::RoutineChangedState);
     } else if !is_early(code) {
+        // Servers change none of the variables where one can't be changed. One that could be repeated
+        // may have run on a reader, which must not keep the session and its writes.
+        if facts.shape.kind == StatementKind::Set && super::is_replayable_set(state, facts) {
+            return;
+        }
         let partial = lasting(state, facts).without(only_if_done());
         state.pins = state.pins.union(partial);
         if facts.shape.kind == StatementKind::Set {
             state.pins.insert(PinCause::UnreplayableSet);
         }
     }
+}
+
+/// Whether a function may have changed the session before it failed in a way that looks early.
+fn may_have_run(effects: Effects, code: u16) -> bool {
+    // Syntax, no schema, no such function: nothing ran.
+    const NEVER_RAN: [u16; 5] = [1046, 1049, 1064, 1305, 1630];
+    effects.contains(Effects::SIDE_EFFECT_FUNCTION) && is_early(code) && !NEVER_RAN.contains(&code)
 }
 
 /// Errors that come before a statement does anything: syntax, names, privileges, values of a SET.
@@ -358,6 +370,7 @@ fn lasting(state: &SessionState, facts: &CommandFacts<'_>) -> PinSet {
         (Effects::SEQUENCE, PinCause::Sequence),
         (Effects::NAMED_PREPARED, PinCause::TextPrepared),
         (Effects::HANDLER, PinCause::Handler),
+        (Effects::XA, PinCause::Xa),
     ] {
         if effects.contains(effect) {
             pins.insert(cause);
@@ -382,9 +395,6 @@ fn lasting(state: &SessionState, facts: &CommandFacts<'_>) -> PinSet {
     let unread = effects.contains(Effects::DOUBTFUL) || kind == StatementKind::Unknown;
     if unread && !(kind == StatementKind::Ddl && one_only) {
         pins.insert(PinCause::SessionUnknown);
-    }
-    if kind == StatementKind::Xa {
-        pins.insert(PinCause::Xa);
     }
     pins
 }

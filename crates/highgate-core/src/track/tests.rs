@@ -350,3 +350,45 @@ fn what_several_statements_say_of_the_next_transaction_is_what_the_server_report
     // It has begun, and ends in a report of its own.
     assert_eq!(after(&["START TRANSACTION READ ONLY;"]), (None, false));
 }
+
+/// A SET that can be repeated runs on any server; one that fails there must not bind the session to a
+/// reader, where its writes would follow.
+#[test]
+fn a_set_that_failed_changed_nothing_and_binds_nobody() {
+    let fail = |twin: &mut Twin, text: &'static str| {
+        let shape =
+            Shape { kind: StatementKind::Set, effects: Effects::SESSION_STATE, ..Shape::default() };
+        let facts = CommandFacts {
+            shape,
+            text: Some(text.as_bytes()),
+            ..CommandFacts::bare(CommandKind::Query)
+        };
+        let outcome = Outcome { error: Some(1621), ..Outcome::default() };
+        before(&mut twin.state, &facts);
+        let _ = settle(&mut twin.state, &mut twin.conn, &facts, &outcome);
+    };
+    let mut twin = Twin::new();
+    fail(&mut twin, "SET SESSION max_allowed_packet = 16777216");
+    assert!(twin.state.pins.iter().all(PinCause::is_leftover), "{:?}", twin.state.pins);
+    assert_eq!(twin.value("max_allowed_packet"), None);
+    // One that can't be repeated ran where writes can follow.
+    fail(&mut twin, "SET @a = f(1), insert_id = 5");
+    assert!(twin.state.pins.contains(PinCause::UnreplayableSet));
+}
+
+#[test]
+fn a_function_that_failed_may_have_changed_the_session() {
+    for (code, binds) in [(1146, true), (1064, false), (1305, false)] {
+        let mut twin = Twin::new();
+        let shape = Shape {
+            kind: StatementKind::Select,
+            effects: Effects::SIDE_EFFECT_FUNCTION,
+            ..Shape::default()
+        };
+        let facts = CommandFacts { shape, ..CommandFacts::bare(CommandKind::Query) };
+        let outcome = Outcome { error: Some(code), ..Outcome::default() };
+        let _ = settle(&mut twin.state, &mut twin.conn, &facts, &outcome);
+        let is_bound = twin.state.pins.contains(PinCause::RoutineChangedState);
+        assert_eq!(is_bound, binds, "{code}");
+    }
+}

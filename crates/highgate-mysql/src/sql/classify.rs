@@ -288,6 +288,10 @@ impl<'t> Statement<'t> {
                 }
             }
         }
+        // `sequence.NEXTVAL`, as in Oracle.
+        if after_dot && head::is_sequence_word(span.of(self.text)) {
+            self.effects |= Effects::SEQUENCE | Effects::SIDE_EFFECT_FUNCTION;
+        }
         if !after_dot && call == Call::Varying && kw == Kw::CurrentTime {
             self.effects |= Effects::NON_REPEATABLE;
         }
@@ -358,7 +362,9 @@ impl<'t> Statement<'t> {
             return;
         }
         if self.names_only && matches!(kw, Kw::Values | Kw::Value | Kw::Select | Kw::Set) {
-            self.names_only = self.head.is_definition();
+            // A table that is made of a query's rows runs that query at once.
+            self.names_only =
+                self.head.is_definition() && !(kw == Kw::Select && self.head.makes_table());
         }
         self.capture(span, kw);
         // `SET STATEMENT x = y FOR …` is of the kind of what follows.

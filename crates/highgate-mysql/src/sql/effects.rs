@@ -94,5 +94,7 @@ bitflags! {
         const COUNTS_OTHERWISE = 1 << 40;
         /// `KILL`, also as one of several statements.
         const KILLS = 1 << 41;
+        /// `XA`, also as one of several statements.
+        const XA = 1 << 42;
     }
 }

@@ -43,6 +43,17 @@ impl Head {
         self.started
     }
 
+    /// `CREATE [OR REPLACE] [TEMPORARY] TABLE`.
+    pub(super) fn makes_table(&self) -> bool {
+        let words = self.kept();
+        let table = words.iter().position(|kw| *kw == Kw::Table);
+        self.first() == Kw::Create
+            && table.is_some_and(|at| {
+                let between = words.get(1..at).unwrap_or_default();
+                between.iter().all(|kw| matches!(kw, Kw::Plain | Kw::Replace | Kw::Temporary))
+            })
+    }
+
     /// Defines a routine, trigger or event: its body may have semicolons.
     pub(super) fn has_body(&self) -> bool {
         self.bodied
@@ -110,13 +121,13 @@ impl Head {
             Kw::Do => (K::Do, Effects::empty()),
             Kw::Set => self.set(),
             Kw::Use => (K::Use, Effects::SESSION_STATE),
-            Kw::Begin
-            | Kw::Start
-            | Kw::Commit
-            | Kw::Rollback
-            | Kw::Savepoint
-            | Kw::Release
-            | Kw::Xa => self.transaction(),
+            Kw::Begin | Kw::Start | Kw::Commit | Kw::Rollback | Kw::Savepoint | Kw::Release => {
+                self.transaction()
+            }
+            Kw::Xa => {
+                let (kind, effects) = self.transaction();
+                (kind, effects | Effects::XA)
+            }
             Kw::Show => self.show(),
             Kw::Describe => self.describe(),
             Kw::Help => (K::Describe, Effects::empty()),
@@ -386,4 +397,10 @@ pub(super) fn variable_effects(name: &[u8]) -> Effects {
     } else {
         Effects::empty()
     }
+}
+
+/// What Oracle's dialect has behind the name of a sequence.
+pub(super) fn is_sequence_word(word: &[u8]) -> bool {
+    word.len() == 7
+        && (word.eq_ignore_ascii_case(b"nextval") || word.eq_ignore_ascii_case(b"currval"))
 }

@@ -168,6 +168,8 @@ struct Parser<'t> {
     start: usize,
     last_end: usize,
     after_semicolon: bool,
+    /// The scope of names without one: the latest that was written as a word.
+    latest: Scope,
 }
 
 impl<'t> Parser<'t> {
@@ -181,6 +183,7 @@ impl<'t> Parser<'t> {
             start: 0,
             last_end: 0,
             after_semicolon: false,
+            latest: Scope::Session,
         };
         parser.advance();
         parser
@@ -226,6 +229,10 @@ impl<'t> Parser<'t> {
             Token::Variable(span) => {
                 self.advance();
                 let name = unquoted(span.of(self.text), self.mode);
+                // Which letters are the same depends on the client's charset.
+                if !name.is_ascii() {
+                    return self.syntax();
+                }
                 self.assignment(Scope::User, &name)
             }
             Token::SystemVariable => {
@@ -281,12 +288,13 @@ impl<'t> Parser<'t> {
             if self.take_word("transaction") {
                 return self.transaction(scope);
             }
+            self.latest = scope;
             let name = self.name()?;
             return self.assignment(scope, name.as_bytes());
         }
         let Token::Word(span, ..) = self.token else {
             let name = self.name()?;
-            return self.assignment(Scope::Session, name.as_bytes());
+            return self.assignment(self.latest, name.as_bytes());
         };
         let word = span.of(self.text).to_ascii_lowercase();
         self.advance();
@@ -306,7 +314,7 @@ impl<'t> Parser<'t> {
             b"transaction" if !assigned => self.transaction(Scope::Next),
             _ => {
                 let name = self.rest_of_name(&word)?;
-                self.assignment(Scope::Session, name.as_bytes())
+                self.assignment(self.latest, name.as_bytes())
             }
         }
     }
@@ -503,7 +511,7 @@ fn rest_is_bare(text: &[u8], from: usize) -> bool {
         .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$'))
         .count();
     let word = rest.get(..length).unwrap_or_default();
-    let computed: [&[u8]; 7] = [
+    let computed: [&[u8]; 10] = [
         b"current_timestamp",
         b"current_user",
         b"current_date",
@@ -511,6 +519,9 @@ fn rest_is_bare(text: &[u8], from: usize) -> bool {
         b"current_role",
         b"localtime",
         b"localtimestamp",
+        b"utc_date",
+        b"utc_time",
+        b"utc_timestamp",
     ];
     length > 0
         && !word.starts_with(b"_")

@@ -189,3 +189,37 @@ fn the_mode_decides_where_a_literal_ends() {
         assert_eq!(effects(text, mode).contains(E::READ_ONLY_PROVED), to_replica, "{text}");
     }
 }
+
+#[test]
+fn a_table_made_of_a_query_runs_what_that_calls() {
+    let of = |text: &str| effects(text, MARIADB);
+    for text in [
+        "CREATE TEMPORARY TABLE x AS SELECT LAST_INSERT_ID() id",
+        "CREATE OR REPLACE TABLE x (a INT DEFAULT (f())) SELECT LAST_INSERT_ID()",
+    ] {
+        assert!(of(text).contains(E::READS_LAST_INSERT_ID), "{text}");
+    }
+    assert!(of("CREATE TABLE x SELECT GET_LOCK('a', 9)").contains(E::NAMED_LOCK));
+    for text in [
+        "CREATE VIEW x AS SELECT GET_LOCK('a', 9)",
+        "CREATE FUNCTION f() RETURNS INT RETURN (SELECT GET_LOCK('a', 9))",
+        "CREATE TABLE x (a INT DEFAULT (f(1)))",
+    ] {
+        assert!(!of(text).intersects(E::NAMED_LOCK | E::SIDE_EFFECT_FUNCTION), "{text}");
+    }
+}
+
+#[test]
+fn sequences_are_seen_in_oracles_words() {
+    for text in ["SELECT s.nextval", "SELECT shop.s.CURRVAL FROM dual"] {
+        let found = effects(text, MARIADB);
+        assert!(found.contains(E::SEQUENCE | E::SIDE_EFFECT_FUNCTION), "{text}");
+    }
+    assert!(!effects("SELECT nextval FROM t", MARIADB).contains(E::SEQUENCE));
+}
+
+#[test]
+fn xa_is_seen_among_several_statements() {
+    assert!(effects("SELECT 1; XA START 'x'", MARIADB).contains(E::XA));
+    assert!(effects("XA RECOVER", MYSQL).contains(E::XA));
+}

@@ -151,3 +151,31 @@ fn what_is_not_sure_is_refused() {
         );
     }
 }
+
+/// Servers take the latest word for names that have none; `@@global.` is no such word.
+#[test]
+fn the_scope_of_a_name_without_one_is_the_latest_word() {
+    let scopes = |text: &str| -> Vec<Scope> {
+        let scope = |item: Item<'_>| match item {
+            Item::Assignment(assignment) => assignment.scope,
+            other => panic!("{other:?}"),
+        };
+        parse(text.as_bytes(), MARIADB).unwrap().items.into_iter().map(scope).collect()
+    };
+    use Scope::{Global, Session, User};
+    assert_eq!(scopes("SET GLOBAL a = 1, b = 2, `c` = 3"), [Global; 3]);
+    assert_eq!(scopes("SET SESSION a = 1, GLOBAL b = 2, c = 3"), [Session, Global, Global]);
+    assert_eq!(scopes("SET GLOBAL a = 1, @@b = 2, @v = 3, c = 4"), [Global, Session, User, Global]);
+    assert_eq!(scopes("SET @@global.a = 1, b = 2"), [Global, Session]);
+}
+
+#[test]
+fn what_is_worked_out_or_depends_on_the_charset_is_no_literal() {
+    for word in ["UTC_TIMESTAMP", "utc_date", "UTC_TIME", "CURRENT_TIMESTAMP"] {
+        let text = format!("SET @t = {word}");
+        let [Item::Assignment(Assignment { value, .. })] = &items(&text)[..] else { panic!() };
+        assert!(!matches!(value, Value::Literal(_)), "{text}: {value:?}");
+    }
+    assert!(parse(b"SET @pr\xe9 = 1", MARIADB).is_err());
+    assert!(parse("SET @pré = 1".as_bytes(), MARIADB).is_err());
+}

@@ -121,6 +121,7 @@ impl Session<'_> {
     pub(super) fn session_facts(&self, lease: &Lease) -> SessionFacts {
         SessionFacts {
             in_transaction: self.state.in_transaction(),
+            unsure: self.state.transaction.unsure,
             autocommit: self.state.autocommit,
             may_move: self.state.pins.may_change_server(),
             writes_here: self.taken_for == Some(Wish::Writer),

@@ -2,6 +2,7 @@
 
 use highgate_config::Topology;
 use highgate_core::{
+    pins::PinCause,
     prepare::{self as core_prepare, CausalNeed, CausalWait, Needs, Step, Unfit},
     route::RouteRefused,
     server::ServerState,
@@ -205,8 +206,14 @@ impl Session<'_> {
         match stopped {
             Stopped::Client(ending) => return Tried::Ended(ending),
             Stopped::Told(Interrupt::Kill) => return Tried::Ended(Ending::Killed),
-            Stopped::Told(Interrupt::KillQuery | Interrupt::Deadline) => {
-                self.context.slot.clear(Interrupt::KillQuery);
+            Stopped::Told(told @ (Interrupt::KillQuery | Interrupt::Deadline)) => {
+                self.context.slot.clear(told);
+                // The answer to what was being prepared is to come: whoever had the connection next
+                // would take it for its own.
+                lease.connection.state.dirt.insert(PinCause::SessionUnknown);
+                if own && settle::server_lost(&mut self.state) != Lost::Nothing {
+                    return self.own_connection_lost();
+                }
                 let text = "Query execution was interrupted";
                 return Tried::Refused(error_code::ER_QUERY_INTERRUPTED.answer(text));
             }

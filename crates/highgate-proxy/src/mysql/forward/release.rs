@@ -183,6 +183,11 @@ pub(crate) fn let_go(
         return;
     }
     let Some(mut lease) = lease.take() else { return };
+    if lease.connection.kill_in_flight.is_some() {
+        // It would meet the statement of whoever has the connection next.
+        drop(lease);
+        return forget(context, holds);
+    }
     let dirt = &mut lease.connection.state.dirt;
     PinCause::ALL.iter().filter(|cause| cause.is_leftover()).for_each(|&cause| dirt.remove(cause));
     match settle::left(state, &lease.connection.state) {
