@@ -153,3 +153,34 @@ fn a_transaction_whose_statement_was_cut_off_is_told_to_be_over() {
         assert!(!status.contains(highgate_mysql::StatusFlags::IN_TRANS), "{status:?}");
     }
 }
+
+/// What was being done for a killed session on its connection is answered later: to nobody else.
+#[test]
+fn a_connection_whose_preparation_was_killed_is_given_to_nobody() {
+    let script = Script::new(|command| match command.text() {
+        // Set by the first session, and taken back for the next.
+        text if text.contains("time_zone") && !text.contains("+01:00") => Reply::Hang,
+        text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        _ => Reply::Ok,
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let text = toml(&[server.addr()], BACKEND, "") + "max_connections = 1\n";
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let listener = process.listener("shop").unwrap();
+    let client = || RawClient::connect(listener, "app", "app", None, USUAL).unwrap();
+    let (mut first, mut victim, mut other) = (client(), client(), client());
+    first.ok("SET time_zone = '+01:00'").unwrap();
+    victim.send(b"\x03SELECT n FROM t").unwrap();
+    wait::eventually(wait::Deadline::seconds(10), "the time zone to be taken back", || {
+        let taken_back = |text: &String| text.contains("time_zone") && !text.contains("+01:00");
+        anyhow::ensure!(server.queries().iter().any(taken_back), "{:?}", server.queries());
+        Ok(())
+    })
+    .unwrap();
+    let before = server.accepted();
+    other.ok(&format!("KILL QUERY {}", victim.id)).unwrap();
+    assert_eq!(victim.answer().unwrap()[0].error(), Some(1317));
+    assert_eq!(other.value("SELECT n FROM t").unwrap(), "1");
+    assert_eq!(victim.value("SELECT n FROM t").unwrap(), "1");
+    assert!(server.accepted() > before, "over another connection");
+}
