@@ -6,18 +6,41 @@ mod failure;
 #[path = "client/raw.rs"]
 mod raw;
 
+use std::net::SocketAddr;
+
 use failure::{REPLICATION, addresses, ctl, start, toml};
 use highgate_testkit::{
     HighgateProcess, MariaDb, ReplicationCluster, replication::ReplicationOptions,
 };
-use raw::{Part, RawClient, USUAL};
+use mysql_async::{ChangeUserOpts, Conn, OptsBuilder, prelude::Queryable as _};
+use raw::{RawClient, USUAL};
 
-/// COM_CHANGE_USER with a proof of some other password.
-fn change_user(client: &mut RawClient, user: &str, schema: &str) -> anyhow::Result<Vec<Part>> {
-    let mut payload = vec![0x11];
-    payload.extend([user.as_bytes(), &[0, 20], &[7; 20], schema.as_bytes(), &[0, 45, 0]].concat());
-    payload.extend(b"mysql_native_password\0");
-    client.command(&payload)
+/// What a session of `app` has left after changes of user that were refused.
+async fn story(address: SocketAddr) -> anyhow::Result<Vec<String>> {
+    let opts = OptsBuilder::default().ip_or_hostname(address.ip().to_string());
+    let opts = opts.tcp_port(address.port()).user(Some("app")).pass(Some("app"));
+    let opts = opts.db_name(Some("shop")).prefer_socket(false);
+    let mut session = Conn::new(opts).await?;
+    session.query_drop("SET @a = 1, sql_mode = 'ANSI_QUOTES'").await?;
+    session.query_drop("CREATE TEMPORARY TABLE tmp (a INT)").await?;
+    session.query_drop("USE other").await?;
+    session.query_drop("BEGIN").await?;
+    session.query_drop("INSERT INTO shop.t VALUES (1)").await?;
+    let mut story = Vec::new();
+    for schema in ["shop", "other", "nowhere", "shop"] {
+        let other = ChangeUserOpts::new().with_user(Some("b".to_owned()));
+        let other = other.with_pass(Some("wrong".to_owned()));
+        let other = other.with_db_name(Some(schema.to_owned()));
+        let refused = session.change_user(other).await.unwrap_err();
+        story.push(refused.to_string().split('(').next().unwrap_or_default().to_owned());
+        let who = "SELECT @a IS NULL, @@sql_mode, CURRENT_USER(), DATABASE(), @@in_transaction";
+        let who: Option<(bool, String, String, String, bool)> = session.query_first(who).await?;
+        story.push(format!("{who:?}"));
+        let rows: Option<u32> = session.query_first("SELECT COUNT(*) FROM shop.t").await?;
+        let gone = session.query_drop("SELECT * FROM tmp").await.is_err();
+        story.push(format!("{rows:?}, {gone}"));
+    }
+    Ok(story)
 }
 
 #[test]
@@ -31,45 +54,14 @@ fn a_session_of_mariadb_goes_on_as_who_it_was_when_a_change_of_user_is_refused()
     server.sql("CREATE DATABASE shop; CREATE DATABASE other; CREATE TABLE shop.t (a INT)")?;
     server.create_user("app", "app", "ALL ON *.*")?;
     server.create_user("b", "b", "ALL ON *.*")?;
-    let process = HighgateProcess::start(
-        env!("CARGO_BIN_EXE_highgate"),
-        &format!(
-            "admin = {{ sql = \"off\", web = \"off\" }}\n\
-             [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n\
-             [[backend]]\nname = \"shop\"\ntopology = \"static\"\n\
-             [[backend.server]]\nname = \"db\"\naddress = \"127.0.0.1:{}\"\n\
-             [[user]]\nname = \"app\"\npassword = \"app\"\n[[user]]\nname = \"b\"\npassword = \"b\"\n",
-            server.port()
-        ),
-    )?;
-    let mut through =
-        RawClient::connect(process.listener("shop")?, "app", "app", Some("shop"), USUAL)?;
-    let mut direct = RawClient::connect(server.addr(), "app", "app", Some("shop"), USUAL)?;
-    let mut seen = Vec::new();
-    for client in [&mut through, &mut direct] {
-        let mut story = Vec::new();
-        client.ok("SET @a = 1, sql_mode = 'ANSI_QUOTES'")?;
-        client.ok("CREATE TEMPORARY TABLE tmp (a INT)")?;
-        client.ok("USE other")?;
-        client.ok("BEGIN")?;
-        client.ok("INSERT INTO shop.t VALUES (1)")?;
-        for schema in ["shop", "", "nowhere", "shop"] {
-            story.push(change_user(client, "b", schema)?.first().and_then(Part::error));
-            let who = "SELECT @a, @@sql_mode, CURRENT_USER(), DATABASE(), @@in_transaction";
-            story.push(None);
-            seen.push(format!("{:?}", client.ok(who)?.texts()));
-            seen.push(client.value("SELECT COUNT(*) FROM shop.t")?);
-            seen.push(format!("{:?}", client.query("SELECT * FROM tmp")?[0].error()));
-        }
-        seen.push(format!("{story:?}"));
-    }
-    let (left, right) = seen.split_at(seen.len() / 2);
-    assert_eq!(left, right);
-    assert!(
-        right
-            .last()
-            .is_some_and(|story| story.contains("1045") && story.ends_with("Some(1047), None]"))
-    );
+    let mut text = toml(&[server.addr()], "topology = \"static\"\n", "");
+    text.push_str("[[user]]\nname = \"b\"\npassword = \"b\"\n");
+    let process = HighgateProcess::start(failure::BINARY, &text)?;
+    let through = failure::run(story(process.listener("shop")?))?;
+    let direct = failure::run(story(server.addr()))?;
+    assert_eq!(through, direct);
+    assert!(direct[0].contains("ERROR 28000"), "{direct:?}");
+    assert!(direct[9].contains("Unknown command"), "{direct:?}");
     Ok(())
 }
 

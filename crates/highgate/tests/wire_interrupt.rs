@@ -76,6 +76,8 @@ fn bench(listener: &str) -> Bench {
     let script = Script::new(|command| match command.text() {
         text if text.starts_with("SELECT DEAF") => Reply::Hang,
         text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        // Autocommit is on, and a transaction open.
+        text if text.starts_with("BEGIN") || text.starts_with("INSERT") => Reply::OkStatus(3),
         _ => Reply::Ok,
     });
     let server = ScriptedServer::start(script).unwrap();
