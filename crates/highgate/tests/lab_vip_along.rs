@@ -167,7 +167,7 @@ fn lines(pipe: &Path) -> anyhow::Result<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// Two routers, a pipe for all and one for VRRP's, with a script that reads that.
+/// Three routers, two of a group, a pipe for all and one for VRRP's, with a script that reads that.
 fn two_with_pipes(scratch: &Scratch) -> String {
     let shown = |name: &str| scratch.join(name).display().to_string();
     format!(
@@ -175,11 +175,13 @@ fn two_with_pipes(scratch: &Scratch) -> String {
          vrrp_notify_fifo_script \"/bin/sh -c 'exec cat \\\"$0\\\" >> {}'\"\n\
          vrrp_notify_priority_changes\n}}\n\
          track_file load {{\n file {}\n weight 1\n}}\n\
-         vrrp_sync_group G {{\n group {{\n VI_2\n }}\n}}\n\
+         vrrp_sync_group G {{\n group {{\n VI_2\n VI_3\n }}\n}}\n\
          vrrp_instance VI_1 {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority 100\n\
          track_file {{\n load\n }}\n virtual_ipaddress {{\n 10.99.0.100\n }}\n}}\n\
          vrrp_instance VI_2 {{\n state BACKUP\n interface eth0\n virtual_router_id 52\n priority 255\n\
-         virtual_ipaddress {{\n 10.99.0.102\n }}\n}}\n",
+         virtual_ipaddress {{\n 10.99.0.102\n }}\n}}\n\
+         vrrp_instance VI_3 {{\n state BACKUP\n interface eth0\n virtual_router_id 53\n priority 255\n\
+         virtual_ipaddress {{\n 10.99.0.103\n }}\n}}\n",
         shown("all"),
         shown("vrrp"),
         shown("read"),

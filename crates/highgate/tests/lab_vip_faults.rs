@@ -10,6 +10,7 @@ use highgate_testkit::{
     scratch::{run, which},
     wait::{self, Deadline},
 };
+use rustix::process::Signal;
 use vips::{Node, VIP, has, lab, last, toml, until_held};
 
 const START: Duration = Duration::from_secs(10);
@@ -187,4 +188,61 @@ fn a_flood_of_forged_advertisements_is_counted_and_moves_nothing() {
     assert_eq!(one.count("became_active").unwrap(), 1);
     assert_eq!(other.count("became_active").unwrap(), 0);
     assert_eq!(vips::holders(&lab).unwrap(), [1]);
+}
+
+const FAST: &str = "version = 3\ninterval = \"200ms\"\n";
+/// What the second node sends of VRRP is dropped, and its kernel says so.
+const MUTED: &str = "add table ip muted; \
+    add chain ip muted output { type filter hook output priority 0; }; \
+    add rule ip muted output ip protocol 112 drop;";
+
+/// What was observed: it held the address although it had stepped back, beside the first node.
+#[test]
+fn a_backup_whose_own_firewall_drops_its_adverts_never_holds_the_address() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let mut one = Node::start(&lab, 1, &toml(100, FAST)).unwrap();
+    let other = Node::start(&lab, 2, &toml(80, FAST)).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    other.until("backup").unwrap();
+    let second = lab.host(2).unwrap();
+    second.netns().nft(MUTED).unwrap();
+    one.process.signal(Signal::KILL).unwrap();
+    let is_held = |time| wait::wait_until(Deadline::after(time), || has(second, VIP).unwrap());
+    assert!(!is_held(Duration::from_secs(4)), "{}", other.events().unwrap());
+    let told = ["adverts can't be sent: Operation not permitted", "tried again in 2 s"];
+    other.until_told(&told).unwrap();
+    let tries = other.count("became_active").unwrap();
+    assert!((2..=5).contains(&tries), "{tries} tries");
+    drop(one);
+    one = Node::start(&lab, 1, &toml(100, FAST)).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    assert!(!is_held(Duration::from_secs(2)), "two hold it: {}", other.events().unwrap());
+    second.netns().nft("delete table ip muted").unwrap();
+    one.process.signal(Signal::KILL).unwrap();
+    until_held(&lab, 2, Duration::from_secs(30)).unwrap();
+    other.until("active").unwrap();
+}
+
+/// What was observed: it took the address from a healthy node and gave it back every five seconds.
+#[test]
+fn a_node_that_lacks_the_interface_of_an_address_waits_for_it() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let first = lab.host(1).unwrap();
+    let text = |priority, addresses: &str| {
+        toml(priority, &format!("{FAST}addresses = [\"10.99.0.100\", \"{addresses}\"]\n"))
+    };
+    first.ip("link add eth7 type veth peer name eth8").unwrap();
+    let one = Node::start(&lab, 1, &text(100, "10.98.0.1/24 dev eth7")).unwrap();
+    let other = Node::start(&lab, 2, &text(80, "10.98.0.1/24")).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    other.until("backup").unwrap();
+    first.ip("link delete eth7").unwrap();
+    until_held(&lab, 2, START).unwrap();
+    one.until_told(&["10.98.0.1 can't be set on eth7: there is no such interface"]).unwrap();
+    last(Duration::from_secs(6));
+    let [mine, theirs] = [&one, &other].map(|node| node.count("became_active").unwrap());
+    assert_eq!((mine, theirs), (1, 1), "{}", one.events().unwrap());
+    assert_eq!(one.shown("state").unwrap(), "fault");
+    first.ip("link add eth7 type veth peer name eth8").unwrap();
+    until_held(&lab, 1, START).unwrap();
 }

@@ -266,3 +266,51 @@ fn tcpdump_reads_the_adverts_of_both_versions_without_a_complaint() {
         drop(node);
     }
 }
+
+/// What was observed: it got a lifetime of 3 s, and went with the vip.
+#[test]
+fn an_owners_address_stays_as_its_operator_set_it() {
+    let Some(lab) = lab(2).unwrap() else { return };
+    let host = lab.host(1).unwrap();
+    let text = toml(255, "version = 3\ninterval = \"200ms\"\naddresses = \"10.99.0.1/24\"\n");
+    let stays = || {
+        let shown = run(host.command("ip").args(["-4", "address", "show", "dev", "eth0"])).unwrap();
+        let line = shown.lines().skip_while(|line| !line.contains("10.99.0.1/24")).nth(1);
+        assert!(line.is_some_and(|line| line.contains("valid_lft forever")), "{shown}");
+    };
+    let mut one = Node::start(&lab, 1, &text).unwrap();
+    one.until("active").unwrap();
+    assert!(one.count("announced").unwrap() > 0);
+    stays();
+    one.ctl(&["vip", "drain"]).unwrap();
+    one.until("fault").unwrap();
+    one.until_told(&["10.99.0.1 stays on this node, since it was there before"]).unwrap();
+    stays();
+    one.ctl(&["vip", "enable"]).unwrap();
+    one.until("active").unwrap();
+    one.kill("vip-keeper").unwrap();
+    one.until_told(&["the process that keeps the addresses died"]).unwrap();
+    one.until("active").unwrap();
+    stays();
+    one.process.signal(Signal::TERM).unwrap();
+    one.process.wait(Deadline::seconds(10)).unwrap();
+    // Longer than the lifetime of what is this program's.
+    last(Duration::from_secs(4));
+    stays();
+}
+
+#[test]
+fn an_address_that_somebody_left_on_a_backup_is_told_and_left_alone() {
+    let Some(lab) = lab(2).unwrap() else { return };
+    let host = lab.host(2).unwrap();
+    host.ip("address add 10.99.0.100/32 dev eth0").unwrap();
+    let one = Node::start(&lab, 1, &toml(100, "")).unwrap();
+    let mut other = Node::start(&lab, 2, &toml(80, "")).unwrap();
+    one.until("active").unwrap();
+    other.until("backup").unwrap();
+    let told = "10.99.0.100 was set on eth0 by somebody else, to stay, and is left alone";
+    other.until_told(&[told, "ip address del 10.99.0.100/32 dev eth0"]).unwrap();
+    other.process.signal(Signal::TERM).unwrap();
+    other.process.wait(Deadline::seconds(10)).unwrap();
+    assert!(has(host, vips::VIP).unwrap());
+}
