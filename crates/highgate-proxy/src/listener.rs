@@ -92,6 +92,9 @@ struct Socket(AsyncFd<OwnedFd>);
 
 /// Accepts until `stop`, giving each client to the worker that should have it.
 ///
+/// # Errors
+/// The worker can't wait for clients of this socket.
+///
 /// Cancel safe: yes; a client not yet given away is closed.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
@@ -99,7 +102,7 @@ pub(crate) async fn serve(
     bound: Bound,
     home: usize,
     stop: Stop,
-) {
+) -> io::Result<()> {
     let descriptor = match bound {
         Bound::Tcp(socket) => OwnedFd::from(socket),
         Bound::Unix(socket) => OwnedFd::from(socket),
@@ -114,8 +117,9 @@ pub(crate) async fn serve(
     let socket = match registered {
         Ok(socket) => Socket(socket),
         Err(error) => {
-            tracing::error!(listener = %listener.name, "cannot serve: {error}");
-            return;
+            let text = format!("listener {} can't be served: {error}", listener.name);
+            shared.event_limited(Event::new(Severity::Error, Kind::Limit, text));
+            return Err(error);
         }
     };
     tokio::select! {
@@ -123,6 +127,7 @@ pub(crate) async fn serve(
         () = stop.stopped() => {}
         () = accept_loop(&shared, &listener, &socket, home) => {}
     }
+    Ok(())
 }
 
 async fn accept_loop(

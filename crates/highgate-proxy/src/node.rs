@@ -3,12 +3,17 @@
 mod handover;
 mod leave;
 mod prepare;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
     io,
     os::fd::OwnedFd,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -106,6 +111,19 @@ pub(crate) struct Serving {
     /// A second descriptor, to be handed to a new process.
     spare: OwnedFd,
     stopper: Stopper,
+    /// No worker took it, or the one that did can't serve it.
+    is_refused: Arc<AtomicBool>,
+}
+
+impl Serving {
+    /// The socket once more, for another attempt.
+    fn bound(&self) -> io::Result<Bound> {
+        let socket = self.spare.try_clone()?;
+        Ok(match self.wanted {
+            Address::Unix(_) => Bound::Unix(socket.into()),
+            Address::Ip(_) | Address::Host(..) => Bound::Tcp(socket.into()),
+        })
+    }
 }
 
 impl Node {
@@ -253,17 +271,54 @@ impl Node {
         bound: Bound,
         spare: OwnedFd,
     ) -> Serving {
-        let (stopper, stop) = Stopper::new();
         let address = bound.address();
         tracing::info!(listener = %state.name, %address, "listening");
-        let home = self.home();
-        if let Some(worker) = self.shared.workers.get(home) {
-            let letter = Mail::Listen(state.clone(), Box::new(bound), stop);
-            if worker.mail.try_send(letter).is_err() {
-                tracing::error!(listener = %state.name, "worker {home} takes no listener");
+        let (stopper, is_refused) = (Stopper::new().0, Arc::default());
+        let serving = Serving { wanted, address, spare, stopper, is_refused };
+        if !self.give(state, bound, &serving) {
+            let text = format!(
+                "no data worker takes listener {} on {}: nobody serves its clients; it is offered \
+                 again",
+                state.name, serving.address
+            );
+            self.shared.event(Event::new(Severity::Error, Kind::Lifecycle, text));
+        }
+        serving
+    }
+
+    /// Gives a socket to a worker, to the next one first. False: none takes it.
+    fn give(&self, state: &Arc<ListenerState>, bound: Bound, serving: &Serving) -> bool {
+        serving.is_refused.store(false, Ordering::Release);
+        let is_refused = serving.is_refused.clone();
+        let stop = serving.stopper.listen();
+        let mut letter = Mail::Listen(state.clone(), Box::new(bound), stop, is_refused);
+        let (first, rest) = self.shared.workers.split_at(self.home());
+        for worker in rest.iter().chain(first) {
+            match worker.mail.try_send(letter) {
+                Ok(()) => return true,
+                Err(error) => letter = error.into_inner(),
             }
         }
-        Serving { wanted, address, spare, stopper }
+        serving.is_refused.store(true, Ordering::Release);
+        false
+    }
+
+    /// A listener whose clients nobody serves, since no worker takes it. It is offered to them again.
+    #[must_use]
+    pub fn unserved(&self) -> Option<ListenerName> {
+        let listeners = self.listeners.lock();
+        let mut found = None;
+        for (name, running) in &*listeners {
+            for socket in &running.sockets {
+                if socket.is_refused.load(Ordering::Acquire) {
+                    if let Ok(bound) = socket.bound() {
+                        self.give(&running.state, bound, socket);
+                    }
+                    found = Some(name.clone());
+                }
+            }
+        }
+        found
     }
 
     /// The worker that accepts for the next socket: in turn.

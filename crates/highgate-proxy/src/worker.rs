@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -62,8 +62,8 @@ pub(crate) enum Mail {
     Grant(SlotId, Box<Grant>),
     /// A session is to be told something.
     Interrupt(SlotId, Interrupt),
-    /// Serve a listening socket until the stop.
-    Listen(Arc<ListenerState>, Box<Bound>, Stop),
+    /// Serve a listening socket until the stop; the flag says where that can't be done.
+    Listen(Arc<ListenerState>, Box<Bound>, Stop, Arc<AtomicBool>),
     /// Connections of older generations are to be closed, sessions on these servers told.
     ServersDown(Vec<ServerId>),
     /// A new snapshot is in force.
@@ -241,10 +241,14 @@ impl Worker {
             Mail::Interrupt(slot, what) => {
                 self.slots.interrupt(slot, what);
             }
-            Mail::Listen(listener, bound, stop) => {
-                let serve =
-                    crate::listener::serve(self.shared.clone(), listener, *bound, self.index, stop);
-                self.tasks.spawn(serve);
+            Mail::Listen(listener, bound, stop, is_refused) => {
+                let shared = self.shared.clone();
+                let serve = crate::listener::serve(shared, listener, *bound, self.index, stop);
+                self.tasks.spawn(async move {
+                    if serve.await.is_err() {
+                        is_refused.store(true, Ordering::Release);
+                    }
+                });
             }
             Mail::ServersDown(servers) => {
                 self.pools.close_outdated();
