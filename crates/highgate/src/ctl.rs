@@ -96,7 +96,7 @@ fn tables(socket: &Path, wanted: &[(&str, &str)]) -> anyhow::Result<()> {
 
 /// What is asked of addresses that move.
 const VIPS: [(&str, &str); 2] = [
-    ("vips", "name,state,seconds,addresses,active_node,effective_priority,why,missing"),
+    ("vips", "name,state,seconds,addresses,active_node,effective_priority,why,missing,refused_for"),
     ("vip_peers", "vip,address,heard_ms,priority,interval_ms,adverts,refused,last_refusal"),
 ];
 

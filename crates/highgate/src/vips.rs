@@ -11,5 +11,5 @@ mod voice;
 pub(crate) use self::{
     link::Link,
     start::{Keeper, drop_rights, keep, start, watch},
-    table::{PeersTable, VipsTable},
+    table::{PeersTable, RefusalsTable, VipsTable},
 };

@@ -26,7 +26,7 @@ use crate::{
     records,
     rule_actions::RuleActions,
     server_actions::ServerActions,
-    vips::{Keeper, Link, PeersTable, VipsTable},
+    vips::{Keeper, Link, PeersTable, RefusalsTable, VipsTable},
 };
 
 /// Everything that runs.
@@ -140,6 +140,7 @@ impl Wired {
         }
         tables.push(Arc::new(VipsTable(self.vips.clone())));
         tables.push(Arc::new(PeersTable(self.vips.clone())));
+        tables.push(Arc::new(RefusalsTable(self.vips.clone())));
         Tables::new(tables)
     }
 

@@ -180,6 +180,12 @@ fn a_flood_of_forged_advertisements_is_counted_and_moves_nothing() {
         let refused = node.count("adverts_refused").unwrap();
         eprintln!("{sent} forged within {took:?}, {refused} refused");
         assert!(refused > 2000, "{refused}");
+        let kinds = node.table("vip_refusals").unwrap();
+        assert!(kinds.len() > 4, "{kinds:?}");
+        for kind in kinds {
+            let (name, count) = (kind["kind"].as_str().unwrap(), kind["adverts"].as_u64());
+            assert!(count.is_some_and(|count| count > 0 && count <= refused), "{name}: {count:?}");
+        }
         let log = node.process.log();
         assert!(log.lines().count() < 200, "the log is full of it");
     }

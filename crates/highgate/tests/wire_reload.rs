@@ -362,6 +362,7 @@ fn look_everywhere(process: &HighgateProcess, seen: &mut Vec<(&'static str, Stri
         "servers",
         "sessions",
         "vip_peers",
+        "vip_refusals",
         "vips",
         "workers",
     ] {

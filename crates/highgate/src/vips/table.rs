@@ -1,4 +1,4 @@
-//! The tables `vips` and `vip_peers`.
+//! The tables `vips`, `vip_peers` and `vip_refusals`.
 
 use std::sync::Arc;
 
@@ -17,6 +17,9 @@ pub(crate) struct VipsTable(pub(crate) Arc<Link>);
 
 /// The table `vip_peers`.
 pub(crate) struct PeersTable(pub(crate) Arc<Link>);
+
+/// The table `vip_refusals`.
+pub(crate) struct RefusalsTable(pub(crate) Arc<Link>);
 
 macro_rules! columns {
     ($($name:literal, $kind:expr, $metric:expr, $doc:literal;)+) => {
@@ -45,6 +48,7 @@ const VIPS: &[Column] = columns! {
     "adverts_heard", Integer, Counter, "Good advertisements heard.";
     "adverts_lower", Integer, Counter, "Advertisements of lower priority heard while active.";
     "adverts_refused", Integer, Counter, "Advertisements refused.";
+    "refused_for", Text, Hidden, "Of them how many for what, as `password 3 ttl 1`; by itself in table `vip_refusals`.";
     "resignations_sent", Integer, Counter, "Advertisements of priority 0 sent.";
     "resignations_heard", Integer, Counter, "Advertisements of priority 0 heard.";
     "announced", Integer, Counter, "Times the addresses were announced on the network.";
@@ -61,6 +65,12 @@ const PEERS: &[Column] = columns! {
     "refused", Integer, Counter, "Refused advertisements.";
     "last_refusal", Text, Hidden, "Why the last one was refused.";
     "remark", Text, Hidden, "What is odd about its last good advertisement.";
+};
+
+const REFUSALS: &[Column] = columns! {
+    "vip", Text, Label, "Name of the vip.";
+    "kind", Text, Label, "What was wrong: `password`, `ttl`, `interval` and so on.";
+    "adverts", Integer, Counter, "Advertisements refused for that.";
 };
 
 /// In place of a name.
@@ -156,6 +166,7 @@ fn row(status: &Status) -> Row {
         counts.heard.into(),
         counts.heard_lower.into(),
         counts.refused.values().sum::<u64>().into(),
+        refused_for(status).into(),
         counts.sent_resignations.into(),
         counts.heard_resignations.into(),
         counts.announced.into(),
@@ -192,6 +203,40 @@ impl Table for PeersTable {
                     peer.remark.clone().into(),
                 ]
             })
+        });
+        rows.collect()
+    }
+}
+
+/// Of each kind of refusal that there was, how many.
+fn refusals(status: &Status) -> impl Iterator<Item = (&'static str, u64)> {
+    status.counts.refused.iter().map(|(kind, count)| (kind.as_str(), *count))
+}
+
+fn refused_for(status: &Status) -> String {
+    let each: Vec<String> =
+        refusals(status).map(|(kind, count)| format!("{kind} {count}")).collect();
+    each.join(" ")
+}
+
+impl Table for RefusalsTable {
+    fn name(&self) -> &'static str {
+        "vip_refusals"
+    }
+
+    fn doc(&self) -> &'static str {
+        "Advertisements that were refused: one row per vip and kind, once there was one."
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        REFUSALS
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let all = self.0.status();
+        let rows = all.iter().flat_map(|status| {
+            refusals(status)
+                .map(|(kind, count)| vec![status.name.clone().into(), kind.into(), count.into()])
         });
         rows.collect()
     }
