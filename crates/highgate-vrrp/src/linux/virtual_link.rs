@@ -193,9 +193,10 @@ impl VirtualLinks {
         for (key, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
             let path = format!("/proc/sys/net/ipv4/conf/{base}/{key}");
             let now = read(&path).unwrap_or_default();
-            if now.as_str() >= value || self.before.contains_key(&path) {
+            if now.as_str() >= value {
                 continue;
             }
+            // Also where it was changed before: then the interface below is another one of that name.
             match fs::write(&path, value) {
                 Ok(()) => drop(self.before.insert(path, now)),
                 Err(error) => complaints.push(format!("{path} can't be set to {value}: {error}")),
