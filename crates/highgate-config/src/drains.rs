@@ -30,14 +30,6 @@ impl Drains {
     pub fn why(&self, vip: &str) -> Option<&str> {
         self.each.get(vip).unwrap_or(&self.all).as_deref()
     }
-
-    /// All that counts, in an order in which it can be said again.
-    #[must_use]
-    pub fn words(&self) -> Vec<(Option<String>, Option<String>)> {
-        let all = self.all.iter().map(|why| (None, Some(why.clone())));
-        let each = self.each.iter().map(|(vip, why)| (Some(vip.clone()), why.clone()));
-        all.chain(each).collect()
-    }
 }
 
 #[cfg(test)]
@@ -53,11 +45,6 @@ mod tests {
         let why = |drains: &Drains| ["a", "b", "c"].map(|it| drains.why(it).map(str::to_owned));
         let night = Some("night".to_owned());
         assert_eq!(why(&drains), [night.clone(), None, night]);
-        let mut again = Drains::default();
-        for (router, reason) in drains.words() {
-            again.say(router.as_deref(), reason.as_deref());
-        }
-        assert_eq!(why(&again), why(&drains));
         drains.say(None, None);
         assert_eq!(why(&drains), [None, None, None]);
     }

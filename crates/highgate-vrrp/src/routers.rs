@@ -153,6 +153,12 @@ impl Routers {
         self.tell_leave(now)
     }
 
+    /// All that operators took out, in place of what was said before.
+    pub fn take_out(&mut self, drains: Drains, now: Instant) -> Vec<Order> {
+        self.drains = drains;
+        self.tell_leave(now)
+    }
+
     /// Whoever could give leave does not answer, and why it is taken for granted then that all are
     /// out; `None` once it answers again.
     pub fn silence(&mut self, why: Option<String>, now: Instant) -> Vec<Order> {

@@ -6,6 +6,8 @@ mod link;
 mod start;
 mod table;
 mod talk;
+#[cfg(test)]
+mod tests;
 mod voice;
 
 pub(crate) use self::{

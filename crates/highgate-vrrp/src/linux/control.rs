@@ -1,4 +1,7 @@
 //! A stream of messages, one JSON text a line, that never blocks.
+//!
+//! The stream outlives a keeper that is killed, at any byte of either direction: its successor ends the
+//! line that may be half said, and leaves out the rest of one that may be half heard.
 
 use std::{
     collections::VecDeque,
@@ -31,6 +34,10 @@ pub(crate) struct Control {
     attached: VecDeque<(usize, OwnedFd)>,
     /// The peer is gone.
     is_over: bool,
+    /// What comes first may be the rest of a line.
+    may_be_rest: bool,
+    /// Why a line was not understood.
+    misheard: Option<String>,
 }
 
 impl Control {
@@ -48,7 +55,20 @@ impl Control {
             unsent: Vec::new(),
             attached: VecDeque::new(),
             is_over: false,
+            may_be_rest: false,
+            misheard: None,
         })
+    }
+
+    /// Over a socket whose user before was killed, perhaps within a line.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn inherited(socket: OwnedFd) -> io::Result<Self> {
+        let mut control = Self::new(socket)?;
+        control.may_be_rest = true;
+        control.unsent.push(b'\n');
+        Ok(control)
     }
 
     /// Whether the peer is gone.
@@ -118,6 +138,11 @@ impl Control {
         self.given.drain(..count.min(self.given.len())).collect()
     }
 
+    /// Why the peer was not understood, once.
+    pub(crate) const fn take_misheard(&mut self) -> Option<String> {
+        self.misheard.take()
+    }
+
     /// The messages that have come. What can't be understood ends the stream: the peer is another
     /// version, or nobody.
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> Vec<T> {
@@ -140,9 +165,15 @@ impl Control {
         let mut messages = Vec::new();
         while let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.read.drain(..=end).collect();
+            let may_be_rest = std::mem::take(&mut self.may_be_rest);
             match serde_json::from_slice(&line) {
                 Ok(message) => messages.push(message),
-                Err(_) => self.is_over = true,
+                // No rest of a message is one: it lacks a brace or a quote at its begin.
+                Err(_) if may_be_rest => {}
+                Err(error) => {
+                    self.is_over = true;
+                    self.misheard = Some(error.to_string());
+                }
             }
         }
         messages
@@ -158,6 +189,7 @@ impl AsFd for Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::messages::ToKeeper;
 
     fn pair() -> (Control, Control) {
         let (one, other) = UnixStream::pair().unwrap();
@@ -190,6 +222,61 @@ mod tests {
             one.send(&text);
         }
         assert!(one.unsent.len() < MOST_WAITING + 200_000);
+    }
+
+    /// Sends bytes as they are.
+    fn raw(control: &mut Control, bytes: &[u8]) {
+        control.unsent.extend(bytes);
+        control.flush();
+    }
+
+    #[test]
+    fn a_line_that_is_half_heard_by_one_that_dies_is_left_out_by_the_next() {
+        let message =
+            ToKeeper::Drain { router: Some("a".to_owned()), why: Some("b\n{}".to_owned()) };
+        let all = [message, ToKeeper::Beat(Ok(())), ToKeeper::Stop];
+        for half in &all {
+            let mut line = serde_json::to_vec(half).unwrap();
+            line.push(b'\n');
+            // From the second byte on: with the first one it would be whole.
+            for cut in 1..line.len() {
+                let (mut main, keeper) = pair();
+                raw(&mut main, &line[cut..]);
+                main.send(&all[0]);
+                main.send(&all[1]);
+                let mut next = Control::inherited(keeper.stream.into()).unwrap();
+                assert_eq!(next.receive::<ToKeeper>(), all[..2], "{half:?} cut at {cut}");
+                assert!(!next.is_over() && next.take_misheard().is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_half_said_by_one_that_dies_is_ended_by_the_next() {
+        let (mut dying, other) = pair();
+        let stream = dying.stream.try_clone().unwrap();
+        raw(&mut dying, b"{\"Status\":[{\"na");
+        drop(dying);
+        let mut next = Control::inherited(stream.into()).unwrap();
+        next.send(&"here");
+        let (text, _) = handover::receive(&other.stream).unwrap();
+        let lines: Vec<_> = text.split(|byte| *byte == b'\n').collect();
+        assert_eq!(lines, [b"{\"Status\":[{\"na".as_slice(), b"\"here\"", b""]);
+    }
+
+    #[test]
+    fn what_is_not_understood_ends_the_stream_with_a_reason() {
+        let (mut one, mut other) = pair();
+        raw(&mut one, b"what\n");
+        assert_eq!(other.receive::<ToKeeper>(), []);
+        assert!(other.is_over());
+        assert!(other.take_misheard().unwrap().contains("expected"));
+        // Nor does the next keeper bear more than one such line.
+        let (mut one, keeper) = pair();
+        raw(&mut one, b"rest\nwhat\n");
+        let mut next = Control::inherited(keeper.stream.into()).unwrap();
+        assert_eq!(next.receive::<ToKeeper>(), []);
+        assert!(next.is_over());
     }
 
     #[test]

@@ -65,7 +65,8 @@ const BEHIND: u32 = 8;
 /// Without the rights for raw sockets and netlink.
 pub fn keep(program: &dyn Fn(&str) -> Command, took_over: bool) -> io::Result<()> {
     sys_unsafe::outlive_signals()?;
-    let control = Control::new(io::stdin().as_fd().try_clone_to_owned()?)?;
+    let stream = io::stdin().as_fd().try_clone_to_owned()?;
+    let control = if took_over { Control::inherited(stream)? } else { Control::new(stream)? };
     // Before there are threads, whose stacks would be read in whole.
     let complaints = be_punctual();
     let mut keeper = Keeper::new(control)?;

@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
+use highgate_config::Drains;
 use serde::{Deserialize, Serialize};
 
 use crate::{event::Event, settings::Plan, status::Status};
 
 /// The version of these messages: a process that takes another one's place, and its keeper, must speak
 /// the same.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// All that a node's keeper is to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +103,8 @@ pub enum ToKeeper {
         /// The reason.
         why: Option<String>,
     },
+    /// All that operators took out, in place of what was said before.
+    Drains(Drains),
     /// The connections to a router's addresses have ended, as [`FromKeeper::Yield`] asked for.
     Yielded {
         /// Which.
@@ -110,6 +113,8 @@ pub enum ToKeeper {
     /// Let listening sockets, which come along with this message, drop what asks for a connection to
     /// these addresses; without any, hear everybody again.
     Deafen {
+        /// By this the answer is known.
+        number: u64,
         /// Which.
         to: Vec<IpAddr>,
         /// How many sockets.
@@ -152,6 +157,8 @@ pub enum FromKeeper {
     },
     /// What came of [`ToKeeper::Deafen`].
     Deafened {
+        /// The number of the order.
+        number: u64,
         /// Why a socket still hears, or not.
         error: Option<String>,
     },

@@ -1,7 +1,7 @@
 //! How the rest of the program reaches the keeper.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
     os::{fd::OwnedFd, unix::net::UnixStream},
@@ -96,6 +96,7 @@ impl Link {
         });
         let talk = Talk {
             node: alone.node().clone(),
+            data: node.clone(),
             shared: node.shared().clone(),
             serving,
             config,
@@ -105,7 +106,8 @@ impl Link {
             voice: keeper.map(|Keeper(stream)| Voice::new(stream)).transpose()?,
             part: if in_charge { Part::InCharge } else { Part::Waiting },
             binds: BTreeMap::new(),
-            deafens: VecDeque::new(),
+            deafens: BTreeMap::new(),
+            deafen_number: 0,
         };
         tasks.spawn(talk.run(stop.clone()));
         let usher = Usher { node: node.clone(), link: link.clone(), status };
@@ -243,6 +245,11 @@ impl Link {
             return Ok(None);
         }
         self.ask(Order::HandOver).await.map(Some)
+    }
+
+    /// There is no keeper any more.
+    pub(super) fn lost(&self) {
+        self.is_there.store(false, Ordering::Release);
     }
 
     /// The other process speaks with it from now on.

@@ -1,18 +1,11 @@
 //! The conversation with the keeper itself: one task, which is told by [`Link`] what to say.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    io,
-    net::SocketAddr,
-    os::fd::OwnedFd,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use highgate_config::{Config, Layers as _, NodeName};
+use highgate_config::{Config, Layers as _, ListenerName, NodeName};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{clock, tasks::Stop};
-use highgate_proxy::shared::Shared;
+use highgate_proxy::{node::Node, shared::Shared};
 use highgate_vrrp::{
     Status, event, from_config,
     linux::{BEAT, FromKeeper, ToKeeper},
@@ -44,6 +37,7 @@ pub(super) enum Part {
 /// What the conversation is about.
 pub(super) struct Talk {
     pub(super) node: NodeName,
+    pub(super) data: Arc<Node>,
     pub(super) shared: Arc<Shared>,
     pub(super) serving: watch::Receiver<bool>,
     pub(super) config: watch::Receiver<Arc<Config>>,
@@ -53,7 +47,10 @@ pub(super) struct Talk {
     pub(super) voice: Option<Voice>,
     pub(super) part: Part,
     pub(super) binds: BTreeMap<SocketAddr, oneshot::Sender<io::Result<OwnedFd>>>,
-    pub(super) deafens: VecDeque<oneshot::Sender<io::Result<()>>>,
+    /// By the number of the order: a keeper that dies leaves some unanswered.
+    pub(super) deafens: BTreeMap<u64, oneshot::Sender<io::Result<()>>>,
+    /// Of the last such order.
+    pub(super) deafen_number: u64,
 }
 
 impl Talk {
@@ -70,11 +67,7 @@ impl Talk {
             };
             tokio::select! {
                 line = heard(&mut self.voice), if is_heard => match line {
-                    Ok(line) => {
-                        if self.hear(&line).await {
-                            return;
-                        }
-                    }
+                    Ok(line) => self.hear(&line).await,
                     Err(_) => self.lost(),
                 },
                 changed = self.config.changed() => {
@@ -110,10 +103,13 @@ impl Talk {
                 }
             }
             Order::Deafen(to, sockets, answer) => {
-                let message = ToKeeper::Deafen { to, sockets: sockets.len() };
+                self.deafens.retain(|_, waiting| !waiting.is_closed());
+                self.deafen_number += 1;
+                let number = self.deafen_number;
+                let message = ToKeeper::Deafen { number, to, sockets: sockets.len() };
                 if let Some(voice) = self.voice.as_mut().filter(|_| self.part != Part::Silent) {
                     voice.send_with(&message, &sockets).await;
-                    self.deafens.push_back(answer);
+                    self.deafens.insert(number, answer);
                 }
             }
             Order::Bind(address, answer) => {
@@ -128,7 +124,8 @@ impl Talk {
             }
             Order::Resume => {
                 self.part = Part::InCharge;
-                self.send_task().await;
+                // What operators said meanwhile did not get through.
+                self.send_all().await;
             }
             Order::Leave => {
                 // With the last copy of this process's, its end would not be noticed.
@@ -155,13 +152,11 @@ impl Talk {
     /// What this process can do by itself: never whether a database answers, which would move the
     /// address, or drop it on all nodes, whenever a database fails.
     fn can_serve(&self) -> Result<(), String> {
-        if !*self.serving.borrow() {
-            return Err("this process does not serve yet, or drains".to_owned());
-        }
-        match self.shared.silent_worker(WORKER_SILENCE) {
-            Some(worker) => Err(format!("data worker {worker} does not answer")),
-            None => Ok(()),
-        }
+        let serves = *self.serving.borrow();
+        let silent = self.shared.silent_worker(WORKER_SILENCE);
+        // While it does not serve it has no listeners to offer.
+        let unserved = serves.then(|| self.data.unserved()).flatten();
+        judge(serves, silent, unserved.as_ref())
     }
 
     async fn say(&mut self, message: &ToKeeper) {
@@ -174,10 +169,8 @@ impl Talk {
 
     /// What operators took out comes first: it may not be active for a moment.
     async fn send_all(&mut self) {
-        let words = self.link.alone.drains().words();
-        for (router, why) in words {
-            self.say(&ToKeeper::Drain { router, why }).await;
-        }
+        let drains = self.link.alone.drains();
+        self.say(&ToKeeper::Drains((*drains).clone())).await;
         self.send_task().await;
     }
 
@@ -201,8 +194,12 @@ impl Talk {
         }
     }
 
-    /// One word of the keeper. True: it has ended as it was told to.
-    async fn hear(&mut self, line: &[u8]) -> bool {
+    /// One word of the keeper.
+    async fn hear(&mut self, line: &[u8]) {
+        // By this a keeper that took the place of another one ends what that said last.
+        if line.trim_ascii().is_empty() {
+            return;
+        }
         match serde_json::from_slice(line) {
             Ok(FromKeeper::Status(status)) => drop(self.status.send_replace(status)),
             Ok(FromKeeper::Event { router, event }) => self.tell(router.as_deref(), &event),
@@ -220,17 +217,17 @@ impl Talk {
                 // Where too many go at a time, the keeper does not wait for each.
                 let _ = self.link.leaving.try_send(Leaving { addresses, then });
             }
-            Ok(FromKeeper::Deafened { error }) => {
+            Ok(FromKeeper::Deafened { number, error }) => {
                 let done = error.map_or(Ok(()), |error| Err(io::Error::other(error)));
-                if let Some(answer) = self.deafens.pop_front() {
+                if let Some(answer) = self.deafens.remove(&number) {
                     let _ = answer.send(done);
                 }
             }
             Ok(FromKeeper::Bound { address, error }) => self.bound(address, error),
-            Ok(FromKeeper::Stopped) => return true,
+            // Nobody told it to.
+            Ok(FromKeeper::Stopped) => self.lost(),
             Err(error) => tracing::warn!("the keeper of the addresses is not understood: {error}"),
         }
-        false
     }
 
     fn bound(&mut self, address: SocketAddr, error: Option<String>) {
@@ -261,10 +258,14 @@ impl Talk {
 
     fn lost(&mut self) {
         let text = "the processes that keep the addresses are gone: this node holds no vip until \
-            it is started again (see their message above, or the system's log)";
+            `highgate run --replace` or a restart starts others (see their message above, or the \
+            system's log)";
         self.shared.event(Event::new(Severity::Error, Kind::Vip, text.to_owned()));
         self.status.send_replace(Vec::new());
         self.voice = None;
+        self.binds.clear();
+        self.deafens.clear();
+        self.link.lost();
     }
 
     /// Waits for the last words.
@@ -279,9 +280,39 @@ impl Talk {
     }
 }
 
+/// Whether a process can serve: `serves` says whether it wants to, `silent` which data worker has no
+/// turns, `unserved` which listener none of them takes.
+fn judge(
+    serves: bool,
+    silent: Option<usize>,
+    unserved: Option<&ListenerName>,
+) -> Result<(), String> {
+    match (serves, silent, unserved) {
+        (false, ..) => Err("this process does not serve yet, or drains".to_owned()),
+        (true, Some(worker), _) => Err(format!("data worker {worker} does not answer")),
+        (true, None, Some(listener)) => Err(format!("no data worker takes listener {listener}")),
+        (true, None, None) => Ok(()),
+    }
+}
+
 async fn heard(voice: &mut Option<Voice>) -> io::Result<Vec<u8>> {
     match voice {
         Some(voice) => voice.line().await,
         None => Err(io::ErrorKind::NotConnected.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_wants_to_serve_has_workers_with_turns_and_listeners_that_are_taken() {
+        let listener = ListenerName::from("l");
+        let why = |serves, silent, unserved| judge(serves, silent, unserved).unwrap_err();
+        assert_eq!(judge(true, None, None), Ok(()));
+        assert_eq!(why(false, None, None), "this process does not serve yet, or drains");
+        assert_eq!(why(true, Some(1), None), "data worker 1 does not answer");
+        assert_eq!(why(true, None, Some(&listener)), "no data worker takes listener l");
     }
 }

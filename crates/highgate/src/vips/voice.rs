@@ -18,14 +18,19 @@ use tokio::{
 pub(super) struct Voice {
     stream: UnixStream,
     read: Vec<u8>,
-    given: VecDeque<OwnedFd>,
+    /// Where the line that was given out last begins, and how far lines were given out, in bytes from
+    /// the start of the stream.
+    line_at: u64,
+    read_at: u64,
+    /// Descriptors, each with the place where the bytes end that it came with.
+    given: VecDeque<(u64, OwnedFd)>,
 }
 
 impl Voice {
     pub(super) fn new(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
-        Ok(Self { stream, read: Vec::new(), given: VecDeque::new() })
+        Ok(Self { stream, read: Vec::new(), line_at: 0, read_at: 0, given: VecDeque::new() })
     }
 
     /// The next line.
@@ -34,18 +39,26 @@ impl Voice {
     pub(super) async fn line(&mut self) -> io::Result<Vec<u8>> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                return Ok(self.read.drain(..=end).collect());
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                self.line_at = self.read_at;
+                self.read_at += line.len() as u64;
+                return Ok(line);
             }
             let receive = || handover::receive(&self.stream);
             let (text, given) = self.stream.async_io(Interest::READABLE, receive).await?;
             self.read.extend(text);
-            self.given.extend(given);
+            let end = self.read_at + self.read.len() as u64;
+            self.given.extend(given.into_iter().map(|descriptor| (end, descriptor)));
         }
     }
 
-    /// The descriptor that came with the line that says so.
+    /// The descriptor that came with the line that says so, which is the last one. Those before it
+    /// belong to lines that a keeper that was killed did not end.
     pub(super) fn descriptor(&mut self) -> Option<OwnedFd> {
-        self.given.pop_front()
+        while self.given.front().is_some_and(|(end, _)| *end <= self.line_at) {
+            self.given.pop_front();
+        }
+        self.given.pop_front().map(|(_, descriptor)| descriptor)
     }
 
     pub(super) async fn send(&mut self, message: &ToKeeper) {

@@ -45,7 +45,12 @@ impl Keeper {
                     self.carry_out(orders, now);
                     self.is_news = true;
                 }
-                ToKeeper::Deafen { to, sockets } => self.deafen(&to, sockets),
+                ToKeeper::Drains(drains) => {
+                    let orders = self.routers.take_out(drains, now);
+                    self.carry_out(orders, now);
+                    self.is_news = true;
+                }
+                ToKeeper::Deafen { number, to, sockets } => self.deafen(number, &to, sockets),
                 ToKeeper::Bind { address } => self.bind(address),
                 ToKeeper::Yielded { router } => {
                     let orders = self.routers.yielded(&router, now);
@@ -53,6 +58,11 @@ impl Keeper {
                 }
                 ToKeeper::Stop => self.is_over = true,
             }
+        }
+        if let Some(error) = self.control.take_misheard() {
+            self.complain(format!(
+                "what the main process says is not understood ({error}): the addresses are given away"
+            ));
         }
         // The main process is gone: nobody is left to keep an address for.
         self.is_over |= self.control.is_over();
@@ -68,7 +78,7 @@ impl Keeper {
         self.control.send_with(&message, bound.ok().map(OwnedFd::from));
     }
 
-    fn deafen(&mut self, to: &[IpAddr], sockets: usize) {
+    fn deafen(&mut self, number: u64, to: &[IpAddr], sockets: usize) {
         let mut error = None;
         for socket in self.control.descriptors(sockets) {
             let done = match to {
@@ -77,7 +87,7 @@ impl Keeper {
             };
             error = done.err().map(|error| error.to_string()).or(error);
         }
-        self.control.send(&FromKeeper::Deafened { error });
+        self.control.send(&FromKeeper::Deafened { number, error });
     }
 
     /// Closes addresses to packets as the tasks want it, and begins with the next task once its own
