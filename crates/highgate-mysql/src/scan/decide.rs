@@ -81,7 +81,16 @@ impl ReplyScanner {
     fn eof(&mut self, payload: &[u8]) -> Result<(), ScanError> {
         let is_after_columns = self.phase == Phase::ColumnsEof;
         let deprecated = self.capabilities.contains(Capabilities::DEPRECATE_EOF);
-        if deprecated && payload.len() >= 7 {
+        let is_ok = payload.len() >= 7;
+        // Who ends a result in the form that was not agreed on may mean a part of it. (The events of a
+        // binary log end in an EOF in both forms.)
+        let is_result =
+            matches!(self.kind, CommandKind::Execute | CommandKind::Fetch | CommandKind::Query)
+                && matches!(self.phase, Phase::ColumnsEof | Phase::Rows);
+        if is_result && is_ok != deprecated {
+            return Err(Malformed::new("the end of a result in the form agreed on").into());
+        }
+        if deprecated && is_ok {
             return self.ok(payload);
         }
         let mut reader = Reader::new(payload);

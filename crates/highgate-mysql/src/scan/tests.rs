@@ -210,6 +210,34 @@ fn single_packets_and_lists_end_where_they_should() {
 }
 
 #[test]
+fn a_result_that_ends_in_the_other_form_breaks_the_reply() {
+    let row = b"\x01a\xfb".to_vec();
+    let set = |behind: &[Vec<u8>], end: Vec<u8>| {
+        let head = [vec![2], COLUMN.to_vec(), COLUMN.to_vec()];
+        joined(&[&head[..], behind, std::slice::from_ref(&row), &[end]].concat())
+    };
+    let cases = [
+        (NEW, set(&[], eof(2))),
+        (NEW, set(&[eof(2)], eof(2))),
+        (NEW, set(&[eof(2)], ok(0xfe, 2))),
+        (OLD, set(&[], eof(2))),
+        (OLD, set(&[], ok(0xfe, 2))),
+        (OLD, set(&[eof(2)], ok(0xfe, 2))),
+        (OLD, set(&[ok(0xfe, 2)], eof(2))),
+    ];
+    for (caps, bytes) in cases {
+        for kind in [CommandKind::Execute, CommandKind::Query] {
+            let state = ReplyScanner::new(kind, caps).feed(&bytes).state;
+            assert!(matches!(state, ScanState::Broken(ScanError::Malformed(_))), "{bytes:?}");
+        }
+    }
+    for (caps, end) in [(NEW, eof(0x82)), (OLD, ok(0xfe, 0x82))] {
+        let state = ReplyScanner::new(CommandKind::Fetch, caps).feed(&joined(&[end])).state;
+        assert!(matches!(state, ScanState::Broken(_)), "{caps:?}");
+    }
+}
+
+#[test]
 fn commands_without_a_reply_have_none() {
     let mut scanner = ReplyScanner::new(CommandKind::NoReply, NEW);
     assert_eq!(scanner.feed(&[]), Scan { consumed: 0, state: ScanState::Done });
