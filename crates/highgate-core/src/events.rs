@@ -50,7 +50,9 @@ kinds! {
     ServerUp = "server_up",
     /// A server was declared down.
     ServerDown = "server_down",
-    /// A server answers again but is kept out because it flaps.
+    /// A server's answer broke the protocol.
+    Garbled = "garbled",
+    /// A server answers but is kept out: it flaps, or harms clients.
     Held = "held",
     /// Another server takes writes.
     Failover = "failover",

@@ -1,5 +1,6 @@
 //! The machine of one server's health.
 
+mod distrust;
 mod traffic;
 mod verdict;
 
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use highgate_config::AdminState;
 
+use self::distrust::Distrust;
 use super::{
     Action, Actions, CheckFailure, Condition, Event, HealthSettings, Unread, damping::Damping,
     unread::Told,
@@ -41,11 +43,14 @@ pub struct ServerHealth {
     recheck: bool,
     /// What it refused commands for; holds until a check that began later says otherwise.
     said: Option<TrafficFailure>,
+    /// How often it fell lately.
     damping: Damping,
+    /// How often an answer of it broke the protocol lately.
+    garbage: Damping,
     /// When an answer was late last, as on a link that loses packets; forgotten after [`LOSSY`].
     late_at: Option<Instant>,
-    /// Until when it is held because it asked for a file, down in between or not.
-    distrusted: Option<Instant>,
+    /// Until when it is held for what checks can't see, down in between or not.
+    distrusted: Option<Distrust>,
     latency: Option<Duration>,
     facts: Option<Box<Observation>>,
     last_error: Option<String>,
@@ -74,7 +79,8 @@ impl ServerHealth {
             heard: false,
             recheck: false,
             said: None,
-            damping: Damping::default(),
+            damping: Damping::of_falls(),
+            garbage: Damping::of_garbage(),
             late_at: None,
             distrusted: None,
             latency: None,
@@ -130,10 +136,9 @@ impl ServerHealth {
     /// Why it is held, where it is.
     #[must_use]
     pub const fn held_because(&self) -> &'static str {
-        if self.distrusted.is_some() {
-            "answers, but asked a client for a file that no statement named"
-        } else {
-            "answers, but was down too often lately"
+        match self.distrusted {
+            Some(distrust) => distrust.why(),
+            None => "answers, but was down too often lately",
         }
     }
 
@@ -227,9 +232,15 @@ impl ServerHealth {
             self.check_ended(CheckFailure::Timeout, String::new(), now, actions);
         }
         if !self.settings.active && self.due.is_some_and(|due| due <= now) {
-            self.due = None;
-            self.failures = 0;
-            self.declare_up(now, actions);
+            match self.condition {
+                // It was held anew meanwhile.
+                Condition::Held { until } if now < until => self.due = Some(until),
+                _ => {
+                    self.due = None;
+                    self.failures = 0;
+                    self.declare_up(now, actions);
+                }
+            }
         }
     }
 

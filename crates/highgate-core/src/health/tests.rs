@@ -1,3 +1,4 @@
+mod distrust;
 mod held;
 
 use super::*;
@@ -500,33 +501,6 @@ fn in_a_hurry_checks_come_every_hundred_milliseconds_and_no_longer_than_asked() 
     let mut passive = Rig::new(HealthSettings { active: false, ..SETTINGS });
     passive.health.hurry(true, passive.now);
     assert_eq!(passive.health.next_deadline(), None);
-}
-
-#[test]
-fn a_server_that_asks_for_files_is_held_for_a_minute_whatever_checks_say() {
-    let mut rig = Rig::up();
-    let told = rig.traffic(TrafficFailure::FileDemand);
-    assert!(told.contains(&Action::Replan), "{told:?}");
-    let asked = rig.now;
-    assert!(matches!(rig.health.condition(), Condition::Held { .. }));
-    assert!(rig.health.held_because().contains("file"));
-    // Again: held anew, and told once.
-    rig.now += ms(1000);
-    let again = rig.traffic(TrafficFailure::FileDemand);
-    assert!(!again.iter().any(|action| matches!(action, Action::Event { .. })), "{again:?}");
-    // That it fails checks, and so goes down, does not shorten it.
-    let mut fell = Actions::new();
-    while rig.health.condition().is_alive() {
-        fell = rig.next();
-    }
-    assert!(down(&fell), "{fell:?}");
-    while !rig.is_up() {
-        rig.next();
-        rig.ok();
-    }
-    let held = rig.now - asked;
-    assert!(held >= ms(61_000) && held <= ms(63_000), "{held:?}");
-    assert!(!rig.health.held_because().contains("file"));
 }
 
 /// A link that loses packets both ways; lost ones are sent again as TCP does, and as its checks ask for.

@@ -13,8 +13,6 @@ use crate::{
 const AGREEMENT: Duration = Duration::from_secs(2);
 /// How long one refused connection keeps traffic away unless a check speaks first.
 const SHUN: Duration = Duration::from_secs(1);
-/// How long a server that asked for a file is kept out; anew with each time that it asks.
-const DISTRUST: Duration = Duration::from_secs(60);
 /// Pause before traffic may try a server that has no checks, after its first fall.
 const PASSIVE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -30,9 +28,15 @@ impl ServerHealth {
         now: Instant,
         actions: &mut Actions,
     ) {
-        if kind == TrafficFailure::FileDemand {
-            self.distrust(now, actions);
-            return;
+        match kind {
+            TrafficFailure::FileDemand => return self.file_demanded(now, actions),
+            TrafficFailure::Garbage => {
+                self.garbled(now, actions);
+                if !self.settings.active {
+                    return;
+                }
+            }
+            _ => {}
         }
         // One that is held may serve, for want of others.
         let matters = match self.condition {
@@ -72,24 +76,6 @@ impl ServerHealth {
             let earliest = self.started.map_or(now, |at| (at + LEAST_GAP).max(now));
             self.due = Some(self.due.map_or(earliest, |due| due.min(earliest)));
         }
-    }
-
-    /// Checks can't tell a server that steals files from another: only time, and an operator.
-    fn distrust(&mut self, now: Instant, actions: &mut Actions) {
-        if !self.condition.is_alive() {
-            return;
-        }
-        self.condition = Condition::Held { until: now + DISTRUST };
-        self.due = Some(self.due.map_or(now + DISTRUST, |due| due.min(now + DISTRUST)));
-        if self.distrusted.replace(now + DISTRUST).is_none() {
-            let text = format!(
-                "{}: kept out for {} s unless no other can serve; find out who answers there",
-                TrafficFailure::FileDemand,
-                DISTRUST.as_secs()
-            );
-            actions.push(Action::Event { severity: Severity::Error, kind: Kind::Held, text });
-        }
-        actions.push(Action::Replan);
     }
 
     /// Its own word is as good as what a check would read: no new work of that kind from now on.

@@ -154,7 +154,7 @@ impl ServerHealth {
     /// How long it has to answer without a break before it is let in.
     fn hold(&mut self, now: Instant) -> Duration {
         let distrust =
-            self.distrusted.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+            self.distrusted.map_or(Duration::ZERO, |it| it.until.saturating_duration_since(now));
         self.damping.hold(now).max(distrust)
     }
 
@@ -240,7 +240,7 @@ impl ServerHealth {
             let text = format!("down again while it was kept out: {reason}");
             (Severity::Warning, Kind::Held, text)
         } else {
-            self.damping.fell(now);
+            self.damping.count(now);
             (Severity::Error, Kind::ServerDown, format!("down: {reason}"))
         };
         actions.push(Action::DeclareDown { reason });

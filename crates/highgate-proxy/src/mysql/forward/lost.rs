@@ -150,7 +150,7 @@ impl Session<'_> {
             }
             other => other,
         };
-        self.note_loss(lease);
+        self.note_loss(lease, &stopped);
         // Its bytes and its server are out of step, though its socket may look well: never again.
         lease.connection.state.dirt.insert(PinCause::SessionUnknown);
         let server = lease.connection.server().clone();
@@ -262,10 +262,20 @@ impl Session<'_> {
         self.end_in_error(answer, false, lost, space).await
     }
 
-    pub(super) fn note_loss(&self, lease: &Lease) {
+    pub(super) fn note_loss(&self, lease: &Lease, stopped: &Stopped) {
         let server = lease.connection.server();
         server.count_error(ErrorKind::Lost);
-        self.context.worker.report(server, TrafficFailure::Lost);
+        if !matches!(stopped, Stopped::Broken(_)) {
+            self.context.worker.report(server, TrafficFailure::Lost);
+            return;
+        }
+        self.context.worker.report(server, TrafficFailure::Garbage);
+        let text = format!("{stopped}; its connection is closed");
+        let event = Event::new(Severity::Warning, Kind::Garbled, text)
+            .backend(&server.backend)
+            .server(&server.name)
+            .session(self.context.presence.info.id);
+        self.context.worker.shared.event_limited(event);
     }
 
     pub(super) fn count_retry(&self, server: ServerId, why: &str) {

@@ -219,7 +219,7 @@ impl Session<'_> {
             }
             _ => {}
         }
-        self.note_loss(lease);
+        self.note_loss(lease, &stopped);
         let server = lease.connection.server().id;
         if own {
             return self.own_connection_lost();
