@@ -8,6 +8,8 @@ pub mod clock;
 pub mod connect;
 pub mod deaf;
 pub mod entropy;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod handover;
 pub mod listen;
 pub mod log;
