@@ -1,5 +1,7 @@
 //! The edge towards clients: who may come, as whom, and how many.
 
+#[path = "common/certificates.rs"]
+mod certificates;
 #[path = "common/failure.rs"]
 mod failure;
 #[path = "client/raw.rs"]
@@ -14,6 +16,7 @@ use std::{
 use failure::{BINARY, ctl, table};
 use highgate_testkit::{
     highgate::HighgateProcess,
+    scratch::Scratch,
     scripted::{Reply, Script, ScriptedServer},
     wait::{self, Deadline},
 };
@@ -342,4 +345,35 @@ fn a_server_at_its_limit_is_told_of_when_clients_wait_and_when_they_waited_in_va
         wait_for_event(&process, "and was refused; the server's limit is 1");
         assert_eq!(holder.value("SELECT 1").unwrap(), "1", "{mode}");
     }
+}
+
+#[test]
+fn a_listener_whose_certificate_has_expired_serves_and_check_and_an_event_say_so() {
+    let folder = Scratch::new("expired").unwrap();
+    let Some(pair) = certificates::expired(folder.path()) else { return };
+    let (cert, key) = (pair.cert.display(), pair.key.display());
+    let server = server();
+    let process = front(&server, &format!("tls = {{ cert = \"{cert}\", key = \"{key}\" }}"));
+    let says = "the certificate of listener shop has expired: clients that verify it are lost; put a new one in its place and send SIGHUP";
+    wait::eventually(Deadline::seconds(10), "the event", || {
+        let events = ctl(&process, &["events", "--last", "50"])?;
+        anyhow::ensure!(events.contains(says), "{events}");
+        Ok(())
+    })
+    .unwrap();
+    let left = table(&process, "listeners").unwrap()[0]["certificate_expires_seconds"].as_i64();
+    assert!(left.is_some_and(|seconds| seconds < 0), "{left:?}");
+    // Who does not verify it is served.
+    let stream = TcpStream::connect(process.listener("shop").unwrap()).unwrap();
+    assert_eq!(log_in(stream, "app").unwrap().value("SELECT 1").unwrap(), "1");
+    let check = || {
+        let mut command = std::process::Command::new(BINARY);
+        let output = command.arg("check").arg(process.config_file()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(check().contains(&format!("warning: {says}")), "{}", check());
+    // The files may lie on another machine than the one where they are checked.
+    std::fs::remove_file(&pair.key).unwrap();
+    assert!(check().contains(&format!("`{key}`")), "{}", check());
 }

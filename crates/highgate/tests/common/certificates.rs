@@ -106,6 +106,24 @@ impl Authority {
     }
 }
 
+/// A certificate of its own that expired yesterday; nothing where the machine has no `openssl`.
+pub(crate) fn expired(folder: &Path) -> Option<Pair> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (request, cert, key) = (path("old.csr"), path("old.pem"), path("old.key"));
+    let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let rest = ["-subj", "/CN=old", "-keyout", &key, "-out", &request];
+    if !openssl(&[&["req"], &curve[..], &rest].concat()) {
+        eprintln!("skipped: openssl is not installed");
+        return None;
+    }
+    let extension = path("old.ext");
+    // Of version 3, which extensions make it.
+    std::fs::write(&extension, "subjectAltName=IP:127.0.0.1\n").unwrap();
+    let ends = ["-days", "-1", "-extfile", &extension, "-out", &cert];
+    openssl(&[&["x509", "-req", "-in", &request, "-signkey", &key], &ends[..]].concat());
+    Some(Pair { cert: cert.into(), key: key.into() })
+}
+
 fn openssl(arguments: &[&str]) -> bool {
     let ran = Command::new("openssl").args(arguments).output();
     match ran {
