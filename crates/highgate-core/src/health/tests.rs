@@ -370,6 +370,17 @@ fn without_checks_traffic_alone_takes_a_server_out_and_time_brings_it_back() {
 }
 
 #[test]
+fn without_checks_connections_lost_minutes_apart_take_no_server_out() {
+    let mut rig = Rig::new(HealthSettings { active: false, ..SETTINGS });
+    for _ in 0..20 {
+        rig.now += ms(60_000);
+        assert!(!down(&rig.traffic(TrafficFailure::Lost)));
+    }
+    rig.now += ms(3000);
+    assert!(down(&rig.traffic(TrafficFailure::Lost)));
+}
+
+#[test]
 fn a_longer_interval_in_force_does_not_forget_a_check_in_flight() {
     let mut rig = Rig::up();
     rig.next();

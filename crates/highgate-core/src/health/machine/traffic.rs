@@ -13,6 +13,9 @@ use crate::{
 const AGREEMENT: Duration = Duration::from_secs(2);
 /// How long one refused connection keeps traffic away unless a check speaks first.
 const SHUN: Duration = Duration::from_secs(1);
+/// Without checks, failures that lie no further apart are failures in a row: nobody tells of what went
+/// well in between, and two connections that were lost on different days prove nothing.
+const PASSIVE_ROW: Duration = Duration::from_secs(10);
 /// Pause before traffic may try a server that has no checks, after its first fall.
 const PASSIVE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -51,11 +54,15 @@ impl ServerHealth {
             self.refused(kind, now, actions);
             return;
         }
+        let before = self.traffic.map(|(at, _)| at);
         // The hardest recent proof is kept: a time-out does not weaken a refusal.
         if kind.is_hard() || !self.agreeing(now).is_some_and(TrafficFailure::is_hard) {
             self.traffic = Some((now, kind));
         }
         if !self.settings.active {
+            if before.is_some_and(|at| now.saturating_duration_since(at) > PASSIVE_ROW) {
+                self.failures = 0;
+            }
             self.passive_failure(kind, now, actions);
             return;
         }
