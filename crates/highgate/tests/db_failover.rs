@@ -88,6 +88,11 @@ fn switchovers(times: usize) -> anyhow::Result<()> {
         failure::counted(&seen.transaction_errors)
     );
     eprintln!("{}", failure::ctl(&process, &["events", "--last", "40"])?);
+    // A few are too few for a share of them, and their machine may be busy with other tests.
+    if times >= 100 {
+        let p99 = stalls[times * 99 / 100 - 1];
+        anyhow::ensure!(p99 <= Duration::from_millis(500), "p99 of the stalls: {p99:?}");
+    }
     seen.ensure_answered(0)?;
     seen.ensure_retryable()?;
     assert_none_lost_none_doubled(cluster.primary()?, &seen)
