@@ -73,11 +73,13 @@ impl std::fmt::Debug for Tables {
     }
 }
 
-/// Whether an action takes so many arguments; a last one that ends in `…` may be repeated.
-fn takes(action: &Action, count: usize) -> bool {
+/// Whether an action takes so many arguments; a last one that ends in `…` may be repeated, one that
+/// ends in `?` left out.
+pub(crate) fn takes(action: &Action, count: usize) -> bool {
     let declared = action.arguments.len();
     match action.arguments.last() {
         Some(last) if last.ends_with('…') => count >= declared,
+        Some(last) if last.ends_with('?') => count == declared || count + 1 == declared,
         _ => count == declared,
     }
 }
@@ -87,6 +89,12 @@ fn usage(action: &Action) -> String {
         [one] if one.ends_with('…') => format!("1 argument or more ({one})"),
         [] => "no argument".into(),
         [one] => format!("1 argument ({one})"),
+        [needed @ .., last] if last.ends_with('?') => format!(
+            "{} or {} arguments ({})",
+            needed.len(),
+            needed.len() + 1,
+            action.arguments.join(", ")
+        ),
         many => format!("{} arguments ({})", many.len(), many.join(", ")),
     }
 }

@@ -88,7 +88,7 @@ pub enum Value {
 pub struct Action {
     /// Its verb.
     pub name: &'static str,
-    /// Names of its arguments, in order.
+    /// Names of its arguments, in order; a last one that ends in `…` may be repeated, in `?` left out.
     pub arguments: &'static [&'static str],
     /// One sentence.
     pub doc: &'static str,

@@ -131,29 +131,72 @@ impl fmt::Display for Role {
     }
 }
 
-/// Whether and how a server can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Status {
+macro_rules! statuses {
+    ($($(#[$doc:meta])+ $status:ident = $word:literal, $meaning:literal;)+) => {
+        /// Whether and how a server can be used.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Status { $($(#[$doc])+ $status),+ }
+
+        impl Status {
+            /// Every status.
+            pub const ALL: &[Self] = &[$(Self::$status),+];
+
+            /// Its name in tables.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$status => $word),+ }
+            }
+
+            /// What an operator reads in the manual: what it is, and what to do.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$status => $meaning),+ }
+            }
+        }
+    };
+}
+
+statuses! {
     /// Serves.
-    Up,
-    /// Serves with a growing share.
-    Starting,
+    Up = "up", "It serves.";
+    /// Serves with a growing share; only [`Member::status_at`] says so, since it ends with time alone.
+    Starting = "starting",
+        "It serves, and gets a growing share of the work since it came back: `slow_start` of its backend.";
     /// Finishes what runs, takes nothing new.
-    Draining,
+    Draining = "draining",
+        "An operator or the configuration wants it empty: it finishes what runs and gets nothing new. \
+         `highgate ctl enable BACKEND/SERVER` takes an operator's drain back.";
     /// Taken out by an operator.
-    Maintenance,
+    Maintenance = "maintenance",
+        "An operator or the configuration has taken it out: no work, no checks. \
+         `highgate ctl enable BACKEND/SERVER` takes an operator's word back.";
     /// Not known yet: no check has spoken.
-    Unknown,
+    Unknown = "unknown",
+        "No check has told about it yet, or not about all servers whose word decides its role. This \
+         passes within seconds.";
     /// Checks fail.
-    Down,
+    Down = "down", "Checks fail; `last_error` says how. It comes back by itself once they succeed.";
     /// Answers, but was down too often lately; serves only if no other can.
-    Held,
+    Held = "held",
+        "It answers, but was down too often lately, or asked a client for a file that no statement \
+         named (`reason` says which): it serves only if no other can. In the first case find out why it \
+         falls; it comes back by itself once it stays up. In the second look whether somebody has taken \
+         that server over.";
     /// Too far behind.
-    Lagging,
+    Lagging = "lagging",
+        "A replica further behind than `max_lag` allows: no reads until it has caught up.";
     /// Answers, but can't do its job (replication stopped, no quorum …).
-    Broken,
+    Broken = "broken",
+        "It answers, but can't do its job; `reason` says why. Replication has stopped or never began: \
+         mend it there (`SHOW REPLICA STATUS`). A Galera member is not synced or has no quorum: look at \
+         `SHOW STATUS LIKE 'wsrep%'` there. The monitor's account is refused: mend its password or its \
+         grants. It serves again by itself.";
     /// Writable although another server is the primary, or follows a stranger.
-    Quarantined,
+    Quarantined = "quarantined",
+        "Its data may differ from the others', so it gets nothing: it is writable although another \
+         server is the primary, or it replicates from a server, or belongs to a Galera cluster, that is \
+         not this backend's. If it was a primary, look for writes that only it has. Then set \
+         `read_only=1` on it and let it replicate from the primary.";
 }
 
 impl Status {
@@ -166,18 +209,7 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Up => "up",
-            Self::Starting => "starting",
-            Self::Draining => "draining",
-            Self::Maintenance => "maintenance",
-            Self::Unknown => "unknown",
-            Self::Down => "down",
-            Self::Held => "held",
-            Self::Lagging => "lagging",
-            Self::Broken => "broken",
-            Self::Quarantined => "quarantined",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -190,7 +222,7 @@ pub struct Member {
     pub server: Server,
     /// What it is in its cluster.
     pub role: Role,
-    /// Whether and how it can be used.
+    /// Whether and how it can be used; the climb of one that came back is in `ramp`.
     pub status: Status,
     /// Weight in force: configured, or an operator's override.
     pub weight: u32,
@@ -203,6 +235,13 @@ pub struct Member {
 }
 
 impl Member {
+    /// Its status as operators see it at that time: one that serves is starting while it climbs.
+    #[must_use]
+    pub fn status_at(&self, now: Instant) -> Status {
+        let climbs = self.ramp.is_some_and(|ramp| ramp.permille(now) < 1000);
+        if climbs && self.status == Status::Up { Status::Starting } else { self.status }
+    }
+
     /// Its weight in thousandths at that time, slow start included.
     #[must_use]
     pub fn weight_permille(&self, now: Instant) -> u32 {

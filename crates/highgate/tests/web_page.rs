@@ -28,6 +28,65 @@ fn page(address: SocketAddr) -> anyhow::Result<String> {
     )
 }
 
+/// What the page's own modules answer to a few lines of script, as text.
+fn asked(script: &str) -> anyhow::Result<String> {
+    let folder = Scratch::new("script")?;
+    let values = include_str!("../../highgate-admin/src/web/values.js");
+    let topology = include_str!("../../highgate-admin/src/web/topology.js");
+    let inline = format!("{values}\n{topology}").replace("export ", "");
+    let page = folder.join("page.html");
+    let html = "<!doctype html><meta charset=utf-8><body><script type=module>";
+    std::fs::write(&page, format!("{html}{inline}\n{script}</script>"))?;
+    scratch::run(
+        Command::new("chromium")
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"])
+            .args(["--disable-background-networking", "--disable-component-update"])
+            .args(["--disable-sync", "--virtual-time-budget=500", "--dump-dom"])
+            .arg(format!("--user-data-dir={}", folder.join("profile").display()))
+            .arg(format!("file://{}", page.display())),
+    )
+}
+
+#[test]
+fn an_actions_fields_hold_what_the_row_says_and_a_weight_is_asked_for() -> anyhow::Result<()> {
+    if scratch::which("chromium").is_none() {
+        eprintln!("skipped: chromium is not installed");
+        return Ok(());
+    }
+    let seen = asked(
+        "const db1 = { name: 'db1', backend: 'shop', weight: 1000 };
+         const vip = { name: 'blue', why: 'a reason of another time' };
+         const answers = [guess('server', 'servers', db1), guess('weight', 'servers', db1),
+             guess('vip', 'vips', vip), guess('why?', 'vips', vip),
+             guess('backend', 'backends', { name: 'shop' }), guess('session', 'sessions', { id: 7 }),
+             guess('user', 'rules', { id: 1, user: 'app' }), guess('sql', 'rules', { id: 1 }), nameOf('why?')];
+         document.body.dataset.answers = answers.join('|');",
+    )?;
+    assert!(seen.contains("data-answers=\"shop/db1||blue||shop|7|app||why\""), "{}", tail(&seen));
+    Ok(())
+}
+
+#[test]
+fn a_status_that_the_page_does_not_know_asks_for_attention() -> anyhow::Result<()> {
+    if scratch::which("chromium").is_none() {
+        eprintln!("skipped: chromium is not installed");
+        return Ok(());
+    }
+    let seen = asked(
+        "const words = ['up', 'starting', 'held', 'broken', 'quarantined', 'maintenance', 'backup', 'fault',
+             'upside', 'toString'];
+         document.body.dataset.answers = words.map((status) => stateOf({ status }).kind).join('|');",
+    )?;
+    let kinds = "ok|ok|warn|bad|bad|off|ok|bad|warn|warn";
+    assert!(seen.contains(&format!("data-answers=\"{kinds}\"")), "{}", tail(&seen));
+    Ok(())
+}
+
+/// The end of a text, which names what was asked.
+fn tail(text: &str) -> &str {
+    text.get(text.len().saturating_sub(800)..).unwrap_or(text)
+}
+
 #[test]
 fn the_page_lists_twenty_forms_of_statements_without_literals_and_as_text() -> anyhow::Result<()> {
     if scratch::which("chromium").is_none() {

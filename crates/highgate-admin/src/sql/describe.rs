@@ -62,8 +62,8 @@ pub(super) fn help(tables: &Tables) -> Rows {
     }
     for table in tables.iter() {
         for action in table.actions() {
-            let arguments: Vec<_> = action.arguments.iter().map(|a| format!("'{a}'")).collect();
-            let call = format!("CALL {}.{}({})", table.name(), action.name, arguments.join(", "));
+            let call =
+                format!("CALL {}.{}({})", table.name(), action.name, arguments(action.arguments));
             rows.push(vec![call.into(), action.doc.into()]);
         }
     }
@@ -75,6 +75,19 @@ pub(super) fn help(tables: &Tables) -> Rows {
         rows.push(vec![statement.into(), doc.into()]);
     }
     Rows::of_text(&["Statement", "What it does"], rows)
+}
+
+/// Arguments as they are written, one that may be left out in brackets.
+fn arguments(declared: &[&str]) -> String {
+    let mut text = String::new();
+    for (at, argument) in declared.iter().enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
+        text.push_str(&match argument.strip_suffix('?') {
+            Some(argument) => format!("[{comma}'{argument}']"),
+            None => format!("{comma}'{argument}'"),
+        });
+    }
+    text
 }
 
 fn kind_name(kind: Kind) -> &'static str {

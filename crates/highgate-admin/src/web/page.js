@@ -1,7 +1,7 @@
 // The live page: asks the REST surface once a second and patches what changed, so that focus,
 // selection and scroll positions stay. All text goes in by textContent: names come from clients.
 import { drawTopology, stateOf } from "/topology.js";
-import { duration, format, isNumber, label } from "/values.js";
+import { duration, format, guess, isNumber, label, nameOf } from "/values.js";
 
 const PERIOD = 1000;
 const PATIENCE = 5000;
@@ -132,8 +132,6 @@ function showBanner(servers, listeners, backends) {
   const states = servers.map(stateOf);
   const count = (kind) => states.filter((state) => state.kind === kind).length;
   const names = (kind) => servers.filter((_, i) => states[i].kind === kind).map((s) => s.name).slice(0, 6).join(", ");
-  const writable = servers.filter((server, i) => server.role === "primary" && states[i].kind === "ok");
-  const roles = servers.some((server) => server.role === "primary" || server.role === "replica");
   let kind = "ok";
   let text = servers.length ? `● ${servers.length === 1 ? "The server is" : `All ${servers.length} servers are`} in service` : "";
   if (count("bad")) [kind, text] = ["bad", `✕ ${count("bad")} of ${servers.length} servers out of service: ${names("bad")}`];
@@ -143,7 +141,6 @@ function showBanner(servers, listeners, backends) {
   if (kind !== "ok" && count(kind) === 1 && servers[only].reason) text += ` (${servers[only].reason})`;
   const stuck = backends.filter((backend) => backend.writes && backend.writes !== "open");
   if (stuck.length) [kind, text] = ["bad", `✕ ${stuck.map((backend) => `${backend.name}: ${backend.reason}`).join("; ")}`];
-  else if (roles && writable.length === 0) [kind, text] = ["bad", `${text}. No primary in service: writes wait or fail`];
   const banner = at("banner");
   banner.className = `banner ${kind}`;
   setText(banner, text);
@@ -276,19 +273,12 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-// What an argument most likely is, from the row that was pointed at.
-function guess(name, source, row) {
-  if (row[name] !== undefined && row[name] !== null) return row[name];
-  if (name === source.replace(/s$/, "")) return row.backend !== undefined && source === "servers" ? row.name : row.name ?? row.id ?? "";
-  return "";
-}
-
 function askFor(source, action, row) {
   const fields = action.arguments.map((name) => {
     const wrapper = document.createElement("label");
     const input = document.createElement("input");
     input.value = guess(name, source, row);
-    wrapper.append(name, input);
+    wrapper.append(name.endsWith("?") ? `${nameOf(name)} (may be empty)` : nameOf(name), input);
     return wrapper;
   });
   setText(at("act-title"), `${action.name} (${source})`);

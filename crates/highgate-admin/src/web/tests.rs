@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use highgate_config::Secret;
+use highgate_config::{Secret, table::Action};
+use highgate_core::{events::Severity, snapshot::Status};
 use highgate_io::tasks::{Stop, Stopper};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -226,4 +227,30 @@ async fn the_owners_socket_needs_no_login() {
     done.await.unwrap();
     stopper.stop();
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// A status that the page did not know was drawn as in service: a broken server looked healthy.
+#[test]
+fn the_page_knows_every_status_and_only_those_that_serve_are_well() {
+    let script = include_str!("topology.js");
+    let kind_of = |word: &str| {
+        let (_, rest) = script.split_once(&format!("\n  {word}: \""))?;
+        Some(rest.split('"').next().unwrap_or_default())
+    };
+    for status in Status::ALL {
+        let kind = kind_of(status.as_str());
+        assert!(kind.is_some(), "topology.js has no kind for the status `{status}`");
+        assert_eq!(kind == Some("ok"), status.serves(), "{status}: {kind:?}");
+    }
+    for severity in [Severity::Info, Severity::Warning, Severity::Error] {
+        assert!(kind_of(&severity.to_string()).is_some(), "{severity}");
+    }
+    assert!(script.contains("KINDS[text] : \"warn\""), "an unknown word asks for a look");
+}
+
+#[tokio::test]
+async fn what_may_be_left_out_may_be_left_out() {
+    let action = Action { name: "drain", arguments: &["vip", "why?"], doc: "" };
+    let counts = [0, 1, 2, 3].map(|count| crate::tables::takes(&action, count));
+    assert_eq!(counts, [false, true, true, false]);
 }

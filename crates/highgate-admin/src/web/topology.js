@@ -4,16 +4,36 @@
 const SVG = "http://www.w3.org/2000/svg";
 const NARROW = 720;
 
+// What each word means for its looks. A word that is not here is for somebody to look at, never in service.
+const KINDS = {
+  // of servers
+  up: "ok",
+  starting: "ok",
+  draining: "off",
+  maintenance: "off",
+  unknown: "warn",
+  down: "bad",
+  held: "warn",
+  lagging: "warn",
+  broken: "bad",
+  quarantined: "bad",
+  // of addresses that move
+  active: "ok",
+  backup: "ok",
+  init: "warn",
+  fault: "bad",
+  // of events
+  info: "",
+  warning: "warn",
+  error: "bad",
+};
+const SIGNS = { ok: "●", off: "■", bad: "✕", warn: "▲", "": "·" };
+
 // What a status or severity means: a kind for its looks, a sign and a word for everybody.
 export function stateOf(row) {
   const text = String(row.status ?? row.severity ?? row.state ?? "unknown");
-  const word = text.toLowerCase();
-  const has = (...parts) => parts.some((part) => word.includes(part));
-  if (has("drain", "maint", "disabled", "offline")) return { kind: "off", sign: "■", text };
-  if (has("down", "shun", "fail", "dead", "error", "refus", "lost", "fault")) return { kind: "bad", sign: "✕", text };
-  if (has("warn", "lag", "start", "unknown", "suspect", "conflict", "slow")) return { kind: "warn", sign: "▲", text };
-  if (word === "info" || word === "debug") return { kind: "", sign: "·", text };
-  return { kind: "ok", sign: "●", text };
+  const kind = Object.hasOwn(KINDS, text) ? KINDS[text] : "warn";
+  return { kind, sign: SIGNS[kind], text };
 }
 
 export function drawTopology(holder, listeners, backends, servers) {

@@ -35,3 +35,20 @@ function span(us) {
   if (us < 120e6) return `${(us / 1e6).toFixed(us < 1e7 ? 2 : 1)} s`;
   return duration(us / 1e6);
 }
+
+// What a new value is asked for by: the row shows another measure of it (thousandths, slow start included).
+const NEVER_FROM_THE_ROW = new Set(["weight"]);
+
+// An action's argument by its declaration: `…` may be repeated, `?` may be left out.
+export const nameOf = (argument) => argument.replace(/[…?]$/, "");
+
+// What an argument most likely is, from the row that was pointed at.
+export function guess(argument, source, row) {
+  const name = nameOf(argument);
+  if (NEVER_FROM_THE_ROW.has(name) || argument.endsWith("?")) return "";
+  if (name === source.replace(/s$/, "")) {
+    const own = row.name ?? row.id ?? "";
+    return source === "servers" && row.backend ? `${row.backend}/${own}` : own;
+  }
+  return row[name] ?? "";
+}

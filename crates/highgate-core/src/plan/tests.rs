@@ -216,6 +216,8 @@ fn a_server_that_came_back_starts_slowly_and_one_that_never_left_does_not() {
     let ramp = member.ramp.expect("no slow start");
     assert!(member.weight_permille(ramp.since) < 10_000);
     assert_eq!(member.weight_permille(ramp.end()), 100_000);
+    assert_eq!(member.status_at(ramp.since), Status::Starting);
+    assert_eq!(member.status_at(ramp.end()), Status::Up);
     let fourth = rig.plan(Some(&third));
     assert!(Arc::ptr_eq(&third.placement, &fourth.placement));
 }

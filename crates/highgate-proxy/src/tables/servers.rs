@@ -66,6 +66,7 @@ impl Table for Servers {
 }
 
 fn row(member: &Member, view: &View) -> Row {
+    let now = clock::now();
     let state = &member.state;
     let hot = &state.hot;
     let seen = view.servers.get(&state.id);
@@ -75,8 +76,8 @@ fn row(member: &Member, view: &View) -> Row {
         state.name.to_string().into(),
         state.address.to_string().into(),
         member.role.to_string().into(),
-        member.status.to_string().into(),
-        member.weight_permille(clock::now()).into(),
+        member.status_at(now).as_str().into(),
+        member.weight_permille(now).into(),
         member.lag_ms.into(),
         state.opened.load(Relaxed).into(),
         hot.leased.load(Relaxed).into(),

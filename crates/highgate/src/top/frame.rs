@@ -91,7 +91,7 @@ fn head(view: &View, look: &Look<'_>) -> Vec<String> {
         node.config_version,
     );
     let right = format!("{} UTC   {}", clock(look.wall_ms), look.state);
-    let serving = view.servers.iter().filter(|(server, _)| server.status == "up").count();
+    let serving = view.servers.iter().filter(|(server, _)| serves(&server.status)).count();
     let second = format!(
         "clients {} of {}   commands/s {}   errors/s {}   servers up {serving} of {}",
         node.clients,
@@ -123,8 +123,8 @@ fn servers(view: &View, look: &Look<'_>) -> Vec<String> {
     ];
     let row = |(server, rates): &(super::sample::Server, super::view::ServerRates)| {
         let tone = match &*server.status {
-            "up" => Tone::Usual,
-            "down" => Tone::Bad,
+            status if serves(status) => Tone::Usual,
+            "broken" | "down" | "quarantined" => Tone::Bad,
             _ => Tone::Warning,
         };
         let failed = if rates.errors.unwrap_or_default() > 0.0 { Tone::Bad } else { Tone::Usual };
@@ -146,6 +146,10 @@ fn servers(view: &View, look: &Look<'_>) -> Vec<String> {
         ]
     };
     section(COLUMNS, view.servers.iter().map(row), look)
+}
+
+fn serves(status: &str) -> bool {
+    matches!(status, "up" | "starting")
 }
 
 fn listeners(view: &View, look: &Look<'_>) -> Vec<String> {

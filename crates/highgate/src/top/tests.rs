@@ -211,3 +211,24 @@ fn keys_are_known_and_others_do_nothing() {
         assert_eq!(Key::of(bytes), key, "{bytes:?}");
     }
 }
+
+#[test]
+fn a_server_that_serves_too_little_for_its_status_is_marked() {
+    let (_, mut now) = samples();
+    for (status, mark) in
+        [("up", None), ("starting", None), ("held", Some("33")), ("broken", Some("31;1"))]
+    {
+        now.servers = vec![server("db1", "primary", status, 1000)];
+        let view = View::new(None, &now, 1.0, Sort::Name);
+        let size = Size { columns: 120, rows: None };
+        let look = Look { size, has_colour: true, wall_ms: 0, state: "live", keys: None };
+        let lines = frame(&view, &look);
+        let line = lines.iter().find(|line| line.contains("/db1")).unwrap();
+        for code in ["33", "31;1"] {
+            let is_marked = line.contains(&format!("\x1b[{code}m"));
+            assert_eq!(is_marked, mark == Some(code), "{status}: {line:?}");
+        }
+        let serving = if mark.is_none() { "servers up 1 of 1" } else { "servers up 0 of 1" };
+        assert!(lines.iter().any(|line| line.contains(serving)), "{status}: {lines:?}");
+    }
+}

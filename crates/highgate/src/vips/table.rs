@@ -79,8 +79,8 @@ const ALL: &str = "*";
 const ACTIONS: &[Action] = &[
     Action {
         name: "drain",
-        arguments: &["vip…"],
-        doc: "Gives the addresses of a vip away, or of all (`*`), and does not take them; a second argument is the reason.",
+        arguments: &["vip", "why?"],
+        doc: "Gives the addresses of a vip away, or of all (`*`), and does not take them.",
     },
     Action {
         name: "enable",
