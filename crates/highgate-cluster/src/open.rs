@@ -8,8 +8,8 @@ pub enum OpenError {
     /// A file is torn, damaged or not ours. It is never taken for an empty store.
     #[error(
         "{} can't be used: {what}. Put a good copy in its place (the version before it is kept in \
-         {}), or start once with --initial to set the stored configuration aside and begin with \
-         the configuration file",
+         {}), or start once with --initial to set all that is stored aside, also who the primaries were, \
+         and begin with the configuration file",
         file.display(),
         before(file).display()
     )]
@@ -21,7 +21,8 @@ pub enum OpenError {
     },
     /// Another process has the directory.
     #[error(
-        "the data directory {} is in use by {}; stop that process or give this one another --data-dir",
+        "the data directory {} is in use by {}; take over from it with \
+         `highgate run --replace`, stop it, or give this one another --data-dir",
         dir.display(),
         holder.as_deref().map_or("another process".to_owned(), |pid| format!("process {pid}"))
     )]

@@ -37,7 +37,7 @@ fn value(kind: Kind, is_optional: bool) -> BoxedStrategy<Value> {
         }
         Kind::Network | Kind::Networks => read(&["10.0.0.0/8", "::1", "192.168.1.7"]).boxed(),
         Kind::Address => read(&["db:1", "10.0.0.1:3306", "[::1]:5", "unix:/s"]).boxed(),
-        Kind::Binds | Kind::BindOrOff => read(&["127.0.0.1:0", "[::1]:0"]).boxed(),
+        Kind::Binds | Kind::BindOrOff { .. } => read(&["127.0.0.1:0", "[::1]:0"]).boxed(),
         Kind::Command => text(&["/bin/true", "/bin/sh -c 'exit 1'"]).boxed(),
         Kind::Interface => text(&["eth0", "br-1"]).boxed(),
         Kind::IpAddress => read(&["10.0.0.9"]).boxed(),

@@ -25,26 +25,35 @@ pub(super) fn parse(text: &str) -> Result<Address, Mistake> {
 }
 
 /// Reads an address to bind, where the host may be left out or be `*`.
-pub(super) fn parse_bind(text: &str) -> Result<Address, Mistake> {
+pub(super) fn parse_bind(text: &str, kind: &Kind) -> Result<Address, Mistake> {
     let port = text.strip_prefix("*:").or_else(|| text.strip_prefix(':'));
     match port {
         Some(port) => {
-            let port = parse_port(port, &Kind::Binds)?;
+            let port = parse_port(port, kind)?;
             Ok(Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)))
         }
-        None => parse_any(text, &Kind::Binds),
+        None => parse_any(text, kind),
     }
 }
 
 fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
     if let Some(path) = text.strip_prefix("unix:") {
+        if matches!(kind, Kind::BindOrOff { .. }) {
+            let what = "the ports for operators are TCP ports".to_owned();
+            let hint = "on this machine `highgate ctl` needs no port: it asks by `highgate.sock`";
+            return Err(Mistake { hint: Some(hint.to_owned()), ..kind.mistake(what) });
+        }
         if !path.starts_with('/') || path.contains('\0') || path.len() > 107 {
             let what = "a socket's path is absolute and at most 107 bytes long".to_owned();
             return Err(kind.mistake(what));
         }
         return Ok(Address::Unix(PathBuf::from(path)));
     }
-    let port = if *kind == Kind::Address { 3306 } else { 6033 };
+    let port = match kind {
+        Kind::Address => 3306,
+        Kind::BindOrOff { port } => *port,
+        _ => 6033,
+    };
     if let Ok(address) = text.parse() {
         return Ok(Address::Ip(address));
     }
@@ -107,8 +116,23 @@ mod tests {
             ("localhost:6033", "localhost:6033"),
             ("unix:/run/highgate.sock", "unix:/run/highgate.sock"),
         ] {
-            assert_eq!(parse_bind(text).map(|a| a.to_string()), Ok(shown.to_owned()), "{text}");
+            assert_eq!(
+                parse_bind(text, &Kind::Binds).map(|a| a.to_string()),
+                Ok(shown.to_owned()),
+                "{text}"
+            );
         }
+    }
+
+    /// `check` accepted a socket's path there, and the start failed; and every help named port 6033.
+    #[test]
+    fn a_port_for_operators_is_tcp_and_its_help_names_its_own_port() {
+        let kind = Kind::BindOrOff { port: 6080 };
+        let mistake = parse_bind("unix:/run/x.sock", &kind).unwrap_err();
+        assert!(mistake.what.contains("TCP") && !mistake.expected.contains("unix"), "{mistake:?}");
+        let mistake = parse_bind("nowhere", &kind).unwrap_err();
+        assert_eq!(mistake.hint.as_deref(), Some("write \"nowhere:6080\""));
+        assert_eq!(parse_bind("*:6080", &kind).map(|a| a.to_string()), Ok("0.0.0.0:6080".into()));
     }
 
     #[test]
@@ -130,13 +154,13 @@ mod tests {
 
     #[test]
     fn of_a_good_host_with_a_bad_port_the_port_is_blamed() {
-        let mistake = parse_bind("127.0.0.1:99999").unwrap_err();
+        let mistake = parse_bind("127.0.0.1:99999", &Kind::Binds).unwrap_err();
         assert!(mistake.what.contains("`99999` is not a port"), "{mistake:?}");
     }
 
     #[test]
     fn a_wildcard_clashes_with_each_address_of_its_port() {
-        let bind = |text: &str| parse_bind(text).unwrap();
+        let bind = |text: &str| parse_bind(text, &Kind::Binds).unwrap();
         assert!(clash(&bind("*:6033"), &bind("127.0.0.1:6033")));
         assert!(!clash(&bind("*:6033"), &bind("127.0.0.1:6034")));
         assert!(!clash(&bind("127.0.0.1:0"), &bind("127.0.0.1:0")));

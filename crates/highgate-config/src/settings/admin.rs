@@ -12,7 +12,7 @@ pub(super) const USER: TableOf<Secret> = TableOf {
     name: "admin user",
     heading: "[[admin.user]]",
     key: Some(KeyOf { name: "name", kind: Kind::Name, summary: "The account's name." }),
-    summary: "An account of the admin SQL port and the web page. Where none is given, the first start makes one and shows its password once.",
+    summary: "An account of the admin SQL port and the web page. Where none is given, the first start makes one: `admin`. It shows the password once and keeps it in the file `admin-password` of the data directory.",
     groups: &[USER_SETTINGS],
     children: &[],
     refused: &[],
@@ -22,12 +22,12 @@ pub(super) const USER: TableOf<Secret> = TableOf {
 pub(super) const SETTINGS: &[Setting<Node>] = &[
     Setting::<Node> {
         name: "admin.sql",
-        kind: Kind::BindOrOff,
+        kind: Kind::BindOrOff { port: 6032 },
         unit: "",
         default: Is("127.0.0.1:6032"),
         takes_effect: TakesEffect::NextStart,
         summary: "Where the admin SQL port listens, or `off`.",
-        detail: "It speaks the MySQL protocol: `mysql -h 127.0.0.1 -P 6032 -u admin -p`. Beyond loopback it should have `admin.tls`.",
+        detail: "It speaks the MySQL protocol: `mysql -h 127.0.0.1 -P 6032 -u admin -p`. Everybody logs in. Beyond loopback it should have `admin.tls`.",
         example: "admin = { sql = \"127.0.0.1:6032\" }",
         also_known_as: &[("haproxy", "stats socket"), ("proxysql", "admin-mysql_ifaces")],
         put: |draft, value| draft.admin.sql = value.addresses().into_iter().next(),
@@ -37,12 +37,12 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
     },
     Setting::<Node> {
         name: "admin.web",
-        kind: Kind::BindOrOff,
+        kind: Kind::BindOrOff { port: 6080 },
         unit: "",
         default: Is("127.0.0.1:6080"),
         takes_effect: TakesEffect::NextStart,
         summary: "Where the web pages, REST and `/metrics` are served, or `off`.",
-        detail: "With `admin.tls` it speaks HTTPS as well, on the same port, or alone. ProxySQL has pages and REST apart, on 6080 and 6070.",
+        detail: "On a loopback address everybody on the machine may look without a login: sessions, forms of statements, metrics; actions need one. On any other address all but `/health` needs a login, `/metrics` too. With `admin.tls` it speaks HTTPS as well, on the same port, or alone. ProxySQL has pages and REST apart, on 6080 and 6070.",
         example: "admin = { web = \"127.0.0.1:6080\" }",
         also_known_as: &[
             ("haproxy", "listen with stats enable"),

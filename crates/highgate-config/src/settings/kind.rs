@@ -14,8 +14,11 @@ pub enum Kind {
     Address,
     /// One or several addresses to bind.
     Binds,
-    /// An address to bind, or `off`.
-    BindOrOff,
+    /// A TCP address to bind, or `off`.
+    BindOrOff {
+        /// The port of the default, for who left it out.
+        port: u16,
+    },
     /// A size with its unit.
     Bytes {
         /// Smallest.
@@ -112,9 +115,9 @@ impl Kind {
     pub fn read(&self, text: &str) -> Result<Value, Mistake> {
         match self {
             Self::Address => address::parse(text).map(|one| Value::Addresses(vec![one])),
-            Self::BindOrOff if text == "off" => Ok(Value::Absent),
-            Self::Binds | Self::BindOrOff => {
-                address::parse_bind(text).map(|one| Value::Addresses(vec![one]))
+            Self::BindOrOff { .. } if text == "off" => Ok(Value::Absent),
+            Self::Binds | Self::BindOrOff { .. } => {
+                address::parse_bind(text, self).map(|one| Value::Addresses(vec![one]))
             }
             Self::Bytes { .. } => units::parse_size(text)
                 .map(Value::Bytes)
@@ -181,7 +184,7 @@ impl Kind {
 
     /// Whether `off` may be written for "not set".
     pub(crate) const fn has_off(&self) -> bool {
-        matches!(self, Self::BindOrOff)
+        matches!(self, Self::BindOrOff { .. })
     }
 
     /// Whether several values may be given as an array.
@@ -227,7 +230,9 @@ impl Kind {
                 "\"host:port\", \"*:port\", \"[v6]:port\", \"unix:/path\" or a list of them"
                     .to_owned()
             }
-            Self::BindOrOff => "\"host:port\", \"[v6]:port\", \"unix:/path\" or \"off\"".to_owned(),
+            Self::BindOrOff { .. } => {
+                "\"host:port\", \"*:port\", \"[v6]:port\" or \"off\"".to_owned()
+            }
             Self::Bytes { min, max } => {
                 let (min, max) = (units::size_text(*min), units::size_text(*max));
                 format!("a size with its unit, \"{min}\" to \"{max}\"")

@@ -49,7 +49,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
         default: Is(""),
         takes_effect: TakesEffect::NextCheck,
         summary: "Account with which servers are checked.",
-        detail: "It needs no privilege to ping; to see roles it needs REPLICA MONITOR (MariaDB) or REPLICATION CLIENT (MySQL).",
+        detail: "It needs no privilege to ping; to see roles it needs REPLICATION CLIENT, on MariaDB also SLAVE MONITOR.",
         example: "monitor = { user = \"monitor\", password = \"secret\" }",
         also_known_as: &[
             ("haproxy", "option mysql-check user"),
