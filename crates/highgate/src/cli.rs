@@ -28,8 +28,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Put changed configuration files in force in the running process.
     Apply(Apply),
-    /// Print a configuration in the native form, in order and without what says nothing. Passwords
-    /// are printed as well.
+    /// Print a configuration in the native form, in order and without settings that equal their
+    /// defaults. Passwords are printed as well.
     Convert(Convert),
     /// Where a statement would go, and why.
     Explain(Explain),
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Top(Top),
     /// Show it: a MariaDB cluster in a scratch folder, a load, a switchover and a kill -9.
     Demo(Demo),
-    /// Print the reference of all settings.
+    /// Print the reference of all settings, and what the words in tables mean.
     Manual,
     /// Keep addresses for the process whose stream is the standard input.
     #[command(hide = true)]
@@ -50,7 +50,7 @@ pub(crate) enum Command {
         #[arg(long)]
         after_death: bool,
     },
-    /// Watch the keeper whose will comes by the standard input.
+    /// Watch the keeper whose last orders come by the standard input.
     #[command(hide = true)]
     VipWatcher,
 }
@@ -64,7 +64,7 @@ pub(crate) struct Run {
     /// Where state is kept; by default `highgate-data` beside the first file.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Forget the stored state and start from the files.
+    /// Set aside all that is stored, also who the primaries were, and start from the files.
     #[arg(long)]
     pub(crate) initial: bool,
     /// Take over the listening sockets of the process that uses the data directory now, without a
@@ -121,7 +121,7 @@ pub(crate) struct Convert {
 pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) question: Question,
-    /// Where the running process keeps its state.
+    /// Where the running process keeps its state: by default `highgate-data` beside its configuration.
     #[arg(long, value_name = "DIR", default_value = "highgate-data", conflicts_with = "files")]
     pub(crate) data_dir: PathBuf,
     /// Decide on this configuration instead, without a running process: the health of servers is
@@ -169,7 +169,7 @@ pub(crate) struct Init {
 /// Arguments of `ctl`.
 #[derive(Debug, Args)]
 pub(crate) struct Ctl {
-    /// Where the running process keeps its state.
+    /// Where the running process keeps its state: by default `highgate-data` beside its configuration.
     #[arg(long, value_name = "DIR", default_value = "highgate-data", global = true)]
     pub(crate) data_dir: PathBuf,
     #[command(subcommand)]
@@ -179,7 +179,7 @@ pub(crate) struct Ctl {
 /// Arguments of `top`.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
-    /// Where the running process keeps its state.
+    /// Where the running process keeps its state: by default `highgate-data` beside its configuration.
     #[arg(long, value_name = "DIR", default_value = "highgate-data")]
     pub(crate) data_dir: PathBuf,
     /// One frame on standard output, and no more. So it is also where that is no terminal.
@@ -252,12 +252,14 @@ pub(crate) enum CtlCommand {
         #[command(subcommand)]
         action: Option<VipCommand>,
     },
-    /// Let a server finish what runs, and give it nothing new.
+    /// Let a server finish what runs, and give it nothing new. Of a primary: writes stop until another
+    /// server is promoted.
     Drain {
         /// BACKEND/SERVER.
         server: String,
     },
-    /// Take a server out: no work, no checks.
+    /// Take a server out: no work, no checks. Of a primary: writes stop until another server takes
+    /// them, which a Galera cluster's next member does by itself.
     Maintenance {
         /// BACKEND/SERVER.
         server: String,

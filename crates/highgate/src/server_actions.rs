@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use highgate_cluster::Alone;
 use highgate_config::{BackendName, Layers, Override, OverrideKind, ServerName, table::Action};
-use highgate_core::events::{Event, Kind, Severity};
+use highgate_core::{
+    events::{Event, Kind, Severity},
+    snapshot::Writes,
+};
 use highgate_io::{clock, tasks};
 use highgate_proxy::{monitor::Command, shared::Shared};
 use tokio::sync::{mpsc, oneshot};
@@ -22,7 +25,7 @@ const ACTIONS: &[Action] = &[
     Action {
         name: "drain",
         arguments: &["server"],
-        doc: "Lets BACKEND/SERVER finish what runs, and gives it nothing new.",
+        doc: "Lets BACKEND/SERVER finish what runs, and gives it nothing new. Of a primary: writes stop until another server is promoted.",
     },
     Action {
         name: "enable",
@@ -32,7 +35,7 @@ const ACTIONS: &[Action] = &[
     Action {
         name: "maintenance",
         arguments: &["server"],
-        doc: "Takes BACKEND/SERVER out: no work, no checks.",
+        doc: "Takes BACKEND/SERVER out: no work, no checks. Of a primary: writes stop until another server takes them.",
     },
     Action {
         name: "weight",
@@ -80,15 +83,31 @@ impl Actions for ServerActions {
             self.shared.event(event.backend(&backend).server(&server));
             error.to_string()
         })?;
-        let text = match kind {
-            Some(kind) => format!("an operator marked {backend}/{server}: {kind:?}"),
-            None if had => format!("an operator took the mark of {backend}/{server} back"),
-            None => return Ok(format!("{backend}/{server} had no mark")),
-        };
-        let event = Event::new(Severity::Info, Kind::Override, text.clone());
+        if kind.is_none() && !had {
+            return Ok(format!(
+                "{backend}/{server} is as configured; there was nothing to take back"
+            ));
+        }
+        let text = format!("{backend}/{server} {}", in_words(kind));
+        let event = Event::new(Severity::Info, Kind::Override, format!("by an operator: {text}"));
         self.shared.event(event.backend(&backend).server(&server));
         tasks::wait(self.in_force());
-        Ok(text)
+        let back = kind.map_or_else(String::new, |_| {
+            format!("; `highgate ctl enable {backend}/{server}` takes that back")
+        });
+        Ok(format!("{text}{back}{}", self.price(kind, &backend)))
+    }
+}
+
+/// What a mark, or its end, makes of a server.
+fn in_words(kind: Option<OverrideKind>) -> String {
+    match kind {
+        Some(OverrideKind::Drain) => {
+            "is draining: it finishes what runs and gets nothing new".to_owned()
+        }
+        Some(OverrideKind::Maintenance) => "is in maintenance: no work, no checks".to_owned(),
+        Some(OverrideKind::Weight(weight)) => format!("has the weight {weight}"),
+        None => "is as configured again".to_owned(),
     }
 }
 
@@ -99,6 +118,18 @@ impl ServerActions {
         // Without a director the process is about to end.
         if self.director.send(Command::Settled { done }).await.is_ok() {
             let _ = settled.await;
+        }
+    }
+
+    /// What taking a server out costs: without its primary, a backend takes no writes.
+    fn price(&self, kind: Option<OverrideKind>, backend: &BackendName) -> String {
+        let takes_out = matches!(kind, Some(OverrideKind::Drain | OverrideKind::Maintenance));
+        let snapshot = self.shared.snapshot.load_full();
+        match snapshot.placement.groups.get(backend).map(|group| &group.writes) {
+            Some(Writes::Waiting { reason } | Writes::Refused { reason }) if takes_out => {
+                format!(". Writes to {backend} can't be sent now: {reason}")
+            }
+            _ => String::new(),
         }
     }
 

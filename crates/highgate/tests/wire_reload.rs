@@ -254,6 +254,41 @@ fn what_was_changed_elsewhere_stays_until_the_file_says_otherwise() {
     assert_eq!(late.value("SELECT name FROM t").unwrap(), "a", "its session goes on");
 }
 
+/// Answers showed the program's own names of things (`shop/db1: Drain`), and not what a drain costs.
+#[test]
+fn what_an_operator_did_is_answered_in_words_with_the_way_back_and_the_price() {
+    let a = server("a");
+    let process = HighgateProcess::start(BINARY, &toml(&[("db1", &a)], "")).unwrap();
+    for (given, said) in [
+        (
+            &["drain", "shop/db1"][..],
+            "shop/db1 is draining: it finishes what runs and gets nothing new; \
+             `highgate ctl enable shop/db1` takes that back\n",
+        ),
+        (
+            &["weight", "shop/db1", "5"],
+            "shop/db1 has the weight 5; `highgate ctl enable shop/db1` takes",
+        ),
+        (
+            &["maintenance", "db1"],
+            "shop/db1 is in maintenance: no work, no checks; `highgate ctl enable",
+        ),
+        (&["enable", "shop/db1"], "shop/db1 is as configured again\n"),
+        (&["enable", "shop/db1"], "shop/db1 is as configured; there was nothing to take back\n"),
+    ] {
+        let told = ctl(&process, given).unwrap();
+        assert!(told.starts_with(said), "{given:?}: {told}");
+    }
+    wait_for_event(&process, "by an operator: shop/db1 has the weight 5");
+
+    // Of a backend whose writes depend on it, also what that costs.
+    let watched = toml(&[("db1", &a)], "")
+        .replace("name = \"shop\"\nmonitor", "name = \"shop\"\ntopology = \"galera\"\nmonitor");
+    let process = HighgateProcess::start(BINARY, &watched).unwrap();
+    let told = ctl(&process, &["drain", "shop/db1"]).unwrap();
+    assert!(told.contains("takes that back. Writes to shop can't be sent now: "), "{told}");
+}
+
 /// What no log, view or report may contain; each has this in it.
 const MARK: &str = "hush";
 
