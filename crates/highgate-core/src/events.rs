@@ -20,8 +20,23 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// Every severity, the least first.
+    pub const ALL: &[Self] = &[Self::Info, Self::Warning, Self::Error];
+
+    /// What an operator reads in the manual.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Info => "the expected course of things.",
+            Self::Warning => "somebody should look, if not at once.",
+            Self::Error => "clients are or were affected: look now.",
+        }
+    }
+}
+
 macro_rules! kinds {
-    ($($(#[$doc:meta])+ $kind:ident = $text:literal),+ $(,)?) => {
+    ($($(#[$doc:meta])+ $kind:ident = $text:literal, $meaning:literal;)+) => {
         /// What happened.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind { $($(#[$doc])+ $kind),+ }
@@ -35,6 +50,12 @@ macro_rules! kinds {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$kind => $text),+ }
             }
+
+            /// What an operator reads in the manual: what it means, and what to do.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$kind => $meaning),+ }
+            }
         }
     };
 }
@@ -42,52 +63,100 @@ macro_rules! kinds {
 kinds! {
     /// A command was sent again.
     Retry = "retry",
+        "A command did not run, and was sent again elsewhere or on a new connection. The client \
+         notices nothing.";
     /// Traffic stays away from a server for a moment.
     Shun = "shun",
+        "Sessions failed on a server, so it gets no new work for a moment, until a check has \
+         spoken. If it comes often, look at that server and at the network to it.";
     /// A server is alive but can't be read by the monitor, or can be again.
     Monitor = "monitor",
+        "A server answers, but the monitor can't log in or read it; or it can again. The text \
+         says what to repair: mostly an account, a grant or a connection limit.";
     /// A server was declared up.
     ServerUp = "server_up",
+        "A server's checks succeed again.";
     /// A server was declared down.
     ServerDown = "server_down",
+        "A server's checks fail, and it gets nothing. The text says how they failed. It comes back \
+         by itself.";
     /// A server's answer broke the protocol.
     Garbled = "garbled",
+        "A server's answer broke the protocol, and the session that asked ended. If it comes again, \
+         look at that server, and at what lies between here and there.";
     /// A server answers but is kept out: it flaps, or harms clients.
     Held = "held",
+        "A server answers again, but is kept out: it was down too often lately, or harms clients (the text \
+         says how). It serves only if no other can. Find out why it falls, or who has changed it.";
     /// Another server takes writes.
     Failover = "failover",
+        "Another server takes the writes, since the old primary died. Nothing is to be done at \
+         once. Before the old one comes back, make it read-only and let it replicate from the \
+         new one; else it is quarantined.";
     /// The old primary stepped back before another took over.
     Switchover = "switchover",
+        "Another server takes the writes, and the old primary is alive: a planned change.";
     /// There is no server for writes.
     NoPrimary = "no_primary",
+        "Writes wait up to `failover_wait` and then fail, or are refused at once; the text says \
+         why. No server is writable: promote one (`SET GLOBAL read_only=0`). Several are: make \
+         all but the right one read-only. The primary of record is gone for good, and the only \
+         writable server was not seen as its replica: `highgate ctl forget-primary BACKEND`. A \
+         monitor's account is refused: repair it.";
     /// Two servers are writable.
     SplitBrain = "split_brain",
+        "Several servers are writable at once. Writes stay with the primary of record, which \
+         the text names, and the others are quarantined; without a record writes are refused. \
+         Decide which one is right. Look on the others for writes that only they have (somebody \
+         may have written there directly). Then set `read_only=1` on them and let them \
+         replicate from the primary.";
     /// A server may not serve although it answers.
     Quarantine = "quarantine",
+        "A server answers, but its data may differ, so it gets nothing: see the status \
+         `quarantined` above.";
     /// A server's role or fitness changed.
     Role = "role",
+        "A server has become primary, replica, or unfit for its work (`broken`: see that status \
+         above), or is fit again. The text says why.";
     /// A replica is too far behind, or has caught up.
     Lag = "lag",
+        "A replica is further behind than `max_lag` allows and gets no reads, or has caught up; or a \
+         read went to the primary because its replica did not have the session's last write yet.";
     /// A command or a client was refused.
     Refusal = "refusal",
+        "A command or a client got an error from Highgate, with the reason. Events that say the \
+         same are one row with their number.";
     /// The outcome of a command is unknown.
     OutcomeUnknown = "outcome_unknown",
+        "A server was lost while a write ran there: it may have been done, or not. The client \
+         was told so. Look on the present primary whether the rows are there before the write \
+         is sent again; Highgate never sends it twice.";
     /// The desired state changed.
     Config = "config",
+        "The configuration changed, or a change was refused; also: who the primaries are could \
+         not be stored. With an error, nothing was changed: the text says why.";
     /// An operator's mark on a server.
     Override = "override",
+        "An operator drained a server or a vip, put a server in maintenance, gave it another \
+         weight, or took that back; or such a mark could not be stored.";
     /// A session was killed.
     Kill = "kill",
+        "An operator, or a session of the same account, ended a session or its statement.";
     /// A login failed.
     Login = "login",
+        "Logins fail, at a listener or at a port for operators, or the accounts of a cluster \
+         can't be read. Many from one address may be somebody who guesses.";
     /// A limit was reached.
     Limit = "limit",
+        "A limit was reached, or is near: connections, memory, descriptors, a certificate's \
+         end, room for the log. The text names the setting.";
     /// This node starts, drains or stops.
     Lifecycle = "lifecycle",
+        "This process starts, hands over, drains or stops.";
     /// An address that moves between nodes, and who else speaks for it.
     Vip = "vip",
-    /// A bug was survived.
-    Bug = "bug",
+        "An address came to this node or left it, something that it needs is missing, or a peer \
+         was refused. `highgate ctl vip` shows the present state.";
 }
 
 impl fmt::Display for Kind {

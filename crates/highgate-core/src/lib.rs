@@ -12,6 +12,7 @@ pub mod explain;
 pub mod fuzzing;
 pub mod health;
 pub mod limits;
+pub mod manual;
 pub mod pins;
 pub mod plan;
 pub mod prepare;

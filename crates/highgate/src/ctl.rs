@@ -120,7 +120,8 @@ fn explain(error: &str, socket: &Path) -> anyhow::Error {
         anyhow::Error::msg(error.to_owned())
     } else {
         anyhow::anyhow!(
-            "there is no {}: does Highgate run, and is this its --data-dir?",
+            "there is no {}: does Highgate run, and is this its --data-dir? By default that is `highgate-data` \
+             beside its configuration",
             socket.display()
         )
     }

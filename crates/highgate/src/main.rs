@@ -50,7 +50,10 @@ fn dispatch(command: cli::Command) -> ExitCode {
         cli::Command::Ctl(arguments) => ctl::ctl(&arguments),
         cli::Command::Top(arguments) => top::top(&arguments),
         cli::Command::Demo(arguments) => demo::demo(&arguments),
-        cli::Command::Manual => output::say(&highgate_config::manual::whole()),
+        cli::Command::Manual => {
+            let settings = highgate_config::manual::whole();
+            output::say(&format!("{settings}\n{}", highgate_core::manual::words().trim_end()))
+        }
         cli::Command::VipKeeper { after_death } => vips::keep(after_death),
         cli::Command::VipWatcher => vips::watch(),
     };

@@ -162,7 +162,8 @@ fn explain(error: &ctl::CtlError, socket: &Path) -> anyhow::Error {
         return anyhow::anyhow!("{error}");
     }
     anyhow::anyhow!(
-        "there is no {}: does Highgate run, and is this its --data-dir?",
+        "there is no {}: does Highgate run, and is this its --data-dir? By default that is `highgate-data` \
+             beside its configuration",
         socket.display()
     )
 }

@@ -139,6 +139,7 @@ fn forgotten() -> anyhow::Result<()> {
     nodes[0].kill9();
     nodes[1].restart()?;
     until_event(&process, "db2 is writable but was not seen as its replica")?;
+    until_event(&process, "gone for good, `highgate ctl forget-primary shop`")?;
     let said = ctl(&process, &["forget-primary", "shop"])?;
     eprintln!("{said}");
     anyhow::ensure!(said.contains("db1 is forgotten as the primary of record; db2 is"), "{said}");

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use highgate_config::ServerName;
+use highgate_config::{BackendName, ServerName};
 
 use super::Machine;
 use crate::topology::{Input, IoThread, Observation, PrimaryRecord, links::target};
@@ -66,7 +66,7 @@ impl Machine {
             })
         };
         let heirs: Vec<usize> = candidates.iter().filter(may).copied().collect();
-        succession(inputs, record, &heirs, candidates, now)
+        succession(inputs, &self.backend, record, &heirs, candidates, now)
     }
 
     /// Who was promoted in place of a primary of record that looks writable only because it was not
@@ -126,6 +126,7 @@ fn first(inputs: &[Input<'_>], candidates: &[usize], now: Instant) -> Verdict {
 /// The primary of record is no candidate: its one heir, or why there is none.
 fn succession(
     inputs: &[Input<'_>],
+    backend: &BackendName,
     record: &PrimaryRecord,
     heirs: &[usize],
     candidates: &[usize],
@@ -146,7 +147,8 @@ fn succession(
         )),
         ([], strangers) => Verdict::Refused(format!(
             "the primary {primary} is {state}; {} is writable but was not seen as its replica and may lack \
-             writes: set read_only=1 and then 0 there to make it the primary",
+             writes: set read_only=1 and then 0 there to make it the primary, or, if {primary} is gone for \
+             good, `highgate ctl forget-primary {backend}`",
             names(inputs, strangers)
         )),
         (several, _) => Verdict::Refused(format!(
