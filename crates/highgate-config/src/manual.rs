@@ -44,7 +44,8 @@ put in force; changes made elsewhere stay. Where both changed one setting, the f
 was deleted on one side and edited on the other stays as edited; each such case is an event. A start with
 other files than last time (one added, renamed or split) compares them with those of the last start, so
 that what is in none of them any more is gone. `apply` compares only with the same files: give it all that
-the process runs with. `highgate run --initial` sets everything else aside and begins with the files.
+the process runs with. `highgate run --initial` sets everything else aside, also who the primaries were,
+and begins with the files.
 ";
 
 fn table<T>(page: &mut String, table: &TableOf<T>) {

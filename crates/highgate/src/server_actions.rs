@@ -40,7 +40,7 @@ const ACTIONS: &[Action] = &[
     Action {
         name: "weight",
         arguments: &["server", "weight"],
-        doc: "Another weight for BACKEND/SERVER until it is taken back.",
+        doc: "Another weight for BACKEND/SERVER until it is taken back, in the measure of the configuration (the column shows thousandths).",
     },
 ];
 
@@ -58,9 +58,7 @@ impl Actions for ServerActions {
             ("drain", []) => Some(OverrideKind::Drain),
             ("enable", []) => None,
             ("maintenance", []) => Some(OverrideKind::Maintenance),
-            ("weight", [weight]) => Some(OverrideKind::Weight(
-                weight.parse().map_err(|_| format!("`{weight}` is no weight"))?,
-            )),
+            ("weight", [weight]) => Some(OverrideKind::Weight(weight_of(weight)?)),
             _ => return Err(format!("`{action}` does not take these arguments")),
         };
         let done = match kind {
@@ -97,6 +95,11 @@ impl Actions for ServerActions {
         });
         Ok(format!("{text}{back}{}", self.price(kind, &backend)))
     }
+}
+
+fn weight_of(text: &str) -> Result<u32, String> {
+    let wrong = |_| format!("`{text}` is no weight: give a whole number, as in the configuration");
+    text.parse().map_err(wrong)
 }
 
 /// What a mark, or its end, makes of a server.
