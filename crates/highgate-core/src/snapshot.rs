@@ -178,10 +178,9 @@ statuses! {
     Down = "down", "Checks fail; `last_error` says how. It comes back by itself once they succeed.";
     /// Answers, but was down too often lately; serves only if no other can.
     Held = "held",
-        "It answers, but was down too often lately, or asked a client for a file that no statement \
-         named (`reason` says which): it serves only if no other can. In the first case find out why it \
-         falls; it comes back by itself once it stays up. In the second look whether somebody has taken \
-         that server over.";
+        "It answers, but was down too often lately, or harms clients (`reason` says which): it serves \
+         only if no other can. In the first case find out why it falls; it comes back by itself once it \
+         stays up. In the second look whether somebody has taken that server over.";
     /// Too far behind.
     Lagging = "lagging",
         "A replica further behind than `max_lag` allows: no reads until it has caught up.";
