@@ -296,6 +296,38 @@ fn a_closed_address_answers_nobody_and_its_rules_go_at_the_end() {
     assert!(is_answered(&lab, "10.99.0.100:8080").unwrap());
 }
 
+/// What was observed: it was there, and open, until nftables had run.
+#[test]
+fn an_address_that_a_reload_adds_is_closed_before_it_is_there() {
+    let Some(lab) = lab(1).unwrap() else { return };
+    let host = lab.host(1).unwrap();
+    let more = "interval = \"200ms\"\nversion = 3\naccept = false\n";
+    let both = "addresses = [\"10.99.0.100\", \"10.99.0.101\"]\n";
+    let node = Node::start(&lab, 1, &toml(100, more)).unwrap();
+    node.until("active").unwrap();
+    let is_closed = || {
+        let output = host.command("nft").args(["list", "table", "inet", "highgate_vips"]).output();
+        String::from_utf8_lossy(&output.unwrap().stdout).contains("10.99.0.101")
+    };
+    let reload = |more: &str| {
+        std::fs::write(node.process.config_file(), toml(100, more)).unwrap();
+        node.process.signal(Signal::HUP).unwrap();
+    };
+    for _ in 0..5 {
+        reload(&format!("{more}{both}"));
+        let comes = Deadline::after(SOON);
+        assert!(wait::wait_until(comes, || has(host, [10, 99, 0, 101]).unwrap()));
+        assert!(is_closed(), "it is there and open");
+        reload(more);
+        wait::eventually(Deadline::after(SOON), "address and rule to go", || {
+            anyhow::ensure!(!has(host, [10, 99, 0, 101])? && !is_closed());
+            Ok(())
+        })
+        .unwrap();
+    }
+    assert_eq!(node.count("became_active").unwrap(), 1);
+}
+
 #[test]
 fn a_killed_keeper_leaves_no_rules_behind() {
     let Some(lab) = lab(1).unwrap() else { return };
