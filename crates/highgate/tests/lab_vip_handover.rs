@@ -169,6 +169,23 @@ fn a_new_process_that_dies_on_the_way_leaves_the_address_with_the_old_one() {
 }
 
 #[test]
+fn a_process_whose_keepers_are_gone_is_replaced_by_one_with_keepers_of_its_own() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let mut one = Node::start(&lab, 1, &toml(100, "")).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    let both = ["vip-watcher", "vip-keeper"].map(|role| one.pid(role).unwrap());
+    for pid in both {
+        vips::signal(pid, Signal::KILL).unwrap();
+    }
+    one.until_told(&["the processes that keep the addresses are gone"]).unwrap();
+    assert_eq!(one.table("vips").unwrap().len(), 0);
+    assert!(one.ctl(&["vip", "drain"]).unwrap_err().to_string().contains("keeps no vips"));
+    replace(&mut one, &toml(100, "")).unwrap();
+    one.until("active").unwrap();
+    until_held(&lab, 1, START).unwrap();
+}
+
+#[test]
 fn a_process_with_vips_takes_the_place_of_one_without() {
     let Some(lab) = lab(3).unwrap() else { return };
     let mut one = Node::start(&lab, 1, LISTENER).unwrap();
