@@ -7,6 +7,7 @@ mod vips;
 use std::{process::Command, time::Duration};
 
 use highgate_testkit::{
+    Lab,
     scratch::{Scratch, run},
     wait::{self, Deadline},
 };
@@ -134,28 +135,59 @@ fn a_script_that_fails_moves_the_address_and_one_that_recovers_brings_it_back() 
     }
 }
 
+/// A file with 255 vips.
+fn many(priority: u8) -> String {
+    let mut text = LISTENER.to_owned();
+    for number in 1..=255 {
+        text +=
+            &vip(priority, &format!("router_id = {number}\naddresses = \"10.99.1.{number}\"\n"))
+                .replace("VI_1", &format!("VI_{number}"));
+    }
+    text
+}
+
+/// How many of their addresses a host has.
+fn held(lab: &Lab, host: u8) -> usize {
+    let host = lab.host(host).unwrap();
+    let addresses = (1..=255).map(|number| std::net::Ipv4Addr::new(10, 99, 1, number));
+    host.inside(|| addresses.filter(|at| std::net::UdpSocket::bind((*at, 0)).is_ok()).count())
+        .unwrap()
+}
+
+#[test]
+fn a_keeper_that_is_killed_within_a_line_is_followed_by_one_that_works() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let one = Node::start(&lab, 1, &many(100)).unwrap();
+    let until_all = || {
+        wait::eventually(Deadline::seconds(12), "all of them", || {
+            let here = held(&lab, 1);
+            anyhow::ensure!(here == 255, "{here} here: {}", one.process.log());
+            Ok(())
+        })
+        .unwrap();
+    };
+    until_all();
+    // What it says of 255 vips, and of giving them away, is more than the stream holds unread.
+    one.process.signal(Signal::STOP).unwrap();
+    last(Duration::from_millis(3500));
+    one.kill("vip-keeper").unwrap();
+    last(Duration::from_millis(500));
+    one.process.signal(Signal::CONT).unwrap();
+    wait::eventually(Deadline::seconds(5), "a word about it", || {
+        anyhow::ensure!(one.process.log().contains("is not understood"), "the line was whole");
+        anyhow::ensure!(one.process.log().contains("the process that keeps the addresses died"));
+        Ok(())
+    })
+    .unwrap();
+    until_all();
+}
+
 #[test]
 fn an_interface_carries_255_vips_and_all_of_them_move() {
     let Some(lab) = lab(3).unwrap() else { return };
-    let many = |priority: u8| {
-        let mut text = LISTENER.to_owned();
-        for number in 1..=255 {
-            text += &vip(
-                priority,
-                &format!("router_id = {number}\naddresses = \"10.99.1.{number}\"\n"),
-            )
-            .replace("VI_1", &format!("VI_{number}"));
-        }
-        text
-    };
     let one = Node::start(&lab, 1, &many(100)).unwrap();
     let other = Node::start(&lab, 2, &many(80)).unwrap();
-    let held = |host: u8| {
-        let host = lab.host(host).unwrap();
-        let addresses = (1..=255).map(|number| std::net::Ipv4Addr::new(10, 99, 1, number));
-        host.inside(|| addresses.filter(|at| std::net::UdpSocket::bind((*at, 0)).is_ok()).count())
-            .unwrap()
-    };
+    let held = |host: u8| held(&lab, host);
     let until = |number: u8| {
         let begun = wait::now();
         wait::eventually(Deadline::seconds(12), "all of them", || {
