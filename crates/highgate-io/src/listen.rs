@@ -1,6 +1,12 @@
 //! Listening sockets.
 
-use std::{io, net::SocketAddr, os::fd::OwnedFd, path::Path, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::{fd::OwnedFd, unix::fs::FileTypeExt as _},
+    path::Path,
+    time::Duration,
+};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -37,20 +43,35 @@ pub fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// Binds a Unix socket, replacing one that nobody listens on any more.
 ///
 /// # Errors
-/// `AddrInUse` where somebody still answers there, else as the system says.
+/// `AddrInUse` where somebody still answers there, `AlreadyExists` where there is anything but a
+/// socket, which is left alone; else as the system says.
 pub fn unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
-    if path.exists() {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                format!("another process listens on {}", path.display()),
-            ));
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            let text = format!("{} is there already, and is no socket", path.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
         }
-        std::fs::remove_file(path)?;
+        Ok(_) => remove_abandoned(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     let listener = std::os::unix::net::UnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Removes a socket of which the kernel says that nobody listens on it.
+fn remove_abandoned(socket: &Path) -> io::Result<()> {
+    match std::os::unix::net::UnixStream::connect(socket) {
+        Ok(_) => {
+            let text = format!("another process listens on {}", socket.display());
+            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(socket)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Binds a Unix socket that this process's account alone may open, in place of one that may still be
@@ -100,4 +121,36 @@ pub fn keep_alive(socket: &socket2::SockRef<'_>, bound: Duration) -> io::Result<
     let keepalive =
         socket2::TcpKeepalive::new().with_time(bound / 2).with_interval(bound / 6).with_retries(3);
     socket.set_tcp_keepalive(&keepalive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_nobody_listens_on_is_replaced_and_nothing_else_is_removed() {
+        let folder = std::env::temp_dir().join(format!("highgate-listen-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let socket = folder.join("shop.sock");
+        let listening = unix(&socket).unwrap();
+        assert_eq!(unix(&socket).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(listening);
+        assert!(socket.exists(), "a process that dies leaves it");
+        drop(unix(&socket).unwrap());
+
+        let file = folder.join("ledger");
+        std::fs::write(&file, "dear").unwrap();
+        let link = folder.join("link");
+        std::os::unix::fs::symlink(&socket, &link).unwrap();
+        let gone = folder.join("gone");
+        std::os::unix::fs::symlink(folder.join("nowhere"), &gone).unwrap();
+        for other in [&file, &link, &gone] {
+            let error = unix(other).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{error}");
+            assert!(error.to_string().contains("is no socket"), "{error}");
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "dear");
+        assert!(link.symlink_metadata().is_ok() && gone.symlink_metadata().is_ok());
+        let _ = std::fs::remove_dir_all(folder);
+    }
 }
