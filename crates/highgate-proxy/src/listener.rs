@@ -2,6 +2,8 @@
 //! before anything is spent on a client.
 
 mod admission;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,
@@ -246,7 +248,8 @@ fn try_admit(
         return Err((why, client));
     }
     listener.accepted.fetch_add(1, Ordering::Relaxed);
-    give(shared, Accepted { socket: Some(client), peer, listener: listener.clone(), permit }, home);
+    let (socket, listener) = (Some(client), listener.clone());
+    give(shared, Accepted { socket, peer, speaks_for_others, listener, permit }, home);
     Ok(())
 }
 

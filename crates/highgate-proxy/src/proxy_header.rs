@@ -39,8 +39,8 @@ pub(crate) fn is_trusted(settings: &Listener, address: Option<IpAddr>) -> bool {
     address.is_some_and(|ip| trusted.iter().any(|network| network.contains(&ip)))
 }
 
-/// Reads the header where the peer must send one, and judges the client that it announces. A peer
-/// outside the trusted networks is to send none: who reads its first bytes looks for one.
+/// Reads the header where the peer must send one, as was decided when it was accepted, and judges the
+/// client that it announces. A peer outside the trusted networks is to send none: who reads its first bytes looks for one.
 pub(crate) async fn read(
     context: &Context,
     client: &mut Transport,
@@ -49,7 +49,7 @@ pub(crate) async fn read(
 ) -> Result<Introduced, Ending> {
     let peer = accepted.peer.map(canonical);
     let address = peer.map(|peer| peer.ip());
-    if !is_trusted(settings, address) {
+    if !accepted.speaks_for_others {
         let is_foreign = !settings.proxy_protocol_from.is_empty();
         return Ok(Introduced { from: peer, rest: Vec::new(), is_foreign });
     }

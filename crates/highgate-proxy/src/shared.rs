@@ -318,6 +318,9 @@ impl Shared {
 pub(crate) struct Accepted {
     pub(crate) socket: Option<highgate_io::transport::Detached>,
     pub(crate) peer: Option<SocketAddr>,
+    /// Whether it is judged by whom it announces in a PROXY header. Decided once: by other settings
+    /// later, nobody would judge it, or it would be counted twice.
+    pub(crate) speaks_for_others: bool,
     pub(crate) listener: Arc<crate::listener::ListenerState>,
     pub(crate) permit: crate::listener::ClientPermit,
 }
