@@ -155,8 +155,11 @@ impl DurableFile {
         let aside = with_suffix(&self.path, ".forgotten");
         let old = before(&self.path);
         if self.path.exists() {
-            fs::rename(&self.path, &aside).map_err(OpenError::io(&self.path))?;
+            // First: what a crash leaves between is the newest version in its place, whereas the older
+            // one alone would be set aside over it by the next try.
             remove_if_there(&old).map_err(OpenError::io(&old))?;
+            self.sync_dir().map_err(OpenError::io(&self.path))?;
+            fs::rename(&self.path, &aside).map_err(OpenError::io(&self.path))?;
         } else if old.exists() {
             fs::rename(&old, &aside).map_err(OpenError::io(&old))?;
         }

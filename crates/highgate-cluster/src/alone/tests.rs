@@ -479,6 +479,25 @@ async fn records_survive_a_restart_and_a_hand_over() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_forgotten_by_half_still_has_its_newest_state() {
+    let dir = Dir::new("half-forgotten");
+    let alone = dir.open();
+    alone.seed(shop(&[("db1", 1), ("db2", 2)])).await.unwrap();
+    alone.propose(drop_server(&alone, "db1")).await.unwrap();
+    drop(alone);
+    let newest = fs::read(dir.file("state.json")).unwrap();
+    // The version before can't be removed, so that it ends there.
+    fs::remove_file(dir.file("state.json.1")).unwrap();
+    fs::create_dir(dir.file("state.json.1")).unwrap();
+    assert!(Alone::forget(&dir.data()).is_err());
+    assert_eq!(fs::read(dir.file("state.json")).unwrap(), newest);
+    assert_eq!(names(&dir.open().current().1), ["db2"]);
+    fs::remove_dir(dir.file("state.json.1")).unwrap();
+    Alone::forget(&dir.data()).unwrap();
+    assert_eq!(fs::read(dir.file("state.json.forgotten")).unwrap(), newest);
+}
+
+#[tokio::test]
 async fn edits_from_many_tasks_come_one_after_the_other() {
     let dir = Dir::new("many");
     let alone = dir.open();
