@@ -18,8 +18,8 @@ use highgate_config::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use self::outcome::CommitError;
 pub use self::outcome::{Applied, ApplyError, SeedError};
+use self::outcome::{CommitError, FileRefused};
 use crate::{disk::Disk, open::OpenError, records::RecordsStore, state::State};
 
 /// Holds the desired state of a node that has no peers. A copy is another handle to it.
@@ -192,23 +192,28 @@ impl Alone {
         })
     }
 
-    /// Applies onto what is in force what changed in a file since `node` last applied it, and
-    /// remembers the file, in one durable step.
+    /// Applies onto what is in force what changed in a file since this node last applied it, and
+    /// remembers the file, in one durable step. What comes of it is shown to `ready` first, off the
+    /// caller's thread: what that refuses is not stored, and the reason is a part of the error.
     ///
     /// Cancel safe: yes, but the edit itself goes on to its end.
     ///
     /// # Errors
-    /// When the result does not fit together or could not be stored.
+    /// When the result does not fit together, is refused by `ready` or could not be stored.
     pub async fn apply_file(
         &self,
-        node: &NodeName,
         file_name: &str,
         parsed: Config,
         who: &str,
+        ready: impl FnOnce(&Config) -> Result<(), String> + Send + 'static,
     ) -> Result<Applied, ApplyError> {
-        let (node, file) = (node.clone(), file_name.to_owned());
+        let (node, file) = (self.node.clone(), file_name.to_owned());
         let parsed = Arc::new(parsed);
-        let edit = move |state: &mut State| merge_file(state, node, file, parsed);
+        let edit = move |state: &mut State| {
+            let applied = merge_file(state, node, file, parsed)?;
+            ready(&state.config).map_err(FileRefused::Unready)?;
+            Ok(applied)
+        };
         Self::told(self.commit(edit).await, file_name, who)
     }
 
@@ -230,7 +235,7 @@ impl Alone {
     }
 
     fn told(
-        applied: Result<Applied, CommitError<String>>,
+        applied: Result<Applied, CommitError<FileRefused>>,
         file_name: &str,
         who: &str,
     ) -> Result<Applied, ApplyError> {
@@ -247,13 +252,14 @@ fn merge_file(
     node: NodeName,
     file: String,
     parsed: Arc<Config>,
-) -> Result<Applied, String> {
+) -> Result<Applied, FileRefused> {
     let nothing = Arc::new(Config::default());
     let files = state.applied.entry(node).or_default();
     let base = files.get(&file).unwrap_or(&nothing);
     let merged = merge::three_way(base, &parsed, &state.config);
     if !merged.changes.is_empty() {
-        let next = apply_all(&state.config, &merged.changes).map_err(|why| why.to_string())?;
+        let next = apply_all(&state.config, &merged.changes)
+            .map_err(|why| FileRefused::Unfit(why.to_string()))?;
         state.config = Arc::new(next);
         state.version += 1;
     }

@@ -82,16 +82,22 @@ impl Disk {
         }
     }
 
+    /// Whether this process may replace one of the files.
+    pub(crate) fn may_write(&self, file: &DurableFile) -> Result<(), WriteError> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        Err(WriteError::NotWritten {
+            path: file.path().to_owned(),
+            cause: io::Error::other(
+                "this process does not hold the data directory (it was handed over)",
+            ),
+        })
+    }
+
     /// Replaces one of the files, durably.
     pub(crate) fn write(&self, file: &DurableFile, body: &[u8]) -> Result<(), WriteError> {
-        if self.lock.is_none() {
-            return Err(WriteError::NotWritten {
-                path: file.path().to_owned(),
-                cause: io::Error::other(
-                    "this process does not hold the data directory (it was handed over)",
-                ),
-            });
-        }
+        self.may_write(file)?;
         file.write(body)
     }
 }

@@ -9,9 +9,11 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 pub use crate::problem::{Problem, Problems};
 use crate::{
-    Config, Dialect, NodeName, dialect,
+    Config, Dialect, NodeName, Place, dialect,
     import::{Nothing, Surroundings, haproxy, keepalived},
     piece::{self, Piece},
     settings::Mistake,
@@ -25,6 +27,32 @@ pub struct Parsed {
     pub config: Config,
     /// What is accepted: what is probably not meant, and notes on what it means here.
     pub warnings: Vec<Problem>,
+    /// Where it is written what has to do with the machine: addresses and files.
+    pub written: Written,
+}
+
+/// Where the settings of listeners, backends and nodes are written, for whoever finds out later that
+/// one of them can't be had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written(pub(crate) BTreeMap<(Place, &'static str), Spot>);
+
+/// A place in a file, printed as `file:line:column`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) file: String,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+impl Written {
+    /// `file:line:column` of a setting, or of its thing where it is left out; `None` for what these
+    /// files don't say.
+    #[must_use]
+    pub fn at(&self, place: &Place, setting: &'static str) -> Option<String> {
+        let thing = || self.0.get(&(place.clone(), ""));
+        let spot = self.0.get(&(place.clone(), setting)).or_else(thing)?;
+        Some(format!("{}:{}:{}", spot.file, spot.line, spot.column))
+    }
 }
 
 /// A file's text.

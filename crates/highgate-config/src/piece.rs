@@ -15,7 +15,7 @@ use crate::{
     Weight,
     faults::{Fault, absent, faults, outside},
     import::Surroundings,
-    native::Parsed,
+    native::{Parsed, Spot, Written},
     settings::{Mistake, NODE},
     source::Source,
 };
@@ -117,7 +117,21 @@ pub(crate) fn finish(
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(Problems(problems));
     }
-    Ok(Parsed { config, warnings: problems })
+    let written = written(&whole);
+    Ok(Parsed { config, warnings: problems, written })
+}
+
+/// Where things are written that have to do with the machine.
+fn written(whole: &Piece) -> Written {
+    let is_of_machine =
+        |place: &Place| matches!(place, Place::Backend(_) | Place::Listener(_) | Place::Node(_));
+    let places = whole.places.iter().filter(|((place, _), _)| is_of_machine(place));
+    let spots = places.filter_map(|(key, at)| {
+        let (file, source) = whole.sources.get(at.source)?;
+        let spot = source.spot(&at.span);
+        Some((key.clone(), Spot { file: file.clone(), line: spot.line, column: spot.column }))
+    });
+    Written(spots.collect())
 }
 
 /// Adds a piece to those before it; what both name is a mistake of the later one.

@@ -17,7 +17,7 @@ pub enum TlsError {
     #[error("{what} `{path}`: {cause}")]
     File {
         /// What was expected in it.
-        what: &'static str,
+        what: TlsFile,
         /// Its path.
         path: String,
         /// What went wrong.
@@ -31,7 +31,28 @@ pub enum TlsError {
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
-fn file_error(what: &'static str, path: &Path, cause: impl std::fmt::Display) -> TlsError {
+/// What a file of TLS holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFile {
+    /// The authorities that are trusted.
+    Authorities,
+    /// Our certificate.
+    Certificate,
+    /// Its key.
+    Key,
+}
+
+impl std::fmt::Display for TlsFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Authorities => "trusted authorities",
+            Self::Certificate => "certificate",
+            Self::Key => "private key",
+        })
+    }
+}
+
+fn file_error(what: TlsFile, path: &Path, cause: impl std::fmt::Display) -> TlsError {
     TlsError::File { what, path: path.display().to_string(), cause: cause.to_string() }
 }
 
@@ -39,7 +60,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(what: TlsFile, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(path).map_err(|e| file_error(what, path, e))?;
     let list: Result<Vec<_>, _> = read.collect();
     match list {
@@ -50,13 +71,13 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|e| file_error("private key", path, e))
+    PrivateKeyDer::from_pem_file(path).map_err(|e| file_error(TlsFile::Key, path, e))
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
-    for certificate in certificates("trusted authorities", path)? {
-        store.add(certificate).map_err(|e| file_error("trusted authorities", path, e))?;
+    for certificate in certificates(TlsFile::Authorities, path)? {
+        store.add(certificate).map_err(|e| file_error(TlsFile::Authorities, path, e))?;
     }
     Ok(store)
 }
@@ -82,7 +103,7 @@ pub fn towards_clients(
         None => builder.with_no_client_auth(),
     };
     let mut config =
-        builder.with_single_cert(certificates("certificate", cert)?, key(key_file)?)?;
+        builder.with_single_cert(certificates(TlsFile::Certificate, cert)?, key(key_file)?)?;
     // A session may be handed to a new process by its keys.
     config.enable_secret_extraction = true;
     // Databases speak first or wait: early data has no use here and can be replayed.
@@ -95,7 +116,7 @@ pub fn towards_clients(
 /// # Errors
 /// [`TlsError`] names the file and what is wrong with it.
 pub fn expires(cert: &Path) -> Result<Option<u64>, TlsError> {
-    let chain = certificates("certificate", cert)?;
+    let chain = certificates(TlsFile::Certificate, cert)?;
     Ok(chain.iter().filter_map(|one| crate::certificate::expires(one)).min())
 }
 
@@ -130,7 +151,7 @@ pub fn towards_servers(
     };
     let config = match own {
         Some((cert, key_file)) => builder
-            .with_client_auth_cert(certificates("client certificate", cert)?, key(key_file)?)?,
+            .with_client_auth_cert(certificates(TlsFile::Certificate, cert)?, key(key_file)?)?,
         None => builder.with_no_client_auth(),
     };
     Ok(Arc::new(config))

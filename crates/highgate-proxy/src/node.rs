@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use highgate_config::{Address, Config, ListenerName, NodeName, table::Table};
+use highgate_config::{Address, Config, ListenerName, NodeName, Place, table::Table};
 use highgate_core::{
     events::{Event, Kind, Severity},
     snapshot::{Placement, Policy, Snapshot},
@@ -31,7 +31,7 @@ use crate::{
     monitor::View,
     shared::Shared,
     slots::Interrupt,
-    tables,
+    tables, tls_files,
     worker::{self, Mail},
 };
 
@@ -62,11 +62,25 @@ pub enum ApplyError {
     /// A certificate or key is unusable.
     #[error("{place}: {cause}")]
     Tls {
-        /// The listener or backend.
-        place: String,
+        /// The listener, the backend, or the node for its ports for operators.
+        place: Place,
         /// What is wrong.
         cause: TlsError,
     },
+}
+
+impl ApplyError {
+    /// Whose setting it is, and which.
+    #[must_use]
+    pub fn setting(&self) -> (Place, &'static str) {
+        match self {
+            Self::Bind { listener, .. } => (Place::Listener(listener.clone()), "bind"),
+            Self::Tls { place, cause } => {
+                let is_admin = matches!(place, Place::Node(_));
+                (place.clone(), tls_files::setting(cause, is_admin))
+            }
+        }
+    }
 }
 
 /// The data path of one node.
@@ -78,7 +92,10 @@ pub struct Node {
     listeners: Arc<Mutex<BTreeMap<ListenerName, Running>>>,
     stopper: Stopper,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Sockets that wait for the configuration that uses them.
     inherited: Mutex<BTreeMap<(ListenerName, String), OwnedFd>>,
+    /// Held while sockets are looked for: one address is not to be bound twice.
+    preparing: Mutex<()>,
 }
 
 /// A listener that serves.
@@ -159,6 +176,7 @@ impl Node {
             stopper,
             threads: Mutex::new(threads),
             inherited: Mutex::default(),
+            preparing: Mutex::default(),
         })
     }
 
@@ -192,6 +210,7 @@ impl Node {
     /// # Errors
     /// [`ApplyError`] says what could not be had.
     pub fn apply(&self, config: &Config) -> Result<(), ApplyError> {
+        let preparing = self.preparing.lock();
         let prepared = self.prepare(config)?;
         let node = config.node.get(&self.settings.name);
         self.bound(node);
@@ -227,7 +246,7 @@ impl Node {
         }
         // An inherited socket that is not served would take clients into a queue nobody empties.
         self.inherited.lock().clear();
-        drop(listeners);
+        drop((listeners, preparing));
         self.look_at_certificates();
         Ok(())
     }

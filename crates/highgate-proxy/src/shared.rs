@@ -31,6 +31,7 @@ use crate::{
     broker::{Brokers, Rates},
     facts::BackendFacts,
     session_info::SessionInfo,
+    tls_files::TowardsServers,
     worker::Mail,
 };
 
@@ -88,7 +89,7 @@ pub struct Shared {
     /// The key for full caching_sha2 logins without TLS.
     pub(crate) rsa: Option<Arc<highgate_io::rsa::KeyPair>>,
     /// TLS towards the servers of each backend that has it.
-    pub server_tls: Mutex<std::collections::BTreeMap<BackendName, Arc<rustls::ClientConfig>>>,
+    pub server_tls: Mutex<std::collections::BTreeMap<BackendName, TowardsServers>>,
     events: Mutex<EventRing>,
     limit: Mutex<EventLimit>,
     sessions: Mutex<Sessions>,

@@ -12,6 +12,11 @@ use crate::{included::Machine, output};
 
 /// Reads and parses configuration files as one; warnings are printed.
 pub(crate) fn read(files: &[PathBuf], node: &NodeName) -> anyhow::Result<Config> {
+    parsed(files, node).map(|parsed| parsed.config)
+}
+
+/// As [`read`], with where it is written.
+pub(crate) fn parsed(files: &[PathBuf], node: &NodeName) -> anyhow::Result<native::Parsed> {
     twice(files)?;
     let texts: Vec<(String, String)> = files.iter().map(|it| text(it)).collect::<Result<_, _>>()?;
     let input = |(name, text)| native::Input { name, text };
@@ -21,7 +26,7 @@ pub(crate) fn read(files: &[PathBuf], node: &NodeName) -> anyhow::Result<Config>
             for warning in &parsed.warnings {
                 output::complain(&warning.to_string());
             }
-            Ok(parsed.config)
+            Ok(parsed)
         }
         Err(problems) => Err(anyhow::Error::msg(problems.to_string())),
     }

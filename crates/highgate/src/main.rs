@@ -6,6 +6,7 @@
 mod acting_table;
 mod admin_password;
 mod admin_side;
+mod applying;
 mod backend_actions;
 mod check;
 mod cli;

@@ -9,6 +9,7 @@ use std::{
 use highgate_cluster::Alone;
 use highgate_config::{
     Change, Config, ControlPlane, Layers, describe, merge,
+    native::Parsed,
     table::{
         Action, Column,
         Kind::{Integer, Text},
@@ -20,7 +21,7 @@ use highgate_core::events::{Event, Kind as EventKind, Severity};
 use highgate_io::{log::LogLines, tasks};
 use highgate_proxy::{certificate::CertificateDate, shared::Shared};
 
-use crate::{files, vips::Link};
+use crate::{applying::Applying, files};
 
 /// The table `node`.
 pub(crate) struct NodeTable {
@@ -31,7 +32,7 @@ pub(crate) struct NodeTable {
     /// Of the ports for operators.
     pub(crate) certificate: Arc<CertificateDate>,
     pub(crate) log: LogLines,
-    pub(crate) vips: Arc<Link>,
+    pub(crate) applying: Applying,
 }
 
 const COLUMNS: &[Column] = &[
@@ -102,19 +103,16 @@ impl Table for NodeTable {
         let given: Vec<PathBuf> = arguments.iter().map(PathBuf::from).collect();
         together(&files::whole_paths(&self.files), &files::whole_paths(&given))?;
         let parsed =
-            files::read(&given, self.alone.node()).map_err(|error| format!("{error:#}"))?;
+            files::parsed(&given, self.alone.node()).map_err(|error| format!("{error:#}"))?;
         match action {
             "compare" => {
-                let text = self.compare(&given, &parsed);
-                let note = self.vips.could_keep(&parsed).err();
+                let text = self.compare(&given, &parsed.config);
+                let note = self.applying.vips.could_keep(&parsed.config).err();
                 Ok(note.map_or(text.clone(), |note| {
                     format!("{text}\nnote: it would be refused: {note}")
                 }))
             }
-            "apply" => {
-                self.vips.could_keep(&parsed)?;
-                self.apply(&given, parsed)
-            }
+            "apply" => self.apply(&given, parsed),
             _ => Err(format!("table `node` has no action `{action}`")),
         }
     }
@@ -141,14 +139,12 @@ impl NodeTable {
         lines(&current, &merged.changes, &merged.conflicts)
     }
 
-    fn apply(&self, files: &[PathBuf], parsed: Config) -> Result<String, String> {
+    fn apply(&self, files: &[PathBuf], parsed: Parsed) -> Result<String, String> {
         let (_, before) = self.alone.current();
-        let key = files::key(files);
-        let applying = self.alone.apply_file(self.alone.node(), &key, parsed, "apply");
-        let applied = tasks::wait(applying).map_err(|error| {
+        let applied = tasks::wait(self.applying.apply(files, parsed, "apply"));
+        let applied = applied.inspect_err(|error| {
             let text = format!("`apply` was refused: {error}");
             self.shared.event(Event::new(Severity::Error, EventKind::Config, text));
-            error.to_string()
         })?;
         let text = lines(&before, &applied.changes, &applied.conflicts);
         let event = Event::new(Severity::Info, EventKind::Config, format!("applied: {text}"));

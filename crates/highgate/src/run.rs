@@ -130,59 +130,51 @@ async fn follow(
     }
 }
 
-async fn put_in_force(running: &Running, config: &Arc<Config>) {
+/// Puts in force what was accepted; `false` where a part of it could not be, which was told.
+async fn put_in_force(running: &Running, config: &Arc<Config>) -> bool {
     let wired = &running.wired;
-    wired.bind_low_ports(config).await;
+    wired.applying().bind_low_ports(config).await;
     let failed = |error: &dyn std::fmt::Display| {
         let text = format!("a part of the configuration is not in force: {error}");
         wired.node.shared().event(Event::new(Severity::Error, Kind::Config, text));
     };
-    if let Err(error) = wired.node.apply(config) {
-        failed(&error);
-    }
-    if let Err(error) = running.admin.apply(wired, config) {
-        failed(&format_args!("{error:#}"));
-    }
+    let listeners = wired.node.apply(config).map_err(|error| failed(&error));
+    let operators = running.admin.apply(wired, config);
+    let operators = operators.map_err(|error| failed(&format_args!("{error:#}")));
+    listeners.is_ok() && operators.is_ok()
 }
 
 /// Some errors say it by themselves.
 const UNCHANGED: &str = "nothing was changed: ";
 
-/// Reads the files anew; what is wrong with them is said, and changes nothing.
+/// Reads the files anew. What is wrong with them, or can't be had, is said, and changes nothing.
 async fn reload(running: &Running, list: &[PathBuf]) {
     let wired = &running.wired;
     let shared = wired.node.shared();
-    let names = list.iter().map(|it| it.display().to_string()).collect::<Vec<_>>().join(", ");
-    let read = files::read(list, wired.alone.node()).map_err(|error| format!("{error:#}"));
-    let fits = read.and_then(|parsed| wired.vips.could_keep(&parsed).map(|()| parsed));
-    let told = match fits {
-        Ok(parsed) => {
-            let key = files::key(list);
-            let applied = wired.alone.apply_file(wired.alone.node(), &key, parsed, "SIGHUP");
-            match applied.await {
-                Ok(applied) => {
-                    for conflict in &applied.conflicts {
-                        let text = conflict.to_string();
-                        shared.event(Event::new(Severity::Warning, Kind::Config, text));
-                    }
-                    let count = applied.changes.len();
-                    Ok(format!("{names}: {count} changes are in force"))
-                }
-                Err(error) => Err(error.to_string()),
-            }
-        }
+    let parsed = files::parsed(list, wired.alone.node()).map_err(|error| format!("{error:#}"));
+    let applied = match parsed {
+        Ok(parsed) => wired.applying().apply(list, parsed, "SIGHUP").await,
         Err(error) => Err(error),
     };
-    let event = match told {
-        Ok(text) => Event::new(Severity::Info, Kind::Config, text),
+    match applied {
+        Ok(applied) => {
+            for conflict in &applied.conflicts {
+                let text = conflict.to_string();
+                shared.event(Event::new(Severity::Warning, Kind::Config, text));
+            }
+            // Certificates may have changed under the same names.
+            if put_in_force(running, &wired.config()).await {
+                let names: Vec<_> = list.iter().map(|it| it.display().to_string()).collect();
+                let (names, count) = (names.join(", "), applied.changes.len());
+                let text = format!("{names}: {count} changes are in force");
+                shared.event(Event::new(Severity::Info, Kind::Config, text));
+            }
+        }
         Err(text) => {
             let text = format!("nothing was changed: {}", text.trim_start_matches(UNCHANGED));
-            Event::new(Severity::Error, Kind::Config, text)
+            shared.event(Event::new(Severity::Error, Kind::Config, text));
         }
-    };
-    shared.event(event);
-    // Certificates may have changed under the same names.
-    put_in_force(running, &wired.config()).await;
+    }
 }
 
 /// Drains within the bound; a second signal ends it at once.

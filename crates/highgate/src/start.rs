@@ -95,7 +95,7 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
     // Who logs in before the accounts are in force would be refused.
     let mut planned = wired.node.shared().snapshot_changed.subscribe();
     planned.wait_for(|version| *version > 0).await?;
-    wired.bind_low_ports(&wired.config()).await;
+    wired.applying().bind_low_ports(&wired.config()).await;
     wired.node.apply(&wired.config())?;
     let mut inherited = admin_side::Inherited::new();
     admin_side::low_ports(&wired, &mut inherited).await;
@@ -127,7 +127,7 @@ async fn take_over(
     node.inherit(std::mem::take(&mut given.listeners));
     // Clients that come at once are to find servers.
     node.knows_its_servers(clock::now() + FIRST_CHECKS).await;
-    wired.bind_low_ports(&wired.config()).await;
+    wired.applying().bind_low_ports(&wired.config()).await;
     node.apply(&wired.config())?;
     wired.serving.send_replace(true);
     let running = Running { wired, admin };
@@ -163,7 +163,7 @@ async fn take_directory(
         }
     }
     // The last word of the process before may differ from what it had told us.
-    wired.bind_low_ports(&wired.config()).await;
+    wired.applying().bind_low_ports(&wired.config()).await;
     wired.node.apply(&wired.config())?;
     let door = running.open_door(local)?;
     before.dismiss().await;

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     acting_table::{ActingTable, Actions},
+    applying::Applying,
     backend_actions::BackendActions,
     log,
     node_table::NodeTable,
@@ -126,7 +127,7 @@ impl Wired {
             shared: shared.clone(),
             certificate: self.admin_certificate.clone(),
             log: self.log.clone(),
-            vips: self.vips.clone(),
+            applying: self.applying(),
         })];
         for table in self.node.tables() {
             let (alone, shared) = (self.alone.clone(), shared.clone());
@@ -159,12 +160,10 @@ impl Wired {
         tasks.spawn(records::keep(self.alone.records(), changes, self.node.shared().clone()));
     }
 
-    /// Has the ports below 1024 of listeners bound that are to be put in force, where this process has
-    /// no right to.
-    pub(crate) async fn bind_low_ports(&self, config: &Config) {
-        let wanted = self.node.unbound(config).into_iter();
-        let wanted = wanted.map(|(listener, address, at)| ((listener, address), at)).collect();
-        self.node.inherit_more(self.vips.bind(wanted, self.node.shared()).await);
+    /// What changes of the configuration go through.
+    pub(crate) fn applying(&self) -> Applying {
+        let (alone, node, vips) = (self.alone.clone(), self.node.clone(), self.vips.clone());
+        Applying { alone, node, vips }
     }
 
     /// The configuration in force.

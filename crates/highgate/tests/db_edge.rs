@@ -361,7 +361,9 @@ fn a_certificate_is_told_of_before_it_expires_and_replaced_without_dropping_anyb
     let key = std::fs::read(folder.join("key.pem")).unwrap();
     std::fs::write(folder.join("key.pem"), "no key").unwrap();
     hup();
-    wait_for_event(&process, "a part of the configuration is not in force");
+    wait_for_event(&process, "nothing was changed: ");
+    let events = serde_json::Value::from(table(&process, "events").unwrap()).to_string();
+    assert!(events.contains("listener shop: private key `"), "{events}");
     assert_eq!(shown_name(address), "old");
     std::fs::write(folder.join("key.pem"), key).unwrap();
     certificate(&folder, "new", 90);

@@ -29,6 +29,8 @@ impl Alone {
         edit: impl FnOnce(&mut State) -> Result<T, E>,
     ) -> Result<T, CommitError<E>> {
         let disk = self.disk.lock();
+        // Before the edit: who may not store it is not to get ready for it either.
+        disk.may_write(&disk.state).map_err(not_stored)?;
         let before = Arc::clone(&self.held.borrow());
         self.commit_onto(&disk, &before, edit)
     }
@@ -48,10 +50,7 @@ impl Alone {
         }
         self.node.as_str().clone_into(&mut next.node);
         let body = next.body().map_err(|error| CommitError::Storage(error.to_string()))?;
-        disk.write(&disk.state, &body).map_err(|error| match error {
-            WriteError::NotWritten { .. } => CommitError::Storage(error.to_string()),
-            WriteError::Unknown { .. } => CommitError::Unknown,
-        })?;
+        disk.write(&disk.state, &body).map_err(not_stored)?;
         self.publish(next);
         Ok(done)
     }
@@ -74,6 +73,13 @@ impl Alone {
             CommitError::Storage(why) => StoreError(why),
             CommitError::Unknown => StoreError("it is unknown whether it was".to_owned()),
         })
+    }
+}
+
+fn not_stored<E>(error: WriteError) -> CommitError<E> {
+    match error {
+        WriteError::NotWritten { .. } => CommitError::Storage(error.to_string()),
+        WriteError::Unknown { .. } => CommitError::Unknown,
     }
 }
 

@@ -34,6 +34,12 @@ pub enum ApplyError {
         /// What the system said.
         why: String,
     },
+    /// The result can't be put in force where this process runs.
+    #[error("nothing was changed: {why}")]
+    Unready {
+        /// What can't be had.
+        why: String,
+    },
     /// Neither applied nor refused for certain.
     #[error(
         "it is unknown whether {file} was applied; look at the state in force before trying again"
@@ -62,12 +68,21 @@ pub(super) enum CommitError<E> {
     Unknown,
 }
 
-impl CommitError<String> {
+/// Why a file is not applied.
+pub(super) enum FileRefused {
+    /// It does not fit onto what is in force.
+    Unfit(String),
+    /// What it asks for can't be had.
+    Unready(String),
+}
+
+impl CommitError<FileRefused> {
     /// The error, as the one who applies a file is told.
     pub(super) fn of_file(self, file: &str) -> ApplyError {
         let file = file.to_owned();
         match self {
-            Self::Refused(why) => ApplyError::Refused { file, why },
+            Self::Refused(FileRefused::Unfit(why)) => ApplyError::Refused { file, why },
+            Self::Refused(FileRefused::Unready(why)) => ApplyError::Unready { why },
             Self::Storage(why) => ApplyError::Storage { file, why },
             Self::Unknown => ApplyError::Unknown { file },
         }

@@ -11,6 +11,11 @@ use highgate_config::{Change, OverrideKind, Rule, native};
 
 use super::*;
 
+/// Whatever comes of a file can be put in force.
+fn fits(_: &Config) -> Result<(), String> {
+    Ok(())
+}
+
 /// A directory of its own, gone with the test.
 struct Dir(PathBuf);
 
@@ -378,17 +383,17 @@ async fn a_file_brings_what_changed_in_it_and_edits_elsewhere_stay() {
     let alone = dir.open();
     let who = "test";
     let first = shop(&[("db1", 1), ("db2", 2)]);
-    let done = alone.apply_file(&node(), "a.toml", first, who).await.unwrap();
+    let done = alone.apply_file("a.toml", first, who, fits).await.unwrap();
     assert_eq!(done.version, Version(1));
     alone.propose(drop_server(&alone, "db2")).await.unwrap();
     let second = shop(&[("db1", 1), ("db2", 2), ("db3", 3)]);
-    let done = alone.apply_file(&node(), "a.toml", second.clone(), who).await.unwrap();
+    let done = alone.apply_file("a.toml", second.clone(), who, fits).await.unwrap();
     assert_eq!(names(&alone.current().1), ["db1", "db3"]);
     assert_eq!((done.changes.len(), done.conflicts.len()), (1, 0));
     drop(alone);
     let again = dir.open();
     assert_eq!(again.applied(&node(), "a.toml").as_deref(), Some(&second));
-    let done = again.apply_file(&node(), "a.toml", second, who).await.unwrap();
+    let done = again.apply_file("a.toml", second, who, fits).await.unwrap();
     assert_eq!((done.changes.len(), done.version), (0, Version(3)));
 }
 
@@ -398,7 +403,7 @@ async fn a_start_with_other_files_is_compared_with_the_files_of_the_last_start()
     let alone = dir.open();
     alone.start_with("a.toml", shop(&[("db1", 1), ("db2", 2), ("db3", 3)])).await.unwrap();
     // A file that was only applied is none of them.
-    alone.apply_file(&node(), "once.toml", shop(&[]), "t").await.unwrap();
+    alone.apply_file("once.toml", shop(&[]), "t", fits).await.unwrap();
     alone.propose(drop_server(&alone, "db3")).await.unwrap();
     drop(alone);
     // It was split in two, and db2 is gone from both.
@@ -418,14 +423,14 @@ async fn a_start_with_other_files_is_compared_with_the_files_of_the_last_start()
 async fn a_conflict_is_reported_and_the_file_wins() {
     let dir = Dir::new("conflict");
     let alone = dir.open();
-    alone.apply_file(&node(), "a.toml", shop(&[("db1", 1)]), "t").await.unwrap();
+    alone.apply_file("a.toml", shop(&[("db1", 1)]), "t", fits).await.unwrap();
     let (version, now) = alone.current();
     let mut server = now.shared.backends["shop"].servers["db1"].clone();
     server.address = highgate_config::Address::Host("elsewhere".into(), 1);
     let change = Change::Server("shop".into(), "db1".into(), Some(server));
     alone.propose(batch(version, change)).await.unwrap();
     let file = shop(&[("db1", 7)]);
-    let done = alone.apply_file(&node(), "a.toml", file.clone(), "t").await.unwrap();
+    let done = alone.apply_file("a.toml", file.clone(), "t", fits).await.unwrap();
     assert_eq!(done.conflicts.len(), 1);
     assert_eq!(*alone.current().1, file);
 }
@@ -437,10 +442,42 @@ async fn a_file_that_does_not_fit_is_not_remembered() {
     let mut bad = shop(&[("db1", 1)]);
     let server = bad.shared.backends.values_mut().next().unwrap();
     server.servers.values_mut().next().unwrap().weight = u32::MAX;
-    let error = alone.apply_file(&node(), "a.toml", bad, "t").await.unwrap_err();
+    let error = alone.apply_file("a.toml", bad, "t", fits).await.unwrap_err();
     assert!(matches!(error, ApplyError::Refused { .. }), "{error}");
     assert_eq!(alone.applied(&node(), "a.toml"), None);
     assert!(alone.is_empty());
+}
+
+#[tokio::test]
+async fn a_file_whose_result_can_not_be_put_in_force_changes_nothing() {
+    let dir = Dir::new("unready");
+    let alone = dir.open();
+    alone.apply_file("a.toml", shop(&[("db1", 1)]), "t", fits).await.unwrap();
+    alone.propose(drop_server(&alone, "db1")).await.unwrap();
+    let (version, before) = alone.current();
+    let mut watch = alone.watch_config();
+    watch.mark_unchanged();
+    let stored = fs::read(dir.file("state.json")).unwrap();
+    let seen = |config: &Config| Err(format!("seen {:?}", names(config)));
+    let file = shop(&[("db1", 1), ("db2", 2)]);
+    let error = alone.apply_file("a.toml", file.clone(), "t", seen).await.unwrap_err();
+    // What came of the file, and not the file itself, is what has to be had.
+    assert_eq!(error.to_string(), "nothing was changed: seen [\"db2\"]");
+    assert_eq!(alone.current(), (version, before));
+    assert!(!watch.has_changed().unwrap());
+    assert_eq!(fs::read(dir.file("state.json")).unwrap(), stored);
+    let done = alone.apply_file("a.toml", file, "t", fits).await.unwrap();
+    assert_eq!(done.changes.len(), 1, "the file is compared with what was applied before");
+}
+
+#[tokio::test]
+async fn who_may_not_store_a_file_does_not_get_ready_for_it() {
+    let dir = Dir::new("not-ready");
+    let _old = dir.open();
+    let new = Alone::peek(&dir.data(), node()).unwrap();
+    let asked = |_: &Config| -> Result<(), String> { unreachable!("nobody is to be asked") };
+    let error = new.apply_file("a.toml", shop(&[("db1", 1)]), "t", asked).await.unwrap_err();
+    assert!(matches!(error, ApplyError::Storage { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -455,6 +492,25 @@ async fn a_forgotten_store_is_empty_and_set_aside() {
     Alone::forget(&dir.data()).unwrap();
     assert!(dir.open().is_empty());
     assert_eq!(fs::read_to_string(dir.file("state.json.forgotten")).unwrap(), "damaged");
+}
+
+#[tokio::test]
+async fn a_store_that_is_forgotten_by_half_still_has_its_newest_state() {
+    let dir = Dir::new("half-forgotten");
+    let alone = dir.open();
+    alone.seed(shop(&[("db1", 1), ("db2", 2)])).await.unwrap();
+    alone.propose(drop_server(&alone, "db1")).await.unwrap();
+    drop(alone);
+    let newest = fs::read(dir.file("state.json")).unwrap();
+    // The version before can't be removed, so that it ends there.
+    fs::remove_file(dir.file("state.json.1")).unwrap();
+    fs::create_dir(dir.file("state.json.1")).unwrap();
+    assert!(Alone::forget(&dir.data()).is_err());
+    assert_eq!(fs::read(dir.file("state.json")).unwrap(), newest);
+    assert_eq!(names(&dir.open().current().1), ["db2"]);
+    fs::remove_dir(dir.file("state.json.1")).unwrap();
+    Alone::forget(&dir.data()).unwrap();
+    assert_eq!(fs::read(dir.file("state.json.forgotten")).unwrap(), newest);
 }
 
 #[tokio::test]
@@ -476,25 +532,6 @@ async fn records_survive_a_restart_and_a_hand_over() {
     fs::write(dir.file("primaries.json"), "{}").unwrap();
     let error = Alone::peek(&dir.data(), node()).unwrap_err().to_string();
     assert!(error.contains("primaries.json can't be used"), "{error}");
-}
-
-#[tokio::test]
-async fn a_store_that_is_forgotten_by_half_still_has_its_newest_state() {
-    let dir = Dir::new("half-forgotten");
-    let alone = dir.open();
-    alone.seed(shop(&[("db1", 1), ("db2", 2)])).await.unwrap();
-    alone.propose(drop_server(&alone, "db1")).await.unwrap();
-    drop(alone);
-    let newest = fs::read(dir.file("state.json")).unwrap();
-    // The version before can't be removed, so that it ends there.
-    fs::remove_file(dir.file("state.json.1")).unwrap();
-    fs::create_dir(dir.file("state.json.1")).unwrap();
-    assert!(Alone::forget(&dir.data()).is_err());
-    assert_eq!(fs::read(dir.file("state.json")).unwrap(), newest);
-    assert_eq!(names(&dir.open().current().1), ["db2"]);
-    fs::remove_dir(dir.file("state.json.1")).unwrap();
-    Alone::forget(&dir.data()).unwrap();
-    assert_eq!(fs::read(dir.file("state.json.forgotten")).unwrap(), newest);
 }
 
 #[tokio::test]

@@ -296,3 +296,19 @@ fn a_file_of_another_program_is_told_by_its_name() {
     assert!(report.starts_with("test.toml:2:1: error: this is a configuration of ProxySQL, which"));
     assert!(!report.contains("not TOML") && !report.contains("hunter2"), "{report}");
 }
+
+#[test]
+fn where_an_address_or_a_certificate_is_written_is_known_after_reading() {
+    let text = "[admin]\ntls = { cert = \"a\", key = \"b\" }\n[[listener]]\nname = \"shop\"\n\
+                bind = \"127.0.0.1:1\"\nbackend = \"shop\"\n[[backend]]\nname = \"shop\"\n\
+                tls.mode = \"verify-ca\"\ntls.ca = \"c\"\n";
+    let node = NodeName::from("n");
+    let written = parse("shop.toml", text, &node).unwrap().written;
+    let listener = Place::Listener("shop".into());
+    assert_eq!(written.at(&listener, "bind").unwrap(), "shop.toml:5:8");
+    assert_eq!(written.at(&listener, "tls.cert").unwrap(), "shop.toml:4:8", "the thing itself");
+    let backend = Place::Backend("shop".into());
+    assert_eq!(written.at(&backend, "tls.ca").unwrap(), "shop.toml:10:10");
+    assert_eq!(written.at(&Place::Node(node), "admin.tls.cert").unwrap(), "shop.toml:2:16");
+    assert_eq!(written.at(&Place::Listener("other".into()), "bind"), None);
+}

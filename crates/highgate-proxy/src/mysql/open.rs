@@ -263,7 +263,7 @@ async fn start_tls(
     let config = match config {
         Some(config) => config,
         None if verifies => {
-            let text = "the authorities to verify the server by could not be read";
+            let text = "what is to verify the server by its `tls` is not in force; events say why";
             return Err(OpenError::Tls(io::Error::other(text)));
         }
         None => tls::towards_servers(tls::Verify::Nothing, None, None)

@@ -2,13 +2,44 @@
 
 use std::{collections::BTreeMap, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
-use highgate_config::{Address, Config, Listener, ListenerName};
+use highgate_config::{Address, Config, Listener, ListenerName, Node as NodeConfig, Place};
 use highgate_io::listen;
 
 use super::{ApplyError, Node};
-use crate::{listener::Bound, tls_files};
+use crate::{
+    listener::Bound,
+    tls_files::{self, TowardsServers},
+};
 
 impl Node {
+    /// Gets hold of what a configuration needs to be put in force: its new sockets are bound and kept
+    /// for [`Self::apply`], its certificates are read. Nothing is served yet. Where the configuration is
+    /// not accepted after all, [`Self::forgo`] closes them. Blocks.
+    ///
+    /// # Errors
+    /// [`ApplyError`] says what can't be had; nothing was changed.
+    pub fn get_ready(&self, config: &Config) -> Result<(), ApplyError> {
+        let _preparing = self.preparing.lock();
+        let name = &self.settings.name;
+        if let Some(node) = config.node.get(name) {
+            tls_files::for_clients(&node.admin.tls)
+                .map_err(|cause| ApplyError::Tls { place: Place::Node(name.clone()), cause })?;
+        }
+        let prepared = self.prepare(config)?;
+        let mut kept = self.inherited.lock();
+        for listener in prepared.listeners {
+            for (address, _, socket) in listener.bound {
+                kept.insert((listener.name.clone(), address.to_string()), socket);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes what waits for a configuration that uses it: none will.
+    pub fn forgo(&self) {
+        self.inherited.lock().clear();
+    }
+
     pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, ApplyError> {
         let binds = config.node.get(&self.settings.name).map(|node| &node.binds);
         let present = self.present();
@@ -16,7 +47,7 @@ impl Node {
         for (name, settings) in &config.shared.listeners {
             let wanted = binds.and_then(|binds| binds.get(name)).cloned().unwrap_or_default();
             let tls = tls_files::for_clients(&settings.tls)
-                .map_err(|cause| ApplyError::Tls { place: format!("listener {name}"), cause })?;
+                .map_err(|cause| ApplyError::Tls { place: Place::Listener(name.clone()), cause })?;
             let expires = tls.as_ref().and_then(|_| tls_files::expires(&settings.tls));
             let mut bound = Vec::new();
             for address in &wanted {
@@ -28,7 +59,7 @@ impl Node {
                     address: address.clone(),
                     cause,
                 };
-                let socket = self.bind(name, address).map_err(failed)?;
+                let socket = self.bind(name, address, config).map_err(failed)?;
                 let spare = socket.duplicate().map_err(failed)?;
                 bound.push((address.clone(), socket, spare));
             }
@@ -43,8 +74,8 @@ impl Node {
             });
         }
         for (name, backend) in &config.shared.backends {
-            let tls = tls_files::for_servers(&backend.tls)
-                .map_err(|cause| ApplyError::Tls { place: format!("backend {name}"), cause })?;
+            let tls = TowardsServers::build(&backend.tls)
+                .map_err(|cause| ApplyError::Tls { place: Place::Backend(name.clone()), cause })?;
             if let Some(tls) = tls {
                 prepared.towards_servers.insert(name.clone(), tls);
             }
@@ -56,6 +87,7 @@ impl Node {
     #[must_use]
     pub fn unbound(&self, config: &Config) -> Vec<(ListenerName, String, SocketAddr)> {
         let present = self.present();
+        let inherited: Vec<_> = self.inherited.lock().keys().cloned().collect();
         let binds = config.node.get(&self.settings.name).map(|node| &node.binds);
         let all = binds
             .into_iter()
@@ -63,6 +95,8 @@ impl Node {
             .filter(|(name, _)| config.shared.listeners.contains_key(*name));
         all.flat_map(|(name, addresses)| addresses.iter().map(move |address| (name, address)))
             .filter(|(name, address)| !present.contains(&((*name).clone(), (*address).clone())))
+            .filter(|(name, address)| !inherited.contains(&((*name).clone(), address.to_string())))
+            .filter(|(_, address)| self.let_go(address, config).is_none())
             .filter_map(|(name, address)| {
                 Some((name.clone(), address.to_string(), resolve(address).ok()??))
             })
@@ -79,8 +113,37 @@ impl Node {
             .collect()
     }
 
-    fn bind(&self, listener: &ListenerName, address: &Address) -> io::Result<Bound> {
+    /// The socket of an address that moves from a listener to another, as when one is renamed: it
+    /// can't be bound anew while it is served.
+    fn let_go(&self, address: &Address, config: &Config) -> Option<OwnedFd> {
+        let any_port = match address {
+            Address::Ip(at) => at.port() == 0,
+            Address::Host(_, port) => *port == 0,
+            Address::Unix(_) => false,
+        };
+        if any_port {
+            return None;
+        }
+        let own = config.node.get(&self.settings.name);
+        let stays = |name: &ListenerName| {
+            let binds = own.and_then(|node: &NodeConfig| node.binds.get(name));
+            config.shared.listeners.contains_key(name)
+                && binds.is_some_and(|binds| binds.contains(address))
+        };
+        let listeners = self.listeners.lock();
+        let mut gone = listeners.iter().filter(|(name, _)| !stays(name));
+        let found = gone.find_map(|(_, it)| it.sockets.iter().find(|s| s.wanted == *address))?;
+        found.spare.try_clone().ok()
+    }
+
+    fn bind(
+        &self,
+        listener: &ListenerName,
+        address: &Address,
+        config: &Config,
+    ) -> io::Result<Bound> {
         let inherited = self.inherited.lock().remove(&(listener.clone(), address.to_string()));
+        let inherited = inherited.or_else(|| self.let_go(address, config));
         match (address, inherited) {
             (Address::Unix(_), Some(descriptor)) => Ok(Bound::Unix(descriptor.into())),
             (_, Some(descriptor)) => Ok(Bound::Tcp(descriptor.into())),
@@ -109,7 +172,7 @@ fn resolve(address: &Address) -> io::Result<Option<SocketAddr>> {
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
     pub(super) listeners: Vec<New>,
-    pub(super) towards_servers: BTreeMap<highgate_config::BackendName, Arc<rustls::ClientConfig>>,
+    pub(super) towards_servers: BTreeMap<highgate_config::BackendName, TowardsServers>,
 }
 
 #[derive(Debug)]

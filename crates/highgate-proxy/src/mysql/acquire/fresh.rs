@@ -125,7 +125,7 @@ async fn open_one(
     let mut denied = None;
     for proof in &who.proofs {
         let mut door = who.door(group, server, proof);
-        door.tls = crate::tls_files::towards(&worker.shared, group);
+        door.tls = crate::tls_files::towards(&worker.shared, &group.name, &group.backend.tls);
         let opening = Box::pin(open::open(door, deadline));
         match crate::mysql::login::within(context, async { Ok(opening.await) }).await {
             Ok(Ok((login, greeting))) => {

@@ -105,7 +105,7 @@ async fn open_one(
     let generation = server.generation();
     let mut door = who.door(group, server, &Proof::None);
     door.schema.clone_from(&who.schema);
-    door.tls = crate::tls_files::towards(&worker.shared, group);
+    door.tls = crate::tls_files::towards(&worker.shared, &group.name, &group.backend.tls);
     let (login, greeting) = match open::open_passed(door, passing, deadline).await {
         Ok(opened) => opened,
         Err(error) => {

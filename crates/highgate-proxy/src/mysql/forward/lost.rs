@@ -341,7 +341,8 @@ impl Session<'_> {
         let group = snapshot.placement.groups.get(&server.backend)?;
         let proof = self.who.proofs.first()?;
         let mut door = self.who.door(group, server, proof);
-        door.tls = crate::tls_files::towards(&self.context.worker.shared, group);
+        let shared = &self.context.worker.shared;
+        door.tls = crate::tls_files::towards(shared, &group.name, &group.backend.tls);
         // This one asks, and reads answers of the old form.
         door.capabilities.remove(Capabilities::DEPRECATE_EOF | Capabilities::MARIADB_EXTENDED);
         Some(kill::start(&self.context.worker, door, what, lease.connection.thread))

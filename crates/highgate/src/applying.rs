@@ -1,0 +1,96 @@
+//! Files put in force in a running process: accepted only if what comes of them can be had here.
+
+use std::{path::PathBuf, sync::Arc};
+
+use highgate_cluster::{Alone, Applied};
+use highgate_config::{
+    Config,
+    native::{Parsed, Written},
+};
+use highgate_io::tasks;
+use highgate_proxy::node::{ApplyError, Node};
+
+use crate::{files, vips::Link};
+
+/// What has to do with the sockets and the files of this machine when a configuration changes.
+#[derive(Clone)]
+pub(crate) struct Applying {
+    pub(crate) alone: Arc<Alone>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) vips: Arc<Link>,
+}
+
+impl Applying {
+    /// Applies files that were read, as one. Where an address can't be listened on or a certificate
+    /// can't be read, the whole of it is refused before anything is stored.
+    ///
+    /// # Errors
+    /// A sentence for the operator. Nothing was changed, unless it says that this is unknown.
+    ///
+    /// Cancel safe: yes, but the outcome is then unknown.
+    pub(crate) async fn apply(
+        &self,
+        list: &[PathBuf],
+        parsed: Parsed,
+        who: &str,
+    ) -> Result<Applied, String> {
+        self.vips.could_keep(&parsed.config)?;
+        let Parsed { config, written, .. } = parsed;
+        let this = self.clone();
+        let ready = move |config: &Config| this.get_ready(config, &written);
+        let applied = self.alone.apply_file(&files::key(list), config, who, ready).await;
+        applied.map_err(|error| {
+            // Sockets that nobody will serve would take clients into a queue nobody empties.
+            self.node.forgo();
+            error.to_string()
+        })
+    }
+
+    /// Has the ports below 1024 of listeners bound that are to be put in force, where this process has
+    /// no right to.
+    ///
+    /// Cancel safe: yes; sockets that were opened are closed.
+    pub(crate) async fn bind_low_ports(&self, config: &Config) {
+        let wanted = self.node.unbound(config).into_iter();
+        let wanted = wanted.map(|(listener, address, at)| ((listener, address), at)).collect();
+        self.node.inherit_more(self.vips.bind(wanted, self.node.shared()).await);
+    }
+
+    /// Blocks.
+    fn get_ready(&self, config: &Config, written: &Written) -> Result<(), String> {
+        tasks::wait(self.bind_low_ports(config));
+        self.node.get_ready(config).map_err(|error| reason(&error, written))
+    }
+}
+
+/// What can't be had, with where that is asked for.
+fn reason(error: &ApplyError, written: &Written) -> String {
+    let (place, setting) = error.setting();
+    let at = written.at(&place, setting).map_or_else(String::new, |at| format!("{at}: "));
+    format!("{at}{error} (`{setting}`)")
+}
+
+#[cfg(test)]
+mod tests {
+    use highgate_config::{NodeName, native};
+
+    use super::*;
+
+    #[test]
+    fn a_reason_names_file_line_and_setting_where_the_file_says_it() {
+        let text = "[[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:1\"\nbackend = \"shop\"\n\
+                    [[backend]]\nname = \"shop\"\n";
+        let parsed = native::parse("shop.toml", text, &NodeName::from("here")).unwrap();
+        let failed = |listener: &str| ApplyError::Bind {
+            listener: listener.into(),
+            address: highgate_config::Address::Ip("127.0.0.1:1".parse().unwrap()),
+            cause: std::io::ErrorKind::AddrInUse.into(),
+        };
+        assert_eq!(
+            reason(&failed("shop"), &parsed.written),
+            "shop.toml:3:8: listener shop: cannot listen on 127.0.0.1:1: address in use (`bind`)"
+        );
+        // One that came from elsewhere.
+        assert!(reason(&failed("other"), &parsed.written).starts_with("listener other: "));
+    }
+}

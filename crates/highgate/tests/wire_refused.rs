@@ -1,0 +1,198 @@
+//! Changes that can't be put in force on this machine: refused whole, with the reason, by whatever
+//! way they come.
+
+#[path = "common/failure.rs"]
+mod failure;
+#[path = "client/raw.rs"]
+mod raw;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    process::Command,
+};
+
+use failure::{BINARY, table};
+use highgate_testkit::{
+    highgate::HighgateProcess,
+    scripted::{Reply, Script, ScriptedServer},
+    wait::{self, Deadline},
+};
+use raw::{RawClient, USUAL};
+use rustix::process::Signal;
+
+fn server() -> ScriptedServer {
+    let script = Script::new(|command| match command.text().as_str() {
+        text if text.starts_with("SELECT @@") => {
+            let names: Vec<String> =
+                text["SELECT ".len()..].split(',').map(|name| name.trim().to_owned()).collect();
+            let row = names.iter().map(|_| Some("1000000".to_owned())).collect();
+            Reply::Rows(names, vec![row])
+        }
+        text if text.starts_with("SELECT") => Reply::value("name", "a"),
+        _ => Reply::OkStatus(0x0002),
+    });
+    ScriptedServer::start(script).unwrap()
+}
+
+/// One listener and what comes after it; `shop` belongs to the listener, `backend` to the backend.
+fn toml(server: &ScriptedServer, shop: &str, backend: &str, more: &str) -> String {
+    format!(
+        "[admin]\nsql = \"127.0.0.1:0\"\nweb = \"127.0.0.1:0\"\n\
+         [[listener]]\nname = \"shop\"\nbackend = \"shop\"\n{shop}\n\
+         [[user]]\nname = \"app\"\npassword = \"app\"\n\
+         [[backend]]\nname = \"shop\"\n{backend}\n\
+         monitor = {{ user = \"m\", password = \"m\", check = \"connect\", interval = \"200ms\" }}\n\
+         [[backend.server]]\nname = \"db1\"\naddress = \"{}\"\n{more}",
+        server.addr()
+    )
+}
+
+const ANYWHERE: &str = "bind = \"127.0.0.1:0\"";
+
+fn apply(process: &HighgateProcess, text: &str) -> Result<String, String> {
+    std::fs::write(process.config_file(), text).unwrap();
+    let file = process.config_file();
+    let output = Command::new(BINARY).arg("apply").arg(file).current_dir(process.folder()).output();
+    let output = output.unwrap();
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    if output.status.success() { Ok(told) } else { Err(told) }
+}
+
+fn version(process: &HighgateProcess) -> u64 {
+    table(process, "node").unwrap()[0]["config_version"].as_u64().unwrap()
+}
+
+fn events(process: &HighgateProcess) -> String {
+    let rows = table(process, "events").unwrap();
+    let texts = rows.iter().map(|row| row["text"].as_str().unwrap().replace('\n', " "));
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+fn wait_for_event(process: &HighgateProcess, text: &str) {
+    wait::eventually(Deadline::seconds(10), "an event", || {
+        let events = events(process);
+        anyhow::ensure!(events.contains(text), "no `{text}` in\n{events}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn comes_in(address: SocketAddr) -> anyhow::Result<RawClient> {
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL)?;
+    anyhow::ensure!(client.value("SELECT name FROM t")? == "a");
+    Ok(client)
+}
+
+/// A port of this machine that nobody has.
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// What is refused: `apply` and a signal say so, and nothing is as the file says.
+fn is_refused(process: &HighgateProcess, text: &str, reason: &[&str]) {
+    let before = version(process);
+    let told = apply(process, text).unwrap_err();
+    let event = |start: &str| {
+        let events = events(process);
+        let mut lines = events.lines().filter(|line| line.starts_with(start));
+        lines.next_back().map(str::to_owned)
+    };
+    let refused = event("`apply` was refused: ").unwrap_or_default();
+    for part in reason {
+        assert!(told.contains(part), "no `{part}` in\n{told}");
+        assert!(refused.contains(part), "no `{part}` in\n{refused}");
+    }
+    process.signal(Signal::HUP).unwrap();
+    wait::eventually(Deadline::seconds(10), "the signal's event", || {
+        let line = event("nothing was changed: ").unwrap_or_default();
+        anyhow::ensure!(reason.iter().all(|part| line.contains(part)), "{reason:?} in {line}");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(version(process), before);
+    let events = events(process);
+    assert!(!events.contains("are in force") && !events.contains("not in force"), "{events}");
+}
+
+#[test]
+fn a_taken_port_refuses_the_whole_change_and_a_free_one_accepts_it() {
+    let db = server();
+    let process = HighgateProcess::start(BINARY, &toml(&db, ANYWHERE, "", "")).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut resident = comes_in(address).unwrap();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (free, port) = (free_port(), taken.local_addr().unwrap().port());
+    let listener = |name: &str, port: u16| {
+        format!(
+            "[[listener]]\nname = \"{name}\"\nbackend = \"shop\"\nbind = \"127.0.0.1:{port}\"\n"
+        )
+    };
+    // Who tightens one listener in the same file is not to believe that it is tight.
+    let narrowed = format!("{ANYWHERE}\nallow = [\"10.0.0.0/8\"]");
+    let more = listener("extra", free) + &listener("second", port);
+    let text = toml(&db, &narrowed, "", &more);
+    let bind = format!("cannot listen on 127.0.0.1:{port}");
+    let line = text.lines().position(|line| line.contains(&port.to_string())).unwrap() + 1;
+    let at = format!("highgate.toml:{line}:8: listener second: ");
+    is_refused(&process, &text, &[&at, &bind, "`bind`"]);
+    assert!(comes_in(address).is_ok(), "as before");
+    assert!(TcpStream::connect(("127.0.0.1", free)).is_err(), "nobody listens there");
+    drop(taken);
+    apply(&process, &text).unwrap();
+    wait::eventually(Deadline::seconds(10), "the narrowed listener", || {
+        anyhow::ensure!(comes_in(address).is_err());
+        comes_in(process.listener("second")?)?;
+        comes_in(process.listener("extra")?).map(drop)
+    })
+    .unwrap();
+    assert_eq!(resident.value("SELECT name FROM t").unwrap(), "a");
+    assert!(!process.log().contains("panicked"), "{}", process.log());
+}
+
+#[test]
+fn a_certificate_that_can_not_be_read_refuses_the_whole_change() {
+    let db = server();
+    let start = toml(&db, ANYWHERE, "", "");
+    let process = HighgateProcess::start(BINARY, &start).unwrap();
+    let address = process.listener("shop").unwrap();
+    let tls =
+        "tls = { mode = \"required\", cert = \"/nowhere/cert.pem\", key = \"/nowhere/key.pem\" }";
+    let text = toml(&db, &format!("{ANYWHERE}\n{tls}"), "", "");
+    let missing = "certificate `/nowhere/cert.pem`";
+    is_refused(&process, &text, &["highgate.toml:8:", "listener shop: ", missing, "`tls.cert`"]);
+    let tls = "tls = { mode = \"verify-ca\", ca = \"/nowhere/ca.pem\" }";
+    let text = toml(&db, ANYWHERE, tls, "");
+    let missing = "trusted authorities `/nowhere/ca.pem`";
+    is_refused(&process, &text, &["highgate.toml:13:", "backend shop: ", missing, "`tls.ca`"]);
+    let tls = "[admin]\ntls = { cert = \"/nowhere/a.pem\", key = \"/nowhere/b.pem\" }";
+    let text = start.replace("[admin]", tls);
+    let missing = "certificate `/nowhere/a.pem`";
+    is_refused(&process, &text, &["highgate.toml:2:", missing, "`admin.tls.cert`"]);
+    assert!(comes_in(address).is_ok(), "as before");
+    std::fs::write(process.config_file(), &start).unwrap();
+    process.signal(Signal::HUP).unwrap();
+    wait_for_event(&process, "0 changes are in force");
+}
+
+#[test]
+fn an_address_moves_with_its_listener_when_that_gets_another_name() {
+    let db = server();
+    let bind = format!("bind = \"127.0.0.1:{}\"", free_port());
+    let text = toml(&db, &bind, "", "");
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut resident = comes_in(address).unwrap();
+    apply(&process, &text.replacen("\"shop\"", "\"store\"", 1)).unwrap();
+    wait::eventually(Deadline::seconds(10), "the listener of the other name", || {
+        anyhow::ensure!(process.listener("store")? == address);
+        let rows = table(&process, "listeners")?;
+        let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+        anyhow::ensure!(names == ["store"], "{names:?}");
+        Ok(())
+    })
+    .unwrap();
+    for _ in 0..20 {
+        comes_in(address).unwrap();
+    }
+    assert_eq!(resident.value("SELECT name FROM t").unwrap(), "a");
+}
