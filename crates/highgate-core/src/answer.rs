@@ -28,11 +28,13 @@ impl fmt::Display for Side {
 
 /// For a command whose delivery is not known: it may have been carried out.
 ///
-/// 2013 is what drivers know as a connection lost during a query, with the same meaning; SQLSTATE
-/// 08007 is "transaction resolution unknown", and no driver repeats a statement for it.
+/// SQLSTATE 08007 is "transaction resolution unknown", and no driver repeats a statement for it. The
+/// code is a server's for a connection that failed (ER_NET_READ_ERROR): libmariadb takes the libraries'
+/// own, as 2013, for a malformed packet where a server sends it, and some pools close all connections
+/// at that one, although the session goes on.
 #[must_use]
 pub fn outcome_unknown() -> Answer {
-    ErrorCode::new(2013, b"08007").answer(
+    ErrorCode::new(1158, b"08007").answer(
         "Lost connection to the database server during the statement; \
          whether it was carried out is not known",
     )

@@ -163,10 +163,6 @@ error_codes! {
     ER_CONNECTION_KILLED = 1927, b"70100";
     /// MariaDB: `max_statement_time` exceeded.
     ER_STATEMENT_TIMEOUT = 1969, b"70100";
-    /// What client libraries report for a connection that is gone.
-    CR_SERVER_GONE_ERROR = 2006, b"HY000";
-    /// What client libraries report for a connection lost during a command: outcome unknown.
-    CR_SERVER_LOST = 2013, b"HY000";
     /// MySQL: `max_execution_time` exceeded.
     ER_QUERY_TIMEOUT = 3024, b"HY000";
     /// MySQL: the account is locked.

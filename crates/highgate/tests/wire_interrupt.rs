@@ -186,3 +186,26 @@ fn a_connection_whose_preparation_was_killed_is_given_to_nobody() {
     assert_eq!(victim.value("SELECT n FROM t").unwrap(), "1");
     assert!(server.accepted() > before, "over another connection");
 }
+
+/// libmariadb takes the codes of client libraries for malformed packets where a server sends them.
+#[test]
+fn the_stock_client_can_read_that_an_outcome_is_unknown() {
+    let script = Script::new(|command| match command.text() {
+        text if text.starts_with("INSERT") => Reply::Close,
+        text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        _ => Reply::Ok,
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let process = HighgateProcess::start(BINARY, &toml(&[server.addr()], BACKEND, "")).unwrap();
+    let listener = process.listener("shop").unwrap();
+    for more in ["--skip-compress", "--compress"] {
+        let mut client = std::process::Command::new("mariadb");
+        client.args(["--no-defaults", "--protocol=tcp", "-uapp", "-papp", "-h127.0.0.1", more]);
+        client.args([&format!("-P{}", listener.port()), "-e", "INSERT INTO t VALUES (1)"]);
+        let Ok(output) = client.output() else {
+            return eprintln!("skipped: the client of MariaDB is not installed");
+        };
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("ERROR 1158 (08007)") && told.contains("not known"), "{told}");
+    }
+}

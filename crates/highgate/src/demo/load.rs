@@ -28,7 +28,7 @@ const BREATH_OF_READERS: Duration = Duration::from_millis(4);
 const BREATH_OF_WRITERS: Duration = Duration::from_millis(15);
 
 /// ERR of a statement whose outcome is not known.
-const CR_SERVER_LOST: u16 = 2013;
+const OUTCOME_UNKNOWN: u16 = 1158;
 
 /// What the load has seen; grows.
 #[derive(Debug)]
@@ -184,7 +184,7 @@ impl Worker {
                 Ok(Answer::Done | Answer::Result { .. }) => Told::Done,
                 Ok(Answer::Refused { code, message }) => {
                     self.counts.note("a write", &format!("{code} {message}"));
-                    if code == CR_SERVER_LOST { Told::Unknown } else { Told::Refused }
+                    if code == OUTCOME_UNKNOWN { Told::Unknown } else { Told::Refused }
                 }
                 Err(error) => {
                     self.counts.note("a write", &error.to_string());

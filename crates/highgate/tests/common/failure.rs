@@ -417,7 +417,7 @@ impl Client {
             }
             Err(error) => {
                 match code(&error) {
-                    Some(2013) => seen.unknown.push(id),
+                    Some(1158) => seen.unknown.push(id),
                     _ => seen.write_errors.push(error.to_string()),
                 }
                 code(&error).is_some()
@@ -442,7 +442,7 @@ impl Client {
                 true
             }
             Err(error) => {
-                if code(&error) == Some(2013) {
+                if code(&error) == Some(1158) {
                     seen.unknown.push(id);
                 }
                 seen.transaction_errors.push(error.to_string());
