@@ -5,6 +5,7 @@
 //!
 //! Start reading at [`Tables`], then [`sql::Engine`] and [`web::router`].
 
+mod crowd;
 pub mod ctl;
 mod logins;
 pub mod render;

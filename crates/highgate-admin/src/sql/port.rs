@@ -18,7 +18,7 @@ use tokio::{
 
 use self::wire::Wire;
 use super::engine::{Caller, Engine};
-use crate::{Logins, TlsOffer};
+use crate::{Logins, TlsOffer, crowd::Crowd};
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -41,7 +41,8 @@ pub struct Port {
 /// Limits of the SQL port.
 #[derive(Debug, Clone)]
 pub struct PortLimits {
-    /// Connections at once; a further one is told so.
+    /// Connections at once, half of them of one address, or nearly all of this machine; a further one
+    /// is told so.
     pub connections: usize,
     /// From the connection to the end of the login.
     pub login: Duration,
@@ -68,6 +69,7 @@ impl Default for PortLimits {
 pub async fn serve(listener: TcpListener, port: Port, stop: Stop) {
     let port = Arc::new(port);
     let mut connections = JoinSet::new();
+    let crowd = Crowd::of("SQL port", port.limits.connections, port.limits.connections / 2);
     let mut connection = 0_u32;
     loop {
         let (stream, from) = tokio::select! {
@@ -77,12 +79,20 @@ pub async fn serve(listener: TcpListener, port: Port, stop: Stop) {
         };
         while connections.try_join_next().is_some() {}
         if connections.len() >= port.limits.connections {
-            refuse(&stream);
+            refuse(&stream, "Too many connections to the SQL port; close one");
             continue;
         }
+        let Some(place) = crowd.admit(Some(from), clock::now()) else {
+            refuse(&stream, "Too many connections to the SQL port from your address; close one");
+            continue;
+        };
         connection = connection.wrapping_add(1);
         let session = (Arc::clone(&port), connection, from);
-        connections.spawn(converse(stream, session, stop.clone()));
+        let conversation = converse(stream, session, stop.clone());
+        connections.spawn(async move {
+            conversation.await;
+            drop(place);
+        });
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -101,9 +111,8 @@ async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
 }
 
 /// An ERR in place of the greeting; it fits any socket buffer.
-fn refuse(stream: &TcpStream) {
+fn refuse(stream: &TcpStream, text: &str) {
     let mut out = Vec::new();
-    let text = "Too many connections to the SQL port; close one";
     error_code::ER_CON_COUNT_ERROR.answer(text).encode(&mut out, 0);
     let _ = stream.try_write(&out);
 }

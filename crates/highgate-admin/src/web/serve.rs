@@ -12,9 +12,12 @@ use hyper_util::{
 use tokio::task::JoinSet;
 
 use super::Peer;
+use crate::crowd::Crowd;
 
 /// Connections at once; further ones wait in the kernel.
 const MOST_CONNECTIONS: usize = 256;
+/// Of them those of one address; further ones are closed.
+const SHARE: usize = 64;
 /// Longest for a request's head, and for a connection without a request.
 const HEAD: Duration = Duration::from_secs(15);
 /// Longest life of a connection; whoever doesn't read its answer is gone after it.
@@ -30,6 +33,7 @@ where
     L::Io: 'static,
 {
     let mut connections = JoinSet::new();
+    let crowd = Crowd::of("web port", MOST_CONNECTIONS, SHARE);
     loop {
         while connections.len() >= MOST_CONNECTIONS || connections.try_join_next().is_some() {
             if connections.len() >= MOST_CONNECTIONS {
@@ -41,8 +45,13 @@ where
             () = stop.stopped() => break,
             accepted = listener.accept() => accepted,
         };
+        let Some(place) = crowd.admit(from, clock::now()) else { continue };
         let router = router.clone().layer(Extension(Peer(from)));
-        connections.spawn(connection(TokioIo::new(io), router, stop.clone()));
+        let connection = connection(TokioIo::new(io), router, stop.clone());
+        connections.spawn(async move {
+            connection.await;
+            drop(place);
+        });
     }
     drop(listener);
     while connections.join_next().await.is_some() {}

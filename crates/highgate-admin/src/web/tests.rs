@@ -133,6 +133,28 @@ async fn health_follows_whether_the_node_serves() {
 }
 
 #[tokio::test]
+async fn silent_connections_of_one_address_leave_health_to_the_others() {
+    let served = served(Door::Network, &[]).await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(served.address).await.unwrap());
+    }
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = other.connect(served.address).await.unwrap();
+    other.write_all(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    // Far below the time after which a silent connection is closed.
+    let soon = highgate_io::clock::now() + std::time::Duration::from_secs(10);
+    let read = highgate_io::clock::before(soon, other.read_to_string(&mut answer)).await;
+    read.expect("an answer in time").unwrap();
+    assert!(answer.lines().next().unwrap().contains(" 200 "), "{answer}");
+    let mut refused = silent.pop().unwrap();
+    let end = refused.read(&mut [0; 1]).await;
+    assert!(matches!(end, Ok(0) | Err(_)), "those beyond its share are closed");
+}
+
+#[tokio::test]
 async fn every_answer_carries_the_security_headers() {
     let served = served(Door::Loopback, &[]).await;
     for path in ["/", "/page.js", "/nowhere", "/metrics"] {

@@ -119,6 +119,23 @@ async fn one_connection_too_many_is_told_so_and_a_silent_one_is_closed() {
 }
 
 #[tokio::test]
+async fn one_address_leaves_a_connection_to_the_others() {
+    let (address, _stopper) = served(PortLimits { connections: 4, ..PortLimits::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut refused = Vec::new();
+    TcpStream::connect(address).await.unwrap().read_to_end(&mut refused).await.unwrap();
+    assert!(text(&refused).contains("from your address"), "{}", text(&refused));
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut greeting = [0; 5];
+    other.connect(address).await.unwrap().read_exact(&mut greeting).await.unwrap();
+    assert_eq!(greeting[4], 10, "protocol version");
+}
+
+#[tokio::test]
 async fn garbage_ends_its_connection_only() {
     let (address, _stopper) = served(PortLimits::default()).await;
     for garbage in [
