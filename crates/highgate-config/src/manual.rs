@@ -46,6 +46,9 @@ other files than last time (one added, renamed or split) compares them with thos
 that what is in none of them any more is gone. `apply` compares only with the same files: give it all that
 the process runs with. `highgate run --initial` sets everything else aside, also who the primaries were,
 and begins with the files.
+
+A change is put in force whole or not at all: where a running process can't listen on an address or can't
+read a certificate, it is refused before anything is stored, with file, line and setting.
 ";
 
 fn table<T>(page: &mut String, table: &TableOf<T>) {
