@@ -88,6 +88,41 @@ fn a_virtual_mac_moves_with_the_address_and_hosts_learn_nothing() {
     assert_eq!(other.count("adverts_refused").unwrap(), 0, "{}", other.events().unwrap());
 }
 
+/// What was observed: the kernel's settings of the new interface were left as they are by default.
+#[test]
+fn an_interface_that_is_made_anew_is_kept_from_answering_for_the_virtual_one_above_it() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let host = lab.host(1).unwrap();
+    let make = "link add base0 type veth peer name base1\nlink set base1 up\n\
+                address add 10.98.0.1/24 dev base0\nlink set base0 up\n";
+    let batch = |text: &str| {
+        let scratch = Scratch::new("batch").unwrap();
+        let file = scratch.join("batch");
+        std::fs::write(&file, text).unwrap();
+        ip(host, &format!("-batch {}", file.display())).unwrap()
+    };
+    batch(make);
+    let text = toml(100, &format!("addresses = \"10.98.0.100\"\n{VMAC}"));
+    let one = Node::start(&lab, 1, &text.replace("\"eth0\"", "\"base0\"")).unwrap();
+    one.until("active").unwrap();
+    let ignores = || {
+        let path = "/proc/sys/net/ipv4/conf/base0/arp_ignore";
+        host.inside(|| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()).unwrap()
+    };
+    assert_eq!(ignores(), "1");
+    // It looks at links before and after, and never meanwhile.
+    let keeper = one.pid("vip-keeper").unwrap();
+    signal(keeper, Signal::STOP).unwrap();
+    batch(&format!("link delete base0\n{make}"));
+    signal(keeper, Signal::CONT).unwrap();
+    wait::eventually(Deadline::after(START), "the setting", || {
+        anyhow::ensure!(ignores() == "1", "{}", one.events()?);
+        Ok(())
+    })
+    .unwrap();
+    one.until("active").unwrap();
+}
+
 #[test]
 fn a_virtual_mac_of_ipv6_moves_with_the_address() {
     let Some(lab) = lab(3).unwrap() else { return };
