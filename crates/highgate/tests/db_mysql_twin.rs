@@ -100,7 +100,7 @@ impl Servers for MySqls {
 #[ignore = "soak: locks are waited for by the second"]
 fn sessions_that_share_connections_to_mysql_see_what_they_see_alone() {
     if MySql::is_installed() {
-        run_seeds::<MySqls>(12);
+        run_seeds::<MySqls>(1, 12);
     } else {
         eprintln!("skipped: MySQL is not installed");
     }

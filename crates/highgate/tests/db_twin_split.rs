@@ -224,7 +224,7 @@ impl Lab {
         let mut random = Random::new(seed);
         let capabilities = generate::capabilities(&mut random);
         for session in 0..SESSIONS {
-            let mut twin = Twin::connect(self.through(), self.alone().addr(), capabilities);
+            let mut twin = Twin::connect(self.through(), self.alone().addr(), "app", capabilities);
             self.live(&mut twin, &mut random, seed, session);
             drop(twin);
             // What one session wrote, the next may not see at once.

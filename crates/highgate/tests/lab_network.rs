@@ -42,7 +42,22 @@ impl Setting {
         Self::start_at(hosts, backend, listener, |host| host.mariadb())
     }
 
+    /// As [`Self::start`], with a listener that passes bytes on as they come.
+    fn start_tcp(hosts: u8, backend: &str, listener: &str) -> anyhow::Result<Option<Self>> {
+        Self::start_as("tcp", hosts, backend, listener, |host| host.mariadb())
+    }
+
     fn start_at(
+        hosts: u8,
+        backend: &str,
+        listener: &str,
+        home: impl Fn(&Host) -> highgate_testkit::MariaDbOptions,
+    ) -> anyhow::Result<Option<Self>> {
+        Self::start_as("mysql", hosts, backend, listener, home)
+    }
+
+    fn start_as(
+        mode: &str,
         hosts: u8,
         backend: &str,
         listener: &str,
@@ -62,6 +77,7 @@ impl Setting {
         let binds = format!("bind = [\"{}\", \"[{}]:0\"]\nmode", here.addr(0), here.v6());
         let toml = toml(&failure::addresses(cluster.nodes()), backend, listener);
         let toml = toml.replacen("bind = \"127.0.0.1:0\"\nmode", &binds, 1);
+        let toml = toml.replacen("mode = \"mysql\"", &format!("mode = \"{mode}\""), 1);
         let process = here.inside(|| start(&toml, 2))??;
         Ok(Some(Self { process, cluster, lab }))
     }
@@ -270,6 +286,48 @@ fn an_idle_client_whose_cable_was_pulled_is_reaped_and_its_rows_and_connection_f
 #[test]
 fn a_client_whose_cable_was_pulled_amid_an_answer_is_reaped_as_soon() {
     pulled_cable(false).unwrap();
+}
+
+fn pulled_cable_of_tcp() -> anyhow::Result<()> {
+    let Some(setting) = Setting::start_tcp(4, DEFAULTS, "keepalive_timeout = \"6s\"\n")? else {
+        return Ok(());
+    };
+    let Setting { process, cluster, lab } = &setting;
+    let shop = process.listener("shop")?;
+    let client = || {
+        run(async {
+            let mut lost = connect(shop).await?;
+            lost.query_drop("DO 1").await?;
+            anyhow::Ok(lost)
+        })
+    };
+    let lost = lab.host(4)?.inside(client)??;
+    let open = || -> anyhow::Result<u32> {
+        let text = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app'";
+        let counts = cluster.nodes().iter().map(|node| Ok(node.value(text)?.parse::<u32>()?));
+        counts.sum()
+    };
+    anyhow::ensure!(open()? == 1, "{} connections to the servers", open()?);
+    // What was said last is to be acknowledged: the connection is idle.
+    last(Duration::from_millis(300));
+    lab.unplug(4)?;
+    let pulled = wait::now();
+    wait::eventually(Deadline::seconds(12), "the server's connection to be closed", || {
+        anyhow::ensure!(open()? == 0, "it is still open");
+        Ok(())
+    })?;
+    let waited = wait::now() - pulled;
+    eprintln!("the server's connection was closed {waited:?} after the cable was pulled");
+    anyhow::ensure!(waited > Duration::from_secs(2), "{waited:?}");
+    let sessions = failure::table(process, "sessions")?;
+    anyhow::ensure!(sessions.is_empty(), "sessions are left: {sessions:?}");
+    drop(lost);
+    Ok(())
+}
+
+#[test]
+fn an_idle_client_of_a_tcp_listener_whose_cable_was_pulled_is_reaped_with_its_connection() {
+    pulled_cable_of_tcp().unwrap();
 }
 
 fn ipv6() -> anyhow::Result<()> {

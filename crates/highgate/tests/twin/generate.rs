@@ -26,15 +26,16 @@ pub(crate) struct Twin {
 }
 
 impl Twin {
-    /// A session on both sides.
+    /// A session of that account on both sides.
     pub(crate) fn connect(
         through: SocketAddr,
         direct: SocketAddr,
+        user: &'static str,
         capabilities: Capabilities,
     ) -> Self {
         Self {
-            through: Side::connect(through, capabilities).unwrap(),
-            direct: Side::connect(direct, capabilities).unwrap(),
+            through: Side::connect(through, user, capabilities).unwrap(),
+            direct: Side::connect(direct, user, capabilities).unwrap(),
             slots: [None; SLOTS],
             texts: [""; SLOTS],
             bound: [const { None }; SLOTS],

@@ -1,9 +1,9 @@
 //! Sessions that take turns at random over a few shared connections, each against its twin.
 //!
-//! `TWIN_SEED` runs one seed, `TWIN_SECONDS` says for how long, `TWIN_TRACE` prints each command and
-//! `TWIN_COLLECT` goes on after a difference.
+//! How Highgate is set up follows from the seed as well. `TWIN_SEED` runs one seed, `TWIN_SECONDS` says
+//! for how long, `TWIN_TRACE` prints each command and `TWIN_COLLECT` goes on after a difference.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
 use highgate_testkit::{HighgateProcess, wait};
 
@@ -21,6 +21,8 @@ pub(crate) trait Servers: Sized {
     const STEPS: usize;
     /// Connections that the sessions share.
     const CONNECTIONS: u32;
+    /// Whose sessions they may be, in turns; the name of each is its password.
+    const ACCOUNTS: &[&str] = &["app"];
     /// What makes a session let its connection go, and leaves nothing of it.
     const LET_GO: Action;
 
@@ -45,6 +47,9 @@ pub(crate) trait Servers: Sized {
     }
 }
 
+/// How often a command is said again once all have let go.
+const TRIES: usize = 20;
+
 /// Highgate's own word that no connection came free: the statement was not run.
 fn is_queue_refusal(parts: &[Part]) -> bool {
     match parts {
@@ -54,15 +59,47 @@ fn is_queue_refusal(parts: &[Part]) -> bool {
     }
 }
 
-fn config(port: u16, connections: u32) -> String {
-    format!(
-        "workers = 1\nadmin = {{ sql = \"off\", web = \"off\" }}\n\
-         [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n\
-         [[backend]]\nname = \"shop\"\nqueue_timeout = \"40ms\"\n\
-         monitor = {{ user = \"monitor\", password = \"monitor\", interval = \"500ms\" }}\n\
-         [[backend.server]]\nname = \"db1\"\naddress = \"127.0.0.1:{port}\"\nmax_connections = {connections}\n\
-         [[user]]\nname = \"app\"\npassword = \"app\"\nbackend = \"shop\"\n"
-    )
+/// How Highgate is set up for a seed.
+#[derive(Debug, Clone, Copy)]
+struct Setup {
+    workers: u8,
+    multiplex: bool,
+    accounts: usize,
+    connections: u32,
+}
+
+impl Setup {
+    fn of<S: Servers>(seed: u64) -> Self {
+        let usual = Self { workers: 1, multiplex: true, accounts: 1, connections: S::CONNECTIONS };
+        match seed % 4 {
+            1 => usual,
+            // A connection for each session, and for each one that it has just given up.
+            2 => {
+                let connections = u32::try_from(S::SESSIONS * 2).unwrap();
+                Self { multiplex: false, connections, ..usual }
+            }
+            3 => Self { workers: 2, ..usual },
+            _ => Self { accounts: S::ACCOUNTS.len(), ..usual },
+        }
+    }
+
+    fn config<S: Servers>(self, port: u16) -> String {
+        let Self { workers, multiplex, connections, .. } = self;
+        let mut text = format!(
+            "workers = {workers}\nadmin = {{ sql = \"off\", web = \"off\" }}\n\
+             [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n\
+             [[backend]]\nname = \"shop\"\nqueue_timeout = \"40ms\"\nmultiplex = {multiplex}\n\
+             monitor = {{ user = \"monitor\", password = \"monitor\", interval = \"500ms\" }}\n\
+             [[backend.server]]\nname = \"db1\"\naddress = \"127.0.0.1:{port}\"\nmax_connections = {connections}\n"
+        );
+        for user in S::ACCOUNTS {
+            let _ = write!(
+                text,
+                "[[user]]\nname = \"{user}\"\npassword = \"{user}\"\nbackend = \"shop\"\n"
+            );
+        }
+        text
+    }
 }
 
 /// A session that may hold a connection lets it go, on both sides.
@@ -75,10 +112,13 @@ fn let_go<S: Servers>(twin: &mut Twin, (seed, step): (u64, usize)) {
 }
 
 /// Runs one seed; gives the number of commands.
-fn interleave<S: Servers>(through: SocketAddr, servers: &S, seed: u64) -> usize {
+fn interleave<S: Servers>(through: SocketAddr, servers: &S, seed: u64, setup: Setup) -> usize {
     let mut random = Random::new(seed);
     let capabilities = generate::capabilities(&mut random);
-    let connect = |_| Twin::connect(through, servers.alone(), capabilities);
+    let connect = |at: usize| {
+        let user = S::ACCOUNTS[at % setup.accounts];
+        Twin::connect(through, servers.alone(), user, capabilities)
+    };
     let mut twins: Vec<Twin> = (0..S::SESSIONS).map(connect).collect();
     let (mut refusals, mut unknown) = (0, 0);
     for step in 0..S::STEPS {
@@ -98,7 +138,13 @@ fn interleave<S: Servers>(through: SocketAddr, servers: &S, seed: u64) -> usize 
                 twins[at].trace.pop();
                 continue;
             }
-            found = run(&mut twins[at], &action, seed, step, true);
+            // What was let go is washed, or closed for another account, before it can be had.
+            for _ in 0..TRIES {
+                found = run(&mut twins[at], &action, seed, step, true);
+                if !is_queue_refusal(&found) {
+                    break;
+                }
+            }
         }
         if was_not_known(&mut twins[at], &action, &found, (seed, step)) {
             unknown += 1;
@@ -119,7 +165,7 @@ fn interleave<S: Servers>(through: SocketAddr, servers: &S, seed: u64) -> usize 
         }
     }
     eprintln!(
-        "seed {seed}: {} commands, {refusals} times no connection was free, {unknown} times a count was not known",
+        "seed {seed}, {setup:?}: {} commands, {refusals} times no connection was free, {unknown} times a count was not known",
         S::STEPS
     );
     S::STEPS
@@ -139,19 +185,20 @@ fn differ(twin: &mut Twin, (seed, step): (u64, usize), text: &str) {
     run(twin, &Action::ResetConnection, seed, step, false);
 }
 
-/// Runs seeds from 1 on, for so many seconds unless told otherwise.
-pub(crate) fn run_seeds<S: Servers>(seconds: u64) {
+/// Runs seeds from `first` on, for so many seconds unless told otherwise.
+pub(crate) fn run_seeds<S: Servers>(first: u64, seconds: u64) {
     let given = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let one = given("TWIN_SEED");
     let seconds = given("TWIN_SECONDS").unwrap_or(seconds);
     let until = wait::Deadline::after(Duration::from_secs(seconds));
     let mut commands = 0;
-    let mut seed = one.unwrap_or(1);
+    let mut seed = one.unwrap_or(first);
     loop {
-        let servers = S::start().unwrap();
-        let config = config(servers.shared(), S::CONNECTIONS);
+        let (setup, servers) = (Setup::of::<S>(seed), S::start().unwrap());
+        eprintln!("seed {seed} (again: TWIN_SEED={seed}), {setup:?}");
+        let config = setup.config::<S>(servers.shared());
         let highgate = HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &config).unwrap();
-        commands += interleave(highgate.listener("shop").unwrap(), &servers, seed);
+        commands += interleave(highgate.listener("shop").unwrap(), &servers, seed, setup);
         seed += 1;
         if one.is_some() || until.is_past() {
             break;

@@ -38,7 +38,7 @@ pub(crate) fn insist(mut run: impl FnMut() -> Vec<Part>, judge: impl Fn()) -> Ve
     run()
 }
 
-/// Fails where the account holds locks on more connections to `shared` than to `alone`.
+/// Fails where the accounts hold locks on more connections to `shared` than to `alone`.
 pub(crate) fn none_too_many(shared: &[MariaDb], alone: &MariaDb) {
     wait::eventually(wait::Deadline::seconds(10), "locks of Highgate's own", || {
         let mut held = Vec::new();
@@ -52,13 +52,13 @@ pub(crate) fn none_too_many(shared: &[MariaDb], alone: &MariaDb) {
     .unwrap();
 }
 
-/// The account's connections that hold locks, and which.
+/// The accounts' connections that hold locks, and which.
 fn holders(server: &MariaDb) -> anyhow::Result<Vec<Vec<String>>> {
     server.sql(
         "SELECT p.id, COALESCE(GROUP_CONCAT(l.lock_mode, ' ', l.table_name), 'a transaction') \
          FROM information_schema.processlist p \
          LEFT JOIN information_schema.metadata_lock_info l ON l.thread_id = p.id \
          LEFT JOIN information_schema.innodb_trx x ON x.trx_mysql_thread_id = p.id \
-         WHERE p.user = 'app' AND (l.thread_id IS NOT NULL OR x.trx_id IS NOT NULL) GROUP BY p.id",
+         WHERE p.user LIKE 'app%' AND (l.thread_id IS NOT NULL OR x.trx_id IS NOT NULL) GROUP BY p.id",
     )
 }

@@ -49,13 +49,19 @@ pub(crate) const SLOTS: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Side {
     client: RawClient,
+    /// Its account, whose name is its password.
+    user: &'static str,
     ids: [u32; SLOTS],
 }
 
 impl Side {
-    pub(crate) fn connect(addr: SocketAddr, capabilities: Capabilities) -> anyhow::Result<Self> {
-        let client = RawClient::connect(addr, "app", "app", Some("shop"), capabilities)?;
-        Ok(Self { client, ids: [u32::MAX - 5; SLOTS] })
+    pub(crate) fn connect(
+        addr: SocketAddr,
+        user: &'static str,
+        capabilities: Capabilities,
+    ) -> anyhow::Result<Self> {
+        let client = RawClient::connect(addr, user, user, Some("shop"), capabilities)?;
+        Ok(Self { client, user, ids: [u32::MAX - 5; SLOTS] })
     }
 
     /// Carries out an action and gives what can be compared of its answer.
@@ -124,7 +130,8 @@ impl Side {
     fn change_user(&mut self) -> anyhow::Result<Vec<Part>> {
         self.ids = [u32::MAX - 5; SLOTS];
         let mut payload = vec![0x11];
-        payload.extend(b"app\0\x01xshop\0\x2d\0dialog\0");
+        payload.extend(self.user.as_bytes());
+        payload.extend(b"\0\x01xshop\0\x2d\0dialog\0");
         self.client.send(&payload)?;
         let switch = self.client.packet()?;
         if switch.first() != Some(&0xfe) {
@@ -136,8 +143,9 @@ impl Side {
         let nonce = nonce.strip_suffix(&[0]).unwrap_or(nonce);
         let is_native = plugin == b"mysql_native_password";
         anyhow::ensure!(is_native || plugin == b"caching_sha2_password", "switched to {plugin:?}");
+        let password = self.user.as_bytes();
         let answer =
-            if is_native { native::answer(b"app", nonce) } else { sha2::answer(b"app", nonce) };
+            if is_native { native::answer(password, nonce) } else { sha2::answer(password, nonce) };
         let mut bytes = Vec::new();
         let seq = self.client.seq().wrapping_add(1);
         PacketWriter::new(&mut bytes, seq).payload(&answer);
