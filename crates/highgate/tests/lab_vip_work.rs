@@ -159,7 +159,7 @@ fn a_keeper_that_is_killed_within_a_line_is_followed_by_one_that_works() {
     let Some(lab) = lab(3).unwrap() else { return };
     let one = Node::start(&lab, 1, &many(100)).unwrap();
     let until_all = || {
-        wait::eventually(Deadline::seconds(12), "all of them", || {
+        wait::eventually(Deadline::seconds(25), "all of them", || {
             let here = held(&lab, 1);
             anyhow::ensure!(here == 255, "{here} here: {}", one.process.log());
             Ok(())
@@ -173,7 +173,7 @@ fn a_keeper_that_is_killed_within_a_line_is_followed_by_one_that_works() {
     one.kill("vip-keeper").unwrap();
     last(Duration::from_millis(500));
     one.process.signal(Signal::CONT).unwrap();
-    wait::eventually(Deadline::seconds(5), "a word about it", || {
+    wait::eventually(Deadline::seconds(20), "a word about it", || {
         anyhow::ensure!(one.process.log().contains("is not understood"), "the line was whole");
         anyhow::ensure!(one.process.log().contains("the process that keeps the addresses died"));
         Ok(())
