@@ -60,7 +60,7 @@ pub enum ApplyError {
         cause: io::Error,
     },
     /// A certificate or key is unusable.
-    #[error("{place}: {cause}")]
+    #[error("{}: {cause}", whose(place))]
     Tls {
         /// The listener, the backend, or the node for its ports for operators.
         place: Place,
@@ -80,6 +80,14 @@ impl ApplyError {
                 (place.clone(), tls_files::setting(cause, is_admin))
             }
         }
+    }
+}
+
+/// As it is written in a file.
+fn whose(place: &Place) -> String {
+    match place {
+        Place::Node(_) => "[admin] tls".to_owned(),
+        place => place.to_string(),
     }
 }
 

@@ -167,7 +167,11 @@ fn a_certificate_that_can_not_be_read_refuses_the_whole_change() {
     let tls = "[admin]\ntls = { cert = \"/nowhere/a.pem\", key = \"/nowhere/b.pem\" }";
     let text = start.replace("[admin]", tls);
     let missing = "certificate `/nowhere/a.pem`";
-    is_refused(&process, &text, &["highgate.toml:2:", missing, "`admin.tls.cert`"]);
+    is_refused(
+        &process,
+        &text,
+        &["highgate.toml:2:", "[admin] tls: ", missing, "`admin.tls.cert`"],
+    );
     assert!(comes_in(address).is_ok(), "as before");
     std::fs::write(process.config_file(), &start).unwrap();
     process.signal(Signal::HUP).unwrap();
