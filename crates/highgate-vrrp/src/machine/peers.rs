@@ -42,6 +42,11 @@ impl Peers {
         self.heard.get(&of).and_then(|(_, peer)| peer.interval)
     }
 
+    /// What peers announce is to be compared anew: this node's own interval has changed.
+    pub(super) fn forget_intervals(&mut self) {
+        self.heard.values_mut().for_each(|(_, peer)| peer.interval = None);
+    }
+
     pub(super) fn status(&self, now: Instant) -> Vec<PeerStatus> {
         let with_age = self.heard.values().map(|(at, peer)| PeerStatus {
             heard_ago: now.saturating_duration_since(*at),

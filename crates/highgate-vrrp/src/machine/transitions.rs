@@ -136,6 +136,9 @@ impl Router {
         }
         let old = std::mem::replace(&mut self.settings, new);
         self.derive();
+        if old.interval != self.settings.interval {
+            self.peers.forget_intervals();
+        }
         self.say(Severity::Info, Kind::Settings, "new settings are in force".into(), effects);
         match self.state {
             State::Active => self.move_addresses(&old, now, effects),

@@ -58,3 +58,15 @@ fn another_password_is_demanded_from_then_on() {
     desk.hear(200, 9);
     assert_eq!(desk.router.state(), State::Backup);
 }
+
+#[test]
+fn an_interval_that_a_reload_makes_differ_from_the_peers_is_told() {
+    let mut desk = Desk::started(v3());
+    let advert = desk.advert(200);
+    desk.hear_advert(&advert, 9);
+    assert!(desk.told(Kind::IntervalDiffers).is_empty());
+    adopt(&mut desk, |settings| settings.interval = ms(3000));
+    desk.hear_advert(&advert, 9);
+    desk.hear_advert(&advert, 9);
+    assert_eq!(desk.told(Kind::IntervalDiffers).len(), 1);
+}
