@@ -116,10 +116,13 @@ pub(super) fn follow(
         may_count(state, conn);
     }
     state.pins.set(PinCause::FoundRows, facts.does(Effects::CALC_FOUND_ROWS));
-    state.row_count = match outcome.rows {
-        Some(_) => Some(-1),
-        None => i64::try_from(outcome.affected_rows).ok(),
-    };
+    // Quirk: GET DIAGNOSTICS leaves it, SHOW WARNINGS does not.
+    if facts.shape.kind != StatementKind::Diagnostics || facts.does(Effects::MULTI) {
+        state.row_count = match outcome.rows {
+            Some(_) => Some(-1),
+            None => i64::try_from(outcome.affected_rows).ok(),
+        };
+    }
     if !facts.does(Effects::READS_DIAGNOSTICS) {
         state.warnings = outcome.warnings;
     }
@@ -229,6 +232,16 @@ mod tests {
         let _ = twin.run("BEGIN", ok());
         twin.on_another_connection();
         assert_eq!((twin.knows(), twin.state.found_rows), ((false, false), Some(7)));
+    }
+
+    #[test]
+    fn a_look_at_diagnostics_leaves_the_count() {
+        let mut twin = Twin::new();
+        let _ = twin.run("UPDATE t SET a = 1", Outcome { affected_rows: 4, ..ok() });
+        let _ = twin.run("GET DIAGNOSTICS @a = NUMBER", ok());
+        assert_eq!(twin.state.row_count, Some(4));
+        let _ = twin.rows("SHOW WARNINGS", 0);
+        assert_eq!(twin.state.row_count, Some(-1));
     }
 
     #[test]
