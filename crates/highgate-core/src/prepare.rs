@@ -324,6 +324,7 @@ fn counts(
 pub fn applied(conn: &mut ConnState, step: &Step) {
     if !matches!(step, Step::CloseStatement(_) | Step::Prepare { .. }) {
         (conn.found_rows, conn.row_count) = (None, None);
+        conn.found_rows_changed = true;
     }
     match step {
         Step::CaptureLastInsertId | Step::CausalWait { .. } | Step::Prepare { .. } => {}

@@ -37,6 +37,8 @@ pub struct ConnState {
     pub last_insert_id: Option<u64>,
     /// What FOUND_ROWS() says there; `None` = not known.
     pub found_rows: Option<u64>,
+    /// A statement of Highgate's own has changed what FOUND_ROWS() says there since the session's last.
+    pub(crate) found_rows_changed: bool,
     /// What ROW_COUNT() says there; `None` = not known.
     pub row_count: Option<i64>,
     /// Prepared statements.
@@ -86,6 +88,7 @@ impl ConnState {
             profile: Arc::new(Profile::new(collation, schema)),
             last_insert_id: Some(0),
             found_rows: None,
+            found_rows_changed: false,
             row_count: None,
             statements: Vec::new(),
             dirt: PinSet::EMPTY,

@@ -44,7 +44,7 @@ pub fn denied(state: &mut SessionState, facts: &CommandFacts<'_>) {
 pub(crate) fn knows_found_rows(state: &SessionState, conn: &ConnState) -> bool {
     match state.found_rows {
         Some(_) => conn.found_rows == state.found_rows,
-        None => !state.found_rows_lost,
+        None => !state.found_rows_lost && !conn.found_rows_changed,
     }
 }
 
@@ -56,7 +56,7 @@ pub const fn moved(state: &mut SessionState) {
 /// FOUND_ROWS() after the command; `None` is only known to its connection.
 const fn found(state: &mut SessionState, conn: &mut ConnState, rows: Option<u64>) {
     (state.found_rows, state.found_rows_lost) = (rows, false);
-    conn.found_rows = rows;
+    (conn.found_rows, conn.found_rows_changed) = (rows, false);
 }
 
 /// After a command that counted rows, or left FOUND_ROWS() as it was on that connection.
@@ -232,6 +232,18 @@ mod tests {
         let _ = twin.run("BEGIN", ok());
         twin.on_another_connection();
         assert_eq!((twin.knows(), twin.state.found_rows), ((false, false), Some(7)));
+    }
+
+    #[test]
+    fn what_a_statement_of_our_own_has_overwritten_is_not_known() {
+        let mut twin = Twin::new();
+        let _ = twin.rows("SELECT a FROM t", 2);
+        let _ = twin.rows("SHOW TABLES", 3);
+        assert_eq!(twin.knows(), (true, true));
+        crate::prepare::applied(&mut twin.conn, &crate::prepare::Step::ClearDiagnostics);
+        assert!(!twin.knows().0, "on the very connection of the session");
+        let _ = twin.rows("SELECT a FROM t", 7);
+        assert!(twin.knows().0);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use highgate_mysql::{
     auth::{Proof, sha2},
     client_login::{Login, Nonce},
     error_code,
-    sql::{Flavor, LexMode},
+    sql::LexMode,
 };
 
 use crate::{
@@ -154,10 +154,6 @@ async fn begin(
         client: stream,
         login,
     };
-    if facts.flavor == Flavor::MariaDb {
-        // As its sessions begin.
-        session.state.found_rows = Some(1);
-    }
     session.count_memory();
     session.hold_passed(lease);
     session.admit().await?;
