@@ -189,9 +189,10 @@ class Lab:
             until(30, f"the replica to reach {wanted}", lambda: self.sql(
                 self.replica, "SELECT @@gtid_slave_pos").stdout.strip() == wanted)
         except SystemExit as gave_up:
-            status = self.sql(self.replica, "SHOW SLAVE STATUS\\G SELECT @@gtid_slave_pos").stdout
-            told = re.findall(r".*(?:Last_\w*Error|Slave_\w+_Running|State|Gtid_\w*Pos|gtid_slave_pos): .*", status)
-            raise SystemExit("\n".join([str(gave_up), *told])) from gave_up
+            asked = self.sql(self.replica, "SHOW SLAVE STATUS\\G")
+            told = re.findall(r".*(?:Last_\w*Error|Slave_\w+_Running|State|Gtid_\w*Pos): .*", asked.stdout)
+            log = (self.scratch / "db2.log").read_text().splitlines()[-5:]
+            raise SystemExit("\n".join([str(gave_up), asked.stderr, *told, *log])) from gave_up
 
     def certificates(self):
         """An authority with a certificate for servers and one for clients."""
