@@ -60,8 +60,12 @@ const STATEMENTS: &[&str] = &[
     "SELECT GET_LOCK('l', 1)",
     "SELECT RELEASE_LOCK('l')",
     "CREATE DATABASE gone@",
+    "DROP DATABASE gone@",
+    "SELECT DATABASE()",
+    "CREATE DATABASE gone@",
     "USE gone@",
     "DROP DATABASE gone@",
+    "SELECT DATABASE()",
     "USE shop",
 ];
 
@@ -145,6 +149,9 @@ fn both(direct: SocketAddr, through: SocketAddr, first: &str) -> anyhow::Result<
         let answers = [one.query(own("1"))?, other.query(own("2"))?];
         assert_eq!(answers[0].len(), answers[1].len(), "{statement}: {answers:?}");
         assert_eq!(answers[0][0].error(), answers[1][0].error(), "{statement}");
+        if statement.contains("DATABASE()") {
+            assert_eq!(answers[0][0].texts(), answers[1][0].texts(), "{statement}");
+        }
         steps.push((statement.to_string(), told(&mut one), told(&mut other)));
         between.ok(&format!("SET NAMES latin2, time_zone = '-0{}:00'", steps.len() % 9 + 1))?;
         between.ok("USE other")?;

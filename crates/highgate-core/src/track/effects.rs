@@ -154,6 +154,12 @@ pub(crate) fn failed(
     }
 }
 
+/// Whether that name stands anywhere in a text.
+fn names(text: &[u8], name: &str) -> bool {
+    !name.is_empty()
+        && text.windows(name.len()).any(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+}
+
 /// Whether a function may have changed the session before it failed in a way that looks early.
 fn may_have_run(effects: Effects, code: u16) -> bool {
     // Syntax, no schema, no such function: nothing ran.
@@ -311,7 +317,12 @@ fn ran(
     lasting.remove(PinCause::NamedLock);
     state.pins = state.pins.union(lasting);
     locks::follow(state, facts);
-    if outcome.status.is_some_and(|status| status.contains(StatusFlags::DB_DROPPED)) {
+    // The flag is set whichever schema was dropped. Where the server reports changes it tells of the
+    // session's own; else the text names it.
+    if outcome.status.is_some_and(|status| status.contains(StatusFlags::DB_DROPPED))
+        && !conn.tracks
+        && facts.text.is_none_or(|text| names(text, state.schema().unwrap_or_default()))
+    {
         state.profile_mut().schema = None;
     }
     let multi = effects.contains(Effects::MULTI);

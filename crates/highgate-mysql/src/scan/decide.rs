@@ -100,7 +100,12 @@ impl ReplyScanner {
             self.facts.status = Some(StatusFlags::from_bits_retain(reader.u16()?));
         }
         let mut status = self.facts.status.unwrap_or_default();
-        if is_after_columns && !status.contains(StatusFlags::CURSOR_EXISTS) {
+        // Quirk: MariaDB says so of every result of a routine that has opened a cursor within itself;
+        // their rows follow, and so do further results.
+        let is_cursor = self.kind == CommandKind::Execute
+            && status.contains(StatusFlags::CURSOR_EXISTS)
+            && !status.contains(StatusFlags::MORE_RESULTS_EXISTS);
+        if is_after_columns && !is_cursor {
             self.facts.out_params = status.contains(StatusFlags::PS_OUT_PARAMS);
             self.phase = Phase::Rows;
         } else {

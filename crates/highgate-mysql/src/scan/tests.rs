@@ -501,3 +501,18 @@ fn a_scanner_is_as_new_after_reset() {
     assert_eq!(format!("{scanner:?}"), format!("{fresh:?}"));
     assert!(!scanner.bytes_passed() && scanner.last_packet().is_empty());
 }
+
+/// As of MariaDB 10.11: the flag of a cursor within a routine stays for the results behind it.
+#[test]
+fn the_results_of_a_routine_with_a_cursor_of_its_own_have_rows() {
+    const STATUS: u16 = 0x4a;
+    let mut packets = vec![vec![1], COLUMN.to_vec(), eof(STATUS)];
+    packets.extend([b"\0\0\x01".to_vec(), eof(STATUS)]);
+    packets.push(ok(0, 2));
+    for kind in [CommandKind::Execute, CommandKind::Query] {
+        let scanner = scan(kind, OLD, &joined(&packets));
+        assert_eq!(scanner.results(), 2);
+    }
+    let cursor = [vec![1], COLUMN.to_vec(), eof(0x42)];
+    assert_eq!(scan(CommandKind::Execute, OLD, &joined(&cursor)).rows(), 0);
+}

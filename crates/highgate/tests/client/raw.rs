@@ -281,7 +281,10 @@ impl RawClient {
                     return self.rows(columns);
                 }
                 let eof = EofPacket::parse(&self.packet()?)?;
-                if eof.status.contains(StatusFlags::CURSOR_EXISTS) {
+                // A routine that has opened a cursor within itself says so of results that are sent whole.
+                if eof.status.contains(StatusFlags::CURSOR_EXISTS)
+                    && !eof.status.contains(StatusFlags::MORE_RESULTS_EXISTS)
+                {
                     let (status, warnings) = (eof.status, eof.warnings);
                     return Ok(Part::Rows {
                         columns,

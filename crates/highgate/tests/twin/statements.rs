@@ -409,6 +409,8 @@ const SCHEMAS: Words<&str> = both(&[
     "USE other",
     "USE `shop`",
     "USE nowhere",
+    "CREATE DATABASE IF NOT EXISTS side",
+    "DROP DATABASE IF EXISTS side",
     "SELECT DATABASE()",
     "SELECT * FROM o LIMIT 3",
     "SELECT COUNT(*) FROM shop.u",
@@ -418,6 +420,7 @@ const SCHEMAS: Words<&str> = both(&[
 const CALLS: Words<&str> = Words {
     both: &[
         "CALL shop.p_two()",
+        "CALL shop.p_cursor()",
         "CALL shop.p_out({n}, @{v})",
         "SELECT @{v}",
         "CALL shop.p_error()",
@@ -561,6 +564,7 @@ pub(crate) const PREPARED: Words<(&str, &str)> = Words {
         ("UPDATE t SET b = ? WHERE id = ?", "sa"),
         ("DELETE FROM u WHERE a = ? LIMIT 1", "a"),
         ("CALL shop.p_two()", ""),
+        ("CALL shop.p_cursor()", ""),
         ("CALL shop.p_out(?, ?)", "ia"),
         ("SET @a = ?", "a"),
         ("SELECT @a, @b, DATABASE(), @@sql_mode", ""),
@@ -606,6 +610,7 @@ pub(crate) const SETUP: Words<&str> = Words {
         "INSERT INTO other.o VALUES (1, 'a'), (2, 'b')",
         "INSERT INTO shop.t (a, b) VALUES (1, 'one'), (2, 'two'), (3, 'three')",
         "CREATE TRIGGER shop.trg_ai AFTER INSERT ON shop.trg FOR EACH ROW INSERT INTO shop.w (t_id) VALUES (NEW.id)",
+        "CREATE PROCEDURE shop.p_cursor() BEGIN DECLARE c CURSOR FOR SELECT 1; OPEN c; CLOSE c; SELECT 1 AS one; SELECT 2 AS two; END",
         "CREATE PROCEDURE shop.p_two() BEGIN SELECT 1 AS one; SELECT 'a' AS a, 2 AS two; END",
         "CREATE PROCEDURE shop.p_out(IN x INT, OUT y INT) BEGIN SELECT x; SET y = x * 2; END",
         "CREATE PROCEDURE shop.p_error() BEGIN SELECT 1; SIGNAL SQLSTATE '45000'; END",
