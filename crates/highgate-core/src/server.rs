@@ -294,7 +294,8 @@ impl ServerState {
         self.cold.generation.load(Ordering::Acquire)
     }
 
-    /// Ends the current generation: the server was declared down, or its role changed hands.
+    /// Ends the current generation, of which no idle connection is used again: the server was declared
+    /// down, its role changed hands, or a schema's charset changed.
     pub fn next_generation(&self) {
         self.cold.generation.fetch_add(1, Ordering::AcqRel);
     }

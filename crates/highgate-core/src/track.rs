@@ -21,7 +21,7 @@ use crate::{
 
 pub(crate) use counts::knows_found_rows;
 pub use counts::{asks_counts, denied, moved};
-pub use effects::{answered, changed_user, refused, reset, spoiled, unanswered};
+pub use effects::{alters_schema, answered, changed_user, refused, reset, spoiled, unanswered};
 pub(crate) use effects::{failed, is_early, succeeded};
 
 /// Which command a client sent.
@@ -171,14 +171,16 @@ impl<'a> CommandFacts<'a> {
                 | Effects::NAMED_LOCK
                 | Effects::NAMED_PREPARED
                 | Effects::RELEASES_NAMED_LOCK,
-        ) || matches!(
-            self.shape.kind,
-            StatementKind::Insert
-                | StatementKind::Load
-                | StatementKind::Replace
-                | StatementKind::Set
-                | StatementKind::Unknown
-        )
+        ) || self.shape.effects.contains(Effects::MULTI.union(Effects::IMPLICIT_COMMIT))
+            || matches!(
+                self.shape.kind,
+                StatementKind::Ddl
+                    | StatementKind::Insert
+                    | StatementKind::Load
+                    | StatementKind::Replace
+                    | StatementKind::Set
+                    | StatementKind::Unknown
+            )
     }
 
     /// Whether it does something that those effects name, and really runs.

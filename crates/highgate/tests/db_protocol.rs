@@ -552,3 +552,26 @@ fn a_statement_of_very_many_parameters_can_be_prepared_again_elsewhere() {
         other => panic!("{:.300}", format!("{other:?}")),
     }
 }
+
+/// A connection keeps the charset that its schema had when it chose it, and makes tables of it.
+#[test]
+fn the_charset_of_a_schema_that_was_changed_is_that_of_new_sessions() {
+    let Some(shop) = shop(1, 5, "") else { return };
+    let (mut one, mut other) = (shop.client(USUAL), shop.client(USUAL));
+    let charset = |client: &mut RawClient| client.value("SELECT @@character_set_database").unwrap();
+    let before = charset(&mut one);
+    for wanted in ["latin2", "cp1250"] {
+        assert_ne!(before, wanted);
+        // Two connections, both of which are idle then.
+        one.ok("BEGIN").unwrap();
+        assert_eq!(other.value("SELECT DATABASE()").unwrap(), "shop");
+        one.ok("COMMIT").unwrap();
+        other.ok(&format!("ALTER DATABASE DEFAULT CHARACTER SET {wanted}")).unwrap();
+        for _ in 0..3 {
+            let mut new = shop.client(USUAL);
+            new.ok("BEGIN").unwrap();
+            assert_eq!(charset(&mut new), wanted);
+            assert_eq!(charset(&mut shop.client(USUAL)), wanted);
+        }
+    }
+}

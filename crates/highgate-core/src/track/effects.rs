@@ -154,6 +154,19 @@ pub(crate) fn failed(
     }
 }
 
+/// Whether a command that succeeded may have given a schema another charset. Servers read it when a
+/// connection chooses the schema: those that have chosen it before make tables of the old one, which
+/// their replicas then take for others.
+#[must_use]
+pub fn alters_schema(facts: &CommandFacts<'_>) -> bool {
+    let is_ddl = facts.shape.kind == StatementKind::Ddl || facts.does(Effects::MULTI);
+    is_ddl
+        && facts.command.runs()
+        && facts.text.is_some_and(|text| {
+            names(text, "ALTER") && (names(text, "DATABASE") || names(text, "SCHEMA"))
+        })
+}
+
 /// Whether that name stands anywhere in a text.
 fn names(text: &[u8], name: &str) -> bool {
     !name.is_empty()

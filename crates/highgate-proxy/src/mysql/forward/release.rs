@@ -8,7 +8,7 @@ use highgate_core::{
     pins::PinCause,
     settle::{self, Ended, Lost, Outcome, Verdict},
     state::SessionState,
-    track::{CommandFacts, CommandKind},
+    track::{self, CommandFacts, CommandKind},
 };
 use highgate_mysql::scan;
 
@@ -57,6 +57,9 @@ impl Session<'_> {
             self.set_multi_statements(multi_statements);
             lease.follow_option(multi_statements);
         }
+        if space.exchange.scanner.error().is_none() && track::alters_schema(facts) {
+            self.retire_idle(&lease);
+        }
         self.keep_unshared(&mut lease);
         match verdict {
             Verdict::Hold(_) => self.lease = Some(lease),
@@ -76,6 +79,16 @@ impl Session<'_> {
                     tracing::debug!("the server ended the connection within a transaction");
                 }
             }
+        }
+    }
+
+    /// No idle connection to any server of the backend is used again.
+    fn retire_idle(&self, lease: &Lease) {
+        let backend = &lease.connection.server().backend;
+        let snapshot = self.context.worker.snapshot();
+        let members = snapshot.placement.groups.get(backend).map(|group| &group.members);
+        for member in members.into_iter().flatten() {
+            member.state.next_generation();
         }
     }
 
