@@ -187,10 +187,12 @@ pub(crate) fn encode_attributes(out: &mut Vec<u8>, attributes: &[(String, String
 
 /// The name of an account: it is shown to operators before anything of it is verified.
 fn user_name(bytes: &[u8]) -> Result<String, Malformed> {
-    if bytes.len() > MAX_USER {
+    // As it is kept: what is no UTF-8 becomes longer.
+    let name = text(bytes);
+    if name.len() > MAX_USER {
         return Err(Malformed::new("a user name of at most 384 bytes"));
     }
-    Ok(text(bytes))
+    Ok(name)
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -80,4 +80,9 @@ fn a_name_that_no_account_can_have_is_no_login() {
         LoginRequest { user: "x".repeat(length), ..login() }.encode(&mut out);
         assert_eq!(LoginRequest::parse_first(&out).is_ok(), is_login, "{length}");
     }
+    // No UTF-8: each byte becomes three.
+    out.clear();
+    LoginRequest { user: "x".repeat(200), ..login() }.encode(&mut out);
+    out.iter_mut().filter(|byte| **byte == b'x').for_each(|byte| *byte = 0xff);
+    assert!(LoginRequest::parse_first(&out).is_err());
 }
