@@ -575,3 +575,24 @@ fn the_charset_of_a_schema_that_was_changed_is_that_of_new_sessions() {
         }
     }
 }
+
+/// The server has no such session, or somebody else's.
+#[test]
+fn a_prepared_kill_ends_the_statement_of_that_session() {
+    let Some(shop) = shop(1, 5, "") else { return };
+    let (mut victim, mut other) = (shop.client(USUAL), shop.client(USUAL));
+    victim.send(b"\x03SELECT SLEEP(20)").unwrap();
+    let kill = id(&other.prepare(&format!("KILL QUERY {}", victim.id)).unwrap());
+    // Told before it runs, it would end nothing.
+    let text = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(20)'";
+    assert!(wait_until(Deadline::seconds(10), || shop.db.value(text).unwrap() != "0"));
+    let answer = other.command(&execute(kill, 0, &[], false)).unwrap();
+    assert!(matches!(answer[..], [Part::Ok { .. }]), "{answer:?}");
+    // As MariaDB answers: SLEEP() ends with 1.
+    let ended = victim.answer().unwrap();
+    assert!(ended[0].error() == Some(1317) || first(&ended) == "1", "{ended:?}");
+    // Whom it means, only the server could work out; and that would be another one.
+    let open = id(&other.prepare("KILL ?").unwrap());
+    let refused = other.command(&execute(open, 0, &[Param::Int(7)], true)).unwrap();
+    assert_eq!(refused[0].error(), Some(1235), "{refused:?}");
+}

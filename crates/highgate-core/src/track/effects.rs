@@ -159,7 +159,8 @@ pub(crate) fn failed(
 /// their replicas then take for others.
 #[must_use]
 pub fn alters_schema(facts: &CommandFacts<'_>) -> bool {
-    let is_ddl = facts.shape.kind == StatementKind::Ddl || facts.does(Effects::MULTI);
+    let is_ddl = facts.shape.kind == StatementKind::Ddl
+        || facts.shape.effects.contains(Effects::MULTI | Effects::IMPLICIT_COMMIT);
     is_ddl
         && facts.command.runs()
         && facts.text.is_some_and(|text| {

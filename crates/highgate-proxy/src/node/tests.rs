@@ -1,6 +1,7 @@
 //! Listeners and the workers that are to serve them.
 
 use highgate_config::native;
+use highgate_testkit::wait::{Deadline, wait_until};
 
 use super::*;
 
@@ -55,11 +56,8 @@ fn a_listener_that_was_refused_is_served_once_a_worker_takes_it() {
     assert_eq!(node.unserved(), Some("l".into()));
     let (stopper, stop) = Stopper::new();
     let thread = seeds.pop().unwrap().start(shared.clone(), stop).unwrap();
-    let by = std::time::Instant::now() + SOON;
-    while node.unserved().is_some() || shared.accepting.load(Ordering::Acquire) == 0 {
-        assert!(std::time::Instant::now() < by, "it is not served");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let is_served = || node.unserved().is_none() && shared.accepting.load(Ordering::Acquire) > 0;
+    assert!(wait_until(Deadline::after(SOON), is_served), "it is not served");
     node.stop_accepting();
     stopper.stop();
     thread.join().unwrap();
@@ -69,14 +67,9 @@ fn a_listener_that_was_refused_is_served_once_a_worker_takes_it() {
 fn a_worker_that_has_ended_is_silent() {
     let node = node();
     let patience = Duration::from_millis(300);
-    let by = std::time::Instant::now() + SOON;
-    while node.shared().silent_worker(patience).is_some() {
-        assert!(std::time::Instant::now() < by, "a worker that lives has its turns");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let silent = || node.shared().silent_worker(patience);
+    let has_turns = wait_until(Deadline::after(SOON), || silent().is_none());
+    assert!(has_turns, "a worker that lives has its turns");
     node.stop();
-    while node.shared().silent_worker(patience) != Some(0) {
-        assert!(std::time::Instant::now() < by, "it is not missed");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    assert!(wait_until(Deadline::after(SOON), || silent() == Some(0)), "it is not missed");
 }
