@@ -27,12 +27,7 @@ const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 fn server() -> ScriptedServer {
     let script = Script::new(|command| match command.text().as_str() {
-        text if text.starts_with("SELECT @@") => {
-            let names: Vec<String> =
-                text["SELECT ".len()..].split(',').map(|name| name.trim().to_owned()).collect();
-            let row = names.iter().map(|_| Some("1000000".to_owned())).collect();
-            Reply::Rows(names, vec![row])
-        }
+        text if text.starts_with("SELECT @@") => Reply::variables(text),
         text if text.starts_with("SELECT") => Reply::value("n", "1"),
         _ => Reply::Ok,
     });

@@ -36,12 +36,7 @@ const UPDATE: &str = "UPDATE t SET name = NULL";
 /// A server that answers each SELECT with its name.
 fn server(name: &'static str) -> ScriptedServer {
     let script = Script::new(move |command| match command.text().as_str() {
-        text if text.starts_with("SELECT @@") => {
-            let names: Vec<String> =
-                text["SELECT ".len()..].split(',').map(|name| name.trim().to_owned()).collect();
-            let row = names.iter().map(|_| Some("1000000".to_owned())).collect();
-            Reply::Rows(names, vec![row])
-        }
+        text if text.starts_with("SELECT @@") => Reply::variables(text),
         text if text.starts_with("SELECT") => Reply::value("name", name),
         "BEGIN" | UPDATE => Reply::OkStatus(IN_TRANSACTION),
         _ => Reply::OkStatus(AUTOCOMMIT),

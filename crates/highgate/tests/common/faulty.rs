@@ -24,10 +24,7 @@ pub(crate) const VICTIM: &str = "victim";
 pub(crate) fn usual(command: &Command) -> Reply {
     let text = command.text();
     if text.starts_with("SELECT @@") {
-        let names: Vec<String> =
-            text["SELECT ".len()..].split(',').map(|name| name.trim().to_owned()).collect();
-        let row = names.iter().map(|_| Some("1000000".to_owned())).collect();
-        return Reply::Rows(names, vec![row]);
+        return Reply::variables(&text);
     }
     Reply::Ok
 }
