@@ -129,6 +129,21 @@ pub fn thread<T: Send + 'static>(
     std::thread::Builder::new().name(name.to_owned()).spawn(body)
 }
 
+/// As [`thread`], for a body that [waits](wait) for work of the runtime in which it is started.
+///
+/// # Errors
+/// As [`thread`].
+pub fn thread_beside<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<T>> {
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    thread(name, move || {
+        let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
+        body()
+    })
+}
+
 /// Runs blocking work (files, password hashing, RSA) off the calling worker.
 ///
 /// Cancel safe: yes, but the work itself goes on to its end.

@@ -284,6 +284,24 @@ fn what_an_operator_did_is_answered_in_words_with_the_way_back_and_the_price() {
     assert!(told.contains("takes that back. Writes to shop can't be sent now: "), "{told}");
 }
 
+/// The thread of the SQL port knew no runtime: what had to be stored ended in "ran into a bug".
+#[test]
+fn an_action_over_sql_is_stored_as_one_of_ctl_is() {
+    let a = server("a");
+    let account = "[[admin.user]]\nname = \"ops\"\npassword = \"ops\"\n";
+    let process = HighgateProcess::start(BINARY, &toml(&[("db1", &a)], account)).unwrap();
+    let operators = process.admin_sql().unwrap();
+    let mut sql = RawClient::connect(operators, "ops", "ops", None, USUAL).unwrap();
+    sql.ok("CALL servers.weight('db1', 7)").unwrap();
+    assert_eq!(table(&process, "servers").unwrap()[0]["weight"], 7000);
+    sql.ok("CALL servers.enable('db1')").unwrap();
+    assert_eq!(table(&process, "servers").unwrap()[0]["weight"], 1000);
+    let before = version(&process);
+    put(&process, &(toml(&[("db1", &a)], account) + "max_connections = 77\n"));
+    sql.ok(&format!("CALL node.apply('{}')", process.config_file().display())).unwrap();
+    assert_eq!(version(&process), before + 1);
+}
+
 /// What no log, view or report may contain; each has this in it.
 const MARK: &str = "hush";
 

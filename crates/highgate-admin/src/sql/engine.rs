@@ -77,7 +77,8 @@ impl Engine {
     pub fn start(tables: Tables, version: &str, limits: Limits) -> Result<Self, StartError> {
         let owner = Owner::new(tables, version, limits)?;
         let (jobs, waiting) = mpsc::channel(WAITING);
-        tasks::thread("admin-sql", move || owner.run(waiting))?;
+        // Actions wait for what is stored, in the runtime from where this is called.
+        tasks::thread_beside("admin-sql", move || owner.run(waiting))?;
         Ok(Self { jobs })
     }
 
