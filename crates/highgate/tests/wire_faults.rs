@@ -225,6 +225,22 @@ fn a_demand_for_a_file_is_an_error_and_an_event_and_the_session_lives_on() {
     }
 }
 
+/// An event for each statement, and nothing else was left to see.
+#[test]
+fn demands_for_files_at_every_statement_make_few_events() {
+    let server = faulty(|_| Some(Reply::LocalInfile("/etc/passwd".to_owned()))).unwrap();
+    let process = front(&[server.addr()], "").unwrap();
+    run(async {
+        let mut conn = connect(process.listener("shop").unwrap()).await.unwrap();
+        for _ in 0..50 {
+            let error = conn.query_drop("SELECT n FROM victim").await.unwrap_err();
+            assert_eq!(code(&error), Some(1148), "{error}");
+        }
+    });
+    let told = process.log().matches("of its client names; blocked").count();
+    assert!((1..=3).contains(&told), "told {told} times");
+}
+
 #[test]
 fn a_read_that_servers_answer_with_garbage_is_not_called_unexecuted() {
     let garbled = faulty(|_| Some(Reply::Garbage)).unwrap();

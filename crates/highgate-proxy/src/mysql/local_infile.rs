@@ -75,7 +75,7 @@ impl Session<'_> {
             .backend(&server.backend)
             .server(&server.name)
             .session(self.context.presence.info.id);
-        self.context.worker.shared.event(event);
+        self.context.worker.shared.event_limited(event);
         server.count_error(ErrorKind::Lost);
         if !is_named && !is_doubtful {
             self.context.worker.report(server, TrafficFailure::FileDemand);
