@@ -282,6 +282,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         logins: logins(Default::default()),
         turn: Default::default(),
         serving: tokio::sync::watch::channel(true).1,
+        fault: tokio::sync::watch::channel(None).1,
     };
     let sql_port = sql::port::Port {
         engine: sql::Engine::start(site.tables.clone(), "8.0.0-preview", sql::Limits::default())?,

@@ -40,8 +40,10 @@ pub struct Site {
     pub logins: Logins,
     /// Whether this node serves its clients, for `/health`.
     pub serving: watch::Receiver<bool>,
-    /// Held while an action is carried out: they wait for each other, so that they never take all
-    /// threads for blocking work that they themselves need.
+    /// What keeps it from serving them although it is to, for `/health`; nothing while all is well.
+    pub fault: watch::Receiver<Option<String>>,
+    /// Held while an action is carried out, to its end, whoever still waits for that: they wait for each
+    /// other, so that they never take all threads for blocking work that they themselves need.
     pub turn: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -91,7 +93,7 @@ pub fn router(site: &Site, door: Door) -> Router {
 }
 
 async fn health(State(site): State<Arc<Site>>) -> impl IntoResponse {
-    if *site.serving.borrow() {
+    if *site.serving.borrow() && site.fault.borrow().is_none() {
         (StatusCode::OK, "serving\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not serving\n")

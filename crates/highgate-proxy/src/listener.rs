@@ -4,6 +4,7 @@
 mod admission;
 #[cfg(test)]
 mod tests;
+mod unserved;
 
 use std::{
     io,
@@ -20,7 +21,10 @@ use rustix::net::SocketFlags;
 use tokio::io::{Interest, unix::AsyncFd};
 
 pub use self::admission::ListenerState;
-pub(crate) use self::admission::{ClientPermit, Refusal};
+pub(crate) use self::{
+    admission::{ClientPermit, Refusal},
+    unserved::Unserved,
+};
 use crate::{
     shared::{Accepted, Shared},
     worker::Mail,
@@ -139,8 +143,9 @@ async fn accept_loop(
     home: usize,
 ) {
     let mut in_batch = 0;
-    let mut exhausted = false;
-    let mut is_full = false;
+    // Whether it is told already. Clients that come and go end that for a moment with each place that
+    // becomes free: so what is told is bounded too.
+    let (mut is_exhausted, mut is_full) = (false, false);
     loop {
         // A place first: beyond the node's limit clients wait in the kernel's queue.
         if !shared.has_room() {
@@ -149,7 +154,7 @@ async fn accept_loop(
                     "listener {} pauses: max_connections of the node is reached",
                     listener.name
                 );
-                shared.event(Event::new(Severity::Warning, Kind::Limit, text));
+                shared.event_limited(Event::new(Severity::Warning, Kind::Limit, text));
             }
             clock::pause(FULL_PAUSE).await;
             continue;
@@ -157,7 +162,7 @@ async fn accept_loop(
         is_full = false;
         match accept(socket).await {
             Ok((client, peer)) => {
-                exhausted = false;
+                is_exhausted = false;
                 admit(shared, listener, client, peer, home);
                 in_batch += 1;
                 if in_batch == BATCH {
@@ -167,13 +172,12 @@ async fn accept_loop(
             }
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
-                if !exhausted {
-                    exhausted = true;
+                if !std::mem::replace(&mut is_exhausted, true) {
                     let text = format!(
                         "listener {} cannot accept ({error}); it pauses until descriptors are free",
                         listener.name
                     );
-                    shared.event(Event::new(Severity::Error, Kind::Limit, text));
+                    shared.event_limited(Event::new(Severity::Error, Kind::Limit, text));
                 }
                 clock::pause(EXHAUSTED_PAUSE).await;
             }
@@ -272,10 +276,12 @@ fn refuse(
     listener.refuse(shared, address, why);
 }
 
-/// Keeps a client on the accepting worker if that is within one session of the least loaded.
+/// Keeps a client on the accepting worker if that is within one session of the least loaded that
+/// lives: one that has ended has none.
 fn give(shared: &Shared, accepted: Accepted, home: usize) {
     let load = |index: usize| {
-        shared.workers.get(index).map_or(u32::MAX, |w| w.sessions.load(Ordering::Relaxed))
+        let living = shared.workers.get(index).filter(|worker| !worker.mail.is_closed());
+        living.map_or(u32::MAX, |worker| worker.sessions.load(Ordering::Relaxed))
     };
     let least = (0..shared.workers.len()).min_by_key(|index| load(*index)).unwrap_or(home);
     let target = if load(home) <= load(least).saturating_add(1) { home } else { least };

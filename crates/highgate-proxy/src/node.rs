@@ -5,6 +5,7 @@ mod leave;
 mod prepare;
 #[cfg(test)]
 mod tests;
+mod vitals;
 
 use std::{
     collections::BTreeMap,
@@ -26,8 +27,9 @@ use highgate_core::{
 use highgate_io::{clock, listen, rsa, tasks::Stopper, tls::TlsError};
 use parking_lot::Mutex;
 
+pub use self::vitals::Vitals;
 use crate::{
-    listener::{Bound, ListenerState},
+    listener::{Bound, ListenerState, Unserved},
     monitor::View,
     shared::Shared,
     slots::Interrupt,
@@ -104,6 +106,8 @@ pub struct Node {
     inherited: Mutex<BTreeMap<(ListenerName, String), OwnedFd>>,
     /// Held while sockets are looked for: one address is not to be bound twice.
     preparing: Mutex<()>,
+    /// As they were when somebody looked last, and operators were told.
+    vitals: Mutex<Vitals>,
 }
 
 /// A listener that serves.
@@ -136,8 +140,8 @@ pub(crate) struct Serving {
     /// A second descriptor, to be handed to a new process.
     spare: OwnedFd,
     stopper: Stopper,
-    /// No worker took it, or the one that did can't serve it.
-    is_refused: Arc<AtomicBool>,
+    /// No worker took it, or the one that did can't serve it, or has ended.
+    is_unserved: Arc<AtomicBool>,
 }
 
 impl Serving {
@@ -185,6 +189,7 @@ impl Node {
             threads: Mutex::new(threads),
             inherited: Mutex::default(),
             preparing: Mutex::default(),
+            vitals: Mutex::default(),
         })
     }
 
@@ -213,7 +218,8 @@ impl Node {
     }
 
     /// Puts listeners and TLS of a configuration in force: binds what is new, lets go of what is
-    /// gone, leaves the rest and its clients alone. Where something can't be had, nothing changes.
+    /// gone, leaves the rest and its clients alone. Where something can't be had, nothing changes; nor
+    /// does it while the node drains. Blocks: it reads files and resolves names.
     ///
     /// # Errors
     /// [`ApplyError`] says what could not be had.
@@ -224,6 +230,10 @@ impl Node {
         self.bound(node);
         *self.shared.server_tls.lock() = prepared.towards_servers;
         let mut listeners = self.listeners.lock();
+        // It may have taken its time to get ready, and nobody would end what listens from here on.
+        if self.shared.draining.load(Ordering::Acquire) {
+            return Ok(());
+        }
         listeners.retain(|name, running| {
             let stays = prepared.listeners.iter().any(|new| new.name == *name);
             if !stays {
@@ -300,52 +310,24 @@ impl Node {
     ) -> Serving {
         let address = bound.address();
         tracing::info!(listener = %state.name, %address, "listening");
-        let (stopper, is_refused) = (Stopper::new().0, Arc::default());
-        let serving = Serving { wanted, address, spare, stopper, is_refused };
-        if !self.give(state, bound, &serving) {
-            let text = format!(
-                "no data worker takes listener {} on {}: nobody serves its clients; it is offered \
-                 again",
-                state.name, serving.address
-            );
-            self.shared.event(Event::new(Severity::Error, Kind::Lifecycle, text));
-        }
+        let (stopper, is_unserved) = (Stopper::new().0, Arc::default());
+        let serving = Serving { wanted, address, spare, stopper, is_unserved };
+        self.give(state, bound, &serving);
         serving
     }
 
-    /// Gives a socket to a worker, to the next one first. False: none takes it.
-    fn give(&self, state: &Arc<ListenerState>, bound: Bound, serving: &Serving) -> bool {
-        serving.is_refused.store(false, Ordering::Release);
-        let is_refused = serving.is_refused.clone();
+    /// Gives a socket to a worker, to the next one first. Where none takes it, it is unserved.
+    fn give(&self, state: &Arc<ListenerState>, bound: Bound, serving: &Serving) {
+        let unserved = Unserved::offered(&serving.is_unserved);
         let stop = serving.stopper.listen();
-        let mut letter = Mail::Listen(state.clone(), Box::new(bound), stop, is_refused);
+        let mut letter = Mail::Listen(state.clone(), Box::new(bound), stop, unserved);
         let (first, rest) = self.shared.workers.split_at(self.home());
         for worker in rest.iter().chain(first) {
             match worker.mail.try_send(letter) {
-                Ok(()) => return true,
+                Ok(()) => return,
                 Err(error) => letter = error.into_inner(),
             }
         }
-        serving.is_refused.store(true, Ordering::Release);
-        false
-    }
-
-    /// A listener whose clients nobody serves, since no worker takes it. It is offered to them again.
-    #[must_use]
-    pub fn unserved(&self) -> Option<ListenerName> {
-        let listeners = self.listeners.lock();
-        let mut found = None;
-        for (name, running) in &*listeners {
-            for socket in &running.sockets {
-                if socket.is_refused.load(Ordering::Acquire) {
-                    if let Ok(bound) = socket.bound() {
-                        self.give(&running.state, bound, socket);
-                    }
-                    found = Some(name.clone());
-                }
-            }
-        }
-        found
     }
 
     /// The worker that accepts for the next socket: in turn.
@@ -364,6 +346,8 @@ impl Node {
     ///
     /// Cancel safe: yes; draining goes on.
     pub async fn drain(&self, patience: Duration) {
+        // First: a configuration that is being put in force is to listen no more.
+        self.shared.draining.store(true, Ordering::Release);
         self.stop_accepting();
         self.end_sessions(patience).await;
         let left = self.sessions();
@@ -411,12 +395,6 @@ impl Node {
                 tracing::error!("a worker ended in a panic");
             }
         }
-    }
-
-    /// Whether every worker still runs.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        self.threads.lock().iter().all(|thread| !thread.is_finished())
     }
 }
 

@@ -127,11 +127,23 @@ impl Shared {
     /// A data worker that has had no turn for so long, and so serves nobody.
     #[must_use]
     pub fn silent_worker(&self, patience: Duration) -> Option<usize> {
+        self.silent_workers(patience).next()
+    }
+
+    /// All of them.
+    pub(crate) fn silent_workers(&self, patience: Duration) -> impl Iterator<Item = usize> {
         let now = self.age_ms(highgate_io::clock::now());
         let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        self.workers.iter().position(|worker| {
+        let is_silent = move |worker: &WorkerHandle| {
             now.saturating_sub(worker.alive_ms.load(Ordering::Relaxed)) > patience
-        })
+        };
+        let workers = self.workers.iter().enumerate();
+        workers.filter(move |(_, worker)| is_silent(worker)).map(|(index, _)| index)
+    }
+
+    /// Whether no worker before that one lives: it does what one of them has to do for all.
+    pub(crate) fn is_first_living(&self, index: usize) -> bool {
+        self.workers.iter().take(index).all(|worker| worker.mail.is_closed())
     }
 
     /// What a node shares before it serves.
@@ -307,10 +319,12 @@ impl Shared {
         list
     }
 
-    /// How many client connections each worker has.
+    /// How many client connections each worker has: one that has ended has none, whatever it counted.
     #[must_use]
     pub fn sessions_per_worker(&self) -> Vec<u32> {
-        self.workers.iter().map(|w| w.sessions.load(Ordering::Relaxed)).collect()
+        let of = |worker: &WorkerHandle| worker.sessions.load(Ordering::Relaxed);
+        let workers = self.workers.iter();
+        workers.map(|worker| if worker.mail.is_closed() { 0 } else { of(worker) }).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     buffer::BufferPool,
-    listener::{Bound, ListenerState},
+    listener::{Bound, ListenerState, Unserved},
     mysql::{command::CommandSpace, prepared_text::PreparedTexts},
     pool::{Grant, Pools},
     rule_cache::RuleCache,
@@ -62,8 +62,8 @@ pub(crate) enum Mail {
     Grant(SlotId, Box<Grant>),
     /// A session is to be told something.
     Interrupt(SlotId, Interrupt),
-    /// Serve a listening socket until the stop; the flag says where that can't be done.
-    Listen(Arc<ListenerState>, Box<Bound>, Stop, Arc<AtomicBool>),
+    /// Serve a listening socket until the stop; the last says where that can't be done, or went wrong.
+    Listen(Arc<ListenerState>, Box<Bound>, Stop, Unserved),
     /// Connections of older generations are to be closed, sessions on these servers told.
     ServersDown(Vec<ServerId>),
     /// A new snapshot is in force.
@@ -74,6 +74,9 @@ pub(crate) enum Mail {
     EndSessionsAt(Arc<[IpAddr]>, Interrupt, oneshot::Sender<u32>),
     /// End every session: at its next safe point, or now.
     EndSessions(Interrupt),
+    /// What a test wants to happen on this worker's thread.
+    #[cfg(test)]
+    Do(fn(&Rc<Worker>)),
 }
 
 /// A worker, as its sessions see it.
@@ -241,14 +244,10 @@ impl Worker {
             Mail::Interrupt(slot, what) => {
                 self.slots.interrupt(slot, what);
             }
-            Mail::Listen(listener, bound, stop, is_refused) => {
+            Mail::Listen(listener, bound, stop, unserved) => {
                 let shared = self.shared.clone();
                 let serve = crate::listener::serve(shared, listener, *bound, self.index, stop);
-                self.tasks.spawn(async move {
-                    if serve.await.is_err() {
-                        is_refused.store(true, Ordering::Release);
-                    }
-                });
+                self.tasks.spawn(unserved.unless_it_ends(serve));
             }
             Mail::ServersDown(servers) => {
                 self.pools.close_outdated();
@@ -263,6 +262,8 @@ impl Worker {
                 let _ = answer.send(self.slots.interrupt_at(how, &addresses));
             }
             Mail::EndSessions(how) => self.slots.interrupt_where(how, |_| true),
+            #[cfg(test)]
+            Mail::Do(what) => what(self),
         }
     }
 
@@ -292,7 +293,7 @@ impl Worker {
             self.now.set(now);
             self.say_alive(now);
             self.slots.sweep(self.now_ms());
-            if self.index == 0 {
+            if self.shared.is_first_living(self.index) {
                 crate::pool::serve_queues(&self);
             }
             since_reaped += 1;

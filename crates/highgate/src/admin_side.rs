@@ -11,7 +11,7 @@ use highgate_config::{Address, Admin, Config, Node as NodeConfig, Secret, UserNa
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
     listen,
-    tasks::{LocalTasks, Stop, Stopper},
+    tasks::{self, LocalTasks, Stop, Stopper},
 };
 use highgate_proxy::tls_files;
 use tokio::sync::watch;
@@ -51,7 +51,7 @@ impl AdminSide {
         let tables = wired.tables();
         let accounts = admin_password::accounts(&own.admin.users, &wired.data_dir)?;
         let accounts = watch::Sender::new(Arc::new(accounts));
-        let tls = watch::Sender::new(offer(wired, &own.admin)?);
+        let tls = watch::Sender::new(Certified::read(&own.admin)?.shown_by(wired));
         let (stopper, stop) = Stopper::new();
         let shared = wired.node.shared().clone();
         let rsa = shared.rsa();
@@ -63,6 +63,7 @@ impl AdminSide {
                 tables,
                 logins: Logins::new(Users::new(accounts.subscribe()), alarm, rsa),
                 serving: wired.serving.subscribe(),
+                fault: wired.fault.clone(),
                 turn: Arc::default(),
             },
             ports: Vec::new(),
@@ -83,13 +84,21 @@ impl AdminSide {
 
     /// Puts accounts and certificates in force, read anew; addresses wait for the next start.
     ///
+    /// Cancel safe: yes; what was not read yet stays as it was.
+    ///
     /// # Errors
     /// What could not be read; it stays as it was.
-    pub(crate) fn apply(&self, wired: &Wired, config: &Config) -> anyhow::Result<()> {
+    pub(crate) async fn apply(&self, wired: &Wired, config: &Config) -> anyhow::Result<()> {
         let own = config.node.get(wired.alone.node()).cloned().unwrap_or_default();
-        let accounts = admin_password::accounts(&own.admin.users, &wired.data_dir)?;
-        self.accounts.send_replace(Arc::new(accounts));
-        self.tls.send_replace(offer(wired, &own.admin)?);
+        let data_dir = wired.data_dir.clone();
+        let read = move || {
+            let accounts = admin_password::accounts(&own.admin.users, &data_dir);
+            (accounts, Certified::read(&own.admin))
+        };
+        let read = tasks::blocking(read).await;
+        let (accounts, certified) = read.context("reading the files of [admin] ran into a bug")?;
+        self.accounts.send_replace(Arc::new(accounts?));
+        self.tls.send_replace(certified?.shown_by(wired));
         Ok(())
     }
 
@@ -189,11 +198,27 @@ pub(crate) fn socket_path(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join("highgate.sock")
 }
 
-fn offer(wired: &Wired, admin: &Admin) -> anyhow::Result<Offer> {
-    let config = tls_files::for_clients(&admin.tls).context("[admin] tls")?;
-    wired.admin_certificate.set(config.as_ref().and_then(|_| tls_files::expires(&admin.tls)));
-    wired.look_at_certificates();
-    Ok(Offer::new(admin.tls.mode, config))
+/// TLS of the ports as its files say.
+struct Certified {
+    offer: Offer,
+    /// In seconds of Unix time.
+    expires: Option<u64>,
+}
+
+impl Certified {
+    /// Blocks.
+    fn read(admin: &Admin) -> anyhow::Result<Self> {
+        let config = tls_files::for_clients(&admin.tls).context("[admin] tls")?;
+        let expires = config.as_ref().and_then(|_| tls_files::expires(&admin.tls));
+        Ok(Self { offer: Offer::new(admin.tls.mode, config), expires })
+    }
+
+    /// The offer, once operators can see how long its certificate is good for.
+    fn shown_by(self, wired: &Wired) -> Offer {
+        wired.admin_certificate.set(self.expires);
+        wired.look_at_certificates();
+        self.offer
+    }
 }
 
 fn bind(address: &Address) -> anyhow::Result<std::net::TcpListener> {

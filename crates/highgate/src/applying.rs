@@ -1,16 +1,16 @@
 //! Files put in force in a running process: accepted only if what comes of them can be had here.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use highgate_cluster::{Alone, Applied};
 use highgate_config::{
-    Config,
+    Config, ListenerName,
     native::{Parsed, Written},
 };
 use highgate_io::tasks;
 use highgate_proxy::node::{ApplyError, Node};
 
-use crate::{files, vips::Link};
+use crate::vips::Link;
 
 /// What has to do with the sockets and the files of this machine when a configuration changes.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub(crate) struct Applying {
 }
 
 impl Applying {
-    /// Applies files that were read, as one. Where an address can't be listened on or a certificate
+    /// Applies files that were read, as one; `key` is what `files::key` gives of them. Where an address can't be listened on or a certificate
     /// can't be read, the whole of it is refused before anything is stored.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl Applying {
     /// Cancel safe: yes, but the outcome is then unknown.
     pub(crate) async fn apply(
         &self,
-        list: &[PathBuf],
+        key: &str,
         parsed: Parsed,
         who: &str,
     ) -> Result<Applied, String> {
@@ -38,7 +38,7 @@ impl Applying {
         let Parsed { config, written, .. } = parsed;
         let this = self.clone();
         let ready = move |config: &Config| this.get_ready(config, &written);
-        let applied = self.alone.apply_file(&files::key(list), config, who, ready).await;
+        let applied = self.alone.apply_file(key, config, who, ready).await;
         applied.map_err(|error| {
             // Sockets that nobody will serve would take clients into a queue nobody empties.
             self.node.forgo();
@@ -50,15 +50,29 @@ impl Applying {
     /// no right to.
     ///
     /// Cancel safe: yes; sockets that were opened are closed.
-    pub(crate) async fn bind_low_ports(&self, config: &Config) {
-        let wanted = self.node.unbound(config).into_iter();
-        let wanted = wanted.map(|(listener, address, at)| ((listener, address), at)).collect();
+    pub(crate) async fn bind_low_ports(&self, config: &Arc<Config>) {
+        let (this, config) = (self.clone(), config.clone());
+        let wanted = tasks::blocking(move || this.unbound(&config)).await;
+        self.bind(wanted.unwrap_or_default()).await;
+    }
+
+    /// What would have to be bound. Blocks: it resolves names.
+    fn unbound(&self, config: &Config) -> Vec<((ListenerName, String), SocketAddr)> {
+        // Without a keeper nobody has the right to.
+        if !self.vips.is_there() {
+            return Vec::new();
+        }
+        let unbound = self.node.unbound(config).into_iter();
+        unbound.map(|(listener, address, at)| ((listener, address), at)).collect()
+    }
+
+    async fn bind(&self, wanted: Vec<((ListenerName, String), SocketAddr)>) {
         self.node.inherit_more(self.vips.bind(wanted, self.node.shared()).await);
     }
 
     /// Blocks.
     fn get_ready(&self, config: &Config, written: &Written) -> Result<(), String> {
-        tasks::wait(self.bind_low_ports(config));
+        tasks::wait(self.bind(self.unbound(config)));
         self.node.get_ready(config).map_err(|error| reason(&error, written))
     }
 }

@@ -29,6 +29,7 @@ mod signals;
 mod start;
 mod top;
 mod vips;
+mod vitals;
 mod wiring;
 
 use std::process::ExitCode;

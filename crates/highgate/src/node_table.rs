@@ -141,7 +141,7 @@ impl NodeTable {
 
     fn apply(&self, files: &[PathBuf], parsed: Parsed) -> Result<String, String> {
         let (_, before) = self.alone.current();
-        let applied = tasks::wait(self.applying.apply(files, parsed, "apply"));
+        let applied = tasks::wait(self.applying.apply(&files::key(files), parsed, "apply"));
         let applied = applied.inspect_err(|error| {
             let text = format!("`apply` was refused: {error}");
             self.shared.event(Event::new(Severity::Error, EventKind::Config, text));

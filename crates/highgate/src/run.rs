@@ -13,13 +13,18 @@ use highgate_io::{
 
 use crate::{
     cli, files,
-    handover::give,
+    handover::{
+        Peer,
+        give::{self, LetGo},
+    },
     log,
     signals::{Asked, Signals},
     start::{self, Door, Running, Start},
     vips,
 };
 
+/// How long the end of the process waits for work on files that is under way.
+const LAST_WORK: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for the last lines of the log to be written.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
@@ -55,7 +60,10 @@ fn run_logged(
     let log = lines.clone();
     let start = Start { arguments, node, config, data_dir, keeper, log };
     let runtime = tasks::local_runtime().context("cannot start the control runtime")?;
-    runtime.block_on(serve(start))
+    let done = runtime.block_on(serve(start));
+    // What a disk or a name server holds up ends with the process; a file is replaced whole or not.
+    runtime.shutdown_timeout(LAST_WORK);
+    done
 }
 
 async fn serve(start: Start<'_>) -> anyhow::Result<()> {
@@ -87,7 +95,7 @@ enum Ended {
 /// Time between two looks at the dates of certificates.
 const CERTIFICATES: Duration = Duration::from_secs(3600);
 
-/// Puts changed configurations in force until the stop.
+/// Puts changed configurations in force until the stop, which waits for none of it.
 async fn follow(
     running: &Running,
     mut door: Door,
@@ -104,28 +112,51 @@ async fn follow(
             biased;
             asked = signals.next() => match asked {
                 Asked::Stop => return Ended::Told,
-                Asked::Reload => reload(running, files).await,
+                Asked::Reload => {
+                    if signals.unless_stopped(reload(running, files)).await.is_none() {
+                        return Ended::Told;
+                    }
+                }
             },
             changed = changes.changed() => {
                 if changed.is_err() {
                     return Ended::Told;
                 }
                 let config = changes.borrow_and_update().clone();
-                put_in_force(running, &config).await;
+                if signals.unless_stopped(put_in_force(running, &config)).await.is_none() {
+                    return Ended::Told;
+                }
             }
             () = clock::sleep_until(look) => {
                 look = clock::now() + CERTIFICATES;
                 wired.look_at_certificates();
             }
             Some(peer) = door.peers.recv() => {
-                if give::let_go(wired, &peer).await {
-                    return Ended::Replaced;
-                }
-                match running.open_door(local) {
-                    Ok(new) => door = new,
-                    Err(error) => tracing::error!("{error:#}; `ctl` and `--replace` can't be served"),
+                match signals.unless_stopped(hand_over(running, &peer, local)).await {
+                    None => return Ended::Told,
+                    Some(Handed::Over) => return Ended::Replaced,
+                    Some(Handed::NotOver(new)) => door = new.unwrap_or(door),
                 }
             }
+        }
+    }
+}
+
+/// What became of a hand-over.
+enum Handed {
+    /// The other process serves.
+    Over,
+    /// This one goes on, with another door where it could have one.
+    NotOver(Option<Door>),
+}
+
+async fn hand_over(running: &Running, peer: &Peer, local: &LocalTasks) -> Handed {
+    match give::let_go(&running.wired, peer).await {
+        LetGo::Taken => Handed::Over,
+        LetGo::Kept => Handed::NotOver(Some(running.open_door_later(local))),
+        LetGo::TakenBack => {
+            let door = running.open_door(local);
+            Handed::NotOver(door.inspect_err(start::not_opened).ok())
         }
     }
 }
@@ -138,8 +169,15 @@ async fn put_in_force(running: &Running, config: &Arc<Config>) -> bool {
         let text = format!("a part of the configuration is not in force: {error}");
         wired.node.shared().event(Event::new(Severity::Error, Kind::Config, text));
     };
-    let listeners = wired.node.apply(config).map_err(|error| failed(&error));
-    let operators = running.admin.apply(wired, config);
+    let (node, new) = (wired.node.clone(), config.clone());
+    let listeners = match tasks::blocking(move || node.apply(&new)).await {
+        Some(applied) => applied.map_err(|error| failed(&error)),
+        None => {
+            failed(&"it ran into a bug; the log has its place");
+            Err(())
+        }
+    };
+    let operators = running.admin.apply(wired, config).await;
     let operators = operators.map_err(|error| failed(&format_args!("{error:#}")));
     listeners.is_ok() && operators.is_ok()
 }
@@ -151,10 +189,12 @@ const UNCHANGED: &str = "nothing was changed: ";
 async fn reload(running: &Running, list: &[PathBuf]) {
     let wired = &running.wired;
     let shared = wired.node.shared();
-    let parsed = files::parsed(list, wired.alone.node()).map_err(|error| format!("{error:#}"));
-    let applied = match parsed {
-        Ok(parsed) => wired.applying().apply(list, parsed, "SIGHUP").await,
-        Err(error) => Err(error),
+    let (files, node) = (list.to_owned(), wired.alone.node().clone());
+    let read = move || (files::key(&files), files::parsed(&files, &node));
+    let applied = match tasks::blocking(read).await {
+        Some((key, Ok(parsed))) => wired.applying().apply(&key, parsed, "SIGHUP").await,
+        Some((_, Err(error))) => Err(format!("{error:#}")),
+        None => Err("reading the files ran into a bug; the log has its place".to_owned()),
     };
     match applied {
         Ok(applied) => {

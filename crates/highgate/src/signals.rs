@@ -38,6 +38,27 @@ impl Signals {
         }
     }
 
+    /// Told to stop while something else is under way; what else comes is kept for [`Self::next`].
+    ///
+    /// Cancel safe: yes; a dropped call has consumed nothing.
+    async fn told_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Goes on with something until its end, unless the process is told to stop before: then `None`.
+    ///
+    /// Cancel safe: as `work`.
+    pub(crate) async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.told_to_stop() => None,
+            done = work => Some(done),
+        }
+    }
+
     /// Told to stop; what else comes is of no interest any more.
     ///
     /// Cancel safe: yes.

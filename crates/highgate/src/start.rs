@@ -8,9 +8,9 @@ use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
     clock,
     log::LogLines,
-    tasks::{LocalTasks, Stopper},
+    tasks::{self, LocalTasks, Stopper},
 };
-use tokio::sync::mpsc;
+use tokio::{net::UnixListener, sync::mpsc};
 
 use crate::{
     admin_side::{self, AdminSide},
@@ -64,14 +64,42 @@ pub(crate) struct Running {
 impl Running {
     /// Opens the sockets that lie in the data directory. Only for who holds it.
     pub(crate) fn open_door(&self, tasks: &LocalTasks) -> anyhow::Result<Door> {
-        self.admin.open_ctl(&self.wired.data_dir, tasks)?;
-        let socket = give::open(&self.wired.data_dir)?;
+        let socket = self.open_sockets(tasks)?;
         let (ready, peers) = mpsc::channel(1);
         let (stopper, stop) = Stopper::new();
-        let (wired, admin) = (self.wired.clone(), self.admin.clone());
-        tasks.spawn(give::offer(socket, wired, admin, ready, stop));
+        tasks.spawn(give::offer(socket, self.wired.clone(), self.admin.clone(), ready, stop));
         Ok(Door { peers, _stopper: stopper })
     }
+
+    /// As [`Self::open_door`], once the data directory is this process's again.
+    pub(crate) fn open_door_later(&self, tasks: &LocalTasks) -> Door {
+        let (ready, peers) = mpsc::channel(1);
+        let (stopper, stop) = Stopper::new();
+        let this = Self { wired: self.wired.clone(), admin: self.admin.clone() };
+        let own = tasks.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.stopped() => return,
+                () = give::taken_back(&this.wired) => {}
+            }
+            match this.open_sockets(&own) {
+                Ok(socket) => give::offer(socket, this.wired, this.admin, ready, stop).await,
+                Err(error) => not_opened(&error),
+            }
+        });
+        Door { peers, _stopper: stopper }
+    }
+
+    fn open_sockets(&self, tasks: &LocalTasks) -> anyhow::Result<UnixListener> {
+        self.admin.open_ctl(&self.wired.data_dir, tasks)?;
+        give::open(&self.wired.data_dir)
+    }
+}
+
+/// Says that a [`Door`] is missing.
+pub(crate) fn not_opened(error: &anyhow::Error) {
+    tracing::error!("{error:#}; `ctl` and `--replace` can't be served");
 }
 
 /// Starts where no process runs.
@@ -135,6 +163,9 @@ async fn take_over(
         Ok(door) => Ok((running, door)),
         Err(error) => {
             tracing::error!("cannot take over: {error:#}");
+            // First: without it the process before can store nothing.
+            let alone = running.wired.alone.clone();
+            let _ = tasks::blocking(move || alone.release()).await;
             // The process before speaks with the keeper again.
             running.wired.vips.leave().await;
             // Clients may have come here meanwhile.

@@ -28,6 +28,7 @@ use crate::{
     rule_actions::RuleActions,
     server_actions::ServerActions,
     vips::{Keeper, Link, PeersTable, RefusalsTable, VipsTable},
+    vitals,
 };
 
 /// Everything that runs.
@@ -35,6 +36,8 @@ pub(crate) struct Wired {
     pub(crate) alone: Arc<Alone>,
     pub(crate) node: Arc<Node>,
     pub(crate) serving: watch::Sender<bool>,
+    /// What keeps this node from its work, though it is to serve.
+    pub(crate) fault: watch::Receiver<Option<String>>,
     pub(crate) data_dir: PathBuf,
     /// To the process that keeps the addresses.
     pub(crate) vips: Arc<Link>,
@@ -75,7 +78,9 @@ pub(crate) fn wire(
     let learned = direct(&alone, &node, orders, tasks, stop.clone());
     tasks.spawn(log::watch(lines.clone(), node.shared().clone(), stop.clone()));
     let (serving, files) = (watch::Sender::new(false), files.to_owned());
-    let serves = (serving.subscribe(), in_charge);
+    let (faults, fault) = watch::channel(None);
+    tasks.spawn(vitals::watch(node.clone(), faults, stop.clone()));
+    let serves = (serving.subscribe(), fault.clone(), in_charge);
     let vips = Link::open(keeper, &alone, &node, serves, (tasks, stop))
         .context("cannot talk to the process that keeps the addresses")?;
     let admin_certificate = Arc::default();
@@ -83,6 +88,7 @@ pub(crate) fn wire(
         alone,
         node,
         serving,
+        fault,
         data_dir,
         vips,
         admin_certificate,

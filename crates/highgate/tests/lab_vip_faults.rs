@@ -1,14 +1,13 @@
 //! Bad networks and bad peers: pulled cables, splits, wrong settings, forged advertisements.
 
+#[path = "common/hang.rs"]
+mod hang;
 #[path = "common/vips.rs"]
 mod vips;
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
+use hang::Held;
 use highgate_testkit::{
     Lab,
     scratch::{run, which},
@@ -268,31 +267,6 @@ fn group(priority: u8) -> String {
     format!("{}{second}{group}", toml(priority, own))
 }
 
-/// Holds one thread of a process until the standard input ends.
-const HOLD: &str = r#"
-import ctypes, os, sys
-ptrace = ctypes.CDLL(None, use_errno=True).ptrace
-ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-seize, interrupt, wall, thread = 0x4206, 0x4207, 0x40000000, int(sys.argv[1])
-for request in (seize, interrupt):
-    if ptrace(request, thread, None, None) != 0:
-        sys.exit(os.strerror(ctypes.get_errno()))
-os.waitpid(thread, wall)
-print("held", flush=True)
-sys.stdin.read()
-"#;
-
-/// The thread of a process that has that name.
-fn thread_of(pid: u32, name: &str) -> Option<String> {
-    let all = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    let is_meant = |thread: &std::fs::DirEntry| {
-        let own = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
-        own.trim_end() == name
-    };
-    let mut found = all.filter(is_meant).map(|thread| thread.file_name());
-    found.next().map(|number| number.to_string_lossy().into_owned())
-}
-
 #[test]
 fn a_data_worker_that_hangs_gives_all_addresses_of_the_group_away_until_it_goes_on() {
     let Some(lab) = lab(3).unwrap() else { return };
@@ -303,13 +277,7 @@ fn a_data_worker_that_hangs_gives_all_addresses_of_the_group_away_until_it_goes_
     let other = Node::start(&lab, 2, &group(80)).unwrap();
     until_held(&lab, 1, START).unwrap();
     other.until("backup").unwrap();
-    let thread = thread_of(one.process.pid(), "worker-0").unwrap();
-    let mut command = Command::new("python3");
-    command.args(["-c", HOLD, &thread]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut holder = command.spawn().unwrap();
-    let mut said = String::new();
-    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    assert_eq!(said, "held\n");
+    let held = Held::thread(one.process.pid(), "worker-0").expect("it can be held");
     let took = until_held(&lab, 2, START).unwrap();
     eprintln!("a worker hangs: moved after {took:?}");
     let second: std::net::Ipv4Addr = "10.99.0.101".parse().unwrap();
@@ -322,7 +290,6 @@ fn a_data_worker_that_hangs_gives_all_addresses_of_the_group_away_until_it_goes_
     one.until("fault").unwrap();
     assert!(one.count("resignations_sent").unwrap() > 0);
     one.until_told(&["VI_1: serving is missing: data worker 0 does not answer"]).unwrap();
-    drop(holder.stdin.take());
-    holder.wait().unwrap();
+    held.go_on();
     until_held(&lab, 1, START).unwrap();
 }

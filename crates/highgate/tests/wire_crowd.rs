@@ -323,6 +323,12 @@ fn without_descriptors_accepting_pauses_operators_are_answered_and_all_recovers(
         let used = cpu(pid) - before;
         eprintln!("{used} hundredths of a second of processor time within one second");
         assert!(used < 30, "it spins: {used} hundredths of a second in one second");
+        // Each that goes lets one come, and then there is no descriptor again.
+        for _ in 0..15 {
+            drop(crowd.remove(0));
+            crowd.push(connect_from(HOME, address).await.unwrap());
+            pause(Duration::from_millis(120)).await;
+        }
         let told = process.log().matches("it pauses until descriptors are free").count();
         assert!(told <= 3, "told {told} times");
         // The owner's socket has descriptors of its own.
@@ -346,6 +352,31 @@ fn without_descriptors_accepting_pauses_operators_are_answered_and_all_recovers(
         assert_eq!(all, 90, "clients that waited in the kernel's queue are served");
     });
     assert!(!process.log().contains("panicked"), "{}", process.log());
+}
+
+/// One event for each place that became free: up to fifty in a second, and nothing else was left to see.
+#[test]
+fn a_full_node_whose_clients_come_and_go_says_so_once_in_a_while() {
+    const PLACES: usize = 10;
+    raise_descriptors(1_000);
+    let server = server();
+    let process = front(&server, "max_connections = 10", "handshake_timeout = \"60s\"");
+    let address = process.listener("shop").unwrap();
+    run(async {
+        let mut crowd = Vec::new();
+        for _ in 0..2 * PLACES {
+            crowd.push(connect_from(HOME, address).await.unwrap());
+        }
+        for _ in 0..40 {
+            assert_eq!(greeted(&mut crowd[..1]).await, 1);
+            drop(crowd.remove(0));
+            crowd.push(connect_from(HOME, address).await.unwrap());
+            // Longer than the pause of a full node.
+            pause(Duration::from_millis(30)).await;
+        }
+    });
+    let told = process.log().matches("pauses: max_connections of the node is reached").count();
+    assert!((1..=3).contains(&told), "told {told} times");
 }
 
 #[test]

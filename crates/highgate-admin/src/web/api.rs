@@ -92,12 +92,15 @@ pub(super) async fn act(
         let says = r#"the body has the form {"arguments": ["text", …]}"#;
         return refuse(StatusCode::BAD_REQUEST, says);
     };
-    // It may wait for a disk, and for the tasks of this very thread.
-    let _turn = site.turn.lock().await;
+    // It may wait for a disk, and for the tasks of this very thread. The turn goes with it: the
+    // work goes on where its client is gone.
+    let turn = site.turn.clone().lock_owned().await;
     let (tables, name) = (site.tables.clone(), table.clone());
     let done = tasks::blocking(move || {
         let arguments: Vec<&str> = arguments.iter().map(|text| &**text).collect();
-        tables.act(&name, &action, &arguments)
+        let done = tables.act(&name, &action, &arguments);
+        drop(turn);
+        done
     });
     match done.await.unwrap_or_else(|| Err("the action did not come to its end".to_owned())) {
         Ok(done) => Json(json!({ "done": done })).into_response(),

@@ -1,8 +1,22 @@
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use highgate_config::{Secret, table::Action};
+use highgate_config::{
+    Secret,
+    table::{Action, Column, Row, Table},
+};
 use highgate_core::{events::Severity, snapshot::Status};
-use highgate_io::tasks::{Stop, Stopper};
+use highgate_io::{
+    clock,
+    tasks::{Stop, Stopper},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -15,6 +29,7 @@ use crate::{Alarm, TlsOffer, Users, ctl, fake};
 struct Served {
     address: SocketAddr,
     serving: watch::Sender<bool>,
+    fault: watch::Sender<Option<String>>,
     servers: Arc<fake::Fake>,
     _stopper: Stopper,
 }
@@ -23,11 +38,13 @@ async fn served(door: Door, users: &[(&str, &str)]) -> Served {
     let servers = fake::servers();
     let (serving, is_serving) = watch::channel(true);
     let (stopper, stop) = Stopper::new();
-    let router = router(&site(&servers, users, is_serving), door);
+    let (fault, is_faulty) = watch::channel(None);
+    let site = Site { fault: is_faulty, ..site(&servers, users, is_serving) };
+    let router = router(&site, door);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     run(serve(WebPort::new(listener, TlsOffer::none()), router, stop));
-    Served { address, serving, servers, _stopper: stopper }
+    Served { address, serving, fault, servers, _stopper: stopper }
 }
 
 fn site(servers: &Arc<fake::Fake>, users: &[(&str, &str)], serving: watch::Receiver<bool>) -> Site {
@@ -35,7 +52,7 @@ fn site(servers: &Arc<fake::Fake>, users: &[(&str, &str)], serving: watch::Recei
     let users: BTreeMap<_, _> =
         users.iter().map(|(name, secret)| ((*name).into(), Secret::new(*secret))).collect();
     let logins = Logins::new(Users::fixed(users), Alarm::new(|_| {}), None);
-    Site { tables, logins, serving, turn: Arc::default() }
+    Site { tables, logins, serving, fault: watch::channel(None).1, turn: Arc::default() }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's server ends with its runtime")]
@@ -133,6 +150,71 @@ async fn health_follows_whether_the_node_serves() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_to_serve_and_cannot_is_not_healthy_until_it_can() {
+    let served = served(Door::Network, &[]).await;
+    served.fault.send_replace(Some("data worker 1 does not answer".to_owned()));
+    assert_eq!(served.get("/health").await.0, 503);
+    served.fault.send_replace(None);
+    assert_eq!(served.get("/health").await.0, 200);
+}
+
+/// An action that a disk holds up.
+struct Stalled {
+    begun: Arc<AtomicUsize>,
+    /// It comes to an end when nobody holds the other end any more.
+    disk: parking_lot::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Table for Stalled {
+    fn name(&self) -> &'static str {
+        "servers"
+    }
+    fn doc(&self) -> &'static str {
+        "A row of a test."
+    }
+    fn columns(&self) -> &'static [Column] {
+        &[]
+    }
+    fn rows(&self) -> Vec<Row> {
+        Vec::new()
+    }
+    fn actions(&self) -> &'static [Action] {
+        &[Action { name: "drain", arguments: &["server"], doc: "" }]
+    }
+    fn act(&self, _: &str, arguments: &[&str]) -> Result<String, String> {
+        self.begun.fetch_add(1, Ordering::AcqRel);
+        let _ = self.disk.lock().recv();
+        Ok(arguments.concat())
+    }
+}
+
+/// Each that was given up left its turn to the next, and its thread where it was: after some of them there
+/// was no thread left for what all of them waited for.
+#[tokio::test]
+async fn an_action_whose_client_went_keeps_its_turn_until_it_is_done() {
+    let (stalled, disk) = std::sync::mpsc::sync_channel(0);
+    let begun = Arc::<AtomicUsize>::default();
+    let table = Stalled { begun: begun.clone(), disk: parking_lot::Mutex::new(disk) };
+    let site = Arc::new(Site {
+        tables: Tables::new(vec![Arc::new(table)]),
+        ..site(&fake::servers(), &[], watch::channel(true).1)
+    });
+    let act = || {
+        let path = axum::extract::Path(("servers".to_owned(), "drain".to_owned()));
+        let body = axum::Json(serde_json::json!({ "arguments": ["db1"] }));
+        api::act(State(site.clone()), path, body)
+    };
+    let soon = || clock::now() + Duration::from_millis(100);
+    for _ in 0..10 {
+        assert!(clock::before(soon(), act()).await.is_none(), "the disk stalls");
+    }
+    assert_eq!(begun.load(Ordering::Acquire), 1, "all others wait for their turn");
+    drop(stalled);
+    assert_eq!(act().await.status(), StatusCode::OK);
+    assert_eq!(begun.load(Ordering::Acquire), 2, "who gave up waiting did nothing");
+}
+
+#[tokio::test]
 async fn silent_connections_of_one_address_leave_health_to_the_others() {
     let served = served(Door::Network, &[]).await;
     let mut silent = Vec::new();
@@ -145,8 +227,8 @@ async fn silent_connections_of_one_address_leave_health_to_the_others() {
     other.write_all(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     // Far below the time after which a silent connection is closed.
-    let soon = highgate_io::clock::now() + std::time::Duration::from_secs(10);
-    let read = highgate_io::clock::before(soon, other.read_to_string(&mut answer)).await;
+    let soon = clock::now() + Duration::from_secs(10);
+    let read = clock::before(soon, other.read_to_string(&mut answer)).await;
     read.expect("an answer in time").unwrap();
     assert!(answer.lines().next().unwrap().contains(" 200 "), "{answer}");
     let mut refused = silent.pop().unwrap();

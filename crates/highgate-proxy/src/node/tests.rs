@@ -1,5 +1,7 @@
 //! Listeners and the workers that are to serve them.
 
+use std::{io::Read as _, net::TcpStream};
+
 use highgate_config::native;
 use highgate_testkit::wait::{Deadline, wait_until};
 
@@ -18,15 +20,46 @@ fn node() -> Node {
     Node::start(Settings { name: NodeName::from("n"), number: 0, workers: 1 }).unwrap()
 }
 
+/// Two workers, and two listeners whose clients are greeted: each worker accepts for one.
+fn pair() -> Node {
+    let text = ["a", "b"].map(|name| {
+        format!("[[listener]]\nname = '{name}'\nbind = '127.0.0.1:0'\nbackend = 'b'\n")
+    });
+    let text = format!("{}[[backend]]\nname = 'b'\n", text.concat());
+    let config = native::parse("l.toml", &text, &NodeName::from("n")).unwrap().config;
+    let settings = Settings { name: NodeName::from("n"), number: 0, workers: 2 };
+    let node = Node::start(settings).unwrap();
+    node.apply(&config).unwrap();
+    node
+}
+
+/// A client that was greeted, and not told that nobody has time for it.
+fn greeted(address: &str) -> TcpStream {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(SOON)).unwrap();
+    let mut head = [0; 5];
+    client.read_exact(&mut head).expect("a greeting in time");
+    assert_eq!(head[4], 10, "the version of the protocol");
+    client
+}
+
+/// The beginnings of what operators were told.
 fn told(node: &Node) -> Vec<String> {
-    node.shared().events().into_iter().map(|(_, event)| event.text).collect()
+    let events = node.shared().events().into_iter();
+    let begin = |text: &str| text.split([':', ',']).next().unwrap_or_default().to_owned();
+    events.map(|(_, event)| begin(&event.text)).collect()
+}
+
+/// A listener that nobody served until now; it was offered again.
+fn unserved(node: &Node) -> Option<ListenerName> {
+    node.offer_again().pop().map(|(name, _)| name)
 }
 
 #[test]
 fn a_listener_that_a_worker_takes_is_served() {
     let node = node();
     node.apply(&config()).unwrap();
-    assert_eq!(node.unserved(), None);
+    assert_eq!(unserved(&node), None);
     node.stop();
 }
 
@@ -35,11 +68,15 @@ fn a_listener_that_no_worker_takes_is_unserved_and_told() {
     let node = node();
     node.stop();
     node.apply(&config()).unwrap();
-    assert_eq!(node.unserved(), Some("l".into()));
-    assert_eq!(node.unserved(), Some("l".into()), "nobody takes it later either");
-    let told = told(&node);
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("no data worker takes listener l on 127.0.0.1:"), "{told:?}");
+    assert_eq!(unserved(&node), Some("l".into()));
+    assert_eq!(unserved(&node), Some("l".into()), "nobody takes it later either");
+    for _ in 0..3 {
+        assert_eq!(node.look().unserved.len(), 1);
+    }
+    let mut told = told(&node);
+    // By now they may have been silent for long enough, too.
+    told.retain(|text| !text.starts_with("data worker 0 does not answer"));
+    assert_eq!(told, ["no data worker takes listener l on 127.0.0.1"], "once");
 }
 
 #[test]
@@ -53,14 +90,67 @@ fn a_listener_that_was_refused_is_served_once_a_worker_takes_it() {
     let node = Node { shared: shared.clone(), ..running };
     while shared.workers[0].mail.try_send(Mail::SnapshotChanged).is_ok() {}
     node.apply(&config()).unwrap();
-    assert_eq!(node.unserved(), Some("l".into()));
+    assert_eq!(unserved(&node), Some("l".into()));
     let (stopper, stop) = Stopper::new();
     let thread = seeds.pop().unwrap().start(shared.clone(), stop).unwrap();
-    let is_served = || node.unserved().is_none() && shared.accepting.load(Ordering::Acquire) > 0;
+    let is_served = || unserved(&node).is_none() && shared.accepting.load(Ordering::Acquire) > 0;
     assert!(wait_until(Deadline::after(SOON), is_served), "it is not served");
     node.stop_accepting();
     stopper.stop();
     thread.join().unwrap();
+}
+
+/// Its sockets stayed open with nobody to accept from them, and it was taken for the worker with the
+/// fewest sessions: nearly every new client hung, or was refused.
+#[test]
+fn a_worker_that_ends_in_a_panic_leaves_its_listeners_and_new_clients_to_the_others() {
+    let node = pair();
+    let addresses = node.addresses();
+    let mut clients: Vec<_> = addresses.iter().map(|(_, address)| greeted(address)).collect();
+    assert!(wait_until(Deadline::after(SOON), || node.look() == Vitals::default()));
+    let letter = Mail::Do(|_| panic!("a bug outside of all sessions"));
+    node.shared().workers[0].mail.try_send(letter).unwrap();
+    assert!(wait_until(Deadline::after(SOON), || node.look().dead == [0]), "it is not missed");
+    let is_served = || node.look().unserved.is_empty();
+    assert!(wait_until(Deadline::after(SOON), is_served), "nobody takes its listener");
+    for _ in 0..20 {
+        clients.extend(addresses.iter().map(|(_, address)| greeted(address)));
+    }
+    let sessions = node.shared().sessions_per_worker();
+    assert!(sessions[0] == 0 && sessions[1] >= 40, "{sessions:?}");
+    let told = told(&node);
+    let count = |text: &str| told.iter().filter(|told| told.starts_with(text)).count();
+    let begins = count("no data worker takes listener");
+    assert_eq!((count("data worker 0 has ended"), begins), (1, 1), "{told:?}");
+    assert_eq!(count("listener "), 1, "and that it is served again: {told:?}");
+    node.stop();
+}
+
+#[test]
+fn a_worker_that_hangs_is_told_and_so_is_that_it_goes_on() {
+    let node = pair();
+    let well = || node.look() == Vitals::default();
+    assert!(wait_until(Deadline::after(SOON), well));
+    let letter = Mail::Do(|_| {
+        let _ = wait_until(Deadline::after(Duration::from_millis(2500)), || false);
+    });
+    node.shared().workers[1].mail.try_send(letter).unwrap();
+    assert!(wait_until(Deadline::after(SOON), || node.look().silent == [1]), "it is not missed");
+    assert!(wait_until(Deadline::after(SOON), well), "it goes on");
+    assert_eq!(told(&node), ["data worker 1 does not answer", "data worker 1 answers again"]);
+    node.stop();
+}
+
+#[test]
+fn what_one_worker_does_for_all_is_done_by_the_first_that_lives() {
+    let (mut seeds, handles) = worker::seeds(2, 0);
+    let running = node();
+    let snapshot = running.shared().snapshot.load_full();
+    running.stop();
+    let shared = Shared::new(snapshot, handles, None);
+    assert!(shared.is_first_living(0) && !shared.is_first_living(1));
+    drop(seeds.remove(0));
+    assert!(shared.is_first_living(1));
 }
 
 #[test]

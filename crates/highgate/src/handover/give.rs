@@ -18,10 +18,12 @@ use crate::{admin_side::AdminSide, wiring::Wired};
 
 /// For the new process to take the data directory: some milliseconds, on a healthy disk.
 const TAKING: Duration = Duration::from_secs(30);
-/// For a process that failed at the end to be gone, data directory and all.
+/// For a process that failed at the end to let go of the data directory.
 const TAKING_BACK: Duration = Duration::from_secs(5);
 /// Between two attempts to take the data directory.
 pub(super) const AGAIN: Duration = Duration::from_millis(20);
+/// The same where the other process keeps it: it hangs, or is an older one that keeps it to its end.
+const PATIENTLY: Duration = Duration::from_secs(1);
 
 /// Opens the socket on which this process is asked. Only for who holds the data directory.
 pub(crate) fn open(data_dir: &Path) -> anyhow::Result<UnixListener> {
@@ -124,9 +126,22 @@ async fn send_sockets(peer: &Peer, wired: &Wired, admin: &AdminSide) -> anyhow::
     }
 }
 
-/// Lets the process that is ready have the data directory. `false` when it failed: then all is as it
-/// was, but the sockets in the data directory may be the other's and are to be opened again.
-pub(crate) async fn let_go(wired: &Wired, peer: &Peer) -> bool {
+/// What became of a process that was ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LetGo {
+    /// It failed and keeps the data directory: see [`taken_back`]. Else as `TakenBack`.
+    Kept,
+    /// It has everything.
+    Taken,
+    /// It failed, and all is as it was; but the sockets in the data directory may be the other's and are
+    /// to be opened again.
+    TakenBack,
+}
+
+/// Lets the process that is ready have the data directory.
+///
+/// Cancel safe: yes, for a process that is about to end: the other one takes what is free then.
+pub(crate) async fn let_go(wired: &Wired, peer: &Peer) -> LetGo {
     let alone = wired.alone.clone();
     let _ = tasks::blocking(move || alone.release()).await;
     match taken(wired, peer).await {
@@ -134,12 +149,11 @@ pub(crate) async fn let_go(wired: &Wired, peer: &Peer) -> bool {
             wired.vips.leave().await;
             let text = format!("process {} took over; this one drains", peer.pid);
             tell(wired, Severity::Info, text);
-            true
+            LetGo::Taken
         }
         Err(error) => {
             wired.vips.resume().await;
-            take_back(wired, &error).await;
-            false
+            take_back(wired, &error).await
         }
     }
 }
@@ -153,26 +167,46 @@ async fn taken(wired: &Wired, peer: &Peer) -> anyhow::Result<()> {
     }
 }
 
-async fn take_back(wired: &Wired, why: &anyhow::Error) {
+async fn take_back(wired: &Wired, why: &anyhow::Error) -> LetGo {
     let deadline = clock::now() + TAKING_BACK;
     loop {
-        let alone = wired.alone.clone();
-        match tasks::blocking(move || alone.acquire()).await {
-            Some(Ok(())) => {
+        match acquire(wired).await {
+            Ok(()) => {
                 let text = format!("the new process failed, this one goes on: {why:#}");
-                return tell(wired, Severity::Warning, text);
+                tell(wired, Severity::Warning, text);
+                return LetGo::TakenBack;
             }
-            Some(Err(error)) if clock::now() > deadline => {
+            Err(error) if clock::now() > deadline => {
                 let text = format!(
                     "the new process failed ({why:#}), and the data directory can't be taken back \
-                     ({error}): this process serves on, and no change can be stored; stop the \
-                     other process, then replace this one"
+                     ({error}): this process serves on, and no change can be stored until the other \
+                     process has ended; that is tried every second"
                 );
-                return tell(wired, Severity::Error, text);
+                tell(wired, Severity::Error, text);
+                return LetGo::Kept;
             }
-            _ => clock::pause(AGAIN).await,
+            Err(_) => clock::pause(AGAIN).await,
         }
     }
+}
+
+/// Returns once the data directory, which another process keeps, is this process's again.
+///
+/// Cancel safe: yes.
+pub(crate) async fn taken_back(wired: &Wired) {
+    while acquire(wired).await.is_err() {
+        clock::pause(PATIENTLY).await;
+    }
+    let text =
+        "the data directory is taken back from the process that failed: changes are stored again";
+    tell(wired, Severity::Info, text.to_owned());
+}
+
+async fn acquire(wired: &Wired) -> Result<(), String> {
+    let alone = wired.alone.clone();
+    let acquired = tasks::blocking(move || alone.acquire()).await;
+    let acquired = acquired.ok_or_else(|| "taking it ran into a bug".to_owned())?;
+    acquired.map_err(|error| error.to_string())
 }
 
 fn tell(wired: &Wired, severity: Severity, text: String) {

@@ -79,7 +79,7 @@ impl Link {
         keeper: Option<Keeper>,
         alone: &Alone,
         node: &Arc<Node>,
-        (serving, in_charge): (watch::Receiver<bool>, bool),
+        (serving, fault, in_charge): (watch::Receiver<bool>, watch::Receiver<Option<String>>, bool),
         (tasks, stop): (&LocalTasks, Stop),
     ) -> io::Result<Arc<Self>> {
         let (sender, status) = watch::channel(Vec::new());
@@ -96,9 +96,9 @@ impl Link {
         });
         let talk = Talk {
             node: alone.node().clone(),
-            data: node.clone(),
             shared: node.shared().clone(),
             serving,
+            fault,
             config,
             orders: received,
             status: sender,

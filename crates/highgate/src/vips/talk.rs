@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use highgate_config::{Config, Layers as _, ListenerName, NodeName};
+use highgate_config::{Config, Layers as _, NodeName};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{clock, tasks::Stop};
-use highgate_proxy::{node::Node, shared::Shared};
+use highgate_proxy::shared::Shared;
 use highgate_vrrp::{
     Status, event, from_config,
     linux::{BEAT, FromKeeper, ToKeeper},
@@ -37,9 +37,10 @@ pub(super) enum Part {
 /// What the conversation is about.
 pub(super) struct Talk {
     pub(super) node: NodeName,
-    pub(super) data: Arc<Node>,
     pub(super) shared: Arc<Shared>,
     pub(super) serving: watch::Receiver<bool>,
+    /// What keeps the node from its work.
+    pub(super) fault: watch::Receiver<Option<String>>,
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) status: watch::Sender<Vec<Status>>,
@@ -96,7 +97,10 @@ impl Talk {
             Order::Say(message) => {
                 self.say(&message).await;
                 if message == ToKeeper::Stop {
-                    self.farewell().await;
+                    // Where another process speaks with the keeper, that one ends it.
+                    if self.part != Part::Silent {
+                        self.farewell().await;
+                    }
                     // Nobody has an address any more.
                     self.status.send_replace(Vec::new());
                     return true;
@@ -153,10 +157,9 @@ impl Talk {
     /// address, or drop it on all nodes, whenever a database fails.
     fn can_serve(&self) -> Result<(), String> {
         let serves = *self.serving.borrow();
+        // Sooner than at the next look: the address is to be where it is answered.
         let silent = self.shared.silent_worker(WORKER_SILENCE);
-        // While it does not serve it has no listeners to offer.
-        let unserved = serves.then(|| self.data.unserved()).flatten();
-        judge(serves, silent, unserved.as_ref())
+        judge(serves, silent, self.fault.borrow().as_deref())
     }
 
     async fn say(&mut self, message: &ToKeeper) {
@@ -281,16 +284,12 @@ impl Talk {
 }
 
 /// Whether a process can serve: `serves` says whether it wants to, `silent` which data worker has no
-/// turns, `unserved` which listener none of them takes.
-fn judge(
-    serves: bool,
-    silent: Option<usize>,
-    unserved: Option<&ListenerName>,
-) -> Result<(), String> {
-    match (serves, silent, unserved) {
+/// turns, `fault` what was wrong when somebody looked last.
+fn judge(serves: bool, silent: Option<usize>, fault: Option<&str>) -> Result<(), String> {
+    match (serves, silent, fault) {
         (false, ..) => Err("this process does not serve yet, or drains".to_owned()),
         (true, Some(worker), _) => Err(format!("data worker {worker} does not answer")),
-        (true, None, Some(listener)) => Err(format!("no data worker takes listener {listener}")),
+        (true, None, Some(fault)) => Err(fault.to_owned()),
         (true, None, None) => Ok(()),
     }
 }
@@ -308,11 +307,11 @@ mod tests {
 
     #[test]
     fn who_wants_to_serve_has_workers_with_turns_and_listeners_that_are_taken() {
-        let listener = ListenerName::from("l");
-        let why = |serves, silent, unserved| judge(serves, silent, unserved).unwrap_err();
+        let fault = "no data worker takes listener l";
+        let why = |serves, silent, fault| judge(serves, silent, fault).unwrap_err();
         assert_eq!(judge(true, None, None), Ok(()));
         assert_eq!(why(false, None, None), "this process does not serve yet, or drains");
         assert_eq!(why(true, Some(1), None), "data worker 1 does not answer");
-        assert_eq!(why(true, None, Some(&listener)), "no data worker takes listener l");
+        assert_eq!(why(true, None, Some(fault)), fault);
     }
 }

@@ -123,8 +123,8 @@ impl Desk {
         let (serving, serves) = watch::channel(true);
         let (stopper, stop) = Stopper::new();
         let tasks = LocalTasks::default();
-        let link =
-            Link::open(Some(Keeper(ours)), &alone, &node, (serves, true), (&tasks, stop)).unwrap();
+        let serves = (serves, watch::channel(None).1, true);
+        let link = Link::open(Some(Keeper(ours)), &alone, &node, serves, (&tasks, stop)).unwrap();
         let desk = Self { alone, node, link, _serving: serving, stopper, _dir: dir };
         (desk, Played::new(theirs))
     }
