@@ -23,6 +23,7 @@ mod kind;
 mod memo;
 mod mode;
 mod quote;
+mod schema;
 pub mod set_statement;
 mod spooky;
 mod substitute;
@@ -38,6 +39,7 @@ pub use kind::{KillScope, LockingClause, StatementKind};
 pub use memo::Memo;
 pub use mode::{Flavor, LexMode};
 pub use quote::{quote_identifier, quote_string};
+pub use schema::alters_schema;
 pub use substitute::{Known, substitute};
 pub use tables::reads_from_table;
 

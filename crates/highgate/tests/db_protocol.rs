@@ -553,6 +553,21 @@ fn a_statement_of_very_many_parameters_can_be_prepared_again_elsewhere() {
     }
 }
 
+/// The names of frameworks for migrations speak of schemas.
+#[test]
+fn a_change_of_a_table_leaves_idle_connections_in_use() {
+    const THREAD: &str =
+        "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT ID FROM%'";
+    let Some(shop) = shop(1, 1, "") else { return };
+    let mut client = shop.client(USUAL);
+    let before = client.value(THREAD).unwrap();
+    client.ok("CREATE TABLE schema_migrations (version INT)").unwrap();
+    client.ok("ALTER TABLE schema_migrations ADD database_name INT").unwrap();
+    assert_eq!(client.value(THREAD).unwrap(), before);
+    client.ok("ALTER SCHEMA shop CHARACTER SET latin2").unwrap();
+    assert_ne!(client.value(THREAD).unwrap(), before);
+}
+
 /// A connection keeps the charset that its schema had when it chose it, and makes tables of it.
 #[test]
 fn the_charset_of_a_schema_that_was_changed_is_that_of_new_sessions() {

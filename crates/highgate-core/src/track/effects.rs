@@ -3,7 +3,7 @@
 use highgate_mysql::{
     StatusFlags,
     reply::{StateChange, StateChanges},
-    sql::{Effects, Flavor, StatementKind},
+    sql::{self, Effects, Flavor, StatementKind},
 };
 
 use super::{CommandFacts, CommandKind, counts, locks, set};
@@ -163,9 +163,7 @@ pub fn alters_schema(facts: &CommandFacts<'_>) -> bool {
         || facts.shape.effects.contains(Effects::MULTI | Effects::IMPLICIT_COMMIT);
     is_ddl
         && facts.command.runs()
-        && facts.text.is_some_and(|text| {
-            names(text, "ALTER") && (names(text, "DATABASE") || names(text, "SCHEMA"))
-        })
+        && facts.text.is_some_and(|text| sql::alters_schema(text, facts.mode))
 }
 
 /// Whether that name stands anywhere in a text.

@@ -392,3 +392,26 @@ fn a_function_that_failed_may_have_changed_the_session() {
         assert_eq!(is_bound, binds, "{code}");
     }
 }
+
+#[test]
+fn only_a_statement_that_ran_alters_a_schema_and_not_a_table_of_that_name() {
+    let alters = |command: CommandKind, text: &str| {
+        let (mut scratch, mode) = (sql::Scratch::new(), LexMode::default());
+        let analysis = sql::analyze(text.as_bytes(), mode, &mut scratch);
+        alters_schema(&CommandFacts::text(command, text.as_bytes(), &analysis, mode))
+    };
+    for text in [
+        "ALTER DATABASE shop CHARACTER SET latin2",
+        "CREATE TABLE t (i INT); ALTER SCHEMA shop CHARACTER SET latin2",
+    ] {
+        assert!(alters(CommandKind::Query, text), "{text}");
+        assert!(!alters(CommandKind::StmtPrepare, text), "{text}");
+    }
+    for text in [
+        "ALTER TABLE schema_migrations ADD version INT",
+        "CREATE DATABASE other; ALTER TABLE t ADD i INT",
+        "SELECT 'ALTER DATABASE shop'",
+    ] {
+        assert!(!alters(CommandKind::Query, text), "{text}");
+    }
+}
