@@ -132,6 +132,14 @@ struct Cold {
     shunned_until_us: AtomicU64,
     writes_held_until_us: AtomicU64,
     generation: AtomicU64,
+    idle_generation: AtomicU64,
+}
+
+/// When a connection was opened, in a server's two ways of counting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Era {
+    generation: u64,
+    idle: u64,
 }
 
 /// A server's identity with its counters: shared by `Arc`, outlives every snapshot.
@@ -294,10 +302,36 @@ impl ServerState {
         self.cold.generation.load(Ordering::Acquire)
     }
 
-    /// Ends the current generation, of which no idle connection is used again: the server was declared
-    /// down, its role changed hands, or a schema's charset changed.
+    /// Ends the current generation: the server was declared down, or its name means another machine.
+    /// No idle connection of it is used again, and who waits for one is told.
     pub fn next_generation(&self) {
         self.cold.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// No connection that was opened before is used again once it is idle, since new ones would come out
+    /// differently: a schema's charset changed, or what verifies the server. The server itself serves as
+    /// ever: who waits for it goes on waiting, and sessions keep what they hold.
+    pub fn retire_idle(&self) {
+        self.cold.idle_generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What a connection is to remember that is opened from now on.
+    #[must_use]
+    pub fn era(&self) -> Era {
+        let idle = self.cold.idle_generation.load(Ordering::Acquire);
+        Era { generation: self.generation(), idle }
+    }
+
+    /// Whether the server's generation is the one that a connection was opened in.
+    #[must_use]
+    pub fn is_of_this_generation(&self, era: Era) -> bool {
+        era.generation == self.generation()
+    }
+
+    /// Whether no idle connection was retired since that one was opened.
+    #[must_use]
+    pub fn may_be_shared(&self, era: Era) -> bool {
+        era.idle == self.cold.idle_generation.load(Ordering::Acquire)
     }
 
     /// Counts one opened connection unless `max` (0 = no bound) of them are open.

@@ -21,7 +21,7 @@ use highgate_io::clock;
 
 use crate::{
     broker::{Place, Wanted},
-    pool::{Grant, Limit},
+    pool::Grant,
     session::{Context, Ending},
     session_info::Activity,
     slots::Interrupt,
@@ -148,7 +148,7 @@ pub(crate) async fn wait_in_queue(
     let generation = server.generation();
     wake_holders_of_idle(worker, server);
     // What became free between the look and the queueing would otherwise be missed.
-    if let Some(grant) = worker.pools.grant_now(&key, server, Limit::of(group, member)) {
+    if let Some(grant) = worker.pools.grant_now(&key, group, member) {
         if brokers.cancel(server, id) {
             return Ok(grant);
         }

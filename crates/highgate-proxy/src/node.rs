@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use highgate_config::{Address, Config, ListenerName, NodeName, Place, table::Table};
+use highgate_config::{Address, BackendName, Config, ListenerName, NodeName, Place, table::Table};
 use highgate_core::{
     events::{Event, Kind, Severity},
     snapshot::{Placement, Policy, Snapshot},
@@ -228,7 +228,8 @@ impl Node {
         let prepared = self.prepare(config)?;
         let node = config.node.get(&self.settings.name);
         self.bound(node);
-        *self.shared.server_tls.lock() = prepared.towards_servers;
+        let renewed = self.shared.server_tls.lock().replace(prepared.towards_servers);
+        self.retire_idle(&renewed);
         let mut listeners = self.listeners.lock();
         // It may have taken its time to get ready, and nobody would end what listens from here on.
         if self.shared.draining.load(Ordering::Acquire) {
@@ -267,6 +268,14 @@ impl Node {
         drop((listeners, preparing));
         self.look_at_certificates();
         Ok(())
+    }
+
+    /// What these backends' servers are verified by, or see of ours, is another now: none of the idle
+    /// connections that were opened before is used again.
+    fn retire_idle(&self, backends: &[BackendName]) {
+        let snapshot = self.shared.snapshot.load();
+        let groups = backends.iter().filter_map(|name| snapshot.placement.groups.get(name));
+        groups.flat_map(|group| &group.members).for_each(|member| member.state.retire_idle());
     }
 
     /// Tells operators of certificates that expire, or have. To be called now and then.

@@ -3,7 +3,8 @@
 //! Limits count *opened* connections, over all workers ([`Room`] is one of them). While somebody
 //! waits for a full server, a free connection goes to the oldest waiter on whichever worker,
 //! instead of back here. Idle connections stay registered with epoll: one that has become readable
-//! was closed by its server or is out of step, and is never leased.
+//! was closed by its server or is out of step, and is never leased. Neither is one that the settings in
+//! force would not open alike: it is closed where it is met, by its next borrower or by the care.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,9 +13,10 @@ use std::{
 };
 
 use foldhash::HashMap;
+use highgate_config::Backend;
 use highgate_core::{
     server::{ServerId, ServerState},
-    snapshot::{Group, Member},
+    snapshot::{Group, Member, Snapshot},
 };
 
 use crate::{
@@ -202,30 +204,31 @@ impl Pools {
         }
     }
 
-    /// Takes an idle connection off that shelf, the one that `fits` best among the latest; closes
-    /// those that turn out dead on the way.
+    /// Takes an idle connection off that shelf that suits the backend as it is configured, the one that
+    /// `fits` best among the latest; closes those that turn out of no use on the way.
     pub(crate) fn take(
         shelf: &Shelf,
+        backend: &Arc<Backend>,
         fits: impl Fn(&ServerConnection) -> bool,
     ) -> Option<Box<ServerConnection>> {
         /// How many of the latest are looked at for one that needs no preparation.
         const LOOK: usize = 8;
-        let mut dead = Vec::new();
+        let mut useless = Vec::new();
         let mut list = shelf.connections.borrow_mut();
         let found = loop {
             let from = list.len().saturating_sub(LOOK);
             let recent = list.iter().skip(from).rposition(|connection| fits(connection));
             let at = recent.map_or_else(|| list.len().checked_sub(1), |at| Some(from + at));
             let Some(at) = at else { break None };
-            let connection = list.remove(at);
-            if connection.is_usable() {
+            let mut connection = list.remove(at);
+            if connection.is_usable() && connection.suits(backend) {
                 break Some(connection);
             }
-            dead.push(connection);
+            useless.push(connection);
         };
         drop(list);
         // Closed outside the borrow: each gives its room back, which may wake somebody.
-        drop(dead);
+        drop(useless);
         found
     }
 
@@ -238,16 +241,21 @@ impl Pools {
     pub(crate) fn give_to(
         &self,
         shelf: Option<Rc<Shelf>>,
-        connection: Box<ServerConnection>,
+        mut connection: Box<ServerConnection>,
         now: Millis,
     ) {
         let Some(worker) = self.worker.upgrade() else { return };
-        let brokers = &worker.shared.brokers;
-        if let Some(heir) = brokers.heir_of_connection(connection.server(), &connection.key) {
-            hand_over(&worker, heir, connection);
-            return;
+        if connection.server().hot.queued.load(Ordering::Acquire) > 0 {
+            if !suits_now(&worker, &mut connection) {
+                // Who waits gets the room.
+                return;
+            }
+            let brokers = &worker.shared.brokers;
+            if let Some(heir) = brokers.heir_of_connection(connection.server(), &connection.key) {
+                hand_over(&worker, heir, connection);
+                return;
+            }
         }
-        let mut connection = connection;
         connection.idle_since = now;
         if connection.max_idle() == 0 {
             return;
@@ -259,11 +267,18 @@ impl Pools {
         shelf.connections.borrow_mut().push(connection);
     }
 
-    /// Closes what is dead, too old, or idle for too long.
+    /// Closes what is dead, too old, or idle for too long, by the settings in force, and what these
+    /// would not open alike.
     pub(crate) fn care(&self, now: Millis) {
+        let Some(worker) = self.worker.upgrade() else { return };
+        let snapshot = worker.snapshot();
         let mut gone = Vec::new();
         self.idle.borrow_mut().retain(|_, shelf| {
             let list = &mut *shelf.connections.borrow_mut();
+            let backend = list.first().and_then(|first| backend_of(&snapshot, first.server()));
+            if let Some(backend) = backend {
+                gone.extend(list.extract_if(.., |connection| !connection.suits(backend)));
+            }
             // The oldest come first: the latest are leased first.
             let limit = list.first().map_or(0, |connection| connection.max_idle());
             let mut surplus = list.len().saturating_sub(limit);
@@ -304,16 +319,19 @@ impl Pools {
     pub(crate) fn grant_now(
         &self,
         key: &Arc<PoolKey>,
-        server: &Arc<ServerState>,
-        limit: Limit,
+        group: &Group,
+        member: &Member,
     ) -> Option<Grant> {
+        let server = &member.state;
         let shelf = self.idle.borrow().get(key).cloned();
-        if let Some(connection) = shelf.and_then(|shelf| Self::take(&shelf, |_| true)) {
+        let found = shelf.and_then(|shelf| Self::take(&shelf, &group.backend, |_| true));
+        if let Some(connection) = found {
             return Some(Grant::Connection(connection));
         }
         let worker = self.worker.upgrade()?;
         // Who came first has its turn first.
         let is_alone = server.hot.queued.load(Ordering::Relaxed) <= 1;
+        let limit = Limit::of(group, member);
         is_alone.then(|| Room::take(&worker.shared, server, limit)).flatten().map(Grant::Room)
     }
 
@@ -347,6 +365,18 @@ impl Pools {
         let shelves = std::mem::take(&mut *self.idle.borrow_mut());
         shelves.into_values().for_each(|shelf| drop(shelf.connections.take()));
     }
+}
+
+/// The settings in force of the backend that a server belongs to; none once it is gone.
+fn backend_of<'s>(snapshot: &'s Snapshot, server: &ServerState) -> Option<&'s Arc<Backend>> {
+    snapshot.placement.groups.get(&server.backend).map(|group| &group.backend)
+}
+
+/// Whether a connection may serve somebody else by the settings in force.
+fn suits_now(worker: &Worker, connection: &mut ServerConnection) -> bool {
+    let snapshot = worker.snapshot();
+    let backend = backend_of(&snapshot, connection.server());
+    backend.is_none_or(|backend| connection.suits(backend))
 }
 
 fn hand_over(worker: &Rc<Worker>, heir: Heir, connection: Box<ServerConnection>) {

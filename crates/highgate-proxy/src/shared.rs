@@ -31,7 +31,7 @@ use crate::{
     broker::{Brokers, Rates},
     facts::BackendFacts,
     session_info::SessionInfo,
-    tls_files::TowardsServers,
+    tls_files::ServerTls,
     worker::Mail,
 };
 
@@ -89,7 +89,7 @@ pub struct Shared {
     /// The key for full caching_sha2 logins without TLS.
     pub(crate) rsa: Option<Arc<highgate_io::rsa::KeyPair>>,
     /// TLS towards the servers of each backend that has it.
-    pub server_tls: Mutex<std::collections::BTreeMap<BackendName, TowardsServers>>,
+    pub(crate) server_tls: Mutex<ServerTls>,
     events: Mutex<EventRing>,
     limit: Mutex<EventLimit>,
     sessions: Mutex<Sessions>,

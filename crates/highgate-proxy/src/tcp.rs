@@ -191,7 +191,10 @@ async fn open(
     let room = room(context, group, member, deadline).await?;
     let claim = Claim::new(member.state.clone());
     context.shows(Activity::Preparing);
-    let by = (clock::now() + group.backend.connect_timeout).min(deadline);
+    // Other settings may have come into force while it waited for room.
+    let now = choice::group(&context.worker, &group.name);
+    let backend = now.as_ref().map_or(&group.backend, |now| &now.backend);
+    let by = (clock::now() + backend.connect_timeout).min(deadline);
     let mut transport = match highgate_io::connect::connect(&target(&member.state), by).await {
         Ok(transport) => transport,
         Err(error) => {
@@ -199,7 +202,7 @@ async fn open(
             return Err(OpenFailed::Server(error.to_string()));
         }
     };
-    let header = match group.backend.send_proxy {
+    let header = match backend.send_proxy {
         SendProxy::Off => Vec::new(),
         SendProxy::V1 => proxy_protocol::encode_v1(addresses),
         SendProxy::V2 => proxy_protocol::encode_v2(addresses),

@@ -1,9 +1,12 @@
 //! TLS settings built from the configured files, kept until they are built anew.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, hash::BuildHasher as _, sync::Arc, time::Instant};
 
 use highgate_config::{BackendName, Tls, TlsMode};
-use highgate_io::tls::{self, TlsError, TlsFile, Verify};
+use highgate_io::{
+    clock, tasks,
+    tls::{self, TlsError, TlsFile, Verify},
+};
 
 use crate::shared::Shared;
 
@@ -64,17 +67,20 @@ pub(crate) fn setting(wrong: &TlsError, is_admin: bool) -> &'static str {
 #[derive(Debug, Clone)]
 pub struct TowardsServers {
     settings: Tls,
+    /// What the files held that decide who is let in: the authorities and our certificate.
+    files: u64,
     config: Arc<rustls::ClientConfig>,
 }
 
 impl TowardsServers {
-    /// Reads the files; `None` where TLS is disabled.
+    /// Reads the files; `None` where TLS is disabled. Blocks.
     ///
     /// # Errors
     /// [`TlsError`] names the file and what is wrong with it.
     pub fn build(settings: &Tls) -> Result<Option<Self>, TlsError> {
+        let files = fingerprint(settings);
         let config = for_servers(settings)?;
-        Ok(config.map(|config| Self { settings: settings.clone(), config }))
+        Ok(config.map(|config| Self { settings: settings.clone(), files, config }))
     }
 
     /// What was built, for whoever wants just that: what verifies less is not to be used instead.
@@ -83,14 +89,91 @@ impl TowardsServers {
     }
 }
 
-/// What was built by just these settings for a backend's servers; `None` as long as that is not in
-/// force, in which case modes that verify have no TLS, and so no connection.
-pub(crate) fn towards(
+/// Tells files from others under the same names. What can't be read is told by who reads it next.
+fn fingerprint(settings: &Tls) -> u64 {
+    let ca = settings.ca.as_deref().filter(|_| settings.mode >= TlsMode::VerifyCa);
+    let content =
+        [ca, settings.cert.as_deref()].map(|path| path.and_then(|it| std::fs::read(it).ok()));
+    foldhash::quality::FixedState::default().hash_one(content)
+}
+
+/// TLS towards the servers of every backend that has it.
+#[derive(Debug, Default)]
+pub(crate) struct ServerTls {
+    in_force: BTreeMap<BackendName, TowardsServers>,
+    /// Built for commands that are decided by other settings than those: a change reaches commands and
+    /// what is built in no certain order, and what is built may fail as a whole.
+    aside: Vec<(BackendName, TowardsServers)>,
+}
+
+impl ServerTls {
+    /// Puts them in force. Gives the backends whose settings are the same and whose files are not.
+    #[must_use]
+    pub(crate) fn replace(
+        &mut self,
+        new: BTreeMap<BackendName, TowardsServers>,
+    ) -> Vec<BackendName> {
+        self.aside.clear();
+        let old = std::mem::replace(&mut self.in_force, new);
+        let is_renewed = |(name, new): &(&BackendName, &TowardsServers)| {
+            let old = old.get(*name).filter(|old| old.settings == new.settings);
+            old.is_some_and(|old| old.files != new.files)
+        };
+        self.in_force.iter().filter(is_renewed).map(|(name, _)| name.clone()).collect()
+    }
+
+    fn by(&self, backend: &BackendName, wanted: &Tls) -> Option<Arc<rustls::ClientConfig>> {
+        let aside = self.aside.iter().filter(|(name, _)| name == backend).map(|(_, built)| built);
+        self.in_force.get(backend).into_iter().chain(aside).find_map(|built| built.by(wanted))
+    }
+
+    fn set_aside(&mut self, backend: &BackendName, built: TowardsServers) {
+        if self.by(backend, &built.settings).is_none() {
+            self.aside.push((backend.clone(), built));
+        }
+    }
+}
+
+/// What was built by just these settings for a backend's servers, if it was.
+pub(crate) fn at_hand(
     shared: &Shared,
     backend: &BackendName,
     wanted: &Tls,
 ) -> Option<Arc<rustls::ClientConfig>> {
-    shared.server_tls.lock().get(backend).and_then(|built| built.by(wanted))
+    shared.server_tls.lock().by(backend, wanted)
+}
+
+/// TLS by just these settings for a backend's servers: built now where that was not done yet. `None`
+/// where it can't be, in which case modes that verify have no TLS, and so no connection.
+///
+/// Cancel safe: yes.
+pub(crate) async fn towards(
+    shared: &Shared,
+    backend: &BackendName,
+    wanted: &Tls,
+    deadline: Instant,
+) -> Option<Arc<rustls::ClientConfig>> {
+    if wanted.mode == TlsMode::Disabled {
+        return None;
+    }
+    if let Some(built) = at_hand(shared, backend, wanted) {
+        return Some(built);
+    }
+    let settings = wanted.clone();
+    let building = tasks::blocking(move || TowardsServers::build(&settings));
+    match clock::before(deadline, building).await?? {
+        Ok(built) => {
+            let built = built?;
+            let config = built.config.clone();
+            shared.server_tls.lock().set_aside(backend, built);
+            Some(config)
+        }
+        Err(error) => {
+            // Who puts the configuration in force tells operators.
+            tracing::debug!(%backend, "no TLS: {error}");
+            None
+        }
+    }
 }
 
 #[cfg(test)]
@@ -113,5 +196,39 @@ mod tests {
             assert!(built.by(&other).is_none(), "{other:?}");
         }
         assert!(TowardsServers::build(&mode(TlsMode::Disabled)).unwrap().is_none());
+    }
+
+    fn built(settings: &Tls, files: u64) -> TowardsServers {
+        TowardsServers { files, ..TowardsServers::build(settings).unwrap().unwrap() }
+    }
+
+    #[test]
+    fn what_commands_want_is_at_hand_whether_or_not_it_is_in_force_yet() {
+        let (shop, other) = (BackendName::from("shop"), BackendName::from("other"));
+        let (before, behind) = (mode(TlsMode::Preferred), mode(TlsMode::Required));
+        let mut tls = ServerTls::default();
+        assert!(tls.replace([(shop.clone(), built(&before, 1))].into()).is_empty());
+        assert!(tls.by(&shop, &before).is_some());
+        assert!(tls.by(&shop, &behind).is_none());
+        tls.set_aside(&shop, built(&behind, 1));
+        assert!(tls.by(&shop, &before).is_some() && tls.by(&shop, &behind).is_some());
+        assert!(tls.by(&other, &behind).is_none(), "another backend's");
+        tls.set_aside(&shop, built(&behind, 1));
+        assert_eq!(tls.aside.len(), 1);
+        assert!(tls.replace([(shop.clone(), built(&behind, 1))].into()).is_empty());
+        assert!(tls.by(&shop, &before).is_none() && tls.by(&shop, &behind).is_some());
+    }
+
+    #[test]
+    fn other_files_under_the_same_names_are_told() {
+        let shop = BackendName::from("shop");
+        let (required, preferred) = (mode(TlsMode::Required), mode(TlsMode::Preferred));
+        let mut tls = ServerTls::default();
+        let mut replace =
+            |settings: &Tls, files| tls.replace([(shop.clone(), built(settings, files))].into());
+        assert!(replace(&required, 1).is_empty());
+        assert!(replace(&required, 1).is_empty());
+        assert_eq!(replace(&required, 2), vec![shop.clone()]);
+        assert!(replace(&preferred, 3).is_empty(), "other settings say so themselves");
     }
 }

@@ -126,6 +126,39 @@ fn clients_of_one_address_share_announced_connections() {
 }
 
 #[test]
+fn sessions_that_began_before_the_announcing_share_no_connection_across_addresses() {
+    const CLIENTS: [&str; 3] = ["203.0.113.7", "203.0.113.8", "198.51.100.1"];
+    let Some(db) = database() else { return };
+    db.sql("SET GLOBAL proxy_protocol_networks = '127.0.0.0/8'").unwrap();
+    let text = |backend: &str| {
+        let backend = format!("{BACKEND}{backend}");
+        let text = toml(&[db.addr()], &backend, "proxy_protocol_from = \"127.0.0.0/8\"");
+        text.replace("workers = 2", "workers = 1")
+    };
+    let process = failure::start(&text(""), 1).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut clients = CLIENTS.map(|own| behind_proxy(address, own));
+    let host =
+        |client: &mut RawClient| client.value("SELECT SUBSTRING_INDEX(USER(), '@', -1)").unwrap();
+    let hosts: Vec<_> = clients.iter_mut().map(host).collect();
+    assert_eq!(hosts[0], hosts[2], "one connection of Highgate's own");
+    let announcing = text("send_proxy = \"v2\"\n");
+    std::fs::write(process.config_file(), format!("{announcing}weight = 2\n")).unwrap();
+    process.signal(rustix::process::Signal::HUP).unwrap();
+    wait::eventually(Deadline::seconds(10), "the configuration to be in force", || {
+        let rows = table(&process, "servers")?;
+        anyhow::ensure!(rows[0]["weight"] == 2000, "{rows:?}");
+        Ok(())
+    })
+    .unwrap();
+    for _ in 0..3 {
+        for (client, own) in clients.iter_mut().zip(CLIENTS) {
+            assert_eq!(host(client), own);
+        }
+    }
+}
+
+#[test]
 fn a_tcp_listener_announces_its_clients() {
     let Some(db) = database() else { return };
     db.sql("SET GLOBAL proxy_protocol_networks = '127.0.0.0/8'").unwrap();

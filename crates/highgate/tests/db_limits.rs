@@ -262,6 +262,67 @@ fn a_burst_of_clients_is_served_at_the_rate_of_new_connections() {
 }
 
 #[test]
+fn a_shorter_idle_timeout_holds_for_connections_that_lie_idle_already() {
+    let Some(db) = database() else { return };
+    let process = front(&db, "", "idle_timeout = \"1h\"\n", "");
+    let mut client = raw(process.listener("shop").unwrap());
+    assert_eq!(client.value("SELECT n FROM t").unwrap(), "0");
+    let open = || {
+        let text = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app'";
+        db.value(text).unwrap()
+    };
+    assert_eq!(open(), "1");
+    let text = configuration(&db, "", "idle_timeout = \"1s\"\n", "");
+    std::fs::write(process.config_file(), text).unwrap();
+    process.signal(rustix::process::Signal::HUP).unwrap();
+    wait::eventually(Deadline::seconds(15), "the idle connection to be closed", || {
+        anyhow::ensure!(open() == "0", "{} are open", open());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(client.value("SELECT n FROM t").unwrap(), "0");
+}
+
+/// One connection, which its holder can't give away, and another that waits for it.
+#[test]
+fn who_waits_for_a_full_server_keeps_its_place_when_a_schema_is_altered() {
+    let Some(db) = database() else { return };
+    let configuration = |weight: u32| {
+        let text = configuration(&db, "", "failover_wait = \"0s\"\n", "");
+        // The same setting twice is none.
+        let text = text.replacen("failover_wait = \"2s\"\n", "", 1);
+        let server = format!("name = \"db1\"\nmax_connections = 1\nweight = {weight}\n");
+        text.replacen("name = \"db1\"\n", &server, 1)
+    };
+    let process = failure::start(&configuration(1), 1).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut holder = raw(address);
+    assert_eq!(holder.value("SELECT GET_LOCK('mine', 1)").unwrap(), "1");
+    let waiter = std::thread::spawn(move || raw(address).value("SELECT n FROM t"));
+    wait::eventually(Deadline::seconds(10), "somebody to wait", || {
+        let rows = failure::table(&process, "servers")?;
+        anyhow::ensure!(rows[0]["queued"] == 1, "{rows:?}");
+        Ok(())
+    })
+    .unwrap();
+    holder.ok("CREATE TABLE schema_migrations (version INT)").unwrap();
+    holder.ok("ALTER TABLE schema_migrations ADD at DATETIME").unwrap();
+    holder.ok("ALTER DATABASE shop CHARACTER SET latin2").unwrap();
+    // A new snapshot wakes whoever waits.
+    std::fs::write(process.config_file(), configuration(2)).unwrap();
+    process.signal(rustix::process::Signal::HUP).unwrap();
+    wait::eventually(Deadline::seconds(10), "the new weight", || {
+        let rows = failure::table(&process, "servers")?;
+        anyhow::ensure!(rows[0]["weight"] == 2000, "{rows:?}");
+        Ok(())
+    })
+    .unwrap();
+    assert!(!waiter.is_finished(), "{:?}", waiter.join());
+    assert_eq!(holder.value("SELECT RELEASE_LOCK('mine')").unwrap(), "1");
+    assert_eq!(waiter.join().unwrap().unwrap(), "0");
+}
+
+#[test]
 fn a_drained_server_finishes_its_transaction_and_gets_nothing_new() {
     let Some(db) = database() else { return };
     let process = front(&db, "", "", "");

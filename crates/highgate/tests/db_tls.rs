@@ -5,12 +5,19 @@ mod certificates;
 #[path = "common/failure.rs"]
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 mod failure;
+#[path = "client/raw.rs"]
+mod raw;
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,6 +29,7 @@ use highgate_testkit::{
     scratch::Scratch,
     wait::{self, Deadline},
 };
+use raw::{RawClient, USUAL};
 use rustix::process::Signal;
 
 const MONITOR: &str = "monitor = { user = \"monitor\", password = \"monitor\", interval = \"200ms\" }\n\
@@ -295,4 +303,148 @@ fn nothing_put_in_front_of_the_encrypted_part_is_ever_read() {
     let failures = table(&process, "listeners").unwrap();
     assert_eq!(failures[0]["login_failures"].to_string(), "1", "{failures:?}");
     until_asked(address, "SELECT 1", &trusting(&authority));
+}
+
+fn raw(address: SocketAddr) -> RawClient {
+    RawClient::connect(address, "app", "app", None, USUAL).unwrap()
+}
+
+/// The server's own number of the connection that the command runs on.
+fn thread(client: &mut RawClient) -> String {
+    const THREAD: &str =
+        "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT ID FROM%'";
+    client.value(THREAD).unwrap()
+}
+
+/// The server's numbers of all connections of the account.
+fn threads(db: &MariaDb) -> BTreeSet<String> {
+    let rows = db.sql("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'app'").unwrap();
+    rows.into_iter().filter_map(|row| row.into_iter().next()).collect()
+}
+
+/// Has a connection opened for each, which then lie idle, and gives their numbers.
+fn lay_idle(clients: &mut [RawClient]) -> BTreeSet<String> {
+    clients.iter_mut().for_each(|client| drop(client.ok("BEGIN").unwrap()));
+    let numbers = clients.iter_mut().map(thread).collect();
+    clients.iter_mut().for_each(|client| drop(client.ok("COMMIT").unwrap()));
+    numbers
+}
+
+/// Puts `text` in force as the configuration, with a weight of the server that shows for whom it is.
+fn reload(process: &HighgateProcess, text: &str, weight: u32) {
+    let told = || process.log().matches("are in force").count();
+    std::fs::write(process.config_file(), format!("{text}weight = {weight}\n")).unwrap();
+    let before = told();
+    process.signal(Signal::HUP).unwrap();
+    wait::eventually(Deadline::seconds(10), "the configuration to be in force", || {
+        anyhow::ensure!(told() > before, "{}", process.log());
+        let rows = table(process, "servers")?;
+        anyhow::ensure!(rows[0]["weight"] == weight * 1000, "{rows:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// None of the connections `old` is used by anybody, and soon none of them is open.
+fn none_is_used(db: &MariaDb, clients: &mut [RawClient], old: &BTreeSet<String>) {
+    for _ in 0..3 {
+        for client in &mut *clients {
+            let now = thread(client);
+            assert!(!old.contains(&now), "{now} of {old:?} is still used");
+        }
+    }
+    wait::eventually(Deadline::seconds(10), "the end of the old connections", || {
+        let left: Vec<String> = threads(db).intersection(old).cloned().collect();
+        anyhow::ensure!(left.is_empty(), "{left:?} are still open");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn idle_connections_made_under_other_tls_are_not_used_again() {
+    let Some((scratch, authority)) = authority() else { return };
+    let stranger = Authority::new(scratch.path(), "stranger").unwrap();
+    let server = authority.issue("server", "IP:127.0.0.1");
+    let db = database(Some((&authority, &server)));
+    let trusted = scratch.path().join("trusted.pem");
+    std::fs::copy(authority.ca(), &trusted).unwrap();
+    let configuration = |mode: &str, ca: Option<&Path>| {
+        let tls = tls(mode, None, ca);
+        failure::toml(&[db.addr()], &format!("{MONITOR}{tls}"), "")
+    };
+    let process =
+        HighgateProcess::start(failure::BINARY, &configuration("required", None)).unwrap();
+    let address = process.listener("shop").unwrap();
+    until_asked(address, "SELECT 1", &[]);
+    // Several of each worker, and a transaction that keeps its own.
+    let mut clients: Vec<RawClient> = (0..5).map(|_| raw(address)).collect();
+    let mut owner = raw(address);
+    owner.ok("BEGIN").unwrap();
+    let owned = thread(&mut owner);
+    let lax = lay_idle(&mut clients);
+    assert_eq!(lax.len(), clients.len());
+
+    let strict = configuration("verify-identity", Some(&trusted));
+    reload(&process, &strict, 2);
+    clients.push(raw(address));
+    none_is_used(&db, &mut clients, &lax);
+    assert_eq!(thread(&mut owner), owned, "a transaction ends where it began");
+    owner.ok("COMMIT").unwrap();
+    assert_ne!(thread(&mut owner), owned);
+    clients.push(owner);
+
+    // The same again changes nothing; another authority under the same name does.
+    let before = lay_idle(&mut clients);
+    reload(&process, &strict, 2);
+    assert!(!lay_idle(&mut clients).is_disjoint(&before), "they are used again");
+    let both = [authority.ca(), stranger.ca()].map(|ca| std::fs::read_to_string(ca).unwrap());
+    std::fs::write(&trusted, both.concat()).unwrap();
+    reload(&process, &strict, 2);
+    none_is_used(&db, &mut clients, &before);
+}
+
+#[test]
+fn no_client_sees_a_change_of_the_tls_towards_its_only_server() {
+    let Some((_scratch, authority)) = authority() else { return };
+    let server = authority.issue("server", "IP:127.0.0.1");
+    let db = database(Some((&authority, &server)));
+    let monitor = MONITOR.replace("failover_wait = \"1s\"", "failover_wait = \"0s\"");
+    let configuration = |mode: &str| {
+        let tls = tls(mode, None, Some(&authority.ca()));
+        failure::toml(&[db.addr()], &format!("{monitor}{tls}"), "")
+    };
+    let process = HighgateProcess::start(failure::BINARY, &configuration("verify-ca")).unwrap();
+    let address = process.listener("shop").unwrap();
+    until_asked(address, "SELECT 1", &[]);
+    let (ends, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let crowd: Vec<_> = (0..4)
+        .map(|_| {
+            let (ends, answers) = (ends.clone(), answers.clone());
+            std::thread::spawn(move || {
+                let mut old = raw(address);
+                while !ends.load(Ordering::Relaxed) {
+                    assert_eq!(old.value("SELECT 1").unwrap(), "1");
+                    assert_eq!(raw(address).value("SELECT 2").unwrap(), "2");
+                    answers.fetch_add(2, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let modes = ["verify-identity", "verify-ca", "required", "verify-identity", "verify-ca"];
+    for (mode, weight) in modes.into_iter().zip(2..) {
+        let before = answers.load(Ordering::Relaxed);
+        reload(&process, &configuration(mode), weight);
+        wait::eventually(Deadline::seconds(10), "answers", || {
+            anyhow::ensure!(answers.load(Ordering::Relaxed) > before + 20);
+            Ok(())
+        })
+        .unwrap();
+    }
+    ends.store(true, Ordering::Relaxed);
+    for client in crowd {
+        client.join().unwrap();
+    }
+    let refused = ctl(&process, &["events", "--last", "50"]).unwrap();
+    assert!(!refused.contains("TLS"), "{refused}");
 }

@@ -105,3 +105,18 @@ fn connections_end_when_a_name_means_another_machine_and_stay_when_it_gains_one(
     assert_eq!(server.generation(), 1);
     assert_eq!(&*server.resolved(), &[address(3)]);
 }
+
+#[test]
+fn idle_connections_are_retired_without_the_end_of_a_generation() {
+    let server = ServerState::new(ServerId(1), key("db1"), test_now());
+    let before = server.era();
+    assert!(server.may_be_shared(before));
+    server.retire_idle();
+    assert!(!server.may_be_shared(before));
+    assert!(server.is_of_this_generation(before), "queues and sessions go on");
+    assert_eq!(server.generation(), 0);
+    let behind = server.era();
+    server.next_generation();
+    assert!(server.may_be_shared(behind));
+    assert!(!server.is_of_this_generation(behind));
+}

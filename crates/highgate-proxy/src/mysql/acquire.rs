@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use highgate_config::{BackendName, SendProxy, ServerName};
+use highgate_config::{Backend, BackendName, SendProxy, ServerName};
 use highgate_core::{
     choose::NoServer,
     events::{Event, Kind, Severity},
@@ -23,7 +23,7 @@ use highgate_mysql::{Answer, Capabilities, auth::Proof, error_code};
 
 use self::{
     choosing::{choose, pick},
-    fresh::{Fresh, fresh},
+    fresh::{Fresh, fresh, in_force},
 };
 use crate::{
     choice::QueueEnd,
@@ -244,7 +244,7 @@ pub(crate) async fn acquire(
             Err(Fresh::Denied(message)) => {
                 let server = member.state.clone();
                 failed.push(server.id);
-                chosen = other(context, &order, &group, &failed);
+                chosen = other(context, &order, &in_force(context, &group), &failed);
                 let denied = AcquireError::Denied { server: server.name.clone(), message };
                 if chosen.is_none() {
                     return Err(denied);
@@ -298,14 +298,14 @@ fn pooled(known: &Known, member: &Member, profile: &Arc<Profile>) -> Option<Leas
     if member.state.hot.queued.load(Ordering::Relaxed) > 0 {
         return None;
     }
-    let connection = Pools::take(&known.shelf, |connection| {
+    let connection = Pools::take(&known.shelf, &known.backend, |connection| {
         Arc::ptr_eq(&connection.state.profile, profile) || connection.state.profile == *profile
     })?;
     let shelf = Some(known.shelf.clone());
     Some(Lease { connection, _claim: Claim::new(member.state.clone()), shelf })
 }
 
-/// The pool keys of a session, by server: made once each.
+/// The pool keys of a session, by server: made once each for the settings in force.
 #[derive(Debug, Default)]
 pub(crate) struct Keys(Vec<Known>);
 
@@ -314,17 +314,28 @@ pub(crate) struct Keys(Vec<Known>);
 struct Known {
     key: Arc<PoolKey>,
     shelf: Rc<Shelf>,
+    /// The settings by which it was made.
+    backend: Arc<Backend>,
+}
+
+impl Known {
+    fn new(context: &Context, who: &Who, group: &Group, server: ServerId) -> Self {
+        let key = Arc::new(who.key(server, group.backend.send_proxy));
+        let shelf = context.worker.pools.shelf(&key);
+        Self { key, shelf, backend: group.backend.clone() }
+    }
 }
 
 impl Keys {
     fn get(&mut self, context: &Context, who: &Who, group: &Group, server: ServerId) -> &Known {
         let found = self.0.iter().position(|known| known.key.server == server);
-        let at = found.unwrap_or_else(|| {
-            let key = Arc::new(who.key(server, group.backend.send_proxy));
-            let shelf = context.worker.pools.shelf(&key);
-            self.0.push(Known { key, shelf });
-            self.0.len() - 1
-        });
+        let at = found.unwrap_or(self.0.len());
+        match self.0.get_mut(at) {
+            Some(known) if Arc::ptr_eq(&known.backend, &group.backend) => {}
+            // Made anew after each change of the backend: others may share its connections now.
+            Some(known) => *known = Known::new(context, who, group, server),
+            None => self.0.push(Known::new(context, who, group, server)),
+        }
         &self.0[at]
     }
 

@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+use highgate_config::BackendName;
 use highgate_io::clock;
 
 use crate::{
     mysql::{ask::Asker, open::Door},
     session_info::SessionInfo,
     shared::Shared,
+    tls_files,
     worker::Worker,
 };
 
@@ -49,18 +51,20 @@ pub(crate) async fn wait_until_gone(shared: &Shared, other: &Arc<SessionInfo>) {
     }
 }
 
-/// Starts a task that kills what runs on the server's connection `thread`, as the same account;
-/// `what` is QUERY or CONNECTION. The flag that it returns is set when that is over.
+/// Starts a task that kills what runs on the connection `thread` of a server of that backend, as the
+/// same account; `what` is QUERY or CONNECTION. The flag that it returns is set when that is over.
 pub(crate) fn start(
     worker: &Rc<Worker>,
-    door: Door,
+    backend: &BackendName,
+    mut door: Door,
     what: &'static str,
     thread: u32,
 ) -> Arc<AtomicBool> {
     let over = Arc::new(AtomicBool::new(false));
-    let flag = over.clone();
+    let (flag, shared, backend) = (over.clone(), worker.shared.clone(), backend.clone());
     worker.tasks.spawn(async move {
         let deadline = clock::now() + PATIENCE;
+        door.tls = tls_files::towards(&shared, &backend, &door.backend.tls, deadline).await;
         let killed = match Asker::open(door, deadline).await {
             Ok((mut asker, _)) => {
                 let statement = format!("KILL {what} {thread}");

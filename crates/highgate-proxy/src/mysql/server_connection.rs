@@ -3,7 +3,10 @@
 use std::sync::{Arc, atomic::AtomicBool};
 
 use highgate_config::{Backend, Topology};
-use highgate_core::{server::ServerState, state::ConnState};
+use highgate_core::{
+    server::{Era, ServerState},
+    state::ConnState,
+};
 use highgate_io::transport::{Detached, Transport};
 use highgate_mysql::Capabilities;
 
@@ -30,7 +33,8 @@ pub(crate) struct ServerConnection {
     /// Statements of the server that nobody uses any more, to be closed with the next chance.
     pub(crate) to_close: Vec<u32>,
     opened_at: Millis,
-    generation: u64,
+    era: Era,
+    /// The settings that it was opened by, or later ones that would have opened it alike.
     backend: Arc<Backend>,
     room: Room,
 }
@@ -46,7 +50,7 @@ pub(crate) struct Moved {
     kill_in_flight: Option<Arc<AtomicBool>>,
     to_close: Vec<u32>,
     age: Millis,
-    generation: u64,
+    era: Era,
     backend: Arc<Backend>,
     room: Room,
 }
@@ -65,7 +69,7 @@ impl ServerConnection {
         login: LoggedIn,
         key: Arc<PoolKey>,
         room: Room,
-        generation: u64,
+        era: Era,
         backend: Arc<Backend>,
         now: Millis,
     ) -> Self {
@@ -79,7 +83,7 @@ impl ServerConnection {
             kill_in_flight: None,
             to_close: Vec::new(),
             opened_at: now,
-            generation,
+            era,
             backend,
             room,
         }
@@ -92,12 +96,27 @@ impl ServerConnection {
 
     /// Whether its server has not been declared down since it was opened.
     pub(crate) fn is_current(&self) -> bool {
-        self.generation == self.server().generation()
+        self.server().is_of_this_generation(self.era)
     }
 
     /// Whether a command may be sent: nothing has arrived unasked. Makes no system call.
     pub(crate) fn is_usable(&self) -> bool {
         !self.transport.has_news() && self.is_current()
+    }
+
+    /// Whether it may serve somebody else, by the settings in force: those would open it alike, and
+    /// nothing has happened since for which idle connections are retired. It follows what else they say.
+    pub(crate) fn suits(&mut self, backend: &Arc<Backend>) -> bool {
+        if !self.server().may_be_shared(self.era) {
+            return false;
+        }
+        if !Arc::ptr_eq(&self.backend, backend) {
+            if !opens_alike(&self.backend, backend) {
+                return false;
+            }
+            self.backend = backend.clone();
+        }
+        true
     }
 
     /// Whether it is older, or has been idle for longer, than its backend allows.
@@ -141,7 +160,7 @@ impl ServerConnection {
                 kill_in_flight: self.kill_in_flight,
                 to_close: self.to_close,
                 age: self.idle_since.saturating_sub(self.opened_at),
-                generation: self.generation,
+                era: self.era,
                 backend: self.backend,
                 room: self.room,
             }),
@@ -164,7 +183,7 @@ impl Moved {
                 kill_in_flight: self.kill_in_flight,
                 to_close: self.to_close,
                 opened_at: now.saturating_sub(self.age),
-                generation: self.generation,
+                era: self.era,
                 backend: self.backend,
                 room: self.room,
             }),
@@ -173,6 +192,40 @@ impl Moved {
     }
 }
 
+/// Whether connections come out the same by both: with the same TLS, and announced in the same way.
+fn opens_alike(one: &Backend, other: &Backend) -> bool {
+    one.tls == other.tls && one.send_proxy == other.send_proxy
+}
+
 fn millis(duration: std::time::Duration) -> Millis {
     Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use highgate_config::{NodeName, SendProxy, TlsMode, native};
+
+    use super::*;
+
+    fn backend() -> Backend {
+        let text = "[[backend]]\nname = \"shop\"\n";
+        let parsed = native::parse("shop.toml", text, &NodeName::from("here")).unwrap();
+        parsed.config.shared.backends["shop"].clone()
+    }
+
+    #[test]
+    fn what_is_fixed_when_a_connection_is_opened_is_its_tls_and_its_announcement() {
+        let now = backend();
+        let other = |change: fn(&mut Backend)| {
+            let mut other = backend();
+            change(&mut other);
+            opens_alike(&now, &other)
+        };
+        assert!(other(|_| {}));
+        assert!(other(|it| it.max_age = std::time::Duration::from_secs(1)));
+        assert!(other(|it| it.max_idle = 0));
+        assert!(!other(|it| it.tls.mode = TlsMode::VerifyIdentity));
+        assert!(!other(|it| it.tls.ca = Some("/other/ca.pem".into())));
+        assert!(!other(|it| it.send_proxy = SendProxy::V2));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{io::Read as _, net::TcpStream};
 
-use highgate_config::native;
+use highgate_config::{Tls, TlsMode, native};
 use highgate_testkit::wait::{Deadline, wait_until};
 
 use super::*;
@@ -162,4 +162,26 @@ fn a_worker_that_has_ended_is_silent() {
     assert!(has_turns, "a worker that lives has its turns");
     node.stop();
     assert!(wait_until(Deadline::after(SOON), || silent() == Some(0)), "it is not missed");
+}
+
+/// Commands hear of a new configuration before its TLS is in force, or without it where that fails.
+#[test]
+fn tls_towards_servers_that_is_not_in_force_yet_is_built_for_whoever_needs_it() {
+    let node = node();
+    let runtime = highgate_io::tasks::local_runtime().unwrap();
+    let backend = BackendName::from("b");
+    let tls = |mode, ca: Option<&str>| Tls { mode, cert: None, key: None, ca: ca.map(Into::into) };
+    let had = |wanted: &Tls| {
+        let by = clock::now() + SOON;
+        runtime.block_on(tls_files::towards(node.shared(), &backend, wanted, by)).is_some()
+    };
+    let is_at_hand = |wanted: &Tls| tls_files::at_hand(node.shared(), &backend, wanted).is_some();
+    let required = tls(TlsMode::Required, None);
+    assert!(!is_at_hand(&required));
+    assert!(had(&required));
+    assert!(is_at_hand(&required), "and the next one need not wait for it");
+    for none in [tls(TlsMode::VerifyIdentity, Some("/nowhere.pem")), tls(TlsMode::Disabled, None)] {
+        assert!(!had(&none), "{none:?}");
+    }
+    node.stop();
 }

@@ -159,7 +159,7 @@ pub(crate) fn door(
     backend: Arc<Backend>,
     (user, password): (&str, &Secret),
 ) -> Door {
-    let in_force = tls_files::towards(shared, &server.backend, &backend.tls);
+    let in_force = tls_files::at_hand(shared, &server.backend, &backend.tls);
     // The first checks run before the configuration is in force, and those after a change may.
     let tls = in_force.or_else(|| tls_files::for_servers(&backend.tls).ok().flatten());
     Door {

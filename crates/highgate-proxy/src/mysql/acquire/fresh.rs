@@ -25,6 +25,7 @@ use crate::{
     pool::{Claim, Grant, Limit, PoolKey, Room},
     session::Context,
     session_info::Activity,
+    tls_files,
 };
 
 /// Why no connection was had from one server.
@@ -49,11 +50,22 @@ pub(super) async fn fresh(
         Turn::Leased(lease) => return Ok(lease),
         Turn::Room(room) => room,
     };
+    let now = in_force(context, group);
+    let key = if Arc::ptr_eq(&now.backend, &group.backend) {
+        key
+    } else {
+        Arc::new(who.key(member.state.id, now.backend.send_proxy))
+    };
     let claim = Claim::new(member.state.clone());
     context.shows(Activity::Preparing);
-    let opening = Box::pin(open_one(context, who, group, member, key, room));
+    let opening = Box::pin(open_one(context, who, &now, member, key, room));
     let connection = opening.await?;
     Ok(Lease { connection: Box::new(connection), _claim: claim, shelf: None })
+}
+
+/// The group as it is now: other settings may have come into force while a session waited for its turn.
+pub(super) fn in_force(context: &Context, group: &Arc<Group>) -> Arc<Group> {
+    choice::group(&context.worker, &group.name).unwrap_or_else(|| group.clone())
 }
 
 /// What a session gets when its turn comes.
@@ -121,19 +133,21 @@ async fn open_one(
     let worker = &context.worker;
     let server = &member.state;
     let deadline = clock::now() + group.backend.connect_timeout;
-    let generation = server.generation();
+    let era = server.era();
     let mut denied = None;
     for proof in &who.proofs {
         let mut door = who.door(group, server, proof);
-        door.tls = crate::tls_files::towards(&worker.shared, &group.name, &group.backend.tls);
-        let opening = Box::pin(open::open(door, deadline));
+        let tls = tls_files::towards(&worker.shared, &group.name, &group.backend.tls, deadline);
+        let opening = Box::pin(async move {
+            door.tls = tls.await;
+            open::open(door, deadline).await
+        });
         match crate::mysql::login::within(context, async { Ok(opening.await) }).await {
             Ok(Ok((login, greeting))) => {
                 crate::facts::learn(&worker.shared, &group.name, &greeting);
                 let now = worker.now_ms();
                 let backend = group.backend.clone();
-                let mut connection =
-                    ServerConnection::new(login, key, room, generation, backend, now);
+                let mut connection = ServerConnection::new(login, key, room, era, backend, now);
                 first_steps(context, &mut connection).await?;
                 return Ok(connection);
             }

@@ -12,7 +12,7 @@ use highgate_mysql::{auth::Proof, server_login::ServerLoginError};
 use super::{
     AcquireError, Lease, Order, Who,
     choosing::choose,
-    fresh::{Fresh, Turn, first_steps, turn},
+    fresh::{Fresh, Turn, first_steps, in_force, turn},
 };
 use crate::{
     mysql::{
@@ -22,6 +22,7 @@ use crate::{
     pool::{Claim, PoolKey, Room},
     session::{Context, Ending},
     session_info::Activity,
+    tls_files,
 };
 
 /// Why a client could not be logged in at a server.
@@ -56,7 +57,7 @@ pub(crate) async fn acquire_passed(
         let (group, index) = chosen.map_err(NotPassedOn::Acquire)?;
         let Some(member) = group.members.get(index) else { continue };
         let key = Arc::new(who.key(member.state.id, group.backend.send_proxy));
-        let room = match turn(context, &group, member, key.clone(), order.started).await {
+        let room = match turn(context, &group, member, key, order.started).await {
             Ok(Turn::Room(room)) => room,
             // Nobody else's connection has that key; what came is closed.
             Ok(Turn::Leased(lease)) => {
@@ -70,12 +71,14 @@ pub(crate) async fn acquire_passed(
             }
             Err(Fresh::Over(error)) => return Err(NotPassedOn::Acquire(error)),
         };
+        let now = in_force(context, &group);
+        let key = Arc::new(who.key(member.state.id, now.backend.send_proxy));
         // Waiting has its own deadline.
         let left = by.saturating_duration_since(clock::now());
         context.slot.set_deadline(context.worker.deadline(left));
         context.shows(Activity::Preparing);
         let claim = Claim::new(member.state.clone());
-        match Box::pin(open_one(context, who, (&group, member), (key, room), passing)).await {
+        match Box::pin(open_one(context, who, (&now, member), (key, room), passing)).await {
             Ok(connection) => {
                 let connection = Box::new(connection);
                 return Ok(Lease { connection, _claim: claim, shelf: None });
@@ -102,10 +105,11 @@ async fn open_one(
     let worker = &context.worker;
     let server = &member.state;
     let deadline = clock::now() + group.backend.connect_timeout;
-    let generation = server.generation();
+    let era = server.era();
     let mut door = who.door(group, server, &Proof::None);
     door.schema.clone_from(&who.schema);
-    door.tls = crate::tls_files::towards(&worker.shared, &group.name, &group.backend.tls);
+    let tls = tls_files::towards(&worker.shared, &group.name, &group.backend.tls, deadline);
+    door.tls = tls.await;
     let (login, greeting) = match open::open_passed(door, passing, deadline).await {
         Ok(opened) => opened,
         Err(error) => {
@@ -119,7 +123,7 @@ async fn open_one(
     crate::facts::learn(&worker.shared, &group.name, &greeting);
     let now = worker.now_ms();
     let backend = group.backend.clone();
-    let mut connection = ServerConnection::new(login, key, room, generation, backend, now);
+    let mut connection = ServerConnection::new(login, key, room, era, backend, now);
     if first_steps(context, &mut connection).await.is_err() {
         return Err(OpenError::Login(ServerLoginError::Unexpected));
     }

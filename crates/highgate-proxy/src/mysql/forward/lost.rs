@@ -341,11 +341,10 @@ impl Session<'_> {
         let group = snapshot.placement.groups.get(&server.backend)?;
         let proof = self.who.proofs.first()?;
         let mut door = self.who.door(group, server, proof);
-        let shared = &self.context.worker.shared;
-        door.tls = crate::tls_files::towards(shared, &group.name, &group.backend.tls);
         // This one asks, and reads answers of the old form.
         door.capabilities.remove(Capabilities::DEPRECATE_EOF | Capabilities::MARIADB_EXTENDED);
-        Some(kill::start(&self.context.worker, door, what, lease.connection.thread))
+        let worker = &self.context.worker;
+        Some(kill::start(worker, &group.name, door, what, lease.connection.thread))
     }
 }
 

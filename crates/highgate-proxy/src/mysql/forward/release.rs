@@ -88,7 +88,7 @@ impl Session<'_> {
         let snapshot = self.context.worker.snapshot();
         let members = snapshot.placement.groups.get(backend).map(|group| &group.members);
         for member in members.into_iter().flatten() {
-            member.state.next_generation();
+            member.state.retire_idle();
         }
     }
 
