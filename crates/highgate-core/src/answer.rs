@@ -58,6 +58,11 @@ pub enum OwnAnswer {
     Eof,
     /// Nothing at all (COM_STMT_CLOSE has no answer).
     Silence,
+    /// The sessions of the same account, as a process list.
+    Sessions {
+        /// With whole texts of statements.
+        full: bool,
+    },
     /// The text of COM_STATISTICS.
     Statistics,
 }

@@ -5,7 +5,7 @@
 //! forms and in bytes; what found no room is counted together. Nothing is decided by these numbers, so two
 //! texts with one digest may count as one.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use foldhash::HashMap;
 
@@ -13,6 +13,8 @@ use foldhash::HashMap;
 const RECENT: usize = 512;
 /// Forms that a node keeps.
 const KEPT: usize = 1000;
+/// Forms without an answer whose texts a node keeps.
+const UNANSWERED: usize = 256;
 /// Of a form's text, this much is kept.
 const TEXT: usize = 1024;
 
@@ -90,6 +92,8 @@ impl Recent {
             let is_used = cost.commands > 0;
             if is_used {
                 heaviest.add(*digest, text, std::mem::take(cost), wall_ms);
+            } else {
+                heaviest.meet(*digest, text);
             }
             is_used || has_room
         });
@@ -103,17 +107,40 @@ impl Recent {
 pub struct Heaviest {
     forms: HashMap<u64, Form>,
     others: Cost,
+    /// The newest last.
+    unanswered: VecDeque<(u64, Arc<str>)>,
 }
 
 impl Default for Heaviest {
     /// With room for all that will ever be in it: workers, who add to it, do not allocate.
     fn default() -> Self {
         let forms = HashMap::with_capacity_and_hasher(KEPT + RECENT, <_>::default());
-        Self { forms, others: Cost::default() }
+        let unanswered = VecDeque::with_capacity(UNANSWERED);
+        Self { forms, others: Cost::default(), unanswered }
     }
 }
 
 impl Heaviest {
+    /// The text of a form that is kept, or that came lately and has no answer yet.
+    #[must_use]
+    pub fn text(&self, digest: u64) -> Option<&str> {
+        if let Some(form) = self.forms.get(&digest) {
+            return Some(&form.text);
+        }
+        self.unanswered.iter().find(|(of, _)| *of == digest).map(|(_, text)| &**text)
+    }
+
+    /// A form without an answer, as yet: whoever asks what runs so long needs its text.
+    fn meet(&mut self, digest: u64, text: &Arc<str>) {
+        if self.text(digest).is_some() {
+            return;
+        }
+        if self.unanswered.len() == UNANSWERED {
+            self.unanswered.pop_front();
+        }
+        self.unanswered.push_back((digest, text.clone()));
+    }
+
     /// All forms that are kept with their digests, the heaviest first.
     #[must_use]
     pub fn forms(&self) -> Vec<(u64, Form)> {
@@ -187,6 +214,23 @@ mod tests {
         assert_eq!((forms[0].1.cost.errors, forms[0].1.cost.bytes), (2, 14));
         one.tell(&mut node, 43);
         assert_eq!(node.forms()[1].1.cost, select, "nothing is counted twice");
+    }
+
+    #[test]
+    fn the_text_of_what_runs_for_the_first_time_is_known_and_it_is_counted_with_its_answer() {
+        let (mut recent, mut node) = (Recent::default(), Heaviest::default());
+        recent.seen(1, b"SELECT SLEEP(?)");
+        recent.tell(&mut node, 41);
+        assert_eq!(node.text(1), Some("SELECT SLEEP(?)"));
+        assert!(node.forms().is_empty());
+        recent.answered(1, micros(5));
+        recent.tell(&mut node, 42);
+        assert_eq!((node.text(1), node.forms().len()), (Some("SELECT SLEEP(?)"), 1));
+        for digest in 10..10_000 {
+            recent.seen(digest, b"SELECT ?");
+            recent.tell(&mut node, 43);
+        }
+        assert_eq!((node.text(9_999), node.unanswered.len()), (Some("SELECT ?"), UNANSWERED));
     }
 
     #[test]

@@ -220,6 +220,7 @@ fn is_harmless(facts: &CommandFacts<'_>) -> bool {
         CommandKind::FieldList
         | CommandKind::InitDb
         | CommandKind::Ping
+        | CommandKind::ProcessInfo
         | CommandKind::Statistics
         | CommandKind::StmtPrepare => true,
         CommandKind::Query | CommandKind::StmtExecute => {

@@ -134,6 +134,7 @@ fn without_server<'a>(
         }
         CommandKind::Statistics => return known(OwnAnswer::Statistics),
         CommandKind::StmtClose => return known(OwnAnswer::Silence),
+        CommandKind::ProcessInfo => return known(OwnAnswer::Sessions { full: false }),
         CommandKind::ChangeUser => return Some((To::Login, Reason::Known)),
         CommandKind::ProcessKill(id) => {
             let to = To::Kill { scope: KillScope::Connection, id: id.into() };
@@ -162,6 +163,17 @@ fn without_server<'a>(
     if facts.command == CommandKind::StmtReset && !facts.statement.is_some_and(unfinished) {
         return known(OwnAnswer::Ok);
     }
+    by_text(state, facts, view)
+}
+
+/// What a rule, or Highgate itself, says to a statement.
+fn by_text<'a>(
+    state: &SessionState,
+    facts: &CommandFacts<'_>,
+    view: &View<'a>,
+) -> Option<(To<'a>, Reason)> {
+    let known = |answer| Some((To::Answer(answer), Reason::Known));
+    let refuse = |refused| Some((To::Refuse(refused), Reason::Known));
     let rule = Reason::Rule(view.rules.last().unwrap_or_default());
     if let Some(text) = view.rules.error_msg.as_deref() {
         return Some((To::Say { ok: false, text }, rule));
@@ -172,12 +184,19 @@ fn without_server<'a>(
     if facts.does(Effects::LOCAL_INFILE) && view.user.is_none_or(|user| !user.local_infile) {
         return refuse(RouteRefused::LocalInfile);
     }
-    if facts.command.runs() && facts.does(Effects::KILLS | Effects::NAMED_PREPARED) {
+    let may_kill = facts.does(Effects::KILLS | Effects::NAMED_PREPARED)
+        || facts.shape.kind == StatementKind::Unknown;
+    if facts.command.runs() && may_kill {
         match kill(facts, view.session_id) {
             Ok(None) => {}
             Ok(Some(to)) => return Some((to, Reason::Known)),
             Err(refused) => return refuse(refused),
         }
+    }
+    if view.hint.is_none()
+        && let Some(full) = own::asks_for_sessions(facts)
+    {
+        return known(OwnAnswer::Sessions { full });
     }
     own_answer(state, facts, view.session_id).map(|answer| (To::Answer(answer), Reason::Known))
 }
@@ -187,7 +206,7 @@ fn without_server<'a>(
 fn kill<'a>(facts: &CommandFacts<'_>, own: u32) -> Result<Option<To<'a>>, RouteRefused> {
     let text = facts.text.unwrap_or_default();
     if !facts.does(Effects::KILLS) {
-        let hides = sql::prepares_kill(text, facts.mode);
+        let hides = sql::hides_kill(text, facts.mode);
         return if hides { Err(RouteRefused::KillForm) } else { Ok(None) };
     }
     let scope = match facts.shape.kind {

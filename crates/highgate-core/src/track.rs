@@ -41,6 +41,8 @@ pub enum CommandKind {
     Other(u8),
     /// COM_PING.
     Ping,
+    /// COM_PROCESS_INFO.
+    ProcessInfo,
     /// COM_PROCESS_KILL of that id.
     ProcessKill(u32),
     /// COM_QUERY.

@@ -23,6 +23,7 @@ pub(crate) mod outgoing;
 pub(crate) mod passthrough;
 pub(crate) mod prepare;
 pub(crate) mod prepared_text;
+mod process_list;
 pub(crate) mod schema;
 pub(crate) mod server_connection;
 pub(crate) mod session;

@@ -83,6 +83,8 @@ pub struct SessionInfo {
     /// The server's own number of that connection.
     server_thread: AtomicU32,
     pins: Mutex<PinSet>,
+    /// Digest of the statement that it runs, or ran last; 0 for a command that has none.
+    form: AtomicU64,
     /// Commands, ever.
     pub commands: AtomicU64,
     /// When the activity began, by the worker's coarse clock in wall-clock milliseconds.
@@ -109,6 +111,7 @@ impl SessionInfo {
             server: AtomicU32::new(NO_SERVER),
             server_thread: AtomicU32::new(0),
             pins: Mutex::default(),
+            form: AtomicU64::new(0),
             commands: AtomicU64::new(0),
             since_ms: AtomicU64::new(started_ms),
         }
@@ -124,6 +127,19 @@ impl SessionInfo {
     pub(crate) fn set_activity(&self, activity: Activity, wall_ms: u64) {
         self.activity.store(activity as u8, Ordering::Relaxed);
         self.since_ms.store(wall_ms, Ordering::Relaxed);
+    }
+
+    /// Digest of the statement that it runs.
+    #[must_use]
+    pub fn running_form(&self) -> Option<u64> {
+        let form = self.form.load(Ordering::Relaxed);
+        let is_busy =
+            matches!(self.activity(), Activity::Waiting | Activity::Preparing | Activity::Running);
+        (is_busy && form != 0).then_some(form)
+    }
+
+    pub(crate) fn set_form(&self, digest: u64) {
+        self.form.store(digest, Ordering::Relaxed);
     }
 
     /// When it began to do that, in milliseconds of Unix time, to about a tenth of a second.

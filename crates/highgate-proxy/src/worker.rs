@@ -275,7 +275,7 @@ impl Worker {
     }
 
     /// Adds what was counted here to the node's table.
-    fn tell_digests(&self) {
+    pub(crate) fn tell_digests(&self) {
         // While operators look at it this goes on counting by itself.
         if let Some(mut heaviest) = self.shared.digests.try_lock() {
             self.digests.borrow_mut().tell(&mut heaviest, self.wall_ms());

@@ -368,16 +368,17 @@ fn transactions(addr: SocketAddr, thread: u32, count: u32) {
     }
 }
 
-#[test]
-fn a_replica_replicates_through_it() {
+/// A replica whose master is the address of Highgate, with these settings of its own.
+fn replicates(own: &str) {
     let Some(shop) = shop(1, 100, "") else { return };
-    let args = ["--server-id=2", "--max-allowed-packet=67108864"];
+    let args = ["--server-id=2", "--max-allowed-packet=67108864", own];
     let options = MariaDbOptions { args: args.map(str::to_owned).to_vec(), ..Default::default() };
     let replica = MariaDb::start_with(options).unwrap();
-    shop.db.sql("CREATE TABLE shop.r (id INT PRIMARY KEY)").unwrap();
+    let table = "CREATE TABLE shop.r (id INT PRIMARY KEY, text MEDIUMTEXT)";
+    shop.db.sql(table).unwrap();
     // Behind its setup: accounts are not made twice.
     let position = shop.db.value("SELECT @@gtid_binlog_pos").unwrap();
-    replica.sql("CREATE DATABASE shop; CREATE TABLE shop.r (id INT PRIMARY KEY)").unwrap();
+    replica.sql(&format!("CREATE DATABASE shop; {table}")).unwrap();
     let port = shop.addr().port();
     replica
         .sql(&format!(
@@ -388,12 +389,43 @@ fn a_replica_replicates_through_it() {
         .unwrap();
     let mut client = shop.client(USUAL);
     for id in 0..50 {
-        client.ok(&format!("INSERT INTO r VALUES ({id})")).unwrap();
+        client
+            .ok(&format!("INSERT INTO r VALUES ({id}, REPEAT('some text', {id} * 1000))"))
+            .unwrap();
     }
-    let arrived = wait_until(Deadline::seconds(20), || {
-        replica.value("SELECT COUNT(*) FROM shop.r").is_ok_and(|rows| rows == "50")
-    });
+    let sum = "SELECT CONCAT(COUNT(*), ' ', SUM(CRC32(text))) FROM shop.r";
+    let written = shop.db.value(sum).unwrap();
+    let arrived =
+        wait_until(Deadline::seconds(20), || replica.value(sum).is_ok_and(|rows| rows == written));
     assert!(arrived, "{:?}", replica.record("SHOW SLAVE STATUS").unwrap());
+}
+
+#[test]
+fn a_replica_replicates_through_it() {
+    replicates("--slave-compressed-protocol=0");
+}
+
+#[test]
+fn a_replica_that_asks_for_compression_replicates_through_it() {
+    replicates("--slave-compressed-protocol=1");
+}
+
+/// What the server adds to the type of a column, for clients that ask for it, and for no others.
+#[test]
+fn the_extended_description_of_a_column_reaches_who_asked_for_it() {
+    let Some(shop) = shop(1, 5, "") else { return };
+    shop.db.sql("CREATE TABLE shop.documents (d JSON)").unwrap();
+    let formats = |capabilities: Capabilities| {
+        let mut client = shop.client(capabilities);
+        let answer = client.query("SELECT d FROM documents").unwrap();
+        let Part::Rows { columns, .. } = &answer[0] else { panic!("{answer:?}") };
+        columns[0].windows(4).any(|part| part == b"json")
+    };
+    let asks = USUAL | Capabilities::MARIADB_EXTENDED_METADATA;
+    for round in 0..3 {
+        assert!(formats(asks), "round {round}");
+        assert!(!formats(USUAL), "round {round}");
+    }
 }
 
 #[test]
@@ -589,6 +621,55 @@ fn the_charset_of_a_schema_that_was_changed_is_that_of_new_sessions() {
             assert_eq!(charset(&mut shop.client(USUAL)), wanted);
         }
     }
+}
+
+/// Whoever looks for a statement that runs for too long kills by the number that the list shows.
+#[test]
+fn the_process_list_shows_the_accounts_sessions_by_the_numbers_that_kill_takes() {
+    let other_account =
+        "[[user]]\nname = \"monitor\"\npassword = \"monitor\"\nbackend = \"shop\"\n";
+    let Some(shop) = shop(2, 100, other_account) else { return };
+    let (mut victim, mut other) = (shop.client(USUAL), shop.client(USUAL));
+    let stranger = RawClient::connect(shop.addr(), "monitor", "monitor", None, USUAL).unwrap();
+    victim.send(b"\x03SELECT SLEEP(20) /* it */, 'secret'").unwrap();
+    let list = |client: &mut RawClient, text: &str| {
+        let answer = client.query(text).unwrap();
+        let Part::Rows { columns, .. } = &answer[0] else { panic!("{answer:?}") };
+        assert_eq!(columns.len(), 9, "as MariaDB's");
+        answer[0].texts()
+    };
+    let running = || {
+        let rows = list(&mut other, "SHOW FULL PROCESSLIST");
+        let ids: Vec<_> = rows.iter().map(|row| row[0].clone().unwrap()).collect();
+        assert!(ids.contains(&other.id.to_string()), "{rows:?}");
+        assert!(!ids.contains(&stranger.id.to_string()), "{rows:?}");
+        let found = rows.into_iter().find(|row| row[7].as_deref() == Some("SELECT SLEEP(?),?"));
+        found.is_some_and(|row| {
+            assert_eq!(row[0], Some(victim.id.to_string()));
+            assert_eq!((row[1].as_deref(), row[3].as_deref()), (Some("app"), Some("shop")));
+            row[6].as_deref() == Some("Executing")
+        })
+    };
+    assert!(wait_until(Deadline::seconds(10), running));
+    assert_eq!(other.value("SELECT FOUND_ROWS()").unwrap(), "2");
+    // In a transaction as well, and as a command of its own.
+    other.ok("SET autocommit = 0").unwrap();
+    other.ok("INSERT INTO shop.t VALUES (1)").unwrap_err();
+    for _ in 0..2 {
+        assert_eq!(list(&mut other, "show processlist;").len(), 2);
+        other.query("SELECT 1 FROM information_schema.tables LIMIT 1").unwrap();
+    }
+    let answer = other.command(b"\x0a").unwrap();
+    assert_eq!(answer[0].texts().len(), 2, "{answer:?}");
+    other.ok(&format!("KILL QUERY {}", victim.id)).unwrap();
+    let ended = victim.answer().unwrap();
+    assert!(ended[0].error() == Some(1317) || first(&ended) == "1", "{ended:?}");
+    let rows = list(&mut other, "SHOW PROCESSLIST");
+    let idle = rows.iter().find(|row| row[0] == Some(victim.id.to_string())).unwrap();
+    assert_eq!((idle[4].as_deref(), idle[7].as_deref()), (Some("Sleep"), None));
+    // Asked for by a hint, it is the server's own.
+    let own = other.query("/* highgate: primary */ SHOW PROCESSLIST").unwrap()[0].texts();
+    assert!(own.iter().all(|row| row[0] != Some(victim.id.to_string())), "{own:?}");
 }
 
 /// The server has no such session, or somebody else's.

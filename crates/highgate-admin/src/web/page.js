@@ -20,6 +20,7 @@ const FIRST = {
 };
 const SHOWN_ELSEWHERE = ["servers", "sessions", "events", "vips"];
 const LONG = new Set(["text", "reason", "doc", "detail", "why", "missing"]);
+const STATEMENTS = new Set(["digest_text", "statement"]);
 const FOLDED = 120; // characters of a statement that fit wherever it stands
 const SHORT = new Set(["name", "backend", "server", "role", "kind", "severity", "time", "user", "listener", "address", "addresses", "active_node", "client", "state"]);
 
@@ -247,7 +248,7 @@ function newRow(key, source, columns, actions) {
 function fillCell(cell, column, row, inNumbers) {
   const value = row[column];
   let text = format(column, value);
-  let style = inNumbers ? "number" : column === "digest_text" ? "statement" : LONG.has(column) ? "long" : SHORT.has(column) ? "short" : "";
+  let style = inNumbers ? "number" : STATEMENTS.has(column) ? "statement" : LONG.has(column) ? "long" : SHORT.has(column) ? "short" : "";
   if (column === "status" || column === "severity" || (column === "state" && row.router_id !== undefined)) {
     const state = stateOf(row);
     style = `state ${state.kind}`;
@@ -256,7 +257,7 @@ function fillCell(cell, column, row, inNumbers) {
   if (column === "errors" && value > 0) style += " bad";
   if (value === null || value === undefined || value === "") style += " none";
   if (cell.className !== style) cell.className = style;
-  if (column === "digest_text") showFolded(cell, text);
+  if (STATEMENTS.has(column)) showFolded(cell, text);
   else setText(cell, text);
 }
 

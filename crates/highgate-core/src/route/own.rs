@@ -1,5 +1,7 @@
 //! Questions that Highgate answers from what it knows of the session.
 
+use highgate_mysql::sql::{self, Effects, StatementKind};
+
 use crate::{
     answer::OwnAnswer,
     state::{LastInsertId, Open, SessionState, VarValue},
@@ -41,6 +43,15 @@ pub fn own_answer(
         Asked::RowCount => (state.row_count?, false),
     };
     Some(OwnAnswer::Number { column: column.into(), value, unsigned })
+}
+
+/// Whether it asks for a list of sessions, and then whether for whole texts: those of a server's own list
+/// have other numbers than `KILL` takes.
+pub(super) fn asks_for_sessions(facts: &CommandFacts<'_>) -> Option<bool> {
+    let asks = facts.command == CommandKind::Query
+        && facts.shape.kind == StatementKind::Show
+        && !facts.does(Effects::MULTI);
+    sql::process_list(facts.text.filter(|_| asks)?, facts.mode)
 }
 
 /// Whether `sql_select_limit` is 0: servers answer such questions with an empty result.

@@ -243,7 +243,9 @@ fn no_kill_reaches_a_server() {
             text: Some(text.as_bytes()),
             ..CommandFacts::bare(CommandKind::Query)
         };
-        facts.does(Effects::KILLS | Effects::NAMED_PREPARED).then(|| kill(&facts, 77))
+        let may_kill = facts.does(Effects::KILLS | Effects::NAMED_PREPARED)
+            || facts.shape.kind == StatementKind::Unknown;
+        may_kill.then(|| kill(&facts, 77))
     };
     let killed = |scope, id| Some(Ok(Some(To::Kill { scope, id })));
     assert_eq!(of("KILL 7"), killed(KillScope::Connection, 7));
@@ -260,6 +262,9 @@ fn no_kill_reaches_a_server() {
         "KILL USER app",
         "PREPARE s FROM 'KILL 7'",
         "SELECT 1; EXECUTE IMMEDIATE 'KILL 7'",
+        "BEGIN NOT ATOMIC KILL 7; END",
+        "BEGIN NOT ATOMIC DO 1; KILL 7; END",
+        "IF 1 THEN KILL 7; END IF",
     ] {
         assert_eq!(of(text), Some(Err(RouteRefused::KillForm)), "{text}");
     }

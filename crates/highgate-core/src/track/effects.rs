@@ -54,6 +54,7 @@ pub(crate) fn succeeded(
         CommandKind::Other(_) => state.pins.insert(PinCause::SessionUnknown),
         CommandKind::Administer | CommandKind::Ping => state.row_count = Some(0),
         CommandKind::ChangeUser
+        | CommandKind::ProcessInfo
         | CommandKind::ProcessKill(_)
         | CommandKind::Quit
         | CommandKind::Statistics
@@ -91,6 +92,7 @@ pub fn answered(state: &mut SessionState, answer: &OwnAnswer) {
             state.found_rows = Some(1);
             state.row_count = Some(-1);
         }
+        OwnAnswer::Sessions { .. } => state.row_count = Some(-1),
         OwnAnswer::Ok => state.row_count = Some(0),
         OwnAnswer::Eof => state.row_count = Some(-1),
         OwnAnswer::Silence | OwnAnswer::Statistics => {}

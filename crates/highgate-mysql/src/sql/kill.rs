@@ -1,4 +1,4 @@
-//! Whom a `KILL` means: ids are Highgate's, and no server must read one as its own.
+//! Whom a `KILL` means, and who asks for the ids: they are Highgate's, and no server must read one as its own.
 
 use super::token::{Lexer, Token};
 use super::{LexMode, Span};
@@ -44,23 +44,73 @@ pub fn kill_target(text: &[u8], mode: LexMode) -> KillTarget {
     }
 }
 
-/// Whether `text` has a literal that is a `KILL`, as in `PREPARE s FROM 'KILL 7'`.
+/// Whether `text` runs a `KILL` without being one: in a compound statement, as `BEGIN NOT ATOMIC KILL 7; END`,
+/// or in a literal that it prepares or executes, as `PREPARE s FROM 'KILL 7'`.
 #[must_use]
-pub fn prepares_kill(text: &[u8], mode: LexMode) -> bool {
+pub fn hides_kill(text: &[u8], mode: LexMode) -> bool {
+    /// What a statement follows.
+    const BEFORE: [&[u8]; 6] = [b"ATOMIC", b"THEN", b"ELSE", b"DO", b"LOOP", b"REPEAT"];
+    const PREPARES: [&[u8]; 2] = [b"FROM", b"IMMEDIATE"];
     let mut lexer = Lexer::new(text, mode);
+    let (mut begins, mut prepares) = (false, false);
+    // Literals beside each other are one.
+    let mut literal = Vec::new();
+    loop {
+        let token = lexer.next();
+        if let (true, Token::Text(part)) = (prepares, token) {
+            literal.extend(content(part.of(text)));
+            continue;
+        }
+        if !literal.is_empty() && (is_kill(&literal, mode) || hides_kill(&literal, mode)) {
+            return true;
+        }
+        literal.clear();
+        (begins, prepares) = match token {
+            Token::End => return false,
+            Token::Word(word, ..) if begins && is_one_of(word, text, &[b"KILL"]) => return true,
+            Token::Word(word, ..) => {
+                (is_one_of(word, text, &BEFORE), is_one_of(word, text, &PREPARES))
+            }
+            Token::Punct(sign) => (sign == b';', false),
+            _ => (false, false),
+        };
+    }
+}
+
+fn is_kill(text: &[u8], mode: LexMode) -> bool {
+    let first = Lexer::new(text, mode).next();
+    matches!(first, Token::Word(word, ..) if is_one_of(word, text, &[b"KILL"]))
+}
+
+/// What a literal says, nearly: escapes of letters, and quotes that are doubled.
+fn content(literal: &[u8]) -> impl Iterator<Item = u8> {
+    let (quote, inner) = literal.split_first().unwrap_or((&0, &[]));
+    let inner = inner.strip_suffix(&[*quote]).unwrap_or(inner);
+    let mut after_quote = false;
+    inner.iter().copied().filter(move |byte| {
+        after_quote = byte == quote && !after_quote;
+        *byte != b'\\' && !after_quote
+    })
+}
+
+/// Whether `text` is a `SHOW PROCESSLIST` by itself, and then whether it asks for whole texts (`FULL`).
+#[must_use]
+pub fn process_list(text: &[u8], mode: LexMode) -> Option<bool> {
+    let mut lexer = Lexer::new(text, mode);
+    let mut words = std::iter::from_fn(|| match lexer.next() {
+        Token::Word(word, ..) => Some(word),
+        _ => None,
+    });
+    words.next().filter(|word| is_one_of(*word, text, &[b"SHOW"]))?;
+    let word = words.next()?;
+    let is_full = is_one_of(word, text, &[b"FULL"]);
+    let word = if is_full { words.next()? } else { word };
+    let is_list = is_one_of(word, text, &[b"PROCESSLIST"]);
     loop {
         match lexer.next() {
-            Token::End => return false,
-            Token::Text(literal) => {
-                let inner = literal.of(text);
-                let inner = inner.get(1..inner.len().saturating_sub(1)).unwrap_or_default();
-                if let Token::Word(word, ..) = Lexer::new(inner, mode).next()
-                    && is_one_of(word, inner, &[b"KILL"])
-                {
-                    return true;
-                }
-            }
-            _ => {}
+            Token::End => return is_list.then_some(is_full),
+            Token::Punct(b';') => {}
+            _ => return None,
         }
     }
 }
@@ -102,12 +152,31 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_within_a_literal_is_seen() {
-        let prepares = |text: &str| prepares_kill(text.as_bytes(), LexMode::default());
-        assert!(prepares("PREPARE s FROM 'KILL 7'"));
-        assert!(prepares("EXECUTE IMMEDIATE \" /* x */ kill query ?\" USING @a"));
-        for text in ["PREPARE s FROM 'SELECT 1'", "PREPARE kill FROM @kill", "SELECT 'killed'"] {
-            assert!(!prepares(text), "{text}");
+    fn a_kill_that_another_statement_runs_is_seen() {
+        let hides = |text: &str| hides_kill(text.as_bytes(), LexMode::default());
+        for text in [
+            "PREPARE s FROM 'KILL 7'",
+            "EXECUTE IMMEDIATE \" /* x */ kill query ?\" USING @a",
+            "PREPARE s FROM 'KI' \"LL 7\"",
+            "PREPARE s FROM '\\KILL 7'",
+            "EXECUTE IMMEDIATE 'BEGIN NOT ATOMIC KILL 7; END'",
+            "EXECUTE IMMEDIATE 'EXECUTE IMMEDIATE ''KILL 7'''",
+            "BEGIN NOT ATOMIC KILL 7; END",
+            "BEGIN NOT ATOMIC DO 1; kill query 7; END",
+            "IF 1 THEN KILL 7; END IF",
+            "WHILE 1 DO KILL 7; END WHILE",
+        ] {
+            assert!(hides(text), "{text}");
+        }
+        for text in [
+            "PREPARE s FROM 'SELECT 1'",
+            "PREPARE kill FROM @kill",
+            "SELECT 'killed'",
+            "EXECUTE IMMEDIATE 'INSERT INTO films VALUES (?)' USING 'Kill Bill'",
+            "INSERT INTO films VALUES ('Kill Bill'); EXECUTE s",
+            "IF 1 THEN SELECT 'KILL 7'; END IF",
+        ] {
+            assert!(!hides(text), "{text}");
         }
     }
 }

@@ -340,9 +340,11 @@ impl Session<'_> {
 
     /// Its form will be counted with the answer: here is what that looks like.
     fn note_form(&self, kind: CommandKind, text: Text<'_>) {
-        if matches!(kind, CommandKind::Query | CommandKind::StmtExecute) {
+        let is_counted = matches!(kind, CommandKind::Query | CommandKind::StmtExecute);
+        if is_counted {
             self.context.worker.digests.borrow_mut().seen(text.digest, text.digest_text);
         }
+        self.context.presence.info.set_form(if is_counted { text.digest } else { 0 });
     }
 
     /// What the rules say, with the number of the session's circumstances.
@@ -551,7 +553,7 @@ fn kind_of(command: &Command<'_>) -> CommandKind {
         Command::StmtFetch { .. } => CommandKind::StmtFetch,
         Command::StmtReset(_) => CommandKind::StmtReset,
         Command::StmtSendLongData { .. } => CommandKind::StmtSendLongData,
-        Command::ProcessInfo => CommandKind::Other(0x0a),
+        Command::ProcessInfo => CommandKind::ProcessInfo,
         Command::Shutdown => CommandKind::Other(0x08),
         Command::Unknown(code) => CommandKind::Other(*code),
     }

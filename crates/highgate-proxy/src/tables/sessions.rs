@@ -33,6 +33,7 @@ const COLUMNS: &[Column] = &[
     column("server_thread", Integer, Hidden, "The server's own number of that connection."),
     column("state", Text, Hidden, "login, idle, waiting, preparing, running or ending."),
     column("seconds", Integer, Hidden, "Since when, in seconds."),
+    column("statement", Text, Hidden, "The statement that it runs, without its literals."),
     column("age", Integer, Hidden, "Age of the session, in seconds."),
     column("commands", Integer, Hidden, "Commands so far."),
     column("pinned_by", Text, Hidden, "What binds it to its connection."),
@@ -74,7 +75,10 @@ impl Table for Sessions {
             })
             .collect();
         let now = clock::wall_ms();
-        self.shared.sessions().iter().map(|info| row(info, &servers, now)).collect()
+        let forms = self.shared.digests.lock();
+        let text = |info: &SessionInfo| forms.text(info.running_form()?).map(str::to_owned);
+        let sessions = self.shared.sessions();
+        sessions.iter().map(|info| row(info, text(info), &servers, now)).collect()
     }
 
     fn actions(&self) -> &'static [Action] {
@@ -101,7 +105,12 @@ impl Table for Sessions {
     }
 }
 
-fn row(info: &SessionInfo, servers: &BTreeMap<u32, (String, String)>, now: u64) -> Row {
+fn row(
+    info: &SessionInfo,
+    statement: Option<String>,
+    servers: &BTreeMap<u32, (String, String)>,
+    now: u64,
+) -> Row {
     let identity = info.identity();
     let pins = info.pins();
     let yes = |may: bool| if may { "yes" } else { "no" };
@@ -120,6 +129,7 @@ fn row(info: &SessionInfo, servers: &BTreeMap<u32, (String, String)>, now: u64) 
         held.map(|(_, thread)| thread).into(),
         info.activity().as_str().into(),
         (now.saturating_sub(info.since_ms()) / 1000).into(),
+        statement.into(),
         (now.saturating_sub(info.started_ms) / 1000).into(),
         info.commands.load(Relaxed).into(),
         pins.to_string().into(),

@@ -52,6 +52,10 @@ impl Session<'_> {
                 let number = answer::Number { column: &column, value, unsigned, is_binary };
                 answer::number(caps, self.status(), number, seq)
             }
+            OwnAnswer::Sessions { full } => match self.process_list(full, seq) {
+                Ok(packet) => packet,
+                Err(refusal) => answer::error(&refusal, seq),
+            },
             OwnAnswer::Statistics => answer::text(&self.statistics(), seq),
         };
         self.client.send(self.context, &packet).await

@@ -1,0 +1,93 @@
+//! `SHOW PROCESSLIST`: the sessions of the asking account, by the numbers that `KILL` takes.
+//!
+//! A server's own list would tell the numbers of its connections, which serve many sessions, and which
+//! `KILL` would take for somebody else's session.
+
+use highgate_core::digests::Heaviest;
+use highgate_io::clock;
+use highgate_mysql::{
+    Answer,
+    reply::{Column, ResultSetWriter, column_type},
+    sql::Flavor,
+};
+
+use crate::{
+    mysql::session::Session,
+    session_info::{Activity, SessionInfo},
+};
+
+/// Bytes of a row, about, without the statement.
+const ROW: usize = 160;
+/// Without `FULL`, so much of a statement is shown.
+const SHORT: usize = 100;
+
+const COLUMNS: [Column<'static>; 8] = [
+    Column { flags: 1, ..Column::integer("Id") },
+    Column { flags: 1, ..Column::text("User") },
+    Column { flags: 1, ..Column::text("Host") },
+    Column::text("db"),
+    Column { flags: 1, ..Column::text("Command") },
+    Column { length: 7, ..Column::of("Time", column_type::LONG) },
+    Column::text("State"),
+    Column::text("Info"),
+];
+/// MariaDB's ninth.
+const PROGRESS: Column<'static> = Column::of("Progress", column_type::DOUBLE);
+
+impl Session<'_> {
+    /// The whole answer, from sequence id `seq` on.
+    pub(super) fn process_list(&mut self, full: bool, seq: u8) -> Result<Vec<u8>, Answer> {
+        let shared = &self.context.worker.shared;
+        let own = &*self.state.user;
+        let sessions: Vec<_> =
+            shared.sessions().into_iter().filter(|info| info.identity().user == own).collect();
+        if shared.is_short_of(sessions.len() * ROW) {
+            return Err(self.no_memory());
+        }
+        self.context.worker.tell_digests();
+        let now = clock::wall_ms();
+        let has_progress = self.lex.flavor == Flavor::MariaDb;
+        let mut columns = COLUMNS.to_vec();
+        columns.extend(has_progress.then_some(PROGRESS));
+        let mut packet = Vec::with_capacity(sessions.len() * ROW);
+        let (caps, status) = (self.capabilities, self.status());
+        let mut writer = ResultSetWriter::begin(&mut packet, seq, caps, status, &columns);
+        let forms = shared.digests.lock();
+        for info in &sessions {
+            let row = row(info, &forms, full, now);
+            let progress = has_progress.then_some(Some("0.000"));
+            let cells = row.iter().map(Option::as_deref).chain(progress);
+            writer.row(cells.map(|cell| cell.map(str::as_bytes)));
+        }
+        drop(forms);
+        writer.finish();
+        self.state.found_rows = u64::try_from(sessions.len()).ok();
+        Ok(packet)
+    }
+}
+
+fn row(info: &SessionInfo, forms: &Heaviest, full: bool, now: u64) -> [Option<String>; 8] {
+    let identity = info.identity();
+    let (command, state) = match info.activity() {
+        Activity::Login => ("Connect", "login"),
+        Activity::Idle => ("Sleep", ""),
+        Activity::Waiting => ("Query", "Waiting for a server connection"),
+        Activity::Preparing => ("Query", "Preparing a server connection"),
+        Activity::Running => ("Query", "Executing"),
+        Activity::Ending => ("Killed", "Ending"),
+    };
+    let text = info.running_form().and_then(|form| forms.text(form));
+    let shown =
+        |text: &str| if full { text.to_owned() } else { text.chars().take(SHORT).collect() };
+    let seconds = now.saturating_sub(info.since_ms()) / 1000;
+    [
+        Some(info.id.to_string()),
+        Some(identity.user),
+        Some(info.client().map_or_else(|| "localhost".to_owned(), |client| client.to_string())),
+        Some(identity.schema).filter(|schema| !schema.is_empty()),
+        Some(command.to_owned()),
+        Some(seconds.to_string()),
+        Some(state.to_owned()),
+        text.map(shown),
+    ]
+}
