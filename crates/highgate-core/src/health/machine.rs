@@ -182,7 +182,8 @@ impl ServerHealth {
     /// When to send [`Event::Tick`].
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.in_flight.into_iter().chain(self.due).min()
+        // Nothing that is due begins while a check is under way.
+        self.in_flight.or(self.due)
     }
 
     /// Takes an event, says what to do.
@@ -275,11 +276,14 @@ impl ServerHealth {
             return;
         }
         if before.active != settings.active {
-            let condition = self.condition;
+            let (condition, distrusted) = (self.condition, self.distrusted);
             self.begin(now);
             // What was known stays known until the new kind of proof says otherwise.
             if settings.active || condition.is_alive() {
-                self.condition = condition;
+                (self.condition, self.distrusted) = (condition, distrusted);
+            }
+            if let (false, Condition::Held { until }) = (settings.active, self.condition) {
+                self.due = Some(until);
             }
         } else if settings.active && self.in_flight.is_none() {
             let latest = now + self.interval();

@@ -96,6 +96,33 @@ fn who_garbles_again_when_let_in_is_held_for_twice_as_long_up_to_a_minute() {
 }
 
 #[test]
+fn a_held_server_is_let_in_when_its_time_is_over_also_where_checks_were_turned_off_meanwhile() {
+    let mut rig = Rig::up();
+    rig.garble(3);
+    rig.now += ms(1000);
+    rig.step(Event::Settings(HealthSettings { active: false, ..SETTINGS }));
+    assert!(matches!(rig.health.condition(), Condition::Held { .. }));
+    assert!(rig.health.held_because().contains("broke the protocol"));
+    let began = rig.now;
+    while !rig.is_up() {
+        assert!(rig.health.next_deadline().is_some());
+        rig.next();
+    }
+    assert_eq!(rig.now - began, ms(4000));
+}
+
+#[test]
+fn nothing_is_due_while_a_check_is_under_way() {
+    let mut rig = Rig::up();
+    while !checks(&rig.next()) {}
+    rig.garble(3);
+    rig.health.hurry(true, rig.now);
+    rig.now += ms(200);
+    assert!(!checks(&rig.step(Event::Tick)));
+    assert!(rig.health.next_deadline().unwrap() > rig.now, "whoever waits for it would spin");
+}
+
+#[test]
 fn garbled_answers_that_lie_minutes_apart_hold_nobody() {
     let mut rig = Rig::up();
     for _ in 0..30 {
