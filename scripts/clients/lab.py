@@ -222,7 +222,9 @@ sql = "off"
 web = "off"
 """
         modes = ["disabled", "preferred", "required", "verify-ca", "verify-identity"]
-        listeners = [("cluster", "cluster", ""), ("single", "single", ""),
+        # As the servers: whoever asks for TLS gets it.
+        offered = f'tls = {{ mode = "preferred", {cert} }}'
+        listeners = [("cluster", "cluster", offered), ("single", "single", offered),
                      ("clienttls", "cluster", f'tls = {{ mode = "required", {cert} }}'),
                      ("clientcert", "cluster", f'tls = {{ mode = "verify-ca", {cert}, ca = "{here}/ca.pem" }}')]
         listeners += [(f"to-{mode}", f"to-{mode}", "") for mode in modes]

@@ -80,9 +80,8 @@ def cargo(crate, passes, more=""):
 
 
 def rust_mysql_async():
-    """As it is, compressed, and encrypted; Highgate has TLS at a listener of its own."""
-    tls_port = PORT if os.environ["DB_WAY"] == "direct" else os.environ["PORT_CLIENTTLS"]
-    cargo("mysql_async", [("plain", PORT, {}), ("compressed", PORT, {"COMPRESS": "1"}), ("encrypted", tls_port, {"SSL": "1"})],
+    """As it is, compressed, and encrypted."""
+    cargo("mysql_async", [("plain", PORT, {}), ("compressed", PORT, {"COMPRESS": "1"}), ("encrypted", PORT, {"SSL": "1"})],
           # Else it asks for the server's socket, and goes on past Highgate.
           "?prefer_socket=false")
 
