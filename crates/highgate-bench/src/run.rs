@@ -227,8 +227,10 @@ fn play(plan: &Plan, scenario: &Scenario, place: &Place) -> anyhow::Result<Vec<L
         for (name, process) in &proxies {
             take(name, process)?;
         }
-        let wide =
-            samples.keys().filter_map(|name| ratio(&samples, name)).any(|(_, half)| half > 0.05);
+        let wide = samples
+            .keys()
+            .filter_map(|name| ratio(&samples, name, "haproxy"))
+            .any(|(_, half)| half > 0.05);
         if round + 1 >= fewest && !wide {
             break;
         }
@@ -300,10 +302,11 @@ fn sample(load: &Load, process: &Process) -> anyhow::Result<Sample> {
     })
 }
 
-/// The median of the ratios to HAProxy, paired by round, and half its 95% interval by order statistics.
-fn ratio(samples: &BTreeMap<&str, Vec<Sample>>, name: &str) -> Option<(f64, f64)> {
-    let base = samples.get("haproxy")?;
-    if name == "direct" || name == "haproxy" {
+/// The median of the ratios to another contender, paired by round, and half its 95% interval by order
+/// statistics.
+fn ratio(samples: &BTreeMap<&str, Vec<Sample>>, name: &str, to: &str) -> Option<(f64, f64)> {
+    let base = samples.get(to)?;
+    if name == "direct" || name == to {
         return None;
     }
     let pairs = samples.get(name)?.iter().zip(base);
@@ -323,7 +326,9 @@ fn line(scenario: &Scenario, name: &str, samples: &BTreeMap<&str, Vec<Sample>>) 
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or(0.0)
     };
-    let (ratio, half) = match ratio(samples, name) {
+    let of_relay = ratio(samples, name, "relay").filter(|_| name != "haproxy");
+    let of_relay = of_relay.map_or(Cell::None, |(ratio, _)| Cell::Number(ratio, 3));
+    let (ratio, half) = match ratio(samples, name, "haproxy") {
         Some((ratio, half)) => (Cell::Number(ratio, 3), Cell::Number(half, 3)),
         None if name == "haproxy" => (Cell::Number(1.0, 0), Cell::None),
         None => (Cell::None, Cell::None),
@@ -344,6 +349,7 @@ fn line(scenario: &Scenario, name: &str, samples: &BTreeMap<&str, Vec<Sample>>) 
             ("CPU ms/GiB", per_gib),
             ("ratio to HAProxy", ratio),
             ("±", half),
+            ("ratio to relay", of_relay),
             ("ops/s", Cell::Number(middle(|s| s.per_second), 0)),
             ("p50 µs", Cell::Number(middle(|s| s.p50 as f64), 0)),
             ("p99 µs", Cell::Number(middle(|s| s.p99 as f64), 0)),
