@@ -18,6 +18,12 @@ mod statement;
 mod variables;
 mod vtab_unsafe;
 
+/// The body of the fuzz target for statements of operators, which takes any bytes and must not panic.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(data: &[u8]) {
+    let _ = statement::recognize(&String::from_utf8_lossy(data));
+}
+
 pub use answer::{Answer, ResultColumn, Rows, SqlError};
 pub use bounds::Limits;
 pub use engine::{Caller, Engine, StartError};

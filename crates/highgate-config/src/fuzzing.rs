@@ -1,9 +1,10 @@
-//! Entry points for fuzz/: they hold the laws of the importers against any text.
+//! Entry points for fuzz/: they hold the laws of the native form and of the importers against any text.
 
 use crate::{
     NodeName,
     import::{Surroundings, haproxy, keepalived},
-    piece,
+    native, piece,
+    problem::Problem,
 };
 
 /// Files within files, variables within variables: the text itself, again and again.
@@ -39,12 +40,20 @@ pub fn keepalived(data: &[u8]) {
     law(keepalived::read("keepalived.conf", &text, &node, &Mirror(again)), &text, &node);
 }
 
+/// Reads any bytes as a file in the native form.
+pub fn native(data: &[u8]) {
+    let text = format!("workers = 1\n{}", String::from_utf8_lossy(data));
+    let parsed = native::parse("highgate.toml", &text, &NodeName::from("n"));
+    placed(parsed.map_or_else(|problems| problems.0, |parsed| parsed.warnings), &text);
+}
+
 /// Nothing panics, and each mistake lies within its file.
 fn law(piece: piece::Piece, text: &str, node: &NodeName) {
-    let problems = match piece::finish(vec![piece], node, &crate::import::Nothing) {
-        Ok(parsed) => parsed.warnings,
-        Err(problems) => problems.0,
-    };
+    let parsed = piece::finish(vec![piece], node, &crate::import::Nothing);
+    placed(parsed.map_or_else(|problems| problems.0, |parsed| parsed.warnings), text);
+}
+
+fn placed(problems: Vec<Problem>, text: &str) {
     for problem in problems {
         let line = text.split('\n').nth(problem.line.saturating_sub(1));
         let length = line.map_or(0, |line| line.chars().count());

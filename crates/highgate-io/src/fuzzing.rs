@@ -1,9 +1,20 @@
-//! The body of the fuzz target for the headers of the PROXY protocol, and a short run of it on every
-//! `cargo test`.
+//! The bodies of the fuzz targets for the headers of the PROXY protocol and for certificates, and a short run
+//! of the first on every `cargo test`.
 //!
-//! It takes any bytes and must not panic.
+//! They take any bytes and must not panic.
 
-use crate::proxy_protocol::{Looks, Parsed, encode_v1, encode_v2, looks, parse};
+use crate::{
+    certificate,
+    proxy_protocol::{Looks, Parsed, encode_v1, encode_v2, looks, parse},
+};
+
+/// A certificate of anybody.
+pub fn certificate(der: &[u8]) {
+    let expires = certificate::expires(der);
+    if let Some(facts) = certificate::facts(der) {
+        assert_eq!(expires, Some(facts.not_after));
+    }
+}
 
 /// What the headers begin with, so that few inputs are spent on finding it.
 const BEGINNINGS: [&[u8]; 5] =
