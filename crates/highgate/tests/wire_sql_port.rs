@@ -1,0 +1,40 @@
+//! What operators do by the SQL port, on a whole process.
+
+#[path = "client/raw.rs"]
+mod raw;
+
+use highgate_testkit::{HighgateProcess, wait, wait::Deadline};
+use raw::{Part, RawClient, USUAL};
+
+const TOML: &str = "[admin]\nsql = \"127.0.0.1:0\"\nweb = \"off\"\n\
+     [[admin.user]]\nname = \"admin\"\npassword = \"secret\"\n\
+     [[listener]]\nname = \"raw\"\nmode = \"tcp\"\nbind = \"127.0.0.1:0\"\nbackend = \"shop\"\n\
+     [[backend]]\nname = \"shop\"\nmonitor = { check = \"off\" }\n\
+     [[backend.server]]\nname = \"db1\"\naddress = \"127.0.0.1:1\"\n\
+     [[backend.server]]\nname = \"db2\"\naddress = \"127.0.0.1:2\"\n";
+
+/// It is stored before it is acknowledged: work that the port's own thread hands over.
+#[test]
+fn an_action_that_is_stored_is_carried_out_as_those_of_the_command_line_are() {
+    let process = HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), TOML).unwrap();
+    let address = process.admin_sql().unwrap();
+    let mut operator = RawClient::connect(address, "admin", "secret", None, USUAL).unwrap();
+    let said = operator.ok("CALL servers.drain('shop/db1')").unwrap();
+    let Part::Ok { info, .. } = said else { panic!("{said:?}") };
+    assert!(info.contains("shop/db1 is draining"), "{info}");
+    operator.ok("CALL servers.weight('shop/db2', 2)").unwrap();
+    let shows = |operator: &mut RawClient, wanted: &str| {
+        let text = "SELECT GROUP_CONCAT(name || ' ' || status, ', ') FROM servers";
+        wait::eventually(Deadline::seconds(10), wanted, || {
+            let told = operator.value(text)?;
+            anyhow::ensure!(told == wanted, "{told}");
+            Ok(())
+        })
+    };
+    shows(&mut operator, "db1 draining, db2 up").unwrap();
+    operator.ok("CALL servers.enable('shop/db1')").unwrap();
+    shows(&mut operator, "db1 up, db2 up").unwrap();
+    let refused = operator.query("CALL servers.drain('shop/db9')").unwrap();
+    let Part::Err { text, .. } = &refused[0] else { panic!("{refused:?}") };
+    assert!(text.contains("db9") && !text.contains("bug"), "{text}");
+}
