@@ -163,8 +163,7 @@ pub fn settle(
     if state.asks_counts {
         state.pins.insert(PinCause::AsksCounts);
     }
-    // A preparation leaves it.
-    if facts.command != track::CommandKind::StmtPrepare || outcome.error.is_some() {
+    if outcome.error.is_some() || !track::leaves_row_count(facts) {
         conn.row_count = state.row_count;
     }
     conn.dirt = state.pins;
@@ -177,6 +176,16 @@ pub fn settle(
         return Verdict::Close(CloseReason::ServerCloses);
     }
     if state.pins.is_empty() { Verdict::Keep } else { Verdict::Hold(state.pins) }
+}
+
+/// Whether the session's connection is shared from this command on: as the last rule said that spoke
+/// of it, and never where its backend `allows` no sharing. To be called before [`settle`].
+pub fn share(state: &mut SessionState, rule: Option<bool>, allows: bool) {
+    if !allows || rule == Some(false) {
+        state.pins.insert(PinCause::MultiplexOff);
+    } else if rule == Some(true) {
+        state.pins.remove(PinCause::MultiplexOff);
+    }
 }
 
 /// A session that says nothing is open on its connection leaves it: what becomes of the connection?

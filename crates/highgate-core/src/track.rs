@@ -19,8 +19,8 @@ use crate::{
     state::{SessionState, Shape, Transaction},
 };
 
-pub(crate) use counts::knows_found_rows;
 pub use counts::{asks_counts, denied, moved};
+pub(crate) use counts::{knows_found_rows, leaves_row_count};
 pub use effects::{alters_schema, answered, changed_user, refused, reset, spoiled, unanswered};
 pub(crate) use effects::{failed, is_early, succeeded};
 
@@ -81,6 +81,12 @@ impl CommandKind {
     #[must_use]
     pub const fn runs(self) -> bool {
         matches!(self, Self::Query | Self::StmtBulkExecute | Self::StmtExecute)
+    }
+
+    /// Whether it brings a statement's text, which rules may rewrite.
+    #[must_use]
+    pub const fn brings_text(self) -> bool {
+        matches!(self, Self::Query | Self::StmtPrepare)
     }
 
     /// Whether it speaks of a prepared statement by id.

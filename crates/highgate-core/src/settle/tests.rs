@@ -51,6 +51,29 @@ fn a_plain_read_leaves_its_connection_clean() {
 }
 
 #[test]
+fn a_rule_keeps_the_connection_until_a_rule_gives_it_back() {
+    let mut twin = Twin::new(Flavor::MariaDb);
+    let mut read = |rule, allows| {
+        share(&mut twin.state, rule, allows);
+        twin.run(SELECT.0, SELECT.1, Outcome { rows: Some(1), ..ok(AUTOCOMMIT) })
+    };
+    let kept = hold(&[PinCause::MultiplexOff]);
+    assert_eq!(read(None, true), Verdict::Keep);
+    assert_eq!(read(Some(false), true), kept);
+    assert_eq!(read(None, true), kept, "it holds for what follows");
+    assert_eq!(read(Some(true), true), Verdict::Keep);
+    assert_eq!(read(Some(true), false), kept, "a backend that does not share has the last word");
+}
+
+#[test]
+fn a_new_login_begins_without_what_rules_said_before() {
+    let mut state = SessionState::new(0, "app", None, 45);
+    share(&mut state, Some(false), true);
+    track::changed_user(&mut state, "app", None, 45);
+    assert!(state.pins.is_empty());
+}
+
+#[test]
 fn an_open_transaction_holds_and_its_end_releases() {
     let mut twin = Twin::new(Flavor::MariaDb);
     let begun = twin.run(

@@ -138,6 +138,7 @@ fn starts_implicitly(facts: &CommandFacts<'_>) -> bool {
                 | StatementKind::Rollback { to_savepoint: false, .. }
                 | StatementKind::Set
                 | StatementKind::Show
+                | StatementKind::Signal
                 | StatementKind::UnlockTables
                 | StatementKind::Use
         )

@@ -6,7 +6,7 @@
 
 use highgate_mysql::sql::{Effects, StatementKind};
 
-use super::CommandFacts;
+use super::{CommandFacts, CommandKind};
 use crate::{
     pins::PinCause,
     settle::Outcome,
@@ -90,6 +90,15 @@ fn leaves_found_rows(facts: &CommandFacts<'_>) -> bool {
     }
 }
 
+/// Whether ROW_COUNT() is after a command that succeeded what it was before: in the session, and on the
+/// connection, where that may be another.
+///
+/// Quirk: GET DIAGNOSTICS leaves it, SHOW WARNINGS and SIGNAL do not.
+pub(crate) fn leaves_row_count(facts: &CommandFacts<'_>) -> bool {
+    let looks = facts.shape.kind == StatementKind::Diagnostics && !facts.does(Effects::MULTI);
+    facts.command == CommandKind::StmtPrepare || facts.command.runs() && looks
+}
+
 /// Rows, counts and warnings, which statements like SHOW WARNINGS leave as they are.
 pub(super) fn follow(
     state: &mut SessionState,
@@ -116,8 +125,7 @@ pub(super) fn follow(
         may_count(state, conn);
     }
     state.pins.set(PinCause::FoundRows, facts.does(Effects::CALC_FOUND_ROWS));
-    // Quirk: GET DIAGNOSTICS leaves it, SHOW WARNINGS does not.
-    if facts.shape.kind != StatementKind::Diagnostics || facts.does(Effects::MULTI) {
+    if !leaves_row_count(facts) {
         state.row_count = match outcome.rows {
             Some(_) => Some(-1),
             None => i64::try_from(outcome.affected_rows).ok(),
@@ -145,7 +153,7 @@ mod tests {
         prepare::{Needs, Unfit, difference},
         settle::{Verdict, settle},
         state::Shape,
-        track::{CommandKind, before},
+        track::before,
     };
 
     fn mode() -> LexMode {
@@ -254,6 +262,23 @@ mod tests {
         assert_eq!(twin.state.row_count, Some(4));
         let _ = twin.rows("SHOW WARNINGS", 0);
         assert_eq!(twin.state.row_count, Some(-1));
+    }
+
+    #[test]
+    fn a_look_at_diagnostics_brings_the_count_to_no_other_connection() {
+        let mut twin = Twin::new();
+        let _ = twin.run("UPDATE t SET a = 1", Outcome { affected_rows: 4, ..ok() });
+        twin.on_another_connection();
+        let _ = twin.run("GET DIAGNOSTICS @a = NUMBER", ok());
+        assert_eq!((twin.state.row_count, twin.knows().1), (Some(4), false));
+    }
+
+    #[test]
+    fn a_signal_that_warns_counts_anew() {
+        let mut twin = Twin::new();
+        let _ = twin.run("UPDATE t SET a = 1", Outcome { affected_rows: 4, ..ok() });
+        let _ = twin.run("SIGNAL SQLSTATE '01000'", Outcome { warnings: 1, ..ok() });
+        assert_eq!((twin.state.row_count, twin.knows().1), (Some(0), true));
     }
 
     #[test]

@@ -142,10 +142,15 @@ pub(crate) fn failed(
         }
     } else if effects.contains(Effects::CAN_CHANGE_SESSION) || may_have_run(effects, code) {
         state.pins.insert(PinCause::RoutineChangedState);
-    } else if !is_early(code) {
+    } else if !is_early(code)
+        || code == ER_OPTION_PREVENTS_STATEMENT && may_have_committed(state, facts)
+    {
         // Servers change none of the variables where one can't be changed. One that could be repeated
         // may have run on a reader, which must not keep the session and its writes.
-        if facts.shape.kind == StatementKind::Set && super::is_replayable_set(state, facts) {
+        if facts.shape.kind == StatementKind::Set
+            && super::is_replayable_set(state, facts)
+            && !may_have_committed(state, facts)
+        {
             return;
         }
         let partial = lasting(state, facts).without(only_if_done());
@@ -154,6 +159,18 @@ pub(crate) fn failed(
             state.pins.insert(PinCause::UnreplayableSet);
         }
     }
+}
+
+/// ER_OPTION_PREVENTS_STATEMENT: the server takes no writes, and so no commit of one.
+const ER_OPTION_PREVENTS_STATEMENT: u16 = 1290;
+
+/// Whether a SET may have failed as it committed: servers look at all assignments before they make the
+/// first, but make them one by one, and go on behind one that fails.
+fn may_have_committed(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    facts.shape.kind == StatementKind::Set
+        && state.in_transaction()
+        && !state.transaction.read_only
+        && facts.text.is_none_or(|text| names(text, "autocommit"))
 }
 
 /// Whether a command that succeeded may have given a schema another charset. Servers read it when a
@@ -220,6 +237,7 @@ fn only_if_done() -> PinSet {
 pub fn changed_user(state: &mut SessionState, user: &str, schema: Option<&str>, collation: u16) {
     reset(state, Flavor::Unknown);
     state.pins.remove(PinCause::Role);
+    state.pins.remove(PinCause::MultiplexOff);
     state.login_collation = collation;
     state.user = user.into();
     state.profile = std::sync::Arc::new(Profile::new(collation, schema));
@@ -413,7 +431,8 @@ fn lasting(state: &SessionState, facts: &CommandFacts<'_>) -> PinSet {
     if effects.contains(Effects::LOCK_TABLES) {
         pins = pins.union(locks(kind, facts));
     }
-    if effects.intersects(Effects::MULTI | Effects::NAMED_PREPARED) && names_role(facts) {
+    let several = multi && effects.intersects(MAY_SET);
+    if (several || effects.contains(Effects::NAMED_PREPARED)) && names_role(facts) {
         pins.insert(PinCause::Role);
     }
     let one_only = state.capabilities & (1 << 16) == 0 && facts.command == CommandKind::Query;
@@ -423,6 +442,11 @@ fn lasting(state: &SessionState, facts: &CommandFacts<'_>) -> PinSet {
     }
     pins
 }
+
+/// What a text of several statements has where one of them may be a SET: one that is read, or one
+/// within a statement that is not.
+const MAY_SET: Effects =
+    Effects::SESSION_STATE.union(Effects::CAN_CHANGE_SESSION).union(Effects::DOUBTFUL);
 
 /// Whether a role or a resource group may be chosen within several statements, or by one of SQL PREPARE: no server
 /// reports it.

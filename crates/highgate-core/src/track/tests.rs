@@ -188,6 +188,50 @@ fn a_role_binds_for_good_since_no_reset_takes_it_back() {
     }
 }
 
+/// Runs a text as it is read; what binds the session then.
+fn ran(twin: &mut Twin, text: &str, outcome: Outcome<'_>) -> crate::pins::PinSet {
+    let mode = LexMode { flavor: Flavor::MariaDb, ..LexMode::default() };
+    let mut scratch = sql::Scratch::new();
+    let analysis = sql::analyze(text.as_bytes(), mode, &mut scratch);
+    let facts = CommandFacts::text(CommandKind::Query, text.as_bytes(), &analysis, mode);
+    before(&mut twin.state, &facts);
+    let _ = settle(&mut twin.state, &mut twin.conn, &facts, &outcome);
+    twin.state.pins
+}
+
+#[test]
+fn a_role_is_looked_for_only_where_a_statement_may_choose_one() {
+    let ok = || Outcome { status: Some(StatusFlags::AUTOCOMMIT), ..Outcome::default() };
+    for (text, binds) in [
+        ("CREATE TABLE user_roles (id INT); INSERT INTO user_roles VALUES (1)", false),
+        ("DELETE FROM resources; SELECT role FROM user_roles", false),
+        ("INSERT INTO t VALUES (1); SET ROLE r", true),
+        ("SELECT 1; BEGIN NOT ATOMIC SET ROLE r; END", true),
+        ("SELECT 1; IF 1 THEN SET ROLE r; END IF", true),
+        ("EXECUTE IMMEDIATE 'SET ROLE r'", true),
+    ] {
+        let pins = ran(&mut Twin::new(), text, ok());
+        assert_eq!(pins.contains(PinCause::Role), binds, "{text}: {pins}");
+    }
+}
+
+#[test]
+fn a_set_that_failed_as_it_committed_may_have_set_the_rest() {
+    let text = "SET autocommit = 1, sql_mode = 'ANSI'";
+    let off = || Outcome { status: Some(StatusFlags::empty()), ..Outcome::default() };
+    for (code, binds) in [(1180, true), (1290, true), (1231, false)] {
+        let mut twin = Twin::new();
+        let _ = ran(&mut twin, "SET autocommit = 0", off());
+        let _ = ran(&mut twin, "INSERT INTO t VALUES (1)", off());
+        assert!(twin.state.in_transaction());
+        let pins = ran(&mut twin, text, Outcome { error: Some(code), ..Outcome::default() });
+        assert_eq!(pins.contains(PinCause::UnreplayableSet), binds, "{code}: {pins}");
+        let failed = Outcome { error: Some(code), ..Outcome::default() };
+        let pins = ran(&mut Twin::new(), text, failed);
+        assert!(!pins.contains(PinCause::UnreplayableSet), "{code}: there was nothing to commit");
+    }
+}
+
 #[test]
 fn user_variables_of_literals_are_replayed_and_others_bind() {
     let mut twin = Twin::new();

@@ -20,6 +20,7 @@ pub(crate) fn fuzz_analyze(data: &[u8]) {
             _ => Flavor::Unknown,
         },
         server_version: if flags & 0x40 == 0 { 101_119 } else { 0 },
+        newest_version: if flags & 0x80 == 0 { 0 } else { 110_802 },
     };
     let mut scratch = Scratch::new();
     let analysis = analyze(text, mode, &mut scratch);

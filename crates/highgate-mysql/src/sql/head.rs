@@ -136,7 +136,8 @@ impl Head {
                 (K::Execute, writes | Effects::NAMED_PREPARED | Effects::CAN_CHANGE_SESSION)
             }
             Kw::Deallocate => (K::Deallocate, Effects::NAMED_PREPARED | Effects::SESSION_STATE),
-            Kw::Get | Kw::Signal => (K::Diagnostics, Effects::READS_DIAGNOSTICS),
+            Kw::Get => (K::Diagnostics, Effects::READS_DIAGNOSTICS),
+            Kw::Signal => (K::Signal, Effects::READS_DIAGNOSTICS),
             Kw::Handler => (K::Handler, Effects::HANDLER),
             Kw::Kill => (self.kill(), Effects::ADMINISTRATION | Effects::KILLS),
             first => self.administration(first),

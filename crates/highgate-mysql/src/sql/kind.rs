@@ -42,7 +42,7 @@ pub enum StatementKind {
     Execute,
     /// `FLUSH`, `RESET`, `PURGE`.
     Flush,
-    /// `GET DIAGNOSTICS`, `SIGNAL`, `RESIGNAL`.
+    /// `GET DIAGNOSTICS`.
     Diagnostics,
     /// `GRANT`, `REVOKE`, account and role statements.
     Grant,
@@ -84,6 +84,8 @@ pub enum StatementKind {
     Set,
     /// `SHOW`.
     Show,
+    /// `SIGNAL`, `RESIGNAL`.
+    Signal,
     /// `START TRANSACTION`.
     StartTransaction {
         /// `READ ONLY`.
@@ -124,7 +126,7 @@ impl fmt::Display for StatementKind {
             Self::Empty => "nothing but comments",
             Self::Execute => "EXECUTE",
             Self::Flush => "FLUSH, RESET or PURGE",
-            Self::Diagnostics => "GET DIAGNOSTICS or SIGNAL",
+            Self::Diagnostics => "GET DIAGNOSTICS",
             Self::Grant => "a change of accounts",
             Self::Handler => "HANDLER",
             Self::Insert => "INSERT",
@@ -140,6 +142,7 @@ impl fmt::Display for StatementKind {
             Self::Select => "SELECT",
             Self::Set => "SET",
             Self::Show => "SHOW",
+            Self::Signal => "SIGNAL or RESIGNAL",
             Self::StartTransaction { read_only: false } => "START TRANSACTION",
             Self::StartTransaction { read_only: true } => "START TRANSACTION READ ONLY",
             Self::Table => "TABLE",

@@ -29,8 +29,12 @@ pub struct LexMode {
     pub ignore_space: bool,
     /// The dialect.
     pub flavor: Flavor,
-    /// The server's version as a number: 101119 for 10.11.19, 80036 for 8.0.36; 0 if not known.
+    /// The server's version as a number: 101119 for 10.11.19, 80036 for 8.0.36; 0 if not known. Of
+    /// several servers that may run a text, the lowest.
     pub server_version: u32,
+    /// The highest of several; below the other one it counts as that. What only some of them run is
+    /// doubtful.
+    pub newest_version: u32,
     /// The client's charset has multi-byte characters that end in ASCII bytes
     /// (big5, cp932, gb18030, gbk, sjis): quotes and backslashes cannot be told by their bytes.
     pub unsafe_charset: bool,

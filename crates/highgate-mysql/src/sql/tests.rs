@@ -16,6 +16,7 @@ const MARIADB: LexMode = LexMode {
     ignore_space: false,
     flavor: Flavor::MariaDb,
     server_version: 101_119,
+    newest_version: 0,
     unsafe_charset: false,
 };
 

@@ -321,17 +321,18 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    /// Whether a server of this version runs the words; `None` if that is not known.
+    /// Whether servers of these versions run the words; `None` if that is not known, or some of them do.
     fn runs_version(&self, marked_mariadb: bool, version: Option<u32>) -> Option<bool> {
-        let server = self.mode.server_version;
+        let (lowest, newest) = (self.mode.server_version, self.mode.newest_version);
         match (self.mode.flavor, version) {
             (Flavor::MariaDb, None) => Some(true),
             (Flavor::MySql, None) => Some(!marked_mariadb),
             (Flavor::MariaDb, Some(50_700..=99_999)) if !marked_mariadb => Some(false),
             (Flavor::MySql, Some(_)) if marked_mariadb => Some(false),
             (Flavor::MariaDb | Flavor::MySql, Some(version)) if version <= 50_100 => Some(true),
-            (Flavor::MariaDb | Flavor::MySql, Some(version)) if server > 0 => {
-                Some(version <= server)
+            (Flavor::MariaDb | Flavor::MySql, Some(version)) if lowest > 0 => {
+                let only_some = version > lowest && version <= newest;
+                if only_some { None } else { Some(version <= lowest) }
             }
             _ => None,
         }

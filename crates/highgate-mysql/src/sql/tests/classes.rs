@@ -287,6 +287,22 @@ fn the_version_decides_what_a_comment_is() {
 }
 
 #[test]
+fn what_only_some_of_the_servers_would_run_is_doubtful() {
+    let upgraded_by_half = LexMode { newest_version: 110_802, ..MARIADB };
+    let effects = |text: &str, mode| analyze(text.as_bytes(), mode, &mut Scratch::new()).effects;
+    let hides = "SELECT 1 /*!110000 ; DELETE FROM t */";
+    assert!(reads(hides, MARIADB), "no server runs it");
+    assert!(effects(hides, upgraded_by_half).contains(E::DOUBTFUL));
+    assert!(!reads(hides, upgraded_by_half));
+    let upgraded = LexMode { server_version: 110_802, ..upgraded_by_half };
+    assert!(effects(hides, upgraded).contains(E::WRITES) && !reads(hides, upgraded));
+    for (runs, text) in [(true, "SELECT 1 /*!100200 , 2 */"), (false, "SELECT 1 /*!120000 , 2 */")]
+    {
+        assert!(reads(text, upgraded_by_half), "{text}: all run it: {runs}");
+    }
+}
+
+#[test]
 fn a_backslash_in_an_unsafe_charset_is_doubtful() {
     let gbk = LexMode { unsafe_charset: true, ..MARIADB };
     let analysis = |text: &[u8]| analyze(text, gbk, &mut Scratch::new()).effects;
@@ -355,6 +371,8 @@ fn a_statement_is_of_its_leading_words_kind() {
         ("STOP SLAVE", K::Replication),
         ("START ALL SLAVES", K::Replication),
         ("GET DIAGNOSTICS @a = NUMBER", K::Diagnostics),
+        ("SIGNAL SQLSTATE '01000'", K::Signal),
+        ("RESIGNAL", K::Signal),
         ("ALTER USER x", K::Grant),
         ("CHECKSUM TABLE t", K::TableMaintenance),
     ] {
