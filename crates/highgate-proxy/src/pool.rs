@@ -181,9 +181,25 @@ pub(crate) struct Shelf {
     /// Nothing was put here since the care before: all of them may be at work at one moment, so an
     /// empty shelf is taken down only then.
     is_untouched: Cell<bool>,
+    /// Until when its server is not asked again for a connection of this key, which it has denied.
+    denied_until: Cell<Millis>,
 }
 
+/// How long a server that does not know an account is not asked again where another can be: an
+/// account that is new there is found soon, and nobody logs in in vain with each command.
+const DENIED_FOR: Millis = 5_000;
+
 impl Shelf {
+    /// The server has refused the account.
+    pub(crate) fn deny(&self, now: Millis) {
+        self.denied_until.set(now.saturating_add(DENIED_FOR));
+    }
+
+    /// Whether the server has refused the account lately.
+    pub(crate) fn is_denied(&self, now: Millis) -> bool {
+        now < self.denied_until.get()
+    }
+
     /// Since when the oldest lies here.
     fn oldest(&self) -> Option<Millis> {
         self.connections.borrow().first().map(|first| first.idle_since)
@@ -289,7 +305,8 @@ impl Pools {
                 is_surplus || !connection.is_usable() || connection.is_past(now)
             }));
             let was_untouched = shelf.is_untouched.replace(true);
-            !list.is_empty() || !was_untouched || Rc::strong_count(shelf) > 1
+            let is_known = !was_untouched || Rc::strong_count(shelf) > 1;
+            !list.is_empty() || is_known || shelf.is_denied(now)
         });
     }
 

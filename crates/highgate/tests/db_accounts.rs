@@ -5,12 +5,14 @@
 mod failure;
 #[path = "client/raw.rs"]
 mod raw;
+#[path = "common/replica.rs"]
+mod replica;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use failure::{REPLICATION, addresses, ctl, start, toml};
 use highgate_testkit::{
-    HighgateProcess, MariaDb, ReplicationCluster, replication::ReplicationOptions,
+    HighgateProcess, MariaDb, ReplicationCluster, replication::ReplicationOptions, wait,
 };
 use mysql_async::{ChangeUserOpts, Conn, OptsBuilder, prelude::Queryable as _};
 use raw::{RawClient, USUAL};
@@ -94,4 +96,42 @@ fn an_account_that_its_replica_does_not_have_yet_is_served_by_the_primary() -> a
     let refused = nobody.query("SELECT 1")?;
     assert_eq!(refused[0].error(), Some(1045), "whom no server knows is told so");
     Ok(())
+}
+
+#[test]
+fn a_replica_that_has_denied_an_account_is_left_alone_for_a_while() -> anyhow::Result<()> {
+    if !MariaDb::is_installed() {
+        eprintln!("skipped: MariaDB is not installed");
+        return Ok(());
+    }
+    let account = "SET sql_log_bin = 0; CREATE USER late@'%' IDENTIFIED BY 'late'; GRANT ALL ON *.* TO late@'%'";
+    let cluster = replica::cluster();
+    cluster.primary()?.sql(account)?;
+    let user = "[[user]]\nname = \"late\"\npassword = \"late\"\n";
+    let process = replica::highgate(&cluster, "", user);
+    let replica = cluster.node(1)?;
+    let denials = || -> anyhow::Result<u64> {
+        let status = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS \
+             WHERE VARIABLE_NAME = 'ACCESS_DENIED_ERRORS'";
+        Ok(replica.value(status)?.parse()?)
+    };
+    failure::until_server(&process, "db2", Duration::from_secs(20), |server| {
+        server.status == "up"
+    })?;
+    let before = denials()?;
+    let mut client = RawClient::connect(process.listener("shop")?, "late", "late", None, USUAL)?;
+    let begun = wait::now();
+    for _ in 0..50 {
+        assert_eq!(client.value("SELECT name FROM shop.me")?, "primary");
+    }
+    let most = before + 1 + (wait::now() - begun).as_secs() / 5;
+    let after = denials()?;
+    assert!(after > before && after <= most, "{before} {after}: one login in vain in five seconds");
+    // Once it has the account, it serves it.
+    replica.sql(account)?;
+    wait::eventually(wait::Deadline::seconds(15), "the replica", || {
+        let name = client.value("SELECT name FROM shop.me")?;
+        anyhow::ensure!(name == "replica", "the {name} still answers");
+        Ok(())
+    })
 }

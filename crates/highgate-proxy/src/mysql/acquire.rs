@@ -233,7 +233,15 @@ pub(crate) async fn acquire(
         if let Some(lease) = pooled(known, member, order.profile) {
             return Ok(lease);
         }
-        let key = known.key.clone();
+        let (key, shelf) = (known.key.clone(), known.shelf.clone());
+        if shelf.is_denied(context.worker.now_ms()) {
+            failed.push(member.state.id);
+            chosen = other(context, &order, &group, &failed);
+            if chosen.is_some() {
+                continue;
+            }
+            failed.pop();
+        }
         // Everything beyond this point is rare and large: kept out of the command's future.
         match Box::pin(fresh(context, who, &group, member, key, order.started)).await {
             Ok(lease) => return Ok(lease),
@@ -243,6 +251,7 @@ pub(crate) async fn acquire(
             }
             Err(Fresh::Denied(message)) => {
                 let server = member.state.clone();
+                shelf.deny(context.worker.now_ms());
                 failed.push(server.id);
                 chosen = other(context, &order, &in_force(context, &group), &failed);
                 let denied = AcquireError::Denied { server: server.name.clone(), message };
