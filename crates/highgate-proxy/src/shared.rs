@@ -29,7 +29,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
     broker::{Brokers, Rates},
-    facts::BackendFacts,
+    facts::{BackendFacts, Facts},
     session_info::SessionInfo,
     tls_files::ServerTls,
     worker::Mail,
@@ -51,8 +51,8 @@ pub struct Shared {
     pub(crate) brokers: Brokers,
     /// The data workers.
     pub(crate) workers: Vec<WorkerHandle>,
-    /// What is known of backends beyond configuration: versions, accounts, certificates.
-    pub facts: Mutex<std::collections::BTreeMap<BackendName, Arc<BackendFacts>>>,
+    /// How the servers of each backend greet.
+    pub(crate) facts: Facts,
     /// This node drains: `COM_PING` answers 1053.
     pub draining: AtomicBool,
     /// Memory in buffers, in bytes.
@@ -159,7 +159,7 @@ impl Shared {
             brokers: Brokers::default(),
             slow_checks: crate::mysql::slow_checks::SlowChecks::beside(workers.len()),
             workers,
-            facts: Mutex::default(),
+            facts: Facts::default(),
             draining: AtomicBool::new(false),
             memory: Arc::default(),
             memory_limit: AtomicU64::new(0),
@@ -258,9 +258,16 @@ impl Shared {
         self.events.lock().iter().map(|(number, event)| (number, event.clone())).collect()
     }
 
+    /// What is known of the servers of that backend.
+    #[must_use]
+    pub fn facts_of(&self, backend: &BackendName) -> Arc<BackendFacts> {
+        self.facts.of(backend)
+    }
+
     /// Puts a new snapshot in force and wakes whoever waits for one.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
         let version = snapshot.version;
+        self.facts.follow(&snapshot.placement);
         self.snapshot.store(snapshot);
         self.snapshot_changed.send_replace(version);
         for worker in &self.workers {

@@ -49,14 +49,16 @@ pub(crate) fn decide(
 ) -> Result<String, String> {
     let listener = listener_of(snapshot, listener)?;
     let user = user_of(snapshot, user)?;
+    let own = snapshot.policy.users.get(&user).and_then(|user| user.backend.as_ref());
     let settings = snapshot.policy.listeners.get(&listener);
+    let backend = own.or(settings.map(|settings| &settings.backend));
     let question = Question {
         text: sql.as_bytes(),
         listener: &listener,
         user: &user,
         schema: None,
         client: None,
-        mode: settings.map(|settings| mode(&settings.backend)).unwrap_or_default(),
+        mode: backend.map(mode).unwrap_or_default(),
         now: clock::now(),
     };
     explain(&question, snapshot).map(|trace| trace.to_string()).map_err(|why| why.to_string())

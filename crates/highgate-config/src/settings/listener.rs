@@ -300,7 +300,8 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
         default: Is(""),
         takes_effect: TakesEffect::NextConnection,
         summary: "The version that clients are greeted with.",
-        detail: "Left empty it is that of the primary, so that clients see what they really use.",
+        detail: "Left empty it is that of the primary, so that clients see what they really use, or the lowest where there is \
+                 no primary. It follows when servers are upgraded or replaced.",
         example: "server_version = \"10.11.6-MariaDB\"",
         also_known_as: &[("maxscale", "version_string"), ("proxysql", "mysql-server_version")],
         put: |draft, value| draft.listener.server_version = value.text(),

@@ -57,6 +57,20 @@ impl Profile {
         }
     }
 
+    /// How texts are read under it, on a server whose defaults are `default`; `ignores_space`: the
+    /// login has asked for that.
+    #[must_use]
+    pub fn lex_mode(&self, default: LexMode, ignores_space: bool) -> LexMode {
+        let mut mode = default;
+        match self.variable("sql_mode") {
+            Some(VarValue::Text(text)) => read_sql_mode(text, &mut mode),
+            Some(VarValue::Default) => {}
+            None => mode.ignore_space |= ignores_space,
+        }
+        mode.unsafe_charset = self.charset.is_unsafe();
+        mode
+    }
+
     /// The value of a system variable, if the session changed it.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&VarValue> {
@@ -82,7 +96,7 @@ impl Profile {
 }
 
 /// Reads what a value of `sql_mode` says about how texts are read.
-pub(super) fn read_sql_mode(value: &[u8], mode: &mut LexMode) {
+fn read_sql_mode(value: &[u8], mode: &mut LexMode) {
     let bare = match value {
         [b'\'', inner @ .., b'\''] => inner,
         other => other,

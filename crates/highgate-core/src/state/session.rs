@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use highgate_mysql::sql::{Effects, LexMode};
+use highgate_mysql::sql::{Effects, LexMode, Scratch, analyze};
 use serde::{Deserialize, Serialize};
 
 use super::{Profile, Shape, Statement, VarValue};
@@ -156,14 +156,18 @@ impl SessionState {
     /// How the session's texts are read, on a server whose defaults are `default`.
     #[must_use]
     pub fn lex_mode(&self, default: LexMode) -> LexMode {
-        let mut mode = default;
-        match self.profile.variable("sql_mode") {
-            Some(VarValue::Text(text)) => super::profile::read_sql_mode(text, &mut mode),
-            Some(VarValue::Default) => {}
-            None => mode.ignore_space |= self.ignores_space(),
+        self.profile.lex_mode(default, self.ignores_space())
+    }
+
+    /// Servers read texts otherwise than before, after an upgrade say: what was prepared, too.
+    pub fn read_anew(&mut self, default: LexMode) {
+        let ignores_space = self.ignores_space();
+        let mut scratch = Scratch::new();
+        for statement in self.statements.values_mut() {
+            let mode = statement.under.lex_mode(default, ignores_space);
+            statement.shape = Shape::of(&analyze(&statement.text, mode, &mut scratch));
+            statement.reading = None;
         }
-        mode.unsafe_charset = self.profile.charset.is_unsafe();
-        mode
     }
 
     /// After how much silence the client asked to be left.
@@ -256,3 +260,23 @@ pub(super) const LAST_PREPARED: u32 = u32::MAX;
 
 /// CLIENT_IGNORE_SPACE.
 const IGNORE_SPACE: u64 = 1 << 8;
+
+#[cfg(test)]
+mod tests {
+    use highgate_mysql::sql::Flavor;
+
+    use super::*;
+
+    #[test]
+    fn what_was_prepared_is_read_as_upgraded_servers_do() {
+        let old =
+            LexMode { flavor: Flavor::MariaDb, server_version: 101_106, ..LexMode::default() };
+        let mut state = SessionState::new(0, "app", None, 45);
+        let text = b"SELECT a FROM t /*!110000 FOR UPDATE */";
+        let shape = Shape::of(&analyze(text, old, &mut Scratch::new()));
+        let id = state.prepared(text, shape, 0);
+        assert!(state.statements[&id].shape.is_read());
+        state.read_anew(LexMode { newest_version: 110_802, ..old });
+        assert!(!state.statements[&id].shape.is_read(), "some of them lock the rows");
+    }
+}

@@ -304,7 +304,7 @@ impl Director {
             if let Some(greeting) = probed.learned
                 && let Some(watched) = self.servers.get(&probed.server)
             {
-                crate::facts::learn(&self.shared, &watched.state.backend, &greeting);
+                self.shared.facts.learn(&watched.state, &greeting);
             }
             if probed.heard || self.traffic_heard(probed.server) {
                 self.step(probed.server, HealthEvent::Heard, now);

@@ -195,6 +195,7 @@ impl Session<'_> {
         self.user = user;
         let schema = login.schema.as_deref();
         track::changed_user(&mut self.state, &login.user, schema, login.collation);
+        self.read_as_servers();
         self.count_memory();
         self.hold_passed(passed);
         self.rules_number = None;

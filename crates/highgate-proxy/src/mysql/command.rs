@@ -27,7 +27,7 @@ use highgate_mysql::{
     error_code,
     packet::HEADER_LEN,
     scan,
-    sql::{self, Effects, Flavor, KillScope, LexMode, StatementKind},
+    sql::{self, Effects, KillScope, LexMode, StatementKind},
 };
 
 use crate::{
@@ -141,10 +141,7 @@ impl Session<'_> {
     ) -> Result<Running, Box<Rest>> {
         let commands = &self.context.presence.info.commands;
         commands.store(commands.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        if self.lex.flavor == Flavor::Unknown {
-            // Logged in before any server was seen; what they are may be known by now.
-            self.lex = self.context.worker.shared.facts_of(&self.settings.backend).lex_mode();
-        }
+        self.follow_facts();
         let parsed = match self.parse(framed, &mut space.rest) {
             Ok(parsed) => parsed,
             Err(refusal) => return Err(Box::new(Rest::Refused(refusal))),

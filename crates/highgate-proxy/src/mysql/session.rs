@@ -58,6 +58,8 @@ pub(crate) struct Session<'c> {
     /// Its transaction was lost with its connection; the next command is told so.
     pub(crate) lost: Option<PinSet>,
     pub(crate) lex: LexMode,
+    /// Of what was known of the servers, which changes that is.
+    facts_seen: u64,
     /// How texts are read under that profile: asked for once per change of it.
     lex_now: Option<(Arc<Profile>, LexMode)>,
     pub(crate) rules_number: Option<Number>,
@@ -113,6 +115,7 @@ async fn begin(
     if !introduced.rest.is_empty() {
         inbox.extend(&introduced.rest);
     }
+    let facts_seen = worker.shared.facts.changes();
     let facts = worker.shared.facts_of(&settings.backend);
     let entrance = Entrance {
         context,
@@ -138,6 +141,7 @@ async fn begin(
         taken_for: None,
         lost: None,
         lex: facts.lex_mode(),
+        facts_seen,
         lex_now: None,
         rules_number: None,
         nonce,
@@ -210,6 +214,9 @@ pub(crate) fn fingerprint(proof: Option<&Proof>) -> u128 {
 impl Session<'_> {
     /// Lets the client in after its login.
     async fn admit(&mut self) -> Result<(), Ending> {
+        if self.user.backend.is_some() {
+            self.read_as_servers();
+        }
         self.welcome().await?;
         self.begin_compression();
         self.context.slot.set_deadline(None);
@@ -307,6 +314,28 @@ impl Session<'_> {
             schema: self.state.schema().unwrap_or_default().to_owned(),
             program: program.map(|(_, value)| value.clone()).unwrap_or_default(),
         });
+    }
+
+    /// Servers of its backend may have come, gone or been upgraded since its last command: from then
+    /// on texts are read as they do now.
+    pub(crate) fn follow_facts(&mut self) {
+        let shared = &self.context.worker.shared;
+        let changes = shared.facts.changes();
+        if changes == self.facts_seen {
+            return;
+        }
+        self.facts_seen = changes;
+        self.read_as_servers();
+    }
+
+    /// Texts are read as the servers of its backend do: its account's own, or its listener's.
+    pub(crate) fn read_as_servers(&mut self) {
+        let backend = self.user.backend.as_ref().unwrap_or(&self.settings.backend);
+        let lex = self.context.worker.shared.facts_of(backend).lex_mode();
+        if lex != self.lex {
+            (self.lex, self.lex_now) = (lex, None);
+            self.state.read_anew(lex);
+        }
     }
 
     /// How the session's texts are read.

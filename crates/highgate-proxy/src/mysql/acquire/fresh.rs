@@ -144,7 +144,7 @@ async fn open_one(
         });
         match crate::mysql::login::within(context, async { Ok(opening.await) }).await {
             Ok(Ok((login, greeting))) => {
-                crate::facts::learn(&worker.shared, &group.name, &greeting);
+                worker.shared.facts.learn(server, &greeting);
                 let now = worker.now_ms();
                 let backend = group.backend.clone();
                 let mut connection = ServerConnection::new(login, key, room, era, backend, now);

@@ -120,7 +120,7 @@ async fn open_one(
             return Err(error);
         }
     };
-    crate::facts::learn(&worker.shared, &group.name, &greeting);
+    worker.shared.facts.learn(server, &greeting);
     let now = worker.now_ms();
     let backend = group.backend.clone();
     let mut connection = ServerConnection::new(login, key, room, era, backend, now);
