@@ -12,7 +12,7 @@ mod words;
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use highgate_config::{ListenerName, UserName};
-use highgate_mysql::sql::{Effects, Hint, LexMode, Scratch, StatementKind, analyze};
+use highgate_mysql::sql::{Analysis, Effects, Hint, LexMode, Scratch, StatementKind, analyze};
 
 use crate::{
     choose::{self, NoServer, Passed, Request, Turn},
@@ -67,14 +67,37 @@ pub struct Trace {
     pub knows_user: bool,
     /// Every rule that was tried, in order.
     pub rules: Vec<Tried>,
-    /// What the rules put in the text's place.
-    pub rewrite: Option<String>,
+    /// What the rules put in the text's place: that is what routing judges.
+    pub rewrite: Option<Rewrite>,
+    /// Whether the session's connection is shared from then on, where a rule says so.
+    pub multiplex: Option<bool>,
     /// Where it goes.
     pub route: String,
     /// Why.
     pub reason: Reason,
     /// Within the backend: who could take it and who would.
     pub backend: Option<Candidates>,
+}
+
+/// What is sent in the place of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The text.
+    pub text: String,
+    /// What it is.
+    pub kind: StatementKind,
+    /// What it does.
+    pub effects: Effects,
+}
+
+impl Rewrite {
+    fn of(text: &[u8], analysis: &Analysis<'_>) -> Self {
+        Self {
+            text: String::from_utf8_lossy(text).into_owned(),
+            kind: analysis.kind,
+            effects: analysis.effects,
+        }
+    }
 }
 
 /// The servers of the backend that a statement goes to.
@@ -117,10 +140,8 @@ pub fn explain(question: &Question<'_>, snapshot: &Snapshot) -> Result<Trace, Un
     let default_schema = user.and_then(|user| user.default_schema.as_deref());
     let schema = question.schema.or(default_schema);
     let mut state = SessionState::new(0, question.user.as_str(), schema, 45);
-    let mut scratch = Scratch::new();
+    let (mut scratch, mut anew) = (Scratch::new(), Scratch::new());
     let analysis = analyze(question.text, question.mode, &mut scratch);
-    let facts = CommandFacts::text(CommandKind::Query, question.text, &analysis, question.mode);
-    track::before(&mut state, &facts);
     let (rules, tried) = policy.rules.explain(&RuleContext {
         user: question.user.as_str(),
         schema: schema.unwrap_or_default(),
@@ -131,15 +152,15 @@ pub fn explain(question: &Question<'_>, snapshot: &Snapshot) -> Result<Trace, Un
         text: question.text,
         flag: 0,
     });
-    let named = analysis.hint.as_ref().map(|hint| match hint {
-        Hint::Server(name) => String::from_utf8_lossy(name.of(question.text)).into_owned(),
-        Hint::Primary | Hint::Replica => String::new(),
-    });
-    let hint = analysis.hint.as_ref().map(|hint| match hint {
-        Hint::Primary => RouteHint::Primary,
-        Hint::Replica => RouteHint::Replica,
-        Hint::Server(_) => RouteHint::Server(named.as_deref().unwrap_or_default()),
-    });
+    let text = rules.rewrite.as_deref().unwrap_or(question.text);
+    let sent = match rules.rewrite {
+        Some(_) => analyze(text, question.mode, &mut anew),
+        None => analysis,
+    };
+    let facts = CommandFacts::text(CommandKind::Query, text, &sent, question.mode);
+    track::before(&mut state, &facts);
+    let named = named_server(sent.hint.as_ref(), text);
+    let hint = sent.hint.as_ref().map(|hint| route_hint(hint, &named));
     let view = View {
         listener,
         user: user.map(|user| &**user),
@@ -156,14 +177,31 @@ pub fn explain(question: &Question<'_>, snapshot: &Snapshot) -> Result<Trace, Un
         effects: analysis.effects,
         digest: analysis.digest,
         digest_text: String::from_utf8_lossy(analysis.digest_text).into_owned(),
-        hint: hint_text(hint, analysis.hint_ignored),
+        hint: hint_text(hint, sent.hint_ignored),
         knows_user: user.is_some(),
         rules: tried,
-        rewrite: (rules.rewrite.as_deref()).map(|text| String::from_utf8_lossy(text).into_owned()),
+        rewrite: rules.rewrite.is_some().then(|| Rewrite::of(text, &sent)),
+        multiplex: route.actions.multiplex.filter(|_| matches!(route.to, To::Server(_))),
         route: destination(&route),
         reason: route.reason,
         backend: candidates(&route, snapshot, question.now),
     })
+}
+
+/// The server that a comment names; empty if none.
+fn named_server(hint: Option<&Hint>, text: &[u8]) -> String {
+    match hint {
+        Some(Hint::Server(name)) => String::from_utf8_lossy(name.of(text)).into_owned(),
+        Some(Hint::Primary | Hint::Replica) | None => String::new(),
+    }
+}
+
+const fn route_hint<'a>(hint: &Hint, named: &'a str) -> RouteHint<'a> {
+    match hint {
+        Hint::Primary => RouteHint::Primary,
+        Hint::Replica => RouteHint::Replica,
+        Hint::Server(_) => RouteHint::Server(named),
+    }
 }
 
 fn hint_text(hint: Option<RouteHint<'_>>, ignored: bool) -> Option<String> {

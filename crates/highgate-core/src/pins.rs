@@ -88,7 +88,7 @@ pins! {
         "parameters of a prepared statement were sent ahead; ends with its execution or reset";
     /// A rule or the configuration forbids sharing.
     MultiplexOff = "multiplex_off", false, true, true,
-        "sharing is turned off by a rule, the backend or the account";
+        "sharing is turned off by the backend, or by a rule until another rule turns it on";
     /// GET_LOCK.
     NamedLock = "named_lock", false, false, true,
         "the session may hold a lock of GET_LOCK(); ends when its connection is reset";

@@ -63,12 +63,8 @@ pub enum RouteHint<'a> {
 ///
 /// Call [`crate::track::before`] first: a cause that ends with this command must not bind it.
 pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>) -> Route<'a> {
-    let actions = Actions {
-        timeout: view.rules.timeout,
-        multiplex: view.rules.multiplex,
-        rewrite: view.rules.rewrite.as_deref(),
-        causal: false,
-    };
+    let actions =
+        Actions { timeout: view.rules.timeout, multiplex: view.rules.multiplex, causal: false };
     if let Some((to, reason)) = without_server(state, facts, view) {
         return Route { to, reason, actions };
     }
@@ -233,13 +229,14 @@ fn bound(state: &SessionState) -> Option<Reason> {
     state.pins.iter().next().map(Reason::Pinned)
 }
 
-/// Whether a session that is bound to a reader by what its last command left there must leave it for
-/// this command, which may write or bind: it has to run where writes can follow.
+/// Whether a session that is bound to a reader by what its last command left there, or since its
+/// connection is not shared, must leave it for this command, which may write or bind: it has to run where
+/// writes can follow.
 #[must_use]
 pub fn outgrows_reader(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
-    let only_leftovers = state.pins.iter().all(PinCause::is_leftover);
+    let may_leave = |cause: PinCause| cause.is_leftover() || cause == PinCause::MultiplexOff;
     !state.pins.is_empty()
-        && only_leftovers
+        && state.pins.iter().all(may_leave)
         && !state.in_transaction()
         && (!facts.reads_leftovers() || facts.command == CommandKind::StmtSendLongData)
         && classify(state, facts).0 == Role::Primary
@@ -335,6 +332,9 @@ fn role<'a>(
     }
     if !view.listener.read_write_split {
         return (Role::Primary, None, Reason::Unsplit);
+    }
+    if view.rules.multiplex == Some(false) {
+        return (Role::Primary, None, Reason::Binds);
     }
     let (role, reason) = classify(state, facts);
     (role, None, reason)

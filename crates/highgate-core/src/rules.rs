@@ -62,7 +62,8 @@ pub struct RuleOutcome {
     pub ok_msg: Option<Arc<str>>,
     /// Whether its connection may be shared afterwards.
     pub multiplex: Option<bool>,
-    /// The text to be sent in its place; to be analysed anew.
+    /// The text to be sent in its place. From then on that is what is judged: whoever takes it reads it
+    /// anew.
     pub rewrite: Option<Vec<u8>>,
     /// Whether this holds for every text of that digest.
     pub cacheability: Cacheability,

@@ -210,7 +210,8 @@ pub(super) const SETTINGS: &[Setting<Rule>] = &[
         default: Nothing,
         takes_effect: TakesEffect::NextCommand,
         summary: "Replaces what `match_pattern` matched.",
-        detail: "`\\1` to `\\9` stand for its groups.",
+        detail: "`\\1` to `\\9` stand for its groups. What is sent is what is judged: where it goes, what it binds, and whether it \
+                 may be sent again.",
         example: "replace_pattern = \"SELECT 1\"",
         also_known_as: &[("proxysql", "mysql_query_rules.replace_pattern")],
         put: |draft, value| draft.replace_pattern = value.some_text(),
@@ -288,7 +289,11 @@ pub(super) const SETTINGS: &[Setting<Rule>] = &[
         default: Nothing,
         takes_effect: TakesEffect::NextCommand,
         summary: "Whether the server connection may be shared after a matching command.",
-        detail: "ProxySQL's 2, for sharing in spite of variables, is not available: Highgate decides that by itself.",
+        detail: "`false`: the session keeps its connection from that command on (`multiplex_off` in the table `sessions`), until a \
+                 rule says `true` or it logs in anew. A listener that splits sends such a command to the primary, unless a rule \
+                 names a `role`: a session that was kept on a replica leaves it for its first write. `true` takes back what a \
+                 rule said, not what the backend says. ProxySQL's 2, for sharing in spite of variables, is not available: \
+                 Highgate decides that by itself.",
         example: "multiplex = false",
         also_known_as: &[("proxysql", "mysql_query_rules.multiplex")],
         put: |draft, value| draft.multiplex = value.some_flag(),

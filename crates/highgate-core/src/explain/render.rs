@@ -26,9 +26,21 @@ impl fmt::Display for Trace {
             writeln!(f, "{label:<10} {}: {}", tried.rule, verdict(tried.verdict))?;
         }
         if let Some(rewrite) = &self.rewrite {
-            writeln!(f, "rewritten  {rewrite}")?;
+            writeln!(f, "rewritten  {}", rewrite.text)?;
+            writeln!(f, "           {}: {}", rewrite.kind, words::effects(rewrite.effects))?;
+        }
+        if let Some(multiplex) = self.multiplex {
+            writeln!(f, "sharing    {}", sharing(multiplex))?;
         }
         self.backend.as_ref().map_or(Ok(()), |group| servers(f, group))
+    }
+}
+
+const fn sharing(multiplex: bool) -> &'static str {
+    if multiplex {
+        "on again, unless the backend has it off"
+    } else {
+        "off: the session keeps its connection from then on (multiplex_off)"
     }
 }
 

@@ -183,3 +183,35 @@ fn explaining_counts_no_hit_and_needs_a_listener() {
     let nowhere = Question { listener: &"nowhere".into(), ..question };
     assert_eq!(explain(&nowhere, &snapshot), Err(Unexplained::Listener("nowhere".into())));
 }
+
+#[test]
+fn what_a_rule_makes_of_a_text_is_what_is_routed() {
+    let rewrites = Rule {
+        active: true,
+        match_pattern: Some("^SELECT n FROM item".to_owned()),
+        replace_pattern: Some("INSERT INTO log SELECT n FROM item".to_owned()),
+        ..Rule::default()
+    };
+    let trace = ask("SELECT n FROM item", &[(7, rewrites.clone())]);
+    assert_eq!((trace.kind, trace.reason), (StatementKind::Select, Reason::Writes));
+    assert_eq!(trace.route, "the primary of backend shop");
+    let told = trace.to_string();
+    let expected = "rewritten  INSERT INTO log SELECT n FROM item\n           INSERT: writes\n";
+    assert!(told.contains(expected), "{told}");
+    let hinted = "SELECT /* highgate: replica */ n FROM item";
+    let to_write = Rule { match_pattern: Some("SELECT (.*) n FROM".to_owned()), ..rewrites };
+    let to_write = Rule { replace_pattern: Some("DELETE \\1 FROM".to_owned()), ..to_write };
+    let trace = ask(hinted, &[(7, to_write)]);
+    assert_eq!(trace.route, "the primary of backend shop", "{trace}");
+}
+
+#[test]
+fn who_keeps_its_connection_by_a_rule_does_so_where_writes_can_follow() {
+    let keeps = Rule { multiplex: Some(false), ..rule("^SELECT") };
+    let trace = ask("SELECT 1 FROM t", &[(7, keeps.clone())]);
+    assert_eq!((trace.reason, trace.multiplex), (Reason::Binds, Some(false)));
+    assert_eq!(trace.route, "the primary of backend shop");
+    assert!(trace.to_string().contains("sharing    off"), "{trace}");
+    let on_replica = Rule { role: Some(RuleRole::Replica), ..keeps };
+    assert_eq!(ask("SELECT 1 FROM t", &[(7, on_replica)]).route, "a replica of backend shop");
+}

@@ -18,7 +18,7 @@ pub struct Route<'a> {
     /// Why.
     pub reason: Reason,
     /// What else is to be done.
-    pub actions: Actions<'a>,
+    pub actions: Actions,
 }
 
 /// Where a command goes.
@@ -76,13 +76,11 @@ pub enum Role {
 
 /// What else is to be done for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Actions<'a> {
+pub struct Actions {
     /// The time it may take.
     pub timeout: Option<Duration>,
     /// Whether its connection may be shared afterwards, where a rule says so.
     pub multiplex: Option<bool>,
-    /// The text to be sent in its place.
-    pub rewrite: Option<&'a [u8]>,
     /// It must see the session's last write.
     pub causal: bool,
 }

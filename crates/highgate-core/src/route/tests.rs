@@ -148,6 +148,8 @@ fn what_a_reader_left_keeps_no_write_and_no_binding_there() {
     assert!(outgrows_reader(&state, &binds) && !outgrows_reader(&state, &read));
     let asks = facts(StatementKind::Show, Effects::READS_DIAGNOSTICS);
     assert!(!outgrows_reader(&state, &asks));
+    state.pins = [PinCause::MultiplexOff].into_iter().collect();
+    assert!(outgrows_reader(&state, &binds) && !outgrows_reader(&state, &read));
     state.pins.insert(PinCause::TemporaryTable);
     assert!(!outgrows_reader(&state, &binds), "more than leftovers");
 }

@@ -14,7 +14,7 @@ use std::{
 use highgate_core::{
     answer::OwnAnswer,
     pins::PinSet,
-    route::{self, Route, RouteHint, To, View},
+    route::{self, Actions, Route, RouteHint, To, View},
     rules::RuleOutcome,
     snapshot::Snapshot,
     state::{SessionState, Shape},
@@ -27,7 +27,7 @@ use highgate_mysql::{
     error_code,
     packet::HEADER_LEN,
     scan,
-    sql::{self, Effects, KillScope, LexMode, StatementKind},
+    sql::{self, Effects, KillScope, LexMode, Scratch, StatementKind},
 };
 
 use crate::{
@@ -44,7 +44,6 @@ use crate::{
     session::Ending,
 };
 
-use self::space::TextIs;
 pub(crate) use self::{
     own::was_killed,
     space::{CommandSpace, Known, RestSpace},
@@ -167,61 +166,55 @@ impl Session<'_> {
         let context = self.context;
         let payload = payload(&self.client.inbox, framed, &rest.joined);
         let prepared = prepared_text(context, &mut self.state, parsed.statement, mode, scratch);
-        let text = match (&parsed.text, &prepared) {
+        let written = match (&parsed.text, &prepared) {
             (Some(range), _) => payload.get(range.clone()),
             (None, Some(prepared)) => Some(&*prepared.text),
             (None, None) => None,
         };
         let mut memo = context.worker.memo.borrow_mut();
-        let analysis = match (&parsed.text, text) {
+        let analysis = match (&parsed.text, written) {
             (Some(_), Some(text)) if !parsed.schema => Some(memo.analyze(text, mode, scratch)),
             _ => None,
         };
-        let mut facts = read_facts(&parsed, prepared.as_ref(), analysis.as_ref(), text, mode);
-        let (digest_text, hint) = match (&analysis, &prepared) {
-            (Some(analysis), _) => (analysis.digest_text, analysis.hint.as_ref()),
-            (None, Some(PreparedText { reading, .. })) => {
-                (&*reading.digest_text, reading.hint.as_ref())
+        let mut facts = read_facts(&parsed, prepared.as_ref(), analysis.as_ref(), written, mode);
+        let reading = prepared.as_ref().map(|prepared| &prepared.reading);
+        let text_is = Text {
+            digest: facts.shape.digest,
+            digest_text: (analysis.as_ref().map(|analysis| analysis.digest_text))
+                .or(reading.map(|reading| &*reading.digest_text))
+                .unwrap_or_default(),
+            text: written.unwrap_or_default(),
+        };
+        self.note_form(parsed.kind, text_is);
+        let (rules, number) = self.rules(snapshot, text_is);
+        let mut anew = None;
+        let (text, analysis) = match rules.rewrite.as_deref() {
+            // What is sent decides from here on, whatever the client wrote.
+            Some(text) if parsed.kind.brings_text() => {
+                (Some(text), Some(read_anew(&mut facts, text, anew.insert(Scratch::new()))))
             }
-            (None, None) => (&[][..], None),
+            _ => (written, analysis),
+        };
+        let hint = match (&analysis, reading) {
+            (Some(analysis), _) => analysis.hint.as_ref(),
+            (None, reading) => reading.and_then(|reading| reading.hint.as_ref()),
         };
         let hint_server = hinted_server(hint, text);
         let hint = hint.map(|hint| route_hint(hint, hint_server.as_deref()));
-        let text_is =
-            Text { digest: facts.shape.digest, digest_text, text: text.unwrap_or_default() };
-        self.note_form(parsed.kind, text_is);
-        let (rules, number) = self.rules(snapshot, text_is);
-        let instead = self.with_own_values(&mut facts, &rules);
-        before(&mut self.state, &facts, self.lease.as_ref().and(self.taken_for));
-        forward::let_go(self.context, &self.state, &mut self.lease, &mut self.holds);
+        let instead = self.with_own_values(&mut facts);
+        let outgrown = before(&mut self.state, &facts, self.lease.as_ref().and(self.taken_for));
+        forward::let_go(self.context, &self.state, outgrown, &mut self.lease, &mut self.holds);
         // From here on the inbox may move: what is needed of the text later is kept aside.
-        let keeps = facts.keep_text() || parsed.schema || parsed.kind == CommandKind::StmtPrepare;
-        // Servers prepare what a rule made of it, and so must those that prepare it again.
-        let rewritten = rules.rewrite.as_deref().or(instead.as_deref());
-        let rewritten = rewritten.filter(|_| parsed.kind == CommandKind::StmtPrepare);
-        let kept = text.filter(|_| parsed.text.is_some() && keeps);
-        kept.map_or(&[][..], |text| rewritten.unwrap_or(text)).clone_into(&mut texts.text);
+        let brought = text.filter(|_| parsed.text.is_some());
+        let lies = texts.keep(&facts, brought, instead.as_deref());
         self.keep_values(&facts, payload, &mut texts.values);
         let decided = self.decide(&facts, &rules, hint, snapshot);
         if matches!(decided, Decided::Refuse(_)) {
             track::denied(&mut self.state, &facts);
         }
-        let schema_used = analysis.as_ref().and_then(|analysis| analysis.schema_used);
-        schema_used.unwrap_or_default().clone_into(&mut texts.schema_used);
-        let known = Known {
-            command: parsed.kind,
-            shape: facts.shape,
-            statement: facts.statement,
-            opens_cursor: facts.opens_cursor,
-            mode: facts.mode,
-            text: match (&parsed.text, &prepared) {
-                (Some(_), _) if keeps => TextIs::Kept,
-                (None, Some(_)) if keeps => TextIs::Prepared,
-                _ => TextIs::NotNeeded,
-            },
-            uses_schema: schema_used.is_some(),
-        };
-        texts.prepared = prepared.filter(|_| keeps).map(|prepared| prepared.text);
+        let known = Known::of(&facts, lies);
+        let is_kept = known.needs_prepared();
+        texts.prepared = prepared.filter(|_| is_kept).map(|prepared| prepared.text);
         self.rules_number = number;
         Judged { decided, known, sending: Sending { framed, scan: parsed.scan, rules, instead } }
     }
@@ -248,16 +241,11 @@ impl Session<'_> {
 
     /// The text with what the session knows of itself in the place of the functions that ask a
     /// connection for it.
-    fn with_own_values(
-        &self,
-        facts: &mut CommandFacts<'_>,
-        rules: &RuleOutcome,
-    ) -> Option<Vec<u8>> {
+    fn with_own_values(&self, facts: &mut CommandFacts<'_>) -> Option<Vec<u8>> {
         let asks = Effects::CONNECTION_ID | Effects::READS_FOUND_ROWS | Effects::READS_ROW_COUNT;
         let prepares = facts.command == CommandKind::StmtPrepare;
         if !facts.shape.effects.intersects(asks)
-            || facts.command != CommandKind::Query && !prepares
-            || rules.rewrite.is_some()
+            || !facts.command.brings_text()
             || prepares && route::is_question(facts.text?)
         {
             return None;
@@ -279,6 +267,10 @@ impl Session<'_> {
             Effects::READS_ROW_COUNT,
             effects.contains(Effects::READS_ROW_COUNT) && known.row_count.is_none(),
         );
+        if prepares {
+            // Its executions are known by what is prepared.
+            facts.shape.digest = sql::analyze(&instead, facts.mode, &mut Scratch::new()).digest;
+        }
         Some(instead)
     }
 
@@ -381,8 +373,7 @@ impl Session<'_> {
         };
         let Route { to, reason, actions } = route::route(&self.state, facts, &view);
         tracing::trace!(session = view.session_id, %reason, ?to, pins = %self.state.pins, "routed");
-        let causal = actions.causal;
-        let timeout = actions.timeout;
+        let Actions { causal, timeout, multiplex } = actions;
         match to {
             To::Server(target) => Decided::Server(forward::Destination {
                 backend: target.backend.clone(),
@@ -390,6 +381,7 @@ impl Session<'_> {
                 server: target.server.map(Into::into),
                 causal,
                 timeout,
+                multiplex,
             }),
             To::Answer(answer) => Decided::Answer(answer),
             To::End => Decided::End,
@@ -479,17 +471,36 @@ fn read_facts<'a>(
     }
 }
 
-/// What the command before left is forgotten where this one does not ask for it.
-fn before(state: &mut SessionState, facts: &CommandFacts<'_>, on: Option<Wish>) {
+/// Reads the text that is sent in place of the client's; statistics know a query by what the client
+/// wrote, and executions by what is prepared.
+fn read_anew<'a>(
+    facts: &mut CommandFacts<'a>,
+    text: &'a [u8],
+    scratch: &'a mut Scratch,
+) -> sql::Analysis<'a> {
+    let written = facts.shape.digest;
+    let analysis = sql::analyze(text, facts.mode, scratch);
+    *facts = CommandFacts::text(facts.command, text, &analysis, facts.mode);
+    if facts.command == CommandKind::Query {
+        facts.shape.digest = written;
+    }
+    analysis
+}
+
+/// What the command before left is forgotten where this one does not ask for it. Whether the session
+/// is to leave the reader that it holds.
+fn before(state: &mut SessionState, facts: &CommandFacts<'_>, on: Option<Wish>) -> bool {
     track::before(state, facts);
     if on != Some(Wish::Reader) {
-        return;
+        return false;
     }
-    if route::outgrows_reader(state, facts) {
+    let outgrown = route::outgrows_reader(state, facts);
+    if outgrown {
         track::forget_leftovers(state);
     } else if route::begins_elsewhere(state, facts) {
         track::end_read_only(state);
     }
+    outgrown
 }
 
 /// What a route comes to, without borrowing the snapshot.

@@ -46,6 +46,8 @@ pub(crate) struct Destination {
     pub(crate) server: Option<Box<str>>,
     pub(crate) causal: bool,
     pub(crate) timeout: Option<Duration>,
+    /// Whether the session's connection is shared from then on, where a rule says so.
+    pub(crate) multiplex: Option<bool>,
 }
 
 impl Destination {
@@ -63,7 +65,7 @@ pub(crate) struct Sending {
     pub(crate) framed: Framed,
     pub(crate) scan: scan::CommandKind,
     pub(crate) rules: Rc<RuleOutcome>,
-    /// The text to be sent in place of the client's, where no rule rewrote that.
+    /// The text to be sent in place of the client's, or of what a rule made of that.
     pub(crate) instead: Option<Vec<u8>>,
 }
 
@@ -202,7 +204,7 @@ impl Session<'_> {
             let done = self.try_on(&mut lease, &to, facts, &sending, sent, space).await;
             match done {
                 Tried::Answered => {
-                    self.release(lease, facts, space);
+                    self.release(lease, to.multiplex, facts, space);
                     return Ok(());
                 }
                 Tried::Broken => {

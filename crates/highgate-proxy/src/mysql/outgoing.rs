@@ -33,8 +33,8 @@ impl Session<'_> {
     ) -> Result<(Vec<u8>, Range<usize>), Answer> {
         let wire = sending.framed.wire;
         // An execution has no text of its own: its statement was rewritten when it was prepared.
-        let rewrite = sending.rules.rewrite.as_ref().filter(|_| !facts.command.names_statement());
-        if let Some(text) = rewrite.or(sending.instead.as_ref()) {
+        let rewrite = sending.rules.rewrite.as_ref().filter(|_| facts.command.brings_text());
+        if let Some(text) = sending.instead.as_ref().or(rewrite) {
             let mut packet = Vec::with_capacity(text.len() + HEADER_LEN + 1);
             // The command's own first byte: a query stays one, and so does a preparation.
             let kind = self.client.inbox.bytes().get(HEADER_LEN).copied().unwrap_or(COM_QUERY);

@@ -44,6 +44,24 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Of these facts, and what is kept of their texts.
+    pub(super) const fn of(facts: &CommandFacts<'_>, text: TextIs) -> Self {
+        Self {
+            command: facts.command,
+            shape: facts.shape,
+            statement: facts.statement,
+            opens_cursor: facts.opens_cursor,
+            mode: facts.mode,
+            text,
+            uses_schema: facts.schema_used.is_some(),
+        }
+    }
+
+    /// Whether the text of its prepared statement is needed while it runs.
+    pub(super) fn needs_prepared(&self) -> bool {
+        self.text == TextIs::Prepared
+    }
+
     /// Which command.
     pub(crate) const fn command(&self) -> CommandKind {
         self.command
@@ -62,6 +80,27 @@ impl Texts {
     pub(super) fn is_empty(&self) -> bool {
         let Self { text, prepared, values, schema_used } = self;
         text.is_empty() && prepared.is_none() && values.is_empty() && schema_used.is_empty()
+    }
+
+    /// Keeps aside what is needed of the text that a command `brought`; says where its text lies from
+    /// then on.
+    pub(super) fn keep(
+        &mut self,
+        facts: &CommandFacts<'_>,
+        brought: Option<&[u8]>,
+        instead: Option<&[u8]>,
+    ) -> TextIs {
+        let prepares = facts.command == CommandKind::StmtPrepare;
+        let keeps = facts.keep_text() || prepares || facts.command == CommandKind::InitDb;
+        // Who prepares it again has to do so with what servers have prepared.
+        let kept = if prepares { instead.or(brought) } else { brought };
+        kept.filter(|_| keeps).unwrap_or_default().clone_into(&mut self.text);
+        facts.schema_used.unwrap_or_default().clone_into(&mut self.schema_used);
+        match (brought, facts.text) {
+            (Some(_), _) if keeps => TextIs::Kept,
+            (None, Some(_)) if keeps => TextIs::Prepared,
+            _ => TextIs::NotNeeded,
+        }
     }
 
     /// All that is known of a command.

@@ -211,7 +211,7 @@ impl Session<'_> {
         if !timeout.is_zero() {
             self.context.slot.set_deadline(None);
         }
-        self.release(running.lease, &texts.facts(&running.known), rest);
+        self.release(running.lease, running.to.multiplex, &texts.facts(&running.known), rest);
         Poll::Ready(None)
     }
 }

@@ -31,10 +31,12 @@ impl Session<'_> {
     pub(super) fn release(
         &mut self,
         mut lease: Lease,
+        multiplex: Option<bool>,
         facts: &CommandFacts<'_>,
         space: &RestSpace,
     ) {
         self.count(facts, space);
+        settle::share(&mut self.state, multiplex, lease.connection.multiplexes());
         let verdict = if facts.command == CommandKind::StmtSendLongData {
             Verdict::Hold(self.state.pins)
         } else {
@@ -60,7 +62,6 @@ impl Session<'_> {
         if space.exchange.scanner.error().is_none() && track::alters_schema(facts) {
             self.retire_idle(&lease);
         }
-        self.keep_unshared(&mut lease);
         match verdict {
             Verdict::Hold(_) => self.lease = Some(lease),
             Verdict::Keep if lease.connection.kill_in_flight.is_some() => self.forget_lease(),
@@ -130,13 +131,6 @@ impl Session<'_> {
         lease.connection.to_close.extend(old);
     }
 
-    /// Where sharing is turned off, the session keeps its connection.
-    pub(super) fn keep_unshared(&mut self, lease: &mut Lease) {
-        if !lease.connection.multiplexes() {
-            self.state.pins.insert(PinCause::MultiplexOff);
-        }
-    }
-
     /// Gives the connection to the pool, or to whoever waits.
     pub(super) fn pool(&mut self, lease: Lease) {
         self.forget_lease();
@@ -185,14 +179,20 @@ pub(super) fn forget(context: &Context, holds: &mut Option<BackendName>) {
     context.presence.info.set_server(None);
 }
 
-/// Gives back a connection that was only kept for what the command before left on it.
+/// Gives back a connection that was only kept for what the command before left on it, or that is
+/// `outgrown` ([`highgate_core::route::outgrows_reader`]).
 pub(crate) fn let_go(
     context: &Context,
     state: &SessionState,
+    outgrown: bool,
     lease: &mut Option<Lease>,
     holds: &mut Option<BackendName>,
 ) {
-    if !state.pins.is_empty() || state.in_transaction() {
+    let mut pins = state.pins;
+    if outgrown {
+        pins.remove(PinCause::MultiplexOff);
+    }
+    if !pins.is_empty() || state.in_transaction() {
         return;
     }
     let Some(mut lease) = lease.take() else { return };

@@ -1,0 +1,147 @@
+//! What rules do to a command: a text that one rewrites is judged by what is sent, and one may keep the
+//! session's connection.
+
+#[path = "common/failure.rs"]
+mod failure;
+#[path = "common/faulty.rs"]
+mod faulty;
+#[path = "client/raw.rs"]
+mod raw;
+
+use failure::{BINARY, table, toml};
+use faulty::{BACKEND, VICTIM, usual};
+use highgate_testkit::{
+    highgate::HighgateProcess,
+    scripted::{Reply, Script, ScriptedServer},
+    wait::{self, Deadline},
+};
+use raw::{Part, RawClient, USUAL, execute};
+
+const COM_STMT_PREPARE: u8 = 0x16;
+const COM_STMT_EXECUTE: u8 = 0x17;
+
+/// The read `SELECT n FROM old` becomes a write, and another one a temporary table.
+const REWRITES: &str = "[[rule]]\nrule_id = 1\nactive = true\nmatch_pattern = \"^SELECT n FROM old\"\n\
+     replace_pattern = \"INSERT INTO victim SELECT n FROM new\"\napply = true\n\
+     [[rule]]\nrule_id = 2\nactive = true\nmatch_pattern = \"^SELECT n FROM tmp\"\n\
+     replace_pattern = \"CREATE TEMPORARY TABLE tmp SELECT 1 AS n\"\napply = true\n\
+     [[rule]]\nrule_id = 3\nactive = true\nmatch_pattern = \"^SELECT n FROM harmless\"\n\
+     replace_pattern = \"KILL 7\"\napply = true\n";
+
+/// What it prepares has no parameters and no columns; its connection is lost when a text with
+/// [`VICTIM`] in it is to run.
+fn server() -> ScriptedServer {
+    let script = Script::new(|command| match command.code {
+        COM_STMT_PREPARE => Reply::Packets(vec![[&[0, 9, 0, 0, 0][..], &[0; 7]].concat()]),
+        COM_STMT_EXECUTE => Reply::CloseAfter(0, Box::new(Reply::Ok)),
+        _ if command.text().contains(VICTIM) => Reply::CloseAfter(0, Box::new(Reply::Ok)),
+        _ if command.text().starts_with("SELECT n") => Reply::value("n", "1"),
+        _ => usual(command),
+    });
+    ScriptedServer::start(script).unwrap()
+}
+
+fn front(server: &ScriptedServer, rules: &str) -> (HighgateProcess, RawClient) {
+    let text = toml(&[server.addr()], BACKEND, "") + rules;
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let address = process.listener("shop").unwrap();
+    let client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    (process, client)
+}
+
+fn is_unknown(parts: &[Part]) {
+    let [Part::Err { code, sqlstate, .. }] = parts else { panic!("{parts:?}") };
+    assert_eq!((*code, sqlstate.as_str()), (1158, "08007"));
+}
+
+/// What binds the only session.
+fn pinned(process: &HighgateProcess, by: &str) {
+    wait::eventually(Deadline::seconds(10), "the session's pins", || {
+        let rows = table(process, "sessions")?;
+        let pins = rows.first().and_then(|row| row["pinned_by"].as_str()).unwrap_or_default();
+        anyhow::ensure!(pins == by, "`{pins}`, not `{by}`");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_read_that_a_rule_made_a_write_is_sent_once_and_its_outcome_told_as_unknown() {
+    let server = server();
+    let (_process, mut client) = front(&server, REWRITES);
+    is_unknown(&client.query("SELECT n FROM old").unwrap());
+    let sent =
+        server.queries().iter().filter(|text| text.starts_with("INSERT INTO victim")).count();
+    assert_eq!(sent, 1, "{:?}", server.queries());
+    assert_eq!(client.value("SELECT n FROM t").unwrap(), "1", "the session goes on");
+}
+
+#[test]
+fn a_prepared_read_that_a_rule_made_a_write_is_executed_once() {
+    let server = server();
+    let (_process, mut client) = front(&server, REWRITES);
+    let Part::Prepared { id, .. } = client.prepare("SELECT n FROM old").unwrap() else {
+        panic!("not prepared");
+    };
+    is_unknown(&client.command(&execute(id, 0, &[], false)).unwrap());
+    let commands = server.commands();
+    let prepared = commands.iter().find(|command| command.code == COM_STMT_PREPARE).unwrap();
+    assert_eq!(prepared.text(), "INSERT INTO victim SELECT n FROM new");
+    let executed = commands.iter().filter(|command| command.code == COM_STMT_EXECUTE).count();
+    assert_eq!(executed, 1);
+}
+
+#[test]
+fn what_a_rule_makes_of_a_text_binds_the_session_and_is_refused_as_if_it_were_the_clients() {
+    let server = server();
+    let (process, mut client) = front(&server, REWRITES);
+    client.ok("SELECT n FROM tmp").unwrap();
+    pinned(&process, "temporary_table");
+    // A number of Highgate's own, whatever runs on a server under it.
+    let killed = client.query("SELECT n FROM harmless").unwrap();
+    assert_eq!(killed[0].error(), Some(1094), "{killed:?}");
+    assert!(server.queries().iter().all(|text| !text.starts_with("KILL")));
+}
+
+#[test]
+fn a_rule_keeps_the_sessions_connection_until_another_gives_it_back() {
+    let server = server();
+    let rule = |id: u32, table: &str, multiplex: bool| {
+        format!(
+            "[[rule]]\nrule_id = {id}\nactive = true\nmatch_digest = \"FROM {table}\"\n\
+             multiplex = {multiplex}\napply = true\n"
+        )
+    };
+    let (process, mut client) = front(&server, &(rule(1, "mine", false) + &rule(2, "ours", true)));
+    client.ok("SELECT n FROM t").unwrap();
+    pinned(&process, "");
+    client.ok("SELECT n FROM mine").unwrap();
+    pinned(&process, "multiplex_off");
+    // Others get connections of their own.
+    let address = process.listener("shop").unwrap();
+    let mut others: Vec<_> =
+        (0..4).map(|_| RawClient::connect(address, "app", "app", None, USUAL).unwrap()).collect();
+    for _ in 0..3 {
+        client.ok("SELECT n FROM t WHERE mine = 1").unwrap();
+        for other in &mut others {
+            other.ok("SELECT n FROM t WHERE others = 1").unwrap();
+        }
+    }
+    drop(others);
+    let commands = server.commands();
+    let connections = |word: &str| -> std::collections::BTreeSet<usize> {
+        let with = commands.iter().filter(|command| command.text().contains(word));
+        with.map(|command| command.connection).collect()
+    };
+    let (mine, others) = (connections("mine"), connections("others"));
+    assert_eq!(mine.len(), 1);
+    assert!(mine.is_disjoint(&others), "{mine:?} {others:?}");
+    wait::eventually(Deadline::seconds(10), "the others to be gone", || {
+        let rows = table(&process, "sessions")?;
+        anyhow::ensure!(rows.len() == 1, "{rows:?}");
+        Ok(())
+    })
+    .unwrap();
+    client.ok("SELECT n FROM ours").unwrap();
+    pinned(&process, "");
+}
