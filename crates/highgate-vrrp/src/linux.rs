@@ -12,8 +12,9 @@
 //!
 //! Whoever of the three dies, the address is given away at once: the keeper resigns when the main
 //! process is gone or silent; the watcher carries out the keeper's will (remove the addresses, say
-//! priority 0) and takes its place; a dead watcher is replaced. Should all of them die together, the
-//! kernel removes the addresses when their lifetime ends, a few seconds later.
+//! priority 0) and takes its place; a dead watcher is replaced. A keeper whose `hands` hang gives the
+//! addresses away and makes way for the watcher. Should all of them die together, the kernel removes
+//! the addresses when their lifetime ends, a few seconds later.
 
 mod alarms;
 mod children;

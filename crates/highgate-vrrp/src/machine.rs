@@ -21,7 +21,7 @@
 //! Invariants: the addresses are held in `Active` alone; they are given away before it is said, and
 //! what is said first on taking them is the advert. The driver feeds all packets that wait before it
 //! fires a timer, so that a late process never takes over from one whose adverts lie in a socket; a
-//! node that slept through more than such a time listens once more, since adverts may not even have
+//! node that slept through an interval or more listens once more, since adverts may not even have
 //! reached its sockets.
 
 mod announce;

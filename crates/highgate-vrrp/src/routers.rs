@@ -302,6 +302,12 @@ impl Routers {
         self.routers.get(router).map(Router::state)
     }
 
+    /// A router's rank with what tracking adds; `None` if there is none of that name.
+    #[must_use]
+    pub fn priority(&self, router: &str) -> Option<u8> {
+        self.routers.get(router).map(Router::priority)
+    }
+
     /// What is shown of all of them, by name.
     #[must_use]
     pub fn status(&self, now: Instant) -> Vec<Status> {

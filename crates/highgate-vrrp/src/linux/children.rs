@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::{
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+    thread::CapabilitySet,
+};
 
 use super::{security, sys_unsafe};
 use crate::track::ScriptSettings;
@@ -21,6 +24,8 @@ use crate::track::ScriptSettings;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a notification may take: it may stop and start other services.
 const NOTIFICATION: Duration = Duration::from_secs(300);
+/// How long a change of the rules of nftables may take.
+const FILTER: Duration = Duration::from_secs(10);
 /// Notifications that may run at once; a router that changes its state in a circle must not fill
 /// the machine with processes.
 const MOST_NOTIFICATIONS: usize = 256;
@@ -43,6 +48,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Children {
     scripts: BTreeMap<String, Script>,
     notifications: Vec<Running>,
+    /// Killed, and not gone yet: one that waits for a disk or a dead file server may take its time.
+    dying: Vec<Running>,
     /// The rules of nftables are being changed.
     filter: Option<Running>,
     /// And are to be changed once more after that.
@@ -85,9 +92,9 @@ impl Children {
     pub(crate) fn set_scripts(&mut self, scripts: &BTreeMap<String, ScriptSettings>, now: Instant) {
         self.scripts.retain(|name, script| {
             let stays = scripts.get(name) == Some(&script.settings);
-            if !stays && let Some(running) = &mut script.running {
+            if !stays && let Some(running) = script.running.take() {
                 running.kill(Signal::KILL);
-                let _ = running.child.wait();
+                self.dying.push(running);
             }
             stays
         });
@@ -125,8 +132,9 @@ impl Children {
         }
         self.notifications.retain_mut(|running| {
             running.hurry(now);
-            !matches!(running.child.try_wait(), Ok(Some(_)) | Err(_))
+            running.is_there()
         });
+        self.dying.retain_mut(Running::is_there);
         outcomes
     }
 
@@ -173,14 +181,20 @@ impl Children {
             self.filter_next = Some(command);
             return Ok(());
         }
-        self.filter = Some(Running::start(&command, Some("root"), None, now + NOTIFICATION)?);
+        self.filter = Some(Running::watch(own_command(&command)?, now + FILTER)?);
         Ok(())
     }
 
     /// What came of changing the rules, once it has ended.
     pub(crate) fn filtered(&mut self, now: Instant) -> Option<Result<(), String>> {
-        let result = match self.filter.as_mut()?.child.try_wait() {
-            Ok(None) => return None,
+        let running = self.filter.as_mut()?;
+        let was_late = running.is_told;
+        let result = match running.child.try_wait() {
+            Ok(None) => {
+                running.hurry(now);
+                return None;
+            }
+            Ok(Some(_)) if was_late => Err("it took too long, and was ended".to_owned()),
             Ok(Some(status)) if status.success() => Ok(()),
             Ok(Some(status)) => Err(status.to_string()),
             Err(error) => Err(error.to_string()),
@@ -201,13 +215,15 @@ impl Children {
             .scripts
             .values()
             .map(|script| script.running.as_ref().map_or(script.next, |running| running.by));
-        scripts.chain(self.notifications.iter().map(|running| running.by)).min()
+        let others = self.notifications.iter().chain(&self.filter);
+        scripts.chain(others.map(|running| running.by)).min()
     }
 
     /// Readable when a process has ended.
     pub(crate) fn ends(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let scripts = self.scripts.values().filter_map(|script| script.running.as_ref());
-        scripts.chain(&self.notifications).chain(&self.filter).map(|running| running.end.as_fd())
+        let others = self.notifications.iter().chain(&self.filter).chain(&self.dying);
+        scripts.chain(others).map(|running| running.end.as_fd())
     }
 }
 
@@ -291,17 +307,31 @@ impl Steady {
     }
 }
 
-/// A command with its account, in a process group of its own.
+/// A command with its account, and with none of our rights beyond that account's.
 fn command(words: &[String], user: Option<&str>, group: Option<&str>) -> io::Result<Command> {
+    let mut command = own_command(words)?;
+    let as_whom = run_as(user, group)?;
+    if let Some((uid, gid)) = as_whom {
+        command.uid(uid).gid(gid);
+    }
+    // Groups are left by the standard library for root alone.
+    let keeps_groups = as_whom.is_none() || rustix::process::geteuid().is_root();
+    let rights = rustix::thread::capabilities(None);
+    // Where nothing is inherited a process is started in a way that costs this one less.
+    if !keeps_groups || !rights.is_ok_and(|sets| sets.inheritable.is_empty()) {
+        sys_unsafe::shed_rights(&mut command, !keeps_groups);
+    }
+    Ok(command)
+}
+
+/// A command as who we are, with all our rights, in a process group of its own.
+fn own_command(words: &[String]) -> io::Result<Command> {
     let Some((program, arguments)) = words.split_first() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "an empty command"));
     };
     let mut command = Command::new(program);
     command.args(arguments).process_group(0).env("PATH", PATH);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if let Some((uid, gid)) = account(user, group)? {
-        command.uid(uid).gid(gid);
-    }
     Ok(command)
 }
 
@@ -333,6 +363,10 @@ impl Running {
         self.by = now + LAST_WORDS;
     }
 
+    fn is_there(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     fn kill(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             // It may have ended this moment.
@@ -347,7 +381,7 @@ fn guard(
     user: Option<&str>,
     is_strict: bool,
 ) -> Result<Option<String>, String> {
-    let is_root = match account(user, None) {
+    let is_root = match run_as(user, None) {
         Ok(Some((uid, _))) => uid == 0,
         Ok(None) => rustix::process::geteuid().is_root(),
         // Told where it is started.
@@ -359,11 +393,42 @@ fn guard(
     }
 }
 
-/// The numbers of an account; `None` to stay who we are.
+/// As whom a command is run; `None` to stay who we are.
+fn run_as(user: Option<&str>, group: Option<&str>) -> io::Result<Option<(u32, u32)>> {
+    let own = rustix::process::geteuid();
+    let wanted = CapabilitySet::SETUID | CapabilitySet::SETGID;
+    let rights = || rustix::thread::capabilities(None).map(|sets| sets.effective);
+    let may_change = own.is_root() || rights().is_ok_and(|rights| rights.contains(wanted));
+    let found = if may_change || user.is_some() { find_account(user, group)? } else { None };
+    changes(found, user, own.as_raw(), may_change)
+        .map_err(|why| io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
+/// Which account is changed to: never another than the one that is asked for.
+fn changes(
+    found: Option<(u32, u32)>,
+    user: Option<&str>,
+    own: u32,
+    may_change: bool,
+) -> Result<Option<(u32, u32)>, String> {
+    match (found, user) {
+        (Some((uid, _)), Some(name)) if uid != own && !may_change => Err(format!(
+            "it is to run as `{name}`, and this process may not change its account (it lacks \
+             CAP_SETUID and CAP_SETGID)"
+        )),
+        (found, _) => Ok(found.filter(|_| may_change)),
+    }
+}
+
+/// The numbers of an account for what root alone may do; `None` for who is not root.
 pub(super) fn account(user: Option<&str>, group: Option<&str>) -> io::Result<Option<(u32, u32)>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
+    find_account(user, group)
+}
+
+fn find_account(user: Option<&str>, group: Option<&str>) -> io::Result<Option<(u32, u32)>> {
     let users = std::fs::read_to_string("/etc/passwd")?;
     let found = match user {
         Some(name) => Some(find_user(&users, name).ok_or_else(|| {
@@ -413,7 +478,7 @@ mod tests {
             rise: 1,
             fall: 1,
             starts_failed: false,
-            user: Some("root".to_owned()),
+            user: None,
             group: None,
         }
     }
@@ -491,5 +556,80 @@ mod tests {
         assert_eq!(find_user(users, "33"), Some((33, 34)));
         assert_eq!(find_user(users, "nobody"), None);
         assert_eq!(find_group("adm:x:4:\n", "adm"), Some(4));
+    }
+
+    /// What was observed: under a service manager that gives rights to an account that is not root, the
+    /// account of a script was left aside without a word, and it had all our rights.
+    #[test]
+    fn who_may_not_change_its_account_refuses_another_and_who_may_changes_to_it() {
+        let (own, other) = (Some((7, 8)), Some((33, 34)));
+        assert_eq!(changes(other, Some("www"), 7, true), Ok(other));
+        assert_eq!(changes(other, None, 7, true), Ok(other), "the usual one for scripts");
+        assert_eq!(changes(own, Some("highgate"), 7, false), Ok(None));
+        assert_eq!(changes(None, None, 7, false), Ok(None));
+        let why = changes(other, Some("www"), 7, false).unwrap_err();
+        assert!(why.contains("`www`") && why.contains("CAP_SETUID"), "{why}");
+    }
+
+    #[test]
+    fn a_script_inherits_none_of_our_rights() {
+        use rustix::thread::{capabilities, configure_capability_in_ambient_set, set_capabilities};
+        if !rustix::process::geteuid().is_root() {
+            return eprintln!("skipped: needs root");
+        }
+        let mut sets = capabilities(None).unwrap();
+        sets.inheritable |= CapabilitySet::NET_RAW;
+        set_capabilities(None, sets).unwrap();
+        configure_capability_in_ambient_set(CapabilitySet::NET_RAW, true).unwrap();
+        let has_none = "! grep -qE 'Cap(Inh|Amb):.*[1-9a-f]' /proc/self/status";
+        let check = ["/bin/sh", "-c", has_none];
+        assert_eq!(run(&check, Duration::from_secs(10)), Ok(()));
+        let own = own_command(&check.map(str::to_owned)).unwrap().status().unwrap();
+        assert!(!own.success(), "nftables needs them");
+    }
+
+    /// What was observed: the thread waited for a killed script that waited for a dead file server.
+    #[test]
+    fn nobody_waits_for_a_script_that_was_killed() {
+        let mut children = Children::default();
+        let long = settings(&["/bin/sleep", "60"], Duration::from_secs(90));
+        children.set_scripts(&BTreeMap::from([("s".to_owned(), long)]), Instant::now());
+        assert_eq!(children.attend(Instant::now()), []);
+        children.set_scripts(&BTreeMap::new(), Instant::now());
+        assert_eq!((children.dying.len(), children.ends().count()), (1, 1));
+        let by = Instant::now() + Duration::from_secs(10);
+        while !children.dying.is_empty() {
+            let ends: Vec<_> = children.ends().collect();
+            let mut ends: Vec<_> = ends
+                .into_iter()
+                .map(|end| {
+                    rustix::event::PollFd::from_borrowed_fd(end, rustix::event::PollFlags::IN)
+                })
+                .collect();
+            let wait = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
+            rustix::event::poll(&mut ends, Some(&wait)).unwrap();
+            drop(ends);
+            children.attend(Instant::now());
+            assert!(Instant::now() < by, "it is not gone");
+        }
+    }
+
+    /// What was observed: rules that were never done kept addresses closed, or a plan waiting.
+    #[test]
+    fn a_change_of_rules_that_takes_too_long_is_ended_and_told() {
+        let (mut children, start) = (Children::default(), Instant::now());
+        let hangs = ["/bin/sleep", "60"].map(str::to_owned);
+        children.filter(hangs.to_vec(), start).unwrap();
+        assert_eq!(children.next_deadline(), Some(start + FILTER));
+        let (mut now, by) = (start, Instant::now() + Duration::from_secs(10));
+        let told = loop {
+            if let Some(told) = children.filtered(now) {
+                break told;
+            }
+            now = children.next_deadline().unwrap();
+            assert!(Instant::now() < by, "it does not end");
+        };
+        assert!(told.unwrap_err().contains("too long"));
+        assert!(now >= start + FILTER);
     }
 }

@@ -82,22 +82,32 @@ impl Control {
     }
 
     /// Sends a message as far as the peer takes it now; the rest follows by [`Self::flush`]. While a
-    /// peer does not read, what is said beyond a bound is lost: it is told everything anew later.
-    pub(crate) fn send<T: Serialize>(&mut self, message: &T) {
-        self.send_with(message, None);
+    /// peer does not read, what is said beyond a bound is lost, which is told: `false`.
+    pub(crate) fn send<T: Serialize>(&mut self, message: &T) -> bool {
+        self.send_with(message, None)
     }
 
     /// Sends a message along with a descriptor.
-    pub(crate) fn send_with<T: Serialize>(&mut self, message: &T, descriptor: Option<OwnedFd>) {
+    pub(crate) fn send_with<T: Serialize>(
+        &mut self,
+        message: &T,
+        descriptor: Option<OwnedFd>,
+    ) -> bool {
         if self.unsent.len() > MOST_WAITING {
-            return;
+            self.flush();
         }
-        if let Ok(mut line) = serde_json::to_vec(message) {
+        if self.unsent.len() > MOST_WAITING {
+            return false;
+        }
+        let line = serde_json::to_vec(message);
+        let is_said = line.is_ok();
+        if let Ok(mut line) = line {
             line.push(b'\n');
             self.attached.extend(descriptor.map(|descriptor| (self.unsent.len(), descriptor)));
             self.unsent.extend(line);
         }
         self.flush();
+        is_said
     }
 
     /// Sends what waits.
@@ -131,6 +141,12 @@ impl Control {
             *at -= sent;
         }
         Ok(sent)
+    }
+
+    /// The peer sees the end of the stream, whoever else has copies of it.
+    pub(crate) fn hang_up(&self) {
+        // It may be gone.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
 
     /// The descriptors that came with a message that names their number.
@@ -218,10 +234,25 @@ mod tests {
     fn a_peer_that_does_not_read_costs_bounded_memory() {
         let (mut one, _other) = pair();
         let text = "x".repeat(100_000);
-        for _ in 0..100 {
-            one.send(&text);
-        }
+        let taken = (0..100).filter(|_| one.send(&text)).count();
         assert!(one.unsent.len() < MOST_WAITING + 200_000);
+        assert!((10..30).contains(&taken), "what is lost is told: {taken}");
+    }
+
+    /// What was observed: a will that a busy watcher had no room for was lost, and never said again.
+    #[test]
+    fn what_was_lost_can_be_said_once_there_is_room() {
+        let (mut one, mut other) = pair();
+        while one.send(&"x".repeat(100_000)) {}
+        assert!(!one.send(&"will"));
+        let mut heard = Vec::new();
+        while one.has_unsent() {
+            heard.extend(other.receive::<String>());
+            one.flush();
+        }
+        assert!(one.send(&"will"));
+        heard.extend(other.receive::<String>());
+        assert_eq!(heard.last().map(String::as_str), Some("will"));
     }
 
     /// Sends bytes as they are.

@@ -15,6 +15,7 @@ use super::{
     frames,
     hands::{Done, Hands, Job, Looked, Made, Place},
     holdings::{Giving, Held, Holdings, Placed, is_standing},
+    lifetimes::REFRESH,
     netlink::{AddressNow, LinkNow},
     routes::Entry,
     sys_unsafe,
@@ -28,11 +29,21 @@ use crate::{
     settings::{Settings, VirtualAddress},
 };
 
+/// What others took from this node.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    pub(crate) addresses: Vec<IpAddr>,
+    /// They are set again now; else that is left to the refresh that comes each second.
+    pub(crate) is_seen_to: bool,
+}
+
 /// Sockets, and what was done and ordered with them.
 #[derive(Debug)]
 pub(crate) struct Deeds {
     pub(crate) hands: Hands,
     frames: OwnedFd,
+    /// For adverts alone: what fills a queue with announcements must not take their room.
+    adverts: OwnedFd,
     links: BTreeMap<String, LinkNow>,
     addresses: Vec<AddressNow>,
     /// One per place on which a router speaks.
@@ -42,15 +53,20 @@ pub(crate) struct Deeds {
     /// A look is ordered, and another is wanted after it.
     looks: (bool, bool),
     held: Holdings,
+    /// What is held has lost its lifetime: whoever would remove it does not.
+    pub(crate) is_unkept: bool,
+    restores: Pace,
     /// Orders that are not carried out yet, by their number.
     under_way: BTreeMap<u64, Arc<str>>,
     ordered: u64,
     /// Announcements that wait for their addresses to be set by the order of that number.
     announce_after: BTreeMap<Arc<str>, (u64, u8, Duration)>,
     last_words: BTreeMap<Arc<str>, Vec<LastWord>>,
+    /// The will is another one since it was drawn up last.
+    has_new_will: bool,
     made: (Vec<u32>, Vec<(String, String)>),
     /// Routes and rules that are set.
-    pub(crate) routes: Vec<Entry>,
+    routes: Vec<Entry>,
     /// Announcements that keep a pause between each other.
     queue: VecDeque<(Instant, Arc<str>, u32, Vec<u8>)>,
 }
@@ -64,16 +80,20 @@ impl Deeds {
         Ok(Self {
             hands: Hands::start()?,
             frames: sys_unsafe::frame_socket()?,
+            adverts: sys_unsafe::frame_socket()?,
             links: BTreeMap::new(),
             addresses: Vec::new(),
             wires: BTreeMap::new(),
             broken: BTreeSet::new(),
             looks: (false, false),
             held: Holdings::default(),
+            is_unkept: false,
+            restores: Pace::default(),
             under_way: BTreeMap::new(),
             ordered: 0,
             announce_after: BTreeMap::new(),
             last_words: BTreeMap::new(),
+            has_new_will: true,
             made: (Vec::new(), Vec::new()),
             routes: Vec::new(),
             queue: VecDeque::new(),
@@ -91,9 +111,12 @@ impl Deeds {
     }
 
     /// Takes in how the links are. Whether they are to be looked at again.
-    pub(crate) fn looked(&mut self, looked: &mut Looked) -> bool {
+    pub(crate) fn looked(&mut self, looked: &mut Looked, now: Instant) -> bool {
         self.links = std::mem::take(&mut looked.links);
         self.addresses = std::mem::take(&mut looked.addresses);
+        // An operator's may have gone before anybody listened, or by a notice that was lost.
+        let missing = self.held.missing(&self.addresses);
+        self.lost(missing.iter(), now);
         for (place, wire) in looked.wires.drain(..) {
             self.close(&place);
             self.wires.insert(place, wire);
@@ -109,14 +132,28 @@ impl Deeds {
 
     /// Takes in which interfaces were made.
     pub(crate) fn made(&mut self, made: &mut Made) {
-        self.made = (std::mem::take(&mut made.indexes), std::mem::take(&mut made.before));
+        let made = (std::mem::take(&mut made.indexes), std::mem::take(&mut made.before));
+        self.has_new_will |= self.made != made;
+        self.made = made;
+    }
+
+    /// Takes in which routes and rules are set.
+    pub(crate) fn routed(&mut self, routes: Vec<Entry>) {
+        self.has_new_will |= self.routes != routes;
+        self.routes = routes;
+    }
+
+    /// Whether there are any.
+    pub(crate) const fn has_routes(&self) -> bool {
+        !self.routes.is_empty()
     }
 
     /// An interface as routers are told it; addresses that `moves` says are not its own.
     pub(crate) fn interface(&self, name: &str, moves: impl Fn(IpAddr) -> bool) -> Interface {
         let Some(link) = self.links.get(name) else { return Interface::default() };
         let own = || {
-            let here = self.addresses.iter().filter(|known| known.index == link.index);
+            let of_link = |known: &&AddressNow| known.index == link.index && known.is_usable;
+            let here = self.addresses.iter().filter(of_link);
             here.map(|known| known.address).filter(|address| !moves(*address))
         };
         Interface {
@@ -166,28 +203,36 @@ impl Deeds {
             return Some(Err(io::Error::new(io::ErrorKind::NotFound, text)));
         };
         let mac = settings.advert_mac().filter(|_| sending.destination.is_multicast());
-        if sending.priority == RESIGNS && self.held.is_giving(router) {
-            let (interface, index) = (interface.clone(), link.index);
-            self.hands.order(Job::Say { interface, index, mac, sending: sending.clone() });
+        if sending.priority == RESIGNS && self.held.is_giving(router) && !self.is_unkept {
+            let (router, interface) = (Arc::clone(router), interface.clone());
+            let (index, sending) = (link.index, sending.clone());
+            self.hands.order(Job::Say { router, interface, index, mac, sending });
             return None;
         }
         let words = self.last_words.entry(Arc::clone(router)).or_default();
-        words.retain(|word| word.destination != sending.destination);
-        if sending.priority > 0 {
-            words.extend(LastWord::after(interface, link.index, sending));
+        let word = LastWord::after(interface, link.index, sending);
+        let word = word.filter(|_| sending.priority > RESIGNS);
+        let is_about = |word: &&LastWord| word.destination == sending.destination;
+        if words.iter().find(is_about) != word.as_ref() {
+            words.retain(|word| !is_about(&word));
+            words.extend(word);
+            self.has_new_will = true;
         }
-        Some(wire::say_from(&self.frames, mac, interface, link.index, sending))
+        Some(wire::say_from(&self.adverts, mac, interface, link.index, sending))
     }
 
-    /// A router's addresses are about to be set: they belong to the will from now on.
+    /// A router's addresses are about to be set: they belong to the will from now on. Whether that is
+    /// news.
     pub(crate) fn intend(
         &mut self,
         router: &Arc<str>,
         interface: &str,
         addresses: &[VirtualAddress],
-    ) {
+    ) -> bool {
         let (placed, _) = self.place(interface, addresses);
-        self.held.take(router, &placed, &self.addresses);
+        let before = self.held.of(router).len();
+        self.hold(router, &placed);
+        self.held.of(router).len() != before
     }
 
     /// The addresses with the numbers of their interfaces, and what is said of those without.
@@ -233,9 +278,16 @@ impl Deeds {
         addresses: &[VirtualAddress],
     ) -> io::Result<()> {
         let (placed, done) = self.place(interface, addresses);
-        let addresses = self.held.take(router, &placed, &self.addresses);
+        let addresses = self.hold(router, &placed);
         self.set(router, addresses);
         done
+    }
+
+    fn hold(&mut self, router: &Arc<str>, placed: &[Placed]) -> Vec<Placed> {
+        let before = self.held.of(router).len();
+        let to_set = self.held.take(router, placed, &self.addresses);
+        self.has_new_will |= self.held.of(router).len() != before;
+        to_set
     }
 
     fn set(&mut self, router: &Arc<str>, addresses: Vec<Placed>) {
@@ -263,6 +315,7 @@ impl Deeds {
         self.announce_after.remove(router);
         let number = self.number(router);
         let Giving { removed, stay } = self.held.give(router, addresses, number);
+        self.has_new_will = true;
         if removed.is_empty() {
             self.under_way.remove(&number);
         } else {
@@ -276,6 +329,7 @@ impl Deeds {
     pub(crate) fn given(&mut self, number: u64) -> Option<Arc<str>> {
         let router = self.under_way.remove(&number)?;
         self.held.given(&router, number);
+        self.has_new_will = true;
         Some(router)
     }
 
@@ -295,9 +349,13 @@ impl Deeds {
         self.held.find(address).is_some()
     }
 
-    /// Addresses went. Whether some are held and nothing was ordered that may change them: that is a
-    /// loss, and they are set again.
-    pub(crate) fn lost<'a>(&mut self, gone: impl Iterator<Item = &'a AddressNow>) -> bool {
+    /// Addresses went. Gives those that are held where nothing was ordered that may change them: that is
+    /// a loss. They are set again at once, and once a second where somebody goes on to remove them.
+    pub(crate) fn lost<'a>(
+        &mut self,
+        gone: impl Iterator<Item = &'a AddressNow>,
+        now: Instant,
+    ) -> Loss {
         let is_loss = |address: &&AddressNow| {
             self.held.find(address).is_some_and(|(router, is_kept)| {
                 is_kept && !self.under_way.values().any(|other| other == router)
@@ -306,17 +364,24 @@ impl Deeds {
         let lost: Vec<AddressNow> = gone.filter(is_loss).copied().collect();
         let operators: Vec<_> = lost.iter().filter_map(|gone| self.held.lost(gone)).collect();
         for (router, placed) in operators {
+            self.has_new_will = true;
             self.set(&router, vec![placed]);
         }
-        if !lost.is_empty() {
+        let is_seen_to = !lost.is_empty() && self.restores.may_begin(now);
+        if is_seen_to {
             self.hands.order(Job::Refresh);
         }
-        !lost.is_empty()
+        Loss { addresses: lost.iter().map(|lost| lost.address).collect(), is_seen_to }
     }
 
     /// Whether anything is held whose lifetime ends.
     pub(crate) fn holds_any(&self) -> bool {
         self.held.lives_on()
+    }
+
+    /// The routers that hold some such.
+    pub(crate) fn alive(&self) -> Vec<Arc<str>> {
+        self.held.alive()
     }
 
     /// The addresses of a router that somebody else has set, to stay, and where.
@@ -374,8 +439,14 @@ impl Deeds {
         self.queue.front().map(|(at, ..)| *at)
     }
 
+    /// Whether [`Self::will`] gives another one than before.
+    pub(crate) const fn has_new_will(&self) -> bool {
+        self.has_new_will
+    }
+
     /// What is to be done if this process dies now.
-    pub(crate) fn will(&self) -> Will {
+    pub(crate) fn will(&mut self) -> Will {
+        self.has_new_will = false;
         let has_something = |router: &Arc<str>| !self.held.of(router).is_empty();
         Will {
             addresses: self.held.bequeathed(),
@@ -403,7 +474,33 @@ impl Deeds {
     }
 }
 
+/// What is done at once, and then no more than once in the time in which all is refreshed anyway.
+#[derive(Debug, Default)]
+struct Pace(Option<Instant>);
+
+impl Pace {
+    fn may_begin(&mut self, now: Instant) -> bool {
+        let is_soon = self.0.is_some_and(|at| now.saturating_duration_since(at) < REFRESH);
+        if !is_soon {
+            self.0 = Some(now);
+        }
+        !is_soon
+    }
+}
+
 fn absent(address: &VirtualAddress, device: &str) -> io::Error {
     let text = format!("{} can't be set on {device}: there is no such interface", address.address);
     io::Error::new(io::ErrorKind::NotFound, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_remove_all_the_while_is_set_at_once_and_then_once_a_second() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let begun = (0..300).filter(|at| pace.may_begin(start + Duration::from_millis(at * 10)));
+        assert_eq!(begun.collect::<Vec<_>>(), [0, 100, 200]);
+    }
 }

@@ -5,7 +5,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
     process::Command,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -32,6 +34,8 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(1);
 /// Where it does, they are looked at for good measure at every so many of these times.
 const RARELY: u32 = 10;
+/// Bytes of a tracked file that are read: its number is at the start.
+const MOST_READ: u64 = 4096;
 /// How long errands that are given at the end may take to be started.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -296,6 +300,45 @@ impl Body {
 
 /// The number at the start of a file; 0 where there is none, as Keepalived has it.
 fn number_in(path: &str) -> i64 {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = start_of(path).unwrap_or_default();
     text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+/// The start of a file, and of nothing else: what stands in its place, as a pipe, may have one wait.
+fn start_of(path: &str) -> io::Result<String> {
+    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no file"));
+    }
+    let mut bytes = Vec::new();
+    file.by_ref().take(MOST_READ).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_read_from_the_start_of_a_file_alone() {
+        let folder = std::env::temp_dir().join(format!("highgate-number-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let [file, pipe, none] =
+            ["file", "pipe", "none"].map(|name| folder.join(name).display().to_string());
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        let mut long = b" -7 ".to_vec();
+        long.resize(1 << 20, 0xff);
+        std::fs::write(&file, long).unwrap();
+        assert_eq!(start_of(&file).unwrap().get(..4), Some(" -7 "));
+        // Without a writer a pipe would have it wait.
+        assert_eq!([&file, &pipe, &none].map(|path| number_in(path)), [-7, 0, 0]);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -6,11 +6,14 @@
 //! anew, so that addresses live on while the thread is well, and no longer.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     net::IpAddr,
     os::fd::OwnedFd,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -48,8 +51,8 @@ pub(crate) enum Job {
     Take { number: u64, router: Arc<str>, addresses: Vec<(u32, VirtualAddress)> },
     /// Remove a router's addresses.
     Give { number: u64, router: Arc<str>, addresses: Vec<(u32, VirtualAddress)> },
-    /// Say that they are given away, after they are.
-    Say { interface: String, index: u32, mac: Option<[u8; 6]>, sending: Sending },
+    /// Say that a router's are given away, after they are.
+    Say { router: Arc<str>, interface: String, index: u32, mac: Option<[u8; 6]>, sending: Sending },
     /// Give these routers their routes and rules if they are active, and take them away if not.
     Routes(Vec<(Settings, bool)>),
     /// Close the copy of a socket.
@@ -72,7 +75,7 @@ pub(crate) enum Done {
     /// [`Job::Give`] is.
     Given { number: u64, result: io::Result<()> },
     /// What is held lives on, but for that of those routers.
-    Refreshed { failed: Vec<(Arc<str>, io::Error)>, made: Made },
+    Refreshed { failed: Vec<(Arc<str>, io::Error)>, made: Option<Made> },
     /// [`Job::Routes`] is done: what is to be told of whom, and all that are set.
     Routed { told: Vec<(Arc<str>, Result<String, String>)>, all: Vec<Entry> },
     /// An order failed that belongs to no router.
@@ -115,6 +118,10 @@ pub(crate) struct Hands {
     jobs: Mailbox<Job>,
     pub(crate) done: Mailbox<Done>,
     thread: JoinHandle<()>,
+    /// How often the kernel has answered it.
+    answers: Arc<AtomicU64>,
+    /// As it was seen last.
+    answers_seen: u64,
 }
 
 impl Hands {
@@ -124,8 +131,10 @@ impl Hands {
     /// Without the right to speak with the kernel.
     pub(crate) fn start() -> io::Result<Self> {
         let (jobs, done) = (Mailbox::new()?, Mailbox::new()?);
+        let netlink = Netlink::open()?;
+        let answers = netlink.count();
         let body = Body {
-            netlink: Netlink::open()?,
+            netlink,
             frames: sys_unsafe::frame_socket()?,
             jobs: jobs.clone(),
             done: done.clone(),
@@ -138,12 +147,18 @@ impl Hands {
             refresh_at: clock::now() + REFRESH,
         };
         let thread = tasks::thread("addresses", move || body.run())?;
-        Ok(Self { jobs, done, thread })
+        Ok(Self { jobs, done, thread, answers, answers_seen: 0 })
     }
 
     /// Gives an order.
     pub(crate) fn order(&self, job: Job) {
         self.jobs.post(job);
+    }
+
+    /// Whether it got on since this was asked last: what takes long is not what hangs.
+    pub(crate) fn gets_on(&mut self) -> bool {
+        let answers = self.answers.load(Ordering::Relaxed);
+        std::mem::replace(&mut self.answers_seen, answers) != answers
     }
 
     /// Whether it ended, which it never does by itself.
@@ -186,22 +201,38 @@ impl Body {
     fn run(mut self) {
         // Without the right to it the thread that decides has said so.
         let _ = sys_unsafe::run_first(Rank::Acts);
+        let mut waiting = VecDeque::new();
         loop {
             let wait = self.refresh_at.saturating_duration_since(clock::now());
             let wait = Timespec::try_from(wait).ok();
             let _ = poll(&mut [PollFd::new(&self.jobs, PollFlags::IN)], wait.as_ref());
-            for job in self.jobs.take() {
+            waiting.extend(self.jobs.take());
+            while let Some(job) = waiting.pop_front() {
                 if matches!(job, Job::End) {
                     self.virtual_links.keep_only(&BTreeSet::new(), &mut self.netlink);
                     return;
                 }
+                if matches!(job, Job::Say { .. }) {
+                    waiting.extend(self.jobs.take());
+                }
+                if is_stale(&job, &waiting) {
+                    continue;
+                }
                 let done = self.carry_out(job);
                 done.into_iter().for_each(|done| self.done.post(done));
+                // Many orders at once must not cost what is held its lifetime.
+                if !waiting.iter().any(|job| matches!(job, Job::Give { .. })) {
+                    self.refresh_if_due();
+                }
             }
-            if clock::now() >= self.refresh_at {
-                let done = self.refresh();
-                self.done.post(done);
-            }
+            self.refresh_if_due();
+        }
+    }
+
+    fn refresh_if_due(&mut self) {
+        if clock::now() >= self.refresh_at {
+            let done = self.refresh();
+            self.done.post(done);
         }
     }
 
@@ -222,7 +253,7 @@ impl Body {
             Job::Give { number, router, addresses } => {
                 Done::Given { number, result: self.give(&router, &addresses) }
             }
-            Job::Say { interface, index, mac, sending } => {
+            Job::Say { interface, index, mac, sending, .. } => {
                 // One that is lost is said again, and only makes the others wait longer.
                 let _ = wire::say_from(&self.frames, mac, &interface, index, &sending);
                 return None;
@@ -239,7 +270,11 @@ impl Body {
 
     fn look(&mut self) -> io::Result<Looked> {
         let with_link = self.routers.iter().filter(|router| router.virtual_mac.is_some());
-        let with_link = with_link.map(|router| router.name.as_str()).collect();
+        let with_link = with_link.map(|router| router.name.clone()).collect();
+        for router in self.virtual_links.others(&with_link) {
+            self.virtual_links.remove(&router, &mut self.netlink);
+            self.keep_alive();
+        }
         self.virtual_links.keep_only(&with_link, &mut self.netlink);
         self.links = self.netlink.links()?;
         self.virtual_links.forget_lost(&self.links);
@@ -280,8 +315,10 @@ impl Body {
     /// Makes the interfaces with a MAC address of their own that are lacking.
     fn make_links(&mut self) -> Made {
         let mut new = Vec::new();
-        for settings in self.routers.iter().filter(|router| router.virtual_mac.is_some()) {
-            let done = self.virtual_links.ensure(settings, &mut self.netlink, &self.links);
+        let with_link = self.routers.iter().filter(|router| router.virtual_mac.is_some());
+        for settings in with_link.cloned().collect::<Vec<_>>() {
+            let done = self.virtual_links.ensure(&settings, &mut self.netlink, &self.links);
+            self.keep_alive();
             if !matches!(done, Ok(Ensured::There)) {
                 new.push((settings.name.as_str().into(), settings.holder(), done));
             }
@@ -340,8 +377,21 @@ impl Body {
         Done::Routed { told, all: self.routing.entries() }
     }
 
-    /// Sets all held addresses anew, for another while.
+    /// Sets all held addresses anew, for another while, and makes what interfaces are missing.
     fn refresh(&mut self) -> Done {
+        let failed = self.prolong();
+        Done::Refreshed { failed, made: Some(self.make_links()) }
+    }
+
+    /// Sets them anew within something that takes long, if it is time for that.
+    fn keep_alive(&mut self) {
+        if clock::now() >= self.refresh_at {
+            let failed = self.prolong();
+            self.done.post(Done::Refreshed { failed, made: None });
+        }
+    }
+
+    fn prolong(&mut self) -> Vec<(Arc<str>, io::Error)> {
         self.refresh_at = clock::now() + REFRESH;
         let mut failed = Vec::new();
         for (router, held) in &self.held {
@@ -351,7 +401,7 @@ impl Body {
                 }
             }
         }
-        Done::Refreshed { failed, made: self.make_links() }
+        failed
     }
 
     /// Removes what a process before left behind. Gives the addresses and interfaces that were there.
@@ -390,6 +440,12 @@ impl Body {
     }
 }
 
+/// Whether an order is to say that addresses were given away that are to be taken again.
+fn is_stale(job: &Job, waiting: &VecDeque<Job>) -> bool {
+    let Job::Say { router, .. } = job else { return false };
+    waiting.iter().any(|later| matches!(later, Job::Take { router: taker, .. } if taker == router))
+}
+
 fn place(settings: &Settings) -> Place {
     (settings.interface.clone(), settings.is_v4())
 }
@@ -407,4 +463,31 @@ fn groups(settings: &Settings) -> impl Iterator<Item = IpAddr> {
 
 fn unlisted(error: &io::Error) -> Done {
     Done::Failed(format!("links and addresses can't be listed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{advert::RESIGNS, testing::node};
+
+    fn take(router: &str) -> Job {
+        Job::Take { number: 1, router: router.into(), addresses: Vec::new() }
+    }
+
+    /// What was observed: behind a slow order an active router said that it had given the address away.
+    #[test]
+    fn what_is_taken_again_is_not_said_to_be_given_away() {
+        let sending = Sending {
+            source: node(1, true),
+            destination: GROUP_V4.into(),
+            ttl: 255,
+            priority: RESIGNS,
+            payload: Vec::new(),
+        };
+        let interface = "eth0".to_owned();
+        let say = Job::Say { router: "a".into(), interface, index: 7, mac: None, sending };
+        assert!(is_stale(&say, &[take("b"), take("a")].into()));
+        assert!(!is_stale(&say, &[take("b")].into()));
+        assert!(!is_stale(&take("a"), &[take("a")].into()));
+    }
 }

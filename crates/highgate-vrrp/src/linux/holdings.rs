@@ -112,6 +112,20 @@ impl Holdings {
         Some((Arc::clone(router), (held.index, held.address.clone())))
     }
 
+    /// Addresses that were the operator's, and of which none is among those that there are.
+    pub(crate) fn missing(&self, there: &[AddressNow]) -> Vec<AddressNow> {
+        let standing = self.0.values().flatten().filter(|held| held.stays);
+        let gone = standing.filter(|held| !there.iter().any(|known| held.is(known)));
+        gone.map(|held| AddressNow {
+            index: held.index,
+            address: held.address.address,
+            prefix: held.address.prefix,
+            lasts: true,
+            is_usable: true,
+        })
+        .collect()
+    }
+
     /// What a router holds, or has not yet given away.
     pub(crate) fn of(&self, router: &str) -> &[Held] {
         self.0.get(router).map(Vec::as_slice).unwrap_or_default()
@@ -137,7 +151,13 @@ impl Holdings {
 
     /// Whether anything is held whose lifetime ends.
     pub(crate) fn lives_on(&self) -> bool {
-        self.0.values().flatten().any(|held| held.given_by.is_none() && !held.stays)
+        self.0.values().flatten().any(Held::is_alive)
+    }
+
+    /// The routers that hold something whose lifetime ends.
+    pub(crate) fn alive(&self) -> Vec<Arc<str>> {
+        let all = self.0.iter().filter(|(_, mine)| mine.iter().any(Held::is_alive));
+        all.map(|(router, _)| Arc::clone(router)).collect()
     }
 
     /// What is to be removed if this process dies.
@@ -150,6 +170,10 @@ impl Holdings {
 impl Held {
     fn is(&self, address: &AddressNow) -> bool {
         self.is_at(address.index) && self.address.address == address.address
+    }
+
+    const fn is_alive(&self) -> bool {
+        self.given_by.is_none() && !self.stays
     }
 
     const fn is_at(&self, index: u32) -> bool {
@@ -177,7 +201,7 @@ mod tests {
     }
 
     fn there(last: u8, lasts: bool) -> AddressNow {
-        AddressNow { index: 7, address: node(last, true), prefix: 24, lasts }
+        AddressNow { index: 7, address: node(last, true), prefix: 24, lasts, is_usable: true }
     }
 
     fn a() -> Arc<str> {
@@ -206,7 +230,7 @@ mod tests {
     #[test]
     fn another_prefix_is_another_address_with_ipv4_alone() {
         let v6: IpAddr = "fd99::1".parse().unwrap();
-        let known = AddressNow { index: 7, address: v6, prefix: 64, lasts: true };
+        let known = AddressNow { index: 7, address: v6, prefix: 64, lasts: true, is_usable: true };
         assert!(is_standing(7, &VirtualAddress::new(v6), &[known]));
         assert!(!is_standing(8, &VirtualAddress::new(v6), &[known]), "another interface");
         assert!(!is_standing(7, &VirtualAddress::new(node(1, true)), &[there(1, true)]));
@@ -220,7 +244,24 @@ mod tests {
         assert_eq!(holdings.lost(&there(1, true)), Some((a(), placed(1))));
         assert_eq!(holdings.lost(&there(1, false)), None, "once");
         assert!(holdings.lives_on());
+        assert_eq!(holdings.alive(), [a()]);
         assert_eq!(holdings.give("a", &[placed(1).1], 1).removed, [placed(1)]);
+        assert_eq!(
+            holdings.alive(),
+            Vec::<Arc<str>>::new(),
+            "what is given away is not kept alive"
+        );
+    }
+
+    /// What was observed: it went while nobody listened, and was held by nobody until somebody looked.
+    #[test]
+    fn an_address_of_its_operator_that_went_unnoticed_is_missed_by_the_next_look() {
+        let mut holdings = Holdings::default();
+        holdings.take(&a(), &[placed(1), placed(2)], &[there(1, true)]);
+        assert_eq!(holdings.missing(&[there(1, true)]), []);
+        assert_eq!(holdings.missing(&[]), [there(1, true)], "what is ours is refreshed");
+        holdings.lost(&there(1, true)).unwrap();
+        assert_eq!(holdings.missing(&[]), []);
     }
 
     #[test]

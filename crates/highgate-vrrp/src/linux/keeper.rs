@@ -10,6 +10,7 @@ mod in_turn;
 mod looked;
 mod notify;
 mod reach;
+mod stalls;
 mod told;
 mod troubles;
 
@@ -25,13 +26,13 @@ use std::{
 use highgate_io::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use self::{notify::Told, reach::Reach, troubles::Troubles};
+use self::{notify::Told, reach::Reach, stalls::Stalls, troubles::Troubles};
 use super::{
     closed::{self, Closing},
     control::Control,
     deeds::Deeds,
     errands::{Errand, Errands},
-    lifetimes::Lifetimes,
+    lifetimes::{Lifetimes, Verdict},
     messages::{FromKeeper, Task},
     netlink::{Change, Notices},
     sys_unsafe::{self, Rank},
@@ -39,7 +40,7 @@ use super::{
     will::Will,
 };
 use crate::{
-    event::{Event, Kind, Severity},
+    event::{self, Event, Kind, Limiter, Severity, Topic},
     routers::{Interface, Routers},
     settings::Plan,
 };
@@ -78,9 +79,11 @@ pub fn keep(program: &dyn Fn(&str) -> Command, took_over: bool) -> io::Result<()
         keeper.ensure_watched(program);
         keeper.wait();
         keeper.turn(clock::now());
-        if keeper.deeds.hands.is_over() || keeper.errands.is_over() {
-            // The watcher takes this one's place.
-            return Err(io::Error::other("a thread that keeps the addresses ended"));
+        let is_ended = keeper.deeds.hands.is_over() || keeper.errands.is_over();
+        if is_ended || keeper.hangs {
+            keeper.make_way();
+            let how = if is_ended { "ended" } else { "hangs" };
+            return Err(io::Error::other(format!("a thread that keeps the addresses {how}")));
         }
     }
     keeper.end();
@@ -141,6 +144,12 @@ pub(super) struct Keeper {
     is_silent: bool,
     news_at: Instant,
     lifetimes: Lifetimes,
+    /// What this process was late for.
+    stalls: Stalls,
+    /// What was told lately of addresses that others removed.
+    removals: Limiter,
+    /// The thread that sets addresses does not come back.
+    hangs: bool,
     /// The main process is to be told how everything is.
     is_news: bool,
     is_over: bool,
@@ -173,7 +182,10 @@ impl Keeper {
             beat_at: None,
             is_silent: false,
             news_at: now,
-            lifetimes: Lifetimes::new(),
+            lifetimes: Lifetimes::new(now),
+            stalls: Stalls::new(now),
+            removals: Limiter::default(),
+            hangs: false,
             is_news: false,
             is_over: false,
         })
@@ -256,7 +268,7 @@ impl Keeper {
         let is_all_read = self.hear(now);
         // In this order: what an order changed is told by the kernel before the order is done.
         let done = self.deeds.hands.done.take();
-        self.read_notices();
+        self.read_notices(now);
         self.hear_done(done, now);
         self.read_control(now);
         if let Some(watcher) = &mut self.watcher {
@@ -277,8 +289,17 @@ impl Keeper {
             self.carry_out(orders, now);
         }
         self.deeds.send_announcements(now);
-        if let Some(text) = self.lifetimes.judge(now) {
-            self.tell(None, Event::new(Severity::Warning, Kind::Stall, text));
+        self.tell_of_stalls(now);
+        if self.deeds.hands.gets_on() {
+            self.lifetimes.get_on();
+        }
+        match self.lifetimes.judge(now) {
+            Some(Verdict::Late(text)) => {
+                self.tell(None, Event::new(Severity::Warning, Kind::Stall, text));
+            }
+            Some(Verdict::Lost(why)) => self.let_go(why, now),
+            Some(Verdict::Hung) => self.hangs = true,
+            None => {}
         }
         if now >= self.news_at {
             self.news_at = now + NEWS;
@@ -327,24 +348,52 @@ impl Keeper {
         is_all_read
     }
 
-    fn read_notices(&mut self) {
+    fn read_notices(&mut self, now: Instant) {
         let changes = self.notices.read();
         let is_news = changes.iter().any(|change| match change {
             Change::Links => true,
-            Change::Added(address) => !self.deeds.knows(address),
-            Change::Removed(_) => true,
+            // Those that are held and went are seen to below.
+            Change::Added(address) | Change::Removed(address) => !self.deeds.knows(address),
         });
         let gone = changes.iter().filter_map(|change| match change {
             Change::Removed(address) => Some(address),
             _ => None,
         });
-        if self.deeds.lost(gone) {
-            let text =
-                "an address that this node holds was removed by somebody else; it is set again";
+        let lost = self.deeds.lost(gone, now);
+        let is_loss = !lost.addresses.is_empty();
+        let verdict = if is_loss { self.lifetimes.went() } else { None };
+        if let Some(Verdict::Lost(why)) = verdict {
+            self.let_go(why, now);
+        } else {
+            self.tell_of_removals(&lost.addresses, now);
+        }
+        if is_news || lost.is_seen_to {
+            self.look_at_links();
+        }
+    }
+
+    fn tell_of_removals(&mut self, addresses: &[IpAddr], now: Instant) {
+        for address in addresses {
+            let admitted = self.removals.admit(Topic::Event(Kind::Need), *address, now);
+            let Some(left_out) = admitted else { continue };
+            let text = format!(
+                "{address}, which this node holds, was removed by somebody else; it is set again"
+            );
+            let text = event::with_left_out(text, left_out);
             self.tell(None, Event::new(Severity::Warning, Kind::Need, text));
         }
-        if is_news {
-            self.look_at_links();
+    }
+
+    /// Has the watcher take this one's place. It is told, since it may not hear of an end: a thread that
+    /// the kernel does not let go keeps this one's descriptors open.
+    fn make_way(&mut self) {
+        if self.hangs {
+            let text =
+                "the thread that sets the addresses hangs: another process keeps them from now";
+            self.complain(text.to_owned());
+        }
+        if let Some(watcher) = &self.watcher {
+            watcher.hang_up();
         }
     }
 

@@ -1,10 +1,17 @@
 //! Links and addresses by netlink: what there is, what changes, and setting our own.
 
+mod datagram;
+
 use std::{
     collections::BTreeMap,
     io,
     net::IpAddr,
     os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use netlink_packet_core::{
@@ -20,12 +27,18 @@ use netlink_packet_route::{
     },
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use socket2::SockRef;
 
+use self::datagram::Answers;
 use super::{lifetimes::LIFETIME, virtual_link};
 use crate::settings::{Scope, VirtualAddress};
 
 /// Groups of notices: links (1), IPv4 addresses (5), IPv6 addresses (9), as bits.
 const GROUPS: u32 = 1 | 1 << 4 | 1 << 8;
+/// For the next part of an answer, which the kernel has at once where it has one.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a list is asked for that changes while it is read.
+const TRIES: u32 = 3;
 
 /// One interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +58,8 @@ pub(crate) struct AddressNow {
     pub(crate) prefix: u8,
     /// It is there to stay, or for longer than this program sets any.
     pub(crate) lasts: bool,
+    /// Packets may be sent from it: no other host is known, nor still asked, to have it.
+    pub(crate) is_usable: bool,
 }
 
 /// What changed.
@@ -76,6 +91,7 @@ pub fn networks(interface: &str) -> io::Result<Vec<(IpAddr, u8)>> {
 pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
+    count: Arc<AtomicU64>,
 }
 
 impl Netlink {
@@ -84,10 +100,12 @@ impl Netlink {
     /// # Errors
     /// As the system says.
     pub(crate) fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket: connect()?, sequence: 0, count: Arc::default() })
+    }
+
+    /// How often the kernel has answered, for another thread.
+    pub(crate) fn count(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.count)
     }
 
     /// All interfaces, by name.
@@ -219,36 +237,58 @@ impl Netlink {
         request: RouteNetlinkMessage,
         flags: u16,
     ) -> io::Result<Vec<RouteNetlinkMessage>> {
-        self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
-        header.sequence_number = self.sequence;
         let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
-        let mut answers = Vec::new();
+        for _ in 0..TRIES {
+            self.sequence = self.sequence.wrapping_add(1);
+            message.header.sequence_number = self.sequence;
+            message.finalize();
+            let mut bytes = vec![0; message.buffer_len()];
+            message.serialize(&mut bytes);
+            self.socket.send(&bytes, 0)?;
+            let answers = self.answers();
+            self.count.fetch_add(1, Ordering::Relaxed);
+            let answers = answers?;
+            if !answers.is_torn() {
+                return Ok(answers.all());
+            }
+        }
+        Err(io::Error::other("the list changed each time while the kernel told it"))
+    }
+
+    fn answers(&mut self) -> io::Result<Answers> {
+        let mut answers = Answers::to(self.sequence);
         loop {
-            let (packet, _) = self.socket.recv_from_full()?;
-            for message in messages(&packet) {
-                if message.header.sequence_number != self.sequence {
-                    continue;
-                }
-                match message.payload {
-                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
-                    NetlinkPayload::Done(_) => return Ok(answers),
-                    NetlinkPayload::Error(error) => {
-                        return match error.code {
-                            None => Ok(answers),
-                            Some(_) => Err(error.to_io()),
-                        };
+            let packet = match self.socket.recv_from_full() {
+                Ok((packet, _)) => packet,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    // What is still to come of this answer belongs to nobody.
+                    if let Ok(socket) = connect() {
+                        self.socket = socket;
                     }
-                    _ => {}
+                    if error.kind() == io::ErrorKind::WouldBlock {
+                        let text = "the kernel does not answer";
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                    }
+                    return Err(error);
                 }
+            };
+            if let Some(done) = answers.take(&packet) {
+                return done.map(|()| answers);
             }
         }
     }
+}
+
+fn connect() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    // Nobody may wait for ever for an answer that was not understood, or is none.
+    SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
 }
 
 /// Tells what changes.
@@ -272,14 +312,7 @@ impl Notices {
         let mut changes = Vec::new();
         loop {
             match self.0.recv_from_full() {
-                Ok((packet, _)) => {
-                    changes.extend(messages(&packet).into_iter().filter_map(|message| {
-                        match message.payload {
-                            NetlinkPayload::InnerMessage(message) => change(&message),
-                            _ => None,
-                        }
-                    }));
-                }
+                Ok((packet, _)) => changes.extend(changes_in(&packet)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return changes,
                 // More happened than the socket could hold: all is looked at anew.
@@ -298,19 +331,15 @@ impl AsFd for Notices {
     }
 }
 
-fn messages(packet: &[u8]) -> Vec<NetlinkMessage<RouteNetlinkMessage>> {
-    let mut messages = Vec::new();
-    let mut rest = packet;
-    while let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) {
-        let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);
-        messages.push(message);
-        let aligned = length.next_multiple_of(4);
-        match rest.get(aligned..) {
-            Some(more) if length > 0 && !more.is_empty() => rest = more,
-            _ => break,
-        }
-    }
-    messages
+/// What a datagram of notices tells. What is not understood may be any change of a link.
+fn changes_in(packet: &[u8]) -> Vec<Change> {
+    let all = datagram::split(packet).into_iter();
+    all.filter_map(|message| match message.and_then(datagram::read) {
+        Some(NetlinkPayload::InnerMessage(message)) => change(&message),
+        Some(_) => None,
+        None => Some(Change::Links),
+    })
+    .collect()
 }
 
 fn change(message: &RouteNetlinkMessage) -> Option<Change> {
@@ -359,11 +388,13 @@ fn read_address(message: &AddressMessage) -> Option<AddressNow> {
     });
     let is_permanent = message.header.flags.contains(AddressHeaderFlags::Permanent);
     let lasts = lifetime.map_or(is_permanent, |seconds| seconds > LIFETIME);
+    let waits_or_failed = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
     Some(AddressNow {
         index: message.header.index,
         address,
         prefix: message.header.prefix_len,
         lasts,
+        is_usable: !message.header.flags.intersects(waits_or_failed),
     })
 }
 
@@ -395,3 +426,6 @@ fn address_message(index: u32, address: &VirtualAddress) -> AddressMessage {
     }
     message
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,6 +83,28 @@ pub(crate) fn end_with_this(command: &mut std::process::Command) {
     unsafe { std::os::unix::process::CommandExt::pre_exec(command, ask) };
 }
 
+/// Has a command begin without the rights that this process has beyond its account: those that a
+/// service manager gave it pass on to all that it starts. With `leaves_groups` also without our groups.
+pub(crate) fn shed_rights(command: &mut std::process::Command, leaves_groups: bool) {
+    let shed = move || {
+        if leaves_groups {
+            // SAFETY: an empty list is read from nowhere.
+            check(unsafe { libc::setgroups(0, std::ptr::null()) })?;
+        }
+        match rustix::thread::clear_ambient_capability_set() {
+            // A kernel that knows of no such set gives none of it on.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut sets = rustix::thread::capabilities(None)?;
+        sets.inheritable = rustix::thread::CapabilitySet::empty();
+        rustix::thread::set_capabilities(None, sets)?;
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls alone and allocates nothing, so it may run after fork.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, shed) };
+}
+
 /// A socket that sends whole frames, and receives none.
 ///
 /// # Errors

@@ -109,8 +109,20 @@ impl VirtualLinks {
         }
     }
 
+    /// All other routers that have an interface.
+    pub(crate) fn others(&self, routers: &BTreeSet<String>) -> Vec<Arc<str>> {
+        self.made.keys().filter(|router| !routers.contains(&***router)).cloned().collect()
+    }
+
+    /// Removes a router's interface.
+    pub(crate) fn remove(&mut self, router: &str, netlink: &mut Netlink) {
+        if let Some(made) = self.made.remove(router) {
+            let _ = netlink.delete_link(made.index);
+        }
+    }
+
     /// Removes the interfaces of all other routers, and undoes what was changed for them.
-    pub(crate) fn keep_only(&mut self, routers: &BTreeSet<&str>, netlink: &mut Netlink) {
+    pub(crate) fn keep_only(&mut self, routers: &BTreeSet<String>, netlink: &mut Netlink) {
         self.made.retain(|router, made| {
             let stays = routers.contains(&**router);
             if !stays {

@@ -67,34 +67,42 @@ impl LastWord {
 }
 
 impl Will {
-    /// Carries it out: the addresses go before it is said. All is tried, whatever fails.
+    /// Carries it out: the addresses go, then it is said, then the rest goes. All is tried, whatever
+    /// fails.
     ///
     /// # Errors
     /// The last thing that failed.
     pub(crate) fn carry_out(&self) -> io::Result<()> {
         let mut done = Ok(());
-        match Netlink::open() {
-            Ok(mut netlink) => {
-                for (index, address) in &self.addresses {
-                    if let Err(error) = netlink.remove(*index, address) {
-                        done = Err(error);
-                    }
-                }
-                for entry in &self.routes {
-                    // The kernel has removed those already that needed the address.
-                    let _ = entry.remove(&mut netlink);
-                }
-                for index in &self.links {
-                    if let Err(error) = netlink.delete_link(*index) {
-                        done = Err(error);
-                    }
+        let mut netlink = match Netlink::open() {
+            Ok(netlink) => Some(netlink),
+            Err(error) => {
+                done = Err(error);
+                None
+            }
+        };
+        if let Some(netlink) = &mut netlink {
+            for (index, address) in &self.addresses {
+                if let Err(error) = netlink.remove(*index, address) {
+                    done = Err(error);
                 }
             }
-            Err(error) => done = Err(error),
         }
         for word in &self.last_words {
             if let Err(error) = wire::say(&word.interface, word.index, &word.sending()) {
                 done = Err(error);
+            }
+        }
+        // Nobody who is to take over waits for the rest.
+        if let Some(netlink) = &mut netlink {
+            for entry in &self.routes {
+                // The kernel has removed those already that needed the address.
+                let _ = entry.remove(netlink);
+            }
+            for index in &self.links {
+                if let Err(error) = netlink.delete_link(*index) {
+                    done = Err(error);
+                }
             }
         }
         for (path, value) in &self.kernel_settings {

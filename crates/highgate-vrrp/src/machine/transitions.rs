@@ -243,9 +243,11 @@ impl Router {
 
     /// Whether Active_Down_Timer ended while this node did not run, and is therefore set once more.
     ///
-    /// Quirk: the RFCs know of no such thing. Whoever did not run for so long has not heard silence but
-    /// nothing; it does as after a start (RFC 9568 §6.4.1) and listens first. Only once without an
-    /// advert in between: a node that is always late still takes over from one that is dead.
+    /// Quirk: the RFCs know of no such thing. Whoever did not run for an interval may have adverts that
+    /// are not in its sockets yet, since what brings them there did not run either: it waits for the next
+    /// one. Whoever did not run for as long as it waits has not heard silence but nothing; it does as
+    /// after a start (RFC 9568 §6.4.1) and listens first. Only once without an advert in between: a node
+    /// that is always late still takes over from one that is dead.
     pub(super) fn overslept(
         &mut self,
         due: Instant,
@@ -253,15 +255,17 @@ impl Router {
         effects: &mut Vec<Effect>,
     ) -> bool {
         let (late, down) = (now.saturating_duration_since(due), self.down());
-        if self.has_overslept || late < down {
+        let interval = self.active_interval.min(down);
+        if self.has_overslept || late < interval {
             return false;
         }
         self.has_overslept = true;
-        self.down_at = Some(now + down);
+        let more = if late < down { interval } else { down };
+        self.down_at = Some(now + more);
         let text = format!(
             "this node did not run for {} ms: it listens for {} ms more before it takes over",
             late.as_millis(),
-            down.as_millis()
+            more.as_millis()
         );
         self.say(Severity::Warning, Kind::Stall, text, effects);
         true

@@ -30,6 +30,7 @@ impl Keeper {
             matches!(order.effect, Effect::AddAddresses(_) | Effect::RemoveAddresses(_))
         };
         let mut some_move = false;
+        self.intend(&orders);
         let state = |keeper: &Self, router: &str| keeper.routers.state(router);
         in_turn(self, orders, state, |keeper, order| {
             some_move |= moves(&order);
@@ -42,6 +43,26 @@ impl Keeper {
         self.lifetimes.holds(self.deeds.holds_any(), now);
     }
 
+    /// Tells the watcher of all addresses that are about to be set, before they are there: whoever kills
+    /// this one in between leaves no address behind.
+    fn intend(&mut self, orders: &[Order]) {
+        for Order { router, effect } in orders {
+            let is_active = self.routers.state(router) == Some(State::Active);
+            if let Effect::AddAddresses(addresses) = effect
+                && is_active
+                && let Some(holder) = self.holder(router)
+            {
+                self.deeds.intend(router, &holder, addresses);
+            }
+        }
+        self.bequeath();
+    }
+
+    fn holder(&self, router: &str) -> Option<String> {
+        let mut all = self.task.plan.routers.iter();
+        all.find(|settings| settings.name == router).map(Settings::holder)
+    }
+
     /// Carries out one order. Gives those that follow from it.
     fn one(&mut self, order: Order, now: Instant) -> Vec<Order> {
         let Order { router, effect } = order;
@@ -50,9 +71,10 @@ impl Keeper {
         match effect {
             Effect::Send(sending) => return self.say(router, &settings, &sending, now),
             Effect::AddAddresses(addresses) => {
-                // Before they are there: whoever kills this one in between leaves no address behind.
-                self.deeds.intend(router, &settings.holder(), &addresses);
-                self.bequeath();
+                // What follows from another order was not intended yet.
+                if self.deeds.intend(router, &settings.holder(), &addresses) {
+                    self.bequeath();
+                }
                 let ordered = self.deeds.take(router, &settings.holder(), &addresses);
                 if let Err(error) = ordered {
                     return self.failed(router, Cause::Refused, &error, now);
@@ -76,11 +98,14 @@ impl Keeper {
             }
             Effect::Notify(notice) => {
                 self.is_news = true;
-                self.notify(router, notice, now);
+                self.notify(router, notice);
             }
             Effect::Event(event) => {
                 self.is_news = true;
-                self.tell(Some(router), event);
+                match event.kind {
+                    Kind::Stall => self.stalls.note(router, event),
+                    _ => self.tell(Some(router), event),
+                }
             }
         }
         Vec::new()
@@ -111,7 +136,7 @@ impl Keeper {
     pub(super) fn keep_routes(&self) {
         let all = &self.task.plan.routers;
         let has_some = |it: &Settings| !it.routes.is_empty() || !it.rules.is_empty();
-        if self.deeds.routes.is_empty() && !all.iter().any(has_some) {
+        if !self.deeds.has_routes() && !all.iter().any(has_some) {
             return;
         }
         let is_active = |it: &Settings| self.routers.state(&it.name) == Some(State::Active);
@@ -227,7 +252,7 @@ impl Keeper {
                 }
                 Done::Refreshed { failed, made } => self.refreshed(&failed, made, now),
                 Done::Routed { told, all } => {
-                    self.deeds.routes = all;
+                    self.deeds.routed(all);
                     self.routed(told);
                 }
                 Done::Failed(text) => {
@@ -246,13 +271,20 @@ impl Keeper {
     }
 
     /// The addresses that are held live on, but for those that failed.
-    fn refreshed(&mut self, failed: &[(Arc<str>, io::Error)], mut made: Made, now: Instant) {
+    fn refreshed(&mut self, failed: &[(Arc<str>, io::Error)], made: Option<Made>, now: Instant) {
         if let Some(text) = self.lifetimes.refreshed(now) {
             self.tell(None, Event::new(Severity::Info, Kind::Stall, text));
         }
-        self.deeds.made(&mut made);
-        if self.made(made.new, now) {
-            self.look_at_links();
+        if std::mem::take(&mut self.deeds.is_unkept) {
+            for settings in self.task.plan.routers.clone() {
+                self.found(&settings.name.into(), Cause::Unkept, Ok(()), now);
+            }
+        }
+        if let Some(mut made) = made {
+            self.deeds.made(&mut made);
+            if self.made(made.new, now) {
+                self.look_at_links();
+            }
         }
         for (router, error) in failed {
             let orders = self.failed(router, Cause::Refused, error, now);
@@ -261,15 +293,29 @@ impl Keeper {
         self.keep_routes();
     }
 
+    /// Nobody keeps the addresses there any more, so that the kernel removes them: whoever holds some
+    /// gives them away. It is said at once, since the thread that would say it after does nothing.
+    pub(super) fn let_go(&mut self, why: &str, now: Instant) {
+        self.deeds.is_unkept = true;
+        for router in self.deeds.alive() {
+            let error = io::Error::new(io::ErrorKind::TimedOut, why);
+            self.found(&router, Cause::Unkept, Err(error), now);
+        }
+    }
+
     /// Tells the watcher what is to be done if this process dies.
     pub(super) fn bequeath(&mut self) {
-        let will = Will { is_filtered: self.closing.may_close(), ..self.deeds.will() };
-        if let Some(watcher) = &mut self.watcher {
-            if self.will != will || !self.is_bequeathed {
-                watcher.send(&will);
-                self.is_bequeathed = true;
-            }
-            self.will = will;
+        let is_filtered = self.closing.may_close();
+        let is_news = self.deeds.has_new_will() || self.will.is_filtered != is_filtered;
+        let Some(watcher) = &mut self.watcher else { return };
+        if !is_news && self.is_bequeathed {
+            return;
         }
+        let will = Will { is_filtered, ..self.deeds.will() };
+        if self.will != will || !self.is_bequeathed {
+            // One that was lost is said again with the next that happens, each second at least.
+            self.is_bequeathed = watcher.send(&will);
+        }
+        self.will = will;
     }
 }

@@ -23,7 +23,7 @@ impl Keeper {
     /// Tells the routers how the links are.
     pub(super) fn looked(&mut self, mut looked: Looked, now: Instant) {
         let new = std::mem::take(&mut looked.made.new);
-        if self.deeds.looked(&mut looked) {
+        if self.deeds.looked(&mut looked, now) {
             self.look_at_links();
         }
         let all = self.task.plan.routers.clone();

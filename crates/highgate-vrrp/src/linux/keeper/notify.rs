@@ -1,6 +1,6 @@
 //! Who is told of changes: the scripts and pipes of routers and of groups.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::Keeper;
 use crate::{
@@ -53,10 +53,8 @@ impl Told {
 
 impl Keeper {
     /// Tells scripts and pipes of a change, of a router's and of what that means for its groups.
-    pub(super) fn notify(&mut self, router: &Arc<str>, notice: Notice, now: Instant) {
-        let status = self.routers.status(now);
-        let rank = status.iter().find(|status| status.name == **router);
-        let rank = rank.map_or(0, |status| status.effective_priority);
+    pub(super) fn notify(&mut self, router: &Arc<str>, notice: Notice) {
+        let rank = self.routers.priority(router).unwrap_or(0);
         let rules = self.task.notify.get(&**router).cloned();
         let is_rank = matches!(notice, Notice::ActiveRank | Notice::BackupRank);
         if !is_rank || rules.as_ref().is_some_and(|rules| rules.priorities) {

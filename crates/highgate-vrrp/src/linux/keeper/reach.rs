@@ -1,5 +1,9 @@
 //! Which peers the adverts of a router can be sent to: a pure decision. As long as one of them is told,
 //! the router goes on, as with Keepalived; one that can tell nobody must not hold an address.
+//!
+//! A peer to which there is no way is another thing than a word that may not be said: its route may have
+//! gone with it, and then this node is the one that is left. And one advert for which there was no room
+//! is one lost packet, of which a backup bears some.
 
 use std::{collections::BTreeMap, io, net::IpAddr, sync::Arc};
 
@@ -11,7 +15,17 @@ use crate::{
 
 /// What came of the last advert, by router and by whom it was for.
 #[derive(Debug, Default)]
-pub(super) struct Reach(BTreeMap<Arc<str>, BTreeMap<IpAddr, bool>>);
+pub(super) struct Reach(BTreeMap<Arc<str>, BTreeMap<IpAddr, Last>>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Told,
+    /// There was no room for that many in a row.
+    Crowded(u8),
+    /// There is no way to the peer, as when it is dead.
+    Lost,
+    Refused,
+}
 
 /// What an advert that was sent, or could not be, means.
 #[derive(Debug)]
@@ -34,32 +48,55 @@ impl Reach {
         sent: io::Result<()>,
     ) -> Verdict {
         let all = self.0.entry(Arc::clone(router)).or_default();
-        let was_told = all.insert(to, sent.is_ok()).unwrap_or(true);
+        let before = all.get(&to).copied().unwrap_or(Last::Told);
         let peers = match &settings.casting {
             Casting::Unicast { peers, .. } => peers.as_slice(),
             Casting::Multicast { .. } => &[],
         };
-        match sent {
-            Ok(()) if was_told => Verdict::Nothing,
-            Ok(()) => {
-                let text = format!("adverts to {to} are sent again");
-                Verdict::Told(Event::new(Severity::Info, Kind::Need, text))
+        let Err(error) = sent else {
+            all.insert(to, Last::Told);
+            if !matches!(before, Last::Lost | Last::Refused) {
+                return Verdict::Nothing;
             }
-            Err(error) => {
-                let may_be_told = |peer: IpAddr| all.get(&peer).copied().unwrap_or(true);
-                if !peers.iter().any(|peer| may_be_told(peer.address)) {
-                    // All are tried the next time, before it is judged.
-                    self.0.remove(router);
-                    let text = format!("adverts can't be sent: {error}");
-                    return Verdict::Mute(io::Error::new(error.kind(), text));
-                }
-                if !was_told {
-                    return Verdict::Nothing;
-                }
-                let text = format!("adverts to {to} can't be sent: {error}");
-                Verdict::Told(Event::new(Severity::Warning, Kind::Need, text))
+            let text = format!("adverts to {to} are sent again");
+            return Verdict::Told(Event::new(Severity::Info, Kind::Need, text));
+        };
+        let now = judge(&error, before, settings);
+        all.insert(to, now);
+        let may_be_told = |peer: IpAddr| all.get(&peer) != Some(&Last::Refused);
+        match now {
+            Last::Told | Last::Crowded(_) => return Verdict::Nothing,
+            Last::Refused if !peers.iter().any(|peer| may_be_told(peer.address)) => {
+                // All are tried the next time, before it is judged.
+                self.0.remove(router);
+                let text = format!("adverts can't be sent: {error}");
+                return Verdict::Mute(io::Error::new(error.kind(), text));
             }
+            Last::Lost | Last::Refused => {}
         }
+        if matches!(before, Last::Lost | Last::Refused) {
+            return Verdict::Nothing;
+        }
+        let text = format!("adverts to {to} can't be sent: {error}");
+        Verdict::Told(Event::new(Severity::Warning, Kind::Need, text))
+    }
+}
+
+/// What an error means.
+fn judge(error: &io::Error, before: Last, settings: &Settings) -> Last {
+    let is_unicast = matches!(settings.casting, Casting::Unicast { .. });
+    match error.raw_os_error() {
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH) if is_unicast => Last::Lost,
+        Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => {
+            let count = match before {
+                Last::Crowded(count) => count.saturating_add(1),
+                Last::Refused => settings.down_adverts,
+                Last::Told | Last::Lost => 1,
+            };
+            // Whoever listens takes it for dead by then.
+            if count >= settings.down_adverts { Last::Refused } else { Last::Crowded(count) }
+        }
+        _ => Last::Refused,
     }
 }
 
@@ -115,5 +152,57 @@ mod tests {
         let (mut reach, settings) = (Reach::default(), settings(Version::V2, true));
         let said = reach.said(&"a".into(), &settings, GROUP_V4.into(), refused());
         assert!(matches!(said, Verdict::Mute(_)), "{said:?}");
+    }
+
+    fn failed(number: i32) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(number))
+    }
+
+    /// What was observed: the peer's route went with the peer, and the one that was left took the
+    /// address no more.
+    #[test]
+    fn who_has_no_way_to_any_peer_goes_on_and_says_so_once() {
+        let (mut reach, router, settings) = (Reach::default(), "a".into(), with_peers(&[1, 2]));
+        for round in 0..9 {
+            for (peer, number) in [(1, libc::ENETUNREACH), (2, libc::EHOSTUNREACH)] {
+                match reach.said(&router, &settings, node(peer, true), failed(number)) {
+                    Verdict::Told(event) if round == 0 => {
+                        assert!(event.text.contains("can't be sent"), "{event:?}");
+                    }
+                    other => assert!(matches!(other, Verdict::Nothing) && round > 0, "{other:?}"),
+                }
+            }
+        }
+        let again = reach.said(&router, &settings, node(1, true), Ok(()));
+        assert!(matches!(again, Verdict::Told(event) if event.text.contains("are sent again")));
+        let said = reach.said(&router, &settings, node(1, true), refused());
+        assert!(matches!(said, Verdict::Told(_)), "the other may come back: {said:?}");
+        let said = reach.said(&router, &settings, node(2, true), failed(libc::EPERM));
+        assert!(matches!(said, Verdict::Mute(_)), "its own firewall is another thing: {said:?}");
+    }
+
+    #[test]
+    fn who_has_no_way_to_its_group_is_mute() {
+        let (mut reach, settings) = (Reach::default(), settings(Version::V2, true));
+        let said = reach.said(&"a".into(), &settings, GROUP_V4.into(), failed(libc::ENETUNREACH));
+        assert!(matches!(said, Verdict::Mute(_)), "{said:?}");
+    }
+
+    /// What was observed: one full queue of the interface, and the address was given away.
+    #[test]
+    fn who_finds_no_room_is_mute_when_as_many_in_a_row_are_lost_as_a_backup_waits_for() {
+        let (mut reach, settings) = (Reach::default(), settings(Version::V3, true));
+        let router = "a".into();
+        let mut say = |sent| reach.said(&router, &settings, GROUP_V4.into(), sent);
+        for number in [libc::ENOBUFS, libc::EAGAIN, libc::ENOMEM, libc::ENOBUFS] {
+            assert!(matches!(say(failed(number)), Verdict::Nothing));
+            assert!(matches!(say(failed(number)), Verdict::Nothing));
+            assert!(matches!(say(Ok(())), Verdict::Nothing));
+        }
+        assert_eq!(settings.down_adverts, 3);
+        for is_mute in [false, false, true] {
+            let said = say(failed(libc::ENOBUFS));
+            assert_eq!(matches!(said, Verdict::Mute(_)), is_mute, "{said:?}");
+        }
     }
 }

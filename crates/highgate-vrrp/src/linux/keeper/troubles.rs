@@ -30,6 +30,8 @@ pub(super) enum Cause {
     Mute,
     /// An address can't be set.
     Refused,
+    /// Nobody keeps the addresses there; that is seen once somebody does.
+    Unkept,
     /// The interface with a MAC address of its own can't be made; that is tried all the while.
     Unmade,
 }
@@ -37,7 +39,7 @@ pub(super) enum Cause {
 impl Cause {
     const fn need(self) -> Need {
         match self {
-            Self::Absent | Self::Refused | Self::Unmade => Need::Addresses,
+            Self::Absent | Self::Refused | Self::Unkept | Self::Unmade => Need::Addresses,
             Self::Deaf | Self::Mute => Need::Socket,
         }
     }

@@ -250,13 +250,48 @@ fn who_is_always_late_still_takes_over_from_one_that_is_dead() {
 }
 
 #[test]
-fn late_by_less_than_its_timer_it_takes_over() {
+fn late_by_less_than_an_interval_it_takes_over() {
     each_kind(|settings| {
         let mut desk = Desk::started(settings());
         desk.hear(200, 1);
-        desk.now += DOWN * 2 - ms(1);
+        desk.now += DOWN + ms(999);
         desk.tell(Input::Timer);
         assert_eq!(desk.router.state(), State::Active);
+    });
+}
+
+/// What was observed: the packets that had come meanwhile were not in its sockets yet, and it took over
+/// from one that works.
+#[test]
+fn late_by_an_interval_or_more_it_listens_for_one_more_and_then_takes_over() {
+    each_kind(|settings| {
+        for late in [ms(1_001), DOWN - ms(1)] {
+            let mut desk = Desk::started(settings());
+            desk.hear(200, 1);
+            desk.now += DOWN + late;
+            desk.tell(Input::Timer);
+            assert_eq!(
+                (desk.router.state(), whole(desk.deadline())),
+                (State::Backup, Some(ms(1_000)))
+            );
+            // Once: it is late again, and nobody was heard.
+            desk.now += ms(1_000) * 2;
+            desk.tell(Input::Timer);
+            assert_eq!(desk.router.state(), State::Active);
+        }
+    });
+}
+
+#[test]
+fn late_by_an_interval_it_counts_from_anew_when_the_other_is_heard() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.hear(200, 1);
+        desk.now += DOWN + ms(2_000);
+        desk.tell(Input::Timer);
+        desk.pass(ms(10));
+        desk.hear(200, 1);
+        assert_eq!((desk.router.state(), whole(desk.deadline())), (State::Backup, Some(DOWN)));
     });
 }
 
