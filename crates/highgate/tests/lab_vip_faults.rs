@@ -102,23 +102,23 @@ fn a_one_way_partition_is_told_by_who_hears_and_heals() {
 #[test]
 fn what_differs_at_a_peer_is_told_without_the_password() {
     let Some(lab) = lab(3).unwrap() else { return };
-    let one = Node::start(&lab, 1, &toml(100, "password = \"1111\"\n")).unwrap();
+    let one = Node::start(&lab, 1, &toml(100, "password = \"hunter22\"\n")).unwrap();
     let cases = [
         ("password = \"secret7\"\n", "its password differs from the one configured here"),
         ("", "its authentication is none, expected PASS"),
-        ("password = \"1111\"\ninterval = \"2s\"\n", "its interval is 2s, expected 1s"),
+        ("password = \"hunter22\"\ninterval = \"2s\"\n", "its interval is 2s, expected 1s"),
         (
-            "password = \"1111\"\naddresses = [\"10.99.0.100\", \"10.99.0.101\"]\n",
+            "password = \"hunter22\"\naddresses = [\"10.99.0.100\", \"10.99.0.101\"]\n",
             "it is for 10.99.0.100, 10.99.0.101, expected 10.99.0.100",
         ),
-        ("password = \"1111\"\nrouter_id = 52\n", "its router id is 52, expected 51"),
+        ("password = \"hunter22\"\nrouter_id = 52\n", "its router id is 52, expected 51"),
         ("version = 3\n", "it is VRRPv3, expected VRRPv2"),
     ];
     let mut refused = 0;
     for (settings, told) in cases {
         let other = Node::start(&lab, 2, &toml(200, settings)).unwrap();
         let events = one.until_told(&["advert of 10.99.0.2 refused", told]).unwrap();
-        for secret in ["1111", "secret7"] {
+        for secret in ["hunter22", "secret7"] {
             assert!(!events.contains(secret) && !one.process.log().contains(secret), "{events}");
         }
         drop(other);
@@ -138,7 +138,7 @@ def total(data):
     s = sum(struct.unpack("!%dH" % (len(data) // 2), data))
     while s >> 16: s = (s & 0xffff) + (s >> 16)
     return ~s & 0xffff
-def advert(kind=0x21, vrid=51, count=1, auth=1, interval=1, password=b"1111", wrong=0):
+def advert(kind=0x21, vrid=51, count=1, auth=1, interval=1, password=b"hunter22", wrong=0):
     body = struct.pack("!BBBBBBH", kind, vrid, 254, count, auth, interval, 0)
     body += socket.inet_aton("10.99.0.100") + password.ljust(8, b"\0")
     return body[:6] + struct.pack("!H", total(body) ^ wrong) + body[8:]
@@ -292,4 +292,104 @@ fn a_data_worker_that_hangs_gives_all_addresses_of_the_group_away_until_it_goes_
     one.until_told(&["VI_1: serving is missing: data worker 0 does not answer"]).unwrap();
     held.go_on();
     until_held(&lab, 1, START).unwrap();
+}
+
+/// What was observed: the kernel removed the address, whose lifetime nobody set anew, and the node went
+/// on to say that it holds it.
+#[test]
+fn a_node_whose_address_nobody_keeps_alive_gives_it_away_until_another_keeper_is_there() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    if which("python3").is_none() {
+        return eprintln!("skipped: no python3");
+    }
+    let one = Node::start(&lab, 1, &toml(100, FAST)).unwrap();
+    let other = Node::start(&lab, 2, &toml(80, FAST)).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    other.until("backup").unwrap();
+    let keeper = one.pid("vip-keeper").unwrap();
+    let held = Held::thread(keeper, "addresses").expect("it can be held");
+    let took = until_held(&lab, 2, START).unwrap();
+    eprintln!("nobody keeps the address alive: moved after {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    wait::eventually(Deadline::after(START), "another keeper", || {
+        let found = one.find("vip-keeper");
+        anyhow::ensure!(found.is_some_and(|pid| pid != keeper), "{found:?} after {keeper}");
+        Ok(())
+    })
+    .unwrap();
+    until_held(&lab, 1, START).unwrap();
+    one.until_told(&["their lifetime could not be set anew", "sets the addresses hangs"]).unwrap();
+    held.go_on();
+}
+
+/// What was observed: the way to the peer went with the peer, and no node had the address.
+#[test]
+fn a_backup_without_a_way_to_its_dead_peer_takes_the_address() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    let text = |priority, peer| toml(priority, &format!("peers = \"10.99.0.{peer}\"\n"));
+    let one = Node::start(&lab, 1, &text(100, 2)).unwrap();
+    let other = Node::start(&lab, 2, &text(80, 1)).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    other.until("backup").unwrap();
+    one.process.signal(Signal::KILL).unwrap();
+    lab.host(2).unwrap().ip("route add unreachable 10.99.0.1/32").unwrap();
+    until_held(&lab, 2, START).unwrap();
+    other.until_told(&["adverts to 10.99.0.1 can't be sent: No route to host"]).unwrap();
+    last(Duration::from_secs(3));
+    assert_eq!(vips::holders(&lab).unwrap(), [2], "{}", other.events().unwrap());
+    assert_eq!(other.count("became_active").unwrap(), 1);
+}
+
+/// What was observed: each removal was an event, and had all links looked at.
+#[test]
+fn an_address_that_somebody_removes_all_the_while_is_set_again_and_told_once() {
+    let Some(lab) = lab(2).unwrap() else { return };
+    let one = Node::start(&lab, 1, &toml(100, FAST)).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    let host = lab.host(1).unwrap();
+    let mut removed = 0;
+    let until = Deadline::after(Duration::from_millis(2_500));
+    while !until.is_past() {
+        removed += u32::from(has(host, VIP).unwrap());
+        // It may be gone.
+        let _ = host.ip("address flush to 10.99.0.100");
+    }
+    until_held(&lab, 1, START).unwrap();
+    assert!((2..=8).contains(&removed), "set {removed} times");
+    let told = one.events().unwrap();
+    assert_eq!(told.matches("was removed by somebody else").count(), 1, "{told}");
+    assert_eq!(one.count("became_active").unwrap(), 1, "{told}");
+}
+
+/// What was observed: with a MAC address of its own, one advert for which there was no room gave the
+/// address away.
+#[test]
+fn a_queue_that_is_full_for_one_advert_moves_nothing() {
+    let Some(lab) = lab(3).unwrap() else { return };
+    if which("tc").is_none() {
+        return eprintln!("skipped: no tc (iproute2)");
+    }
+    let more = "version = 3\ninterval = \"500ms\"\nvmac = { enabled = true }";
+    let one = Node::start(&lab, 1, &toml(100, more)).unwrap();
+    let other = Node::start(&lab, 2, &toml(80, more)).unwrap();
+    until_held(&lab, 1, START).unwrap();
+    other.until("backup").unwrap();
+    let first = lab.host(1).unwrap();
+    let tc = |words: &str| {
+        let status = first.command("tc").args(words.split_whitespace()).status().unwrap();
+        assert!(status.success(), "tc {words}: {status}");
+    };
+    // Longer than an interval, and shorter than a backup waits.
+    tc("qdisc add dev eth0 root bfifo limit 1");
+    last(Duration::from_millis(550));
+    tc("qdisc delete dev eth0 root");
+    last(Duration::from_secs(2));
+    assert_eq!(vips::holders(&lab).unwrap(), [1], "{}", one.events().unwrap());
+    let [mine, theirs] = [&one, &other].map(|node| node.count("became_active").unwrap());
+    assert_eq!((mine, theirs), (1, 0), "{}", one.events().unwrap());
+    // One that lasts is another thing.
+    tc("qdisc add dev eth0 root bfifo limit 1");
+    until_held(&lab, 2, START).unwrap();
+    one.until_told(&["adverts can't be sent: No buffer space available"]).unwrap();
+    tc("qdisc delete dev eth0 root");
 }
