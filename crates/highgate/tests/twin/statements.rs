@@ -327,6 +327,7 @@ const COUNTS: Words<&str> = Words {
         "SELECT 1; SELECT FOUND_ROWS()",
         "PREPARE c{n} FROM 'SELECT FOUND_ROWS(), ROW_COUNT()'",
         "EXECUTE IMMEDIATE 'SELECT ROW_COUNT()'",
+        "SIGNAL SQLSTATE '01000'",
     ],
     mysql: &["PREPARE c{n} FROM 'SELECT ROW_COUNT()'"],
 };
