@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test bench release soak fix manual \
-        setup fmt-check lint house docs deny unit manual-check fuzz-smoke doc-tests all-tests advisories
+        setup setup-soak fmt-check lint house docs deny unit manual-check fuzz-smoke doc-tests all-tests advisories
 
 # Debian keeps servers where the path of an ordinary user does not lead.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:$(CURDIR)/target/tools/bin
@@ -24,7 +24,8 @@ help:
 	@echo 'make bench   40 / 35  CPU, latency and memory beside HAProxy and a bare relay; QUICK=1: 20 / 15'
 	@echo 'make release 15 / 12  the program as it is shipped: built by a profile of its own work'
 	@echo 'make soak   240       what takes hours: tests marked as soak (one is an hour of full load), every fuzz'
-	@echo '                      target for ten minutes, and the suites of real clients, which it fetches'
+	@echo '                      target for ten minutes, and the suites of real clients, which it fetches; suites'
+	@echo '                      whose language is not there (go, java, perl, php) are left out, and named'
 	@echo 'make fix      1       format, and apply what lints suggest; the only one that edits sources'
 	@echo 'make manual   2 / 1   write docs/manual.md from the declarations of the settings'
 	@echo
@@ -55,7 +56,7 @@ release:
 	@scripts/setup release
 	@scripts/release
 
-soak: setup
+soak: setup-soak
 	@if $(HAS_NEXTEST); then cargo nextest run --workspace --profile soak --run-ignored only; \
 	else cargo test --workspace -- --ignored; fi
 	scripts/fuzz 600
@@ -74,6 +75,9 @@ manual:
 
 setup:
 	@scripts/setup test
+
+setup-soak:
+	@scripts/setup soak
 
 fmt-check:
 	cargo fmt --all --check
