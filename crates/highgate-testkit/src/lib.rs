@@ -22,6 +22,7 @@ pub mod reaper;
 pub mod replication;
 pub mod scratch;
 pub mod scripted;
+pub mod usage;
 pub mod wait;
 
 pub use counting_unsafe::CountingAllocator;

@@ -8,28 +8,16 @@ mod failure;
 
 use std::{net::SocketAddr, path::Path, process::Command};
 
-use certificates::{Authority, Pair, shown};
+use certificates::{Authority, Pair, authority, shown};
 use failure::ctl;
 use highgate_io::tls::{self, Verify};
 use highgate_testkit::{
     highgate::HighgateProcess,
     mariadb::MariaDb,
-    scratch::Scratch,
     wait::{self, Deadline},
 };
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-/// A scratch folder with an authority, where MariaDB's client and openssl are installed.
-fn authority() -> Option<(Scratch, Authority)> {
-    if !MariaDb::is_installed() {
-        eprintln!("skipped: MariaDB is not installed");
-        return None;
-    }
-    let scratch = Scratch::new("operators").unwrap();
-    let authority = Authority::new(scratch.path(), "ca")?;
-    Some((scratch, authority))
-}
 
 fn toml(tls: &str, password: &str) -> String {
     format!(

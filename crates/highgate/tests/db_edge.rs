@@ -1,8 +1,6 @@
 //! The edge with a real server behind it: announced clients, large commands and results, clients
 //! that do not read, certificates that change.
 
-#[path = "common/crowd.rs"]
-mod crowd;
 #[path = "common/failure.rs"]
 mod failure;
 #[path = "client/raw.rs"]
@@ -16,11 +14,11 @@ use std::{
     time::Duration,
 };
 
-use crowd::resident;
 use failure::{ctl, table, toml};
 use highgate_testkit::{
     highgate::HighgateProcess,
     mariadb::MariaDb,
+    usage::resident,
     wait::{self, Deadline},
 };
 use raw::{Part, RawClient, USUAL};

@@ -21,12 +21,11 @@ use std::{
     time::Duration,
 };
 
-use certificates::{Authority, Pair, shown};
+use certificates::{Authority, Pair, authority, shown};
 use failure::{ctl, table};
 use highgate_testkit::{
     highgate::HighgateProcess,
     mariadb::{MariaDb, MariaDbOptions},
-    scratch::Scratch,
     wait::{self, Deadline},
 };
 use raw::{RawClient, USUAL};
@@ -35,17 +34,6 @@ use rustix::process::Signal;
 const MONITOR: &str = "monitor = { user = \"monitor\", password = \"monitor\", interval = \"200ms\" }\n\
     accounts = { user = \"reader\", password = \"reader\", interval = \"200ms\" }\n\
     failover_wait = \"1s\"\n";
-
-/// A scratch folder with an authority, where MariaDB and openssl are installed.
-fn authority() -> Option<(Scratch, Authority)> {
-    if !MariaDb::is_installed() {
-        eprintln!("skipped: MariaDB is not installed");
-        return None;
-    }
-    let scratch = Scratch::new("certificates").unwrap();
-    let authority = Authority::new(scratch.path(), "ca")?;
-    Some((scratch, authority))
-}
 
 fn database(tls: Option<(&Authority, &Pair)>) -> MariaDb {
     let mut args = Vec::new();

@@ -34,9 +34,11 @@ const MAKE: Make = Make::MariaDb;
 /// Sessions of a seed, one after the other.
 const SESSIONS: usize = 30;
 const STEPS: usize = 60;
-/// Seeds of `make test`, which take turns, and how many of them run: each takes seconds.
-const SEEDS: u64 = 60;
-const TURN: u64 = 2;
+/// Seeds of `make test`: each takes seconds.
+const FIRST: std::ops::RangeInclusive<u64> = 1..=2;
+/// Seeds of the soak, which take turns by the day, and how many of them run.
+const SEEDS: u64 = 2_000;
+const A_DAY: u64 = 200;
 
 fn cluster(nodes: usize) -> anyhow::Result<ReplicationCluster> {
     let args = locks::ARGS.iter().chain(&["--log-bin-trust-function-creators=1"]);
@@ -304,11 +306,11 @@ fn run_seeds(seeds: impl IntoIterator<Item = u64>) {
 
 #[test]
 fn a_session_split_over_a_primary_and_a_replica_sees_what_it_sees_on_one_server() {
-    run_seeds(random::turn(SEEDS, TURN));
+    run_seeds(FIRST);
 }
 
 #[test]
 #[ignore = "soak: two hundred seeds"]
 fn sessions_split_over_two_servers_see_what_they_see_on_one_for_long() {
-    run_seeds(1..=200);
+    run_seeds(random::turn(SEEDS, A_DAY));
 }

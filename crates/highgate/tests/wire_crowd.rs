@@ -15,11 +15,12 @@ use std::{
     time::Duration,
 };
 
-use crowd::{connect_from, cpu, descriptors, log_in, packet, query, raise_descriptors, resident};
+use crowd::{connect_from, log_in, packet, query, raise_descriptors};
 use failure::{BINARY, ctl, pause, run, table};
 use highgate_testkit::{
     highgate::HighgateProcess,
     scripted::{Reply, Script, ScriptedServer},
+    usage::{cpu, descriptors, resident},
     wait::{self, Deadline},
 };
 use tokio::{io::AsyncReadExt as _, io::AsyncWriteExt as _, net::TcpStream, task::JoinSet};

@@ -20,6 +20,7 @@ use faulty::{BACKEND, faulty, front, none_used_again, victims};
 use highgate_testkit::{
     highgate::HighgateProcess,
     scripted::{Reply, Script, ScriptedServer, wire},
+    usage::resident,
     wait,
 };
 use mysql_async::prelude::Queryable as _;
@@ -302,12 +303,6 @@ fn an_endless_result_streams_until_the_client_leaves_and_memory_stays_bounded() 
     })
     .unwrap();
     none_used_again(&server, &victims(&server), "endless");
-}
-
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or_default()
 }
 
 #[test]

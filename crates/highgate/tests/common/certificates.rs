@@ -5,6 +5,19 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use highgate_testkit::{MariaDb, Scratch};
+
+/// A scratch folder with an authority; nothing where MariaDB or openssl is not installed.
+pub(crate) fn authority() -> Option<(Scratch, Authority)> {
+    if !MariaDb::is_installed() {
+        eprintln!("skipped: MariaDB is not installed");
+        return None;
+    }
+    let scratch = Scratch::new("certificates").unwrap();
+    let authority = Authority::new(scratch.path(), "ca")?;
+    Some((scratch, authority))
+}
+
 /// An authority with its folder.
 #[derive(Debug)]
 pub(crate) struct Authority {

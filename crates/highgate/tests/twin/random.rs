@@ -36,8 +36,8 @@ impl Random {
     }
 }
 
-/// The seeds of today: `count` of the first `all`, which follow one another by the day.
-#[allow(dead_code, reason = "one of two tests takes turns")]
+/// The seeds of a soak: `count` of the first `all`, which follow one another by the day.
+#[allow(dead_code, reason = "not each test binary has a soak")]
 pub(crate) fn turn(all: u64, count: u64) -> impl Iterator<Item = u64> {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     let day = since.as_secs() / 86_400;
