@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use highgate_config::table::{Action, Table};
+use highgate_config::{
+    nearest,
+    table::{Action, Table},
+};
 
 /// The tables of this process, looked up by name without regard to case.
 #[derive(Clone)]
@@ -108,35 +111,6 @@ fn no_such_action(table: &dyn Table, action: &str) -> String {
     format!("table '{}' has no action '{action}'; it has {}", table.name(), names.join(", "))
 }
 
-/// The closest of `names`, if it is close enough to be a slip of the fingers.
-fn nearest(wanted: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let wanted = wanted.to_ascii_lowercase();
-    names
-        .map(|name| (distance(wanted.as_bytes(), name.as_bytes()), name))
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// Levenshtein distance; callers bound the lengths.
-fn distance(left: &[u8], right: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (above_left, a) in left.iter().enumerate() {
-        let mut diagonal = above_left;
-        let mut beside = above_left + 1;
-        for (b, cell) in right.iter().zip(row.iter_mut().skip(1)) {
-            let here = (diagonal + usize::from(a != b)).min(beside + 1).min(*cell + 1);
-            diagonal = *cell;
-            *cell = here;
-            beside = here;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = above_left + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,12 +126,5 @@ mod tests {
         ] {
             assert_eq!(nearest(typed, names.into_iter()), meant, "{typed}");
         }
-    }
-
-    #[test]
-    fn distance_counts_single_edits() {
-        assert_eq!(distance(b"kitten", b"sitting"), 3);
-        assert_eq!(distance(b"", b"abc"), 3);
-        assert_eq!(distance(b"abc", b""), 3);
     }
 }

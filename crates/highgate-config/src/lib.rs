@@ -44,6 +44,7 @@ pub use describe::describe;
 pub use dialect::Dialect;
 pub use drains::Drains;
 pub use faults::Severity;
+pub use nearest::nearest;
 pub use names::{
     BackendName, ListenerName, NodeName, ProcessName, ScriptName, ServerName, UserName,
     VipGroupName, VipName,
