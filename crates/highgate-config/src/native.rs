@@ -27,12 +27,12 @@ pub struct Parsed {
     pub config: Config,
     /// What is accepted: what is probably not meant, and notes on what it means here.
     pub warnings: Vec<Problem>,
-    /// Where it is written what has to do with the machine: addresses and files.
+    /// Where it is written what is looked at outside: addresses, files and passwords.
     pub written: Written,
 }
 
-/// Where the settings of listeners, backends and nodes are written, for whoever finds out later that
-/// one of them can't be had.
+/// Where the settings of listeners, backends and nodes and the passwords of users are written, for
+/// whoever finds out later that one of them can't be had.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Written(pub(crate) BTreeMap<(Place, &'static str), Spot>);
 

@@ -121,11 +121,18 @@ pub(crate) fn finish(
     Ok(Parsed { config, warnings: problems, written })
 }
 
-/// Where things are written that have to do with the machine.
+/// Where things are written that are looked at outside: what has to do with the machine, and passwords,
+/// whose forms are the protocol's.
 fn written(whole: &Piece) -> Written {
     let is_of_machine =
         |place: &Place| matches!(place, Place::Backend(_) | Place::Listener(_) | Place::Node(_));
-    let places = whole.places.iter().filter(|((place, _), _)| is_of_machine(place));
+    let is_password = |place: &Place, field: &str| {
+        matches!(place, Place::AdminUser(..) | Place::User(_)) && field == "password"
+    };
+    let places = whole
+        .places
+        .iter()
+        .filter(|((place, field), _)| is_of_machine(place) || is_password(place, field));
     let spots = places.filter_map(|(key, at)| {
         let (file, source) = whole.sources.get(at.source)?;
         let spot = source.spot(&at.span);

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use highgate_cluster::{Alone, Applied};
 use highgate_config::{
-    Config, ListenerName,
+    Config, ControlPlane as _, ListenerName,
     native::{Parsed, Written},
 };
 use highgate_io::tasks;
@@ -36,8 +36,11 @@ impl Applying {
     ) -> Result<Applied, String> {
         self.vips.could_keep(&parsed.config)?;
         let Parsed { config, written, .. } = parsed;
-        let this = self.clone();
-        let ready = move |config: &Config| this.get_ready(config, &written);
+        let (this, (_, before)) = (self.clone(), self.alone.current());
+        let ready = move |config: &Config| {
+            keeps_a_listener(&before, config)?;
+            this.get_ready(config, &written)
+        };
         let applied = self.alone.apply_file(key, config, who, ready).await;
         applied.map_err(|error| {
             // Sockets that nobody will serve would take clients into a queue nobody empties.
@@ -77,6 +80,20 @@ impl Applying {
     }
 }
 
+/// Refuses to take all listeners away from clients that are served: rarely meant, and what an empty or
+/// a half-written file asks for.
+///
+/// # Errors
+/// A sentence for the operator.
+pub(crate) fn keeps_a_listener(before: &Config, after: &Config) -> Result<(), String> {
+    if before.shared.listeners.is_empty() || !after.shared.listeners.is_empty() {
+        return Ok(());
+    }
+    Err("no listener would be left: is a file empty, or cut off? If it is meant, stop the process \
+         and start it with these files"
+        .to_owned())
+}
+
 /// What can't be had, with where that is asked for.
 fn reason(error: &ApplyError, written: &Written) -> String {
     let (place, setting) = error.setting();
@@ -89,6 +106,16 @@ mod tests {
     use highgate_config::{NodeName, native};
 
     use super::*;
+
+    #[test]
+    fn the_last_listener_of_a_running_process_is_not_taken_away() {
+        let config = |text: &str| native::parse("a", text, &NodeName::from("here")).unwrap().config;
+        let one = config("[[listener]]\nname = \"a\"\nbind = \"*:1\"\nbackend = \"b\"\n");
+        let none = config("");
+        assert!(keeps_a_listener(&one, &none).unwrap_err().contains("empty, or cut off"));
+        assert_eq!(keeps_a_listener(&one, &one), Ok(()));
+        assert_eq!(keeps_a_listener(&none, &none), Ok(()), "who has none may stay without");
+    }
 
     #[test]
     fn a_reason_names_file_line_and_setting_where_the_file_says_it() {

@@ -11,6 +11,13 @@ pub(crate) fn check(arguments: &cli::Check) -> anyhow::Result<()> {
     let config = files::read(&arguments.files, &node)?;
     look_at_certificates(&config);
     let shared = &config.shared;
+    let has_vips = config.node.get(&node).is_some_and(|node| !node.vips.is_empty());
+    if shared.listeners.is_empty() && !has_vips {
+        output::complain(
+            "warning: there is no listener and no vip: nobody could connect. Is the file empty, or \
+             cut off?",
+        );
+    }
     let servers: usize = shared.backends.values().map(|backend| backend.servers.len()).sum();
     let vips = match config.node.get(&node).map_or(0, |node| node.vips.len()) {
         0 => String::new(),

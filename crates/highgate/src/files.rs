@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use highgate_config::{Config, NodeName, native};
+use highgate_config::{Config, NodeName, Place, native};
+use highgate_mysql::auth::StoredPassword;
 
 use crate::{included::Machine, output};
 
@@ -26,9 +27,44 @@ pub(crate) fn parsed(files: &[PathBuf], node: &NodeName) -> anyhow::Result<nativ
             for warning in &parsed.warnings {
                 output::complain(&warning.to_string());
             }
+            readable_passwords(&parsed)?;
             Ok(parsed)
         }
         Err(problems) => Err(anyhow::Error::msg(problems.to_string())),
+    }
+}
+
+/// Refuses passwords that look like a stored form and are none: nobody could log in by them.
+fn readable_passwords(parsed: &native::Parsed) -> anyhow::Result<()> {
+    let mut errors = Vec::new();
+    for (name, user) in &parsed.config.shared.users {
+        let place = Place::User(name.clone());
+        let at = || parsed.written.at(&place, "password").map_or_else(String::new, |at| at + ": ");
+        for stored in &user.passwords {
+            if let Err(why) = StoredPassword::parse(stored.expose()) {
+                let at = at();
+                errors.push(format!(
+                    "{at}error: nobody could log in by this password of user `{name}`: {why}"
+                ));
+            }
+        }
+    }
+    for (node, own) in &parsed.config.node {
+        for (name, stored) in &own.admin.users {
+            if let Err(why) = StoredPassword::parse(stored.expose()) {
+                let place = Place::AdminUser(node.clone(), name.clone());
+                let at = parsed.written.at(&place, "password");
+                let at = at.map_or_else(String::new, |at| at + ": ");
+                errors.push(format!(
+                    "{at}error: nobody could log in by the password of operator `{name}`: {why}"
+                ));
+            }
+        }
+    }
+    match errors.len() {
+        0 => Ok(()),
+        1 => bail!("{}\n1 error; nothing was changed", errors.concat()),
+        count => bail!("{}\n{count} errors; nothing was changed", errors.join("\n")),
     }
 }
 
@@ -65,4 +101,36 @@ fn whole(file: &Path) -> String {
 pub(crate) fn default_data_dir(file: Option<&PathBuf>) -> PathBuf {
     let beside = file.and_then(|file| file.parent()).filter(|dir| !dir.as_os_str().is_empty());
     beside.unwrap_or(Path::new(".")).join("highgate-data")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_only_looks_like_a_stored_form_is_refused_where_it_is_written() {
+        let user = |name: &str, password: &str| {
+            format!("[[user]]\nname = \"{name}\"\npassword = \"{password}\"\n")
+        };
+        let text = [
+            user("a", "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E1"),
+            user("b", "$A$005$abc"),
+            user("c", "ed25519:short"),
+            user("d", "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"),
+            user("e", "*abc"),
+        ];
+        let parsed = native::parse("shop.toml", &text.concat(), &NodeName::from("here")).unwrap();
+        let told = readable_passwords(&parsed).unwrap_err().to_string();
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines.len(), 4, "{told}");
+        assert!(lines[0].starts_with("shop.toml:3:12: error: "), "{told}");
+        assert!(lines[0].contains("user `a`") && lines[0].contains("40 hexadecimal"), "{told}");
+        assert!(lines[1].starts_with("shop.toml:6:12: ") && lines[1].contains("`$A$`"), "{told}");
+        assert!(lines[2].contains("user `c`") && lines[2].contains("ed25519"), "{told}");
+        assert_eq!(lines[3], "3 errors; nothing was changed");
+        assert!(
+            !told.contains("2470C0C0") && !told.contains("abc"),
+            "no password is shown: {told}"
+        );
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use highgate_cluster::Alone;
 use highgate_config::{
-    Change, Config, ControlPlane, Layers, describe, merge,
+    Change, Config, ControlPlane, Layers, apply_all, describe, merge,
     native::Parsed,
     table::{
         Action, Column,
@@ -21,7 +21,10 @@ use highgate_core::events::{Event, Kind as EventKind, Severity};
 use highgate_io::{log::LogLines, tasks};
 use highgate_proxy::{certificate::CertificateDate, shared::Shared};
 
-use crate::{applying::Applying, files};
+use crate::{
+    applying::{Applying, keeps_a_listener},
+    files,
+};
 
 /// The table `node`.
 pub(crate) struct NodeTable {
@@ -107,7 +110,9 @@ impl Table for NodeTable {
         match action {
             "compare" => {
                 let text = self.compare(&given, &parsed.config);
-                let note = self.applying.vips.could_keep(&parsed.config).err();
+                let note = self.applying.vips.could_keep(&parsed.config);
+                let note = note.and_then(|()| self.would_keep_a_listener(&given, &parsed.config));
+                let note = note.err();
                 Ok(note.map_or(text.clone(), |note| {
                     format!("{text}\nnote: it would be refused: {note}")
                 }))
@@ -137,6 +142,15 @@ impl NodeTable {
         let base = self.alone.applied(self.alone.node(), &files::key(files)).unwrap_or_default();
         let merged = merge::three_way(&base, parsed, &current);
         lines(&current, &merged.changes, &merged.conflicts)
+    }
+
+    fn would_keep_a_listener(&self, files: &[PathBuf], parsed: &Config) -> Result<(), String> {
+        let (_, current) = self.alone.current();
+        let base = self.alone.applied(self.alone.node(), &files::key(files)).unwrap_or_default();
+        let merged = merge::three_way(&base, parsed, &current);
+        // What does not fit is said by `apply`.
+        apply_all(&current, &merged.changes)
+            .map_or(Ok(()), |after| keeps_a_listener(&current, &after))
     }
 
     fn apply(&self, files: &[PathBuf], parsed: Parsed) -> Result<String, String> {

@@ -195,3 +195,38 @@ fn an_address_moves_with_its_listener_when_that_gets_another_name() {
     }
     assert_eq!(resident.value("SELECT name FROM t").unwrap(), "a");
 }
+
+#[test]
+fn an_empty_or_cut_off_file_does_not_take_the_last_listener_away() {
+    let db = server();
+    let text = toml(&db, ANYWHERE, "", "");
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let address = process.listener("shop").unwrap();
+    let why = "no listener would be left: is a file empty, or cut off?";
+    is_refused(&process, "", &[why, "stop the process and start it with these files"]);
+    is_refused(&process, text.split("[[listener]]").next().unwrap(), &[why]);
+    let file = process.config_file();
+    let dry = |arguments: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).arg(&file).current_dir(process.folder());
+        let output = command.output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    assert!(dry(&["apply", "--dry-run"]).contains(why));
+    assert!(dry(&["check"]).contains("warning: there is no listener and no vip"));
+    assert!(comes_in(address).is_ok(), "as before");
+}
+
+#[test]
+fn a_password_that_nobody_could_log_in_by_is_refused_with_its_place() {
+    let db = server();
+    let text = toml(&db, ANYWHERE, "", "");
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let wrong = text.replace("password = \"app\"", "password = \"$A$005$abc\"");
+    let told = apply(&process, &wrong).unwrap_err();
+    let place = "highgate.toml:10:12: error: ";
+    assert!([place, "user `app`", "`$A$`"].iter().all(|part| told.contains(part)), "{told}");
+    process.signal(Signal::HUP).unwrap();
+    wait_for_event(&process, place);
+    assert!(comes_in(process.listener("shop").unwrap()).is_ok(), "as before");
+}

@@ -311,4 +311,7 @@ fn where_an_address_or_a_certificate_is_written_is_known_after_reading() {
     assert_eq!(written.at(&backend, "tls.ca").unwrap(), "shop.toml:10:10");
     assert_eq!(written.at(&Place::Node(node), "admin.tls.cert").unwrap(), "shop.toml:2:16");
     assert_eq!(written.at(&Place::Listener("other".into()), "bind"), None);
+    let user = "[[user]]\nname = \"app\"\npassword = \"x\"\n";
+    let written = parse("shop.toml", user, &NodeName::from("n")).unwrap().written;
+    assert_eq!(written.at(&Place::User("app".into()), "password").unwrap(), "shop.toml:3:12");
 }

@@ -32,6 +32,9 @@ pub enum ParsePasswordError {
     /// `ed25519:` with something else behind it.
     #[error("`ed25519:` is followed by 43 characters of base 64")]
     Ed25519,
+    /// `*` with as many hexadecimal digits as nobody has in a password, and not 40 of them.
+    #[error("a mysql_native_password form is `*` and 40 hexadecimal digits")]
+    Native,
     /// `$A$` with something else behind it.
     #[error(
         "a caching_sha2_password form is `$A$`, three hex digits, `$`, 20 bytes of salt, 43 of hash"
@@ -48,6 +51,9 @@ impl StoredPassword {
     pub fn parse(text: &str) -> Result<Self, ParsePasswordError> {
         if let Some(hash) = text.strip_prefix('*').and_then(hex::<{ native::LEN }>) {
             return Ok(Self::Native(hash));
+        }
+        if is_broken_native(text) {
+            return Err(ParsePasswordError::Native);
         }
         if let Some(key) = text.strip_prefix("ed25519:") {
             return base64::decode_key(key).map(Self::Ed25519).ok_or(ParsePasswordError::Ed25519);
@@ -166,6 +172,16 @@ impl StoredPassword {
             }
         }
     }
+}
+
+/// A stored form that lost or gained a digit on its way: as a password in clear nobody could log in by
+/// the one that it stands for.
+fn is_broken_native(text: &str) -> bool {
+    /// More than anybody types, fewer than a form has.
+    const MANY: usize = 32;
+    text.strip_prefix('*').is_some_and(|digits| {
+        digits.len() >= MANY && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 fn verify_by_clear(password: &Secret, plugin: &str, answer: &[u8], nonce: &[u8]) -> bool {
