@@ -34,13 +34,18 @@ pub enum ProposeError {
     #[error("the change could not be stored ({0}); nothing was changed")]
     Storage(String),
     /// Somebody else changed the state first.
-    #[error("the configuration is at version {now:?} by now; look at the difference and try again")]
+    #[error(
+        "the configuration is at version {} by now; look at the difference and try again", .now.0
+    )]
     Stale {
         /// The version in force.
         now: Version,
     },
     /// Neither accepted nor refused in time.
-    #[error("it is unknown whether the change was accepted; look before trying again")]
+    #[error(
+        "it is unknown whether the change was accepted; look before trying again: \
+         `highgate ctl show node` tells the version in force (`config_version`)"
+    )]
     Unknown,
 }
 

@@ -16,7 +16,7 @@ use highgate_mysql::sql::{self, Effects, Flavor, KillScope, KillTarget, Statemen
 
 pub use outcome::{Actions, Reason, Role, Route, Target, To};
 pub use own::{is_question, own_answer};
-pub use refused::RouteRefused;
+pub use refused::{NamedBy, RouteRefused};
 
 use crate::{
     answer::OwnAnswer,
@@ -75,9 +75,9 @@ pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>
     if let Some(refused) = leftovers_gone(state, facts, view) {
         return Route { to: To::Refuse(refused), reason: Reason::Known, actions };
     }
-    let backend = destination(view);
+    let (backend, by) = destination(view);
     let Some(group) = view.placement.groups.get(backend) else {
-        let refused = RouteRefused::UnknownBackend { backend: backend.clone() };
+        let refused = RouteRefused::UnknownBackend { backend: backend.clone(), by };
         return Route { to: To::Refuse(refused), reason: Reason::Unsplit, actions };
     };
     let (mut role, server, reason) = role(state, facts, view, group.backend.topology);
@@ -296,12 +296,19 @@ fn leftovers_gone(
     }
 }
 
-fn destination<'a>(view: &View<'a>) -> &'a BackendName {
-    view.rules
-        .backend
-        .as_ref()
-        .or_else(|| view.user.and_then(|user| user.backend.as_ref()))
-        .unwrap_or(&view.listener.backend)
+/// The backend, and what names it.
+fn destination<'a>(view: &View<'a>) -> (&'a BackendName, NamedBy) {
+    if let Some(backend) = &view.rules.backend {
+        let by = match view.rules.matched.as_slice() {
+            [only] => NamedBy::Rule(*only),
+            matched => NamedBy::RuleOrEarlier(matched.last().copied().unwrap_or_default()),
+        };
+        return (backend, by);
+    }
+    match view.user.and_then(|user| user.backend.as_ref()) {
+        Some(backend) => (backend, NamedBy::User),
+        None => (&view.listener.backend, NamedBy::Listener),
+    }
 }
 
 fn role<'a>(

@@ -24,11 +24,26 @@ pub enum TlsError {
         cause: String,
     },
     /// The library refuses the combination.
-    #[error("certificate and key don't work together: {0}")]
-    Refused(#[from] rustls::Error),
+    #[error("certificate `{cert}` and key `{key}` don't work together: {cause}")]
+    Pair {
+        /// The certificate's file.
+        cert: Box<str>,
+        /// The key's file.
+        key: Box<str>,
+        /// What is wrong with them.
+        cause: String,
+    },
+    /// The library refuses to be set up at all.
+    #[error("TLS can't be set up: {0}")]
+    Library(#[from] rustls::Error),
     /// The trusted authorities are unusable.
-    #[error("authorities for client certificates: {0}")]
-    Verifier(#[from] rustls::server::VerifierBuilderError),
+    #[error("trusted authorities `{path}`: {cause}")]
+    Verifier {
+        /// Their file.
+        path: String,
+        /// What is wrong with them.
+        cause: String,
+    },
 }
 
 /// What a file of TLS holds.
@@ -54,6 +69,18 @@ impl std::fmt::Display for TlsFile {
 
 fn file_error(what: TlsFile, path: &Path, cause: impl std::fmt::Display) -> TlsError {
     TlsError::File { what, path: path.display().to_string(), cause: cause.to_string() }
+}
+
+fn pair_error(cert: &Path, key: &Path) -> impl FnOnce(rustls::Error) -> TlsError {
+    let (cert, key) = (cert.display().to_string(), key.display().to_string());
+    move |cause| TlsError::Pair { cert: cert.into(), key: key.into(), cause: cause.to_string() }
+}
+
+fn verifier_error(
+    path: Option<&Path>,
+) -> impl FnOnce(rustls::server::VerifierBuilderError) -> TlsError {
+    let path = path.map_or_else(String::new, |path| path.display().to_string());
+    move |cause| TlsError::Verifier { path, cause: cause.to_string() }
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -96,14 +123,16 @@ pub fn towards_clients(
     let builder = match ca {
         Some(path) => {
             let roots = Arc::new(roots(path)?);
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
+                .build()
+                .map_err(verifier_error(Some(path)))?;
             builder.with_client_cert_verifier(verifier)
         }
         None => builder.with_no_client_auth(),
     };
-    let mut config =
-        builder.with_single_cert(certificates(TlsFile::Certificate, cert)?, key(key_file)?)?;
+    let mut config = builder
+        .with_single_cert(certificates(TlsFile::Certificate, cert)?, key(key_file)?)
+        .map_err(pair_error(cert, key_file))?;
     // A session may be handed to a new process by its keys.
     config.enable_secret_extraction = true;
     // Databases speak first or wait: early data has no use here and can be replayed.
@@ -145,13 +174,14 @@ pub fn towards_servers(
     let store = Arc::new(ca.map(roots).transpose()?.unwrap_or_else(RootCertStore::empty));
     let builder = match verify {
         Verify::Identity => builder.with_root_certificates(store),
-        Verify::Ca | Verify::Nothing => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Lenient::new(verify, store)?)),
+        Verify::Ca | Verify::Nothing => builder.dangerous().with_custom_certificate_verifier(
+            Arc::new(Lenient::new(verify, store).map_err(verifier_error(ca))?),
+        ),
     };
     let config = match own {
         Some((cert, key_file)) => builder
-            .with_client_auth_cert(certificates(TlsFile::Certificate, cert)?, key(key_file)?)?,
+            .with_client_auth_cert(certificates(TlsFile::Certificate, cert)?, key(key_file)?)
+            .map_err(pair_error(cert, key_file))?,
         None => builder.with_no_client_auth(),
     };
     Ok(Arc::new(config))
@@ -165,7 +195,10 @@ struct Lenient {
 }
 
 impl Lenient {
-    fn new(verify: Verify, store: Arc<RootCertStore>) -> Result<Self, TlsError> {
+    fn new(
+        verify: Verify,
+        store: Arc<RootCertStore>,
+    ) -> Result<Self, rustls::server::VerifierBuilderError> {
         let chain = match verify {
             Verify::Ca => Some(
                 rustls::client::WebPkiServerVerifier::builder_with_provider(store, provider())

@@ -49,8 +49,8 @@ pub fn for_servers(settings: &Tls) -> Result<Option<Arc<rustls::ClientConfig>>, 
 pub(crate) fn setting(wrong: &TlsError, is_admin: bool) -> &'static str {
     let what = match wrong {
         TlsError::File { what, .. } => *what,
-        TlsError::Refused(_) => TlsFile::Certificate,
-        TlsError::Verifier(_) => TlsFile::Authorities,
+        TlsError::Library(_) | TlsError::Pair { .. } => TlsFile::Certificate,
+        TlsError::Verifier { .. } => TlsFile::Authorities,
     };
     match (what, is_admin) {
         (TlsFile::Authorities, false) => "tls.ca",

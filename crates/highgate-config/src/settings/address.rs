@@ -62,6 +62,9 @@ fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
         return Err(Mistake { hint, ..kind.mistake(format!("`{text}` has no port")) });
     }
     let Some((host, port)) = text.rsplit_once(':') else {
+        if let Some(mistake) = only_a_port(text, kind) {
+            return Err(mistake);
+        }
         let hint = Some(format!("write \"{}:{port}\"", short(text)));
         return Err(Mistake { hint, ..kind.mistake(format!("`{}` has no port", short(text))) });
     };
@@ -80,6 +83,28 @@ fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
         );
     }
     Ok(Address::Host(host.to_owned(), parse_port(port, kind)?))
+}
+
+/// A number alone is meant as a port: what it would be with a host.
+fn only_a_port(text: &str, kind: &Kind) -> Option<Mistake> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let port = match parse_port(text, kind) {
+        Ok(port) => port,
+        Err(mistake) => return Some(mistake),
+    };
+    let what = format!("`{}` is a port without a host", short(text));
+    let hint = match kind {
+        Kind::Binds => {
+            format!("write \"0.0.0.0:{port}\", or \"127.0.0.1:{port}\" for this machine alone")
+        }
+        Kind::BindOrOff { .. } => {
+            format!("write \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for other machines, too")
+        }
+        _ => format!("write \"HOST:{port}\", on this machine \"127.0.0.1:{port}\""),
+    };
+    Some(Mistake { hint: Some(hint), ..kind.mistake(what) })
 }
 
 fn parse_port(text: &str, kind: &Kind) -> Result<u16, Mistake> {
@@ -133,6 +158,20 @@ mod tests {
         let mistake = parse_bind("nowhere", &kind).unwrap_err();
         assert_eq!(mistake.hint.as_deref(), Some("write \"nowhere:6080\""));
         assert_eq!(parse_bind("*:6080", &kind).map(|a| a.to_string()), Ok("0.0.0.0:6080".into()));
+    }
+
+    /// The help was to write "6034:6033".
+    #[test]
+    fn of_a_port_alone_the_help_writes_a_host_that_fits_the_setting() {
+        let hint = |mistake: Mistake| mistake.hint.unwrap();
+        let listener = hint(parse_bind("6034", &Kind::Binds).unwrap_err());
+        assert!(listener.starts_with("write \"0.0.0.0:6034\""), "{listener}");
+        let operators = hint(parse_bind("6032", &Kind::BindOrOff { port: 6032 }).unwrap_err());
+        assert!(operators.starts_with("write \"127.0.0.1:6032\""), "{operators}");
+        let server = parse("3306").unwrap_err();
+        assert!(server.what.contains("without a host"), "{server:?}");
+        assert!(hint(server).contains("\"127.0.0.1:3306\""));
+        assert!(parse("70000").unwrap_err().what.contains("`70000` is not a port"));
     }
 
     #[test]

@@ -25,16 +25,18 @@ pub enum RouteRefused {
         function: &'static str,
     },
     /// LOAD DATA LOCAL, and the account is not allowed it.
-    #[error("LOAD DATA LOCAL is off for this account; see `local_infile` of table `users`")]
+    #[error("LOAD DATA LOCAL is off for this account; see `local_infile` of its `[[user]]`")]
     LocalInfile,
     /// Parameters that were sent ahead of an execution did not reach a server.
     #[error("parameters sent ahead by COM_STMT_SEND_LONG_DATA could not be passed on")]
     LongDataLost,
     /// A rule, an account or a listener names a backend that does not exist.
-    #[error("backend {backend} does not exist; it is named by a rule, an account or a listener")]
+    #[error("backend {backend} does not exist, and {by}")]
     UnknownBackend {
         /// Its name.
         backend: BackendName,
+        /// What names it.
+        by: NamedBy,
     },
     /// A command code that is not carried over.
     #[error("command {code:#04x} is not known")]
@@ -48,6 +50,32 @@ pub enum RouteRefused {
         /// Its id.
         id: u32,
     },
+}
+
+/// What names the backend of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The session's listener.
+    Listener,
+    /// That rule.
+    Rule(u32),
+    /// That rule, the last of several that matched, or one before it.
+    RuleOrEarlier(u32),
+    /// The session's account.
+    User,
+}
+
+impl std::fmt::Display for NamedBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Listener => f.write_str("`backend` of the listener names it"),
+            Self::Rule(id) => write!(f, "rule {id} names it"),
+            Self::RuleOrEarlier(id) => {
+                write!(f, "rule {id}, or one that matched before it, names it")
+            }
+            Self::User => f.write_str("`backend` of the account's `[[user]]` names it"),
+        }
+    }
 }
 
 impl RouteRefused {
@@ -77,7 +105,7 @@ impl RouteRefused {
                  say the statement before again"
             )),
             Self::LocalInfile => ErrorCode::new(1148, b"42000")
-                .answer("The used command is not allowed with this MySQL version"),
+                .answer("LOAD DATA LOCAL is not allowed for this account (`local_infile`)"),
             Self::LongDataLost => ErrorCode::new(1210, b"HY000")
                 .answer("Parameters sent ahead of this execution were lost; nothing was executed"),
             Self::UnknownBackend { .. } => ErrorCode::new(1105, b"HY000")

@@ -130,9 +130,10 @@ fn warnings_bind_only_the_statement_that_asks_for_them() {
 
 #[test]
 fn no_refusal_tells_a_client_about_backends() {
-    let refused = RouteRefused::UnknownBackend { backend: "secret-name".into() };
+    let by = NamedBy::Rule(12);
+    let refused = RouteRefused::UnknownBackend { backend: "secret-name".into(), by };
     assert!(!refused.answer().text.contains("secret"));
-    assert!(refused.to_string().contains("secret-name"));
+    assert_eq!(refused.to_string(), "backend secret-name does not exist, and rule 12 names it");
 }
 
 #[test]

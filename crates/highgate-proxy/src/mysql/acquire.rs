@@ -140,7 +140,7 @@ impl AcquireError {
             Self::NoPrimary(_) => {
                 // 1290 with its SQLSTATE is what drivers with failover logic know.
                 error_code::ER_OPTION_PREVENTS_STATEMENT
-                    .answer("No server takes writes at the moment (read-only)")
+                    .answer(format!("No server takes writes at the moment (read-only); {executed}"))
             }
             Self::NoServer { .. } => error_code::ER_CON_COUNT_ERROR
                 .answer(format!("No database server can serve at the moment; {executed}")),

@@ -74,9 +74,9 @@ pub(crate) enum OpenError {
     Connect(#[source] io::Error),
     #[error("the connection failed during login: {0}")]
     Lost(#[source] io::Error),
-    #[error("no login within the time allowed")]
+    #[error("no login within `connect_timeout` (checks: `monitor.timeout`) of the backend")]
     Timeout,
-    #[error("TLS: {0}")]
+    #[error("TLS failed: {0} (see `tls.mode` and `tls.ca` of the backend)")]
     Tls(#[source] io::Error),
     #[error("{0}")]
     Login(#[from] ServerLoginError),
