@@ -91,7 +91,7 @@ pins! {
         "sharing is turned off by the backend, or by a rule until another rule turns it on";
     /// GET_LOCK.
     NamedLock = "named_lock", false, false, true,
-        "the session may hold a lock of GET_LOCK(); ends when its connection is reset";
+        "the session may hold a lock of GET_LOCK(); ends with RELEASE_LOCK() of each by its plain name, with RELEASE_ALL_LOCKS(), or when its connection is reset";
     /// SET TRANSACTION for the next transaction.
     NextTransaction = "next_transaction", false, true, true,
         "SET TRANSACTION waits for the next transaction; ends with it";
@@ -121,7 +121,7 @@ pins! {
         "the session has temporary tables; ends when its connection is reset";
     /// SQL PREPARE.
     TextPrepared = "text_prepared", false, false, true,
-        "the session has statements of SQL PREPARE; ends when the last is deallocated";
+        "the session has had statements of SQL PREPARE; ends when its connection is reset (DEALLOCATE PREPARE is not followed)";
     /// A transaction is open.
     Transaction = "transaction", false, false, true,
         "a transaction is open; ends with COMMIT or ROLLBACK";

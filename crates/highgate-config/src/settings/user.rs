@@ -44,7 +44,7 @@ pub(super) const SETTINGS: &[Setting<User>] = &[
         default: Required,
         takes_effect: TakesEffect::NextConnection,
         summary: "The password, or a list of passwords that are all accepted while one replaces the other.",
-        detail: "In clear, as `*` and 40 hexadecimal digits (mysql_native_password), or as a caching_sha2_password form.",
+        detail: "In clear, as `*` and 40 hexadecimal digits (mysql_native_password), as a caching_sha2_password form (`$A$`), or as `ed25519:` and the 43 characters of base 64 that MariaDB stores. What only looks like one of these is refused.",
         example: "password = [\"new secret\", \"*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19\"]",
         also_known_as: &[("proxysql", "mysql_users.password")],
         put: |draft, value| draft.passwords = value.secrets(),
