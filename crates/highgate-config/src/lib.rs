@@ -44,11 +44,11 @@ pub use describe::describe;
 pub use dialect::Dialect;
 pub use drains::Drains;
 pub use faults::Severity;
-pub use nearest::nearest;
 pub use names::{
     BackendName, ListenerName, NodeName, ProcessName, ScriptName, ServerName, UserName,
     VipGroupName, VipName,
 };
+pub use nearest::nearest;
 pub use overrides::{Override, OverrideKind};
 pub use place::Place;
 pub use problem::{Problem, Problems};

@@ -142,6 +142,11 @@ kinds! {
     /// A session was killed.
     Kill = "kill",
         "An operator, or a session of the same account, ended a session or its statement.";
+    /// A session ended otherwise than by its client.
+    SessionEnd = "session_end",
+        "A session ended, and not since its client closed it: a time-out, a kill, a drain, a failure. \
+         The text names the setting or who did it. Events that say the same are one row with their \
+         number; table `listeners` counts them all.";
     /// A login failed.
     Login = "login",
         "Logins fail, at a listener or at a port for operators, or the accounts of a cluster \

@@ -24,6 +24,7 @@ pub(crate) mod passthrough;
 pub(crate) mod prepare;
 pub(crate) mod prepared_text;
 mod process_list;
+mod refusals;
 pub(crate) mod schema;
 pub(crate) mod server_connection;
 pub(crate) mod session;

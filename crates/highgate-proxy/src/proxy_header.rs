@@ -84,8 +84,7 @@ impl Unread {
     fn ending(self) -> Ending {
         match self {
             Self::Ended(ending) => ending,
-            Self::Refused(Refusal::NoHeader) => Ending::HandshakeTimeout,
-            Self::Refused(why) => Ending::ClientProtocol(why.to_string()),
+            Self::Refused(why) => Ending::Refused(why.to_string()),
         }
     }
 }

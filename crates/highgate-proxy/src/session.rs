@@ -1,86 +1,22 @@
 //! A client's session from accept to its one [`Ending`].
 
-use std::{fmt, rc::Rc};
+mod ending;
+
+use std::rc::Rc;
 
 use highgate_config::Mode;
+use highgate_core::events::{Event, Kind};
 use highgate_io::clock;
 
+pub(crate) use self::ending::{Counted, Ending, Idle, KilledBy};
 use crate::{
+    listener::ListenerState,
     pool::Grant,
     session_info::{Activity, SessionInfo},
     shared::Accepted,
     slots::{Interrupt, Slot},
     worker::{Presence, Worker},
 };
-
-/// Whose doing the end of a session was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// The client's.
-    Client,
-    /// Highgate's: a limit, a kill, a stop.
-    Highgate,
-    /// The server's.
-    Server,
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Client => "client",
-            Self::Highgate => "highgate",
-            Self::Server => "server",
-        })
-    }
-}
-
-/// Why a session ended: each has exactly one, logged and counted once.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Ending {
-    #[error("the client closed")]
-    ClientClosed,
-    #[error("the client's connection failed: {0}")]
-    ClientFailed(#[source] std::io::Error),
-    #[error("the client broke the protocol: {0}")]
-    ClientProtocol(String),
-    #[error("the client was refused: {0}")]
-    Refused(String),
-    #[error("no command for longer than the time-out allows")]
-    IdleTimeout,
-    #[error("the client took nothing of its answer for longer than the time-out allows")]
-    ClientStalled,
-    #[error("the client's machine or network acknowledges nothing any more")]
-    ClientLost,
-    #[error("login or TLS took longer than `handshake_timeout`")]
-    HandshakeTimeout,
-    #[error("killed")]
-    Killed,
-    #[error("this node drains")]
-    Drained,
-    #[error("no server could be reached: {0}")]
-    NoServer(String),
-    #[error("the server closed")]
-    ServerClosed,
-    #[error("the server's connection failed: {0}")]
-    ServerFailed(String),
-}
-
-impl Ending {
-    /// Whose doing it was.
-    pub(crate) fn side(&self) -> Side {
-        match self {
-            Self::ClientClosed
-            | Self::ClientFailed(_)
-            | Self::ClientLost
-            | Self::ClientProtocol(_)
-            | Self::ClientStalled
-            | Self::HandshakeTimeout
-            | Self::IdleTimeout => Side::Client,
-            Self::Drained | Self::Killed | Self::Refused(_) => Side::Highgate,
-            Self::NoServer(_) | Self::ServerClosed | Self::ServerFailed(_) => Side::Server,
-        }
-    }
-}
 
 /// What every session has, whatever it speaks.
 #[derive(Debug)]
@@ -101,7 +37,7 @@ impl Context {
         match self.slot.interrupted()? {
             Interrupt::Kill => Some(Ending::Killed),
             Interrupt::Drain => Some(Ending::Drained),
-            Interrupt::Deadline => Some(Ending::IdleTimeout),
+            Interrupt::Deadline => Some(Ending::Idle(Idle::Client)),
             Interrupt::KillQuery | Interrupt::ServerDown => None,
         }
     }
@@ -124,20 +60,34 @@ pub(crate) fn start(worker: &Rc<Worker>, accepted: Box<Accepted>) {
     match mode {
         Mode::Mysql => worker.tasks.spawn_with(|running| async move {
             let ending = crate::mysql::session::run(&context, accepted).await;
-            log(&context, &listener.name, &ending);
+            over(&context, &listener, &ending);
             drop((context, running));
         }),
         Mode::Tcp | Mode::Http => worker.tasks.spawn_with(|running| async move {
             let ending = crate::tcp::run(&context, accepted).await;
-            log(&context, &listener.name, &ending);
+            over(&context, &listener, &ending);
             drop((context, running));
         }),
     }
 }
 
-fn log(context: &Context, listener: &highgate_config::ListenerName, ending: &Ending) {
+/// The one place where the end of a session is counted and told.
+fn over(context: &Context, listener: &ListenerState, ending: &Ending) {
     let ending = if context.slot.is_client_lost() { &Ending::ClientLost } else { ending };
-    let session = context.presence.info.id;
-    let side = ending.side();
-    tracing::debug!(session, %listener, %side, "session ended: {ending}");
+    listener.count_ended(ending.counted());
+    let info = &context.presence.info;
+    let (session, name, side) = (info.id, &listener.name, ending.side());
+    tracing::debug!(session, listener = %name, %side, client = ?info.client(), "session ended: {ending}");
+    if matches!(ending, Ending::ClientClosed) {
+        return;
+    }
+    let user = info.identity().user;
+    let Some(severity) = ending.severity(!user.is_empty()) else { return };
+    let of = if user.is_empty() { String::new() } else { format!(" of `{user}`") };
+    let mut text = format!("listener {name}: a session{of} ended: {ending}");
+    if matches!(ending, Ending::Killed) {
+        text = format!("{text} {}", info.killed_by());
+    }
+    let event = Event::new(severity, Kind::SessionEnd, text);
+    context.worker.shared.event_limited(event.session(session));
 }

@@ -9,7 +9,7 @@ use highgate_config::ListenerName;
 use highgate_core::pins::PinSet;
 use parking_lot::Mutex;
 
-use crate::slots::SlotId;
+use crate::{session::KilledBy, slots::SlotId};
 
 /// What a session does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub struct SessionInfo {
     /// None before the login, and in tcp mode: room that thousands of relayed clients do without.
     identity: Mutex<Option<Box<Identity>>>,
     activity: AtomicU8,
+    /// Who killed it, if anybody did.
+    killed_by: AtomicU8,
     /// Its server's id while it holds a connection.
     server: AtomicU32,
     /// The server's own number of that connection.
@@ -108,6 +110,7 @@ impl SessionInfo {
             slot: place.1,
             identity: Mutex::default(),
             activity: AtomicU8::new(Activity::Login as u8),
+            killed_by: AtomicU8::new(KilledBy::Node as u8),
             server: AtomicU32::new(NO_SERVER),
             server_thread: AtomicU32::new(0),
             pins: Mutex::default(),
@@ -140,6 +143,17 @@ impl SessionInfo {
 
     pub(crate) fn set_form(&self, digest: u64) {
         self.form.store(digest, Ordering::Relaxed);
+    }
+
+    /// Who kills it; said before it is told to end.
+    pub(crate) fn set_killed_by(&self, who: KilledBy) {
+        self.killed_by.store(who as u8, Ordering::Relaxed);
+    }
+
+    /// Who killed it; this node, where nobody said so.
+    pub(crate) fn killed_by(&self) -> KilledBy {
+        let number = usize::from(self.killed_by.load(Ordering::Relaxed));
+        KilledBy::ALL.get(number).copied().unwrap_or(KilledBy::Node)
     }
 
     /// When it began to do that, in milliseconds of Unix time, to about a tenth of a second.

@@ -116,7 +116,7 @@ async fn relay(context: &Context, opened: &mut Opened) -> Ending {
                     seen = relay.moved();
                     context.slot.set_deadline(context.worker.deadline(idle));
                 }
-                Some(Interrupt::ServerDown) => return Poll::Ready(Err(Ending::ServerClosed)),
+                Some(Interrupt::ServerDown) => return Poll::Ready(Err(Ending::ServerDown)),
                 Some(Interrupt::KillQuery) => context.slot.clear(Interrupt::KillQuery),
                 // Bytes have no safe point: draining waits for the end of the connection.
                 Some(Interrupt::Drain) => context.slot.clear(Interrupt::Drain),

@@ -73,7 +73,7 @@ pub(crate) fn ask(socket: &Path, question: &cli::Question) -> anyhow::Result<()>
 /// What is asked first: of each table the columns that tell whether all is well, and why not.
 const STATUS: [(&str, &str); 4] = [
     ("node", "name,version,pid,uptime_seconds,config_version,clients,draining"),
-    ("listeners", "name,mode,address,backend,clients,refused,login_failures"),
+    ("listeners", "name,mode,address,backend,clients,refused,login_failures,refused_commands"),
     ("backends", "name,primary,writes,readers,serving,servers,reason"),
     ("servers", "backend,name,address,role,status,lag_ms,commands,reason"),
 ];

@@ -31,7 +31,10 @@ impl Alike {
     pub(super) fn remember(&mut self, event: &Event, second: u64) {
         // What happens to many sessions for one reason. Of the rest each is looked for: a server that
         // goes down again, a statement of unknown outcome.
-        let is_many = matches!(event.kind, Kind::Refusal | Kind::Retry | Kind::Login | Kind::Limit);
+        let is_many = matches!(
+            event.kind,
+            Kind::Limit | Kind::Login | Kind::Refusal | Kind::Retry | Kind::SessionEnd
+        );
         if is_many && self.0.len() < REMEMBERED {
             self.0.push(Told { event: event.clone(), since: second, again: 0 });
         }

@@ -19,7 +19,7 @@ use highgate_core::{
 use highgate_io::clock;
 use parking_lot::Mutex;
 
-use crate::{certificate::CertificateDate, shared::Shared};
+use crate::{certificate::CertificateDate, session::Counted, shared::Shared};
 
 /// Time between two events about one kind of refusal.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
@@ -44,6 +44,11 @@ pub struct ListenerState {
     pub refused: AtomicU64,
     /// Logins that failed, ever.
     pub login_failures: AtomicU64,
+    /// Commands that Highgate answered with an error of its own, ever.
+    pub refused_commands: AtomicU64,
+    /// Statements that were ended since they took too long, ever.
+    pub timed_out_statements: AtomicU64,
+    ended: [AtomicU64; Counted::COUNT],
     per_address: Mutex<HashMap<IpAddr, u32>>,
     told: Mutex<[Telling; Refusal::COUNT]>,
 }
@@ -106,9 +111,24 @@ impl ListenerState {
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             login_failures: AtomicU64::new(0),
+            refused_commands: AtomicU64::new(0),
+            timed_out_statements: AtomicU64::new(0),
+            ended: Default::default(),
             per_address: Mutex::default(),
             told: Mutex::default(),
         }
+    }
+
+    /// Counts the end of a session.
+    pub(crate) fn count_ended(&self, how: Counted) {
+        if let Some(counter) = self.ended.get(how as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Sessions that ended like that, ever.
+    pub(crate) fn ended(&self, how: Counted) -> u64 {
+        self.ended.get(how as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
     /// Counts a refusal; each kind is told once per [`TOLD_EVERY`], with how many more there were.

@@ -1,7 +1,7 @@
 //! COM_CHANGE_USER: another login on the same connection.
 
 use highgate_config::AuthSource;
-use highgate_core::track;
+use highgate_core::{events::Severity, track};
 use highgate_mysql::{
     Answer, StatusFlags,
     client_login::{ClientAction, ClientLogin, ClientLoginSettings},
@@ -31,6 +31,8 @@ impl Session<'_> {
     /// COM_CHANGE_USER: another login on the same connection.
     pub(crate) async fn change_user(&mut self, framed: Framed) -> Result<(), Ending> {
         if self.refused_changes >= MOST_REFUSED {
+            let why = format!("COM_CHANGE_USER, after {MOST_REFUSED} that were refused");
+            self.note_refused_here(Severity::Warning, &why);
             let answer = error_code::ErrorCode::new(1047, b"08S01").answer("Unknown command");
             return self.answer_error(&answer, framed).await;
         }

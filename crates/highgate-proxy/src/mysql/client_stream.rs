@@ -380,7 +380,7 @@ impl Unread {
             Self::Told(Interrupt::Deadline) => deadline,
             Self::Told(Interrupt::Drain) => Ending::Drained,
             Self::Told(_) => Ending::Killed,
-            Self::NoMemory => Ending::Refused("`memory_limit` is reached".to_owned()),
+            Self::NoMemory => Ending::NoMemory,
             Self::TooLong => {
                 Ending::ClientProtocol("a packet is larger than `max_allowed_packet`".to_owned())
             }

@@ -13,6 +13,7 @@ use std::{
 
 use highgate_core::{
     answer::OwnAnswer,
+    events::Severity,
     pins::PinSet,
     route::{self, Actions, Route, RouteHint, To, View},
     rules::RuleOutcome,
@@ -300,7 +301,10 @@ impl Session<'_> {
             join(self.client.inbox.bytes(), framed, &mut space.joined);
         }
         let payload = payload(&self.client.inbox, framed, &space.joined);
-        let malformed = |_| error_code::ER_UNKNOWN_COM_ERROR.answer("Malformed command packet");
+        let malformed = |_| {
+            self.note_refused_here(Severity::Warning, "its packet is malformed");
+            error_code::ER_UNKNOWN_COM_ERROR.answer("Malformed command packet")
+        };
         let command = Command::parse(payload).map_err(malformed)?;
         let whole = payload.len();
         if matches!(command, Command::Prepare(_))
@@ -388,10 +392,15 @@ impl Session<'_> {
             To::Kill { scope, id } => Decided::Kill(scope, id),
             To::Login => Decided::Login,
             To::Refuse(refused) => {
-                tracing::debug!(session = view.session_id, "refused: {refused}");
+                self.note_not_routed(&refused);
                 Decided::Refuse(refused.answer())
             }
-            To::Say { ok, text } => Decided::Say(ok, text.into()),
+            To::Say { ok, text } => {
+                if !ok {
+                    self.note_refused_by_rule(reason);
+                }
+                Decided::Say(ok, text.into())
+            }
         }
     }
 

@@ -10,7 +10,6 @@ use std::{ops::Range, rc::Rc, sync::atomic::Ordering, time::Duration};
 
 use highgate_config::{BackendName, Topology};
 use highgate_core::{
-    events::{Event, Kind, Severity},
     retry::Delivery,
     route::Role,
     rules::RuleOutcome,
@@ -250,14 +249,6 @@ impl Session<'_> {
         self.answer_error(&tried.answer(), sending.framed).await
     }
 
-    /// Tells operators that a command for that backend was refused.
-    fn note_refused(&self, backend: &BackendName, why: &str) {
-        let text = format!("listener {}: a command was refused: {why}", self.listener.name);
-        let event = Event::new(Severity::Warning, Kind::Refusal, text).backend(backend);
-        let session = self.context.presence.info.id;
-        self.context.worker.shared.event_limited(event.session(session));
-    }
-
     /// A command was refused, and nothing said of it yet.
     async fn tell_refused(
         &mut self,
@@ -425,6 +416,9 @@ impl Session<'_> {
         match peers.send(&first, rest, sent).await {
             Ok(()) => {}
             Err(Stopped::Told(told @ (Interrupt::KillQuery | Interrupt::Deadline))) => {
+                if told == Interrupt::Deadline {
+                    self.note_timed_out(lease);
+                }
                 return self.interrupted_sending(lease, told, space).await;
             }
             Err(stopped) => {

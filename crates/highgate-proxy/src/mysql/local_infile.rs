@@ -17,6 +17,7 @@ use crate::{
         session::Session,
     },
     session::Ending,
+    slots::Interrupt,
 };
 
 /// Longest packet of a file that is taken in one piece.
@@ -116,12 +117,15 @@ impl Session<'_> {
         self.client.inbox.consume(self.command_wire.saturating_sub(self.consumed_ahead));
         self.consumed_ahead = self.command_wire;
         loop {
-            let framed = self.client.message(self.context, MAX_PACKET).await.map_err(|unread| {
-                let Unread::Told(_) = unread else {
-                    return Tried::Ended(unread.ending(Ending::IdleTimeout));
-                };
-                Tried::Ended(Ending::Killed)
-            })?;
+            let framed = match self.client.message(self.context, MAX_PACKET).await {
+                Ok(framed) => framed,
+                // The statement runs: this is no safe point.
+                Err(Unread::Told(Interrupt::Drain)) => {
+                    self.context.slot.clear(Interrupt::Drain);
+                    continue;
+                }
+                Err(unread) => return Err(Tried::Ended(unread.ending(Ending::UploadTimeout))),
+            };
             if self.client.compressed.is_some() {
                 seq = self.client.number(framed, seq);
             } else {

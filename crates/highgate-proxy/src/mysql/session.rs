@@ -31,7 +31,7 @@ use crate::{
     },
     proxy_header,
     rule_cache::Number,
-    session::{Context, Ending},
+    session::{Context, Ending, Idle},
     session_info::{Activity, Identity},
     shared::Accepted,
     slots::Interrupt,
@@ -244,7 +244,9 @@ impl Session<'_> {
     async fn may_enter(&mut self) -> Result<(), highgate_mysql::Answer> {
         self.take_place()?;
         if self.state.schema().is_some() && self.lease.is_none() {
-            self.check_schema().await?;
+            self.check_schema().await.inspect_err(|refused| {
+                self.note_login_refused(&refused.text);
+            })?;
         }
         Ok(())
     }
@@ -400,6 +402,8 @@ impl Session<'_> {
                     context.slot.clear(Interrupt::Drain);
                 }
                 Err(Unread::TooLong) => {
+                    let why = "it is larger than `max_allowed_packet`";
+                    self.note_refused_here(Severity::Warning, why);
                     let answer = error_code::ER_NET_PACKET_TOO_LARGE
                         .answer("Got a packet bigger than 'max_allowed_packet' bytes");
                     self.refuse_message(&answer).await?;
@@ -408,7 +412,7 @@ impl Session<'_> {
                     let answer = self.no_memory();
                     self.refuse_message(&answer).await?;
                 }
-                Err(unread) => return Err(unread.ending(Ending::IdleTimeout)),
+                Err(unread) => return Err(unread.ending(Ending::Idle(self.idle_limit().1))),
             }
         }
     }
@@ -419,21 +423,29 @@ impl Session<'_> {
         const PATIENCE: Duration = Duration::from_secs(30);
         let context = self.context;
         context.slot.set_deadline(context.worker.deadline(PATIENCE));
-        let seq = self.client.skip(context).await.map_err(|u| u.ending(Ending::IdleTimeout))?;
+        let slow = "the rest of a packet that is too large does not come".to_owned();
+        let skipped = self.client.skip(context).await;
+        let seq = skipped.map_err(|u| u.ending(Ending::ClientProtocol(slow)))?;
+        self.count_refused();
         context.slot.set_deadline(context.worker.deadline(self.settings.client_timeout));
         self.client.send(context, &answer::error(refusal, seq)).await
     }
 
     /// How long the client may say nothing: as configured, or shorter where it asked for that.
     pub(crate) fn patience(&self) -> Duration {
-        let configured = if self.state.in_transaction() {
-            self.settings.idle_in_transaction_timeout
+        self.idle_limit().0
+    }
+
+    /// The same, with whose wish that is.
+    fn idle_limit(&self) -> (Duration, Idle) {
+        let (configured, whose) = if self.state.in_transaction() {
+            (self.settings.idle_in_transaction_timeout, Idle::InTransaction)
         } else {
-            self.settings.client_timeout
+            (self.settings.client_timeout, Idle::Client)
         };
         match self.state.wait_timeout() {
-            Some(own) if configured.is_zero() || own < configured => own,
-            _ => configured,
+            Some(own) if configured.is_zero() || own < configured => (own, Idle::Own),
+            _ => (configured, whose),
         }
     }
 

@@ -17,7 +17,7 @@ use highgate_config::{
 use parking_lot::Mutex;
 
 use super::column;
-use crate::node::Running;
+use crate::{node::Running, session::Counted};
 
 pub(super) struct Listeners {
     pub(super) listeners: Arc<Mutex<BTreeMap<ListenerName, Running>>>,
@@ -44,6 +44,40 @@ const COLUMNS: &[Column] = &[
         "Clients refused at a limit, by network or for their PROXY header.",
     ),
     column("login_failures", Integer, Counter, "Logins that failed."),
+    column(
+        "refused_commands",
+        Integer,
+        Counter,
+        "Commands that Highgate answered with an error of its own: refused, lost or interrupted.",
+    ),
+    column(
+        "timed_out_statements",
+        Integer,
+        Counter,
+        "Statements ended since they took longer than `query_timeout`, or a rule's `timeout`, allows.",
+    ),
+    column(
+        "ended_by_client",
+        Integer,
+        Counter,
+        "Sessions whose client closed, failed or broke the protocol.",
+    ),
+    column(
+        "ended_client_lost",
+        Integer,
+        Counter,
+        "Sessions whose client acknowledged (`keepalive_timeout`) or took nothing any more.",
+    ),
+    column("ended_client_timeout", Integer, Counter, "Sessions ended by `client_timeout`."),
+    column(
+        "ended_idle_in_transaction",
+        Integer,
+        Counter,
+        "Sessions ended, and their work rolled back, by `idle_in_transaction_timeout`.",
+    ),
+    column("ended_handshake_timeout", Integer, Counter, "Sessions ended by `handshake_timeout`."),
+    column("ended_by_highgate", Integer, Counter, "Sessions killed, drained or refused."),
+    column("ended_by_server", Integer, Counter, "Sessions ended by a server, or for want of one."),
 ];
 
 impl Table for Listeners {
@@ -78,6 +112,15 @@ impl Table for Listeners {
                     running.state.accepted.load(Relaxed).into(),
                     running.state.refused.load(Relaxed).into(),
                     running.state.login_failures.load(Relaxed).into(),
+                    running.state.refused_commands.load(Relaxed).into(),
+                    running.state.timed_out_statements.load(Relaxed).into(),
+                    running.state.ended(Counted::Client).into(),
+                    running.state.ended(Counted::ClientLost).into(),
+                    running.state.ended(Counted::ClientTimeout).into(),
+                    running.state.ended(Counted::InTransaction).into(),
+                    running.state.ended(Counted::HandshakeTimeout).into(),
+                    running.state.ended(Counted::Highgate).into(),
+                    running.state.ended(Counted::Server).into(),
                 ]
             })
             .collect()

@@ -15,7 +15,9 @@ use highgate_core::events::{Event, Kind as EventKind, Severity};
 use highgate_io::clock;
 
 use super::column;
-use crate::{session_info::SessionInfo, shared::Shared, slots::Interrupt, worker::Mail};
+use crate::{
+    session::KilledBy, session_info::SessionInfo, shared::Shared, slots::Interrupt, worker::Mail,
+};
 
 pub(super) struct Sessions {
     pub(super) shared: Arc<Shared>,
@@ -95,6 +97,7 @@ impl Table for Sessions {
         };
         let info = self.shared.session(id).ok_or_else(|| format!("there is no session {id}"))?;
         let worker = self.shared.workers.get(info.worker);
+        info.set_killed_by(KilledBy::Operator);
         let told = worker.map(|worker| worker.mail.try_send(Mail::Interrupt(info.slot, what)));
         if !matches!(told, Some(Ok(()))) {
             return Err("its worker does not take messages at the moment; try again".to_owned());

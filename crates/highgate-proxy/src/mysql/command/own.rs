@@ -12,7 +12,7 @@ use highgate_mysql::{Answer, error_code, scan, sql::KillScope};
 
 use crate::{
     mysql::{answer, client_stream::Framed, kill, session::Session},
-    session::Ending,
+    session::{Ending, KilledBy},
     slots::Interrupt,
     worker::Mail,
 };
@@ -107,6 +107,7 @@ impl Session<'_> {
             return Err(Ending::NoServer(refusal.text.clone()));
         }
         track::refused(&mut self.state);
+        self.count_refused();
         let packet = answer::error(refusal, framed.answer_seq());
         self.client.send(self.context, &packet).await
     }
@@ -121,7 +122,10 @@ impl Session<'_> {
                 let packet = answer::ok(self.capabilities, self.status(), "", framed.answer_seq());
                 self.client.send(self.context, &packet).await
             }
-            Err(answer) => self.answer_error(&answer, framed).await,
+            Err(answer) => {
+                self.note_refused_here(Severity::Info, &answer.text);
+                self.answer_error(&answer, framed).await
+            }
         }
     }
 
@@ -140,6 +144,7 @@ impl Session<'_> {
                 Ok(())
             };
         }
+        self.note_transaction_lost(None);
         let answer = error_code::ErrorCode::new(1213, b"40001").answer(
             "The transaction was rolled back: its server connection was lost; try restarting transaction",
         );
@@ -160,6 +165,7 @@ impl Session<'_> {
             let text = "Query execution was interrupted";
             return self.answer_error(&error_code::ER_QUERY_INTERRUPTED.answer(text), framed).await;
         }
+        self.context.presence.info.set_killed_by(KilledBy::OwnAccount);
         self.answer_error(&was_killed(), framed).await?;
         Err(Ending::Killed)
     }
@@ -182,6 +188,7 @@ impl Session<'_> {
         };
         let text = format!("session {number} was told to end ({scope:?}) by its own account");
         shared.event(Event::new(Severity::Info, Kind::Kill, text).session(number));
+        other.set_killed_by(KilledBy::OwnAccount);
         let _ = self.context.worker.post(other.worker, Mail::Interrupt(other.slot, what));
         if what == Interrupt::Kill {
             kill::wait_until_gone(shared, &other).await;

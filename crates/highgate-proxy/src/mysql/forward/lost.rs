@@ -168,6 +168,12 @@ impl Session<'_> {
             Retry::No(_) => {}
         }
         let lost = settle::server_lost(&mut self.state);
+        match (&lost, retry) {
+            // The end of the session is told.
+            (_, Retry::UnknownOutcome) | (Lost::State(_), _) => {}
+            (Lost::Transaction, _) => self.note_transaction_lost(Some(&server)),
+            (Lost::Nothing, _) => self.note_failed(&server, &format!("{stopped}; {retry}")),
+        }
         // Where the protocol was broken, nobody knows what the client expects next.
         let is_lost = matches!(stopped, Stopped::Broken(_)) || !space.exchange.is_between_packets();
         if passed && is_lost {
@@ -203,6 +209,7 @@ impl Session<'_> {
             return Tried::Refused(answer);
         }
         let seq = if passed { space.exchange.scanner.next_seq() } else { 1 };
+        self.count_refused();
         let packet = crate::mysql::answer::error(&answer, seq);
         if let Err(ending) = self.client.send(self.context, &packet).await {
             return Tried::Ended(ending);
@@ -224,6 +231,7 @@ impl Session<'_> {
         space: &RestSpace,
     ) -> Tried {
         self.kill_statement(lease);
+        self.note_never_ended(lease);
         lease.connection.state.dirt.insert(PinCause::SessionUnknown);
         let passed = reached.answering && space.exchange.passed_on > 0;
         let progress = space.exchange.progress(reached.delivery, passed);
@@ -324,6 +332,9 @@ impl Session<'_> {
         self.context.slot.clear(told);
         if lease.connection.kill_in_flight.is_some() {
             return told != Interrupt::Deadline;
+        }
+        if told == Interrupt::Deadline {
+            self.note_timed_out(lease);
         }
         lease.connection.kill_in_flight = self.start_kill(lease, "QUERY");
         self.context.slot.set_deadline(self.context.worker.deadline(LAST_WORDS));

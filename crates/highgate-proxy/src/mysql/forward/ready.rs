@@ -2,6 +2,7 @@
 
 use highgate_config::Topology;
 use highgate_core::{
+    events::Severity,
     pins::PinCause,
     prepare::{self as core_prepare, CausalNeed, CausalWait, Needs, Step, Unfit},
     route::RouteRefused,
@@ -164,11 +165,14 @@ impl Session<'_> {
     /// What the session asks for, no connection can tell; it keeps the next one.
     fn counts_are_gone(&mut self, facts: &CommandFacts<'_>) -> Tried {
         track::denied(&mut self.state, facts);
-        let function = "FOUND_ROWS() or ROW_COUNT()";
-        Tried::Refused(RouteRefused::Leftover { function }.answer())
+        let refused = RouteRefused::Leftover { function: "FOUND_ROWS() or ROW_COUNT()" };
+        self.note_not_routed(&refused);
+        Tried::Refused(refused.answer())
     }
 
     pub(super) fn unprepared_own(&self) -> Tried {
+        let why = "the session could not be brought to its state on its own connection";
+        self.note_refused_here(Severity::Warning, why);
         Tried::Refused(
             error_code::ER_UNKNOWN_ERROR
                 .answer("The session could not be brought to its state on its own connection"),
@@ -234,7 +238,10 @@ impl Session<'_> {
             Lost::State(pins) => Tried::Ended(Ending::ServerFailed(format!(
                 "the connection was lost, and with it {pins}"
             ))),
-            Lost::Transaction | Lost::Nothing => Tried::Refused(transaction_lost()),
+            Lost::Transaction | Lost::Nothing => {
+                self.note_transaction_lost(None);
+                Tried::Refused(transaction_lost())
+            }
         }
     }
 }

@@ -1,0 +1,103 @@
+//! What operators are told of commands that Highgate refused or ended. Nothing here is on the way
+//! of a command that is fine.
+
+use std::sync::atomic::Ordering;
+
+use highgate_config::BackendName;
+use highgate_core::{
+    events::{Event, Kind, Severity},
+    route::{Reason, RouteRefused},
+    server::ServerState,
+};
+
+use crate::mysql::{acquire::Lease, session::Session};
+
+impl Session<'_> {
+    /// Counts a command that is answered with an error of our own.
+    pub(crate) fn count_refused(&self) {
+        self.listener.refused_commands.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells operators that a command for that backend was refused.
+    pub(crate) fn note_refused(&self, backend: &BackendName, why: &str) {
+        self.tell(self.refusal(Severity::Warning, why).backend(backend));
+    }
+
+    /// Tells operators that a command was refused before it was for any backend.
+    pub(crate) fn note_refused_here(&self, severity: Severity, why: &str) {
+        self.tell(self.refusal(severity, why));
+    }
+
+    /// Tells operators that a command was not routed anywhere.
+    pub(crate) fn note_not_routed(&self, refused: &RouteRefused) {
+        // Those of a drain are its expected course.
+        let severity = match refused {
+            RouteRefused::Draining => Severity::Info,
+            _ => Severity::Warning,
+        };
+        self.note_refused_here(severity, &refused.to_string());
+    }
+
+    /// Tells operators that a rule refused a command, as it is meant to.
+    pub(crate) fn note_refused_by_rule(&self, reason: Reason) {
+        self.note_refused_here(Severity::Info, &format!("{reason} (`error_msg`)"));
+    }
+
+    /// Tells operators that a transaction went with its connection.
+    pub(crate) fn note_transaction_lost(&self, server: Option<&ServerState>) {
+        let name = &self.listener.name;
+        let text = format!(
+            "listener {name}: a transaction was rolled back: its server connection was lost"
+        );
+        self.tell(at(Event::new(Severity::Warning, Kind::Refusal, text), server));
+    }
+
+    /// Tells operators that a command failed with its connection.
+    pub(crate) fn note_failed(&self, server: &ServerState, why: &str) {
+        let text = format!("listener {}: a command failed: {why}", self.listener.name);
+        self.tell(at(Event::new(Severity::Warning, Kind::Refusal, text), Some(server)));
+    }
+
+    /// Tells operators that a client with the right password was not let in.
+    pub(crate) fn note_login_refused(&self, why: &str) {
+        let (name, user) = (&self.listener.name, &self.login.user);
+        let text = format!("listener {name}: a login of `{user}` was refused: {why}");
+        self.tell(Event::new(Severity::Warning, Kind::Login, text));
+    }
+
+    /// Counts a statement that took too long, and tells operators.
+    pub(crate) fn note_timed_out(&self, lease: &Lease) {
+        self.listener.timed_out_statements.fetch_add(1, Ordering::Relaxed);
+        let text = format!(
+            "listener {}: a statement was ended: it took longer than `query_timeout`, or a rule's \
+             `timeout`, allows",
+            self.listener.name
+        );
+        let event = Event::new(Severity::Warning, Kind::Limit, text);
+        self.tell(at(event, Some(lease.connection.server())));
+    }
+
+    /// Tells operators that a statement goes on although it was told to end.
+    pub(crate) fn note_never_ended(&self, lease: &Lease) {
+        let text = "a statement was told to end and did not; its connection is given up";
+        let event = Event::new(Severity::Warning, Kind::Kill, text);
+        self.tell(at(event, Some(lease.connection.server())));
+    }
+
+    fn refusal(&self, severity: Severity, why: &str) -> Event {
+        let text = format!("listener {}: a command was refused: {why}", self.listener.name);
+        Event::new(severity, Kind::Refusal, text)
+    }
+
+    fn tell(&self, event: Event) {
+        let session = self.context.presence.info.id;
+        self.context.worker.shared.event_limited(event.session(session));
+    }
+}
+
+fn at(event: Event, server: Option<&ServerState>) -> Event {
+    match server {
+        Some(server) => event.backend(&server.backend).server(&server.name),
+        None => event,
+    }
+}
