@@ -261,6 +261,10 @@ impl Pools {
         now: Millis,
     ) {
         let Some(worker) = self.worker.upgrade() else { return };
+        // One that is always at work is never found idle.
+        if connection.is_old(now) {
+            return;
+        }
         if connection.server().hot.queued.load(Ordering::Acquire) > 0 {
             if !suits_now(&worker, &mut connection) {
                 // Who waits gets the room.

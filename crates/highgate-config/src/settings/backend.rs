@@ -221,7 +221,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
         default: Is("1h"),
         takes_effect: TakesEffect::AtOnce,
         summary: "Age after which a server connection is closed as soon as it is free.",
-        detail: "`0s` stands for never. It returns the memory that servers keep per connection and spreads connections again after a change.",
+        detail: "`0s` stands for never. It returns the memory that servers keep per connection and spreads connections again after a change. Each goes at an age of its own, up to a tenth less, so that those which were opened together do not go together.",
         example: "max_age = \"4h\"",
         also_known_as: &[("proxysql", "mysql-connection_max_age_ms")],
         put: |draft, value| draft.max_age = value.duration(),

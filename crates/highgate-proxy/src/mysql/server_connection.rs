@@ -33,6 +33,7 @@ pub(crate) struct ServerConnection {
     /// Statements of the server that nobody uses any more, to be closed with the next chance.
     pub(crate) to_close: Vec<u32>,
     opened_at: Millis,
+    retires_at: Millis,
     era: Era,
     /// The settings that it was opened by, or later ones that would have opened it alike.
     backend: Arc<Backend>,
@@ -83,6 +84,7 @@ impl ServerConnection {
             kill_in_flight: None,
             to_close: Vec::new(),
             opened_at: now,
+            retires_at: retires_at(now, login.thread, &backend),
             era,
             backend,
             room,
@@ -115,17 +117,21 @@ impl ServerConnection {
                 return false;
             }
             self.backend = backend.clone();
+            self.retires_at = retires_at(self.opened_at, self.thread, backend);
         }
         true
     }
 
     /// Whether it is older, or has been idle for longer, than its backend allows.
     pub(crate) fn is_past(&self, now: Millis) -> bool {
-        let limit = |limit: std::time::Duration| {
-            if limit.is_zero() { Millis::MAX } else { millis(limit) }
-        };
-        now.saturating_sub(self.idle_since) > limit(self.backend.idle_timeout)
-            || now.saturating_sub(self.opened_at) > limit(self.backend.max_age)
+        let limit = self.backend.idle_timeout;
+        let limit = if limit.is_zero() { Millis::MAX } else { millis(limit) };
+        now.saturating_sub(self.idle_since) > limit || self.is_old(now)
+    }
+
+    /// Whether it has reached its age: it serves nobody after who has it.
+    pub(crate) fn is_old(&self, now: Millis) -> bool {
+        now > self.retires_at
     }
 
     /// Who decides the roles of its backend's servers.
@@ -172,8 +178,10 @@ impl ServerConnection {
 impl Moved {
     /// Registers it with this worker; where that fails, its room is all that is left of it.
     pub(crate) fn attach(self, now: Millis) -> Result<ServerConnection, Room> {
+        let opened_at = now.saturating_sub(self.age);
         match self.socket.attach() {
             Ok(transport) => Ok(ServerConnection {
+                retires_at: retires_at(opened_at, self.thread, &self.backend),
                 transport,
                 key: self.key,
                 capabilities: self.capabilities,
@@ -182,7 +190,7 @@ impl Moved {
                 idle_since: now,
                 kill_in_flight: self.kill_in_flight,
                 to_close: self.to_close,
-                opened_at: now.saturating_sub(self.age),
+                opened_at,
                 era: self.era,
                 backend: self.backend,
                 room: self.room,
@@ -195,6 +203,16 @@ impl Moved {
 /// Whether connections come out the same by both: with the same TLS, and announced in the same way.
 fn opens_alike(one: &Backend, other: &Backend) -> bool {
     one.tls == other.tls && one.send_proxy == other.send_proxy
+}
+
+/// When a connection has its age. Each has another, up to a tenth less: those that were opened together do
+/// not go together.
+fn retires_at(opened_at: Millis, thread: u32, backend: &Backend) -> Millis {
+    if backend.max_age.is_zero() {
+        return Millis::MAX;
+    }
+    let age = millis(backend.max_age);
+    opened_at.saturating_add(age - age / 10 * Millis::from(thread % 16) / 16)
 }
 
 fn millis(duration: std::time::Duration) -> Millis {
