@@ -263,27 +263,42 @@ const DEPENDS_ON_SESSION: Effects = Effects::DOUBTFUL
     .union(Effects::BEGINS_TRANSACTION)
     .union(Effects::ENDS_TRANSACTION);
 
+/// Whether an error may be the statement's own making, by SIGNAL: then it says nothing of its server.
+/// (That a trigger or a view made it can't be told.)
+#[must_use]
+pub fn may_signal(facts: &CommandFacts<'_>) -> bool {
+    signals(facts) || runs_several(facts) || facts.does(Effects::SIDE_EFFECT_FUNCTION)
+}
+
+/// Whether some of it may have been carried out, and stay so, before another part failed.
+const fn runs_several(facts: &CommandFacts<'_>) -> bool {
+    let several = Effects::MULTI.union(Effects::CAN_CHANGE_SESSION).union(Effects::DOUBTFUL);
+    facts.shape.effects.intersects(several)
+}
+
+/// Whether it is a SIGNAL, which raises whatever error it likes.
+fn signals(facts: &CommandFacts<'_>) -> bool {
+    facts.shape.kind == StatementKind::Signal
+}
+
 fn after_error(
     (code, sqlstate, word): (u16, [u8; 5], Word),
     facts: &CommandFacts<'_>,
     session: &SessionFacts,
 ) -> Retry {
-    let single = !facts
-        .shape
-        .effects
-        .intersects(Effects::MULTI | Effects::CAN_CHANGE_SESSION | Effects::DOUBTFUL);
     let proof = proof(code, sqlstate, session.flavor);
     // The same code for another reason: sent elsewhere it would fail elsewhere.
     let is_other_option = code == ER_OPTION_PREVENTS_STATEMENT && word != Word::ReadOnly;
     let proves = !is_other_option
         && match proof {
-            Proof::Always => true,
+            Proof::Always => !signals(facts),
             Proof::Never => false,
             // A routine or a second statement may have done its work before the error came.
-            Proof::SingleStatement => single && !facts.does(Effects::SIDE_EFFECT_FUNCTION),
+            Proof::Single => !signals(facts) && !runs_several(facts),
+            Proof::SingleStatement => !may_signal(facts),
         };
     let refuses_writes = word == Word::ReadOnly || code == ER_UNKNOWN_COM_ERROR;
-    if word == Word::LeftGroup {
+    if word == Word::LeftGroup && !signals(facts) {
         Retry::UnknownOutcome
     } else if (!session.autocommit || session.in_transaction)
         && session.writes_here
@@ -309,18 +324,21 @@ const ER_UNKNOWN_COM_ERROR: u16 = 1047;
 
 /// What an error code proves.
 enum Proof {
-    /// The command was refused before any of it ran.
+    /// The command was refused before any of it ran; but for a SIGNAL, which can say so itself.
     Always,
     /// Nothing.
     Never,
+    /// It was not carried out, if it is a single statement; what its functions did is undone with it.
+    Single,
     /// It was not carried out, if it is a single statement without routines.
     SingleStatement,
 }
 
 /// The codes that prove something, per server.
 ///
-/// * 1047: a Galera node that is not synced refuses every command at dispatch ("WSREP has not yet prepared
-///   node for application use", SQLSTATE 08S01). On other servers it is "unknown command".
+/// * 1047: a Galera node that is not synced refuses every statement before it runs ("WSREP has not yet prepared
+///   node for application use", SQLSTATE 08S01), those within a procedure too: what came before them there
+///   is done. On other servers it is "unknown command".
 /// * 1053: the server shuts down. MySQL and MariaDB also raise it from within a running statement, which is
 ///   then rolled back as any failed statement is; but tables without transactions keep half of it, so it
 ///   proves nothing about a write. (A read is repeated by its own right, see `may_retry`.)
@@ -333,7 +351,7 @@ enum Proof {
 /// * 1205 and 1213 are the client's to repeat: drivers know them.
 fn proof(code: u16, sqlstate: [u8; 5], flavor: Flavor) -> Proof {
     match (code, flavor) {
-        (1047, Flavor::MariaDb | Flavor::MySql) if sqlstate == *b"08S01" => Proof::Always,
+        (1047, Flavor::MariaDb | Flavor::MySql) if sqlstate == *b"08S01" => Proof::Single,
         (1290, Flavor::MariaDb | Flavor::MySql | Flavor::Unknown) => Proof::SingleStatement,
         (1836, Flavor::MariaDb | Flavor::MySql) => Proof::SingleStatement,
         (4031, Flavor::MySql) => Proof::Always,

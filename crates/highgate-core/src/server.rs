@@ -46,11 +46,13 @@ pub enum TrafficFailure {
     ReadOnly,
     /// It refused a command: a Galera member that is not ready.
     NotReady,
+    /// An error spoke of it that the statement may have made itself: a check is to look, and no more.
+    Hearsay,
 }
 
 impl TrafficFailure {
     /// All of them, in the order of the pending counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Refused,
         Self::Unreachable,
         Self::Lost,
@@ -59,6 +61,7 @@ impl TrafficFailure {
         Self::FileDemand,
         Self::ReadOnly,
         Self::NotReady,
+        Self::Hearsay,
     ];
 
     /// Whether it proves that something is broken now, other than slowness or loss of packets.
@@ -85,6 +88,7 @@ impl fmt::Display for TrafficFailure {
             Self::FileDemand => "it asked for a file that no statement named",
             Self::ReadOnly => "it says that it is read-only",
             Self::NotReady => "it says that it is not ready",
+            Self::Hearsay => "a statement's own error says so",
         })
     }
 }

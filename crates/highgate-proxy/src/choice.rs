@@ -165,7 +165,11 @@ pub(crate) async fn wait_in_queue(
         }
         match context.slot.interrupted() {
             Some(Interrupt::Deadline) => Poll::Ready(Err(QueueEnd::Timeout)),
-            Some(Interrupt::KillQuery) => Poll::Ready(Err(QueueEnd::Killed)),
+            Some(Interrupt::KillQuery) => {
+                // It was meant for this command alone: the next may lie in the inbox already.
+                context.slot.clear(Interrupt::KillQuery);
+                Poll::Ready(Err(QueueEnd::Killed))
+            }
             Some(Interrupt::Kill) => Poll::Ready(Err(QueueEnd::Ended(Ending::Killed))),
             _ => Poll::Pending,
         }

@@ -261,8 +261,9 @@ impl Pools {
         now: Millis,
     ) {
         let Some(worker) = self.worker.upgrade() else { return };
-        // One that is always at work is never found idle.
-        if connection.is_old(now) {
+        // Of no use to anybody, whose room goes to whoever waits; or of an age that one which is always
+        // at work would not be found idle at.
+        if !connection.is_usable() || connection.is_old(now) {
             return;
         }
         if connection.server().hot.queued.load(Ordering::Acquire) > 0 {

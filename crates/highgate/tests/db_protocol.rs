@@ -692,3 +692,70 @@ fn a_prepared_kill_ends_the_statement_of_that_session() {
     let refused = other.command(&execute(open, 0, &[Param::Int(7)], true)).unwrap();
     assert_eq!(refused[0].error(), Some(1235), "{refused:?}");
 }
+
+/// Each preparation left one more statement at the server, which has room for 16,382 of all its clients.
+#[test]
+fn a_text_that_is_prepared_again_and_again_does_not_fill_its_server_with_statements() {
+    let Some(shop) = shop(1, 5, "") else { return };
+    let mut client = shop.client(USUAL);
+    client.ok("CREATE TABLE s (a INT)").unwrap();
+    // Also within a transaction, on a connection that the session keeps.
+    for (before, text) in [("DO 1", "SELECT ? + 1"), ("BEGIN", "INSERT INTO s VALUES (?)")] {
+        client.ok(before).unwrap();
+        for n in 0..200 {
+            let statement = id(&client.prepare(text).unwrap());
+            let answer = client.command(&execute(statement, 0, &[Param::Int(n)], true)).unwrap();
+            assert_eq!(answer[0].error(), None, "{answer:?}");
+            client.send(&about(0x19, statement)).unwrap();
+        }
+    }
+    client.ok("COMMIT").unwrap();
+    assert_eq!(client.value("SELECT COUNT(DISTINCT a) FROM s").unwrap(), "200");
+    let asked = "SELECT variable_value FROM information_schema.global_status \
+                 WHERE variable_name = 'Prepared_stmt_count'";
+    let left: u32 = shop.db.value(asked).unwrap().parse().unwrap();
+    assert!(left < 100, "{left} are left");
+}
+
+/// Whichever way it hears of that.
+#[test]
+fn a_session_with_a_temporary_table_ends_with_the_connection_that_an_operator_kills() {
+    let Some(shop) = shop(1, 2, "") else { return };
+    let mut client = shop.client(USUAL);
+    client.ok("CREATE TEMPORARY TABLE own (a INT)").unwrap();
+    client.send(b"\x03SELECT SLEEP(20), 'own'").unwrap();
+    let text = "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP(20)%'";
+    let rows = || shop.db.sql(text).unwrap();
+    assert!(wait_until(Deadline::seconds(10), || !rows().is_empty()));
+    shop.db.sql(&format!("KILL {}", rows()[0][0])).unwrap();
+    // With the server's own word, or where that did not come with one that says as much.
+    if let Ok(told) = client.answer() {
+        assert!(matches!(told[0].error(), Some(1927 | 1158)), "{told:?}");
+    }
+    assert!(client.query("SELECT 1").is_err(), "it has ended");
+    assert_eq!(shop.client(USUAL).value("SELECT 2").unwrap(), "2");
+}
+
+/// Its connection was dropped for its age, and what followed was committed by itself.
+#[test]
+fn a_transaction_goes_on_after_a_refused_command_although_its_connection_is_not_used_again() {
+    let Some(shop) = shop(1, 5, "") else { return };
+    shop.db.sql("CREATE TABLE shop.kept (a INT)").unwrap();
+    shop.db.sql("CREATE TABLE shop.gone (a INT)").unwrap();
+    let (mut client, mut other) = (shop.client(USUAL), shop.client(USUAL));
+    let statement = id(&client.prepare("SELECT * FROM gone").unwrap());
+    // Another session leaves that connection reset, and with it nothing that was prepared there.
+    let mut washes = shop.client(USUAL);
+    washes.ok("SET insert_id = 5").unwrap();
+    drop(washes);
+    client.ok("BEGIN").unwrap();
+    client.ok("INSERT INTO kept VALUES (1)").unwrap();
+    other.ok("DROP TABLE gone").unwrap();
+    other.ok("ALTER DATABASE shop CHARACTER SET latin2").unwrap();
+    let refused = client.command(&execute(statement, 0, &[], false)).unwrap();
+    assert_eq!(refused[0].error(), Some(1146), "{refused:?}");
+    client.ok("INSERT INTO kept VALUES (2)").unwrap();
+    assert_eq!(client.value("SELECT COUNT(*) FROM kept").unwrap(), "2");
+    client.ok("ROLLBACK").unwrap();
+    assert_eq!(client.value("SELECT COUNT(*) FROM kept").unwrap(), "0");
+}

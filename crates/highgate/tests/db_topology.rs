@@ -313,6 +313,41 @@ fn the_first_refusal_of_a_write_keeps_the_next_transactions_away_from_that_serve
     demotion().unwrap();
 }
 
+/// Errors that a client makes itself, and that sound like the server's: the writes of all waited for a
+/// check, again and again.
+fn signals() -> anyhow::Result<()> {
+    let Some(cluster) = cluster(2)? else { return Ok(()) };
+    let slow =
+        REPLICATION.replace("300ms", "5s").replace("slow_start", "max_lag = \"60s\"\nslow_start");
+    let process = start(&toml(&addresses(cluster.nodes()), &slow, ""), 2)?;
+    let address = process.listener("shop")?;
+    let signals = [
+        "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1836",
+        "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'read-only'",
+        "BEGIN NOT ATOMIC SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1836; END",
+        "EXECUTE IMMEDIATE 'SIGNAL SQLSTATE \"45000\" SET MYSQL_ERRNO = 1836'",
+    ];
+    run(async {
+        let (mut conn, mut other) = (connect(address).await?, connect(address).await?);
+        for text in signals {
+            let told = conn.query_drop(text).await;
+            let told = told.as_ref().map_or_else(code, |()| None);
+            anyhow::ensure!(matches!(told, Some(1290 | 1836)), "{text}: {told:?}");
+            other.query_drop("INSERT INTO t VALUES (1, 'x')").await?;
+        }
+        anyhow::Ok(())
+    })?;
+    let events = ctl(&process, &["events", "--last", "60"])?;
+    anyhow::ensure!(!events.contains("held to that"), "{events}");
+    anyhow::ensure!(server(&process, "db1")?.role == "primary", "{events}");
+    Ok(())
+}
+
+#[test]
+fn an_error_that_a_client_makes_itself_holds_up_nobodys_writes() {
+    signals().unwrap();
+}
+
 fn dead_at_start() -> anyhow::Result<()> {
     let Some(cluster) = cluster(2)? else { return Ok(()) };
     // It lets clients in and never says a word.

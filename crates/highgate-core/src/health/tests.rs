@@ -1,4 +1,5 @@
 mod distrust;
+mod hearsay;
 mod held;
 
 use super::*;

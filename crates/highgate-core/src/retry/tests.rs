@@ -1,3 +1,4 @@
+use highgate_mysql::sql::{self, LexMode};
 use proptest::prelude::*;
 
 use super::*;
@@ -215,4 +216,75 @@ fn a_commit_on_a_member_that_lost_its_group_has_an_unknown_outcome() {
     let progress = Progress { server, ..error(1180) };
     assert_eq!(may_retry(&progress, &write(), &AUTOCOMMIT), Retry::UnknownOutcome);
     assert_eq!(may_retry(&error(1180), &write(), &AUTOCOMMIT), Retry::No(No::Final));
+}
+
+#[test]
+fn a_procedure_that_a_member_refuses_halfway_is_not_called_again() {
+    let call = facts(StatementKind::Call, Effects::WRITES | Effects::CAN_CHANGE_SESSION);
+    assert_eq!(may_retry(&error(1047), &call, &AUTOCOMMIT), Retry::No(No::Final));
+    // What a function did is undone with its statement.
+    let function = facts(StatementKind::Update, Effects::WRITES | Effects::SIDE_EFFECT_FUNCTION);
+    let again = Retry::Again(Again::Refused(1047));
+    assert_eq!(may_retry(&error(1047), &function, &AUTOCOMMIT), again);
+}
+
+/// Any account may send one, with any number and text: its error was taken for the server's word, and the
+/// statement sent to one server after the other.
+#[test]
+fn what_a_signal_says_of_its_server_proves_nothing() {
+    let signal = facts(StatementKind::Signal, Effects::READS_DIAGNOSTICS);
+    for code in [1047, 1290, 1836, 4031] {
+        for flavor in [Flavor::MariaDb, Flavor::MySql] {
+            for in_transaction in [false, true] {
+                let session = SessionFacts { flavor, in_transaction, ..AUTOCOMMIT };
+                let retry = may_retry(&error(code), &signal, &session);
+                assert_eq!(retry, Retry::No(No::Final), "{code} {flavor:?}");
+            }
+        }
+    }
+    let server = ServerSaid::Error { code: 1180, sqlstate: *b"HY000", word: Word::LeftGroup };
+    let progress = Progress { server, ..error(1180) };
+    assert_eq!(may_retry(&progress, &signal, &AUTOCOMMIT), Retry::No(No::Final));
+}
+
+#[test]
+fn a_text_that_may_signal_is_told_from_one_that_can_not() {
+    let may = |text: &str| {
+        let mode = LexMode { flavor: Flavor::MariaDb, ..LexMode::default() };
+        let mut scratch = sql::Scratch::new();
+        let analysis = sql::analyze(text.as_bytes(), mode, &mut scratch);
+        may_signal(&CommandFacts::text(CommandKind::Query, text.as_bytes(), &analysis, mode))
+    };
+    for text in [
+        "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1836",
+        "/* a */ signal sqlstate '45000'",
+        "/*!50500 SIGNAL SQLSTATE '45000' */",
+        "RESIGNAL",
+        "SELECT 1; SIGNAL SQLSTATE '45000'",
+        "BEGIN NOT ATOMIC SIGNAL SQLSTATE '45000'; END",
+        "IF 1 THEN SIGNAL SQLSTATE '45000'; END IF",
+        "SET STATEMENT max_statement_time = 1 FOR SIGNAL SQLSTATE '45000'",
+        "EXECUTE s",
+        "EXECUTE IMMEDIATE 'SIGNAL SQLSTATE ''45000'''",
+        "CALL p()",
+        "DO f()",
+        "SELECT f()",
+        "SELECT shop.f(1)",
+        "SET @a = f()",
+        "INSERT INTO t VALUES (f())",
+        "UPDATE t SET a = f()",
+    ] {
+        assert!(may(text), "{text}");
+    }
+    for text in [
+        "INSERT INTO t VALUES (1, NOW())",
+        "UPDATE t SET a = a + 1",
+        "DELETE FROM t",
+        "SELECT * FROM t FOR UPDATE",
+        "BEGIN",
+        "COMMIT",
+        "CREATE TABLE u (a INT)",
+    ] {
+        assert!(!may(text), "{text}");
+    }
 }

@@ -287,3 +287,18 @@ fn an_insert_of_several_rows_that_fails_leaves_an_id_that_only_its_connection_kn
     let call = Effects::CAN_CHANGE_SESSION;
     assert_eq!(run("CALL p()", StatementKind::Call, call, NO_TABLE), (lost, None));
 }
+
+/// Such a session went on, bound to a connection that was gone.
+#[test]
+fn a_session_whose_server_ends_the_connection_with_an_error_has_lost_what_only_that_had() {
+    for code in [1053, 1927, 3169] {
+        let mut twin = Twin::new(Flavor::MariaDb);
+        let made = (StatementKind::CreateTemporary, Effects::WRITES | Effects::TEMP_TABLE);
+        assert_eq!(twin.run(made.0, made.1, ok(AUTOCOMMIT)), hold(&[PinCause::TemporaryTable]));
+        let failed = Outcome { error: Some(code), ..Outcome::default() };
+        let verdict = twin.run(SELECT.0, SELECT.1, failed);
+        assert_eq!(verdict, Verdict::Close(CloseReason::ServerCloses), "{code}");
+        let lost: PinSet = [PinCause::TemporaryTable].into_iter().collect();
+        assert_eq!(server_lost(&mut twin.state), Lost::State(lost), "{code}");
+    }
+}

@@ -100,7 +100,7 @@ impl Session<'_> {
             context.worker.give_space(space);
         }
         self.client.inbox.consume(framed.wire.saturating_sub(self.consumed_ahead));
-        Ok(())
+        self.must_end.take().map_or(Ok(()), Err)
     }
 
     /// Ready when the command is carried out, or with what is left to do.
@@ -146,7 +146,7 @@ impl Session<'_> {
             Ok(parsed) => parsed,
             Err(refusal) => return Err(Box::new(Rest::Refused(refusal))),
         };
-        if let Some(lost) = self.lost.take() {
+        if let Some(lost) = self.lost_before(&parsed, framed, &space.rest) {
             return Err(Box::new(Rest::Lost(lost, parsed)));
         }
         let snapshot = self.context.worker.snapshot();

@@ -42,9 +42,8 @@ pub(crate) async fn run(
     space: &mut Space,
     mut captured: Option<&mut SessionState>,
 ) -> Result<(), Unprepared> {
-    for id in std::mem::take(&mut server.to_close) {
-        close_statement(slot, server, id).await.map_err(Unprepared::Stopped)?;
-    }
+    let unused = std::mem::take(&mut server.to_close);
+    close_statements(slot, server, &unused).await.map_err(Unprepared::Stopped)?;
     for step in steps {
         let refused = one(slot, server, step, space, captured.as_deref_mut()).await?;
         let Some(answer) = refused else { continue };
@@ -99,7 +98,7 @@ async fn one(
             let (text, under) = (Arc::clone(text), Arc::clone(under));
             let old = server.state.prepared(prepared.statement_id, text, under);
             if let Some(old) = old {
-                close_statement(slot, server, old).await.map_err(Unprepared::Stopped)?;
+                close_statements(slot, server, &[old]).await.map_err(Unprepared::Stopped)?;
             }
         }
         _ => {}
@@ -108,15 +107,25 @@ async fn one(
     Ok(None)
 }
 
-/// Closes a statement that the server keeps and nobody uses any more; has no answer.
-pub(crate) async fn close_statement(
+/// Closes statements that the server keeps and nobody uses any more, by one write; has no answer.
+async fn close_statements(
     slot: &Slot<Grant>,
     server: &mut ServerConnection,
-    id: u32,
+    ids: &[u32],
 ) -> Result<(), Stopped> {
-    let mut packet = vec![5, 0, 0, 0, 0x19];
-    packet.extend(id.to_le_bytes());
-    send_both(slot, server, &packet, &[]).await
+    if ids.is_empty() {
+        return Ok(());
+    }
+    send_both(slot, server, &closing(ids), &[]).await
+}
+
+/// A COM_STMT_CLOSE of each, one behind the other.
+fn closing(ids: &[u32]) -> Vec<u8> {
+    let packet = |id: &u32| {
+        let [a, b, c, d] = id.to_le_bytes();
+        [5, 0, 0, 0, 0x19, a, b, c, d]
+    };
+    ids.iter().flat_map(packet).collect()
 }
 
 /// The command that a step is.
@@ -196,5 +205,18 @@ pub(crate) fn first_steps(state: &ConnState) -> Vec<Step> {
     match state.flavor {
         Flavor::MariaDb | Flavor::MySql => vec![Step::Track],
         Flavor::MatrixOne | Flavor::StarRocks | Flavor::Unknown => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_closed_by_packets_in_one_piece() {
+        assert_eq!(
+            closing(&[7, 0x0102_0304]),
+            [[5, 0, 0, 0, 0x19, 7, 0, 0, 0], [5, 0, 0, 0, 0x19, 4, 3, 2, 1]].concat()
+        );
     }
 }

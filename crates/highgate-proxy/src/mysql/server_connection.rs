@@ -40,6 +40,12 @@ pub(crate) struct ServerConnection {
     room: Room,
 }
 
+/// Statements that are closed in one go, by one write. Until there are as many they wait for the next
+/// preparation of the connection: servers count them over all their connections
+/// (`max_prepared_stmt_count`, 16,382 by default), and beside
+/// [`MAX_STATEMENTS`](highgate_core::state::MAX_STATEMENTS) these are few.
+const CLOSED_AT_ONCE: usize = 16;
+
 /// A connection on its way to another worker.
 #[derive(Debug)]
 pub(crate) struct Moved {
@@ -120,6 +126,11 @@ impl ServerConnection {
             self.retires_at = retires_at(self.opened_at, self.thread, backend);
         }
         true
+    }
+
+    /// Whether so many statements are to be closed on it that the next command waits for that.
+    pub(crate) const fn has_many_to_close(&self) -> bool {
+        self.to_close.len() >= CLOSED_AT_ONCE
     }
 
     /// Whether it is older, or has been idle for longer, than its backend allows.

@@ -57,6 +57,8 @@ pub(crate) struct Session<'c> {
     pub(crate) taken_for: Option<Wish>,
     /// Its transaction was lost with its connection; the next command is told so.
     pub(crate) lost: Option<PinSet>,
+    /// It ends with the present command: a connection is gone, with what it can't go on without.
+    pub(crate) must_end: Option<Ending>,
     pub(crate) lex: LexMode,
     /// Of what was known of the servers, which changes that is.
     facts_seen: u64,
@@ -140,6 +142,7 @@ async fn begin(
         holds: None,
         taken_for: None,
         lost: None,
+        must_end: None,
         lex: facts.lex_mode(),
         facts_seen,
         lex_now: None,

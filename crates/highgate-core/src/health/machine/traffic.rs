@@ -50,6 +50,13 @@ impl ServerHealth {
         if !matters {
             return;
         }
+        if kind == TrafficFailure::Hearsay {
+            // Anybody who may send statements can say so, as often as he likes.
+            if self.settings.active {
+                self.check_soon(now);
+            }
+            return;
+        }
         if kind.is_about_writes() {
             self.refused(kind, now, actions);
             return;

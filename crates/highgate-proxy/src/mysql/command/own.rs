@@ -17,7 +17,7 @@ use crate::{
     worker::Mail,
 };
 
-use super::{Parsed, statement_size};
+use super::{Parsed, RestSpace, payload, statement_size};
 
 impl Session<'_> {
     pub(super) async fn answer_own(
@@ -129,6 +129,30 @@ impl Session<'_> {
         }
     }
 
+    /// The transaction that this command would go on with, where it was lost and nobody said so yet.
+    pub(super) fn lost_before(
+        &mut self,
+        parsed: &Parsed,
+        framed: Framed,
+        space: &RestSpace,
+    ) -> Option<PinSet> {
+        let lost = self.lost?;
+        let ends = match parsed.kind {
+            // They are no part of any.
+            CommandKind::Quit | CommandKind::StmtClose => return None,
+            CommandKind::ChangeUser | CommandKind::ResetConnection => true,
+            CommandKind::Query => {
+                let payload = payload(&self.client.inbox, framed, &space.joined);
+                let text = parsed.text.clone().and_then(|range| payload.get(range));
+                text.is_some_and(is_rollback)
+            }
+            _ => false,
+        };
+        self.lost = None;
+        // What ends it has what it asks for.
+        (!ends).then_some(lost)
+    }
+
     /// The transaction went with its connection: said once, as a deadlock would be.
     pub(super) async fn tell_lost(
         &mut self,
@@ -137,12 +161,9 @@ impl Session<'_> {
         parsed: &Parsed,
     ) -> Result<(), Ending> {
         if matches!(parsed.scan, scan::CommandKind::NoReply) {
-            self.lost = (parsed.kind != CommandKind::Quit).then_some(lost);
-            return if parsed.kind == CommandKind::Quit {
-                Err(Ending::ClientClosed)
-            } else {
-                Ok(())
-            };
+            // Parameters sent ahead: their execution is told.
+            self.lost = Some(lost);
+            return Ok(());
         }
         self.note_transaction_lost(None);
         let answer = error_code::ErrorCode::new(1213, b"40001").answer(
@@ -197,7 +218,28 @@ impl Session<'_> {
     }
 }
 
+/// Whether that text is ROLLBACK and nothing else.
+fn is_rollback(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
+    text.eq_ignore_ascii_case(b"ROLLBACK")
+}
+
 /// What the client of a killed session is told about its running command.
 pub(crate) fn was_killed() -> Answer {
     error_code::ER_CONNECTION_KILLED.answer("Connection was killed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_rollback_of_all_ends_a_lost_transaction_without_a_word() {
+        assert!(
+            ["ROLLBACK", " rollback ;\n", "Rollback"].iter().all(|it| is_rollback(it.as_bytes()))
+        );
+        let others = ["ROLLBACK TO a", "ROLLBACK; INSERT INTO t VALUES (1)", "COMMIT", ""];
+        assert!(!others.iter().any(|it| is_rollback(it.as_bytes())));
+    }
 }

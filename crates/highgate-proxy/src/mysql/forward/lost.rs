@@ -68,15 +68,7 @@ impl Session<'_> {
         }
         let server = lease.connection.server();
         // What it said means that its role or health has changed: judge it anew, at once.
-        let says = match progress.server {
-            ServerSaid::Error { word: Word::ReadOnly, .. } => Some(TrafficFailure::ReadOnly),
-            ServerSaid::Error { word: Word::LeftGroup, .. } => Some(TrafficFailure::NotReady),
-            ServerSaid::Error { code: 1047, sqlstate, .. } if sqlstate == *b"08S01" => {
-                Some(TrafficFailure::NotReady)
-            }
-            _ => matches!(retry, Retry::Again(_)).then_some(TrafficFailure::Lost),
-        };
-        if let Some(says) = says {
+        if let Some(says) = says(progress.server, retry, facts) {
             // Who writes next must not find out by a refusal of its own, or worse by an unknown outcome.
             if self.taken_for == Some(Wish::Writer) && says.is_about_writes() {
                 server.hold_writes(clock::now());
@@ -357,6 +349,19 @@ impl Session<'_> {
         let worker = &self.context.worker;
         Some(kill::start(worker, &group.name, door, what, lease.connection.thread))
     }
+}
+
+/// What an error says of its server, where it says something.
+fn says(said: ServerSaid, retry: Retry, facts: &CommandFacts<'_>) -> Option<TrafficFailure> {
+    let says = match said {
+        ServerSaid::Error { word: Word::ReadOnly, .. } => Some(TrafficFailure::ReadOnly),
+        ServerSaid::Error { word: Word::LeftGroup, .. } => Some(TrafficFailure::NotReady),
+        ServerSaid::Error { code: 1047, sqlstate, .. } if sqlstate == *b"08S01" => {
+            Some(TrafficFailure::NotReady)
+        }
+        _ => matches!(retry, Retry::Again(_)).then_some(TrafficFailure::Lost),
+    };
+    says.map(|says| if retry::may_signal(facts) { TrafficFailure::Hearsay } else { says })
 }
 
 /// ER_BAD_DB_ERROR.

@@ -133,7 +133,7 @@ impl Session<'_> {
     ) -> Sent {
         let Running { lease, to, sending, .. } = running;
         let own = to.role == Role::Same;
-        if lease.connection.kill_in_flight.is_some() {
+        if lease.connection.kill_in_flight.is_some() || lease.connection.has_many_to_close() {
             return Sent::Nothing;
         }
         let fits = self.missing(&mut lease.connection, own, to, facts, &mut space.steps);

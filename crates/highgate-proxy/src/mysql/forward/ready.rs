@@ -44,16 +44,12 @@ impl Session<'_> {
             let fits = self.missing(connection, own, to, facts, &mut space.steps);
             let steps = &space.steps;
             if let Err(unfit) = fits {
-                let session = self.context.presence.info.id;
-                tracing::debug!(session, pins = %self.state.pins, "connection unfit: {unfit}");
-                let why = || format!("on a connection that was not fit: {unfit}");
-                return Some(match unfit {
-                    Unfit::Counts => self.counts_are_gone(facts),
-                    _ if own => self.unprepared_own(),
-                    _ => Tried::Unfit { why: why() },
-                });
+                match self.unfit(unfit, own, facts) {
+                    Some(tried) => return Some(tried),
+                    None => continue,
+                }
             }
-            if steps.is_empty() {
+            if steps.is_empty() && !connection.has_many_to_close() {
                 return None;
             }
             let (causal, wait) = self.causal(connection, to);
@@ -80,6 +76,19 @@ impl Session<'_> {
         // The number alone: the server's words may repeat a value of the client's.
         let why = || format!("where a server refused to be prepared, with error {refused}");
         Some(if own { self.unprepared_own() } else { Tried::Unfit { why: why() } })
+    }
+
+    /// No steps lead to the session's state. `None`: now they do.
+    fn unfit(&mut self, unfit: Unfit, own: bool, facts: &CommandFacts<'_>) -> Option<Tried> {
+        let session = self.context.presence.info.id;
+        tracing::debug!(session, pins = %self.state.pins, "connection unfit: {unfit}");
+        match unfit {
+            Unfit::Counts => Some(self.counts_are_gone(facts)),
+            // So would be any other: none is looked for.
+            Unfit::Pinned => self.orphaned(),
+            _ if own => Some(self.unprepared_own()),
+            _ => Some(Tried::Unfit { why: format!("on a connection that was not fit: {unfit}") }),
+        }
     }
 
     /// What brings the connection to the session's state, written into `steps`.
@@ -168,6 +177,22 @@ impl Session<'_> {
         let refused = RouteRefused::Leftover { function: "FOUND_ROWS() or ROW_COUNT()" };
         self.note_not_routed(&refused);
         Tried::Refused(refused.answer())
+    }
+
+    /// The session is bound to a connection that it does not have: what went with that is told now.
+    /// `None`: nothing did.
+    fn orphaned(&mut self) -> Option<Tried> {
+        match settle::server_lost(&mut self.state) {
+            Lost::Nothing => None,
+            Lost::Transaction => Some(Tried::Refused(transaction_lost())),
+            Lost::State(pins) => {
+                let why = format!("its connection was lost before, and with it {pins}");
+                self.must_end = Some(Ending::ServerFailed(why));
+                Some(Tried::Refused(error_code::ER_CONNECTION_KILLED.answer(
+                    "Connection was killed: the session's server connection is lost; nothing was executed",
+                )))
+            }
+        }
     }
 
     pub(super) fn unprepared_own(&self) -> Tried {

@@ -59,6 +59,11 @@ impl Session<'_> {
             self.set_multi_statements(multi_statements);
             lease.follow_option(multi_statements);
         }
+        if facts.command == CommandKind::ResetConnection && space.exchange.scanner.error().is_none()
+        {
+            // Their numbers may be other statements' from now on.
+            lease.connection.to_close.clear();
+        }
         if space.exchange.scanner.error().is_none() && track::alters_schema(facts) {
             self.retire_idle(&lease);
         }
@@ -74,12 +79,25 @@ impl Session<'_> {
             Verdict::Close(reason) => {
                 drop(lease);
                 self.forget_lease();
-                if reason == settle::CloseReason::ServerCloses
-                    && let Lost::Transaction = settle::server_lost(&mut self.state)
-                {
-                    tracing::debug!("the server ended the connection within a transaction");
+                if reason == settle::CloseReason::ServerCloses {
+                    self.server_ended();
                 }
             }
+        }
+    }
+
+    /// The server has ended the connection, and the client has its word for that: without what only
+    /// that connection had the session would go on as another one.
+    fn server_ended(&mut self) {
+        match settle::server_lost(&mut self.state) {
+            Lost::State(pins) => {
+                let why = format!("the server ended the connection, and with it {pins}");
+                self.must_end = Some(Ending::ServerFailed(why));
+            }
+            Lost::Transaction => {
+                tracing::debug!("the server ended the connection within a transaction");
+            }
+            Lost::Nothing => {}
         }
     }
 
@@ -127,7 +145,7 @@ impl Session<'_> {
         self.held.add(statement_size(text.len()));
         let under = self.state.profile.clone();
         let old = lease.connection.state.prepared(prepared.statement_id, text.into(), under);
-        // Closed by the next preparation: there is no answer to wait for.
+        // Closed by the next preparation, or once there are several.
         lease.connection.to_close.extend(old);
     }
 
@@ -141,17 +159,19 @@ impl Session<'_> {
     /// The command was refused before or instead of being sent. Gives the session's ending, where it
     /// lost with its connection what it can't go on without.
     pub(super) fn after_refusal(&mut self, lease: Lease, own: bool) -> Option<Ending> {
-        let is_lost = lease.connection.state.dirt.contains(PinCause::SessionUnknown)
-            && !self.state.pins.contains(PinCause::SessionUnknown)
-            || !lease.connection.is_usable();
-        if own && !is_lost && !self.state.pins.is_empty() {
+        let pins = self.state.pins;
+        // That it is of an older generation takes nothing from who has it.
+        let is_broken = lease.connection.state.dirt.contains(PinCause::SessionUnknown)
+            && !pins.contains(PinCause::SessionUnknown)
+            || lease.connection.transport.has_news();
+        if own && !is_broken && !pins.is_empty() {
             self.lease = Some(lease);
             return None;
         }
         let lost =
-            if own && is_lost { settle::server_lost(&mut self.state) } else { Lost::Nothing };
+            if own && is_broken { settle::server_lost(&mut self.state) } else { Lost::Nothing };
         self.forget_lease();
-        if is_lost {
+        if is_broken {
             drop(lease);
         } else if lease.connection.state.schema_unknown {
             wash::start(self.context, lease);
@@ -163,7 +183,12 @@ impl Session<'_> {
             Lost::State(pins) => Some(Ending::ServerFailed(format!(
                 "its connection could not be used any more, and with it went {pins}"
             ))),
-            Lost::Nothing | Lost::Transaction => None,
+            Lost::Transaction => {
+                // What was refused says nothing of it: the next command is told.
+                self.lost = Some(pins);
+                None
+            }
+            Lost::Nothing => None,
         }
     }
 

@@ -1,0 +1,206 @@
+//! What becomes of a lease: when its server ends it, when it is of no use to who waits for it, and what
+//! is left on it by statements that nobody uses any more.
+
+#[path = "common/failure.rs"]
+mod failure;
+#[path = "client/raw.rs"]
+mod raw;
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use failure::{BINARY, table, toml};
+use highgate_testkit::{
+    HighgateProcess, Reply, Script, ScriptedServer,
+    scripted::Command,
+    wait::{self, Deadline},
+};
+use raw::{Part, RawClient, USUAL, about, execute};
+
+const BACKEND: &str = "queue_timeout = \"20s\"\nmonitor = { check = \"off\" }\n";
+const COM_STMT_PREPARE: u8 = 0x16;
+const COM_STMT_EXECUTE: u8 = 0x17;
+const COM_STMT_CLOSE: u8 = 0x19;
+
+/// What every server does besides what a test is about.
+fn usual(command: &Command) -> Reply {
+    match command.text().as_str() {
+        text if text.starts_with("SELECT @@") => Reply::variables(text),
+        text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        // Autocommit is on, and a transaction open.
+        "BEGIN" => Reply::OkStatus(3),
+        _ => Reply::OkStatus(2),
+    }
+}
+
+fn front(servers: &[SocketAddr], server: &str) -> HighgateProcess {
+    HighgateProcess::start(BINARY, &(toml(servers, BACKEND, "") + server)).unwrap()
+}
+
+fn client(process: &HighgateProcess) -> RawClient {
+    let listener = process.listener("shop").unwrap();
+    RawClient::connect(listener, "app", "app", None, USUAL).unwrap()
+}
+
+fn until_queued(process: &HighgateProcess, count: u64) {
+    wait::eventually(Deadline::seconds(10), "commands to wait", || {
+        let rows = table(process, "servers")?;
+        let queued = rows.first().and_then(|row| row["queued"].as_u64());
+        anyhow::ensure!(queued == Some(count), "{queued:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// The connection that a command with that text came on.
+fn connection_of(server: &ScriptedServer, text: &str) -> Option<usize> {
+    let commands = server.commands();
+    commands.iter().find(|command| command.text() == text).map(|command| command.connection)
+}
+
+/// It lived on, bound to a connection that was gone: each of its commands took and closed eight others,
+/// and only a PING went well, so that no pool of connections noticed.
+#[test]
+fn a_session_whose_server_ends_its_connection_ends_where_it_lost_more_than_a_transaction() {
+    let script = Script::new(|command| match command.text().as_str() {
+        text if text.contains("killed") => {
+            let error = Reply::Err(1927, "70100", "Connection was killed".to_owned());
+            Reply::CloseAfter(1000, Box::new(error))
+        }
+        _ => usual(command),
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let process = front(&[server.addr()], "");
+    let mut other = client(&process);
+    for bound in ["CREATE TEMPORARY TABLE own (a INT)", "SELECT GET_LOCK('a', 1)"] {
+        let mut session = client(&process);
+        session.ok(bound).unwrap();
+        let opened = server.accepted();
+        let told = session.query("UPDATE t SET a = 'killed'").unwrap();
+        assert_eq!(told[0].error(), Some(1927), "{told:?}");
+        assert!(session.command(&[0x0e]).is_err(), "it has ended");
+        assert_eq!(other.value("SELECT n FROM t").unwrap(), "1");
+        assert!(server.accepted() <= opened + 1, "{} opened", server.accepted() - opened);
+    }
+    let mut session = client(&process);
+    session.ok("BEGIN").unwrap();
+    let told = session.query("UPDATE t SET a = 'killed'").unwrap();
+    assert_eq!(told[0].error(), Some(1927), "{told:?}");
+    let Part::Ok { status, .. } = session.ok("INSERT INTO t VALUES (1)").unwrap() else { panic!() };
+    assert!(!status.contains(highgate_mysql::StatusFlags::IN_TRANS), "{status:?}");
+}
+
+/// Who waited got it, and made tables of a charset that the schema has no more.
+#[test]
+fn a_connection_that_nobody_is_to_use_again_is_not_given_to_who_waits() {
+    let queued = Arc::new(Barrier::new(2));
+    let go = queued.clone();
+    let script = Script::new(move |command| {
+        if command.text().starts_with("ALTER DATABASE") {
+            go.wait();
+        }
+        usual(command)
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let process = front(&[server.addr()], "max_connections = 1\n");
+    let (mut first, mut second) = (client(&process), client(&process));
+    let alter = "ALTER DATABASE shop CHARACTER SET latin2";
+    first.send(&[b"\x03", alter.as_bytes()].concat()).unwrap();
+    assert!(wait::wait_until(Deadline::seconds(10), || connection_of(&server, alter).is_some()));
+    second.send(b"\x03INSERT INTO t VALUES (2)").unwrap();
+    until_queued(&process, 1);
+    queued.wait();
+    assert_eq!(first.answer().unwrap()[0].error(), None);
+    assert_eq!(second.answer().unwrap()[0].error(), None);
+    let new = connection_of(&server, "INSERT INTO t VALUES (2)");
+    assert_ne!(new, connection_of(&server, alter), "the old connection");
+}
+
+/// The kill hit the command behind it as well.
+#[test]
+fn a_kill_of_a_command_that_waits_for_a_connection_leaves_the_next_one_alone() {
+    let server = ScriptedServer::start(Script::new(usual)).unwrap();
+    let process = front(&[server.addr()], "max_connections = 1\n");
+    let (mut holder, mut victim, mut other) =
+        (client(&process), client(&process), client(&process));
+    holder.ok("BEGIN").unwrap();
+    let mut both = Vec::new();
+    for text in ["SELECT n FROM killed", "SELECT n FROM spared"] {
+        let payload = [b"\x03", text.as_bytes()].concat();
+        highgate_mysql::packet::PacketWriter::new(&mut both, 0).payload(&payload);
+    }
+    victim.send_raw(&both).unwrap();
+    until_queued(&process, 1);
+    other.ok(&format!("KILL QUERY {}", victim.id)).unwrap();
+    assert_eq!(victim.answer().unwrap()[0].error(), Some(1317));
+    until_queued(&process, 1);
+    holder.ok("COMMIT").unwrap();
+    let spared = victim.answer().unwrap();
+    assert!(matches!(&spared[..], [Part::Rows { rows, .. }] if rows.len() == 1), "{spared:?}");
+    assert_eq!(connection_of(&server, "SELECT n FROM killed"), None, "it never ran");
+}
+
+/// Any account may send one, with any number: it went to one server after the other.
+#[test]
+fn a_signal_that_speaks_as_a_server_does_is_sent_once() {
+    let errors = [(1047, "08S01", "WSREP has not yet"), (1290, "HY000", "--read-only option")];
+    for (code, sqlstate, text) in errors {
+        let script = move || {
+            Script::new(move |command| match command.text() {
+                sent if sent.contains("SIGNAL") => Reply::Err(code, sqlstate, text.to_owned()),
+                _ => usual(command),
+            })
+        };
+        let servers = [(); 2].map(|()| ScriptedServer::start(script()).unwrap());
+        let process = front(&servers.each_ref().map(ScriptedServer::addr), "");
+        let mut client = client(&process);
+        // So that it is known whose dialect they speak.
+        client.ok("SELECT n FROM t").unwrap();
+        let signal = format!("SIGNAL SQLSTATE '{sqlstate}' SET MYSQL_ERRNO = {code}");
+        let told = client.query(&signal).unwrap();
+        assert_eq!(told[0].error(), Some(code), "{told:?}");
+        let sent = servers.iter().flat_map(ScriptedServer::queries);
+        assert_eq!(sent.filter(|text| *text == signal).count(), 1, "{code}");
+    }
+}
+
+/// Each preparation left one more at the server, which has room for 16,382 of all its clients.
+#[test]
+fn a_text_that_is_prepared_again_and_again_leaves_few_statements_at_its_server() {
+    const TIMES: usize = 200;
+    let numbers = AtomicU32::new(0);
+    let script = Script::new(move |command| match command.code {
+        COM_STMT_PREPARE => {
+            let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
+            Reply::Packets(vec![[&[0][..], &number.to_le_bytes(), &[0; 7]].concat()])
+        }
+        COM_STMT_CLOSE => Reply::Bytes(Vec::new()),
+        _ => usual(command),
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let process = front(&[server.addr()], "");
+    let mut client = client(&process);
+    for _ in 0..TIMES {
+        let Part::Prepared { id, .. } = client.prepare("DELETE FROM t").unwrap() else { panic!() };
+        client.command(&execute(id, 0, &[], false)).unwrap();
+        client.send(&about(COM_STMT_CLOSE, id)).unwrap();
+    }
+    let (mut prepared, mut closed) = (0, BTreeSet::new());
+    for command in server.commands() {
+        let number = || command.body.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).unwrap();
+        match command.code {
+            COM_STMT_PREPARE => prepared += 1,
+            COM_STMT_EXECUTE => assert!(!closed.contains(&number()), "closed before"),
+            COM_STMT_CLOSE => assert!(closed.insert(number()), "closed twice"),
+            _ => {}
+        }
+    }
+    assert_eq!(prepared, TIMES);
+    assert!(prepared - closed.len() < 20, "{} are left", prepared - closed.len());
+}
