@@ -171,6 +171,7 @@ CLIENTS = [
     Client("node-mysql", node("node.js", "mysql"), package("mysql")),
     Client("rust-mysql", lambda o: [str(rust(o)), "mysql"], lambda o: rust(o).exists()),
     Client("rust-sqlx", lambda o: [str(rust(o)), "sqlx"], lambda o: rust(o).exists()),
+    Client("orm-rust", lambda o: [str(diesel(o))], lambda o: diesel(o).exists()),
     Client("orm-node", node("orm.js"), package("sequelize")),
     Client("java", lambda o: ["sh", str(HERE / "java.sh")], lambda o: shutil.which("java") and jar(o)),
     *(Client(f"suite-{name}", py("suite.py", name), suite(name + "-"), False, seconds, reads) for name, seconds, reads in (
@@ -195,16 +196,20 @@ def rust(options):
     return options.home / "rust/debug/clients"
 
 
+def diesel(options):
+    return options.home / "rust/debug/clients-diesel"
+
+
 def jar(options):
     places = [options.home / "mariadb-java-client.jar", pathlib.Path("/usr/share/java/mariadb-java-client.jar")]
     return next((place for place in places if place.exists()), None)
 
 
-def reason(client, case):
-    """Why a difference is there, if that is known; docs/differences.md says it to users."""
+def reason(client, case, way):
+    """Why a difference is there, if that is known; docs/differences.md says it to users. Some are of one way alone."""
     listed = json.loads((HERE / "expected.json").read_text())
     for one in listed:
-        if re.fullmatch(one["client"], client) and re.search(one["case"], case):
+        if re.fullmatch(one["client"], client) and re.search(one["case"], case) and one.get("way", way) == way:
             return one["reason"]
     return None
 
@@ -230,6 +235,8 @@ def install(home):
         subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(home), *NODE, *NODE_SUITE])
     if shutil.which("cargo"):
         subprocess.run(["cargo", "build", "-q", "--manifest-path", str(HERE / "rust/Cargo.toml"), "--target-dir", str(home / "rust")])
+        # Where there is no client library in C to build it with, it is left out.
+        subprocess.run(["cargo", "build", "-q", "--manifest-path", str(HERE / "diesel/Cargo.toml"), "--target-dir", str(home / "rust")])
         crates(home)
     if shutil.which("apt-get"):
         debian_sources(suites)
