@@ -4,11 +4,13 @@
 //! ```text
 //!  main ──control──▶ keeper: routers and sockets; at real-time priority
 //!   ▲ └─ beats          │ will     ├─ hands: links, addresses and their lifetime
-//!   │                   ▼          └─ errands: scripts, processes and files
+//!   │                   ▼          ├─ errands: scripts, processes and files
+//!   │                   │          └─ pacers: adverts, where the keeper is late
 //!   └──control (dup)── watcher: reads the will, and waits for the keeper's end
 //! ```
 //!
-//! In the keeper one thread decides and sends, and waits for nobody; two more do what may wait.
+//! In the keeper one thread decides and sends, and waits for nobody; two more do what may wait. Where
+//! adverts are less than 100 ms apart, two others repeat them should the first be kept from running.
 //!
 //! Whoever of the three dies, the address is given away at once: the keeper resigns when the main
 //! process is gone or silent; the watcher carries out the keeper's will (remove the addresses, say
@@ -31,6 +33,7 @@ mod lifetimes;
 mod mailbox;
 mod messages;
 mod netlink;
+mod pacers;
 mod processes;
 mod routes;
 mod security;

@@ -156,6 +156,8 @@ pub enum Input {
     },
     /// [`Router::next_deadline`] came.
     Timer,
+    /// This node did not run for so long until now, and what came meanwhile has been told.
+    Slept(Duration),
     /// The link changed, or is told for the first time.
     Link(Link),
     /// Nothing is known yet about a need: it is waited for before taking part, and ends nothing.
@@ -384,6 +386,7 @@ impl Router {
                 self.packet(&payload, &envelope, now, &mut effects);
             }
             Input::Timer => self.timer(now, &mut effects),
+            Input::Slept(time) => self.slept(time, now, &mut effects),
             Input::Link(link) => self.link(link, now, &mut effects),
             Input::Pending(need) => {
                 self.lacks.insert(need, Lack::Pending);
@@ -495,7 +498,7 @@ impl Router {
             self.yielded(now, effects);
         }
         if let Some(due) = self.down_at.filter(|at| *at <= now)
-            && !self.overslept(due, now, effects)
+            && !self.overslept(now.saturating_duration_since(due), Duration::ZERO, now, effects)
         {
             self.take_over(now, effects);
         }

@@ -11,7 +11,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use highgate_config::Drains;
@@ -227,6 +227,11 @@ impl Routers {
         let is_due = |router: &Router| router.next_deadline().is_some_and(|at| at <= now);
         let is_meant = |router: &Router| router.state() == State::Active && is_due(router);
         self.each(|router| is_meant(router).then_some(Input::Timer), now)
+    }
+
+    /// This node did not run for so long until now: to be told after the packets that came meanwhile.
+    pub fn slept(&mut self, time: Duration, now: Instant) -> Vec<Order> {
+        self.each(|_| Some(Input::Slept(time)), now)
     }
 
     /// The connections to a router's addresses have ended, as it was asked for.

@@ -11,12 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use highgate_io::clock;
+
 use super::{
     frames,
     hands::{Done, Hands, Job, Looked, Made, Place},
     holdings::{Giving, Held, Holdings, Placed, is_standing},
     lifetimes::REFRESH,
     netlink::{AddressNow, LinkNow},
+    pacers::{self, Pacers, Said},
     routes::Entry,
     sys_unsafe,
     will::{LastWord, Will},
@@ -44,6 +47,7 @@ pub(crate) struct Deeds {
     frames: OwnedFd,
     /// For adverts alone: what fills a queue with announcements must not take their room.
     adverts: OwnedFd,
+    pub(crate) pacers: Pacers,
     links: BTreeMap<String, LinkNow>,
     addresses: Vec<AddressNow>,
     /// One per place on which a router speaks.
@@ -81,6 +85,7 @@ impl Deeds {
             hands: Hands::start()?,
             frames: sys_unsafe::frame_socket()?,
             adverts: sys_unsafe::frame_socket()?,
+            pacers: Pacers::default(),
             links: BTreeMap::new(),
             addresses: Vec::new(),
             wires: BTreeMap::new(),
@@ -198,6 +203,9 @@ impl Deeds {
         sending: &Sending,
     ) -> Option<io::Result<()>> {
         let interface = &settings.interface;
+        if sending.priority == RESIGNS {
+            self.pacers.forget(router);
+        }
         let Some(link) = self.links.get(interface) else {
             let text = "there is no such interface";
             return Some(Err(io::Error::new(io::ErrorKind::NotFound, text)));
@@ -218,7 +226,13 @@ impl Deeds {
             words.extend(word);
             self.has_new_will = true;
         }
-        Some(wire::say_from(&self.adverts, mac, interface, link.index, sending))
+        let sent = wire::say_from(&self.adverts, mac, interface, link.index, sending);
+        if sent.is_ok() && sending.priority > RESIGNS && settings.interval < pacers::FAST {
+            let (interface, sending) = (interface.clone(), sending.clone());
+            let said = Said { interface, index: link.index, mac, sending };
+            self.pacers.said(router, said, settings.interval, clock::now());
+        }
+        Some(sent)
     }
 
     /// A router's addresses are about to be set: they belong to the will from now on. Whether that is
@@ -311,6 +325,7 @@ impl Deeds {
     /// Orders a router's addresses to be removed; [`Self::given`] has to be told of it. Gives those that
     /// stay, since they are the operator's.
     pub(crate) fn give(&mut self, router: &Arc<str>, addresses: &[VirtualAddress]) -> Vec<IpAddr> {
+        self.pacers.forget(router);
         self.queue.retain(|(_, whose, ..)| whose != router);
         self.announce_after.remove(router);
         let number = self.number(router);

@@ -241,6 +241,7 @@ impl Keeper {
             self.deeds.next_announcement(),
             self.beat_at.filter(|_| !self.is_silent).map(|at| at + SILENCE),
             self.lifetimes.next_deadline(),
+            Some(self.stalls.next_turn()),
             Some(self.news_at),
         ];
         let wait = deadline.into_iter().flatten().min().unwrap_or(now + NEWS);
@@ -278,6 +279,7 @@ impl Keeper {
         }
         self.hear_ran(now);
         self.listen_for_silence(now);
+        self.judge_sleep(now);
         if self.routers.next_deadline().is_some_and(|at| at <= now) {
             self.behind = if is_all_read { 0 } else { self.behind + 1 };
             let orders = if (1..=BEHIND).contains(&self.behind) {
@@ -387,6 +389,7 @@ impl Keeper {
     /// Has the watcher take this one's place. It is told, since it may not hear of an end: a thread that
     /// the kernel does not let go keeps this one's descriptors open.
     fn make_way(&mut self) {
+        self.deeds.pacers.forget_all();
         if self.hangs {
             let text =
                 "the thread that sets the addresses hangs: another process keeps them from now";

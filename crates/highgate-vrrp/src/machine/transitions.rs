@@ -241,7 +241,17 @@ impl Router {
         self.become_backup("it listens first".to_owned(), now, effects);
     }
 
-    /// Whether Active_Down_Timer ended while this node did not run, and is therefore set once more.
+    /// What this node did not hear while it did not run says nothing of the others: that time does not
+    /// count for Active_Down_Timer. As where all processors of a guest stood still, and it wakes up
+    /// before the other, or before what the other sent.
+    pub(super) fn slept(&mut self, time: Duration, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(at) = self.down_at.filter(|_| self.heard_at < now) else { return };
+        let fell_asleep = now.checked_sub(time).unwrap_or(now);
+        self.overslept(time, at.saturating_duration_since(fell_asleep), now, effects);
+    }
+
+    /// Whether Active_Down_Timer ended, or went on, while this node did not run, and is therefore set
+    /// once more: so `late` is the node, and so much was left when it fell asleep.
     ///
     /// Quirk: the RFCs know of no such thing. Whoever did not run for an interval may have adverts that
     /// are not in its sockets yet, since what brings them there did not run either: it waits for the next
@@ -250,17 +260,18 @@ impl Router {
     /// that is always late still takes over from one that is dead.
     pub(super) fn overslept(
         &mut self,
-        due: Instant,
+        late: Duration,
+        left: Duration,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let (late, down) = (now.saturating_duration_since(due), self.down());
+        let down = self.down();
         let interval = self.active_interval.min(down);
         if self.has_overslept || late < interval {
             return false;
         }
         self.has_overslept = true;
-        let more = if late < down { interval } else { down };
+        let more = if late < down { left.clamp(interval, down) } else { down };
         self.down_at = Some(now + more);
         let text = format!(
             "this node did not run for {} ms: it listens for {} ms more before it takes over",

@@ -103,7 +103,10 @@ impl Keeper {
             Effect::Event(event) => {
                 self.is_news = true;
                 match event.kind {
-                    Kind::Stall => self.stalls.note(router, event),
+                    Kind::Stall => {
+                        let repeated = self.deeds.pacers.repeated(router);
+                        self.stalls.note(router, event, repeated);
+                    }
                     _ => self.tell(Some(router), event),
                 }
             }

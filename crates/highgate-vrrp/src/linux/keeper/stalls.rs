@@ -24,6 +24,9 @@ pub(super) struct Stalls {
     at: Instant,
     accounts: Accounts,
     waiting: Vec<(Arc<str>, Event)>,
+    /// How often this thread has a turn at least: where routers listen, silence is a word.
+    pulse: Duration,
+    ran_at: Instant,
 }
 
 /// Sums since the beginning; `None` where the kernel keeps no account.
@@ -38,11 +41,35 @@ struct Accounts {
 impl Stalls {
     /// From now on.
     pub(super) fn new(now: Instant) -> Self {
-        Self { at: now, accounts: Accounts::read(), waiting: Vec::new() }
+        Self { at: now, accounts: Accounts::read(), waiting: Vec::new(), pulse: LOOK, ran_at: now }
     }
 
-    /// This is told with its cause, later.
-    pub(super) fn note(&mut self, router: &Arc<str>, event: Event) {
+    /// The shortest interval of routers, from now on.
+    pub(super) const fn pulses(&mut self, pulse: Duration) {
+        self.pulse = pulse;
+    }
+
+    /// Not later is the next turn.
+    pub(super) fn next_turn(&self) -> Instant {
+        self.ran_at + self.pulse
+    }
+
+    /// A turn begins. How late it is, if that is as long as the shortest interval.
+    fn slept(&mut self, now: Instant) -> Option<Duration> {
+        let late = now.saturating_duration_since(self.next_turn());
+        self.ran_at = now;
+        (late >= self.pulse).then_some(late)
+    }
+
+    /// This is told with its cause, later; so often was an advert repeated meanwhile.
+    pub(super) fn note(&mut self, router: &Arc<str>, mut event: Event, repeated: u8) {
+        if repeated > 0 {
+            let times = match repeated {
+                1 => "once".to_owned(),
+                more => format!("{more} times"),
+            };
+            event.text += &format!("; another thread repeated its advert {times}");
+        }
         self.waiting.push((Arc::clone(router), event));
     }
 
@@ -96,6 +123,14 @@ fn cause(before: Accounts, after: Accounts, time: Duration) -> String {
 }
 
 impl Keeper {
+    /// What was not heard while this process did not run is no silence.
+    pub(super) fn judge_sleep(&mut self, now: Instant) {
+        if let Some(time) = self.stalls.slept(now) {
+            let orders = self.routers.slept(time, now);
+            self.carry_out(orders, now);
+        }
+    }
+
     /// Tells of what was late, once it is done.
     pub(super) fn tell_of_stalls(&mut self, now: Instant) {
         for (router, event) in self.stalls.told(now) {
@@ -132,14 +167,28 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_that_comes_late_by_an_interval_is_noticed() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut stalls = Stalls::new(start);
+        stalls.pulses(ms(10));
+        assert_eq!(stalls.next_turn(), start + ms(10));
+        assert_eq!(stalls.slept(start + ms(19)), None);
+        assert_eq!(stalls.slept(start + ms(19 + 20)), Some(ms(10)));
+        assert_eq!(stalls.slept(start + ms(40)), None);
+    }
+
+    #[test]
     fn what_was_noted_is_told_once() {
         let now = Instant::now();
         let mut stalls = Stalls::new(now);
         assert_eq!(stalls.told(now), []);
-        stalls.note(&"a".into(), Event::new(Severity::Warning, Kind::Stall, "late"));
+        stalls.note(&"a".into(), Event::new(Severity::Warning, Kind::Stall, "late"), 3);
         let told = stalls.told(now + Duration::from_millis(40));
         assert!(
-            told.len() == 1 && told[0].1.text.starts_with("late (within the last 40 ms"),
+            told.len() == 1
+                && told[0].1.text.starts_with(
+                    "late; another thread repeated its advert 3 times (within the last 40 ms"
+                ),
             "{told:?}"
         );
         assert_eq!(stalls.told(now + Duration::from_millis(50)), []);

@@ -10,7 +10,7 @@ use std::{
 
 use highgate_io::{deaf, listen};
 
-use super::{Keeper, SILENCE};
+use super::{Keeper, NEWS, SILENCE};
 use crate::{
     event::{Event, Kind, Severity},
     linux::{
@@ -142,6 +142,17 @@ impl Keeper {
     /// Other things to do from now on.
     fn adopt(&mut self, task: Task, now: Instant) {
         let is_first = !std::mem::replace(&mut self.has_task, true);
+        // Peers and intervals may be others: what is said next is repeated, nothing before it.
+        self.deeds.pacers.forget_all();
+        let shortest = task.plan.routers.iter().map(|router| router.interval).min();
+        let shortest = shortest.unwrap_or(NEWS);
+        self.stalls.pulses(shortest);
+        if let Err(error) = self.deeds.pacers.attend(shortest) {
+            self.complain(format!(
+                "adverts are not repeated where this process is late: {error}; on a busy machine a \
+                 backup may take over by mistake"
+            ));
+        }
         // Who leaves does so where it was.
         let orders = self.routers.retire(&task.plan, now);
         self.carry_out(orders, now);

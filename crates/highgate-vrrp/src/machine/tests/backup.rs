@@ -282,6 +282,48 @@ fn late_by_an_interval_or_more_it_listens_for_one_more_and_then_takes_over() {
     });
 }
 
+/// What was observed on a guest: all its processors stood still for most of the time that a backup
+/// waits, and it woke up before who was to send. Its timer was hardly late.
+#[test]
+fn time_in_which_it_did_not_run_is_no_silence() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.hear(200, 1);
+        desk.pass(ms(1_000));
+        let left = DOWN - ms(1_000);
+        desk.now += left + ms(1);
+        desk.tell(Input::Slept(left + ms(1)));
+        desk.tell(Input::Timer);
+        assert_eq!((desk.router.state(), whole(desk.deadline())), (State::Backup, Some(left)));
+        let told = desk.told(Kind::Stall);
+        assert!(told.iter().any(|text| text.contains("did not run for")), "{told:?}");
+        // Once: whoever is always late takes over from one that is dead.
+        desk.now += left + ms(1);
+        desk.tell(Input::Slept(left));
+        desk.tell(Input::Timer);
+        assert_eq!(desk.router.state(), State::Active);
+    });
+}
+
+#[test]
+fn a_sleep_after_which_the_other_was_heard_changes_nothing() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.hear(200, 1);
+        desk.now += DOWN;
+        desk.hear(200, 1);
+        desk.tell(Input::Slept(DOWN - ms(500)));
+        assert_eq!((desk.did(), whole(desk.deadline())), (Vec::new(), Some(DOWN)));
+        // Nor does a short one, nor any where nothing is waited for.
+        desk.now += ms(999);
+        desk.tell(Input::Slept(ms(999)));
+        assert_eq!(whole(desk.deadline()), Some(DOWN - ms(999)));
+        desk.pass(DOWN + ms(10));
+        desk.tell(Input::Slept(DOWN * 2));
+        assert_eq!(desk.router.state(), State::Active);
+    });
+}
+
 #[test]
 fn late_by_an_interval_it_counts_from_anew_when_the_other_is_heard() {
     each_kind(|settings| {
