@@ -227,7 +227,7 @@ pub struct Member {
     pub weight: u32,
     /// Its climb after it came back.
     pub ramp: Option<Ramp>,
-    /// Last known replication lag in milliseconds.
+    /// Replication lag in milliseconds when something else of its group changed last.
     pub lag_ms: Option<u64>,
     /// Why role and status are what they are.
     pub reason: Arc<str>,

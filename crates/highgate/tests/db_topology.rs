@@ -8,7 +8,7 @@ use std::{net::TcpListener, time::Duration};
 
 use failure::{
     BINARY, Load, Mix, REPLICATION, addresses, assert_none_lost_none_doubled, code, connect, ctl,
-    make_table, run, server, start, toml, until_server,
+    make_table, run, server, start, table, toml, until_server,
 };
 use highgate_testkit::{
     highgate::HighgateProcess,
@@ -231,6 +231,33 @@ fn lag_and_return(cluster: &ReplicationCluster, process: &HighgateProcess) -> an
 #[test]
 fn a_replica_that_stops_or_lags_leaves_with_its_reason_and_returns_and_own_writes_are_seen() {
     lagging().unwrap();
+}
+
+/// Where nothing but the lag moves, no new plan is made; what is shown of it moved by the plan alone.
+fn lag_without_a_bound() -> anyhow::Result<()> {
+    let Some(cluster) = cluster(2)? else { return Ok(()) };
+    let process = highgate(&cluster, "", "")?;
+    let lag = || anyhow::Ok(table(&process, "servers")?[1]["lag_ms"].as_u64());
+    let until = |what: &str, holds: &dyn Fn(u64) -> bool| {
+        wait::eventually(Deadline::seconds(20), what, || {
+            let lag = lag()?;
+            anyhow::ensure!(lag.is_some_and(holds), "lag_ms is {lag:?}");
+            Ok(())
+        })
+    };
+    until("no lag", &|lag| lag == 0)?;
+    let replica = cluster.node(1)?;
+    replica.sql("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY = 60; START SLAVE")?;
+    until_server(&process, "db2", Duration::from_secs(10), |s| s.status == "up")?;
+    cluster.primary()?.sql("INSERT INTO shop.t VALUES (1, 'late')")?;
+    until("a lag that grows", &|lag| lag >= 2000)?;
+    replica.sql("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY = 0; START SLAVE")?;
+    until("no lag again", &|lag| lag == 0)
+}
+
+#[test]
+fn the_lag_that_is_shown_moves_where_nothing_else_does() {
+    lag_without_a_bound().unwrap();
 }
 
 fn switchovers(times: usize) -> anyhow::Result<()> {

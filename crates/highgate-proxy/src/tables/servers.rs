@@ -78,7 +78,7 @@ fn row(member: &Member, view: &View) -> Row {
         member.role.to_string().into(),
         member.status_at(now).as_str().into(),
         member.weight_permille(now).into(),
-        member.lag_ms.into(),
+        seen.and_then(|seen| seen.lag_ms).into(),
         state.opened.load(Relaxed).into(),
         hot.leased.load(Relaxed).into(),
         hot.queued.load(Relaxed).into(),

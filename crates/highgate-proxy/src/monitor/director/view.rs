@@ -20,6 +20,9 @@ pub struct ServerView {
     pub latency: Option<Duration>,
     /// What the last failure said.
     pub last_error: Option<String>,
+    /// How far behind it is as a replica, in milliseconds. The snapshot has that only as of the last
+    /// plan in which something else changed.
+    pub lag_ms: Option<u64>,
 }
 
 impl Director {
@@ -30,9 +33,15 @@ impl Director {
             .iter()
             .map(|(id, health)| {
                 let last_error = health.last_error().map(str::to_owned);
-                (*id, ServerView { latency: health.latency(), last_error })
+                let lag_ms = self.lag_ms(*id);
+                (*id, ServerView { latency: health.latency(), last_error, lag_ms })
             })
             .collect();
         self.view.lock().servers = servers;
+    }
+
+    fn lag_ms(&self, id: ServerId) -> Option<u64> {
+        let state = &self.servers.get(&id)?.state;
+        self.outcomes.get(&state.backend)?.roles.get(&state.name)?.lag_ms
     }
 }
