@@ -74,6 +74,11 @@ impl Disk {
         self.lock = None;
     }
 
+    /// Whether this process has the lock.
+    pub(crate) const fn is_held(&self) -> bool {
+        self.lock.is_some()
+    }
+
     fn in_use(&self, path: &Path) -> OpenError {
         let holder = fs::read_to_string(path).ok();
         OpenError::InUse {

@@ -45,6 +45,14 @@ impl RecordsStore {
         self.held.borrow().get(backend).cloned()
     }
 
+    /// Whether this process has the data directory: it has not once it was handed over.
+    ///
+    /// Cancel safe: yes.
+    pub async fn is_held(&self) -> bool {
+        let disk = Arc::clone(&self.disk);
+        blocking(move || disk.lock().is_held()).await.unwrap_or(true)
+    }
+
     /// Remembers a backend's record in place of the one before; durable once it answers `Ok`.
     ///
     /// Cancel safe: yes, but the write itself goes on to its end.

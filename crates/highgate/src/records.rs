@@ -37,7 +37,7 @@ pub(crate) async fn keep(
     shared: Arc<Shared>,
 ) {
     let mut stored = load(&store);
-    let mut missing = false;
+    let (mut missing, mut told) = (false, false);
     loop {
         if missing {
             // Not at each change: they come as often as checks do, and the disk is full or worse.
@@ -47,19 +47,23 @@ pub(crate) async fn keep(
         }
         let records = changes.borrow_and_update().clone();
         let failed = store_changed(&store, &records, &mut stored).await;
-        if let Some((backend, error)) = &failed
-            && !missing
-        {
+        missing = failed.is_some();
+        if let Some((backend, error)) = failed {
+            // After a hand-over it is the other process that stores them.
+            if told || !store.is_held().await {
+                continue;
+            }
+            told = true;
             let text = format!(
                 "which server is its primary can't be stored: {error}; it is tried again every second, \
                  and a restart before that succeeds knows an older primary or none"
             );
-            shared.event(Event::new(Severity::Error, Kind::Config, text).backend(backend));
-        } else if failed.is_none() && missing {
+            shared.event(Event::new(Severity::Error, Kind::Config, text).backend(&backend));
+        } else if told {
+            told = false;
             let text = "which servers are primaries is stored again";
             shared.event(Event::new(Severity::Info, Kind::Config, text));
         }
-        missing = failed.is_some();
     }
 }
 

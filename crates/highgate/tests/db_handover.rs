@@ -25,7 +25,7 @@ use failure::{BINARY, ctl, table, toml};
 use highgate_io::handover;
 use highgate_testkit::{
     highgate::HighgateProcess,
-    mariadb::MariaDb,
+    mariadb::{MariaDb, MariaDbOptions},
     scratch::Scratch,
     wait::{self, Deadline},
 };
@@ -37,15 +37,20 @@ const BACKEND: &str =
 const QUIT: &[u8] = &[0x01];
 
 fn database() -> Option<MariaDb> {
+    database_with(&[])
+}
+
+fn database_with(args: &[&str]) -> Option<MariaDb> {
     if !MariaDb::is_installed() {
         eprintln!("skipped: MariaDB is not installed");
         return None;
     }
-    let server = MariaDb::start().unwrap();
+    let args = args.iter().map(ToString::to_string).collect();
+    let server = MariaDb::start_with(MariaDbOptions { args, ..Default::default() }).unwrap();
     server.sql("CREATE DATABASE shop").unwrap();
     server.sql("CREATE TABLE shop.t (id INT)").unwrap();
     server.create_user("app", "app", "ALL ON *.*").unwrap();
-    let grants = "REPLICATION CLIENT ON *.*";
+    let grants = "REPLICATION CLIENT, SLAVE MONITOR ON *.*";
     server.create_user("monitor", "monitor", grants).unwrap();
     Some(server)
 }
@@ -281,6 +286,26 @@ fn a_changed_file_is_in_force_with_the_new_process_and_idle_sessions_end_within_
     assert!(status.success(), "{}", process.log());
     assert!(quiet < all, "{quiet:?} {all:?}");
     assert!(stuck.ok("COMMIT").is_err());
+    drop(new);
+}
+
+#[test]
+fn who_has_handed_over_says_nothing_of_records_that_the_other_process_stores() {
+    let Some(server) = database_with(&["--log-bin=b", "--server-id=1"]) else { return };
+    let backend = format!("topology = \"mariadb-replication\"\n{BACKEND}");
+    let text = format!("drain_timeout = \"3s\"\n{}", toml(&[server.addr()], &backend, ""));
+    let mut process = failure::start(&text, 1).unwrap();
+    let mut stuck = login(process.listener("shop").unwrap()).unwrap();
+    stuck.ok("BEGIN").unwrap();
+    stuck.ok("INSERT INTO t VALUES (1)").unwrap();
+    let new = replace(&process).unwrap();
+    // The primary's position moves, which both processes see.
+    let mut other = login(new.listener("shop").unwrap()).unwrap();
+    while process.wait(Deadline::after(Duration::from_millis(200))).is_err() {
+        other.ok("INSERT INTO t VALUES (2)").unwrap();
+    }
+    assert!(process.log().contains("took over"), "{}", process.log());
+    assert!(!process.log().contains("can't be stored"), "{}", process.log());
     drop(new);
 }
 
