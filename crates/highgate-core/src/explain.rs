@@ -113,6 +113,8 @@ pub struct Candidates {
     pub chosen: Option<String>,
     /// How many others could take it as well.
     pub equals: usize,
+    /// Whether that is the primary although a replica is wanted: none can take it.
+    pub for_want: bool,
     /// What becomes of it where nobody can take it.
     pub nobody: Option<String>,
 }
@@ -261,6 +263,9 @@ fn candidates(route: &Route<'_>, snapshot: &Snapshot, now: Instant) -> Option<Ca
     let chosen = choose::choose(&request, &mut Turn::default(), &mut || u64::MAX);
     let passed = choose::explain(&request, chosen.ok());
     let equals = passed.iter().filter(|(_, passed)| *passed == Some(Passed::NotChosen)).count();
+    let taker = chosen.ok().and_then(|index| group.members.get(index));
+    let on_primary = taker.is_some_and(|member| member.role == MemberRole::Primary);
+    let wants_replica = target.role == Role::Replica && target.server.is_none();
     let servers = (group.members.iter().zip(passed))
         .map(|(member, (_, passed))| Candidate {
             name: member.state.name.to_string(),
@@ -272,11 +277,9 @@ fn candidates(route: &Route<'_>, snapshot: &Snapshot, now: Instant) -> Option<Ca
         name: group.name.to_string(),
         plan: group.reason.to_string(),
         servers,
-        chosen: chosen
-            .ok()
-            .and_then(|index| group.members.get(index))
-            .map(|member| member.state.name.to_string()),
+        chosen: taker.map(|member| member.state.name.to_string()),
         equals,
+        for_want: wants_replica && on_primary && equals == 0,
         nobody: chosen.err().map(|none| nobody(none, target, group)),
     })
 }

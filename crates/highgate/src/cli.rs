@@ -155,7 +155,7 @@ pub(crate) struct Init {
     /// A database server, as ADDRESS or NAME=ADDRESS; once for each.
     #[arg(long = "server", required = true, value_name = "[NAME=]HOST:PORT")]
     pub(crate) servers: Vec<String>,
-    /// Who is primary: mariadb-replication, galera, or static for equals.
+    /// Who is primary: mariadb-replication (also for MySQL), galera, or static for equals.
     #[arg(long, default_value = "mariadb-replication", value_parser = ["galera", "mariadb-replication", "static"])]
     pub(crate) topology: String,
     /// Where applications connect.

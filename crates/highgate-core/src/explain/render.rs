@@ -51,6 +51,9 @@ fn result(trace: &Trace) -> String {
             let (equals, route) = (group.equals + 1, &trace.route);
             format!("goes to {chosen}, or another of the {equals} that can take it: {route}")
         }
+        (Some(chosen), _) if group.for_want => {
+            format!("goes to {chosen}, the primary, for want of {}", trace.route)
+        }
         (Some(chosen), _) => format!("goes to {chosen}: {}", trace.route),
         (None, Some(nobody)) => nobody.clone(),
         (None, None) => trace.route.clone(),

@@ -145,6 +145,15 @@ fn of_equals_one_is_named_and_the_others_are_counted() {
 }
 
 #[test]
+fn a_read_that_the_primary_takes_is_not_said_to_go_to_a_replica() {
+    let mut outcome = outcome();
+    outcome.roles.get_mut("db2").unwrap().unfit = Some(Status::Broken);
+    let told = ask_on(&snapshot_of(outcome, &[], origin()), "SELECT 1 FROM item").to_string();
+    let first = told.lines().next().unwrap();
+    assert_eq!(first, "result     goes to db1, the primary, for want of a replica of backend shop");
+}
+
+#[test]
 fn a_write_goes_to_the_primary_and_a_rule_that_decides_is_the_reason() {
     let trace = ask("UPDATE item SET n=1", &[]);
     let chosen = trace.backend.and_then(|group| group.chosen);

@@ -88,7 +88,10 @@ impl<'a> Links<'a> {
                 Ok(hop) => hop,
                 Err(unfit) if path.is_empty() => return *unfit,
                 Err(unfit) => {
-                    let reason = format!("replicates through {}, which {}", at.name, unfit.reason);
+                    let whose =
+                        if unfit.reason.starts_with("replication") { "whose" } else { "which" };
+                    let reason =
+                        format!("replicates through {}, {whose} {}", at.name, unfit.reason);
                     return Fitness { reason, ..*unfit };
                 }
             };

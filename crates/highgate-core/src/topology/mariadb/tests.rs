@@ -332,7 +332,10 @@ fn a_chain_counts_with_the_lag_of_all_its_links() {
     is(&outcome, "db3", Role::Replica, None);
     assert_eq!(outcome.roles["db3"].lag_ms, Some(5000));
     rig.source(1).sql_running = false;
-    is(&rig.step(), "db3", Role::Replica, Some(Status::Broken));
+    let outcome = rig.step();
+    is(&outcome, "db3", Role::Replica, Some(Status::Broken));
+    let reason = "replicates through db2, whose replication is stopped (SQL thread)";
+    assert_eq!(*outcome.roles["db3"].reason, *reason);
 }
 
 #[test]
