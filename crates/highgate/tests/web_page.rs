@@ -113,6 +113,12 @@ fn the_page_lists_twenty_forms_of_statements_without_literals_and_as_text() -> a
     });
     assert!(is_heavy);
     let seen = page(process.admin_web()?)?;
+    let sessions = seen.split("data-table=\"sessions\"").nth(1).unwrap();
+    let sessions = sessions.split("</section>").next().unwrap();
+    let columns = ["user", "state", "statement", "seconds", "pinned by"];
+    for column in columns {
+        assert!(sessions.contains(&format!(">{column}</th>")), "no {column}: {sessions}");
+    }
     let statements = seen.split("data-table=\"digests\"").nth(1).unwrap();
     let statements = statements.split("</section>").next().unwrap();
     assert!(statements.contains("`&lt;img src=x onerror=alert(?)&gt;`"), "{statements}");

@@ -14,7 +14,7 @@ const PINS_EVERY = 5; // counting them takes all sessions, and nobody waits for 
 const FIRST = {
   servers: ["name", "status", "role", "backend", "reason", "address", "lag_ms", "per_second", "leased", "queued", "lost", "latency_us"],
   vips: ["name", "state", "addresses", "seconds", "active_node", "effective_priority", "why", "missing"],
-  sessions: ["id", "user", "listener", "client", "backend", "server", "state", "command", "seconds", "pinned_by"],
+  sessions: ["id", "user", "listener", "client", "backend", "server", "state", "seconds", "statement", "pinned_by"],
   events: ["time", "severity", "kind", "backend", "server", "session", "text"],
   digests: ["digest_text", "commands", "per_second", "errors", "time_us", "average_us", "longest_us"],
 };
