@@ -21,7 +21,7 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
     match &arguments.command {
         CtlCommand::Status => status(&socket),
         CtlCommand::Show { table: None, .. } => {
-            let path = format!("/api/v1/tables?format=text&width={}", output::width());
+            let path = format!("/api/v1/tables?format=text&width={}", output::table_width());
             output::say(&get(&socket, &path)?)
         }
         CtlCommand::Show { table: Some(table), filter, limit, format } => {
@@ -106,7 +106,7 @@ fn vip(socket: &Path) -> anyhow::Result<()> {
 
 /// One table, with wishes as in the query of a URL.
 fn table_of(socket: &Path, table: &str, wishes: &str) -> anyhow::Result<String> {
-    let (table, width) = (ctl::escape(table), output::width());
+    let (table, width) = (ctl::escape(table), output::table_width());
     get(socket, &format!("/api/v1/tables/{table}?width={width}&{wishes}"))
 }
 

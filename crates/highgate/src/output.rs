@@ -1,6 +1,6 @@
 //! Standard output and standard error: the only place that writes to them.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 
 /// Writes to standard output. A reader that has gone is no error: it has seen enough.
 #[expect(clippy::unnecessary_wraps, reason = "commands end in it")]
@@ -25,6 +25,12 @@ pub(crate) fn width() -> usize {
     const WIDE: usize = 200;
     rustix::termios::tcgetwinsize(std::io::stdout())
         .map_or(WIDE, |size| if size.ws_col == 0 { WIDE } else { usize::from(size.ws_col) })
+}
+
+/// The width that tables are fitted to. Where no terminal reads them nothing is cut or wrapped (0): who
+/// searches the output, or sends it on, finds each row whole on a line of its own.
+pub(crate) fn table_width() -> usize {
+    if std::io::stdout().is_terminal() { width() } else { 0 }
 }
 
 /// Writes to standard error.

@@ -206,7 +206,9 @@ async fn reload(running: &Running, list: &[PathBuf]) {
             if put_in_force(running, &wired.config()).await {
                 let names: Vec<_> = list.iter().map(|it| it.display().to_string()).collect();
                 let (names, count) = (names.join(", "), applied.changes.len());
-                let text = format!("{names}: {count} changes are in force");
+                let text = format!(
+                    "{names}: read again, and certificates with them; {count} changes are in force"
+                );
                 shared.event(Event::new(Severity::Info, Kind::Config, text));
             }
         }

@@ -1,10 +1,14 @@
-//! What operators do by the SQL port, on a whole process.
+//! What operators do by the SQL port and by the command line, on a whole process.
 
 #[path = "client/raw.rs"]
 mod raw;
 
+use std::process::Command;
+
 use highgate_testkit::{HighgateProcess, wait, wait::Deadline};
 use raw::{Part, RawClient, USUAL};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_highgate");
 
 const TOML: &str = "[admin]\nsql = \"127.0.0.1:0\"\nweb = \"off\"\n\
      [[admin.user]]\nname = \"admin\"\npassword = \"secret\"\n\
@@ -16,7 +20,7 @@ const TOML: &str = "[admin]\nsql = \"127.0.0.1:0\"\nweb = \"off\"\n\
 /// It is stored before it is acknowledged: work that the port's own thread hands over.
 #[test]
 fn an_action_that_is_stored_is_carried_out_as_those_of_the_command_line_are() {
-    let process = HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), TOML).unwrap();
+    let process = HighgateProcess::start(BINARY, TOML).unwrap();
     let address = process.admin_sql().unwrap();
     let mut operator = RawClient::connect(address, "admin", "secret", None, USUAL).unwrap();
     let said = operator.ok("CALL servers.drain('shop/db1')").unwrap();
@@ -37,4 +41,19 @@ fn an_action_that_is_stored_is_carried_out_as_those_of_the_command_line_are() {
     let refused = operator.query("CALL servers.drain('shop/db9')").unwrap();
     let Part::Err { text, .. } = &refused[0] else { panic!("{refused:?}") };
     assert!(text.contains("db9") && !text.contains("bug"), "{text}");
+}
+
+#[test]
+fn where_no_terminal_reads_a_table_each_row_is_whole_and_on_one_line() {
+    let process = HighgateProcess::start(BINARY, TOML).unwrap();
+    let shown = Command::new(BINARY)
+        .args(["ctl", "show", "servers", "--data-dir"])
+        .arg(process.folder().join("highgate-data"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(shown.stdout).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "a head and two servers: {text}");
+    assert!(lines[0].ends_with("LAST_ERROR") && lines[0].len() > 200, "{text}");
+    assert!(lines[1].contains("127.0.0.1:1 "), "{text}");
 }
