@@ -116,6 +116,21 @@ fn a_time_out_that_ends_a_session_is_counted_and_an_event_that_names_it() {
     assert_eq!(front.count("ended_by_client"), 0);
 }
 
+/// Such a session was bound by no time-out at all, and its transaction held its locks for ever.
+#[test]
+fn the_beginning_of_a_command_right_behind_another_stays_no_longer_than_the_time_outs_allow() {
+    let front = front("client_timeout = \"700ms\"\nidle_in_transaction_timeout = \"700ms\"\n", "");
+    let (mut idle, mut works) = (front.client(), front.client());
+    // Sent at once, so that it lies there when the first command is done.
+    idle.send_raw(b"\x01\0\0\0\x0e\x01\0\0").unwrap();
+    works.send_raw(b"\x06\0\0\0\x03BEGIN\x01").unwrap();
+    for client in [&mut idle, &mut works] {
+        assert!(matches!(client.answer().unwrap()[..], [Part::Ok { .. }]));
+    }
+    front.until_count("ended_client_timeout", 1);
+    front.until_count("ended_idle_in_transaction", 1);
+}
+
 #[test]
 fn a_client_that_closes_by_itself_is_counted_and_no_event() {
     let front = front("", "");

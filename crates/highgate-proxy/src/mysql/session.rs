@@ -391,8 +391,9 @@ impl Session<'_> {
         let context = self.context;
         if self.client.is_empty() {
             context.shows(Activity::Idle);
-            context.slot.set_deadline(context.worker.deadline(self.patience()));
         }
+        // Also where something lies there already: the rest of it may never come.
+        context.slot.set_deadline(context.worker.deadline(self.patience()));
         let max = self.settings.max_allowed_packet;
         loop {
             match self.client.message(context, max).await {
