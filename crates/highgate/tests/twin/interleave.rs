@@ -28,6 +28,11 @@ pub(crate) trait Servers: Sized {
 
     fn start() -> anyhow::Result<Self>;
 
+    /// All data as at the start, once the sessions of before are over.
+    fn renew(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// The port of the one behind Highgate.
     fn shared(&self) -> u16;
 
@@ -47,6 +52,9 @@ pub(crate) trait Servers: Sized {
     }
 }
 
+/// Setups that take turns by the seed: who shares connections, and how many there are of what.
+pub(crate) const MODES: u64 = 8;
+
 /// How often a command is said again once all have let go.
 const TRIES: usize = 20;
 
@@ -59,43 +67,102 @@ fn is_queue_refusal(parts: &[Part]) -> bool {
     }
 }
 
+/// Who shares connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    All,
+    /// The backend says that nobody does.
+    None,
+    /// A rule says that the last account does not.
+    NotTheLastAccount,
+    /// The last account has a backend of its own, of which nobody does.
+    NotTheLastBackend,
+    /// Rules say so and take it back, in the midst of sessions.
+    NowAndThen,
+    /// The servers verify logins, so nobody can.
+    Passthrough,
+}
+
+impl Sharing {
+    /// Settings of the listener, those of the backend, and tables of their own.
+    fn config(self, last: &str, connections: u32, port: u16) -> [String; 3] {
+        let rule = |id: u8, matches: &str, multiplex: bool| {
+            format!("[[rule]]\nrule_id = {id}\n{matches}\nmultiplex = {multiplex}\napply = true\n")
+        };
+        let multiplex = "multiplex = false".to_owned();
+        let [mut listener, mut backend, mut more] = [const { String::new() }; 3];
+        match self {
+            Self::All => {}
+            Self::None => backend = multiplex,
+            Self::NotTheLastAccount => more = rule(1, &format!("username = \"{last}\""), false),
+            Self::NotTheLastBackend => {
+                more = format!(
+                    "[[backend]]\nname = \"own\"\nqueue_timeout = \"40ms\"\n{multiplex}\n{MONITOR}\
+                     [[backend.server]]\nname = \"own1\"\naddress = \"127.0.0.1:{port}\"\n\
+                     max_connections = {connections}\n"
+                );
+            }
+            Self::NowAndThen => {
+                let off = rule(1, "match_digest = \"^(SELECT COUNT|INSERT)\"", false);
+                more = off + &rule(2, "match_digest = \"^(UPDATE|SET|ROLLBACK)\"", true);
+            }
+            Self::Passthrough => listener = "auth = \"passthrough\"".to_owned(),
+        }
+        [listener, backend, more]
+    }
+
+    fn backend_of(self, is_last: bool) -> &'static str {
+        if self == Self::NotTheLastBackend && is_last { "own" } else { "shop" }
+    }
+}
+
+const MONITOR: &str =
+    "monitor = { user = \"monitor\", password = \"monitor\", interval = \"500ms\" }\n";
+
 /// How Highgate is set up for a seed.
 #[derive(Debug, Clone, Copy)]
 struct Setup {
     workers: u8,
-    multiplex: bool,
+    sharing: Sharing,
     accounts: usize,
     connections: u32,
+    steps: usize,
 }
 
 impl Setup {
     fn of<S: Servers>(seed: u64) -> Self {
-        let usual = Self { workers: 1, multiplex: true, accounts: 1, connections: S::CONNECTIONS };
-        match seed % 4 {
+        let (steps, accounts) = (S::STEPS, S::ACCOUNTS.len());
+        let sharing = Sharing::All;
+        let usual = Self { workers: 1, sharing, accounts: 1, connections: S::CONNECTIONS, steps };
+        // A connection for each session, and for each one that it has just given up.
+        let each = Self { connections: u32::try_from(S::SESSIONS * 2).unwrap(), ..usual };
+        match seed % MODES {
             1 => usual,
-            // A connection for each session, and for each one that it has just given up.
-            2 => {
-                let connections = u32::try_from(S::SESSIONS * 2).unwrap();
-                Self { multiplex: false, connections, ..usual }
-            }
+            2 => Self { sharing: Sharing::None, ..each },
             3 => Self { workers: 2, ..usual },
-            _ => Self { accounts: S::ACCOUNTS.len(), ..usual },
+            4 => Self { accounts, ..usual },
+            5 => Self { sharing: Sharing::NotTheLastAccount, accounts, ..each },
+            6 => Self { sharing: Sharing::NotTheLastBackend, accounts, ..each },
+            7 => Self { sharing: Sharing::NowAndThen, ..each },
+            _ => Self { sharing: Sharing::Passthrough, accounts, ..each },
         }
     }
 
     fn config<S: Servers>(self, port: u16) -> String {
-        let Self { workers, multiplex, connections, .. } = self;
+        let Self { workers, sharing, connections, .. } = self;
+        let last = S::ACCOUNTS.last().copied().unwrap_or_default();
+        let [listener, backend, more] = sharing.config(last, connections, port);
         let mut text = format!(
             "workers = {workers}\nadmin = {{ sql = \"off\", web = \"off\" }}\n\
-             [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n\
-             [[backend]]\nname = \"shop\"\nqueue_timeout = \"40ms\"\nmultiplex = {multiplex}\n\
-             monitor = {{ user = \"monitor\", password = \"monitor\", interval = \"500ms\" }}\n\
-             [[backend.server]]\nname = \"db1\"\naddress = \"127.0.0.1:{port}\"\nmax_connections = {connections}\n"
+             [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"shop\"\n{listener}\n\
+             [[backend]]\nname = \"shop\"\nqueue_timeout = \"40ms\"\n{backend}\n{MONITOR}\
+             [[backend.server]]\nname = \"db1\"\naddress = \"127.0.0.1:{port}\"\nmax_connections = {connections}\n{more}"
         );
         for user in S::ACCOUNTS {
+            let backend = sharing.backend_of(*user == last);
             let _ = write!(
                 text,
-                "[[user]]\nname = \"{user}\"\npassword = \"{user}\"\nbackend = \"shop\"\n"
+                "[[user]]\nname = \"{user}\"\npassword = \"{user}\"\nbackend = \"{backend}\"\n"
             );
         }
         text
@@ -121,7 +188,7 @@ fn interleave<S: Servers>(through: SocketAddr, servers: &S, seed: u64, setup: Se
     };
     let mut twins: Vec<Twin> = (0..S::SESSIONS).map(connect).collect();
     let (mut refusals, mut unknown) = (0, 0);
-    for step in 0..S::STEPS {
+    for step in 0..setup.steps {
         let at = random.below(S::SESSIONS);
         let mut action = next(&mut random, &mut twins[at]);
         S::tame(&mut action);
@@ -166,9 +233,9 @@ fn interleave<S: Servers>(through: SocketAddr, servers: &S, seed: u64, setup: Se
     }
     eprintln!(
         "seed {seed}, {setup:?}: {} commands, {refusals} times no connection was free, {unknown} times a count was not known",
-        S::STEPS
+        setup.steps
     );
-    S::STEPS
+    setup.steps
 }
 
 /// The sides differ: what led there, and the end, unless differences are collected.
@@ -185,6 +252,23 @@ fn differ(twin: &mut Twin, (seed, step): (u64, usize), text: &str) {
     run(twin, &Action::ResetConnection, seed, step, false);
 }
 
+fn run_one<S: Servers>(servers: &S, seed: u64, setup: Setup) -> usize {
+    eprintln!("seed {seed} (again: TWIN_SEED={seed}), {setup:?}");
+    let config = setup.config::<S>(servers.shared());
+    let highgate = HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &config).unwrap();
+    interleave(highgate.listener("shop").unwrap(), servers, seed, setup)
+}
+
+/// Runs a few steps of each of these seeds, whose setups differ, one after the other on the same servers.
+#[allow(dead_code, reason = "one of the tests does")]
+pub(crate) fn run_modes<S: Servers>(seeds: impl IntoIterator<Item = u64>, steps: usize) {
+    let servers = S::start().unwrap();
+    for seed in seeds {
+        run_one(&servers, seed, Setup { steps, ..Setup::of::<S>(seed) });
+        servers.renew().unwrap();
+    }
+}
+
 /// Runs seeds from `first` on, for so many seconds unless told otherwise.
 pub(crate) fn run_seeds<S: Servers>(first: u64, seconds: u64) {
     let given = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -194,11 +278,7 @@ pub(crate) fn run_seeds<S: Servers>(first: u64, seconds: u64) {
     let mut commands = 0;
     let mut seed = one.unwrap_or(first);
     loop {
-        let (setup, servers) = (Setup::of::<S>(seed), S::start().unwrap());
-        eprintln!("seed {seed} (again: TWIN_SEED={seed}), {setup:?}");
-        let config = setup.config::<S>(servers.shared());
-        let highgate = HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &config).unwrap();
-        commands += interleave(highgate.listener("shop").unwrap(), &servers, seed, setup);
+        commands += run_one(&S::start().unwrap(), seed, Setup::of::<S>(seed));
         seed += 1;
         if one.is_some() || until.is_past() {
             break;
