@@ -45,6 +45,15 @@ pub enum Reply {
     Err(u16, &'static str, String),
     /// A text result: column names, then rows; `None` is NULL.
     Rows(Vec<String>, Vec<Vec<Option<String>>>),
+    /// A result with this status word: column names, then rows as they are encoded already. Without
+    /// columns it is what COM_STMT_FETCH gets; with SERVER_STATUS_CURSOR_EXISTS it ends behind the columns.
+    Result(u16, Vec<String>, Vec<Vec<u8>>),
+    /// The answer to COM_STMT_PREPARE: its id, its parameters and its columns.
+    Prepared(u32, Vec<String>, Vec<String>),
+    /// One after the other, numbered on.
+    Several(Vec<Self>),
+    /// Asks for that file as LOAD DATA LOCAL does, takes all packets up to an empty one, then says OK.
+    TakesFile(String),
     /// Packets of these payloads, framed and numbered rightly.
     Packets(Vec<Vec<u8>>),
     /// These bytes and nothing else.
@@ -90,6 +99,7 @@ impl Reply {
 }
 
 type Answer = dyn Fn(&Command) -> Reply + Send + Sync;
+type Opening = dyn Fn(usize) -> Option<Reply> + Send + Sync;
 
 /// What the server does.
 pub struct Script {
@@ -97,6 +107,8 @@ pub struct Script {
     extended: u32,
     deprecate_eof: bool,
     version: String,
+    greets: Box<Opening>,
+    admits: Box<Opening>,
     answer: Box<Answer>,
 }
 
@@ -123,6 +135,8 @@ impl Script {
             extended: 0,
             deprecate_eof: true,
             version: "5.5.5-10.11.19-MariaDB".to_owned(),
+            greets: Box::new(|_| None),
+            admits: Box::new(|_| None),
             answer: Box::new(answer),
         }
     }
@@ -157,6 +171,21 @@ impl Script {
     #[must_use]
     pub fn greeting_bytes(mut self, bytes: Vec<u8>) -> Self {
         self.greeting = Greeting::Bytes(bytes);
+        self
+    }
+
+    /// What some connections get in place of a greeting.
+    #[must_use]
+    pub fn greets(mut self, with: impl Fn(usize) -> Option<Reply> + Send + Sync + 'static) -> Self {
+        self.greets = Box::new(with);
+        self
+    }
+
+    /// What some connections get in place of the OK to their login. Where that asks for another answer
+    /// (0xfe), the answer is followed by an OK.
+    #[must_use]
+    pub fn admits(mut self, with: impl Fn(usize) -> Option<Reply> + Send + Sync + 'static) -> Self {
+        self.admits = Box::new(with);
         self
     }
 
@@ -327,7 +356,11 @@ impl Peer<'_> {
             Greeting::Hang => return self.hang(),
             Greeting::Close => return Ok(()),
         }
-        if script.greeting == Greeting::Proper {
+        if let Some(reply) = (script.greets)(self.connection) {
+            if !self.answer(0, &reply)? {
+                return Ok(());
+            }
+        } else if script.greeting == Greeting::Proper {
             let id = u32::try_from(self.connection + 1).unwrap_or(u32::MAX);
             let (version, extended) = (&script.version, script.extended);
             let greeting = wire::greeting_extended(version, id, script.deprecate_eof, extended);
@@ -336,8 +369,9 @@ impl Peer<'_> {
         let (sequence, login) = self.read_packet()?;
         self.deprecate_eof = script.deprecate_eof && wire::wants_deprecate_eof(&login);
         self.shared.logins.lock().push(login);
-        self.socket
-            .write_all(&wire::frame(sequence.wrapping_add(1), &wire::ok(wire::AUTOCOMMIT)))?;
+        if !self.admit(sequence.wrapping_add(1))? {
+            return Ok(());
+        }
         loop {
             let (sequence, payload) = self.read_packet()?;
             let Some((&code, body)) = payload.split_first() else {
@@ -356,6 +390,23 @@ impl Peer<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Answers a login; `false` when the connection ends with it.
+    fn admit(&mut self, sequence: u8) -> std::io::Result<bool> {
+        let ok = wire::ok(wire::AUTOCOMMIT);
+        let Some(reply) = (self.shared.script.admits)(self.connection) else {
+            return self.socket.write_all(&wire::frame(sequence, &ok)).map(|()| true);
+        };
+        let asks = self.encode(sequence, &reply).get(4) == Some(&0xfe);
+        if !self.answer(sequence, &reply)? {
+            return Ok(false);
+        }
+        if asks {
+            let (sequence, _) = self.read_packet()?;
+            self.socket.write_all(&wire::frame(sequence.wrapping_add(1), &ok))?;
+        }
+        Ok(true)
     }
 
     /// Writes a reply; `false` when the connection ends with it.
@@ -390,6 +441,7 @@ impl Peer<'_> {
                 }
             }
             Reply::Endless => return self.endless(sequence).map(|()| false),
+            Reply::TakesFile(_) => self.take_file(sequence, reply)?,
             Reply::UntilKilled => {
                 self.shared.running.lock().insert(self.connection);
             }
@@ -401,23 +453,28 @@ impl Peer<'_> {
         Ok(true)
     }
 
-    fn encode(&self, sequence: u8, reply: &Reply) -> Vec<u8> {
-        let packets = match reply {
-            Reply::Ok => vec![wire::ok(wire::AUTOCOMMIT)],
-            Reply::OkStatus(status) => vec![wire::ok(*status)],
-            Reply::Err(code, state, text) => vec![wire::err(*code, state, text)],
-            Reply::Rows(columns, rows) => wire::rows(columns, rows, self.deprecate_eof),
-            Reply::Packets(packets) => packets.clone(),
-            Reply::LocalInfile(file) => vec![[&[0xfb], file.as_bytes()].concat()],
-            Reply::ColumnCount(count) => vec![wire::lenenc(*count)],
-            Reply::Bytes(bytes) => return bytes.clone(),
-            Reply::Garbage => return garbage(),
-            Reply::CloseAfter(_, inner) | Reply::HangAfter(_, inner) | Reply::ByteByByte(inner) => {
-                return self.encode(sequence, inner);
+    /// Asks for a file and reads it to its end.
+    fn take_file(&mut self, sequence: u8, demand: &Reply) -> std::io::Result<()> {
+        let bytes = self.encode(sequence, demand);
+        self.socket.write_all(&bytes)?;
+        loop {
+            let (sequence, payload) = self.read_packet()?;
+            if payload.is_empty() {
+                let ok = wire::ok(wire::AUTOCOMMIT);
+                return self.socket.write_all(&wire::frame(sequence.wrapping_add(1), &ok));
             }
-            Reply::Close | Reply::Hang | Reply::Endless | Reply::UntilKilled => Vec::new(),
-        };
-        wire::frames(sequence, &packets)
+        }
+    }
+
+    fn encode(&self, sequence: u8, reply: &Reply) -> Vec<u8> {
+        match reply {
+            Reply::Bytes(bytes) => bytes.clone(),
+            Reply::Garbage => garbage(),
+            Reply::CloseAfter(_, inner) | Reply::HangAfter(_, inner) | Reply::ByteByByte(inner) => {
+                self.encode(sequence, inner)
+            }
+            plain => wire::frames(sequence, &packets(plain, self.deprecate_eof)),
+        }
     }
 
     fn endless(&mut self, sequence: u8) -> std::io::Result<()> {
@@ -458,6 +515,27 @@ impl Peer<'_> {
                 return Ok((sequence, payload));
             }
         }
+    }
+}
+
+/// The payloads of a reply that is nothing but packets.
+fn packets(reply: &Reply, deprecate_eof: bool) -> Vec<Vec<u8>> {
+    match reply {
+        Reply::Ok => vec![wire::ok(wire::AUTOCOMMIT)],
+        Reply::OkStatus(status) => vec![wire::ok(*status)],
+        Reply::Err(code, state, text) => vec![wire::err(*code, state, text)],
+        Reply::Rows(columns, rows) => wire::rows(columns, rows, deprecate_eof),
+        Reply::Result(status, columns, rows) => wire::result(*status, columns, rows, deprecate_eof),
+        Reply::Prepared(id, params, columns) => wire::prepared(*id, params, columns, deprecate_eof),
+        Reply::Several(replies) => {
+            replies.iter().flat_map(|reply| packets(reply, deprecate_eof)).collect()
+        }
+        Reply::Packets(packets) => packets.clone(),
+        Reply::LocalInfile(file) | Reply::TakesFile(file) => {
+            vec![[&[0xfb], file.as_bytes()].concat()]
+        }
+        Reply::ColumnCount(count) => vec![wire::lenenc(*count)],
+        _ => Vec::new(),
     }
 }
 

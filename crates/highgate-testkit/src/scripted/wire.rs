@@ -6,6 +6,14 @@ pub const MAX_PAYLOAD: usize = 0xff_ffff;
 pub const COM_QUIT: u8 = 0x01;
 /// SERVER_STATUS_AUTOCOMMIT.
 pub const AUTOCOMMIT: u16 = 0x0002;
+/// SERVER_STATUS_IN_TRANS.
+pub const IN_TRANS: u16 = 0x0001;
+/// SERVER_MORE_RESULTS_EXISTS.
+pub const MORE_RESULTS: u16 = 0x0008;
+/// SERVER_STATUS_CURSOR_EXISTS.
+pub const CURSOR_EXISTS: u16 = 0x0040;
+/// SERVER_STATUS_LAST_ROW_SENT.
+pub const LAST_ROW_SENT: u16 = 0x0080;
 
 const DEPRECATE_EOF: u32 = 1 << 24;
 
@@ -110,16 +118,64 @@ pub fn err(code: u16, state: &str, text: &str) -> Vec<u8> {
 
 /// A whole text result of VARCHAR columns, as payloads.
 pub fn rows(columns: &[String], rows: &[Vec<Option<String>>], deprecate_eof: bool) -> Vec<Vec<u8>> {
-    let [low, high] = AUTOCOMMIT.to_le_bytes();
-    let eof = vec![0xfe, 0, 0, low, high];
-    let mut out = vec![lenenc(columns.len() as u64)];
-    out.extend(columns.iter().map(|name| column(name)));
-    if !deprecate_eof {
-        out.push(eof.clone());
+    let rows: Vec<_> = rows.iter().map(|row| text_row(row)).collect();
+    result(AUTOCOMMIT, columns, &rows, deprecate_eof)
+}
+
+/// A result with a status word, whose rows are encoded already; without columns only rows and their end.
+/// Where a cursor is open, it ends behind the columns.
+pub fn result(
+    status: u16,
+    columns: &[String],
+    rows: &[Vec<u8>],
+    deprecate_eof: bool,
+) -> Vec<Vec<u8>> {
+    let end = if deprecate_eof { end_as_ok(status) } else { eof(status) };
+    let mut out = Vec::new();
+    if !columns.is_empty() {
+        out.push(lenenc(columns.len() as u64));
+        out.extend(columns.iter().map(|name| column(name)));
+        if !deprecate_eof {
+            out.push(eof(status));
+        }
+        if status & CURSOR_EXISTS != 0 {
+            out.extend(deprecate_eof.then_some(end));
+            return out;
+        }
     }
-    out.extend(rows.iter().map(|row| text_row(row)));
-    out.push(if deprecate_eof { vec![0xfe, 0, 0, low, high, 0, 0] } else { eof });
+    out.extend_from_slice(rows);
+    out.push(end);
     out
+}
+
+/// The answer to COM_STMT_PREPARE.
+pub fn prepared(
+    id: u32,
+    params: &[String],
+    columns: &[String],
+    deprecate_eof: bool,
+) -> Vec<Vec<u8>> {
+    let count = |names: &[String]| u16::try_from(names.len()).unwrap_or(u16::MAX).to_le_bytes();
+    let numbers = [id.to_le_bytes().as_slice(), &count(columns), &count(params)].concat();
+    let mut out = vec![[&[0][..], &numbers, &[0, 0, 0]].concat()];
+    for names in [params, columns] {
+        out.extend(names.iter().map(|name| column(name)));
+        if !names.is_empty() && !deprecate_eof {
+            out.push(eof(AUTOCOMMIT));
+        }
+    }
+    out
+}
+
+/// An EOF packet.
+pub fn eof(status: u16) -> Vec<u8> {
+    let [low, high] = status.to_le_bytes();
+    vec![0xfe, 0, 0, low, high]
+}
+
+fn end_as_ok(status: u16) -> Vec<u8> {
+    let [low, high] = status.to_le_bytes();
+    vec![0xfe, 0, 0, low, high, 0, 0]
 }
 
 /// One row of the text protocol.
