@@ -129,7 +129,7 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
         default: Nothing,
         takes_effect: TakesEffect::AtOnce,
         summary: "Named pipes into which a line is written at each change of a vip or group.",
-        detail: "The lines are Keepalived's: `INSTANCE \"VI_1\" MASTER 100`, or `GROUP` with priority 0. A pipe that is not there is made, for `owner` alone, and removed at the end. `script` is run all the while with the path as its last argument, as `user`; where it ends, it is started again. Nothing ever waits for a reader: a pipe that is full loses lines, which an event tells.",
+        detail: "The lines are Keepalived's: `INSTANCE \"VI_1\" MASTER 100`, or `GROUP` with priority 0. A pipe that is not there is made, for `owner` alone, and removed at the end. `script` is run all the while with the path as its last argument, as `user`; where it ends, it is started again, and when the pipe goes, it has half a second to read the rest. Nothing ever waits for a reader: a pipe that is full loses lines, which an event tells.",
         example: "vip_fifos = [\"/run/vips.fifo owner root script /usr/local/bin/on-change\"]",
         also_known_as: &[("keepalived", "notify_fifo"), ("keepalived", "vrrp_notify_fifo")],
         put: |draft, value| draft.vip_fifos = value.vip_fifos(),

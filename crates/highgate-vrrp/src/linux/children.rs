@@ -301,9 +301,23 @@ impl Steady {
         self.0.end.as_fd()
     }
 
-    /// Tells it to end, and does not wait for it.
-    pub(super) fn stop(self) {
-        self.0.kill(Signal::TERM);
+    /// It has until then to end by itself.
+    pub(super) const fn may_stay(&mut self, until: Instant) {
+        self.0.by = until;
+    }
+
+    /// Tells it to end, once, when its time is over. Whether it is there still.
+    pub(super) fn stays(&mut self, now: Instant) -> bool {
+        if now >= self.0.by && !self.0.is_told {
+            self.0.kill(Signal::TERM);
+            self.0.is_told = true;
+        }
+        self.0.is_there()
+    }
+
+    /// When it is told to end.
+    pub(super) fn until(&self) -> Option<Instant> {
+        (!self.0.is_told).then_some(self.0.by)
     }
 }
 

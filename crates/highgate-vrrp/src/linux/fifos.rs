@@ -1,5 +1,6 @@
 //! Named pipes into which each change is written, and the scripts that read from them. Nothing here
-//! waits for a reader: what does not fit is left out, and that is told.
+//! waits for a reader: what does not fit is left out, and that is told. At the end alone a script has
+//! a moment to read what its pipe still holds.
 
 use std::{
     collections::BTreeMap,
@@ -12,16 +13,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use highgate_io::clock;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{Gid, Mode, OFlags, Uid},
+};
 
 use super::{children::Steady, messages::FifoRule};
 
 /// Not sooner is a script that ended started again, and a pipe that failed made again.
 const AGAIN: Duration = Duration::from_secs(5);
+/// So long may a script go on after its pipe was closed: it reads what is left there, and sees the end.
+const REST: Duration = Duration::from_millis(500);
 
 /// All of them, by path.
 #[derive(Debug, Default)]
-pub(crate) struct Fifos(BTreeMap<String, Fifo>);
+pub(crate) struct Fifos {
+    all: BTreeMap<String, Fifo>,
+    /// Scripts whose pipes are closed.
+    leaving: Vec<Steady>,
+}
 
 #[derive(Debug)]
 struct Fifo {
@@ -43,11 +54,11 @@ impl Fifos {
     /// These are the pipes from now on. Gives what is to be told.
     pub(crate) fn set(&mut self, rules: &[FifoRule], is_strict: bool, now: Instant) -> Vec<String> {
         let stays = |fifo: &Fifo| rules.contains(&fifo.rule);
-        for (_, mut gone) in self.0.extract_if(.., |_, fifo| !stays(fifo)) {
-            gone.end();
+        for (_, gone) in self.all.extract_if(.., |_, fifo| !stays(fifo)) {
+            self.leaving.extend(gone.close(now));
         }
         for rule in rules {
-            self.0.entry(rule.path.clone()).or_insert_with(|| Fifo {
+            self.all.entry(rule.path.clone()).or_insert_with(|| Fifo {
                 rule: rule.clone(),
                 pipe: None,
                 made: None,
@@ -61,31 +72,45 @@ impl Fifos {
         self.attend(is_strict, now)
     }
 
-    /// Makes and opens what is missing, starts scripts. Gives what is to be told.
+    /// Makes and opens what is missing, starts scripts, ends those that are to go. Gives what is to be
+    /// told.
     pub(crate) fn attend(&mut self, is_strict: bool, now: Instant) -> Vec<String> {
-        self.0.values_mut().filter_map(|fifo| fifo.attend(is_strict, now)).collect()
+        self.leaving.retain_mut(|script| script.stays(now));
+        self.all.values_mut().filter_map(|fifo| fifo.attend(is_strict, now)).collect()
     }
 
     /// When [`Self::attend`] is wanted.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let waits = self.0.values().filter(|fifo| fifo.is_wanting());
-        waits.map(|fifo| fifo.next).min()
+        let waits = self.all.values().filter(|fifo| fifo.is_wanting());
+        waits.map(|fifo| fifo.next).chain(self.leaving.iter().filter_map(Steady::until)).min()
     }
 
     /// Readable when a script has ended.
     pub(crate) fn ends(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.values().filter_map(|fifo| fifo.script.as_ref()).map(Steady::end)
+        let scripts = self.all.values().filter_map(|fifo| fifo.script.as_ref());
+        scripts.chain(&self.leaving).map(Steady::end)
     }
 
     /// Writes a line into each. Gives what is to be told.
     pub(crate) fn write(&mut self, line: &str) -> Vec<String> {
-        self.0.values_mut().filter_map(|fifo| fifo.write(line)).collect()
+        self.all.values_mut().filter_map(|fifo| fifo.write(line)).collect()
     }
 
-    /// Ends the scripts, and removes the pipes that were made here.
+    /// Removes the pipes that were made here, and ends the scripts: who reads to the end is waited for
+    /// a moment, so that it hears the last lines.
     pub(crate) fn end(&mut self) {
-        self.0.values_mut().for_each(Fifo::end);
-        self.0.clear();
+        let begun = clock::now();
+        let closed = std::mem::take(&mut self.all).into_values();
+        self.leaving.extend(closed.filter_map(|fifo| fifo.close(begun)));
+        loop {
+            let now = clock::now();
+            self.leaving.retain_mut(|script| script.stays(now));
+            let Some(by) = self.leaving.iter().filter_map(Steady::until).max() else { return };
+            let wait = Timespec::try_from(by.saturating_duration_since(now)).ok();
+            let ends = self.leaving.iter().filter(|script| script.until().is_some());
+            let ends = ends.map(|script| PollFd::from_borrowed_fd(script.end(), PollFlags::IN));
+            let _ = poll(&mut ends.collect::<Vec<_>>(), wait.as_ref());
+        }
     }
 }
 
@@ -173,16 +198,17 @@ impl Fifo {
         }
     }
 
-    fn end(&mut self) {
-        if let Some(script) = self.script.take() {
-            script.stop();
-        }
-        self.pipe = None;
-        let now = fs::symlink_metadata(&self.rule.path).map(|it| (it.dev(), it.ino()));
-        if self.made.is_some_and(|made| now.is_ok_and(|now| now == made)) {
+    /// Removes the pipe if it was made here, and closes it. Gives the script that reads from it.
+    fn close(self, now: Instant) -> Option<Steady> {
+        // Before it is closed: a script that opens it again at its end must not find it.
+        let there = fs::symlink_metadata(&self.rule.path).map(|it| (it.dev(), it.ino()));
+        if self.made.is_some_and(|made| there.is_ok_and(|there| there == made)) {
             // Somebody else may have removed it this moment.
             let _ = fs::remove_file(&self.rule.path);
         }
+        let mut script = self.script?;
+        script.may_stay(now + REST);
+        Some(script)
     }
 }
 
@@ -258,6 +284,75 @@ mod tests {
         assert!(read[..count].split_inclusive(|b| *b == b'\n').all(|it| it == line.as_bytes()));
         let told = fifos.write("last\n");
         assert!(told.len() == 1 && told[0].contains("were left out"), "{told:?}");
+    }
+
+    /// A rule with a script of a shell, to which the pipe's path is `$0`.
+    fn with_script(path: &std::path::Path, script: &str) -> FifoRule {
+        let script = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        // Not as the usual account for scripts, which may not write here.
+        let user = rustix::process::geteuid().is_root().then(|| "root".to_owned());
+        FifoRule { script, user, ..rule(path) }
+    }
+
+    /// Waits until the file has as many lines.
+    fn until_lines(file: &std::path::Path, count: usize) -> String {
+        let by = Instant::now() + Duration::from_secs(10);
+        loop {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            if text.lines().count() == count {
+                return text;
+            }
+            assert!(Instant::now() < by, "{text:?}");
+            let _ = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 5_000_000 }));
+        }
+    }
+
+    /// What was observed: it was ended with lines unread, those that tell of the end first of all.
+    #[test]
+    fn a_script_reads_what_its_pipe_holds_before_it_is_ended() {
+        let folder = Folder::new();
+        let (path, heard) = (folder.0.join("fifo"), folder.0.join("heard"));
+        let script = format!(
+            "exec < \"$0\" >> {}; read -r first; echo $first; sleep 0.05; exec cat",
+            heard.display()
+        );
+        let mut fifos = Fifos::default();
+        let told = fifos.set(&[with_script(&path, &script)], false, Instant::now());
+        assert_eq!(told, Vec::<String>::new());
+        fifos.write("1\n");
+        until_lines(&heard, 1);
+        for line in ["2\n", "3\n", "STOP\n"] {
+            fifos.write(line);
+        }
+        fifos.end();
+        assert_eq!(fs::read_to_string(&heard).unwrap(), "1\n2\n3\nSTOP\n");
+        assert!(!path.exists() && fifos.leaving.is_empty());
+    }
+
+    #[test]
+    fn a_script_that_goes_on_after_its_pipe_was_closed_is_told_to_end() {
+        let folder = Folder::new();
+        let (path, heard) = (folder.0.join("fifo"), folder.0.join("heard"));
+        let script = format!(
+            "trap 'echo ended >> {0}; exit' TERM; echo begun >> {0}; while :; do sleep 0.01; done",
+            heard.display()
+        );
+        let rules = [with_script(&path, &script)];
+        let (mut fifos, begun) = (Fifos::default(), Instant::now());
+        fifos.set(&rules, false, begun);
+        until_lines(&heard, 1);
+        // By other settings, beside which all goes on; and at the end.
+        assert_eq!(fifos.set(&[], false, begun), Vec::<String>::new());
+        assert!(!path.exists());
+        assert_eq!((fifos.next_deadline(), fifos.ends().count()), (Some(begun + REST), 1));
+        fifos.attend(false, begun + REST);
+        assert_eq!(until_lines(&heard, 2), "begun\nended\n");
+        fifos.set(&rules, false, begun + REST);
+        until_lines(&heard, 3);
+        let at_end = Instant::now();
+        fifos.end();
+        assert!(at_end.elapsed() >= REST, "it had its time");
+        assert_eq!(until_lines(&heard, 4).lines().last(), Some("ended"));
     }
 
     #[test]
