@@ -31,6 +31,7 @@ pub use self::cable::Impairment;
 use crate::mariadb::MariaDbOptions;
 use crate::netns::Netns;
 use crate::scratch::{is_root, which};
+use crate::wait::{self, Deadline};
 
 /// What a test prints after `skipped: ` where no lab can be made.
 pub const WHY_NOT: &str = "a lab needs root, ip (iproute2), nft (nftables) and network namespaces";
@@ -75,6 +76,15 @@ impl Lab {
             host.ip(&format!("addr add {}/64 dev eth0 nodad", host.v6()))?;
             host.ip("link set eth0 up")?;
             lab.hosts.push(host);
+        }
+        // The kernel tells of a carrier a little later: what starts before takes its link for down.
+        for host in &lab.hosts {
+            wait::eventually(Deadline::seconds(5), "a carrier", || {
+                let output = host.command("ip").args(["-o", "link", "show", "eth0"]).output()?;
+                let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+                anyhow::ensure!(shown.contains(" state UP "), "host {}: {shown}", host.number);
+                Ok(())
+            })?;
         }
         Ok(lab)
     }

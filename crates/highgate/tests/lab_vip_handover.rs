@@ -173,10 +173,7 @@ fn a_process_whose_keepers_are_gone_is_replaced_by_one_with_keepers_of_its_own()
     let Some(lab) = lab(3).unwrap() else { return };
     let mut one = Node::start(&lab, 1, &toml(100, "")).unwrap();
     until_held(&lab, 1, START).unwrap();
-    let both = ["vip-watcher", "vip-keeper"].map(|role| one.pid(role).unwrap());
-    for pid in both {
-        vips::signal(pid, Signal::KILL).unwrap();
-    }
+    one.kill_keepers().unwrap();
     one.until_told(&["the processes that keep the addresses are gone"]).unwrap();
     assert_eq!(one.table("vips").unwrap().len(), 0);
     assert!(one.ctl(&["vip", "drain"]).unwrap_err().to_string().contains("keeps no vips"));
@@ -229,6 +226,7 @@ fn vips_come_change_and_go_while_the_others_stay_as_they_are() {
         let rows = one.table("vips").unwrap();
         rows.iter().find(|row| row["name"] == name).cloned()
     };
+    one.until("active").unwrap();
     let before = row("VI_1").unwrap();
     // It comes, and takes over by rank.
     reload(&format!("{}{}", toml(100, quick), second(100)));

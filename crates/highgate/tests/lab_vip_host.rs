@@ -179,20 +179,14 @@ fn an_interface_left_behind_is_made_anew_and_a_foreign_one_stays() {
     other.until_told(&["vrrp.51 is there already and is none of this program"]).unwrap();
     other.until("fault").unwrap();
     // All of the first one's processes die at once: the next one finds what they left.
-    let (keeper, watcher) = (one.pid("vip-keeper").unwrap(), one.pid("vip-watcher").unwrap());
-    for pid in [watcher, keeper, one.process.pid()] {
-        signal(pid, Signal::KILL).unwrap();
-    }
+    one.kill_all().unwrap();
     drop(one);
     let one = Node::start(&lab, 1, &toml(100, VMAC)).unwrap();
     one.until("active").unwrap();
     let links = ip(lab.host(1).unwrap(), "-o link show type macvlan").unwrap();
     assert_eq!(links.lines().count(), 1, "{links}");
     // What is ours and wanted no more goes at the next start.
-    let (keeper, watcher) = (one.pid("vip-keeper").unwrap(), one.pid("vip-watcher").unwrap());
-    for pid in [watcher, keeper, one.process.pid()] {
-        signal(pid, Signal::KILL).unwrap();
-    }
+    one.kill_all().unwrap();
     drop(one);
     let one = Node::start(&lab, 1, &toml(100, "")).unwrap();
     one.until("active").unwrap();
@@ -316,10 +310,7 @@ fn a_closed_address_answers_nobody_and_its_rules_go_at_the_end() {
     // All killed: the next one, which closes nothing, finds what is left.
     node = Node::start(&lab, 1, &text).unwrap();
     until_held().unwrap();
-    let (keeper, watcher) = (node.pid("vip-keeper").unwrap(), node.pid("vip-watcher").unwrap());
-    for pid in [watcher, keeper, node.process.pid()] {
-        signal(pid, Signal::KILL).unwrap();
-    }
+    node.kill_all().unwrap();
     drop(node);
     let node = Node::start(&lab, 1, &toml(100, "interval = \"100ms\"\nversion = 3")).unwrap();
     node.until("active").unwrap();

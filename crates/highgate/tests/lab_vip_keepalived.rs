@@ -76,8 +76,9 @@ fn ours_is_higher((ours, theirs): Kind) -> anyhow::Result<()> {
 fn theirs_is_higher((ours, theirs): Kind) -> anyhow::Result<()> {
     let Some(lab) = setting(2) else { return Ok(()) };
     let mut other = Keepalived::start(lab.host(2)?, &keepalived(101, theirs))?;
-    let node = Node::start(&lab, 1, &toml(80, ours))?;
+    // They wait nearly as long as each other: who starts first need not be the first to listen.
     until_held(&lab, 2, START).with_context(|| other.log())?;
+    let node = Node::start(&lab, 1, &toml(80, ours))?;
     node.until("backup")?;
     anyhow::ensure!(node.count("became_active")? == 0);
     wait::eventually(Deadline::seconds(5), "an advert", || {

@@ -105,6 +105,21 @@ impl<'lab> Node<'lab> {
         })
     }
 
+    /// Kills both processes that keep the addresses. Stopped, the keeper can't start another watcher
+    /// before its turn comes.
+    pub(crate) fn kill_keepers(&self) -> anyhow::Result<()> {
+        let (keeper, watcher) = (self.pid("vip-keeper")?, self.pid("vip-watcher")?);
+        signal(keeper, Signal::STOP)?;
+        signal(watcher, Signal::KILL)?;
+        signal(keeper, Signal::KILL)
+    }
+
+    /// Kills all its processes at once.
+    pub(crate) fn kill_all(&self) -> anyhow::Result<()> {
+        self.kill_keepers()?;
+        self.process.signal(Signal::KILL)
+    }
+
     /// Kills the process of a role.
     pub(crate) fn kill(&self, role: &str) -> anyhow::Result<()> {
         signal(self.pid(role)?, Signal::KILL)
