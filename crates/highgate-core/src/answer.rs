@@ -62,6 +62,8 @@ pub enum OwnAnswer {
     Sessions {
         /// With whole texts of statements.
         full: bool,
+        /// The statement that asks, if it is one: the asker's own row shows it.
+        asked: Option<Box<[u8]>>,
     },
     /// The text of COM_STATISTICS.
     Statistics,

@@ -130,7 +130,7 @@ fn without_server<'a>(
         }
         CommandKind::Statistics => return known(OwnAnswer::Statistics),
         CommandKind::StmtClose => return known(OwnAnswer::Silence),
-        CommandKind::ProcessInfo => return known(OwnAnswer::Sessions { full: false }),
+        CommandKind::ProcessInfo => return known(OwnAnswer::Sessions { full: false, asked: None }),
         CommandKind::ChangeUser => return Some((To::Login, Reason::Known)),
         CommandKind::ProcessKill(id) => {
             let to = To::Kill { scope: KillScope::Connection, id: id.into() };
@@ -190,9 +190,9 @@ fn by_text<'a>(
         }
     }
     if view.hint.is_none()
-        && let Some(full) = own::asks_for_sessions(facts)
+        && let Some(answer) = own::sessions(facts)
     {
-        return known(OwnAnswer::Sessions { full });
+        return known(answer);
     }
     own_answer(state, facts, view.session_id).map(|answer| (To::Answer(answer), Reason::Known))
 }

@@ -672,6 +672,23 @@ fn the_process_list_shows_the_accounts_sessions_by_the_numbers_that_kill_takes()
     assert!(own.iter().all(|row| row[0] != Some(victim.id.to_string())), "{own:?}");
 }
 
+/// What was observed: it said of itself that it sleeps.
+#[test]
+fn who_asks_for_the_process_list_finds_itself_there_as_a_server_shows_it() {
+    let Some(shop) = shop(1, 5, "") else { return };
+    let direct = RawClient::connect(shop.db.addr(), "app", "app", Some("shop"), USUAL).unwrap();
+    let mut clients = [direct, shop.client(USUAL)];
+    let long = format!("\x03SHOW PROCESSLIST /* {} */", "long ".repeat(50));
+    for command in ["\x03SHOW FULL PROCESSLIST", "\x03 show processlist ; ", &long, "\x0a"] {
+        let own = clients.each_mut().map(|client| {
+            let rows = client.command(command.as_bytes()).unwrap()[0].texts();
+            let id = Some(client.id.to_string());
+            rows.into_iter().find(|row| row[0] == id).unwrap()[4..].to_vec()
+        });
+        assert_eq!(own[1], own[0], "{command}");
+    }
+}
+
 /// The server has no such session, or somebody else's.
 #[test]
 fn a_prepared_kill_ends_the_statement_of_that_session() {

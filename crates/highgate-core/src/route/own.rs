@@ -45,13 +45,15 @@ pub fn own_answer(
     Some(OwnAnswer::Number { column: column.into(), value, unsigned })
 }
 
-/// Whether it asks for a list of sessions, and then whether for whole texts: those of a server's own list
-/// have other numbers than `KILL` takes.
-pub(super) fn asks_for_sessions(facts: &CommandFacts<'_>) -> Option<bool> {
+/// The answer to who asks for a list of sessions: those of a server's own list have other numbers than
+/// `KILL` takes.
+pub(super) fn sessions(facts: &CommandFacts<'_>) -> Option<OwnAnswer> {
     let asks = facts.command == CommandKind::Query
         && facts.shape.kind == StatementKind::Show
         && !facts.does(Effects::MULTI);
-    sql::process_list(facts.text.filter(|_| asks)?, facts.mode)
+    let text = facts.text.filter(|_| asks)?;
+    let full = sql::process_list(text, facts.mode)?;
+    Some(OwnAnswer::Sessions { full, asked: Some(text.into()) })
 }
 
 /// Whether `sql_select_limit` is 0: servers answer such questions with an empty result.

@@ -52,7 +52,7 @@ impl Session<'_> {
                 let number = answer::Number { column: &column, value, unsigned, is_binary };
                 answer::number(caps, self.status(), number, seq)
             }
-            OwnAnswer::Sessions { full } => match self.process_list(full, seq) {
+            OwnAnswer::Sessions { full, asked } => match self.process_list(asked, full, seq) {
                 Ok(packet) => packet,
                 Err(refusal) => answer::error(&refusal, seq),
             },
