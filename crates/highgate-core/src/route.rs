@@ -114,8 +114,6 @@ fn without_server<'a>(
     facts: &CommandFacts<'_>,
     view: &View<'a>,
 ) -> Option<(To<'a>, Reason)> {
-    let known = |answer| Some((To::Answer(answer), Reason::Known));
-    let refuse = |refused| Some((To::Refuse(refused), Reason::Known));
     match facts.command {
         CommandKind::Quit => return Some((To::End, Reason::Known)),
         CommandKind::Ping if view.draining => return refuse(RouteRefused::Draining),
@@ -162,14 +160,22 @@ fn without_server<'a>(
     by_text(state, facts, view)
 }
 
+/// Highgate answers from what it knows.
+const fn known<'a>(answer: OwnAnswer) -> Option<(To<'a>, Reason)> {
+    Some((To::Answer(answer), Reason::Known))
+}
+
+/// Highgate refuses, for what it knows.
+const fn refuse<'a>(refused: RouteRefused) -> Option<(To<'a>, Reason)> {
+    Some((To::Refuse(refused), Reason::Known))
+}
+
 /// What a rule, or Highgate itself, says to a statement.
 fn by_text<'a>(
     state: &SessionState,
     facts: &CommandFacts<'_>,
     view: &View<'a>,
 ) -> Option<(To<'a>, Reason)> {
-    let known = |answer| Some((To::Answer(answer), Reason::Known));
-    let refuse = |refused| Some((To::Refuse(refused), Reason::Known));
     let rule = Reason::Rule(view.rules.last().unwrap_or_default());
     if let Some(text) = view.rules.error_msg.as_deref() {
         return Some((To::Say { ok: false, text }, rule));
@@ -194,7 +200,7 @@ fn by_text<'a>(
     {
         return known(answer);
     }
-    own_answer(state, facts, view.session_id).map(|answer| (To::Answer(answer), Reason::Known))
+    own_answer(state, facts, view.session_id).and_then(known)
 }
 
 /// A KILL means a session of Highgate, whose number a server would take for a connection of its own:

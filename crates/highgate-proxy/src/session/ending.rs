@@ -3,28 +3,7 @@
 
 use std::{fmt, io};
 
-use highgate_core::events::Severity;
-
-/// Whose doing the end of a session was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// The client's.
-    Client,
-    /// Highgate's: a limit, a kill, a stop.
-    Highgate,
-    /// The server's.
-    Server,
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Client => "client",
-            Self::Highgate => "highgate",
-            Self::Server => "server",
-        })
-    }
-}
+use highgate_core::{answer::Side, events::Severity};
 
 /// Which time-out an idle session has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
