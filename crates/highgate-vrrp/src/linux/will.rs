@@ -66,55 +66,113 @@ impl LastWord {
     }
 }
 
+/// One thing of what is to be done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Step<'a> {
+    Remove(u32, &'a VirtualAddress),
+    Say(&'a LastWord),
+    Unroute(&'a Entry),
+    DeleteLink(u32),
+    Restore(&'a str, &'a str),
+    OpenAll,
+}
+
 impl Will {
-    /// Carries it out: the addresses go, then it is said, then the rest goes. All is tried, whatever
-    /// fails.
+    /// Carries it out. All is tried, whatever fails.
     ///
     /// # Errors
     /// The last thing that failed.
     pub(crate) fn carry_out(&self) -> io::Result<()> {
-        let mut done = Ok(());
-        let mut netlink = match Netlink::open() {
-            Ok(netlink) => Some(netlink),
-            Err(error) => {
-                done = Err(error);
-                None
-            }
+        let (mut netlink, mut done) = match Netlink::open() {
+            Ok(netlink) => (Some(netlink), Ok(())),
+            Err(error) => (None, Err(error)),
         };
-        if let Some(netlink) = &mut netlink {
-            for (index, address) in &self.addresses {
-                if let Err(error) = netlink.remove(*index, address) {
-                    done = Err(error);
-                }
-            }
-        }
-        for word in &self.last_words {
-            if let Err(error) = wire::say(&word.interface, word.index, &word.sending()) {
+        for step in self.steps() {
+            if let Err(error) = step.take(netlink.as_mut()) {
                 done = Err(error);
             }
-        }
-        // Nobody who is to take over waits for the rest.
-        if let Some(netlink) = &mut netlink {
-            for entry in &self.routes {
-                // The kernel has removed those already that needed the address.
-                let _ = entry.remove(netlink);
-            }
-            for index in &self.links {
-                if let Err(error) = netlink.delete_link(*index) {
-                    done = Err(error);
-                }
-            }
-        }
-        for (path, value) in &self.kernel_settings {
-            if let Err(error) = std::fs::write(path, value) {
-                done = Err(error);
-            }
-        }
-        if self.is_filtered
-            && let Err(error) = closed::open_all()
-        {
-            done = Err(error);
         }
         done
+    }
+
+    /// The addresses go, then it is said; for the rest nobody waits who is to take over.
+    fn steps(&self) -> impl Iterator<Item = Step<'_>> {
+        let addresses = self.addresses.iter().map(|(index, address)| Step::Remove(*index, address));
+        let settings = self.kernel_settings.iter().map(|(path, was)| Step::Restore(path, was));
+        addresses
+            .chain(self.last_words.iter().map(Step::Say))
+            .chain(self.routes.iter().map(Step::Unroute))
+            .chain(self.links.iter().copied().map(Step::DeleteLink))
+            .chain(settings)
+            .chain(self.is_filtered.then_some(Step::OpenAll))
+    }
+}
+
+impl Step<'_> {
+    /// Without netlink, which was told, only what needs none of it is done.
+    fn take(self, netlink: Option<&mut Netlink>) -> io::Result<()> {
+        match (self, netlink) {
+            (Self::Say(word), _) => wire::say(&word.interface, word.index, &word.sending()),
+            (Self::Restore(path, was), _) => std::fs::write(path, was),
+            (Self::OpenAll, _) => closed::open_all(),
+            (Self::Remove(index, address), Some(netlink)) => netlink.remove(index, address),
+            (Self::Unroute(entry), Some(netlink)) => {
+                // The kernel has removed those already that needed the address.
+                let _ = entry.remove(netlink);
+                Ok(())
+            }
+            (Self::DeleteLink(index), Some(netlink)) => netlink.delete_link(index),
+            (Self::Remove(..) | Self::Unroute(_) | Self::DeleteLink(_), None) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use highgate_config::{RouteKind, VipRule};
+
+    use super::*;
+
+    /// What was observed: who is to take over waited until routes and interfaces had gone.
+    #[test]
+    fn the_addresses_go_first_and_others_are_told_before_all_else() {
+        let address = |text: &str| VirtualAddress::new(text.parse().unwrap());
+        let word = LastWord {
+            interface: "eth0".to_owned(),
+            index: 2,
+            source: [10, 0, 0, 1].into(),
+            destination: [224, 0, 0, 18].into(),
+            ttl: 255,
+            payload: vec![0x21],
+        };
+        let will = Will {
+            addresses: vec![(2, address("10.0.0.100")), (3, address("fd00::100"))],
+            links: vec![7],
+            routes: vec![Entry::Rule(VipRule {
+                from: None,
+                to: None,
+                input: None,
+                output: None,
+                mark: None,
+                table: Some(77),
+                kind: RouteKind::Unicast,
+                priority: 500,
+            })],
+            kernel_settings: vec![("/a".to_owned(), "0".to_owned())],
+            is_filtered: true,
+            last_words: vec![word],
+            is_over: false,
+        };
+        let expected = [
+            Step::Remove(2, &will.addresses[0].1),
+            Step::Remove(3, &will.addresses[1].1),
+            Step::Say(&will.last_words[0]),
+            Step::Unroute(&will.routes[0]),
+            Step::DeleteLink(7),
+            Step::Restore("/a", "0"),
+            Step::OpenAll,
+        ];
+        assert_eq!(will.steps().collect::<Vec<_>>(), expected);
+        assert_eq!(Will::default().steps().count(), 0);
     }
 }
