@@ -181,6 +181,10 @@ impl Session<'_> {
 
     /// The session is bound to a connection that it does not have: what went with that is told now.
     /// `None`: nothing did.
+    ///
+    /// A second net: where a connection is lost its session is told there and then (`lost.rs`,
+    /// `release.rs`), and no way is known by which one comes here that was not. It would take and close
+    /// server connections at each of its commands.
     fn orphaned(&mut self) -> Option<Tried> {
         match settle::server_lost(&mut self.state) {
             Lost::Nothing => None,
