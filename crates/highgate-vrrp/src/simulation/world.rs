@@ -40,8 +40,8 @@ struct Node {
     plan: Plan,
     /// `None` while it is crashed.
     routers: Option<Routers>,
-    /// Until when it does not run; what arrives meanwhile waits in its sockets.
-    stalled: bool,
+    /// From when on it does not run; what arrives meanwhile waits in its sockets.
+    stalled_at: Option<Instant>,
     waiting: Vec<(usize, Vec<u8>, Envelope)>,
     /// The segments whose addresses its kernel holds.
     holds: BTreeSet<usize>,
@@ -265,7 +265,7 @@ impl World {
         match event {
             Event::Arrival { to, segment, payload, envelope } => {
                 let node = &mut self.nodes[to];
-                if node.stalled {
+                if node.stalled_at.is_some() {
                     node.waiting.push((segment, payload, envelope));
                 } else if let Some(routers) = &mut node.routers {
                     let orders = routers.packet(SEGMENTS[segment], &payload, &envelope, self.now);
@@ -277,7 +277,7 @@ impl World {
             Event::Resume(index) => self.resume(index),
             Event::Yielded(index, router) => {
                 let node = &mut self.nodes[index];
-                if let Some(routers) = node.routers.as_mut().filter(|_| !node.stalled) {
+                if let Some(routers) = node.routers.as_mut().filter(|_| node.stalled_at.is_none()) {
                     let orders = routers.yielded(&router, self.now);
                     self.obey(index, orders);
                 }
@@ -289,7 +289,7 @@ impl World {
     fn wake(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         node.wakes_at = None;
-        if node.stalled {
+        if node.stalled_at.is_some() {
             return;
         }
         if let Some(routers) = &mut node.routers {
@@ -309,7 +309,7 @@ impl World {
             }
             1 => self.nodes[index].crash(),
             2 => {
-                self.nodes[index].stalled = true;
+                self.nodes[index].stalled_at.get_or_insert(self.now);
                 self.at(later, Event::Resume(index));
             }
             3 => self.serve(index, false),
@@ -342,7 +342,7 @@ impl World {
     fn serve(&mut self, index: usize, serves: bool) {
         let node = &mut self.nodes[index];
         node.serves = serves;
-        if let Some(routers) = node.routers.as_mut().filter(|_| !node.stalled) {
+        if let Some(routers) = node.routers.as_mut().filter(|_| node.stalled_at.is_none()) {
             let serving = if serves { Ok(()) } else { Err("fault".to_owned()) };
             let orders = routers.serving(serving, self.now);
             self.obey(index, orders);
@@ -353,7 +353,7 @@ impl World {
         let weight = i64::try_from(self.dice.below(201)).unwrap() - 100;
         let node = &mut self.nodes[index];
         node.weight = weight;
-        if let Some(routers) = node.routers.as_mut().filter(|_| !node.stalled) {
+        if let Some(routers) = node.routers.as_mut().filter(|_| node.stalled_at.is_none()) {
             let subject = Subject::File(FILE.to_owned());
             let orders = routers.read(subject, Reading::Number(weight), self.now);
             self.obey(index, orders);
@@ -372,13 +372,14 @@ impl World {
     }
 
     fn resume(&mut self, index: usize) {
-        if !self.nodes[index].stalled {
-            return;
-        }
-        self.nodes[index].stalled = false;
+        let Some(since) = self.nodes[index].stalled_at.take() else { return };
         let waiting = std::mem::take(&mut self.nodes[index].waiting);
         for (segment, payload, envelope) in waiting {
             self.happens(Event::Arrival { to: index, segment, payload, envelope });
+        }
+        if let Some(routers) = &mut self.nodes[index].routers {
+            let orders = routers.slept(self.now - since, self.now);
+            self.obey(index, orders);
         }
         let orders = self.nodes[index].brief(index, self.now, false);
         self.obey(index, orders);
@@ -456,7 +457,7 @@ impl Node {
         Self {
             plan,
             routers: None,
-            stalled: false,
+            stalled_at: None,
             waiting: Vec::new(),
             holds: BTreeSet::new(),
             serves: true,
@@ -470,7 +471,7 @@ impl Node {
     /// Its power is cut, so its addresses are gone too.
     fn crash(&mut self) {
         self.routers = None;
-        self.stalled = false;
+        self.stalled_at = None;
         self.waiting.clear();
         self.holds.clear();
         self.wakes_at = None;
