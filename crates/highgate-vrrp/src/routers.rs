@@ -46,6 +46,9 @@ pub struct Interface {
     pub v6: Option<Ipv6Addr>,
 }
 
+/// Why a process can't serve that has not begun to, or has ended to.
+pub const DOES_NOT_SERVE: &str = "this process does not serve yet, or drains";
+
 /// The routers of one node.
 #[derive(Debug)]
 pub struct Routers {
@@ -137,8 +140,12 @@ impl Routers {
         orders
     }
 
-    /// Whether this process can serve, and if not, why.
+    /// Whether this process can serve, and if not, why. One that has not begun to is waited for: it has
+    /// lost nothing, and nobody is to be told of a fault.
     pub fn serving(&mut self, serving: Result<(), String>, now: Instant) -> Vec<Order> {
+        if self.serving.is_none() && serving.as_ref().is_err_and(|why| why == DOES_NOT_SERVE) {
+            return Vec::new();
+        }
         self.serving = Some(serving.clone());
         let input = match serving {
             Ok(()) => Input::Met(Need::Serving),

@@ -602,6 +602,20 @@ mod tests {
         assert!(!own.success(), "nftables needs them");
     }
 
+    /// What was observed: scripts could be ended by force alone, and what they started as well.
+    #[test]
+    fn a_script_can_be_ended_although_the_keeper_outlives_that() {
+        sys_unsafe::outlive_signals().unwrap();
+        for signal in ["INT", "TERM", "HUP", "QUIT"] {
+            let ends = format!("kill -{signal} $$; exit 7");
+            let told = run(&["/bin/sh", "-c", &ends], Duration::from_secs(10)).unwrap_err();
+            assert!(told.contains("signal"), "{signal}: {told}");
+            let itself = rustix::process::getpid();
+            let number = rustix::process::Signal::TERM;
+            rustix::process::kill_process(itself, number).unwrap();
+        }
+    }
+
     /// What was observed: the thread waited for a killed script that waited for a dead file server.
     #[test]
     fn nobody_waits_for_a_script_that_was_killed() {

@@ -2,8 +2,7 @@
 #![expect(unsafe_code, reason = "system calls that neither rustix nor socket2 has")]
 
 use std::{
-    io,
-    mem::{self, MaybeUninit},
+    io, mem,
     net::{IpAddr, Ipv6Addr},
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
 };
@@ -55,22 +54,25 @@ pub(crate) fn stay_in_memory() -> io::Result<()> {
     Ok(())
 }
 
-/// Blocks the signals by which terminals and service managers end processes. The mask is undone in
-/// children by the standard library.
+/// Outlives the signals by which terminals and service managers end processes. They are caught, neither
+/// blocked nor ignored: both of these are passed on to children, which nobody could end then but by force.
 ///
 /// # Errors
 /// Never, with these arguments.
 pub(crate) fn outlive_signals() -> io::Result<()> {
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigemptyset initialises the set, the others only change or read it.
-    let done = unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE, libc::SIGQUIT] {
-            libc::sigaddset(set.as_mut_ptr(), signal);
-        }
-        libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut())
-    };
-    check(done)
+    extern "C" fn outlived(_: libc::c_int) {}
+    // SAFETY: all zeros is a valid sigaction: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    let handler: extern "C" fn(libc::c_int) = outlived;
+    action.sa_sigaction = handler as libc::sighandler_t;
+    // What was interrupted goes on, where the system lets it.
+    action.sa_flags = libc::SA_RESTART;
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: the action outlives the call, which only reads it; its handler does nothing, so it may
+        // run at any moment, and needs neither flags nor arguments beside the number.
+        check(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) })?;
+    }
+    Ok(())
 }
 
 /// Has a command killed should this process die without having ended it.

@@ -170,6 +170,9 @@ fn losing_the_ability_to_serve_takes_only_who_follows_it() {
     let follows = Settings { follows_serving: true, ..router("a", 51) };
     let mut node = Node::started(plan(vec![follows, router("b", 52)]));
     assert_eq!(node.states(), [State::Init, State::Backup]);
+    // It may take its time.
+    node.orders.extend(node.routers.serving(Err(DOES_NOT_SERVE.to_owned()), node.now));
+    assert_eq!(node.states(), [State::Init, State::Backup]);
     node.orders.extend(node.routers.serving(Ok(()), node.now));
     node.pass(10_000);
     node.did();

@@ -9,6 +9,7 @@ use highgate_proxy::shared::Shared;
 use highgate_vrrp::{
     Status, event, from_config,
     linux::{BEAT, FromKeeper, ToKeeper},
+    routers::DOES_NOT_SERVE,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -287,7 +288,7 @@ impl Talk {
 /// turns, `fault` what was wrong when somebody looked last.
 fn judge(serves: bool, silent: Option<usize>, fault: Option<&str>) -> Result<(), String> {
     match (serves, silent, fault) {
-        (false, ..) => Err("this process does not serve yet, or drains".to_owned()),
+        (false, ..) => Err(DOES_NOT_SERVE.to_owned()),
         (true, Some(worker), _) => Err(format!("data worker {worker} does not answer")),
         (true, None, Some(fault)) => Err(fault.to_owned()),
         (true, None, None) => Ok(()),
@@ -310,7 +311,7 @@ mod tests {
         let fault = "no data worker takes listener l";
         let why = |serves, silent, fault| judge(serves, silent, fault).unwrap_err();
         assert_eq!(judge(true, None, None), Ok(()));
-        assert_eq!(why(false, None, None), "this process does not serve yet, or drains");
+        assert_eq!(why(false, None, None), DOES_NOT_SERVE);
         assert_eq!(why(true, Some(1), None), "data worker 1 does not answer");
         assert_eq!(why(true, None, Some(fault)), fault);
     }
