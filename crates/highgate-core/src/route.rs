@@ -154,7 +154,12 @@ fn without_server<'a>(
         return refuse(RouteRefused::LongDataLost);
     }
     let unfinished = |id| state.statements.get(&id).is_some_and(|it| it.cursor || it.long_data);
-    if facts.command == CommandKind::StmtReset && !facts.statement.is_some_and(unfinished) {
+    // After an error the server alone knows whether its transaction is open, which its answer tells.
+    let is_told = !(state.transaction.unsure && state.in_transaction());
+    if facts.command == CommandKind::StmtReset
+        && is_told
+        && !facts.statement.is_some_and(unfinished)
+    {
         return known(OwnAnswer::Ok);
     }
     by_text(state, facts, view)

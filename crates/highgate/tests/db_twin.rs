@@ -139,6 +139,17 @@ fn sessions_see_what_they_see_alone_whoever_of_them_shares_connections() {
     }
 }
 
+/// What was found by this seed: LOCK TABLES failed, had ended the transaction, and the answer to the
+/// next reset of a statement said that it was open.
+#[test]
+fn after_an_error_a_reset_tells_whether_the_transaction_is_open() {
+    if MariaDb::is_installed() {
+        run_modes::<MariaDbs>([14], 600);
+    } else {
+        eprintln!("skipped: MariaDB is not installed");
+    }
+}
+
 #[test]
 #[ignore = "soak: seeds for half an hour"]
 fn sessions_that_share_connections_see_what_they_see_alone_for_long() {
