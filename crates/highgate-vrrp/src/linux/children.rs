@@ -6,7 +6,7 @@ use std::{
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::process::CommandExt,
+        unix::process::{CommandExt, ExitStatusExt},
     },
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -20,6 +20,8 @@ use rustix::{
 use super::{security, sys_unsafe};
 use crate::track::ScriptSettings;
 
+/// A script that somebody else ended runs again not later than this.
+const SOON: Duration = Duration::from_secs(1);
 /// How long a script that was told to end may take before it is killed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a notification may take: it may stop and start other services.
@@ -66,6 +68,8 @@ struct Script {
     settings: ScriptSettings,
     next: Instant,
     running: Option<Running>,
+    /// Somebody else ended the last run.
+    was_ended: bool,
 }
 
 #[derive(Debug)]
@@ -103,6 +107,7 @@ impl Children {
                 settings: settings.clone(),
                 next: now,
                 running: None,
+                was_ended: false,
             });
         }
     }
@@ -253,10 +258,18 @@ impl Script {
                 return None;
             }
             Ok(Some(_)) if was_late => Err("it took too long, and was ended".to_owned()),
+            // A service manager that ends all of a service says nothing of what the script looks at.
+            Ok(Some(status)) if status.signal() == Some(libc::SIGTERM) && !self.was_ended => {
+                self.was_ended = true;
+                self.running = None;
+                self.next = now + self.settings.interval.min(SOON);
+                return None;
+            }
             Ok(Some(status)) if status.success() => Ok(()),
             Ok(Some(status)) => Err(status.to_string()),
             Err(error) => Err(error.to_string()),
         };
+        self.was_ended = false;
         self.running = None;
         self.next = now + self.settings.interval;
         Some(result)
@@ -606,14 +619,22 @@ mod tests {
     #[test]
     fn a_script_can_be_ended_although_the_keeper_outlives_that() {
         sys_unsafe::outlive_signals().unwrap();
-        for signal in ["INT", "TERM", "HUP", "QUIT"] {
+        for signal in ["INT", "HUP", "QUIT"] {
             let ends = format!("kill -{signal} $$; exit 7");
             let told = run(&["/bin/sh", "-c", &ends], Duration::from_secs(10)).unwrap_err();
             assert!(told.contains("signal"), "{signal}: {told}");
             let itself = rustix::process::getpid();
-            let number = rustix::process::Signal::TERM;
-            rustix::process::kill_process(itself, number).unwrap();
+            rustix::process::kill_process(itself, Signal::TERM).unwrap();
         }
+    }
+
+    #[test]
+    fn a_script_that_somebody_ends_has_not_failed_and_runs_again() {
+        let file = std::env::temp_dir().join(format!("highgate-ended-{}", std::process::id()));
+        let path = file.display();
+        let first = format!("[ -e {path} ] && exit 0; touch {path}; kill -TERM $$; exit 7");
+        assert_eq!(run(&["/bin/sh", "-c", &first], Duration::from_secs(10)), Ok(()));
+        std::fs::remove_file(file).unwrap();
     }
 
     /// What was observed: the thread waited for a killed script that waited for a dead file server.

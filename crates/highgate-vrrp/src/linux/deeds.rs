@@ -26,7 +26,7 @@ use super::{
     wire::{self, Wire},
 };
 use crate::{
-    advert::RESIGNS,
+    advert::{RESIGNS, Word},
     machine::Sending,
     routers::Interface,
     settings::{Settings, VirtualAddress},
@@ -201,6 +201,7 @@ impl Deeds {
         router: &Arc<str>,
         settings: &Settings,
         sending: &Sending,
+        is_active: bool,
     ) -> Option<io::Result<()>> {
         let interface = &settings.interface;
         if sending.priority == RESIGNS {
@@ -210,15 +211,38 @@ impl Deeds {
             let text = "there is no such interface";
             return Some(Err(io::Error::new(io::ErrorKind::NotFound, text)));
         };
+        let index = link.index;
         let mac = settings.advert_mac().filter(|_| sending.destination.is_multicast());
         if sending.priority == RESIGNS && self.held.is_giving(router) && !self.is_unkept {
             let (router, interface) = (Arc::clone(router), interface.clone());
-            let (index, sending) = (link.index, sending.clone());
+            let sending = sending.clone();
             self.hands.order(Job::Say { router, interface, index, mac, sending });
             return None;
         }
+        let is_advert = Word::unwrap(&sending.payload).is_none();
+        if is_advert {
+            self.note_last_word(router, interface, index, sending);
+        }
+        let sent = wire::say_from(&self.adverts, mac, interface, index, sending);
+        let is_regular = is_advert && is_active && sending.priority > RESIGNS;
+        if sent.is_ok() && is_regular && settings.interval < pacers::FAST {
+            let (interface, sending) = (interface.clone(), sending.clone());
+            let said = Said { interface, index, mac, sending };
+            self.pacers.said(router, said, settings.interval, clock::now());
+        }
+        Some(sent)
+    }
+
+    /// What a router says last, should this process die.
+    fn note_last_word(
+        &mut self,
+        router: &Arc<str>,
+        interface: &str,
+        index: u32,
+        sending: &Sending,
+    ) {
         let words = self.last_words.entry(Arc::clone(router)).or_default();
-        let word = LastWord::after(interface, link.index, sending);
+        let word = LastWord::after(interface, index, sending);
         let word = word.filter(|_| sending.priority > RESIGNS);
         let is_about = |word: &&LastWord| word.destination == sending.destination;
         if words.iter().find(is_about) != word.as_ref() {
@@ -226,13 +250,6 @@ impl Deeds {
             words.extend(word);
             self.has_new_will = true;
         }
-        let sent = wire::say_from(&self.adverts, mac, interface, link.index, sending);
-        if sent.is_ok() && sending.priority > RESIGNS && settings.interval < pacers::FAST {
-            let (interface, sending) = (interface.clone(), sending.clone());
-            let said = Said { interface, index: link.index, mac, sending };
-            self.pacers.said(router, said, settings.interval, clock::now());
-        }
-        Some(sent)
     }
 
     /// A router's addresses are about to be set: they belong to the will from now on. Whether that is

@@ -27,6 +27,8 @@ use crate::machine::Sending;
 
 /// Adverts are repeated where their interval is shorter than this.
 pub(super) const FAST: Duration = Duration::from_millis(100);
+/// So long the thread that decides waits for the others, where it need not.
+const SOON: Duration = Duration::from_micros(200);
 /// How often one is repeated before the thread that decides must have its turn.
 const TIMES: u8 = 3;
 
@@ -60,23 +62,20 @@ impl Pacers {
         if interval >= FAST || self.0.is_some() {
             return Ok(());
         }
-        let shared = Arc::new(Shared::default());
-        let processors = apart();
-        if processors.is_empty() {
-            return Ok(());
-        }
-        for processor in processors {
-            let (shared, frames) = (Arc::clone(&shared), sys_unsafe::frame_socket()?);
+        for processor in apart() {
+            let frames = sys_unsafe::frame_socket()?;
+            let shared = Arc::clone(self.0.get_or_insert_default());
             tasks::thread("adverts", move || shared.run(processor, &frames))?;
         }
-        self.0 = Some(shared);
         Ok(())
     }
 
-    /// The thread that decides has just said this.
+    /// The thread that decides has just said this. It does not wait long for one that repeats an advert,
+    /// whose processor may stand still: it knows of the next one then.
     pub(super) fn said(&self, router: &Arc<str>, said: Said, interval: Duration, now: Instant) {
         let Some(shared) = self.0.as_ref().filter(|_| interval < FAST) else { return };
-        if shared.beats.lock().said(router, said, interval, now) {
+        let Some(mut beats) = shared.beats.try_lock_for(SOON) else { return };
+        if beats.said(router, said, interval, now) {
             shared.bell.notify_all();
         }
     }
@@ -97,7 +96,7 @@ impl Pacers {
 
     /// How often a router's advert was repeated since it was last said.
     pub(crate) fn repeated(&self, router: &str) -> u8 {
-        let beats = self.0.as_ref().map(|shared| shared.beats.lock());
+        let beats = self.0.as_ref().and_then(|shared| shared.beats.try_lock_for(SOON));
         let of_router = |beats: &Beats| {
             let mine = beats.0.iter().filter(|beat| &*beat.router == router);
             mine.map(|beat| beat.repeated).max()
@@ -153,6 +152,7 @@ struct Beat {
     /// When it went out last, said or repeated.
     at: Instant,
     repeated: u8,
+    is_given_up: bool,
 }
 
 impl Beats {
@@ -163,10 +163,12 @@ impl Beats {
         let known = all.find(|beat| beat.router == *router && to(&beat.said) == to(&said));
         let Some(beat) = known else {
             let router = Arc::clone(router);
-            self.0.push(Beat { router, said, interval, at: now, repeated: 0 });
+            let beat = Beat { router, said, interval, at: now, repeated: 0, is_given_up: false };
+            self.0.push(beat);
             return true;
         };
-        let was_given_up = std::mem::take(&mut beat.repeated) >= TIMES;
+        beat.repeated = 0;
+        let was_given_up = std::mem::take(&mut beat.is_given_up);
         let is_sooner = interval < beat.interval;
         (beat.said, beat.interval, beat.at) = (said, interval, now);
         was_given_up || is_sooner
@@ -180,11 +182,18 @@ impl Beats {
     /// Says again what is due.
     fn repeat(&mut self, now: Instant, mut say: impl FnMut(&Said)) {
         for beat in &mut self.0 {
-            if beat.due().is_some_and(|due| due <= now) {
-                say(&beat.said);
-                beat.at = now;
-                beat.repeated += 1;
+            if beat.due().is_none_or(|due| now < due) {
+                continue;
             }
+            // Whoever is as late as a backup waits did not run either: who decides has to look first.
+            if now >= beat.at + beat.interval * 3 {
+                beat.is_given_up = true;
+                continue;
+            }
+            say(&beat.said);
+            beat.at = now;
+            beat.repeated += 1;
+            beat.is_given_up = beat.repeated >= TIMES;
         }
     }
 }
@@ -192,7 +201,7 @@ impl Beats {
 impl Beat {
     /// Half an interval after it should have gone out: who decides comes first.
     fn due(&self) -> Option<Instant> {
-        (self.repeated < TIMES).then(|| self.at + self.interval * 3 / 2)
+        (!self.is_given_up).then(|| self.at + self.interval * 3 / 2)
     }
 }
 
@@ -247,6 +256,16 @@ mod tests {
     }
 
     #[test]
+    fn who_slept_as_long_as_a_backup_waits_repeats_nothing() {
+        let (mut beats, start) = (Beats::default(), Instant::now());
+        beats.said(&"a".into(), said(2, 100), INTERVAL, start);
+        assert_eq!(repeated(&mut beats, start + INTERVAL * 3), []);
+        assert_eq!(beats.next_deadline(), None);
+        assert!(beats.said(&"a".into(), said(2, 100), INTERVAL, start + INTERVAL * 3));
+        assert_eq!(repeated(&mut beats, start + INTERVAL * 5), [said(2, 100)]);
+    }
+
+    #[test]
     fn each_peer_of_a_router_is_told() {
         let (mut beats, start) = (Beats::default(), Instant::now());
         for peer in [2, 3] {
@@ -271,7 +290,7 @@ mod tests {
         repeated(&mut shared.beats.lock(), now + INTERVAL * 2);
         assert_eq!(["a", "b", "c"].map(|router| pacers.repeated(router)), [1, 1, 0]);
         pacers.forget("a");
-        assert_eq!(repeated(&mut shared.beats.lock(), now + INTERVAL * 9).len(), 1);
+        assert_eq!(repeated(&mut shared.beats.lock(), now + INTERVAL * 4).len(), 1);
         pacers.forget_all();
         assert_eq!(shared.beats.lock().next_deadline(), None);
     }

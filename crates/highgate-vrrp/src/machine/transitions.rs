@@ -147,7 +147,8 @@ impl Router {
                     self.active_interval = self.settings.interval;
                 }
                 self.asking = None;
-                self.down_at = Some(self.heard_at + self.down());
+                let postponed = self.down_at.filter(|_| self.has_overslept);
+                self.down_at = postponed.max(Some(self.heard_at + self.down()));
             }
             State::Init | State::Backup | State::Fault => {}
         }
@@ -245,7 +246,10 @@ impl Router {
     /// count for Active_Down_Timer. As where all processors of a guest stood still, and it wakes up
     /// before the other, or before what the other sent.
     pub(super) fn slept(&mut self, time: Duration, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(at) = self.down_at.filter(|_| self.heard_at < now) else { return };
+        // Who is going says so, and who is asked answers: then no silence is waited for.
+        let is_agreed = self.resigned_by.is_some() || self.asking.is_some();
+        let is_heard = self.heard_at >= now;
+        let Some(at) = self.down_at.filter(|_| !is_heard && !is_agreed) else { return };
         let fell_asleep = now.checked_sub(time).unwrap_or(now);
         self.overslept(time, at.saturating_duration_since(fell_asleep), now, effects);
     }

@@ -122,7 +122,9 @@ impl Keeper {
         sending: &Sending,
         now: Instant,
     ) -> Vec<Order> {
-        let Some(sent) = self.deeds.say(router, settings, sending) else { return Vec::new() };
+        let is_active = self.routers.state(router) == Some(State::Active);
+        let sent = self.deeds.say(router, settings, sending, is_active);
+        let Some(sent) = sent else { return Vec::new() };
         // For who is out already it changes nothing that a last word is lost.
         if !matches!(self.routers.state(router), Some(State::Active | State::Backup)) {
             return Vec::new();

@@ -45,8 +45,8 @@ impl Stalls {
     }
 
     /// The shortest interval of routers, from now on.
-    pub(super) const fn pulses(&mut self, pulse: Duration) {
-        self.pulse = pulse;
+    pub(super) const fn pulses(&mut self, pulse: Duration, now: Instant) {
+        (self.pulse, self.ran_at) = (pulse, now);
     }
 
     /// Not later is the next turn.
@@ -170,7 +170,7 @@ mod tests {
     fn a_turn_that_comes_late_by_an_interval_is_noticed() {
         let (start, ms) = (Instant::now(), Duration::from_millis);
         let mut stalls = Stalls::new(start);
-        stalls.pulses(ms(10));
+        stalls.pulses(ms(10), start);
         assert_eq!(stalls.next_turn(), start + ms(10));
         assert_eq!(stalls.slept(start + ms(19)), None);
         assert_eq!(stalls.slept(start + ms(19 + 20)), Some(ms(10)));

@@ -146,7 +146,7 @@ impl Keeper {
         self.deeds.pacers.forget_all();
         let shortest = task.plan.routers.iter().map(|router| router.interval).min();
         let shortest = shortest.unwrap_or(NEWS);
-        self.stalls.pulses(shortest);
+        self.stalls.pulses(shortest, now);
         if let Err(error) = self.deeds.pacers.attend(shortest) {
             self.complain(format!(
                 "adverts are not repeated where this process is late: {error}; on a busy machine a \

@@ -305,6 +305,20 @@ fn time_in_which_it_did_not_run_is_no_silence() {
     });
 }
 
+/// Who gives the addresses away waits for nobody who slept.
+#[test]
+fn after_a_sleep_it_takes_what_was_given_away_meanwhile() {
+    each_kind(|settings| {
+        let mut desk = Desk::started(settings());
+        desk.hear(200, 1);
+        desk.now += DOWN - ms(500);
+        desk.hear(0, 1);
+        let left = desk.deadline();
+        desk.tell(Input::Slept(DOWN - ms(1_500)));
+        assert_eq!(desk.deadline(), left, "its skew");
+    });
+}
+
 #[test]
 fn a_sleep_after_which_the_other_was_heard_changes_nothing() {
     each_kind(|settings| {
