@@ -50,6 +50,8 @@ pub enum Decided {
     EditInForceWins,
     /// One field changed by both: the file's value.
     FileWins,
+    /// Never in this file before, and in force with another value: the file's value.
+    NewInFile,
 }
 
 impl fmt::Display for Conflict {
@@ -62,6 +64,7 @@ impl fmt::Display for Conflict {
             Decided::EditInFileWins => ": deleted elsewhere but edited in the file; it is back",
             Decided::EditInForceWins => ": deleted in the file but edited elsewhere; it stays",
             Decided::FileWins => ": changed elsewhere and in the file; the file's value holds",
+            Decided::NewInFile => ": new in this file, and in force already with another value; the file's value holds",
         })
     }
 }
@@ -158,7 +161,7 @@ fn keep_listeners_whole(
         let kept = match conflict.decided {
             Decided::EditInFileWins => file,
             Decided::EditInForceWins => current,
-            Decided::FileWins => continue,
+            Decided::FileWins | Decided::NewInFile => continue,
         };
         if let Some(listener) = kept.shared.listeners.get(name) {
             merged.shared.listeners.entry(name.clone()).or_insert_with(|| listener.clone());

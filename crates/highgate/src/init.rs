@@ -16,7 +16,7 @@ pub(crate) fn init(arguments: &cli::Init) -> anyhow::Result<()> {
     // What is written can be read: a mistake in an argument is told before there is a file.
     let parsed = native::parse(&file, &text, &NodeName::from("main"));
     let parsed = parsed.map_err(|problems| {
-        anyhow::anyhow!("with these arguments the file would be:\n{text}\n{problems}")
+        anyhow::anyhow!("these arguments make no configuration; nothing is written\n{problems}")
     })?;
     for warning in &parsed.warnings {
         output::complain(&warning.to_string());

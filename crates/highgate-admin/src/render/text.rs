@@ -92,7 +92,7 @@ impl Layout {
 
 /// Control characters would let a client's user name drive the operator's terminal.
 fn printable<'a>(value: &'a Value, column: &Column) -> Cow<'a, str> {
-    if let (Value::Integer(ms), "time") = (value, column.name) {
+    if let (Value::Integer(ms), "time" | "last_seen") = (value, column.name) {
         return Cow::Owned(time::utc(*ms));
     }
     let Some(text) = plain(value) else {

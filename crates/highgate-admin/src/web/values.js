@@ -1,11 +1,11 @@
 // How values are shown: numbers, times and the names of columns.
 
-const IDS = new Set(["id", "session", "example", "time"]);
+const IDS = new Set(["id", "session", "example", "time", "last_seen"]);
 const TIMES = new Set(["time_us", "average_us", "longest_us"]);
 
 export function format(column, value) {
   if (value === null || value === undefined) return "–";
-  if (column === "time" && typeof value === "number") {
+  if ((column === "time" || column === "last_seen") && typeof value === "number") {
     const date = new Date(value > 1e14 ? value / 1000 : value > 1e11 ? value : value * 1000);
     const day = date.toDateString() === new Date().toDateString() ? "" : `${date.toLocaleDateString()} `;
     return day + date.toLocaleTimeString([], { hour12: false });

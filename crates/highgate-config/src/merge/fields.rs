@@ -58,7 +58,8 @@ impl Merge {
                 continue;
             }
             if before.as_ref() != Some(&in_force) {
-                self.conflict(place, Some(setting.name), Decided::FileWins);
+                let decided = base.map_or(Decided::NewInFile, |_| Decided::FileWins);
+                self.conflict(place, Some(setting.name), decided);
             }
             (setting.put)(&mut merged, in_file);
         }
@@ -81,7 +82,8 @@ impl Merge {
             return current.cloned();
         }
         if base != current {
-            self.conflict(place, Some(field), Decided::FileWins);
+            let decided = base.map_or(Decided::NewInFile, |_| Decided::FileWins);
+            self.conflict(place, Some(field), decided);
         }
         file.cloned()
     }

@@ -145,11 +145,12 @@ impl Machine {
         }
         let donor =
             wsrep.local_state == DONOR && self.settings.donor_reads && !wsrep.donor_rejects_queries;
+        // One that is desynced by hand also says that it is a donor.
+        if wsrep.desynced && !donor {
+            return broken("desynced (wsrep_desync is on)");
+        }
         if wsrep.local_state != SYNCED && !donor {
             return Err((Status::Broken, format!("not synced: {}", state_name(wsrep.local_state))));
-        }
-        if wsrep.desynced && !donor {
-            return broken("desynced");
         }
         if self.settings.max_recv_queue > 0 && wsrep.recv_queue > self.settings.max_recv_queue {
             return Err((

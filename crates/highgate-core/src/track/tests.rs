@@ -447,6 +447,8 @@ fn only_a_statement_that_ran_alters_a_schema_and_not_a_table_of_that_name() {
     for text in [
         "ALTER DATABASE shop CHARACTER SET latin2",
         "CREATE TABLE t (i INT); ALTER SCHEMA shop CHARACTER SET latin2",
+        "CREATE OR REPLACE SCHEMA shop CHARACTER SET latin2",
+        "DROP DATABASE shop",
     ] {
         assert!(alters(CommandKind::Query, text), "{text}");
         assert!(!alters(CommandKind::StmtPrepare, text), "{text}");

@@ -4,17 +4,18 @@ use super::LexMode;
 use super::token::{Lexer, Token};
 use super::words::Kw;
 
-/// Whether `text` has an `ALTER DATABASE` or `ALTER SCHEMA`, as a statement of its own or among others.
+/// Whether `text` has an `ALTER`, a `DROP` or a `CREATE OR REPLACE` of a `DATABASE` or `SCHEMA`, as a statement of its own or
+/// among others: what is dropped may be made anew, with other settings.
 #[must_use]
 pub fn alters_schema(text: &[u8], mode: LexMode) -> bool {
     let mut lexer = Lexer::new(text, mode);
-    let mut is_behind_alter = false;
+    let mut is_behind_verb = false;
     loop {
         let token = lexer.next();
         match token {
             Token::End => return false,
-            Token::Word(_, Kw::Database, _) if is_behind_alter => return true,
-            _ => is_behind_alter = matches!(token, Token::Word(_, Kw::Alter, _)),
+            Token::Word(_, Kw::Database, _) if is_behind_verb => return true,
+            _ => is_behind_verb = matches!(token, Token::Word(_, Kw::Alter | Kw::Drop | Kw::Replace, _)),
         }
     }
 }
@@ -35,6 +36,8 @@ mod tests {
             "ALTER /* a word */ DATABASE shop CHARSET latin2",
             "SELECT 1; ALTER\nSCHEMA shop CHARSET latin2; SELECT 2",
             "BEGIN NOT ATOMIC ALTER DATABASE shop CHARSET latin2; END",
+            "CREATE OR REPLACE DATABASE shop CHARSET latin2",
+            "DROP SCHEMA IF EXISTS shop; CREATE SCHEMA shop CHARSET latin2",
         ] {
             assert!(alters(text), "{text}");
         }
@@ -48,7 +51,8 @@ mod tests {
             "ALTER TABLE `database` ADD COLUMN `schema` INT",
             "CREATE TABLE t (alter_database INT)",
             "CREATE DATABASE shop; ALTER TABLE t ADD i INT",
-            "DROP SCHEMA altered",
+            "DROP TABLE `schema`",
+            "INSERT INTO t VALUES (REPLACE(DATABASE(), 'a', 'b'))",
             "SELECT 'ALTER DATABASE shop'; DO 1",
             "/* ALTER DATABASE shop */ ALTER TABLE t ADD i INT",
             "",
