@@ -6,6 +6,7 @@
 use std::{
     io::{self, IoSlice},
     net::SocketAddr,
+    os::fd::{AsFd as _, BorrowedFd},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -173,19 +174,37 @@ impl Transport {
         }
     }
 
-    /// Whether anything has arrived, by what epoll has already told. Makes no system call and
-    /// keeps no waker: on an idle server connection it means that the server closed or misbehaves.
+    /// Whether anything may have arrived, by what epoll has already told. Makes no system call and keeps no
+    /// waker. Also true where the last read filled its buffer: whether that was all, only a read can tell.
+    #[must_use]
+    pub fn may_have_news(&self) -> bool {
+        self.is_told(|_| Ok(()))
+    }
+
+    /// Whether anything has arrived: on an idle server connection it means that the server closed or
+    /// misbehaves. Makes no system call where epoll has told of nothing, and keeps no waker.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
-            Self::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
-            Self::TlsClient(stream) => {
-                stream.get_ref().0.try_io(Interest::READABLE, || Ok(())).is_ok()
+        self.is_told(|socket| {
+            let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+            match again(|| rustix::net::recv(socket, &mut [0_u8; 1], flags)) {
+                // In vain: epoll's word is forgotten.
+                Err(Errno::AGAIN) => Err(io::ErrorKind::WouldBlock.into()),
+                // Its end, or what it died of, is news, too.
+                _ => Ok(()),
             }
+        })
+    }
+
+    /// Whether epoll has told that something can be read, and `look` agrees.
+    fn is_told(&self, look: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_told(look),
+            Self::Unix(stream) => stream.is_told(look),
+            Self::TlsClient(stream) => stream.get_ref().0.is_told(look),
             Self::TlsServer(stream) => {
                 let (socket, session) = stream.get_ref();
-                has_plaintext(session) || socket.try_io(Interest::READABLE, || Ok(())).is_ok()
+                has_plaintext(session) || socket.is_told(look)
             }
         }
     }
@@ -196,7 +215,7 @@ impl Transport {
     /// # Errors
     /// When the runtime is shutting down.
     pub fn poll_news(&self, cx: &mut Context<'_>, waits: &mut bool) -> Poll<io::Result<()>> {
-        if self.has_news() {
+        if self.may_have_news() {
             *waits = false;
             return Poll::Ready(Ok(()));
         }
@@ -284,6 +303,7 @@ impl Transport {
 trait Now {
     fn recv_now(&self, buffer: &mut [u8]) -> io::Result<usize>;
     fn send_now(&self, bytes: &[u8]) -> io::Result<usize>;
+    fn is_told(&self, look: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>) -> bool;
 }
 
 macro_rules! now {
@@ -308,6 +328,10 @@ macro_rules! now {
                 self.try_io(Interest::WRITABLE, || {
                     Ok(again(|| rustix::net::send(self, bytes, SendFlags::NOSIGNAL))?)
                 })
+            }
+
+            fn is_told(&self, look: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>) -> bool {
+                self.try_io(Interest::READABLE, || look(self.as_fd())).is_ok()
             }
         }
     };
@@ -342,5 +366,30 @@ impl Detached {
             Self::Tcp(stream) => Transport::Tcp(TcpStream::from_std(stream)?),
             Self::Unix(stream) => Transport::Unix(UnixStream::from_std(stream)?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, io::Write as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_fills_its_buffer_is_no_news_and_its_end_is() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut ours = Detached::Unix(ours).attach().unwrap();
+        let mut theirs = Some(theirs);
+        let mut buffer = [0_u8; 8];
+        theirs.as_mut().unwrap().write_all(&buffer).unwrap();
+        let count = poll_fn(|cx| ours.poll_recv(cx, &mut buffer)).await.unwrap();
+        assert_eq!(count, buffer.len());
+        assert!(ours.may_have_news(), "only a read could tell");
+        assert!(!ours.has_news());
+        assert!(!ours.may_have_news(), "and is remembered");
+        drop(theirs.take());
+        poll_fn(|cx| ours.poll_readable(cx)).await.unwrap();
+        assert!(ours.has_news());
     }
 }

@@ -15,7 +15,10 @@ pub fn alters_schema(text: &[u8], mode: LexMode) -> bool {
         match token {
             Token::End => return false,
             Token::Word(_, Kw::Database, _) if is_behind_verb => return true,
-            _ => is_behind_verb = matches!(token, Token::Word(_, Kw::Alter | Kw::Drop | Kw::Replace, _)),
+            _ => {
+                is_behind_verb =
+                    matches!(token, Token::Word(_, Kw::Alter | Kw::Drop | Kw::Replace, _))
+            }
         }
     }
 }

@@ -235,7 +235,8 @@ impl Peers<'_> {
     pub(crate) fn poll_answering(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), Stopped>> {
         let transport = &mut self.server.transport;
         // TLS may hold plain bytes of its own, for which the socket does not become readable again.
-        if transport.is_tls() || transport.has_news() || transport.poll_readable(cx).is_ready() {
+        if transport.is_tls() || transport.may_have_news() || transport.poll_readable(cx).is_ready()
+        {
             return Poll::Ready(Ok(()));
         }
         self.poll_silence(cx)
