@@ -218,14 +218,14 @@ fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 /// What a node has said of the times it stood still, oldest first.
-fn stalls(node: &Node) -> anyhow::Result<Vec<String>> {
+fn stalls(node: &Node<'_>) -> anyhow::Result<Vec<String>> {
     let events = node.events()?;
     let told = events.lines().filter(|line| line.contains("this node did not run for"));
     Ok(told.map(str::to_owned).collect())
 }
 
 /// What it says of one more than those before.
-fn newest_stall(node: &Node, before: usize) -> anyhow::Result<String> {
+fn newest_stall(node: &Node<'_>, before: usize) -> anyhow::Result<String> {
     wait::eventually(Deadline::after(SOON), "a stall to be told", || {
         let mut told = stalls(node)?;
         anyhow::ensure!(told.len() > before, "{told:#?}");
