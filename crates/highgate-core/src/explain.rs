@@ -306,7 +306,7 @@ fn eligible(group: &Arc<Group>, target: &Target<'_>) -> Vec<usize> {
             .collect();
     }
     match target.role {
-        Role::Any | Role::Replica if !group.readers.is_empty() => group.readers.clone(),
+        Role::Any | Role::Replica => group.for_reads().to_vec(),
         _ => group.writers.clone(),
     }
 }

@@ -95,11 +95,18 @@ pub enum Action {
 /// Few, in the order in which they are to be done.
 pub type Actions = Vec<Action>;
 
+/// For how long at most the server that was declared down is passed over by who does not know the plan yet
+/// that says so: workers hear of it by the new generation first.
+const UNTIL_PLANNED: Duration = Duration::from_secs(1);
+
 /// Carries out those actions that concern the server's shared state.
-pub fn apply(actions: &[Action], state: &ServerState) {
+pub fn apply(actions: &[Action], state: &ServerState, now: Instant) {
     for action in actions {
         match action {
-            Action::DeclareDown { .. } => state.next_generation(),
+            Action::DeclareDown { .. } => {
+                state.shun(now + UNTIL_PLANNED);
+                state.next_generation();
+            }
             Action::Shun { until } => state.shun(*until),
             Action::DeclareUp | Action::Unshun => state.unshun(),
             Action::CheckNow { .. } | Action::Replan | Action::Event { .. } => {}

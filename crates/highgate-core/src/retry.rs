@@ -76,6 +76,8 @@ pub struct SessionFacts {
 pub enum Word {
     /// A Galera member lost its group while it committed: others may have the write set or not.
     LeftGroup,
+    /// A Galera member that is not synced: it refused the statement before it ran.
+    NotReady,
     /// Nothing more.
     Nothing,
     /// The server takes no writes.
@@ -83,11 +85,13 @@ pub enum Word {
 }
 
 /// Reads an ERR's text where its code stands for several things: 1290 for any option that prevents a
-/// statement (`--read-only`, `--secure-file-priv` …), 1180 for any failure of a commit.
+/// statement (`--read-only`, `--secure-file-priv` …), 1180 for any failure of a commit, 1047 for any command
+/// that the server does not know.
 #[must_use]
 pub fn word(code: u16, text: &[u8]) -> Word {
     let named = |name: &[u8]| text.windows(name.len()).any(|part| part == name);
     match code {
+        ER_UNKNOWN_COM_ERROR if named(b"WSREP") => Word::NotReady,
         1180 if named(b"Not connected to Primary Component") => Word::LeftGroup,
         1290 if named(b"read-only") || named(b"read_only") => Word::ReadOnly,
         1836 => Word::ReadOnly,
@@ -288,8 +292,12 @@ fn after_error(
 ) -> Retry {
     let proof = proof(code, sqlstate, session.flavor);
     // The same code for another reason: sent elsewhere it would fail elsewhere.
-    let is_other_option = code == ER_OPTION_PREVENTS_STATEMENT && word != Word::ReadOnly;
-    let proves = !is_other_option
+    let is_other_reason = match code {
+        ER_OPTION_PREVENTS_STATEMENT => word != Word::ReadOnly,
+        ER_UNKNOWN_COM_ERROR => word != Word::NotReady,
+        _ => false,
+    };
+    let proves = !is_other_reason
         && match proof {
             Proof::Always => !signals(facts),
             Proof::Never => false,
@@ -297,7 +305,7 @@ fn after_error(
             Proof::Single => !signals(facts) && !runs_several(facts),
             Proof::SingleStatement => !may_signal(facts),
         };
-    let refuses_writes = word == Word::ReadOnly || code == ER_UNKNOWN_COM_ERROR;
+    let refuses_writes = matches!(word, Word::NotReady | Word::ReadOnly);
     if word == Word::LeftGroup && !signals(facts) {
         Retry::UnknownOutcome
     } else if (!session.autocommit || session.in_transaction)
@@ -319,7 +327,7 @@ fn after_error(
 
 const ER_OPTION_PREVENTS_STATEMENT: u16 = 1290;
 const ER_SERVER_SHUTDOWN: u16 = 1053;
-/// With SQLSTATE 08S01: a Galera member that is not ready ([`proof`]).
+/// A command that the server does not know, or a Galera member that is not ready ([`proof`]).
 const ER_UNKNOWN_COM_ERROR: u16 = 1047;
 
 /// What an error code proves.
@@ -338,7 +346,7 @@ enum Proof {
 ///
 /// * 1047: a Galera node that is not synced refuses every statement before it runs ("WSREP has not yet prepared
 ///   node for application use", SQLSTATE 08S01), those within a procedure too: what came before them there
-///   is done. On other servers it is "unknown command".
+///   is done. With another text it is "unknown command".
 /// * 1053: the server shuts down. MySQL and MariaDB also raise it from within a running statement, which is
 ///   then rolled back as any failed statement is; but tables without transactions keep half of it, so it
 ///   proves nothing about a write. (A read is repeated by its own right, see `may_retry`.)
@@ -351,7 +359,9 @@ enum Proof {
 /// * 1205 and 1213 are the client's to repeat: drivers know them.
 fn proof(code: u16, sqlstate: [u8; 5], flavor: Flavor) -> Proof {
     match (code, flavor) {
-        (1047, Flavor::MariaDb | Flavor::MySql) if sqlstate == *b"08S01" => Proof::Single,
+        (ER_UNKNOWN_COM_ERROR, Flavor::MariaDb | Flavor::MySql) if sqlstate == *b"08S01" => {
+            Proof::Single
+        }
         (1290, Flavor::MariaDb | Flavor::MySql | Flavor::Unknown) => Proof::SingleStatement,
         (1836, Flavor::MariaDb | Flavor::MySql) => Proof::SingleStatement,
         (4031, Flavor::MySql) => Proof::Always,

@@ -70,6 +70,12 @@ impl TrafficFailure {
         matches!(self, Self::Refused | Self::Unreachable | Self::Lost)
     }
 
+    /// Whether it proves that new connections can't be had: those that are open may well work.
+    #[must_use]
+    pub const fn is_about_connecting(self) -> bool {
+        matches!(self, Self::Refused | Self::Unreachable)
+    }
+
     /// Whether the server itself says that it takes no writes now.
     #[must_use]
     pub const fn is_about_writes(self) -> bool {

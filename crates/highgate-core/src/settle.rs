@@ -17,7 +17,7 @@ use highgate_mysql::StatusFlags;
 use crate::{
     pins::{PinCause, PinSet},
     state::{ConnState, LastInsertId, SessionState},
-    track::{self, CommandFacts},
+    track::{self, CommandFacts, CommandKind},
 };
 
 /// How an exchange ended.
@@ -156,8 +156,10 @@ pub fn settle(
         track::failed(state, conn, facts, outcome);
         insert_id::failed(state, conn, facts, outcome);
     }
-    // The connection went through the same commands, so it looks as the session does.
-    if !Arc::ptr_eq(&conn.profile, &state.profile) {
+    // The connection went through the same commands, so it looks as the session does; but a reset took each
+    // back to how it had logged in itself.
+    let was_reset = facts.command == CommandKind::ResetConnection && outcome.error.is_none();
+    if !was_reset && !Arc::ptr_eq(&conn.profile, &state.profile) {
         conn.profile = Arc::clone(&state.profile);
     }
     if state.asks_counts {

@@ -106,7 +106,7 @@ impl Sim {
     fn step_health(&mut self, index: usize, event: HealthEvent) {
         let state = Arc::clone(&self.states[index]);
         let actions = self.healths.get_mut(&state.id).unwrap().step(event, self.now);
-        health::apply(&actions, &state);
+        health::apply(&actions, &state, self.now);
         let mut replan = false;
         for action in actions {
             match action {

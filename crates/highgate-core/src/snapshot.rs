@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
 use highgate_config::{
-    Backend, BackendName, Listener, ListenerName, Rule, Server, ServerName, User, UserName,
+    Backend, BackendName, Listener, ListenerName, ReadsOnPrimary, Rule, Server, ServerName,
+    Topology, User, UserName,
 };
 
 use crate::{ramp::Ramp, rules::RuleSet, server::ServerState};
@@ -77,6 +78,20 @@ impl Group {
     #[must_use]
     pub fn member(&self, name: &ServerName) -> Option<&Member> {
         self.members.iter().find(|member| member.state.name == *name)
+    }
+
+    /// Members that a read may go to: the readers; where there is none, the primary, if it may take reads.
+    #[must_use]
+    pub fn for_reads(&self) -> &[usize] {
+        if self.readers.is_empty() { self.instead_of_readers() } else { &self.readers }
+    }
+
+    /// Members that a read may go to once all readers failed it.
+    #[must_use]
+    pub fn instead_of_readers(&self) -> &[usize] {
+        let never = self.backend.reads_on_primary == ReadsOnPrimary::Never
+            && self.backend.topology != Topology::Static;
+        if never { &[] } else { &self.writers }
     }
 }
 

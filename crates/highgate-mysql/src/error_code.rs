@@ -153,8 +153,14 @@ error_codes! {
     ER_UNSUPPORTED_PS = 1295, b"HY000";
     /// The statement was interrupted.
     ER_QUERY_INTERRUPTED = 1317, b"70100";
+    /// The plugin of the account is not loaded.
+    ER_PLUGIN_IS_NOT_LOADED = 1524, b"HY000";
+    /// Access denied: the account has no password, and wants another proof.
+    ER_ACCESS_DENIED_NO_PASSWORD_ERROR = 1698, b"28000";
     /// A write in a read-only transaction.
     ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION = 1792, b"25006";
+    /// The password must be changed first.
+    ER_MUST_CHANGE_PASSWORD = 1820, b"HY000";
     /// InnoDB is read only.
     ER_READ_ONLY_MODE = 1836, b"HY000";
     /// The password must be changed before logging in.
@@ -171,9 +177,31 @@ error_codes! {
     ER_SECURE_TRANSPORT_REQUIRED = 3159, b"HY000";
     /// MySQL: the client was idle for too long.
     ER_CLIENT_INTERACTION_TIMEOUT = 4031, b"HY000";
+    /// MySQL: the account is locked for a time, after wrong passwords.
+    ER_USER_ACCESS_DENIED_TEMPORARILY = 3955, b"HY000";
+    /// MariaDB: the account is blocked, after wrong passwords.
+    ER_USER_IS_BLOCKED = 4150, b"HY000";
     /// MariaDB: the account is locked.
     ER_ACCOUNT_LOCKED = 4151, b"HY000";
 }
+
+/// Errors of a login by which a server refuses the account, whoever asks and however often.
+pub(crate) const REFUSES_ACCOUNT: [ErrorCode; 14] = [
+    ER_DBACCESS_DENIED_ERROR,
+    ER_ACCESS_DENIED_ERROR,
+    ER_TOO_MANY_USER_CONNECTIONS,
+    ER_USER_LIMIT_REACHED,
+    ER_NOT_SUPPORTED_AUTH_MODE,
+    ER_PLUGIN_IS_NOT_LOADED,
+    ER_ACCESS_DENIED_NO_PASSWORD_ERROR,
+    ER_MUST_CHANGE_PASSWORD,
+    ER_MUST_CHANGE_PASSWORD_LOGIN,
+    ER_ACCOUNT_HAS_BEEN_LOCKED,
+    ER_SECURE_TRANSPORT_REQUIRED,
+    ER_USER_ACCESS_DENIED_TEMPORARILY,
+    ER_USER_IS_BLOCKED,
+    ER_ACCOUNT_LOCKED,
+];
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@
 
 use crate::auth::{Proof, Secret};
 use crate::capability::{Capabilities, StatusFlags};
+use crate::error_code::{ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED, REFUSES_ACCOUNT};
 use crate::greeting::Greeting;
 use crate::packet::Malformed;
 
@@ -185,6 +186,31 @@ pub enum ServerLoginError {
         /// The plugin.
         plugin: String,
     },
+}
+
+impl ServerLoginError {
+    /// Whether it is about the account or what we know of its password, not about the server: to ask again
+    /// would not help, another password may.
+    #[must_use]
+    pub fn is_about_account(&self) -> bool {
+        match self {
+            Self::ClearRefused { .. }
+            | Self::ProofMissing { .. }
+            | Self::UnequallyPrivate { .. }
+            | Self::UnknownPlugin { .. } => true,
+            Self::Refused { code, .. } => {
+                REFUSES_ACCOUNT.iter().any(|refusal| refusal.code == *code)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a limit is reached that the account has at the server.
+    #[must_use]
+    pub fn is_about_limit(&self) -> bool {
+        let limits = [ER_TOO_MANY_USER_CONNECTIONS.code, ER_USER_LIMIT_REACHED.code];
+        matches!(self, Self::Refused { code, .. } if limits.contains(code))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -68,6 +68,8 @@ pub(crate) enum Mail {
     ServersDown(Vec<ServerId>),
     /// A new snapshot is in force.
     SnapshotChanged,
+    /// This server takes no more connections: one that lies idle is to be closed.
+    MakeRoom(ServerId),
     /// Somebody waits for a connection to this server: an idle one is to go there.
     Wanted(ServerId),
     /// End every session whose client came to one of these addresses, and say how many there are.
@@ -232,6 +234,19 @@ impl Worker {
         }
     }
 
+    /// A server takes no more connections: gives up one that lies idle there, for whoever wants one of
+    /// another account or other settings; who tries again finds its place.
+    pub(crate) fn make_room_at(&self, server: ServerId) {
+        if self.pools.evict_one(server) {
+            return;
+        }
+        let others = self.shared.workers.iter().enumerate().filter(|(at, _)| *at != self.index);
+        for (_, other) in others {
+            // One that has no time now is asked again with the next try.
+            let _ = other.mail.try_send(Mail::MakeRoom(server));
+        }
+    }
+
     fn read(self: &Rc<Self>, mail: Mail) {
         match mail {
             Mail::Client(accepted) => crate::session::start(self, accepted),
@@ -256,6 +271,7 @@ impl Worker {
                 self.slots.interrupt_where(Interrupt::ServerDown, is_down);
             }
             Mail::SnapshotChanged => self.slots.wake_all(),
+            Mail::MakeRoom(server) => drop(self.pools.evict_one(server)),
             Mail::Wanted(server) => self.pools.offer(server, self.now_ms()),
             Mail::EndSessionsAt(addresses, how, answer) => {
                 // Who asked may have gone on.

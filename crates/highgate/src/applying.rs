@@ -9,6 +9,7 @@ use highgate_config::{
 };
 use highgate_io::tasks;
 use highgate_proxy::node::{ApplyError, Node};
+use tokio::sync::Notify;
 
 use crate::vips::Link;
 
@@ -18,6 +19,7 @@ pub(crate) struct Applying {
     pub(crate) alone: Arc<Alone>,
     pub(crate) node: Arc<Node>,
     pub(crate) vips: Arc<Link>,
+    pub(crate) again: Arc<Notify>,
 }
 
 impl Applying {

@@ -160,7 +160,11 @@ impl NodeTable {
             let text = format!("`apply` was refused: {error}");
             self.shared.event(Event::new(Severity::Error, EventKind::Config, text));
         })?;
-        let text = lines(&before, &applied.changes, &applied.conflicts);
+        let mut text = lines(&before, &applied.changes, &applied.conflicts);
+        if applied.changes.is_empty() {
+            self.applying.again.notify_one();
+            text.push_str("\ncertificates are read again");
+        }
         let event = Event::new(Severity::Info, EventKind::Config, format!("applied: {text}"));
         self.shared.event(event);
         Ok(text)

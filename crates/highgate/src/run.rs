@@ -127,6 +127,12 @@ async fn follow(
                     return Ended::Told;
                 }
             }
+            () = wired.again.notified() => {
+                let config = wired.config();
+                if signals.unless_stopped(put_in_force(running, &config)).await.is_none() {
+                    return Ended::Told;
+                }
+            }
             () = clock::sleep_until(look) => {
                 look = clock::now() + CERTIFICATES;
                 wired.look_at_certificates();

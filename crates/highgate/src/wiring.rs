@@ -16,7 +16,7 @@ use highgate_proxy::{
     monitor::{Command, Director, Inputs, Records},
     node::{Node, Settings},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
     acting_table::{ActingTable, Actions},
@@ -41,6 +41,8 @@ pub(crate) struct Wired {
     pub(crate) data_dir: PathBuf,
     /// To the process that keeps the addresses.
     pub(crate) vips: Arc<Link>,
+    /// Told to put in force again what is in force: certificates may have changed under the same names.
+    pub(crate) again: Arc<Notify>,
     /// Of the ports for operators.
     pub(crate) admin_certificate: Arc<CertificateDate>,
     /// The configuration files that it was started with.
@@ -91,6 +93,7 @@ pub(crate) fn wire(
         fault,
         data_dir,
         vips,
+        again: Arc::default(),
         admin_certificate,
         files,
         log: lines,
@@ -169,7 +172,7 @@ impl Wired {
     /// What changes of the configuration go through.
     pub(crate) fn applying(&self) -> Applying {
         let (alone, node, vips) = (self.alone.clone(), self.node.clone(), self.vips.clone());
-        Applying { alone, node, vips }
+        Applying { alone, node, vips, again: self.again.clone() }
     }
 
     /// The configuration in force.

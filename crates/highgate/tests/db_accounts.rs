@@ -135,3 +135,71 @@ fn a_replica_that_has_denied_an_account_is_left_alone_for_a_while() -> anyhow::R
         Ok(())
     })
 }
+
+/// It was taken for a server that can't serve: asked again for ten seconds, and no reason told.
+#[test]
+fn an_account_that_its_server_has_locked_or_is_at_its_limit_is_told_so_at_once()
+-> anyhow::Result<()> {
+    if !MariaDb::is_installed() {
+        eprintln!("skipped: MariaDB is not installed");
+        return Ok(());
+    }
+    let server = MariaDb::start()?;
+    for (name, state) in [("locked", "ACCOUNT LOCK"), ("few", "WITH MAX_USER_CONNECTIONS 1")] {
+        server.create_user(name, name, "ALL ON *.*")?;
+        server.sql(&format!("ALTER USER {name}@'%' {state}"))?;
+    }
+    // One worker, so that the second session of an account finds the connection of the first.
+    let text = toml(&[server.addr()], "topology = \"static\"\n", "");
+    let mut text = text.replace("workers = 2", "workers = 1");
+    for name in ["locked", "few"] {
+        text.push_str(&format!("[[user]]\nname = \"{name}\"\npassword = \"{name}\"\n"));
+    }
+    let process = HighgateProcess::start(failure::BINARY, &text)?;
+    let address = process.listener("shop")?;
+    let connect = |name| RawClient::connect(address, name, name, None, USUAL);
+    let began = wait::now();
+    let mut locked = connect("locked")?;
+    assert_eq!(locked.query("SELECT 1")?[0].error(), Some(1045));
+    let (mut one, mut other) = (connect("few")?, connect("few")?);
+    one.ok("BEGIN")?;
+    assert_eq!(other.query("SELECT 1")?[0].error(), Some(1226));
+    one.ok("COMMIT")?;
+    assert_eq!(other.value("SELECT 1")?, "1", "by the connection that became free");
+    assert!(wait::now() - began < Duration::from_secs(8), "at once");
+    let events = ctl(&process, &["events", "--last", "50"])?;
+    for said in ["4151 ", "1226 "] {
+        let said =
+            format!("can't be logged in to with this account: server refused the login: {said}");
+        assert!(events.contains(&said), "{said}: {events}");
+    }
+    Ok(())
+}
+
+/// It counts as up, since the monitor's connection lives: every read failed after `failover_wait`.
+#[test]
+fn reads_go_to_the_primary_while_a_replica_takes_no_more_connections() -> anyhow::Result<()> {
+    if !MariaDb::is_installed() {
+        eprintln!("skipped: MariaDB is not installed");
+        return Ok(());
+    }
+    let cluster = replica::cluster();
+    let process = replica::highgate(&cluster, "", "");
+    failure::until_server(&process, "db2", Duration::from_secs(20), |it| it.status == "up")?;
+    let full = cluster.node(1)?;
+    full.sql("SET GLOBAL max_connections = 10")?;
+    let others: Vec<_> = (0..10)
+        .map_while(|_| RawClient::connect(full.addr(), "app", "app", None, USUAL).ok())
+        .collect();
+    let address = process.listener("shop")?;
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL)?;
+    let began = wait::now();
+    assert_eq!(client.value("SELECT name FROM shop.me")?, "primary");
+    assert!(wait::now() - began < Duration::from_secs(5), "it waited for the replica");
+    drop(others);
+    wait::eventually(wait::Deadline::seconds(15), "the replica", || {
+        let name = client.value("SELECT name FROM shop.me")?;
+        anyhow::ensure!(name == "replica", "the {name} still answers");
+        Ok(())
+    })
+}

@@ -405,6 +405,18 @@ fn a_certificate_is_told_of_before_it_expires_and_replaced_without_dropping_anyb
     })
     .unwrap();
     assert!((89..=90).contains(&days_left(&process)));
+    // `apply` reads them again, too, also where nothing else has changed.
+    certificate(&folder, "newest", 91);
+    let mut apply = Command::new(failure::BINARY);
+    let apply =
+        apply.arg("apply").arg(process.config_file()).current_dir(process.folder()).output();
+    let said = String::from_utf8(apply.unwrap().stdout).unwrap();
+    assert!(said.contains("nothing changes\ncertificates are read again"), "{said}");
+    wait::eventually(Deadline::seconds(5), "the newest certificate", || {
+        anyhow::ensure!(shown_name(address) == "newest");
+        Ok(())
+    })
+    .unwrap();
     let _ = wait::wait_until(Deadline::after(Duration::from_millis(500)), || false);
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     let count: u32 = stream.join().unwrap();

@@ -231,7 +231,7 @@ fn donor() -> anyhow::Result<()> {
     until_server(&process, &name(reader), PATIENCE, |s| s.commands > before + 5)?;
     eprintln!("a donor reads: {:?}", server(&process, &name(reader))?);
     cluster.node(reader)?.sql("SET GLOBAL wsrep_sst_donor_rejects_queries = 1")?;
-    until_server(&process, &name(reader), PATIENCE, |s| s.reason.contains("not synced: donor"))?;
+    until_server(&process, &name(reader), PATIENCE, |s| s.reason.contains("desynced"))?;
     gets_no_traffic(&process, reader, &load)?;
     cluster.node(reader)?.sql("SET GLOBAL wsrep_sst_donor_rejects_queries = 0")?;
     until_server(&process, &name(reader), PATIENCE, |s| s.status == "up")?;

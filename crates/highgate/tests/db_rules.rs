@@ -126,3 +126,34 @@ fn who_was_kept_on_a_replica_by_a_rule_writes_on_the_primary() {
     });
     assert_eq!(names(&cluster)[0], "written");
 }
+
+#[test]
+fn a_read_that_writes_by_a_view_is_carried_out_by_the_primary() {
+    if !MariaDb::is_installed() {
+        eprintln!("skipped: MariaDB is not installed");
+        return;
+    }
+    let cluster = replica::cluster();
+    let made =
+        "CREATE SEQUENCE shop.numbers; CREATE VIEW shop.next AS SELECT NEXTVAL(shop.numbers) AS n";
+    cluster.primary().unwrap().sql(made).unwrap();
+    cluster.wait_caught_up().unwrap();
+    let highgate = replica::highgate(&cluster, "", "");
+    assert!(wait_until(Deadline::seconds(20), || highgate.log().contains("db2")));
+    failure::run(async {
+        let mut client = connect(&highgate).await;
+        for n in 1..=3_u64 {
+            let name: Option<String> = client.query_first("SELECT name FROM me").await.unwrap();
+            assert_eq!(name.as_deref(), Some("replica"));
+            let next: Option<u64> = client.query_first("SELECT n FROM next").await.unwrap();
+            assert_eq!(next, Some(n));
+        }
+        let next: Option<u64> = client.exec_first("SELECT n FROM next", ()).await.unwrap();
+        assert_eq!(next, Some(4));
+    });
+    let events = failure::ctl(&highgate, &["events", "--last", "50"]).unwrap();
+    assert!(
+        events.contains("a read goes to the primary: its replica says that it writes"),
+        "{events}"
+    );
+}

@@ -340,6 +340,40 @@ fn the_first_refusal_of_a_write_keeps_the_next_transactions_away_from_that_serve
     demotion().unwrap();
 }
 
+/// Each of its writes was refused for as long as it lived: the old primary had its LAST_INSERT_ID().
+fn bound_by_an_id() -> anyhow::Result<()> {
+    let Some(cluster) = cluster(3)? else { return Ok(()) };
+    cluster.primary()?.sql("CREATE TABLE shop.ids (id INT AUTO_INCREMENT PRIMARY KEY, v INT)")?;
+    let process = highgate(&cluster, "", "")?;
+    let address = process.listener("shop")?;
+    run(async {
+        let (mut idle, mut inside) = (connect(address).await?, connect(address).await?);
+        idle.query_drop("INSERT INTO ids (v) VALUES (0)").await?;
+        idle.query_drop("INSERT INTO ids (id, v) VALUES (1000, 0)").await?;
+        inside.query_drop("INSERT INTO ids (id, v) VALUES (2000, 0)").await?;
+        inside.query_drop("BEGIN").await?;
+        cluster.switchover(1)?;
+        idle.query_drop("UPDATE ids SET v = v + 1 WHERE id = 1000").await?;
+        let id: Option<u64> = idle.query_first("SELECT LAST_INSERT_ID()").await?;
+        anyhow::ensure!(id == Some(1), "{id:?}");
+        let refused = inside.query_drop("UPDATE ids SET v = v + 1 WHERE id = 2000").await;
+        let text = refused.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
+        anyhow::ensure!(text.contains("40001"), "{text}");
+        inside.query_drop("BEGIN").await?;
+        inside.query_drop("UPDATE ids SET v = v + 1 WHERE id = 2000").await?;
+        inside.query_drop("COMMIT").await?;
+        anyhow::Ok(())
+    })?;
+    let sum = cluster.primary()?.value("SELECT SUM(v) FROM shop.ids")?;
+    anyhow::ensure!(sum == "2", "{sum}");
+    Ok(())
+}
+
+#[test]
+fn a_session_that_only_an_insert_id_binds_leaves_a_demoted_primary_with_it() {
+    bound_by_an_id().unwrap();
+}
+
 /// Errors that a client makes itself, and that sound like the server's: the writes of all waited for a
 /// check, again and again.
 fn signals() -> anyhow::Result<()> {

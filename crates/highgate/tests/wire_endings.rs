@@ -13,7 +13,7 @@ use failure::{ctl, table, toml};
 use faulty::BACKEND;
 use highgate_testkit::{
     highgate::HighgateProcess,
-    scripted::{Reply, Script, ScriptedServer},
+    scripted::{Reply, Script, ScriptedServer, wire},
     wait::{self, Deadline},
 };
 use raw::{Part, RawClient, USUAL};
@@ -34,7 +34,7 @@ fn server() -> ScriptedServer {
 
 /// Highgate in front of one server; `listener` is more settings of the listener.
 struct Front {
-    _server: ScriptedServer,
+    server: ScriptedServer,
     process: HighgateProcess,
     address: SocketAddr,
 }
@@ -44,7 +44,7 @@ fn front(listener: &str, more: &str) -> Front {
     let text = format!("{}{more}", toml(&[server.addr()], BACKEND, listener));
     let process = failure::start(&text, 1).unwrap();
     let address = process.listener("shop").unwrap();
-    Front { _server: server, process, address }
+    Front { server, process, address }
 }
 
 impl Front {
@@ -204,6 +204,25 @@ fn a_statement_that_a_time_out_ends_is_counted_and_an_event_of_its_server() {
     assert_eq!((&event["session"], &event["server"]), (&client.id.into(), &"db1".into()));
     assert_eq!(front.count("timed_out_statements"), 1);
     assert_eq!(client.value("SELECT 1").unwrap(), "1");
+}
+
+/// A server closes upon such a packet: each was held against it, until it got no work.
+#[test]
+fn a_client_that_numbers_its_packets_wrongly_is_told_so_and_no_server_sees_them() {
+    let front = front("", "");
+    let second = wire::frame(1, b"\x03SELECT 'wrong'");
+    for bytes in [second.clone(), second] {
+        let mut client = front.client();
+        client.ok("SELECT 1").unwrap();
+        client.send_raw(&bytes).unwrap();
+        let answer = client.packet().unwrap();
+        assert_eq!((answer[0], &answer[1..3]), (0xff, &1156_u16.to_le_bytes()[..]));
+        assert!(client.packet().is_err(), "the session ends");
+        let event = front.event("session_end", &["not numbered one after the other"]);
+        assert!(event["session"].as_u64() <= Some(client.id.into()), "{event}");
+    }
+    assert!(!front.server.queries().iter().any(|text| text.contains("wrong")));
+    assert_eq!(front.client().value("SELECT 1").unwrap(), "1");
 }
 
 #[test]

@@ -320,3 +320,24 @@ fn a_server_that_hangs_in_its_greeting_is_left_for_another() {
         }
     });
 }
+
+#[test]
+fn a_connection_that_is_being_opened_ends_when_its_server_is_found_hanging() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let flag = hangs.clone();
+    let first = Script::new(faulty::usual)
+        .greets(move |_| flag.load(Ordering::Relaxed).then_some(Reply::Hang));
+    let first = ScriptedServer::start(first).unwrap();
+    let second = faulty(|_| None).unwrap();
+    let backend = "monitor = { user = \"m\", password = \"m\", check = \"handshake\", interval = \"200ms\", \
+                   timeout = \"300ms\", fall = 2 }\nbalance = \"first\"\nconnect_timeout = \"60s\"\n";
+    let text = toml(&[first.addr(), second.addr()], backend, "");
+    let process = failure::start(&text, 2).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    hangs.store(true, Ordering::Relaxed);
+    let began = wait::now();
+    assert_eq!(client.value("SELECT n FROM victim").unwrap(), "1");
+    assert!(wait::now() - began < Duration::from_secs(30), "not for all of `connect_timeout`");
+    assert_eq!(victims(&second).len(), 1);
+}

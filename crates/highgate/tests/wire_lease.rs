@@ -18,7 +18,7 @@ use std::{
 use failure::{BINARY, table, toml};
 use highgate_testkit::{
     HighgateProcess, Reply, Script, ScriptedServer,
-    scripted::Command,
+    scripted::{Command, wire},
     wait::{self, Deadline},
 };
 use raw::{Part, RawClient, USUAL, about, execute};
@@ -203,4 +203,46 @@ fn a_text_that_is_prepared_again_and_again_leaves_few_statements_at_its_server()
     }
     assert_eq!(prepared, TIMES);
     assert!(prepared - closed.len() < 20, "{} are left", prepared - closed.len());
+}
+
+/// Such a session was never woken again, not even by its client's end: with it stayed its locks.
+#[test]
+fn a_command_that_comes_in_pieces_behind_another_one_leaves_its_session_awake() {
+    let gate = Arc::new(Barrier::new(2));
+    let turn = gate.clone();
+    let script = Script::new(move |command| {
+        if command.text() == "SELECT slow" {
+            turn.wait();
+        }
+        usual(command)
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let process = front(&[server.addr()], "");
+    let mut client = client(&process);
+    let long = wire::frame(0, format!("\x03SELECT '{}'", "x".repeat(3000)).as_bytes());
+    let (begins, rest) = long.split_at(1000);
+    for _ in 0..20 {
+        client.send_raw(&[&wire::frame(0, b"\x03SELECT slow"), begins].concat()).unwrap();
+        gate.wait();
+        assert_eq!(client.answer().unwrap().len(), 1);
+        client.send_raw(rest).unwrap();
+        assert_eq!(client.answer().unwrap().len(), 1);
+        assert_eq!(client.value("SELECT n").unwrap(), "1");
+    }
+}
+
+/// It was sent to a server that was known to be gone, and its outcome then told as unknown.
+#[test]
+fn a_write_behind_the_end_of_a_held_connection_is_told_as_not_carried_out() {
+    let server = ScriptedServer::start(Script::new(usual)).unwrap();
+    let process = front(&[server.addr()], "");
+    let mut client = client(&process);
+    client.ok("CREATE TEMPORARY TABLE kept (a INT)").unwrap();
+    server.close_all();
+    let told = client.query("INSERT INTO t VALUES (1)").unwrap();
+    assert_eq!(told[0].error(), Some(1927), "{told:?}");
+    assert!(format!("{told:?}").contains("nothing was executed"), "{told:?}");
+    assert!(client.query("SELECT n").is_err(), "the session ends: its table is gone");
+    let events = table(&process, "events").unwrap();
+    assert!(!events.iter().any(|event| event["kind"] == "outcome_unknown"), "{events:#?}");
 }

@@ -31,6 +31,11 @@ const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src
     connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 
+const LATE: &str = "the answer took too long";
+/// Nobody can take back what began.
+const UNDER_WAY: &str =
+    "not done within 15 s, and still under way: `highgate ctl events` tells what comes of it";
+
 /// State of the middleware.
 #[derive(Clone)]
 pub(super) struct Guard {
@@ -44,9 +49,9 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
     let from = request.extensions().get::<Peer>().and_then(|peer| peer.0);
     let mut response = match guard.settle(demand, from).await {
         Ok(()) => {
+            let late = if request.method() == Method::POST { UNDER_WAY } else { LATE };
             let answered = clock::before(clock::now() + PATIENCE, next.run(request)).await;
-            answered
-                .unwrap_or_else(|| refuse(StatusCode::GATEWAY_TIMEOUT, "the answer took too long"))
+            answered.unwrap_or_else(|| refuse(StatusCode::GATEWAY_TIMEOUT, late))
         }
         Err(answer) => *answer,
     };

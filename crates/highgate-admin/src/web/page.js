@@ -313,11 +313,11 @@ async function carryOut(source, action, values) {
 function showFreshness(problem) {
   const fresh = at("fresh");
   const age = Math.round((Date.now() - lastGood) / 1000);
-  const isStale = !paused && (problem || age > 4);
+  const isStale = !paused && (problem || (lastGood && age > 4));
   fresh.className = isStale ? "stale" : "";
   if (paused) setText(fresh, "paused");
   else if (isStale) setText(fresh, lastGood ? `✕ no answer for ${age} s: what you see is old` : `✕ no answer: ${problem}`);
-  else setText(fresh, "live");
+  else setText(fresh, lastGood ? "live" : "asking …");
 }
 
 let running = false;

@@ -251,7 +251,9 @@ impl ServerHealth {
             self.due = None;
             (self.started, self.heard) = (Some(now), false);
             self.in_flight = Some(now + self.settings.timeout + GRACE);
-            let afresh = matches!(self.condition, Condition::Down { .. });
+            // A connection that was had long ago says nothing of those that are wanted now.
+            let afresh = matches!(self.condition, Condition::Down { .. })
+                || self.traffic.is_some_and(|(_, kind)| kind.is_about_connecting());
             actions.push(Action::CheckNow { timeout: self.settings.timeout, afresh });
         }
     }

@@ -48,9 +48,9 @@ impl Told {
         }
         (self.warned_at, self.open) = (Some(now), Some(unread.kind));
         let role = if unread.known {
-            "its role stays as last read"
+            "it keeps serving, its role stays as last read"
         } else {
-            "its role can't be known until then"
+            "where servers have roles it gets no work until its own is known"
         };
         let repair = match unread.kind {
             CheckFailure::Full => {
@@ -67,10 +67,7 @@ impl Told {
         to.push(Action::Event {
             severity: Severity::Warning,
             kind: Kind::Monitor,
-            text: format!(
-                "alive, but {}: {text}; it keeps serving, {role}; to repair: {repair}",
-                unread.why()
-            ),
+            text: format!("alive, but {}: {text}; {role}; to repair: {repair}", unread.why()),
         });
     }
 

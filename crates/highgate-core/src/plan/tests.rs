@@ -171,7 +171,9 @@ fn reads_use_the_primary_only_as_configured() {
         assert_eq!(group(&rig.plan(None), "shop").readers, healthy);
         rig.kill("db2");
         rig.kill("db3");
-        assert_eq!(group(&rig.plan(None), "shop").readers, alone);
+        let snapshot = rig.plan(None);
+        assert_eq!(group(&snapshot, "shop").readers, alone);
+        assert_eq!(group(&snapshot, "shop").for_reads(), alone, "{mode:?}");
     }
 }
 

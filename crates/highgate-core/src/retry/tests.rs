@@ -33,7 +33,11 @@ fn lost(delivery: Delivery) -> Progress {
 }
 
 fn error(code: u16) -> Progress {
-    let word = if matches!(code, 1290 | 1836) { Word::ReadOnly } else { Word::Nothing };
+    let word = match code {
+        1047 => Word::NotReady,
+        1290 | 1836 => Word::ReadOnly,
+        _ => Word::Nothing,
+    };
     let server = ServerSaid::Error { code, sqlstate: *b"08S01", word };
     Progress { delivery: Delivery::Complete, answered: false, server }
 }
@@ -187,6 +191,22 @@ fn only_the_text_tells_read_only_from_another_option() {
     let server = ServerSaid::Error { code: 1290, sqlstate: *b"HY000", word: Word::Nothing };
     let progress = Progress { server, ..error(1290) };
     assert_eq!(may_retry(&progress, &write(), &AUTOCOMMIT), Retry::No(No::Final));
+}
+
+/// COM_REFRESH and old dumps of the binlog: a server that has lost the command says so at once.
+#[test]
+fn a_command_that_a_server_does_not_know_is_not_sent_again() {
+    let not_ready = b"WSREP has not yet prepared node for application use";
+    assert_eq!(word(1047, not_ready), Word::NotReady);
+    let word = word(1047, b"Unknown command");
+    let progress = Progress {
+        server: ServerSaid::Error { code: 1047, sqlstate: *b"08S01", word },
+        ..error(1047)
+    };
+    for session in [AUTOCOMMIT, SessionFacts { in_transaction: true, ..AUTOCOMMIT }] {
+        assert_eq!(may_retry(&progress, &read(), &session), Retry::No(No::Final));
+        assert_eq!(may_retry(&progress, &write(), &session), Retry::No(No::Final));
+    }
 }
 
 #[test]

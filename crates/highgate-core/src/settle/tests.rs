@@ -302,3 +302,39 @@ fn a_session_whose_server_ends_the_connection_with_an_error_has_lost_what_only_t
         assert_eq!(server_lost(&mut twin.state), Lost::State(lost), "{code}");
     }
 }
+
+/// MariaDB goes back to the charset of the connection's login, and pools log in with their own.
+#[test]
+fn a_reset_on_a_held_connection_leaves_it_as_it_logged_in_itself() {
+    for flavor in [Flavor::MariaDb, Flavor::MySql] {
+        let latin1 = 8;
+        let mut state = SessionState::new(0, "app", Some("shop"), latin1);
+        let mut conn = ConnState::new(flavor, 45, Some("shop"));
+        conn.profile = Arc::clone(&state.profile);
+        let facts = CommandFacts::bare(CommandKind::ResetConnection);
+        before(&mut state, &facts);
+        assert_eq!(settle(&mut state, &mut conn, &facts, &ok(AUTOCOMMIT)), Verdict::Keep);
+        let mut expected = ConnState::new(flavor, 45, Some("shop"));
+        expected.was_reset();
+        assert_eq!(conn.profile, expected.profile);
+        assert_eq!(state.profile.charset == conn.profile.charset, flavor == Flavor::MySql);
+    }
+}
+
+/// Sessions without a schema found themselves in it.
+#[test]
+fn a_schema_that_was_chosen_before_another_statement_failed_is_not_left_to_the_next_session() {
+    let mut state = SessionState::new(0, "app", None, 45);
+    let mut conn = ConnState::new(Flavor::MariaDb, 45, None);
+    let facts = CommandFacts {
+        shape: Shape { effects: Effects::MULTI | Effects::SESSION_STATE, ..Shape::default() },
+        ..CommandFacts::bare(CommandKind::Query)
+    };
+    before(&mut state, &facts);
+    let refused = Outcome { error: Some(1064), ..ok(AUTOCOMMIT) };
+    assert!(matches!(settle(&mut state, &mut conn, &facts, &refused), Verdict::Hold(_)));
+    assert!(!conn.schema_unknown, "its own session goes on there");
+    assert!(matches!(left(&state, &conn), Verdict::Wash(_)));
+    conn.was_reset();
+    assert!(conn.schema_unknown);
+}

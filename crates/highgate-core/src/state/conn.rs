@@ -5,7 +5,7 @@ use std::sync::Arc;
 use highgate_mysql::sql::Flavor;
 
 use super::{Charset, Profile};
-use crate::pins::PinSet;
+use crate::pins::{PinCause, PinSet};
 
 /// Prepared statements kept on one server connection.
 // Not a setting: servers count statements globally (`max_prepared_stmt_count`, 16,382 by default),
@@ -117,6 +117,9 @@ impl ConnState {
         self.row_count = Some(0);
         self.statements.clear();
         self.reserves = false;
+        // A reset keeps the schema: also one that was chosen unseen, as by the first of several
+        // statements of which another failed.
+        self.schema_unknown |= self.dirt.contains(PinCause::SessionUnknown);
         self.dirt = PinSet::EMPTY;
         self.diagnostics = false;
         self.track_again |= self.tracks;

@@ -89,7 +89,7 @@ impl Machine {
             let what = if able.iter().any(|(one, _)| one.name == input.name) {
                 "synced; the writer"
             } else {
-                "a donor, and not synced for now; the writer all the same"
+                "a donor or desynced, so not synced for now; the writer all the same"
             };
             let lag_ms = input.unread.is_none().then_some(0);
             let reason = format!("{what}{}", input.as_read()).into();

@@ -185,6 +185,12 @@ impl<'a> Links<'a> {
             return Err(Fitness::unfit(Status::Broken, None, reason));
         }
         let blind = source.io != IoThread::Running || source.seconds_behind.is_none();
+        if blind
+            && !self.primary_lives
+            && let Some(out) = self.was_out(input)
+        {
+            return Err(out);
+        }
         if !blind || !self.primary_lives {
             return self.lagging(input, source, to);
         }
@@ -201,6 +207,13 @@ impl<'a> Links<'a> {
         }
         let reason = format!("replicates from {}, reconnecting", to.name);
         Ok(Fitness::fit(lag, reason))
+    }
+
+    /// How it was unfit when its lag could be told last: nobody knows whether it has caught up since.
+    fn was_out(&self, input: &Input<'_>) -> Option<Fitness> {
+        let was = self.before?.roles.get(input.name)?;
+        let unfit = was.unfit.filter(|it| matches!(it, Status::Broken | Status::Lagging))?;
+        Some(Fitness::unfit(unfit, was.lag_ms, was.reason.to_string()))
     }
 
     /// A link that works, by its lag.

@@ -34,8 +34,13 @@ pub(crate) fn succeeded(
             ran(state, conn, facts, outcome);
         }
         CommandKind::ResetConnection => {
+            let was_unknown = conn.schema_unknown;
             reset(state, conn.flavor);
             conn.was_reset();
+            // Who stays there takes the schema that it finds.
+            if !state.pins.is_empty() {
+                conn.schema_unknown = was_unknown;
+            }
         }
         CommandKind::SetOption { multi_statements } => set_option(state, multi_statements),
         CommandKind::FieldList => state.row_count = Some(-1),

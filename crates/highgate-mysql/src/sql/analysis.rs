@@ -75,7 +75,7 @@ pub struct Analysis<'s> {
 /// buffers of `scratch` still grow.
 pub fn analyze<'s>(text: &[u8], mode: LexMode, scratch: &'s mut Scratch) -> Analysis<'s> {
     let Scratch { digest: buffer, schema, file } = scratch;
-    let length = digest::write(text, buffer);
+    let length = digest::write(text, mode, buffer);
     let digest_text = buffer.get(..length).unwrap_or_default();
     let found = classify::classify(text, mode);
     let schema_used = found.schema.map(|span| unquote(span.of(text), mode, schema));

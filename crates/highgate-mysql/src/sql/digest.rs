@@ -1,32 +1,38 @@
 //! The digest text as ProxySQL 2.7 makes it with its default settings.
 //!
 //! Rules and dashboards were written against that program's texts, so its quirks are reproduced
-//! rather than repaired: it reads every text as if backslashes escape and `"` quotes a literal,
-//! takes the slash that ends a comment for the start of the next one when `*` follows, and drops
-//! signs it believes to be unary. The text is read once: [`strip`] takes comments, literals,
-//! numbers and blanks out and hands what stays to [`tidy::Writer`], which writes the digest text.
+//! rather than repaired: it reads every text as if `"` quotes a literal, takes the slash that ends a
+//! comment for the start of the next one when `*` follows, and drops signs it believes to be unary.
+//! But digest texts are shown to whoever watches: where that program would show a literal (in version
+//! comments; by a backslash that escapes nothing in the session's `sql_mode` or charset) this one does
+//! not. The text is read once: [`strip`] takes comments, literals, numbers and blanks out and hands
+//! what stays to [`tidy::Writer`], which writes the digest text.
 
 mod tidy;
 
 use memchr::{memchr, memmem};
 
-use super::bytes::{at, find2, is_digit, is_space, is_word, span_of};
+use super::{
+    LexMode,
+    bytes::{at, find2, is_digit, is_space, is_word, span_of},
+};
 use tidy::Writer;
 
 /// At most so many bytes of the stripped text are worked on.
 const MAX_STRIPPED: usize = 65_000;
 
 /// Writes the digest text of `text` to the start of `buffer`, which only grows; its length.
-pub(super) fn write(text: &[u8], buffer: &mut Vec<u8>) -> usize {
+pub(super) fn write(text: &[u8], mode: LexMode, buffer: &mut Vec<u8>) -> usize {
     let mut out = Writer::new(std::mem::take(buffer));
-    strip(text, &mut out);
+    strip(text, mode, &mut out);
     let length;
     (*buffer, length) = out.finish();
     length
 }
 
-fn strip(text: &[u8], out: &mut Writer) {
+fn strip(text: &[u8], mode: LexMode, out: &mut Writer) {
     let mut i = 0;
+    let mut in_version_comment = false;
     while let Some(rest @ &[byte, ..]) = text.get(i..) {
         if out.taken >= MAX_STRIPPED || !out.make_room() {
             return;
@@ -45,7 +51,7 @@ fn strip(text: &[u8], out: &mut Writer) {
         match byte {
             b' ' | b'\t' | b'\n' | b'\r' => out.blank(),
             b'\'' | b'"' => {
-                let Some(end) = literal_end(text, i, byte) else {
+                let Some(end) = literal_end(text, i, byte, mode) else {
                     return;
                 };
                 out.value();
@@ -54,10 +60,23 @@ fn strip(text: &[u8], out: &mut Writer) {
             b',' => {
                 out.put(byte);
                 if out.is_in_cut_list() {
-                    i = skip_listed(text, i, out);
+                    i = skip_listed(text, i, mode, out);
                 }
             }
-            b'/' if at(text, i) == b'*' => i = comment(text, i - 1, out),
+            b'*' if in_version_comment && at(text, i) == b'/' => {
+                in_version_comment = false;
+                out.blank();
+                i = after_comment(text, i - 1);
+            }
+            b'/' if at(text, i) == b'*' && !in_version_comment => {
+                out.blank();
+                in_version_comment = at(text, i + 1) == b'!';
+                i = if in_version_comment {
+                    i + 2 + span_of(text, i + 2, is_digit)
+                } else {
+                    find(text, i + 1, b"*/").map_or(text.len(), |end| after_comment(text, end))
+                };
+            }
             b'#' | b'-' if starts_line_comment(rest) => {
                 out.blank();
                 i += memchr(b'\n', text.get(i - 1..).unwrap_or_default()).unwrap_or(text.len());
@@ -68,12 +87,14 @@ fn strip(text: &[u8], out: &mut Writer) {
 }
 
 /// Takes plain integers and literals that are followed by a comma, in a list that is cut already.
-fn skip_listed(text: &[u8], mut i: usize, out: &mut Writer) -> usize {
+fn skip_listed(text: &[u8], mut i: usize, mode: LexMode, out: &mut Writer) -> usize {
     while out.taken + 8 < MAX_STRIPPED {
         let start = i + span_of(text, i, is_space);
         let end = match at(text, start) {
             b'0'..=b'9' => start + span_of(text, start, is_digit),
-            quote @ (b'\'' | b'"') => literal_end(text, start + 1, quote).unwrap_or(text.len()),
+            quote @ (b'\'' | b'"') => {
+                literal_end(text, start + 1, quote, mode).unwrap_or(text.len())
+            }
             _ => break,
         };
         if at(text, end) != b',' {
@@ -99,12 +120,17 @@ fn word_length(rest: &[u8]) -> usize {
 }
 
 /// The position after the closing quote of the literal whose text starts at `i`; `None` if there
-/// is none.
+/// is none, or it can't be told.
 #[inline]
-fn literal_end(text: &[u8], mut i: usize, quote: u8) -> Option<usize> {
+fn literal_end(text: &[u8], mut i: usize, quote: u8, mode: LexMode) -> Option<usize> {
+    let escape = if mode.no_backslash_escapes { quote } else { b'\\' };
     loop {
-        i = find2(text, i, quote, b'\\');
-        if *text.get(i)? == b'\\' {
+        i = find2(text, i, quote, escape);
+        if *text.get(i)? != quote {
+            // It may be the second byte of a character.
+            if mode.unsafe_charset && !at(text, i - 1).is_ascii() {
+                return None;
+            }
             i += 2;
         } else if at(text, i + 1) != quote {
             return Some(i + 1);
@@ -177,20 +203,8 @@ fn is_number(digits: &[u8]) -> bool {
     exponent.iter().all(|&byte| is_digit(byte))
 }
 
-/// Leaves the comment at `start` out, but for the words of a version comment; returns its end.
-fn comment(text: &[u8], start: usize, out: &mut Writer) -> usize {
-    out.blank();
-    let body_start = start + 2;
-    let Some(mut end) = find(text, body_start, b"*/") else {
-        if at(text, body_start) == b'!' {
-            version_words(text.get(body_start + 1..).unwrap_or_default(), out);
-        }
-        return text.len();
-    };
-    if at(text, body_start) == b'!' {
-        version_words(text.get(body_start + 1..end).unwrap_or_default(), out);
-        out.blank();
-    }
+/// Where it goes on after the comment whose last two bytes are at `end`.
+fn after_comment(text: &[u8], mut end: usize) -> usize {
     // The closing slash opens another comment when a star follows it.
     while at(text, end + 2) == b'*' {
         if at(text, end + 3) == b'/' {
@@ -206,17 +220,4 @@ fn comment(text: &[u8], start: usize, out: &mut Writer) -> usize {
 
 fn find(text: &[u8], from: usize, needle: &[u8]) -> Option<usize> {
     memmem::find(text.get(from..)?, needle).map(|position| from + position)
-}
-
-fn version_words(body: &[u8], out: &mut Writer) {
-    for &byte in body.iter().skip_while(|&&byte| is_digit(byte)) {
-        if !out.make_room() {
-            return;
-        }
-        if is_space(byte) {
-            out.blank();
-        } else {
-            out.put(byte);
-        }
-    }
 }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use highgate_config::{BackendName, Config, NodeName, Override};
+use highgate_config::{Backend, BackendName, Config, NodeName, Override};
 use highgate_core::{
     events::Event,
     health::{self, Action, Event as HealthEvent, HealthSettings, ServerHealth},
@@ -85,6 +85,8 @@ pub struct Director {
     /// New backends, and until when their first verdict may wait for servers not checked yet.
     first_by: BTreeMap<BackendName, Instant>,
     overrides: plan::Overrides,
+    /// What the checks of each backend go by: its settings without its servers, of which there may be many.
+    checks: BTreeMap<BackendName, Arc<Backend>>,
     /// The configuration in force, with what was made of it.
     config: Arc<Config>,
     policy: Option<Arc<Policy>>,
@@ -137,6 +139,7 @@ impl Director {
             outcomes: BTreeMap::new(),
             first_by: BTreeMap::new(),
             overrides: plan::Overrides::new(),
+            checks: BTreeMap::new(),
             config,
             policy: None,
             snapshot: None,
@@ -181,6 +184,7 @@ impl Director {
     fn configure(&mut self, now: Instant) {
         let config = self.take_config();
         self.overrides = overrides(&self.inputs.overrides.borrow_and_update());
+        self.configure_checks(&config);
         let states = plan::states(&config, &mut self.registry, now);
         let wanted: BTreeSet<ServerId> = states.iter().map(|state| state.id).collect();
         self.servers.retain(|id, _| wanted.contains(id));
@@ -193,10 +197,11 @@ impl Director {
             let admin = mark.unwrap_or(server.state);
             let settings = HealthSettings::from(&backend.monitor);
             let id = state.id;
-            let kept = self.servers.get(&id).filter(|watched| watched.probe.is_for(backend));
+            let Some(checks) = self.checks.get(&state.backend) else { continue };
+            let kept = self.servers.get(&id).filter(|watched| watched.probe.is_for(checks));
             if kept.is_none() {
-                let probe =
-                    Rc::new(Probe::new(self.shared.clone(), state.clone(), backend.clone()));
+                let probe = Probe::new(self.shared.clone(), state.clone(), checks.clone());
+                let probe = Rc::new(probe);
                 if self.named.insert(id) && names::name(&state.address).is_some() {
                     let (server, shared) = (Arc::downgrade(&state), self.shared.clone());
                     self.tasks.spawn(names::follow(server, shared, self.turns.clone()));
@@ -214,6 +219,18 @@ impl Director {
         self.configure_topologies(&config, now);
         self.registry.forget_dead();
         self.judge(now);
+    }
+
+    fn configure_checks(&mut self, config: &Config) {
+        let mut before = std::mem::take(&mut self.checks);
+        for (name, backend) in &config.shared.backends {
+            let checks = Backend { servers: BTreeMap::new(), ..backend.clone() };
+            let checks = match before.remove(name) {
+                Some(same) if *same == checks => same,
+                _ => Arc::new(checks),
+            };
+            self.checks.insert(name.clone(), checks);
+        }
     }
 
     /// The newest configuration. Whether its policy is another one is looked at here alone: that takes
@@ -257,7 +274,7 @@ impl Director {
             return false;
         };
         let actions = health.step(event, now);
-        health::apply(&actions, &watched.state);
+        health::apply(&actions, &watched.state, now);
         let mut must_judge = false;
         let mut is_down = false;
         for action in actions {

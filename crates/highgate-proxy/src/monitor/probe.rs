@@ -51,6 +51,8 @@ pub(crate) struct Probe {
     /// On the second connection: whatever is heard there is heard, too.
     stand_in: Rc<Asks>,
     left: RefCell<Left>,
+    /// The server's generation at the last check: another one may be another machine.
+    generation: Cell<u64>,
 }
 
 /// What is left of the last checks.
@@ -85,15 +87,20 @@ enum State {
 type Running = Pin<Box<dyn Future<Output = Ended>>>;
 
 impl Probe {
-    pub(crate) fn new(shared: Arc<Shared>, server: Arc<ServerState>, backend: Backend) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        server: Arc<ServerState>,
+        backend: Arc<Backend>,
+    ) -> Self {
         let asks = Asks { shared, server, backend, heard: Rc::default(), waits_for: Cell::new("") };
         let stand_in = Rc::new(asks.clone());
-        Self { asks: Rc::new(asks), stand_in, left: RefCell::default() }
+        let generation = Cell::new(asks.server.generation());
+        Self { asks: Rc::new(asks), stand_in, left: RefCell::default(), generation }
     }
 
-    /// Whether it checks as that backend's settings say.
-    pub(crate) fn is_for(&self, backend: &Backend) -> bool {
-        self.asks.backend == *backend
+    /// Whether it checks by just these settings.
+    pub(crate) fn is_for(&self, backend: &Arc<Backend>) -> bool {
+        Arc::ptr_eq(&self.asks.backend, backend)
     }
 
     /// Whether answers to sessions prove what its checks ask: not where an operator's statement does.
@@ -101,15 +108,22 @@ impl Probe {
         !matches!(self.asks.backend.monitor.check, Check::Sql(_))
     }
 
-    /// Checks until `deadline`; `afresh` on a new connection if the last check heard nothing.
+    /// Checks until `deadline`; `afresh` on a new connection, unless the last check goes on and was heard of.
     ///
     /// Cancel safe: yes; a dropped call closes the connection.
     pub(crate) async fn check(&self, deadline: Instant, afresh: bool) -> Probed {
-        let Left { state, second, mut late_at } = self.left.take();
+        let mut left = self.left.take();
+        let generation = self.asks.server.generation();
+        if self.generation.replace(generation) != generation {
+            left = Left { late_at: left.late_at, ..Left::default() };
+        }
+        let Left { state, second, mut late_at } = left;
         let (mut check, started, is_late) = match state {
             State::Late { check, started, heard } if heard || !afresh => (check, started, true),
-            State::Kept(kept) => (begin(&self.asks, Some(kept)), clock::now(), false),
-            State::Late { .. } | State::Nothing => (begin(&self.asks, None), clock::now(), false),
+            State::Kept(kept) if !afresh => (begin(&self.asks, Some(kept)), clock::now(), false),
+            State::Kept(_) | State::Late { .. } | State::Nothing => {
+                (begin(&self.asks, None), clock::now(), false)
+            }
         };
         let mut second = self.second(second, is_late, afresh, late_at);
         let before = self.asks.heard.get();

@@ -19,7 +19,9 @@ use highgate_core::{
     snapshot::{Group, Member},
     state::Profile,
 };
-use highgate_mysql::{Answer, Capabilities, auth::Proof, error_code};
+use highgate_mysql::{
+    Answer, Capabilities, auth::Proof, error_code, server_login::ServerLoginError,
+};
 
 use self::{
     choosing::{choose, pick},
@@ -27,7 +29,7 @@ use self::{
 };
 use crate::{
     choice::QueueEnd,
-    mysql::{open::Door, server_connection::ServerConnection},
+    mysql::{answer, open::Door, server_connection::ServerConnection},
     pool::{Claim, PoolKey, Pools, Shelf},
     session::{Context, Ending},
     target::{host, target},
@@ -103,8 +105,8 @@ pub(crate) struct Order<'a> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AcquireError {
     /// A server refuses the account.
-    #[error("server {server} refuses the account: {message}")]
-    Denied { server: ServerName, message: String },
+    #[error("server {server} can't be logged in to with this account: {error}")]
+    Denied { server: ServerName, error: ServerLoginError },
     /// The session is to end.
     #[error("{0}")]
     Ended(Ending),
@@ -118,7 +120,7 @@ pub(crate) enum AcquireError {
     #[error("no server takes writes: {0}")]
     NoPrimary(Arc<str>),
     /// Nobody can serve.
-    #[error("{why}")]
+    #[error("{why}{}", last.iter().map(|last| format!("; the last failed: {last}")).collect::<String>())]
     NoServer { why: NoServer, last: Option<String> },
     /// Too many wait already, or it took too long.
     #[error("{0}")]
@@ -130,6 +132,11 @@ impl AcquireError {
     /// tries before.
     pub(crate) fn answer(&self, executed: &str) -> Answer {
         match self {
+            Self::Denied { error, .. } if error.is_about_limit() => error_code::ER_USER_LIMIT_REACHED
+                .answer(format!(
+                    "The database servers let this account do no more at the moment: a limit of its own is \
+                     reached; {executed}"
+                )),
             Self::Denied { .. } => error_code::ER_ACCESS_DENIED_ERROR
                 .answer("Access denied: the database servers do not accept this account"),
             Self::Ended(_) | Self::Killed => {
@@ -137,11 +144,7 @@ impl AcquireError {
             }
             Self::NoBackend(_) => error_code::ER_UNKNOWN_ERROR
                 .answer("The backend that this command is routed to does not exist"),
-            Self::NoPrimary(_) => {
-                // 1290 with its SQLSTATE is what drivers with failover logic know.
-                error_code::ER_OPTION_PREVENTS_STATEMENT
-                    .answer(format!("No server takes writes at the moment (read-only); {executed}"))
-            }
+            Self::NoPrimary(_) => answer::no_writes(executed),
             Self::NoServer { .. } => error_code::ER_CON_COUNT_ERROR
                 .answer(format!("No database server can serve at the moment; {executed}")),
             Self::Queue(_) => error_code::ER_CON_COUNT_ERROR.answer(format!(
@@ -249,12 +252,12 @@ pub(crate) async fn acquire(
                 last = Some(why);
                 failed.push(member.state.id);
             }
-            Err(Fresh::Denied(message)) => {
+            Err(Fresh::Denied(error)) => {
                 let server = member.state.clone();
                 shelf.deny(context.worker.now_ms());
                 failed.push(server.id);
                 chosen = other(context, &order, &in_force(context, &group), &failed);
-                let denied = AcquireError::Denied { server: server.name.clone(), message };
+                let denied = AcquireError::Denied { server: server.name.clone(), error };
                 if chosen.is_none() {
                     return Err(denied);
                 }

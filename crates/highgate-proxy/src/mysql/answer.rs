@@ -14,6 +14,13 @@ pub(crate) fn too_many_connections(why: &str) -> Vec<u8> {
     packet
 }
 
+/// What a client is told whose write no server takes: 1290 with its SQLSTATE is what drivers with failover
+/// logic know. `executed` says what is known of tries before.
+pub(crate) fn no_writes(executed: &str) -> Answer {
+    error_code::ER_OPTION_PREVENTS_STATEMENT
+        .answer(format!("No server takes writes at the moment (read-only); {executed}"))
+}
+
 /// An ERR packet.
 pub(crate) fn error(answer: &Answer, seq: u8) -> Vec<u8> {
     let mut packet = Vec::new();

@@ -21,6 +21,9 @@ use crate::{
 /// `net_write_timeout`.
 const STALLED: Duration = Duration::from_secs(60);
 
+/// How a client breaks the protocol that numbers its packets wrongly.
+pub(crate) const OUT_OF_ORDER: &str = "its packets are not numbered one after the other";
+
 /// A client's connection with what was read and not used yet.
 #[derive(Debug)]
 pub(crate) struct ClientStream {
@@ -55,6 +58,8 @@ impl Framed {
 enum Front {
     /// This many bytes at least are needed.
     Needs(usize),
+    /// The packet with this sequence id should have another.
+    OutOfOrder(u8),
     /// Longer than allowed.
     TooLong,
     /// Whole.
@@ -78,7 +83,7 @@ impl ClientStream {
         let bytes = self.inbox.bytes();
         let mut at = 0;
         let mut packets = 0;
-        let mut seq = 0;
+        let (mut seq, mut next) = (0, 0);
         let mut payload = 0_u64;
         loop {
             let Some(header) = bytes.get(at..).and_then(Header::peek) else {
@@ -86,7 +91,10 @@ impl ClientStream {
             };
             if packets == 0 {
                 seq = header.seq;
+            } else if header.seq != next && self.compressed.is_none() {
+                return Front::OutOfOrder(header.seq);
             }
+            next = header.seq.wrapping_add(1);
             packets += 1;
             let length = usize::try_from(header.len).unwrap_or(usize::MAX);
             payload += u64::from(header.len);
@@ -134,6 +142,10 @@ impl ClientStream {
                         self.number(framed, framed.seq);
                     }
                     return Ok(framed);
+                }
+                Front::OutOfOrder(seq) => {
+                    self.begin_answer();
+                    return Err(Unread::OutOfOrder(seq.wrapping_add(1)));
                 }
                 Front::TooLong => return Err(Unread::TooLong),
                 Front::Needs(needs) => needs,
@@ -198,6 +210,8 @@ impl ClientStream {
             return Poll::Ready(Err(Unread::NoMemory));
         }
         self.inbox.make_room(room);
+        // Who reads without having asked for news uses up what would have told of them.
+        self.waits = false;
         let read = match &mut self.compressed {
             None => self.transport.poll_recv(cx, self.inbox.room()).map_ok(|count| {
                 self.inbox.filled(count);
@@ -354,6 +368,8 @@ pub(crate) enum Unread {
     Failed(io::Error),
     /// There is no memory for so long a message within `memory_limit`.
     NoMemory,
+    /// Its packets are not numbered one after the other; the answer's sequence id.
+    OutOfOrder(u8),
     /// The session was told something.
     Told(Interrupt),
     /// It announces more than is allowed.
@@ -381,6 +397,7 @@ impl Unread {
             Self::Told(Interrupt::Drain) => Ending::Drained,
             Self::Told(_) => Ending::Killed,
             Self::NoMemory => Ending::NoMemory,
+            Self::OutOfOrder(_) => Ending::ClientProtocol(OUT_OF_ORDER.to_owned()),
             Self::TooLong => {
                 Ending::ClientProtocol("a packet is larger than `max_allowed_packet`".to_owned())
             }

@@ -1,6 +1,7 @@
 //! Forwarding one command: lease, preparation, exchange, settling, and sending it again where that
 //! is proved to be safe.
 
+mod demoted;
 mod lost;
 mod quick;
 mod ready;
@@ -10,7 +11,7 @@ use std::{ops::Range, rc::Rc, sync::atomic::Ordering, time::Duration};
 
 use highgate_config::{BackendName, Topology};
 use highgate_core::{
-    retry::Delivery,
+    retry::{Delivery, Retry},
     route::Role,
     rules::RuleOutcome,
     server::ServerId,
@@ -25,6 +26,7 @@ pub(crate) use release::let_go;
 use crate::{
     mysql::{
         acquire::{self, AcquireError, Chosen, Lease, Order, Wish},
+        answer,
         client_stream::Framed,
         command::{RestSpace, was_killed},
         exchange::{Peers, Stopped},
@@ -104,13 +106,16 @@ pub(crate) enum Tried {
         /// What did not fit.
         why: String,
     },
-    /// The replica is not far enough: on the primary, please.
+    /// The server takes no writes any more, and the session is bound to it by an insert id alone: with that
+    /// taken along this becomes of the command.
+    Leaves(Retry),
+    /// The replica is not far enough, or no place for it: on the primary, please.
     Behind(Behind),
     /// It ended the read-only transaction there, and may write: on the primary, please.
     Commits,
 }
 
-/// How it was found that a replica is not far enough.
+/// How it was found that a replica will not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behind {
     /// It still waits: its connection is of no use.
@@ -119,6 +124,8 @@ pub(crate) enum Behind {
     Unknown,
     /// It was waited for.
     Waited,
+    /// What reads by its text writes: by a view, or a function in one.
+    Writes,
 }
 
 /// Why a command is sent again.
@@ -126,6 +133,8 @@ pub(crate) enum Behind {
 pub(crate) enum Reason {
     /// The connection was lost; the server itself may be well.
     Lost,
+    /// The server said that it takes no writes.
+    ReadOnly,
     /// The server said that it does not carry it out.
     Refused,
 }
@@ -233,9 +242,20 @@ impl Session<'_> {
                     drop(lease);
                     tried.why = why;
                 }
+                Tried::Leaves(retry) => match Box::pin(self.leave(lease, retry, space)).await {
+                    Ok(Some(answer)) => {
+                        return self.tell_refused(&answer, None, facts, sending.framed).await;
+                    }
+                    Ok(None) => to.role = Role::Primary,
+                    Err(lease) => {
+                        let answer = answer::no_writes(Ran::No.sentence());
+                        let ending = self.after_refusal(lease, own);
+                        return self.tell_refused(&answer, ending, facts, sending.framed).await;
+                    }
+                },
                 Tried::Behind(behind) => {
                     self.after_behind(lease, behind);
-                    (to.role, to.causal) = (Role::Primary, false);
+                    (to.role, to.causal, to.server) = (Role::Primary, false, None);
                 }
                 Tried::Commits => {
                     wash::start(self.context, lease);
@@ -364,6 +384,10 @@ impl Session<'_> {
             kill::wait_until(&over).await;
         }
         let own = to.role == Role::Same;
+        // What has come there unasked is the connection's end.
+        if own && lease.connection.transport.has_news() {
+            return Err(self.found_dead(lease));
+        }
         if let Some(tried) = self.prepare(lease, own, to, facts, space).await {
             return Err(tried);
         }
@@ -540,6 +564,8 @@ struct Tries {
     refused: Vec<ServerId>,
     /// Whether any of them may have carried it out.
     ran: Ran,
+    /// Whether the last of them said that it takes no writes.
+    read_only: bool,
     /// Why it was sent again the last time.
     why: String,
 }
@@ -547,6 +573,9 @@ struct Tries {
 impl Tries {
     /// For the client, when there were enough of them.
     fn answer(&self) -> Answer {
+        if self.read_only {
+            return answer::no_writes(self.ran.sentence());
+        }
         error_code::ER_CON_COUNT_ERROR.answer(format!(
             "No database server gave a usable answer to this command; {}",
             self.ran.sentence()
@@ -555,6 +584,7 @@ impl Tries {
 
     fn note(&mut self, server: ServerId, reason: Reason, ran: Ran) {
         self.ran = self.ran.max(ran);
+        self.read_only = reason == Reason::ReadOnly;
         if reason == Reason::Lost && !self.lost.contains(&server) {
             self.lost.push(server);
         } else {

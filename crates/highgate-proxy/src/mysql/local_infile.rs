@@ -111,7 +111,7 @@ impl Session<'_> {
         };
         let mut seq = space.exchange.scanner.next_seq();
         if let Err(stopped) = peers.pass_on(&mut space.exchange).await {
-            return Err(Tried::Ended(Ending::ServerFailed(format!("{stopped:?}"))));
+            return Err(Tried::Ended(Ending::ServerFailed(stopped.to_string())));
         }
         // The file follows the command in the inbox, which is not needed any more.
         self.client.inbox.consume(self.command_wire.saturating_sub(self.consumed_ahead));
@@ -134,7 +134,7 @@ impl Session<'_> {
             let packet = self.client.inbox.bytes().get(..framed.wire).unwrap_or_default();
             let sent = send_both(&self.context.slot, &mut lease.connection, packet, &[]).await;
             if let Err(stopped) = sent {
-                return Err(Tried::Ended(Ending::ServerFailed(format!("{stopped:?}"))));
+                return Err(Tried::Ended(Ending::ServerFailed(stopped.to_string())));
             }
             let is_last = framed.wire == HEADER_LEN;
             self.client.inbox.consume(framed.wire);

@@ -1,14 +1,18 @@
 //! Opening a connection to a server and logging in.
 
-use std::{future::poll_fn, io, sync::Arc, time::Instant};
+use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Instant};
 
 use highgate_config::{Backend, SendProxy, TlsMode};
-use highgate_core::{server::TrafficFailure, state::ConnState};
+use highgate_core::{
+    server::{Era, ServerState, TrafficFailure},
+    state::ConnState,
+};
 use highgate_io::{clock, connect, proxy_protocol, rsa, tasks, tls, transport::Transport};
 use highgate_mysql::{
     Capabilities,
     auth::{Proof, Secret},
     client_login::Relay,
+    error_code,
     greeting::Greeting,
     packet::{HEADER_LEN, Header},
     server_login::{
@@ -80,11 +84,19 @@ pub(crate) enum OpenError {
     Tls(#[source] io::Error),
     #[error("{0}")]
     Login(#[from] ServerLoginError),
+    #[error("it went down meanwhile")]
+    WentDown,
     #[error("{0}")]
     Client(Ending),
 }
 
 impl OpenError {
+    /// Whether the server has as many connections as it takes, of whomever.
+    pub(crate) fn is_full(&self) -> bool {
+        let full = error_code::ER_CON_COUNT_ERROR.code;
+        matches!(self, Self::Login(ServerLoginError::Refused { code, .. }) if *code == full)
+    }
+
     /// What it says about the server's health; `None` for what is the account's or ours.
     pub(crate) fn failure(&self) -> Option<TrafficFailure> {
         use io::ErrorKind::{ConnectionRefused, TimedOut};
@@ -96,7 +108,7 @@ impl OpenError {
                 _ => TrafficFailure::Unreachable,
             },
             Self::Lost(_) => TrafficFailure::Lost,
-            Self::Timeout => TrafficFailure::Timeout,
+            Self::Timeout | Self::WentDown => TrafficFailure::Timeout,
             Self::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
                 TrafficFailure::Garbage
             }
@@ -111,6 +123,25 @@ impl OpenError {
 pub(crate) async fn open(door: Door, deadline: Instant) -> Result<(LoggedIn, Greeting), OpenError> {
     let transport = connect::connect(&door.target, deadline).await.map_err(OpenError::Connect)?;
     clock::before(deadline, log_in(door, transport, None)).await.unwrap_or(Err(OpenError::Timeout))
+}
+
+/// `opening`, for as long as the server is not declared down: who hangs would keep it for all its time.
+///
+/// Cancel safe: as `opening` is.
+pub(crate) async fn while_up<T>(
+    server: &ServerState,
+    era: Era,
+    opening: impl Future<Output = Result<T, OpenError>>,
+) -> Result<T, OpenError> {
+    let mut opening = std::pin::pin!(opening);
+    // Woken by the snapshot that says so.
+    poll_fn(|cx| match opening.as_mut().poll(cx) {
+        Poll::Pending if !server.is_of_this_generation(era) => {
+            Poll::Ready(Err(OpenError::WentDown))
+        }
+        polled => polled,
+    })
+    .await
 }
 
 /// Connects by `deadline` and has the client log in, which takes as long as it does.

@@ -23,7 +23,7 @@ use crate::{
     mysql::{
         acquire::{Keys, Lease, Who, Wish},
         answer,
-        client_stream::{ClientStream, Unread},
+        client_stream::{ClientStream, Framed, OUT_OF_ORDER, Unread},
         command::statement_size,
         compressed::Compressed,
         login::{self, Entrance, LoggedInClient},
@@ -387,7 +387,7 @@ impl Session<'_> {
     }
 
     /// Waits for the next command, with the time-out that fits the session's state.
-    async fn next(&mut self) -> Result<crate::mysql::client_stream::Framed, Ending> {
+    async fn next(&mut self) -> Result<Framed, Ending> {
         let context = self.context;
         if self.client.is_empty() {
             context.shows(Activity::Idle);
@@ -397,10 +397,18 @@ impl Session<'_> {
         let max = self.settings.max_allowed_packet;
         loop {
             match self.client.message(context, max).await {
-                Ok(framed) => {
+                Ok(framed) if framed.seq == 0 => {
                     context.slot.set_deadline(None);
                     return Ok(framed);
                 }
+                // There the packets of compression count.
+                Ok(framed) if self.client.compressed.is_some() => {
+                    context.slot.set_deadline(None);
+                    self.client.number(framed, 0);
+                    return Ok(Framed { seq: 0, ..framed });
+                }
+                Ok(framed) => return Err(self.out_of_order(framed.answer_seq()).await),
+                Err(Unread::OutOfOrder(seq)) => return Err(self.out_of_order(seq).await),
                 // Draining leaves a session alone while it holds something on a server.
                 Err(Unread::Told(Interrupt::Drain)) if !self.is_at_safe_point() => {
                     context.slot.clear(Interrupt::Drain);
@@ -418,6 +426,19 @@ impl Session<'_> {
                 }
                 Err(unread) => return Err(unread.ending(Ending::Idle(self.idle_limit().1))),
             }
+        }
+    }
+
+    /// Ends the session as servers do. They are not asked: one that gets such a packet closes, and seems ill.
+    async fn out_of_order(&mut self, seq: u8) -> Ending {
+        self.count_refused();
+        let packet = answer::error(
+            &error_code::ER_NET_PACKETS_OUT_OF_ORDER.answer("Got packets out of order"),
+            seq,
+        );
+        match self.client.send(self.context, &packet).await {
+            Ok(()) => Ending::ClientProtocol(OUT_OF_ORDER.to_owned()),
+            Err(ending) => ending,
         }
     }
 

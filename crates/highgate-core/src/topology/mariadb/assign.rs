@@ -31,7 +31,7 @@ impl Machine {
         let primary = self.record.as_ref().map(|record| &record.server);
         let links = self.links(inputs, primary, elected.is_some(), now);
         let mut roles = BTreeMap::new();
-        let mut fine = Vec::new();
+        let (mut fine, mut behind) = (Vec::new(), Vec::new());
         for (index, input) in inputs.iter().enumerate() {
             let assigned = if Some(index) == elected {
                 let reason = format!("writable (read_only=0){}", input.as_read());
@@ -43,11 +43,16 @@ impl Machine {
             } else {
                 let (assigned, lag) = replica(&links, input);
                 fine.extend(lag.map(|lag| (input.name.clone(), (now, lag))));
+                if elected.is_some() && is_behind(input, &assigned) {
+                    behind.push(input.name);
+                }
                 assigned
             };
             roles.insert(input.name.clone(), assigned);
         }
         self.fine.extend(fine);
+        // How it was before it fell behind says nothing of it, once the primary is gone.
+        self.fine.retain(|name, _| !behind.contains(&name));
         let primary = elected.and_then(|index| inputs.get(index)).map(|input| input.name.clone());
         Outcome { roles, primary, writes }
     }
@@ -89,6 +94,12 @@ fn replica(links: &Links<'_>, input: &Input<'_>) -> (Assigned, Option<u64>) {
     let assigned =
         assigned(Role::Replica, fit.verdict.err(), lag(input, fit.lag_ms), reason.into());
     (assigned, fine)
+}
+
+/// Whether it is unfit since it applies too little: not one that has only lost sight of the primary.
+fn is_behind(input: &Input<'_>, assigned: &Assigned) -> bool {
+    let stopped = || input.seen.is_some_and(|seen| seen.sources.iter().any(|it| !it.sql_running));
+    assigned.unfit.is_some_and(|unfit| unfit == Status::Lagging || stopped())
 }
 
 /// Nobody knows how far behind a server is that can't be read.

@@ -310,6 +310,38 @@ fn a_replica_whose_applier_stopped_is_out_and_the_reason_names_its_error() {
     assert!(outcome.roles["db2"].reason.contains("Duplicate entry"));
 }
 
+/// It had replicated well once: with the primary gone that was taken for its state, and old rows were read.
+#[test]
+fn a_replica_that_was_behind_stays_out_when_the_primary_goes() {
+    for (read_only, stopped) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut rig = Rig::new();
+        rig.step();
+        rig.source(1).sql_running = !stopped;
+        rig.source(1).seconds_behind = Some(60).filter(|_| !stopped);
+        let out = Some(if stopped { Status::Broken } else { Status::Lagging });
+        is(&rig.step(), "db2", Role::Replica, out);
+        if read_only {
+            rig.seen[0].read_only = true;
+        } else {
+            rig.alive[0] = false;
+            for replica in [1, 2] {
+                rig.source(replica).io = IoThread::Connecting;
+                rig.source(replica).seconds_behind = None;
+            }
+        }
+        for _ in 0..30 {
+            let outcome = rig.step();
+            is(&outcome, "db2", Role::Replica, out);
+            is(&outcome, "db3", Role::Replica, None);
+        }
+        // As soon as it is known that it has caught up it serves again.
+        rig.source(1).sql_running = true;
+        rig.source(1).io = IoThread::Running;
+        rig.source(1).seconds_behind = Some(0);
+        is(&rig.step(), "db2", Role::Replica, None);
+    }
+}
+
 #[test]
 fn a_replica_that_lost_a_living_primary_is_read_from_only_as_long_as_its_cap_allows() {
     let mut rig = Rig::new();

@@ -35,7 +35,7 @@ pub(super) struct Ended {
 pub(super) struct Asks {
     pub(super) shared: Arc<Shared>,
     pub(super) server: Arc<ServerState>,
-    pub(super) backend: Backend,
+    pub(super) backend: Arc<Backend>,
     /// Logins of checks and packets that answered their questions, ever; a greeting alone is none.
     pub(super) heard: Rc<Cell<u64>>,
     /// What the check under way waits for.
@@ -44,7 +44,7 @@ pub(super) struct Asks {
 
 impl Asks {
     /// Whether a check leaves a connection for the next one.
-    pub(super) const fn keeps_connections(&self) -> bool {
+    pub(super) fn keeps_connections(&self) -> bool {
         !matches!(self.backend.monitor.check, Check::Connect | Check::Handshake)
     }
 
@@ -148,7 +148,7 @@ impl Asks {
     fn door(&self) -> Door {
         let monitor = &self.backend.monitor;
         let account = (monitor.user.as_str(), &monitor.password);
-        door(&self.shared, &self.server, Arc::new(self.backend.clone()), account)
+        door(&self.shared, &self.server, self.backend.clone(), account)
     }
 }
 
@@ -202,7 +202,7 @@ fn kind_of(error: &io::Error) -> CheckFailure {
 fn failed_open(error: &OpenError) -> Failed {
     let kind = match error {
         OpenError::Connect(cause) | OpenError::Lost(cause) => kind_of(cause),
-        OpenError::Timeout => CheckFailure::Timeout,
+        OpenError::Timeout | OpenError::WentDown => CheckFailure::Timeout,
         OpenError::Tls(_) => CheckFailure::Error,
         OpenError::Login(ServerLoginError::Refused { code, .. }) => CheckFailure::from_code(*code),
         OpenError::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {

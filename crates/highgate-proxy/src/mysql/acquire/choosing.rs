@@ -39,16 +39,21 @@ pub(super) fn pick(
     failed: &[ServerId],
 ) -> Result<usize, NoServer> {
     let named: Vec<usize>;
+    // Whom else a read may ask.
+    let mut instead: &[usize] = &[];
     let candidates = match order.wish {
         _ if order.server.is_some() => {
             let is_named = |member: &Member| Some(member.state.name.as_str()) == order.server;
             named = (0..group.members.len())
                 .filter(|at| group.members.get(*at).is_some_and(is_named))
                 .collect();
-            &named
+            &*named
         }
-        Wish::Reader if !group.readers.is_empty() => &group.readers,
-        Wish::Reader | Wish::Writer => &group.writers,
+        Wish::Reader => {
+            instead = group.instead_of_readers();
+            group.for_reads()
+        }
+        Wish::Writer => &group.writers,
     };
     let from = order.from;
     // A server that is asked for by its name gets the command, and says itself what it thinks of it.
@@ -62,7 +67,20 @@ pub(super) fn pick(
             return others;
         }
     }
-    choice::choose(worker, group, &Want { candidates, from, exclude: failed, writes })
+    let chosen = choice::choose(worker, group, &Want { candidates, from, exclude: failed, writes });
+    let refuses = |at: &usize| {
+        let member = group.members.get(*at);
+        member.is_none_or(|member| member.state.is_shunned(worker.coarse_now()))
+    };
+    if chosen.as_ref().is_ok_and(|at| !refuses(at)) || instead.is_empty() {
+        return chosen;
+    }
+    // Replicas may count as up that take no new connections: at their own limit, behind a firewall.
+    let want = Want { candidates: instead, from, exclude: failed, writes };
+    match choice::choose(worker, group, &want) {
+        Ok(at) if !refuses(&at) || chosen.is_err() => Ok(at),
+        _ => chosen,
+    }
 }
 
 /// Waits until somebody can serve: by a new snapshot, or because a server that failed a moment ago

@@ -30,8 +30,8 @@ use crate::{
 
 /// Why no connection was had from one server.
 pub(super) enum Fresh {
-    /// That server does not know the account, as it says.
-    Denied(String),
+    /// That server does not take the account, as it says.
+    Denied(ServerLoginError),
     /// That server failed; another may do.
     Failed(String),
     /// Nothing more can be done.
@@ -140,7 +140,7 @@ async fn open_one(
         let tls = tls_files::towards(&worker.shared, &group.name, &group.backend.tls, deadline);
         let opening = Box::pin(async move {
             door.tls = tls.await;
-            open::open(door, deadline).await
+            open::while_up(server, era, open::open(door, deadline)).await
         });
         match crate::mysql::login::within(context, async { Ok(opening.await) }).await {
             Ok(Ok((login, greeting))) => {
@@ -151,12 +151,12 @@ async fn open_one(
                 first_steps(context, &mut connection).await?;
                 return Ok(connection);
             }
-            Ok(Err(OpenError::Login(ServerLoginError::Refused {
-                code: 1044 | 1045 | 1698,
-                message,
-                ..
-            }))) => denied = Some(message),
+            // Another password may fit.
+            Ok(Err(OpenError::Login(error))) if error.is_about_account() => denied = Some(error),
             Ok(Err(error)) => {
+                if error.is_full() {
+                    worker.make_room_at(server.id);
+                }
                 server.count_error(ErrorKind::Connect);
                 if let Some(failure) = error.failure() {
                     worker.report(server, failure);
@@ -166,8 +166,7 @@ async fn open_one(
             Err(ending) => return Err(Fresh::Over(AcquireError::Ended(ending))),
         }
     }
-    let message = denied.unwrap_or_else(|| "no credential for it is known".to_owned());
-    Err(Fresh::Denied(message))
+    Err(Fresh::Denied(denied.unwrap_or(ServerLoginError::Unexpected)))
 }
 
 pub(super) async fn first_steps(

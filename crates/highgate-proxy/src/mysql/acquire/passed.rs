@@ -64,7 +64,12 @@ pub(crate) async fn acquire_passed(
                 drop(lease);
                 continue;
             }
-            Err(Fresh::Denied(why) | Fresh::Failed(why)) => {
+            Err(Fresh::Denied(why)) => {
+                last = Some(why.to_string());
+                failed.push(member.state.id);
+                continue;
+            }
+            Err(Fresh::Failed(why)) => {
                 last = Some(why);
                 failed.push(member.state.id);
                 continue;
@@ -110,7 +115,8 @@ async fn open_one(
     door.schema.clone_from(&who.schema);
     let tls = tls_files::towards(&worker.shared, &group.name, &group.backend.tls, deadline);
     door.tls = tls.await;
-    let (login, greeting) = match open::open_passed(door, passing, deadline).await {
+    let opening = open::while_up(server, era, open::open_passed(door, passing, deadline));
+    let (login, greeting) = match opening.await {
         Ok(opened) => opened,
         Err(error) => {
             if let Some(failure) = error.failure() {

@@ -209,7 +209,9 @@ impl Session<'_> {
         };
         let text = format!("session {number} was told to end ({scope:?}) by its own account");
         shared.event(Event::new(Severity::Info, Kind::Kill, text).session(number));
-        other.set_killed_by(KilledBy::OwnAccount);
+        if what == Interrupt::Kill {
+            other.set_killed_by(KilledBy::OwnAccount);
+        }
         let _ = self.context.worker.post(other.worker, Mail::Interrupt(other.slot, what));
         if what == Interrupt::Kill {
             kill::wait_until_gone(shared, &other).await;

@@ -50,9 +50,14 @@ impl Session<'_> {
                 track::end_read_only(&mut self.state);
                 return Some(Tried::Commits);
             }
-            if matches!(retry, Retry::No(_)) {
-                return None;
+            // By its text it reads, or nobody would have sent it here: the primary takes it.
+            if matches!(retry, Retry::Again(_)) && facts.shape.is_read() {
+                return Some(Tried::Behind(Behind::Writes));
             }
+            return None;
+        }
+        if let Some(retry) = self.could_leave(lease, facts, space) {
+            return Some(Tried::Leaves(retry));
         }
         // Who has just made a schema may choose it.
         if self.taken_for == Some(Wish::Reader)
@@ -84,12 +89,16 @@ impl Session<'_> {
         };
         let why = Retry::Again(again).to_string();
         let ran = ran(again);
-        Some(Tried::Again { server: server.id, why, reason: Reason::Refused, ran })
+        let reason = match progress.server {
+            ServerSaid::Error { word: Word::ReadOnly, .. } => Reason::ReadOnly,
+            _ => Reason::Refused,
+        };
+        Some(Tried::Again { server: server.id, why, reason, ran })
     }
 
     /// The primary takes no writes any more, and so can't commit, or lost its group as it did: what was
     /// open ends here, with its connection, and the session goes on. `None` where it would lose more.
-    fn end_transaction(&mut self, lease: &mut Lease, retry: Retry) -> Option<Tried> {
+    pub(super) fn end_transaction(&mut self, lease: &mut Lease, retry: Retry) -> Option<Tried> {
         if let Lost::State(_) = settle::server_lost(&mut self.state) {
             return None;
         }
@@ -169,7 +178,7 @@ impl Session<'_> {
         // Where the protocol was broken, nobody knows what the client expects next.
         let is_lost = matches!(stopped, Stopped::Broken(_)) || !space.exchange.is_between_packets();
         if passed && is_lost {
-            return Tried::Ended(Ending::ServerFailed(format!("within a packet: {stopped:?}")));
+            return Tried::Ended(Ending::ServerFailed(format!("within a packet: {stopped}")));
         }
         let answer = match (&lost, retry) {
             (_, Retry::UnknownOutcome) => outcome_unknown(),
@@ -300,9 +309,11 @@ impl Session<'_> {
             Behind::Stuck | Behind::Waited => format!(
                 "a causal read goes to the primary: its replica did not come as far as the session's last write within {timeout} ms"
             ),
+            Behind::Writes => "a read goes to the primary: its replica says that it writes, by a view or a function".to_owned(),
             Behind::Unknown => "a command goes to the primary: its replica does not know a schema or table of the session".to_owned(),
         };
-        let event = Event::new(Severity::Info, Kind::Lag, text)
+        let kind = if behind == Behind::Writes { Kind::Retry } else { Kind::Lag };
+        let event = Event::new(Severity::Info, kind, text)
             .backend(&server.backend)
             .server(&server.name)
             .session(self.context.presence.info.id);
@@ -310,7 +321,7 @@ impl Session<'_> {
         match behind {
             Behind::Stuck => self.abandon(lease),
             // Where a step was refused, it is known what is amiss there.
-            Behind::Unknown => {
+            Behind::Unknown | Behind::Writes => {
                 wash::start(self.context, lease);
                 self.forget_lease();
             }
@@ -355,8 +366,7 @@ impl Session<'_> {
 fn says(said: ServerSaid, retry: Retry, facts: &CommandFacts<'_>) -> Option<TrafficFailure> {
     let says = match said {
         ServerSaid::Error { word: Word::ReadOnly, .. } => Some(TrafficFailure::ReadOnly),
-        ServerSaid::Error { word: Word::LeftGroup, .. } => Some(TrafficFailure::NotReady),
-        ServerSaid::Error { code: 1047, sqlstate, .. } if sqlstate == *b"08S01" => {
+        ServerSaid::Error { word: Word::LeftGroup | Word::NotReady, .. } => {
             Some(TrafficFailure::NotReady)
         }
         _ => matches!(retry, Retry::Again(_)).then_some(TrafficFailure::Lost),

@@ -136,6 +136,10 @@ impl Session<'_> {
         if lease.connection.kill_in_flight.is_some() || lease.connection.has_many_to_close() {
             return Sent::Nothing;
         }
+        // One from the pool was looked at as it was taken.
+        if own && lease.connection.transport.has_news() {
+            return Sent::Nothing;
+        }
         let fits = self.missing(&mut lease.connection, own, to, facts, &mut space.steps);
         if fits.is_err() || !space.steps.is_empty() {
             return Sent::Nothing;

@@ -78,6 +78,32 @@ impl Session<'_> {
         Some(if own { self.unprepared_own() } else { Tried::Unfit { why: why() } })
     }
 
+    /// What the session held is gone with its connection, which ended before the command came.
+    pub(super) fn found_dead(&mut self, lease: &Lease) -> Tried {
+        self.note_loss(lease, &Stopped::ServerClosed);
+        let server = lease.connection.server();
+        let pins = self.state.pins;
+        match settle::server_lost(&mut self.state) {
+            Lost::Nothing => {
+                let why = "since its connection was closed while it lay idle".to_owned();
+                Tried::Again { server: server.id, why, reason: Reason::Lost, ran: Ran::No }
+            }
+            Lost::Transaction => {
+                self.note_transaction_lost(Some(server));
+                Tried::Refused(transaction_lost())
+            }
+            Lost::State(_) => {
+                self.note_failed(
+                    server,
+                    &format!("its connection was lost before, and with it {pins}"),
+                );
+                Tried::Refused(error_code::ER_CONNECTION_KILLED.answer(
+                    "Connection was killed: the session's server connection is lost; nothing was executed",
+                ))
+            }
+        }
+    }
+
     /// No steps lead to the session's state. `None`: now they do.
     fn unfit(&mut self, unfit: Unfit, own: bool, facts: &CommandFacts<'_>) -> Option<Tried> {
         let session = self.context.presence.info.id;
@@ -134,7 +160,7 @@ impl Session<'_> {
 
     /// Runs the steps that were found to be needed; `bounded`: for no longer than a causal read may
     /// wait.
-    async fn run_steps(
+    pub(super) async fn run_steps(
         &mut self,
         lease: &mut Lease,
         bounded: bool,
