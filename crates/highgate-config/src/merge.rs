@@ -183,7 +183,7 @@ fn node(
     file: &Node,
     current: &Node,
 ) -> Node {
-    let own = merge.fields(&NODE, place, base, file, current);
+    let own = merge.fields_of_all_files(&NODE, place, base, file, current);
     let Place::Node(name) = place else { return own };
     let nothing = BTreeMap::new();
     let base_binds = base.map_or(&nothing, |base| &base.binds);

@@ -165,7 +165,8 @@ impl NodeTable {
             self.applying.again.notify_one();
             text.push_str("\ncertificates are read again");
         }
-        let event = Event::new(Severity::Info, EventKind::Config, format!("applied: {text}"));
+        let told = format!("applied: {}", text.replace('\n', "; "));
+        let event = Event::new(Severity::Info, EventKind::Config, told);
         self.shared.event(event);
         Ok(text)
     }

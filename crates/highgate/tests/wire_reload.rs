@@ -249,6 +249,23 @@ fn what_was_changed_elsewhere_stays_until_the_file_says_otherwise() {
     assert_eq!(late.value("SELECT name FROM t").unwrap(), "a", "its session goes on");
 }
 
+#[test]
+fn a_file_that_says_nothing_of_the_node_leaves_its_ports_where_they_are() {
+    let a = server("a");
+    let process = HighgateProcess::start(BINARY, &toml(&[("db1", &a)], "")).unwrap();
+    let other = process.folder().join("other.toml");
+    let users = "[[user]]\nname = \"late\"\npassword = \"l\"\n[[user]]\nname = \"later\"\npassword = \"l\"\n";
+    std::fs::write(&other, users).unwrap();
+    let (is_done, told) = apply_file(&process, &other, &[]);
+    assert!(is_done && !told.contains("admin") && !told.contains("note:"), "{told}");
+    let told: Vec<_> = told.lines().map(str::trim).collect();
+    assert!(
+        told[0].starts_with("user late: added") && told[1].starts_with("user later"),
+        "{told:?}"
+    );
+    wait_for_event(&process, &format!("applied: {}; {}", told[0], told[1]));
+}
+
 /// Answers showed the program's own names of things (`shop/db1: Drain`), and not what a drain costs.
 #[test]
 fn what_an_operator_did_is_answered_in_words_with_the_way_back_and_the_price() {

@@ -50,6 +50,36 @@ impl Merge {
         file: &T,
         current: &T,
     ) -> T {
+        let decided = base.map_or(Decided::NewInFile, |_| Decided::FileWins);
+        self.fields_since(table, place, (base, decided), [file, current])
+    }
+
+    /// Merges the fields of a thing that is in every file, whatever the file says: what has its default
+    /// in a file that was never applied was not asked for by it.
+    pub(super) fn fields_of_all_files<T: Clone>(
+        &mut self,
+        table: &TableOf<T>,
+        place: &Place,
+        base: Option<&T>,
+        file: &T,
+        current: &T,
+    ) -> T {
+        let left_out = table.defaults();
+        let since = match base {
+            Some(base) => (Some(base), Decided::FileWins),
+            None => (Some(&left_out), Decided::NewInFile),
+        };
+        self.fields_since(table, place, since, [file, current])
+    }
+
+    /// Merges the fields that the file changed since `base`; a conflict is told by the word beside it.
+    fn fields_since<T: Clone>(
+        &mut self,
+        table: &TableOf<T>,
+        place: &Place,
+        (base, decided): (Option<&T>, Decided),
+        [file, current]: [&T; 2],
+    ) -> T {
         let mut merged = current.clone();
         for setting in table.settings() {
             let before = base.map(setting.get);
@@ -57,8 +87,7 @@ impl Merge {
             if before.as_ref() == Some(&in_file) || in_file == in_force {
                 continue;
             }
-            if before.as_ref() != Some(&in_force) {
-                let decided = base.map_or(Decided::NewInFile, |_| Decided::FileWins);
+            if before.as_ref() != Some(&in_force) || decided == Decided::NewInFile {
                 self.conflict(place, Some(setting.name), decided);
             }
             (setting.put)(&mut merged, in_file);

@@ -150,6 +150,23 @@ fn binds_and_admin_accounts_are_merged_by_name() {
 }
 
 #[test]
+fn what_a_new_file_leaves_out_of_the_node_stays_and_what_it_says_comes() {
+    let parse = |text: &str| native::parse("t", text, &NodeName::from("n")).unwrap().config;
+    let current = parse("workers = 3\n[admin]\nsql = '127.0.0.1:7001'\nweb = '127.0.0.1:7002'\n");
+    let says_nothing = parse("[[user]]\nname = 'late'\npassword = 'l'\n");
+    let (got, told) = merged(&Config::default(), &says_nothing, &current);
+    assert_eq!(got.node, current.node);
+    assert!(got.shared.users.contains_key("late"));
+    assert_eq!(told, [""; 0]);
+
+    let (got, told) = merged(&Config::default(), &parse("[admin]\nweb = 'off'\n"), &current);
+    assert_eq!((&got.node["n"].admin.web, got.node["n"].workers), (&None, 3));
+    assert_eq!(got.node["n"].admin.sql, current.node["n"].admin.sql);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("node n, `admin.web`: new in this file"), "{told:?}");
+}
+
+#[test]
 fn another_nodes_part_is_left_alone() {
     let mut current = config(&[]);
     current.node.insert(NodeName::from("other"), Node::default());
