@@ -4,6 +4,7 @@
 //! and things. References to backends may dangle: a warning.
 
 mod machine;
+pub(crate) mod tcp;
 mod vip;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,7 @@ pub(crate) fn faults(config: &Config) -> Vec<Fault> {
     listeners(config, &mut found);
     for (name, backend) in &config.shared.backends {
         of_backend(name, backend, &mut found);
+        tcp::of_backend(config, name, backend, &mut found);
     }
     users(config, &mut found);
     for (id, rule) in &config.shared.rules {
@@ -93,7 +95,9 @@ fn listeners(config: &Config, found: &mut Vec<Fault>) {
         if listener.auth == AuthSource::Cluster && listener.mode == Mode::Mysql {
             of_cluster_accounts(config, &listener.backend, place(), found);
         }
-        if let Some(what) = tls_problem(&listener.tls, true) {
+        if listener.mode == Mode::Tcp {
+            tcp::of_listener(name, listener, found);
+        } else if let Some(what) = tls_problem(&listener.tls, true) {
             found.push(Fault::error(place(), "tls.mode", what));
         }
         dangling(config, &listener.backend, place(), found);

@@ -219,6 +219,10 @@ fn config() -> impl Strategy<Value = Config> {
                 if draft.listener.mode == crate::Mode::Http {
                     draft.listener.mode = crate::Mode::Tcp;
                 }
+                if draft.listener.mode == crate::Mode::Tcp {
+                    draft.listener.tls = Tls::default();
+                    draft.listener.auth = crate::AuthSource::Local;
+                }
                 // It needs an account of its backend.
                 if draft.listener.auth == crate::AuthSource::Cluster {
                     draft.listener.auth = crate::AuthSource::Passthrough;

@@ -6,8 +6,9 @@ use toml_edit::{Document, Item, TableLike};
 
 use super::reader::{Read, Reader};
 use crate::{
-    BackendName, Check, ListenerName, Node, NodeName, Place, ProcessName, ScriptName, ServerName,
-    TlsMode, UserName, VipGroupName, VipName,
+    AuthSource, BackendName, Check, ListenerName, Mode, Node, NodeName, Place, ProcessName,
+    ScriptName, ServerName, TlsMode, UserName, VipGroupName, VipName,
+    faults::tcp,
     piece::{Piece, Span},
     settings::{
         ADMIN_USER, BACKEND, LISTENER, ListenerDraft, Mistake, NODE, PROCESS, RULE, SCRIPT, SERVER,
@@ -123,9 +124,19 @@ impl File {
     ) -> Option<(ListenerName, ListenerDraft)> {
         let place = |name: &str| Place::Listener(ListenerName::from(name));
         let (place, mut read) = self.named(&LISTENER, toml, at, place)?;
+        let is_tcp = read.draft.listener.mode == Mode::Tcp;
         let tls = &mut read.draft.listener.tls;
-        if !read.fields.iter().any(|(field, _)| *field == "tls.mode") && tls.cert.is_some() {
+        let says_mode = read.fields.iter().any(|(field, _)| *field == "tls.mode");
+        if !says_mode && tls.cert.is_some() && !is_tcp {
             tls.mode = TlsMode::Preferred;
+        }
+        let auth = read.fields.iter().find(|(field, _)| *field == "auth");
+        if let (Some((_, at)), true) =
+            (auth, is_tcp && read.draft.listener.auth == AuthSource::Local)
+        {
+            // Written as it is when left out, but in the belief that it means something.
+            let (what, hint) = (tcp::NO_LOGIN.to_owned(), Some(tcp::HINT_AUTH.to_owned()));
+            self.reader.error(at.clone(), Mistake { what, hint, ..Mistake::default() });
         }
         match place {
             Place::Listener(name) => Some((name, read.draft)),

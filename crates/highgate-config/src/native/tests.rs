@@ -104,6 +104,41 @@ fn a_dangling_backend_and_an_empty_one_are_warnings() {
 }
 
 #[test]
+fn tls_and_auth_are_refused_where_bytes_are_passed_on_as_they_are() {
+    let refused = |listener: &str, backend: &str| {
+        let text = format!(
+            "[[listener]]\nname = 'l'\nbind = ':1'\nbackend = 'b'\nmode = 'tcp'\n{listener}\n\
+             [[backend]]\nname = 'b'\n{backend}\n[[backend.server]]\nname = 's'\naddress = 's:1'\n"
+        );
+        let problems = read(&text).map_or_else(|refused| refused.0, |parsed| parsed.warnings);
+        let told = |it: &Problem| (it.severity, it.line, it.column, it.what.clone());
+        problems.iter().map(told).collect::<Vec<_>>()
+    };
+    let is =
+        |told: &[(crate::Severity, usize, usize, String)], severity, line, column, what: &str| {
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert_eq!((told[0].0, told[0].1, told[0].2), (severity, line, column), "{told:?}");
+            assert!(told[0].3.contains(what), "{told:?}");
+        };
+    use crate::Severity::{Error, Warning};
+    assert_eq!(refused("", ""), []);
+    assert_eq!(refused("tls = { mode = 'disabled' }", ""), [], "that is how it is");
+    let no_tls = "TLS is not available in tcp mode yet";
+    let required = "tls = { mode = 'required', cert = '/c', key = '/k' }";
+    is(&refused(required, ""), Error, 6, 16, no_tls);
+    is(&refused("tls = { cert = '/c', key = '/k' }", ""), Error, 6, 16, no_tls);
+    for auth in ["cluster", "local", "passthrough"] {
+        is(&refused(&format!("auth = '{auth}'"), ""), Error, 6, 8, "nobody is logged in");
+    }
+    let tls = "tls = { mode = 'required' }";
+    is(&refused("", tls), Error, 9, 16, no_tls);
+    let with_checks = format!("{tls}\nmonitor = {{ user = 'm', check = 'ping' }}");
+    is(&refused("", &with_checks), Warning, 9, 16, "only checks use this");
+    let other = "[[listener]]\nname = 'm'\nbind = ':2'\nbackend = 'b'\nauth = 'passthrough'";
+    assert_eq!(refused(other, tls), [], "clients in mysql mode use it");
+}
+
+#[test]
 fn dotted_keys_inline_tables_and_tables_are_the_same() {
     let head = "[[backend]]\nname = 'b'\n";
     let inline = read(&format!("{head}monitor = {{ user = 'm', fall = 5 }}")).unwrap();

@@ -79,7 +79,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
         default: Is("mysql"),
         takes_effect: TakesEffect::NextConnection,
         summary: "What the clients speak.",
-        detail: "`tcp` passes bytes on without looking at them; `http` is not available yet.",
+        detail: "`tcp` passes bytes on without looking at them, so `tls` and `auth` are refused beside it; `http` is not available yet.",
         example: "mode = \"mysql\"",
         also_known_as: &[("haproxy", "mode"), ("maxscale", "protocol")],
         put: |draft, value| {
