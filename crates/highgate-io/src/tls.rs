@@ -1,14 +1,19 @@
 //! TLS settings for both sides, from PEM files.
 
+mod pem;
+
 use std::{io, path::Path, sync::Arc};
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    ClientConfig, InconsistentKeys, RootCertStore, ServerConfig,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::WebPkiClientVerifier,
 };
+
+pub use self::pem::Unusable;
+use self::pem::{certificates, key};
 
 /// Why TLS can't be set up. Says which file and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +26,7 @@ pub enum TlsError {
         /// Its path.
         path: String,
         /// What went wrong.
-        cause: String,
+        cause: Unusable,
     },
     /// The library refuses the combination.
     #[error("certificate `{cert}` and key `{key}` don't work together: {cause}")]
@@ -46,6 +51,14 @@ pub enum TlsError {
     },
 }
 
+impl TlsError {
+    /// Whether a file could not be read at all: it may be meant for another machine or account.
+    #[must_use]
+    pub fn is_about_reading(&self) -> bool {
+        matches!(self, Self::File { cause: Unusable::Unreadable(_), .. })
+    }
+}
+
 /// What a file of TLS holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsFile {
@@ -67,13 +80,19 @@ impl std::fmt::Display for TlsFile {
     }
 }
 
-fn file_error(what: TlsFile, path: &Path, cause: impl std::fmt::Display) -> TlsError {
-    TlsError::File { what, path: path.display().to_string(), cause: cause.to_string() }
-}
-
 fn pair_error(cert: &Path, key: &Path) -> impl FnOnce(rustls::Error) -> TlsError {
     let (cert, key) = (cert.display().to_string(), key.display().to_string());
-    move |cause| TlsError::Pair { cert: cert.into(), key: key.into(), cause: cause.to_string() }
+    move |cause| {
+        let cause = match cause {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                "the key is another certificate's (behind its own, a certificate's file holds those \
+                 that signed it, in that order)"
+                    .to_owned()
+            }
+            cause => cause.to_string(),
+        };
+        TlsError::Pair { cert: cert.into(), key: key.into(), cause }
+    }
 }
 
 fn verifier_error(
@@ -87,24 +106,15 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-fn certificates(what: TlsFile, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = CertificateDer::pem_file_iter(path).map_err(|e| file_error(what, path, e))?;
-    let list: Result<Vec<_>, _> = read.collect();
-    match list {
-        Ok(list) if list.is_empty() => Err(file_error(what, path, "no certificate in it")),
-        Ok(list) => Ok(list),
-        Err(error) => Err(file_error(what, path, error)),
-    }
-}
-
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|e| file_error(TlsFile::Key, path, e))
-}
-
 fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(TlsFile::Authorities, path)? {
-        store.add(certificate).map_err(|e| file_error(TlsFile::Authorities, path, e))?;
+        let unusable = |error: rustls::Error| TlsError::File {
+            what: TlsFile::Authorities,
+            path: path.display().to_string(),
+            cause: Unusable::Content(error.to_string()),
+        };
+        store.add(certificate).map_err(unusable)?;
     }
     Ok(store)
 }

@@ -1,15 +1,17 @@
 //! `highgate check`: everything that is wrong with a configuration.
 
-use highgate_config::{Config, NodeName};
+use anyhow::bail;
+use highgate_config::{NodeName, Place, Tls, native::Parsed};
 use highgate_io::clock;
-use highgate_proxy::{certificate::CertificateDate, tls_files};
+use highgate_proxy::{certificate::CertificateDate, node::ApplyError, tls_files};
 
 use crate::{cli, files, output};
 
 pub(crate) fn check(arguments: &cli::Check) -> anyhow::Result<()> {
     let node = NodeName::from(arguments.node.as_str());
-    let config = files::read(&arguments.files, &node)?;
-    look_at_certificates(&config);
+    let parsed = files::parsed(&arguments.files, &node)?;
+    look_at_certificates(&parsed, &node)?;
+    let config = parsed.config;
     let shared = &config.shared;
     let has_vips = config.node.get(&node).is_some_and(|node| !node.vips.is_empty());
     if shared.listeners.is_empty() && !has_vips {
@@ -33,23 +35,51 @@ pub(crate) fn check(arguments: &cli::Check) -> anyhow::Result<()> {
     ))
 }
 
-/// Certificates of listeners that can't be used, or are not good any more or not for long. That is no
-/// mistake of the configuration, which may be meant for another machine.
-fn look_at_certificates(config: &Config) {
-    let now = clock::wall_ms() / 1000;
+/// Looks at all certificates and keys: what is there and can't be used is an error, as it is for `run`
+/// and `apply`. What can't be read, or is not good any more or not for long, is no mistake of the
+/// configuration, which may be meant for another machine.
+fn look_at_certificates(parsed: &Parsed, node: &NodeName) -> anyhow::Result<()> {
+    let config = &parsed.config;
+    let mut wrong = Vec::new();
     for (name, listener) in &config.shared.listeners {
-        let told = match tls_files::for_clients(&listener.tls) {
-            Ok(None) => None,
-            Ok(Some(_)) => {
-                let date = CertificateDate::default();
-                date.set(tls_files::expires(&listener.tls));
-                date.look(&format!("listener {name}"), now).map(|event| event.text)
-            }
-            Err(error) => Some(format!("listener {name}: {error}")),
-        };
-        if let Some(told) = told {
-            output::complain(&format!("warning: {told}"));
+        let place = Place::Listener(name.clone());
+        match tls_files::for_clients(&listener.tls) {
+            Ok(None) => {}
+            Ok(Some(_)) => look_at_date(&listener.tls, &format!("listener {name}")),
+            Err(cause) => wrong.push(ApplyError::Tls { place, cause }),
         }
+    }
+    for (name, backend) in &config.shared.backends {
+        if let Err(cause) = tls_files::for_servers(&backend.tls) {
+            wrong.push(ApplyError::Tls { place: Place::Backend(name.clone()), cause });
+        }
+    }
+    if let Some(own) = config.node.get(node)
+        && let Err(cause) = tls_files::for_clients(&own.admin.tls)
+    {
+        wrong.push(ApplyError::Tls { place: Place::Node(node.clone()), cause });
+    }
+    let mut errors = 0;
+    for error in &wrong {
+        let (place, setting) = error.setting();
+        let at = parsed.written.at(&place, setting).map_or_else(String::new, |at| at + ": ");
+        let is_elsewhere =
+            matches!(error, ApplyError::Tls { cause, .. } if cause.is_about_reading());
+        let word = if is_elsewhere { "warning" } else { "error" };
+        errors += usize::from(!is_elsewhere);
+        output::complain(&format!("{at}{word}: {error} (`{setting}`)"));
+    }
+    match errors {
+        0 => Ok(()),
+        count => bail!(count_of(count, "error")),
+    }
+}
+
+fn look_at_date(settings: &Tls, whose: &str) {
+    let date = CertificateDate::default();
+    date.set(tls_files::expires(settings));
+    if let Some(event) = date.look(whose, clock::wall_ms() / 1000) {
+        output::complain(&format!("warning: {}", event.text));
     }
 }
 

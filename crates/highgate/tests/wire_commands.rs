@@ -1,7 +1,11 @@
 //! The commands that need no running process: what they read, write and say.
 
+#[path = "common/certificates.rs"]
+mod certificates;
+
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
+use certificates::Authority;
 use highgate_testkit::scratch::Scratch;
 
 const LISTENER: &str = "[[listener]]\nname = 'shop'\nbind = '127.0.0.1:0'\nbackend = 'shop'\n\
@@ -85,4 +89,51 @@ fn a_first_configuration_is_valid_private_and_never_put_over_another_file() {
     assert_eq!(fs::read_to_string(&file).unwrap(), before);
     let (good, _, err) = highgate(folder.path(), &["init", "--server", "nonsense", "x.toml"]);
     assert!(!good && err.contains("nonsense") && !folder.path().join("x.toml").exists(), "{err}");
+}
+
+/// `check` said that they are valid, and the next start failed.
+#[test]
+fn a_certificate_or_key_that_is_there_and_unusable_is_an_error_of_check() {
+    let folder = folder("unusable", &[]);
+    let Some(authority) = Authority::new(folder.path(), "ca") else { return };
+    let (a, b) = (authority.issue("a", "DNS:a"), authority.issue("b", "DNS:b"));
+    let path = |name: &str| folder.path().join(name);
+    let whole = fs::read_to_string(&a.cert).unwrap();
+    fs::write(path("cut.pem"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(path("der.pem"), [0x30, 0x82, 0x01, 0x02]).unwrap();
+    fs::write(path("text.pem"), "hunter2").unwrap();
+    let key =
+        ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "AAAA", "-----END ENCRYPTED PRIVATE KEY-----"];
+    fs::write(path("encrypted.key"), key.join("\n")).unwrap();
+    let check = |cert: &Path, key: &Path| {
+        let tls = format!("tls = {{ cert = '{}', key = '{}' }}\n", cert.display(), key.display());
+        fs::write(
+            path("h.toml"),
+            LISTENER.replacen("[[user]]", &format!("{tls}[[user]]"), 1) + BACKEND,
+        )
+        .unwrap();
+        let (good, out, err) = highgate(folder.path(), &["check", "h.toml"]);
+        (good, out + &err)
+    };
+    let (good, told) = check(&a.cert, &a.key);
+    assert!(good && told.starts_with("configuration is valid"), "{told}");
+    for (cert, key, expected) in [
+        (path("cut.pem"), a.key.clone(), "`-----END CERTIFICATE-----` is missing (`tls.cert`)"),
+        (path("der.pem"), a.key.clone(), "this is DER (or PKCS #12), and not PEM"),
+        (path("text.pem"), a.key.clone(), "this is not PEM"),
+        (path("ca"), a.key.clone(), "this is a folder"),
+        (a.key.clone(), a.cert.clone(), "are `cert` and `key` swapped?"),
+        (a.cert.clone(), b.key.clone(), "the key is another certificate's"),
+        (a.cert.clone(), path("encrypted.key"), "it is encrypted, and nobody is asked"),
+    ] {
+        let (good, told) = check(&cert, &key);
+        assert!(!good && told.contains(expected), "{expected}: {told}");
+        assert!(
+            told.starts_with("h.toml:5:") && told.contains(": error: listener shop: "),
+            "{told}"
+        );
+        assert!(!told.contains("is valid") && !told.contains("hunter2"), "{told}");
+    }
+    let (good, told) = check(&path("absent.pem"), &a.key);
+    assert!(good && told.contains(": warning: listener shop: certificate"), "{told}");
 }
