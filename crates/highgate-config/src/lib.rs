@@ -20,6 +20,7 @@ mod names;
 pub mod native;
 mod nearest;
 mod overrides;
+mod pattern;
 mod piece;
 mod place;
 mod problem;
@@ -50,6 +51,7 @@ pub use names::{
 };
 pub use nearest::nearest;
 pub use overrides::{Override, OverrideKind};
+pub use pattern::surely_compiles;
 pub use place::Place;
 pub use problem::{Problem, Problems};
 pub use render::{Secrets, render};

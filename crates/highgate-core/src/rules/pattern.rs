@@ -130,8 +130,10 @@ impl Patterns {
 
 impl Known {
     fn new(pattern: Pattern, keep: bool) -> Result<Self, String> {
-        let compiled = compile(&pattern)?;
-        let regex = if keep { OnceLock::from(Some(compiled)) } else { OnceLock::new() };
+        let is_late = !keep && highgate_config::surely_compiles(&pattern.text);
+        let compiled = if is_late { None } else { Some(compile(&pattern)?) };
+        let regex =
+            compiled.filter(|_| keep).map_or_else(OnceLock::new, |it| OnceLock::from(Some(it)));
         // The same in every process, so that what a test sees is what runs.
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&pattern);
         Ok(Self { pattern, regex, is_last: hash.is_multiple_of(USUAL) })

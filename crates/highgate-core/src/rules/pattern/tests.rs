@@ -54,6 +54,17 @@ fn a_pattern_that_comes_or_goes_leaves_all_automata_but_its_own_as_they_were() {
 }
 
 #[test]
+fn what_would_be_too_large_is_refused_and_what_is_sound_waits_for_a_text() {
+    let known =
+        |text: &str, keep| Known::new(Pattern { text: text.into(), case_sensitive: true }, keep);
+    for keep in [true, false] {
+        let why = known(r"[\w\W]{900000}", keep).unwrap_err();
+        assert!(why.contains("limit"), "{why}");
+        assert_eq!(known("^SELECT", keep).unwrap().regex.get().is_some(), keep);
+    }
+}
+
+#[test]
 fn a_pattern_of_several_rules_is_one() {
     let mut set = Patterns::default();
     let pattern = Pattern { text: "^SELECT".into(), case_sensitive: true };
