@@ -85,9 +85,11 @@ impl fmt::Display for Passed {
 /// No server can take it: how many were passed over, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NoServer {
-    /// Candidates by role.
+    /// Servers of the backend.
+    pub servers: u32,
+    /// Candidates by role: of those, the reasons are counted.
     pub candidates: u32,
-    /// Not serving by status.
+    /// Not serving by status; where nobody is a candidate, of all servers.
     pub status: u32,
     /// Tried already.
     pub excluded: u32,
@@ -130,7 +132,18 @@ impl std::error::Error for NoServer {}
 impl fmt::Display for NoServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.candidates == 0 {
-            return f.write_str("no server can serve: none has the role");
+            // Who is down has no role: that is why, rather than what it would be for.
+            return match (self.servers, self.status) {
+                (0, _) => f.write_str("no server can serve: the backend has none"),
+                (_, 0) => f.write_str("no server can serve: none has the role"),
+                (all, down) if all == down => {
+                    write!(f, "no server of {all} can serve: {down} not up")
+                }
+                (all, down) => write!(
+                    f,
+                    "no server of {all} can serve: {down} not up, and none of the others has the role"
+                ),
+            };
         }
         write!(f, "no server of {} can serve", self.candidates)?;
         let counts = [
@@ -168,11 +181,17 @@ pub fn choose(
             return Ok(index);
         }
     }
-    let mut none = NoServer::default();
+    let servers = u32::try_from(request.members.len()).unwrap_or(u32::MAX);
+    let mut none = NoServer { servers, ..NoServer::default() };
     for member in request.candidates.iter().filter_map(|index| request.members.get(*index)) {
         none.candidates += 1;
         if let Some(passed) = passed_over(request, member) {
             none.count(passed);
+        }
+    }
+    if none.candidates == 0 {
+        for member in request.members.iter().filter(|member| !member.status.serves()) {
+            none.count(Passed::Status(member.status));
         }
     }
     Err(none)

@@ -181,6 +181,23 @@ fn nobody_left_is_an_error_that_counts_the_reasons() {
 }
 
 #[test]
+fn where_nobody_has_the_role_it_is_told_who_is_not_up() {
+    let now = origin();
+    let mut members = members(&[1, 1], now);
+    let told = |members: &[Member]| {
+        let request = request(members, &[], Balance::RoundRobin, now);
+        choose(&request, &mut Turn::default(), &mut || 0).unwrap_err().to_string()
+    };
+    assert_eq!(told(&members), "no server can serve: none has the role");
+    members[0].status = Status::Down;
+    let one = "no server of 2 can serve: 1 not up, and none of the others has the role";
+    assert_eq!(told(&members), one);
+    members[1].status = Status::Down;
+    assert_eq!(told(&members), "no server of 2 can serve: 2 not up");
+    assert_eq!(told(&[]), "no server can serve: the backend has none");
+}
+
+#[test]
 fn a_server_that_came_back_climbs_to_its_share() {
     let now = origin();
     let mut members = members(&[100, 100], now);
