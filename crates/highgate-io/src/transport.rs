@@ -42,6 +42,16 @@ pub enum Detached {
     Unix(std::os::unix::net::UnixStream),
 }
 
+/// The end of a stream is an error in TLS alone, and the library's text is a link for programmers.
+fn in_words(error: io::Error) -> io::Error {
+    match error.kind() {
+        kind @ io::ErrorKind::UnexpectedEof => io::Error::new(kind, UNANNOUNCED),
+        _ => error,
+    }
+}
+
+const UNANNOUNCED: &str = "it was closed without TLS's goodbye (`close_notify`)";
+
 macro_rules! each {
     ($self:expr, $stream:ident => $body:expr) => {
         match $self {
@@ -66,6 +76,7 @@ impl Transport {
         let mut read = ReadBuf::new(buffer);
         each!(self, stream => Pin::new(stream).poll_read(cx, &mut read))
             .map_ok(|()| read.filled().len())
+            .map_err(in_words)
     }
 
     /// Writes as much of `bytes` as the kernel takes.
@@ -374,6 +385,17 @@ mod tests {
     use std::{future::poll_fn, io::Write as _};
 
     use super::*;
+
+    #[test]
+    fn an_end_without_the_goodbye_of_tls_is_told_without_a_link() {
+        let link = "peer closed connection, see https://docs.rs/rustls";
+        let told = in_words(io::Error::new(io::ErrorKind::UnexpectedEof, link));
+        assert_eq!(told.kind(), io::ErrorKind::UnexpectedEof, "others tell by it what happened");
+        assert_eq!(told.to_string(), "it was closed without TLS's goodbye (`close_notify`)");
+        let other =
+            in_words(io::Error::new(io::ErrorKind::InvalidData, "received corrupt message"));
+        assert_eq!(other.to_string(), "received corrupt message");
+    }
 
     #[tokio::test]
     async fn an_answer_that_fills_its_buffer_is_no_news_and_its_end_is() {
