@@ -34,38 +34,49 @@ pub(crate) fn parsed(files: &[PathBuf], node: &NodeName) -> anyhow::Result<nativ
     }
 }
 
-/// Refuses passwords that look like a stored form and are none: nobody could log in by them.
+/// Refuses passwords that look like a stored form and are none: nobody could log in by them. Warns of
+/// those that may be one which lost something on its way.
 fn readable_passwords(parsed: &native::Parsed) -> anyhow::Result<()> {
-    let mut errors = Vec::new();
-    for (name, user) in &parsed.config.shared.users {
-        let place = Place::User(name.clone());
-        let at = || parsed.written.at(&place, "password").map_or_else(String::new, |at| at + ": ");
-        for stored in &user.passwords {
-            if let Err(why) = StoredPassword::parse(stored.expose()) {
-                let at = at();
-                errors.push(format!(
-                    "{at}error: nobody could log in by this password of user `{name}`: {why}"
-                ));
-            }
-        }
-    }
-    for (node, own) in &parsed.config.node {
-        for (name, stored) in &own.admin.users {
-            if let Err(why) = StoredPassword::parse(stored.expose()) {
-                let place = Place::AdminUser(node.clone(), name.clone());
-                let at = parsed.written.at(&place, "password");
-                let at = at.map_or_else(String::new, |at| at + ": ");
-                errors.push(format!(
-                    "{at}error: nobody could log in by the password of operator `{name}`: {why}"
-                ));
-            }
-        }
+    let (errors, warnings) = faults_of_passwords(parsed);
+    for warning in &warnings {
+        output::complain(warning);
     }
     match errors.len() {
         0 => Ok(()),
         1 => bail!("{}\n1 error; nothing was changed", errors.concat()),
         count => bail!("{}\n{count} errors; nothing was changed", errors.join("\n")),
     }
+}
+
+/// The errors, and the warnings.
+fn faults_of_passwords(parsed: &native::Parsed) -> (Vec<String>, Vec<String>) {
+    let users = parsed.config.shared.users.iter().flat_map(|(name, user)| {
+        let whose = format!("this password of user `{name}`");
+        let place = Place::User(name.clone());
+        user.passwords.iter().map(move |stored| (place.clone(), whose.clone(), stored))
+    });
+    let operators = parsed.config.node.iter().flat_map(|(node, own)| {
+        own.admin.users.iter().map(|(name, stored)| {
+            let place = Place::AdminUser(node.clone(), name.clone());
+            (place, format!("the password of operator `{name}`"), stored)
+        })
+    });
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    for (place, whose, stored) in users.chain(operators) {
+        let stored = stored.expose();
+        let at = parsed.written.at(&place, "password").map_or_else(String::new, |at| at + ": ");
+        match StoredPassword::parse(stored) {
+            Err(why) => {
+                errors.push(format!("{at}error: nobody could log in by {whose}: {why}"));
+            }
+            Ok(StoredPassword::Clear(_)) if stored.starts_with('*') => warnings.push(format!(
+                "{at}warning: {whose} begins with `*` and is taken as it is; a mysql_native_password \
+                 form would be `*` and 40 hexadecimal digits"
+            )),
+            Ok(_) => {}
+        }
+    }
+    (errors, warnings)
 }
 
 fn text(file: &Path) -> anyhow::Result<(String, String)> {
@@ -108,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_that_only_looks_like_a_stored_form_is_refused_where_it_is_written() {
+    fn a_password_that_only_looks_like_a_stored_form_is_refused_or_doubted_where_it_is_written() {
         let user = |name: &str, password: &str| {
             format!("[[user]]\nname = \"{name}\"\npassword = \"{password}\"\n")
         };
@@ -132,5 +143,9 @@ mod tests {
             !told.contains("2470C0C0") && !told.contains("abc"),
             "no password is shown: {told}"
         );
+        let (_, warnings) = faults_of_passwords(&parsed);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].starts_with("shop.toml:15:12: warning: this password of user `e`"));
+        assert!(!warnings[0].contains("abc"), "{warnings:?}");
     }
 }
