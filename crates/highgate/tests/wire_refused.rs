@@ -24,6 +24,7 @@ fn server() -> ScriptedServer {
     let script = Script::new(|command| match command.text().as_str() {
         text if text.starts_with("SELECT @@") => Reply::variables(text),
         text if text.starts_with("SELECT") => Reply::value("name", "a"),
+        "BEGIN" => Reply::OkStatus(0x0003),
         _ => Reply::OkStatus(0x0002),
     });
     ScriptedServer::start(script).unwrap()
@@ -229,4 +230,27 @@ fn a_password_that_nobody_could_log_in_by_is_refused_with_its_place() {
     process.signal(Signal::HUP).unwrap();
     wait_for_event(&process, place);
     assert!(comes_in(process.listener("shop").unwrap()).is_ok(), "as before");
+}
+
+#[test]
+fn who_waits_for_a_server_in_vain_is_told_which_limit_was_reached() {
+    let server = server();
+    let backend = "queue_timeout = \"1s\"\nmax_queue = 1";
+    let toml = toml(&server, ANYWHERE, backend, "max_connections = 1\n");
+    let process = HighgateProcess::start(BINARY, &toml).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut holder = comes_in(address).unwrap();
+    let [mut waiter, mut other] =
+        [(); 2].map(|()| RawClient::connect(address, "app", "app", None, USUAL).unwrap());
+    holder.ok("BEGIN").unwrap();
+    waiter.send(b"\x03SELECT name FROM t").unwrap();
+    wait::eventually(Deadline::seconds(10), "one who waits", || {
+        anyhow::ensure!(table(&process, "servers")?[0]["queued"].as_u64() == Some(1));
+        Ok(())
+    })
+    .unwrap();
+    let told = format!("{:?}", other.query("SELECT name FROM t").unwrap());
+    assert!(told.contains("1040") && told.contains("as `max_queue` allows"), "{told}");
+    let told = format!("{:?}", waiter.answer().unwrap());
+    assert!(told.contains("1040") && told.contains("within `queue_timeout`"), "{told}");
 }

@@ -157,7 +157,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
         default: Is("10s"),
         takes_effect: TakesEffect::NextAcquire,
         summary: "Time a command may wait for a server connection.",
-        detail: "After it the client gets an error that names the limit which was reached.",
+        detail: "After it the client gets error 1040, which names this setting, or `max_queue` where too many wait already.",
         example: "queue_timeout = \"5s\"",
         also_known_as: &[
             ("haproxy", "timeout queue"),
@@ -174,7 +174,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
         default: Is("10000"),
         takes_effect: TakesEffect::NextAcquire,
         summary: "Commands that may wait for a server connection; more are refused at once.",
-        detail: "It bounds memory and the time to recover after a stall.",
+        detail: "It bounds memory and the time to recover after a stall. 0 stands for no bound.",
         example: "max_queue = 1000",
         also_known_as: &[("haproxy", "server maxqueue")],
         put: |draft, value| draft.max_queue = value.count(),

@@ -147,9 +147,17 @@ impl AcquireError {
             Self::NoPrimary(_) => answer::no_writes(executed),
             Self::NoServer { .. } => error_code::ER_CON_COUNT_ERROR
                 .answer(format!("No database server can serve at the moment; {executed}")),
-            Self::Queue(_) => error_code::ER_CON_COUNT_ERROR.answer(format!(
-                "Too many connections: no server has room for this command; {executed}"
-            )),
+            Self::Queue(end) => {
+                let limit = match end {
+                    QueueEnd::Full => "as many commands wait for a server as `max_queue` allows",
+                    QueueEnd::Timeout => "no server had room for this command within `queue_timeout`",
+                    QueueEnd::Ended(_) | QueueEnd::Killed | QueueEnd::ServerDown => {
+                        "no server has room for this command"
+                    }
+                };
+                error_code::ER_CON_COUNT_ERROR
+                    .answer(format!("Too many connections: {limit}; {executed}"))
+            }
         }
     }
 }
