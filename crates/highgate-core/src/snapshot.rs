@@ -77,7 +77,9 @@ impl Group {
     /// The member with that name.
     #[must_use]
     pub fn member(&self, name: &ServerName) -> Option<&Member> {
-        self.members.iter().find(|member| member.state.name == *name)
+        // They lie by name, and may be a hundred thousand.
+        let at = self.members.binary_search_by(|member| member.state.name.cmp(name)).ok()?;
+        self.members.get(at)
     }
 
     /// Members that a read may go to: the readers; where there is none, the primary, if it may take reads.

@@ -360,6 +360,21 @@ fn days_left(process: &HighgateProcess) -> i64 {
         / 86_400
 }
 
+/// `apply` reads certificates again, too, also where nothing else has changed.
+fn replaced_by_apply(process: &HighgateProcess, folder: &Path, address: SocketAddr) {
+    certificate(folder, "newest", 91);
+    let mut apply = Command::new(failure::BINARY);
+    let apply =
+        apply.arg("apply").arg(process.config_file()).current_dir(process.folder()).output();
+    let said = String::from_utf8(apply.unwrap().stdout).unwrap();
+    assert!(said.contains("nothing changes\ncertificates are read again"), "{said}");
+    wait::eventually(Deadline::seconds(5), "the newest certificate", || {
+        anyhow::ensure!(shown_name(address) == "newest");
+        Ok(())
+    })
+    .unwrap();
+}
+
 #[test]
 fn a_certificate_is_told_of_before_it_expires_and_replaced_without_dropping_anybody() {
     let Some(db) = database() else { return };
@@ -405,18 +420,7 @@ fn a_certificate_is_told_of_before_it_expires_and_replaced_without_dropping_anyb
     })
     .unwrap();
     assert!((89..=90).contains(&days_left(&process)));
-    // `apply` reads them again, too, also where nothing else has changed.
-    certificate(&folder, "newest", 91);
-    let mut apply = Command::new(failure::BINARY);
-    let apply =
-        apply.arg("apply").arg(process.config_file()).current_dir(process.folder()).output();
-    let said = String::from_utf8(apply.unwrap().stdout).unwrap();
-    assert!(said.contains("nothing changes\ncertificates are read again"), "{said}");
-    wait::eventually(Deadline::seconds(5), "the newest certificate", || {
-        anyhow::ensure!(shown_name(address) == "newest");
-        Ok(())
-    })
-    .unwrap();
+    replaced_by_apply(&process, &folder, address);
     let _ = wait::wait_until(Deadline::after(Duration::from_millis(500)), || false);
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     let count: u32 = stream.join().unwrap();
