@@ -150,7 +150,10 @@ fn without_server<'a>(
         return refuse(RouteRefused::UnknownStatement { id: facts.statement.unwrap_or_default() });
     }
     let spoiled = |id| state.statements.get(&id).is_some_and(|statement| statement.spoiled);
-    if facts.command.runs() && facts.statement.is_some_and(spoiled) {
+    if facts.command.runs()
+        && facts.statement.is_some_and(spoiled)
+        && by_rule(facts, view).is_none()
+    {
         return refuse(RouteRefused::LongDataLost);
     }
     let unfinished = |id| state.statements.get(&id).is_some_and(|it| it.cursor || it.long_data);
@@ -175,18 +178,34 @@ const fn refuse<'a>(refused: RouteRefused) -> Option<(To<'a>, Reason)> {
     Some((To::Refuse(refused), Reason::Known))
 }
 
+/// What a rule says to a statement.
+fn by_rule<'a>(facts: &CommandFacts<'_>, view: &View<'a>) -> Option<(To<'a>, Reason)> {
+    let rule = view.rules.last().unwrap_or_default();
+    if let Some(text) = view.rules.error_msg.as_deref() {
+        return Some((To::Say { ok: false, text }, Reason::Rule(rule)));
+    }
+    let text = view.rules.ok_msg.as_deref()?;
+    let to = match facts.command {
+        // They go on with what ran before the rule said so.
+        CommandKind::StmtFetch | CommandKind::StmtReset => return None,
+        // Their clients read descriptions, or events, in what comes: an OK is none.
+        CommandKind::BinlogDump | CommandKind::FieldList | CommandKind::StmtPrepare => {
+            let prepares = facts.command == CommandKind::StmtPrepare;
+            To::Refuse(RouteRefused::NoPlainOk { rule, prepares })
+        }
+        _ => To::Say { ok: true, text },
+    };
+    Some((to, Reason::Rule(rule)))
+}
+
 /// What a rule, or Highgate itself, says to a statement.
 fn by_text<'a>(
     state: &SessionState,
     facts: &CommandFacts<'_>,
     view: &View<'a>,
 ) -> Option<(To<'a>, Reason)> {
-    let rule = Reason::Rule(view.rules.last().unwrap_or_default());
-    if let Some(text) = view.rules.error_msg.as_deref() {
-        return Some((To::Say { ok: false, text }, rule));
-    }
-    if let Some(text) = view.rules.ok_msg.as_deref() {
-        return Some((To::Say { ok: true, text }, rule));
+    if let Some(said) = by_rule(facts, view) {
+        return Some(said);
     }
     if facts.does(Effects::LOCAL_INFILE) && view.user.is_none_or(|user| !user.local_infile) {
         return refuse(RouteRefused::LocalInfile);

@@ -15,10 +15,16 @@ use highgate_testkit::{
     scripted::{Reply, Script, ScriptedServer},
     wait::{self, Deadline},
 };
-use raw::{Part, RawClient, USUAL, execute};
+use raw::{Param, Part, RawClient, USUAL, execute, long_data};
+use rustix::process::Signal;
 
 const COM_STMT_PREPARE: u8 = 0x16;
 const COM_STMT_EXECUTE: u8 = 0x17;
+const COM_STMT_SEND_LONG_DATA: u8 = 0x18;
+
+/// A read that no server is to see.
+const QUIET: &str = "[[rule]]\nrule_id = 4\nactive = true\nmatch_pattern = \"^SELECT n FROM quiet\"\n\
+     OK_msg = \"done\"\napply = true\n";
 
 /// The read `SELECT n FROM old` becomes a write, and another one a temporary table.
 const REWRITES: &str = "[[rule]]\nrule_id = 1\nactive = true\nmatch_pattern = \"^SELECT n FROM old\"\n\
@@ -144,4 +150,52 @@ fn a_rule_keeps_the_sessions_connection_until_another_gives_it_back() {
     .unwrap();
     client.ok("SELECT n FROM ours").unwrap();
     pinned(&process, "");
+}
+
+/// A plain OK was read as a statement with thousands of parameters, whose client waited for ever.
+#[test]
+fn what_a_rule_answers_with_ok_is_not_prepared_and_its_client_told_so() {
+    let server = server();
+    let (_process, mut client) = front(&server, QUIET);
+    let answer = client.prepare("SELECT n FROM quiet").unwrap();
+    assert_eq!(answer.error(), Some(1295), "{answer:?}");
+    let said = client.ok("SELECT n FROM quiet").unwrap();
+    assert!(matches!(&said, Part::Ok { info, .. } if info == "done"), "{said:?}");
+    assert!(client.prepare("SELECT n FROM t").unwrap().error().is_none());
+    let mut prepared = server.commands();
+    prepared.retain(|command| command.code == COM_STMT_PREPARE);
+    assert!(prepared.iter().all(|command| command.text() == "SELECT n FROM t"), "{prepared:?}");
+}
+
+#[test]
+fn executions_of_what_was_prepared_before_a_rule_says_ok_are_answered_with_ok() {
+    let server = ScriptedServer::start(Script::new(|command| match command.code {
+        COM_STMT_PREPARE => Reply::Prepared(9, vec!["?".to_owned()], vec!["n".to_owned()]),
+        _ if command.text().starts_with("SELECT n") => Reply::value("n", "1"),
+        _ => usual(command),
+    }))
+    .unwrap();
+    let (process, mut client) = front(&server, "");
+    let Part::Prepared { id, .. } = client.prepare("SELECT n FROM quiet WHERE a = ?").unwrap()
+    else {
+        panic!("not prepared");
+    };
+    let file = process.config_file();
+    let text = std::fs::read_to_string(&file).unwrap() + QUIET;
+    std::fs::write(&file, text).unwrap();
+    process.signal(Signal::HUP).unwrap();
+    wait::eventually(Deadline::seconds(10), "the rule", || {
+        let said = client.query("SELECT n FROM quiet")?;
+        anyhow::ensure!(matches!(&said[..], [Part::Ok { .. }]), "{said:?}");
+        Ok(())
+    })
+    .unwrap();
+    // Nobody waits for an answer to the first of these.
+    client.send(&long_data(id, 0, b"long")).unwrap();
+    let said = client.command(&execute(id, 0, &[Param::Long], true)).unwrap();
+    assert!(matches!(&said[..], [Part::Ok { info, .. }] if info == "done"), "{said:?}");
+    assert_eq!(client.value("SELECT n FROM t").unwrap(), "1", "the session is in step");
+    let codes = [COM_STMT_EXECUTE, COM_STMT_SEND_LONG_DATA];
+    let reached = server.commands().into_iter().find(|command| codes.contains(&command.code));
+    assert_eq!(reached, None);
 }

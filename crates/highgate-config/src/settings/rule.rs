@@ -276,7 +276,8 @@ pub(super) const SETTINGS: &[Setting<Rule>] = &[
         default: Nothing,
         takes_effect: TakesEffect::NextCommand,
         summary: "Answers matching commands with OK and this text, without a server.",
-        detail: "",
+        detail: "A statement that matches can't be prepared (error 1295): many drivers then send its text instead. Executions of \
+                 one that was prepared before the rule came are answered with OK.",
         example: "OK_msg = \"done\"",
         also_known_as: &[("proxysql", "mysql_query_rules.OK_msg")],
         put: |draft, value| draft.ok_msg = value.some_text(),

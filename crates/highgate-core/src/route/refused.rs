@@ -30,6 +30,14 @@ pub enum RouteRefused {
     /// Parameters that were sent ahead of an execution did not reach a server.
     #[error("parameters sent ahead by COM_STMT_SEND_LONG_DATA could not be passed on")]
     LongDataLost,
+    /// A rule answers it with OK, and that is not what its clients read the answer as.
+    #[error("rule {rule} answers it with OK (`OK_msg`), which is no answer to {}", if *.prepares { "a preparation" } else { "such a command" })]
+    NoPlainOk {
+        /// Its id.
+        rule: u32,
+        /// It was to be prepared; else it asks for fields or a binary log.
+        prepares: bool,
+    },
     /// A rule, an account or a listener names a backend that does not exist.
     #[error("backend {backend} does not exist, and {by}")]
     UnknownBackend {
@@ -87,6 +95,7 @@ impl RouteRefused {
             Self::KillForm
             | Self::Leftover { .. }
             | Self::LocalInfile
+            | Self::NoPlainOk { .. }
             | Self::UnknownCommand { .. }
             | Self::UnknownStatement { .. } => Side::Client,
         }
@@ -108,6 +117,11 @@ impl RouteRefused {
                 .answer("LOAD DATA LOCAL is not allowed for this account (`local_infile`)"),
             Self::LongDataLost => ErrorCode::new(1210, b"HY000")
                 .answer("Parameters sent ahead of this execution were lost; nothing was executed"),
+            // Many drivers then send the text instead.
+            Self::NoPlainOk { prepares: true, .. } => ErrorCode::new(1295, b"HY000")
+                .answer("This command is not supported in the prepared statement protocol yet"),
+            Self::NoPlainOk { prepares: false, .. } => ErrorCode::new(1235, b"42000")
+                .answer("This command is not supported here: a rule answers it with OK"),
             Self::UnknownBackend { .. } => ErrorCode::new(1105, b"HY000")
                 .answer("This statement is routed to a backend that does not exist"),
             Self::UnknownCommand { .. } => ErrorCode::new(1047, b"08S01").answer("Unknown command"),

@@ -429,17 +429,22 @@ impl Session<'_> {
             }
             Decided::Login => Box::pin(self.change_user(framed)).await,
             // Nobody waits for an answer: one would be taken for the next command's.
-            Decided::Refuse(_) if sending.scan == scan::CommandKind::NoReply => Ok(()),
+            Decided::Refuse(_) | Decided::Say(..) if sending.scan == scan::CommandKind::NoReply => {
+                track::spoiled(&mut self.state, facts, true);
+                Ok(())
+            }
             Decided::Refuse(answer) => {
                 track::spoiled(&mut self.state, facts, false);
                 self.answer_error(&answer, framed).await
             }
             Decided::Say(true, text) => {
+                track::spoiled(&mut self.state, facts, false);
                 let packet =
                     answer::ok(self.capabilities, self.status(), &text, framed.answer_seq());
                 self.client.send(self.context, &packet).await
             }
             Decided::Say(false, text) => {
+                track::spoiled(&mut self.state, facts, false);
                 let answer = error_code::ER_NOT_ALLOWED_COMMAND.answer(&*text);
                 self.answer_error(&answer, framed).await
             }

@@ -30,9 +30,9 @@ impl Session<'_> {
 
     /// Tells operators that a command was not routed anywhere.
     pub(crate) fn note_not_routed(&self, refused: &RouteRefused) {
-        // Those of a drain are its expected course.
+        // Those of a drain are its expected course; those of a rule are meant.
         let severity = match refused {
-            RouteRefused::Draining => Severity::Info,
+            RouteRefused::Draining | RouteRefused::NoPlainOk { .. } => Severity::Info,
             _ => Severity::Warning,
         };
         self.note_refused_here(severity, &refused.to_string());
