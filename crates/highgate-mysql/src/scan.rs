@@ -13,7 +13,11 @@
 //! ```
 //!
 //! A packet whose sequence id is not the next one is [`ScanError::Sequence`]: the stream can't be
-//! trusted any further, and the caller closes the connection.
+//! trusted any further, and the caller closes the connection. Only the events of a binary log may be
+//! numbered anew.
+//!
+//! Quirk: behind an event that a semi-synchronous replica is to acknowledge, MariaDB 10.11 and MySQL
+//! 9.7 begin at 1 again.
 
 use crate::capability::{Capabilities, StatusFlags};
 use crate::packet::{HEADER_LEN, Header, MAX_PAYLOAD, Malformed};
@@ -389,7 +393,7 @@ impl ReplyScanner {
             if have >= HEADER_LEN {
                 let header = self.header();
                 let expected = self.seq;
-                if header.seq != expected {
+                if header.seq != expected && self.kind != CommandKind::BinlogDump {
                     return Err(ScanError::Sequence { expected, found: header.seq });
                 }
                 if self.continued || header.len == 0 || have > HEADER_LEN {

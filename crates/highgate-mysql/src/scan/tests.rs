@@ -209,6 +209,15 @@ fn single_packets_and_lists_end_where_they_should() {
     }
 }
 
+/// As behind an event that a semi-synchronous replica acknowledges.
+#[test]
+fn the_events_of_a_binary_log_may_be_numbered_anew() {
+    let mut bytes = reply(&[b"\0event", b"\0\xef\x01another"]);
+    bytes.extend(reply(&[b"\0a third"]));
+    bytes.extend(reply(&[b"\0a fourth", &eof(0)]));
+    assert_eq!(scan(CommandKind::BinlogDump, NEW, &bytes).rows(), 4);
+}
+
 #[test]
 fn a_result_that_ends_in_the_other_form_breaks_the_reply() {
     let row = b"\x01a\xfb".to_vec();

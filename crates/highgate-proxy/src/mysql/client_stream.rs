@@ -293,6 +293,40 @@ impl ClientStream {
         }
     }
 
+    /// Takes what the client says within an answer, as far as there is room. Ready only at the
+    /// client's end.
+    pub(crate) fn poll_said(&mut self, cx: &mut Cx<'_>, context: &Context) -> Poll<Ending> {
+        loop {
+            if self.inbox.is_full() && !self.inbox.is_empty() {
+                return Poll::Pending;
+            }
+            let news = self.poll_readable(cx);
+            if news.is_pending() {
+                self.rest();
+            }
+            if let Err(error) = ready!(news) {
+                return Poll::Ready(Ending::ClientFailed(error));
+            }
+            let read = match &mut self.compressed {
+                None => self.transport.poll_read(cx, self.inbox.room()).map_ok(|count| {
+                    self.inbox.filled(count);
+                    count
+                }),
+                Some(layer) => {
+                    self.waits = false;
+                    let is_short_of = |bytes| context.worker.shared.is_short_of(bytes);
+                    layer.poll_fill(&mut self.transport, cx, &mut self.inbox, &is_short_of)
+                }
+            };
+            match ready!(read).map_err(Unread::from) {
+                Ok(0) => return Poll::Ready(Ending::ClientClosed),
+                // From here on its last packet is answered.
+                Ok(_) => self.begin_answer(),
+                Err(unread) => return Poll::Ready(unread.ending(Ending::ClientStalled)),
+            }
+        }
+    }
+
     /// Writes some of `bytes`; they are on their way with [`ClientStream::poll_flush`].
     pub(crate) fn poll_write(&mut self, cx: &mut Cx<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.compressed {

@@ -3,6 +3,7 @@
 //! The answer streams through one pooled buffer and is scanned for its end on the way. If the first
 //! packet is an ERR it is held back, so that the caller may decide to ask another server.
 
+mod replicate;
 mod space;
 
 use std::{

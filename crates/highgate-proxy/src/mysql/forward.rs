@@ -514,7 +514,15 @@ impl Session<'_> {
                 server: &mut lease.connection,
                 patience,
             };
-            match peers.stream(&mut space.exchange).await {
+            let streamed = if facts.command == CommandKind::BinlogDump {
+                // What the client says from here on belongs to the answer.
+                peers.client.inbox.consume(self.command_wire.saturating_sub(self.consumed_ahead));
+                self.consumed_ahead = self.command_wire;
+                Box::pin(peers.replicate(&mut space.exchange)).await.map(|()| true)
+            } else {
+                peers.stream(&mut space.exchange).await
+            };
+            match streamed {
                 Ok(true) => break,
                 Ok(false) => {
                     if let Err(tried) = Box::pin(self.local_infile(lease, facts, space)).await {
