@@ -10,10 +10,12 @@ use std::{mem, net::IpAddr, os::fd::RawFd, time::Duration};
 /// Bytes that were sent and not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Unacknowledged {
-    /// Segments under way. None while the peer's window is closed: it answers the probes.
+    /// Segments under way. None while the peer's window is closed.
     pub segments: u32,
     /// How often they were sent again since the peer acknowledged anything.
     pub repeats: u8,
+    /// Probes that the peer has not answered: of its closed window, or whether it is there.
+    pub probes: u8,
     /// Time since the last acknowledgement of anything.
     pub since_heard: Duration,
 }
@@ -37,6 +39,7 @@ pub fn unacknowledged(socket: RawFd) -> Option<Unacknowledged> {
     (answer == 0).then(|| Unacknowledged {
         segments: info.tcpi_unacked,
         repeats: info.tcpi_retransmits,
+        probes: info.tcpi_probes,
         since_heard: Duration::from_millis(info.tcpi_last_ack_recv.into()),
     })
 }
@@ -87,6 +90,8 @@ mod tests {
         while here.write(&[0; 65_536]).is_ok() {}
         let told = unacknowledged(here.as_raw_fd()).unwrap();
         assert_eq!(told.repeats, 0);
+        // A probe that is not answered within the network of one machine.
+        assert!(told.probes <= 1, "{told:?}");
     }
 
     #[test]

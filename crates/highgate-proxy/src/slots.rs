@@ -76,10 +76,11 @@ struct Watched {
 
 impl Watched {
     /// Whether the client is lost: nothing was heard for the bound while bytes were sent again and
-    /// again. One that has not been sent anything is the kernel's keepalive to find; one that
-    /// takes nothing, and says so, is only slow.
+    /// again, or its closed window was asked for in vain. One that has not been sent anything is the
+    /// kernel's keepalive to find; one that takes nothing, and says so, is only slow.
     fn look(&mut self, seen: Unacknowledged, now: Millis) -> bool {
-        if seen.segments == 0 || seen.repeats == 0 {
+        let is_sent_again = seen.segments > 0 && seen.repeats > 0;
+        if !is_sent_again && seen.probes == 0 {
             self.unheard_since = None;
             return false;
         }
@@ -408,6 +409,7 @@ mod tests {
         let seen = |segments, repeats, since_heard| Unacknowledged {
             segments,
             repeats,
+            probes: 0,
             since_heard: Duration::from_millis(since_heard),
         };
         let mut client = fresh;
@@ -425,6 +427,26 @@ mod tests {
         for at in 1..100 {
             assert!(!client.look(seen(0, 0, 90_000), 100_000 + at * 3_000));
         }
+    }
+
+    /// The kernel counts nothing as sent while the window is closed, whoever answers its probes.
+    #[test]
+    fn a_client_with_a_closed_window_is_lost_when_it_answers_no_probe_for_the_whole_bound() {
+        let mut client = Watched { socket: -1, bound: 6_000, unheard_since: None, lost: false };
+        let asked = |probes, since_heard| Unacknowledged {
+            segments: 0,
+            repeats: 0,
+            probes,
+            since_heard: Duration::from_millis(since_heard),
+        };
+        // Each look falls between a probe and its answer, or behind one.
+        for at in 1..100 {
+            assert!(!client.look(asked(1, 900), 10_000 + at * 3_000));
+            assert!(!client.look(asked(0, 50), 11_000 + at * 3_000));
+        }
+        assert!(!client.look(asked(1, 500), 400_000));
+        assert!(!client.look(asked(4, 6_400), 405_900));
+        assert!(client.look(asked(5, 6_500), 406_000));
     }
 
     #[test]
