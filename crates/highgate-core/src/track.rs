@@ -176,9 +176,11 @@ impl<'a> CommandFacts<'a> {
     pub fn keep_text(&self) -> bool {
         self.shape.effects.intersects(
             Effects::SESSION_STATE
+                | Effects::LOCK_TABLES
                 | Effects::NAMED_LOCK
                 | Effects::NAMED_PREPARED
-                | Effects::RELEASES_NAMED_LOCK,
+                | Effects::RELEASES_NAMED_LOCK
+                | Effects::UNLOCKS_TABLES,
         ) || self.shape.effects.contains(Effects::MULTI.union(Effects::IMPLICIT_COMMIT))
             || matches!(
                 self.shape.kind,

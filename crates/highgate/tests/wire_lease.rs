@@ -246,3 +246,31 @@ fn a_write_behind_the_end_of_a_held_connection_is_told_as_not_carried_out() {
     let events = table(&process, "events").unwrap();
     assert!(!events.iter().any(|event| event["kind"] == "outcome_unknown"), "{events:#?}");
 }
+
+/// Its text was thrown away before it was looked at: `LOCK TABLES` bound a session to its end, as a backup
+/// lock does.
+#[test]
+fn a_session_that_locked_tables_leaves_its_connection_when_it_unlocks_them() {
+    let server = ScriptedServer::start(Script::new(usual)).unwrap();
+    let process = front(&[server.addr()], "");
+    let mut client = client(&process);
+    let is_pinned = |by: &str| {
+        wait::eventually(Deadline::seconds(10), "the session's pins", || {
+            let rows = table(&process, "sessions")?;
+            let pins = rows.first().and_then(|row| row["pinned_by"].as_str()).unwrap_or_default();
+            anyhow::ensure!(pins == by, "`{pins}`, not `{by}`");
+            Ok(())
+        })
+        .unwrap();
+    };
+    for (locks, pin, unlocks) in [
+        ("LOCK TABLES t WRITE", "locked_tables", "UNLOCK TABLES"),
+        ("FLUSH TABLES WITH READ LOCK", "global_read_lock", "UNLOCK TABLES"),
+        ("LOCK TABLES t READ", "locked_tables", "UNLOCK /* all of them */ TABLES"),
+    ] {
+        client.ok(locks).unwrap();
+        is_pinned(pin);
+        client.ok(unlocks).unwrap();
+        is_pinned("");
+    }
+}
