@@ -184,6 +184,42 @@ impl PinCause {
         matches!(self, Self::AsksCounts | Self::FoundRows | Self::Warnings)
     }
 
+    /// Whether it is work under way, which its client is about to end: a stop waits for that, as
+    /// for a transaction. All else goes with the session, whenever that ends.
+    #[must_use]
+    pub const fn is_under_way(self) -> bool {
+        match self {
+            Self::AutocommitOff
+            | Self::BackupLock
+            | Self::BinlogDump
+            | Self::GlobalReadLock
+            | Self::LocalInfile
+            | Self::LockedTables
+            | Self::LongData
+            | Self::OpenCursor
+            | Self::Savepoint
+            | Self::Transaction
+            | Self::Xa => true,
+            Self::AsksCounts
+            | Self::FoundRows
+            | Self::Handler
+            | Self::LastInsertIdUnknown
+            | Self::MultiplexOff
+            | Self::NamedLock
+            | Self::NextTransaction
+            | Self::Passthrough
+            | Self::Role
+            | Self::RoutineChangedState
+            | Self::Sequence
+            | Self::SessionUnknown
+            | Self::TemporaryTable
+            | Self::TextPrepared
+            | Self::UnreplayableSet
+            | Self::UserVariables
+            | Self::Warnings => false,
+        }
+    }
+
     const fn bit(self) -> u32 {
         1 << self as u32
     }

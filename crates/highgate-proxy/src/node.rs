@@ -355,6 +355,15 @@ impl Node {
     ///
     /// Cancel safe: yes; draining goes on.
     pub async fn drain(&self, patience: Duration) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.drain_all(patience).await;
+    }
+
+    /// As [`Self::drain`]; sessions that hold something on a server are left alone for all of
+    /// `patience`.
+    ///
+    /// Cancel safe: yes; draining goes on.
+    pub(super) async fn drain_all(&self, patience: Duration) {
         // First: a configuration that is being put in force is to listen no more.
         self.shared.draining.store(true, Ordering::Release);
         self.stop_accepting();

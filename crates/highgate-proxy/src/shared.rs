@@ -55,6 +55,8 @@ pub struct Shared {
     pub(crate) facts: Facts,
     /// This node drains: `COM_PING` answers 1053.
     pub draining: AtomicBool,
+    /// This node stops: sessions end that have no work under way.
+    pub(crate) stopping: AtomicBool,
     /// Memory in buffers, in bytes.
     pub memory: Arc<AtomicU64>,
     /// Upper bound of that; 0 = none.
@@ -161,6 +163,7 @@ impl Shared {
             workers,
             facts: Facts::default(),
             draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             memory: Arc::default(),
             memory_limit: AtomicU64::new(0),
             server_sockets: AtomicU32::new(0),

@@ -17,6 +17,7 @@ use highgate_testkit::{
     wait::{self, Deadline},
 };
 use raw::{Part, RawClient, USUAL};
+use rustix::process::Signal;
 use serde_json::Value;
 
 fn server() -> ScriptedServer {
@@ -245,4 +246,53 @@ fn a_transaction_that_goes_with_its_connection_is_an_event() {
     let event = front.event("refusal", &["a transaction was rolled back", "connection was lost"]);
     assert_eq!((&event["session"], &event["server"]), (&client.id.into(), &"db1".into()));
     assert_eq!(client.value("SELECT 1").unwrap(), "1");
+}
+
+/// One session that had seen a warning kept a process that was told to stop for all of `drain_timeout`.
+#[test]
+fn a_stop_ends_at_once_what_a_session_keeps_outside_of_a_transaction() {
+    let server = ScriptedServer::start(Script::new(|command| match command.text().as_str() {
+        text if text.starts_with("SELECT @@") => Reply::variables(text),
+        text if text.contains("nosuch") => Reply::Err(1146, "42S02", "no such table".to_owned()),
+        // An OK with a warning.
+        text if text.contains("truncated") => Reply::Packets(vec![vec![0, 0, 0, 2, 0, 1, 0]]),
+        text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        "BEGIN" | "INSERT INTO t VALUES (1)" => Reply::OkStatus(3),
+        _ => Reply::OkStatus(2),
+    }))
+    .unwrap();
+    let text = toml(&[server.addr()], BACKEND, "");
+    let mut process = failure::start(&format!("drain_timeout = \"1m\"\n{text}"), 1).unwrap();
+    let address = process.listener("shop").unwrap();
+    let client = || RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    let (mut works, mut locks) = (client(), client());
+    works.ok("BEGIN").unwrap();
+    locks.ok("LOCK TABLES t WRITE").unwrap();
+    let mut others = [
+        "INSERT INTO t VALUES ('truncated')",
+        "SELECT n FROM nosuch",
+        "CREATE TEMPORARY TABLE x (a INT)",
+        "SELECT GET_LOCK('q', 0)",
+        "SELECT @a := n FROM t",
+    ]
+    .map(|text| {
+        let mut other = client();
+        other.query(text).unwrap();
+        other
+    });
+    let is_pinned =
+        |session: &Value| session["pinned_by"].as_str().is_some_and(|by| !by.is_empty());
+    let sessions = table(&process, "sessions").unwrap();
+    assert!(sessions.iter().all(is_pinned), "{sessions:#?}");
+    process.signal(Signal::TERM).unwrap();
+    for other in &mut others {
+        assert_eq!(error(&other.answer().unwrap()), 1053);
+    }
+    works.ok("INSERT INTO t VALUES (1)").unwrap();
+    locks.ok("DELETE FROM t").unwrap();
+    for (client, end) in [(&mut works, "COMMIT"), (&mut locks, "UNLOCK TABLES")] {
+        client.ok(end).unwrap();
+        assert_eq!(error(&client.answer().unwrap()), 1053);
+    }
+    assert!(process.wait(Deadline::seconds(10)).unwrap().success(), "{}", process.log());
 }

@@ -103,7 +103,7 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
         default: Is("30s"),
         takes_effect: TakesEffect::AtOnce,
         summary: "How long a stop or a hand-over to a new process waits for sessions to end by themselves.",
-        detail: "At a stop, sessions outside of a transaction end at once, others at their next safe point; what is left after this time is closed. At a hand-over (`highgate run --replace`) there is no haste: in the first half of this time only sessions end that asked nothing for a second, then it goes on as at a stop. Sessions stay with the process that accepted them: the new one gets the listening sockets alone.",
+        detail: "At a stop, sessions outside of a transaction end at once, with the temporary tables, variables and `GET_LOCK()` locks that they have; those in a transaction, under `LOCK TABLES` or another lock for a backup, or with an open cursor end behind it; what is left after this time is closed. At a hand-over (`highgate run --replace`) there is no haste: in the first half of this time only sessions end that asked nothing for a second, then all others; those that have something on their server connection stay until it is over. Sessions stay with the process that accepted them: the new one gets the listening sockets alone.",
         example: "drain_timeout = \"1m\"",
         also_known_as: &[("haproxy", "hard-stop-after")],
         put: |draft, value| draft.drain_timeout = value.duration(),

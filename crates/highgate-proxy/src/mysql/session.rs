@@ -1,6 +1,11 @@
 //! A mysql session: login, then commands until its ending.
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Duration,
+};
 
 use highgate_config::{Listener, User};
 use highgate_core::{
@@ -409,7 +414,7 @@ impl Session<'_> {
                 }
                 Ok(framed) => return Err(self.out_of_order(framed.answer_seq()).await),
                 Err(Unread::OutOfOrder(seq)) => return Err(self.out_of_order(seq).await),
-                // Draining leaves a session alone while it holds something on a server.
+                // It holds something on a server that is waited for.
                 Err(Unread::Told(Interrupt::Drain)) if !self.is_at_safe_point() => {
                     context.slot.clear(Interrupt::Drain);
                 }
@@ -474,10 +479,18 @@ impl Session<'_> {
         }
     }
 
+    /// Whether a session that is told to may end here. A stop ends all of them soon: it waits for work
+    /// that is under way alone. Who has more time leaves those alone that would lose something.
     fn is_at_safe_point(&self) -> bool {
-        let only: PinSet = [PinCause::Passthrough].into_iter().collect();
-        let holds_nothing = self.lease.is_none() || self.state.pins == only;
-        holds_nothing && self.client.is_empty()
+        let stops = self.context.worker.shared.stopping.load(Ordering::Relaxed);
+        let may_end = |cause: PinCause| {
+            cause == PinCause::Passthrough
+                || cause.is_leftover()
+                || (stops && !cause.is_under_way())
+        };
+        let may_go = self.lease.is_none()
+            || (!self.state.in_transaction() && self.state.pins.iter().all(may_end));
+        may_go && self.client.is_empty()
     }
 
     /// Shows operators what binds the session, where that changed.

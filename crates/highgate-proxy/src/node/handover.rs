@@ -83,8 +83,8 @@ impl Node {
 
     /// Stops accepting for good, since another process accepts from the same sockets, and lets
     /// sessions end. There is no haste: a session between two of its commands would fail for no
-    /// reason, so in the first half of `patience` only those end that are quiet. The rest of it is
-    /// [`Self::drain`].
+    /// reason, so in the first half of `patience` only those end that are quiet, and in the rest those
+    /// that hold nothing on a server.
     ///
     /// Cancel safe: yes; draining goes on.
     pub async fn retire(&self, patience: Duration) {
@@ -96,7 +96,7 @@ impl Node {
             self.end_quiet_sessions();
             clock::pause(LOOK).await;
         }
-        self.drain(patience.saturating_sub(clock::now() - started)).await;
+        self.drain_all(patience.saturating_sub(clock::now() - started)).await;
     }
 
     fn end_quiet_sessions(&self) {
