@@ -274,3 +274,21 @@ fn a_session_that_locked_tables_leaves_its_connection_when_it_unlocks_them() {
         is_pinned("");
     }
 }
+
+/// MariaDB 10.11 says nothing to it behind a SELECT with common table expressions: the session waited, and so
+/// did each of its later commands.
+#[test]
+fn the_fields_of_a_table_in_no_schema_are_refused_without_a_server() {
+    const COM_FIELD_LIST: u8 = 0x04;
+    let server = ScriptedServer::start(Script::new(|command| match command.code {
+        COM_FIELD_LIST => Reply::Hang,
+        _ => usual(command),
+    }))
+    .unwrap();
+    let process = front(&[server.addr()], "");
+    let mut client = client(&process);
+    client.ok("SELECT n FROM t").unwrap();
+    let answer = client.command(&[&[COM_FIELD_LIST][..], b"t\0"].concat()).unwrap();
+    assert_eq!(answer[0].error(), Some(1046), "{answer:?}");
+    client.ok("SELECT n FROM t").unwrap();
+}

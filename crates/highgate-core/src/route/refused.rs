@@ -38,6 +38,9 @@ pub enum RouteRefused {
         /// It was to be prepared; else it asks for fields or a binary log.
         prepares: bool,
     },
+    /// COM_FIELD_LIST names a table alone, and the session has no schema.
+    #[error("COM_FIELD_LIST in a session without a schema")]
+    NoSchema,
     /// A rule, an account or a listener names a backend that does not exist.
     #[error("backend {backend} does not exist, and {by}")]
     UnknownBackend {
@@ -96,6 +99,7 @@ impl RouteRefused {
             | Self::Leftover { .. }
             | Self::LocalInfile
             | Self::NoPlainOk { .. }
+            | Self::NoSchema
             | Self::UnknownCommand { .. }
             | Self::UnknownStatement { .. } => Side::Client,
         }
@@ -122,6 +126,7 @@ impl RouteRefused {
                 .answer("This command is not supported in the prepared statement protocol yet"),
             Self::NoPlainOk { prepares: false, .. } => ErrorCode::new(1235, b"42000")
                 .answer("This command is not supported here: a rule answers it with OK"),
+            Self::NoSchema => ErrorCode::new(1046, b"3D000").answer("No database selected"),
             Self::UnknownBackend { .. } => ErrorCode::new(1105, b"HY000")
                 .answer("This statement is routed to a backend that does not exist"),
             Self::UnknownCommand { .. } => ErrorCode::new(1047, b"08S01").answer("Unknown command"),

@@ -30,9 +30,11 @@ impl Session<'_> {
 
     /// Tells operators that a command was not routed anywhere.
     pub(crate) fn note_not_routed(&self, refused: &RouteRefused) {
-        // Those of a drain are its expected course; those of a rule are meant.
+        // Those of a drain are its expected course, those of a rule are meant, and servers say others.
         let severity = match refused {
-            RouteRefused::Draining | RouteRefused::NoPlainOk { .. } => Severity::Info,
+            RouteRefused::Draining | RouteRefused::NoPlainOk { .. } | RouteRefused::NoSchema => {
+                Severity::Info
+            }
             _ => Severity::Warning,
         };
         self.note_refused_here(severity, &refused.to_string());
