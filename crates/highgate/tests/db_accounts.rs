@@ -196,6 +196,11 @@ fn reads_go_to_the_primary_while_a_replica_takes_no_more_connections() -> anyhow
     let began = wait::now();
     assert_eq!(client.value("SELECT name FROM shop.me")?, "primary");
     assert!(wait::now() - began < Duration::from_secs(5), "it waited for the replica");
+    let events = ctl(&process, &["events", "--last", "50"])?;
+    assert!(
+        events.contains("takes no more connections: server refused the login: 1040"),
+        "{events}"
+    );
     drop(others);
     wait::eventually(wait::Deadline::seconds(15), "the replica", || {
         let name = client.value("SELECT name FROM shop.me")?;

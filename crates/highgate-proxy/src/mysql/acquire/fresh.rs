@@ -6,6 +6,7 @@ use std::{
 };
 
 use highgate_core::{
+    events::{Event, Kind, Severity},
     server::ErrorKind,
     snapshot::{Group, Member},
 };
@@ -156,6 +157,11 @@ async fn open_one(
             Ok(Err(error)) => {
                 if error.is_full() {
                     worker.make_room_at(server.id);
+                    // Its checks succeed, over a connection of their own.
+                    let text = format!("takes no more connections: {error}");
+                    let event = Event::new(Severity::Warning, Kind::Limit, text);
+                    let event = event.backend(&server.backend).server(&server.name);
+                    worker.shared.event_limited(event);
                 }
                 server.count_error(ErrorKind::Connect);
                 if let Some(failure) = error.failure() {
