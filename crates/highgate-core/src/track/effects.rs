@@ -142,7 +142,11 @@ pub(crate) fn failed(
     if effects.contains(Effects::MULTI) {
         // Statements before the one that failed have run.
         state.pins = state.pins.union(lasting(state, facts));
-        if effects.intersects(Effects::SESSION_STATE | Effects::USER_VARIABLE_WRITE) {
+        // Also what they hide: EXECUTE IMMEDIATE takes a `USE`.
+        const CHANGES: Effects = Effects::SESSION_STATE
+            .union(Effects::USER_VARIABLE_WRITE)
+            .union(Effects::CAN_CHANGE_SESSION);
+        if effects.intersects(CHANGES) {
             state.pins.insert(PinCause::SessionUnknown);
         }
     } else if effects.contains(Effects::CAN_CHANGE_SESSION) || may_have_run(effects, code) {

@@ -43,7 +43,7 @@ impl Machine {
             } else {
                 let (assigned, lag) = replica(&links, input);
                 fine.extend(lag.map(|lag| (input.name.clone(), (now, lag))));
-                if elected.is_some() && is_behind(input, &assigned) {
+                if elected.is_some() && is_behind(&assigned) {
                     behind.push(input.name);
                 }
                 assigned
@@ -96,10 +96,10 @@ fn replica(links: &Links<'_>, input: &Input<'_>) -> (Assigned, Option<u64>) {
     (assigned, fine)
 }
 
-/// Whether it is unfit since it applies too little: not one that has only lost sight of the primary.
-fn is_behind(input: &Input<'_>, assigned: &Assigned) -> bool {
-    let stopped = || input.seen.is_some_and(|seen| seen.sources.iter().any(|it| !it.sql_running));
-    assigned.unfit.is_some_and(|unfit| unfit == Status::Lagging || stopped())
+/// Whether it is unfit for what it lacks: it applies too little, or has lost sight of a primary that lives for
+/// longer than it may.
+const fn is_behind(assigned: &Assigned) -> bool {
+    matches!(assigned.unfit, Some(Status::Broken | Status::Lagging))
 }
 
 /// Nobody knows how far behind a server is that can't be read.
