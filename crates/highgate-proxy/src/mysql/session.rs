@@ -384,7 +384,9 @@ impl Session<'_> {
             if let Err(ending) = self.command(framed).await {
                 return ending;
             }
-            if self.context.slot.was_told(Interrupt::Drain) && self.is_at_safe_point() {
+            // Who was told within a transaction has forgotten it by its end; a stop is none to forget.
+            let stops = self.context.worker.shared.stopping.load(Ordering::Relaxed);
+            if (stops || self.context.slot.was_told(Interrupt::Drain)) && self.is_at_safe_point() {
                 return Ending::Drained;
             }
             self.show_pins();
