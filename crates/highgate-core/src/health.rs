@@ -42,6 +42,11 @@ pub enum Event {
         /// The server's or the system's words.
         text: String,
     },
+    /// A trial of a new connection has ended ([`Action::TryConnection`]).
+    ConnectionTried {
+        /// Whether it was had, and answered what checks ask.
+        works: bool,
+    },
     /// Traffic failed.
     TrafficFailed {
         /// How.
@@ -65,6 +70,8 @@ pub enum Action {
         /// Whether a check that heard nothing is given up for a new connection.
         afresh: bool,
     },
+    /// Try a new connection, beside the checks and whatever they keep: none was had in time lately.
+    TryConnection,
     /// The server is up from now on.
     DeclareUp,
     /// The server is down from now on; its connections are of an old generation.
@@ -77,7 +84,7 @@ pub enum Action {
         /// When it ends by itself.
         until: Instant,
     },
-    /// A check succeeded: no reason to shun any more.
+    /// No reason to shun any more.
     Unshun,
     /// Something that the plan or the topology looks at has changed: judge and plan again.
     Replan,
@@ -109,7 +116,10 @@ pub fn apply(actions: &[Action], state: &ServerState, now: Instant) {
             }
             Action::Shun { until } => state.shun(*until),
             Action::DeclareUp | Action::Unshun => state.unshun(),
-            Action::CheckNow { .. } | Action::Replan | Action::Event { .. } => {}
+            Action::CheckNow { .. }
+            | Action::TryConnection
+            | Action::Replan
+            | Action::Event { .. } => {}
         }
     }
 }

@@ -38,6 +38,8 @@ pub enum TrafficFailure {
     Lost,
     /// No answer in time.
     Timeout,
+    /// No new connection, with its login, in time.
+    Unconnected,
     /// The server answered what the protocol does not allow.
     Garbage,
     /// It asked for a file that no statement named.
@@ -52,11 +54,12 @@ pub enum TrafficFailure {
 
 impl TrafficFailure {
     /// All of them, in the order of the pending counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Refused,
         Self::Unreachable,
         Self::Lost,
         Self::Timeout,
+        Self::Unconnected,
         Self::Garbage,
         Self::FileDemand,
         Self::ReadOnly,
@@ -71,6 +74,7 @@ impl TrafficFailure {
     }
 
     /// Whether it proves that new connections can't be had: those that are open may well work.
+    /// One that was not had in time may have lost packets, which proves nothing.
     #[must_use]
     pub const fn is_about_connecting(self) -> bool {
         matches!(self, Self::Refused | Self::Unreachable)
@@ -90,6 +94,7 @@ impl fmt::Display for TrafficFailure {
             Self::Unreachable => "unreachable",
             Self::Lost => "connection lost",
             Self::Timeout => "no answer in time",
+            Self::Unconnected => "no connection in time",
             Self::Garbage => "protocol violated",
             Self::FileDemand => "it asked for a file that no statement named",
             Self::ReadOnly => "it says that it is read-only",
@@ -248,9 +253,9 @@ impl ServerState {
     }
 
     /// Tells what a command or a login saw. True if nothing was pending: the caller then wakes the
-    /// monitor, which reads [`take_traffic`](Self::take_traffic). A refused connect shuns at once.
+    /// monitor, which reads [`take_traffic`](Self::take_traffic). Who gives no connection is shunned at once.
     pub fn report_traffic_failure(&self, kind: TrafficFailure, now: Instant) -> bool {
-        if matches!(kind, TrafficFailure::Refused | TrafficFailure::Unreachable) {
+        if kind.is_about_connecting() || kind == TrafficFailure::Unconnected {
             self.shun(now + SHUN);
         }
         let mut quiet = true;

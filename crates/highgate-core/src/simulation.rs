@@ -107,7 +107,7 @@ impl Sim {
         let state = Arc::clone(&self.states[index]);
         let actions = self.healths.get_mut(&state.id).unwrap().step(event, self.now);
         health::apply(&actions, &state, self.now);
-        let mut replan = false;
+        let (mut replan, mut tries) = (false, false);
         for action in actions {
             match action {
                 Action::CheckNow { timeout, .. } => {
@@ -119,8 +119,13 @@ impl Sim {
                     self.transitions[index].push_back(self.now);
                 }
                 Action::Replan => replan = true,
+                Action::TryConnection => tries = true,
                 _ => {}
             }
+        }
+        if tries {
+            let works = self.world.servers[index].life == Life::Lives;
+            self.step_health(index, HealthEvent::ConnectionTried { works });
         }
         if replan {
             self.replan();
@@ -210,7 +215,8 @@ impl Sim {
         };
         let kind = match self.world.servers[index].life {
             Life::Dead => TrafficFailure::Refused,
-            Life::Hangs => TrafficFailure::Timeout,
+            Life::Hangs => TrafficFailure::Unconnected,
+            Life::Lives if self.dice.below(2) == 0 => TrafficFailure::Unconnected,
             Life::Lives => TrafficFailure::Lost,
         };
         self.step_health(index, HealthEvent::TrafficFailed { kind });

@@ -224,7 +224,7 @@ fn failed(context: &Context, server: &ServerState, error: &std::io::Error) {
     }
     let failure = match error.kind() {
         ConnectionRefused => TrafficFailure::Refused,
-        TimedOut => TrafficFailure::Timeout,
+        TimedOut => TrafficFailure::Unconnected,
         _ => TrafficFailure::Unreachable,
     };
     server.count_error(ErrorKind::Connect);

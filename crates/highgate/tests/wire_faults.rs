@@ -341,3 +341,43 @@ fn a_connection_that_is_being_opened_ends_when_its_server_is_found_hanging() {
     assert!(wait::now() - began < Duration::from_secs(30), "not for all of `connect_timeout`");
     assert_eq!(victims(&second).len(), 1);
 }
+
+#[test]
+fn a_server_that_gives_no_new_connections_gets_no_work_though_its_checks_succeed() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let flag = hangs.clone();
+    let first = Script::new(faulty::usual)
+        .greets(move |_| flag.load(Ordering::Relaxed).then_some(Reply::Hang));
+    let first = ScriptedServer::start(first).unwrap();
+    let second = faulty(|_| None).unwrap();
+    let backend = "monitor = { user = \"m\", password = \"m\", check = \"ping\", interval = \"200ms\", \
+                   timeout = \"300ms\" }\nbalance = \"first\"\nmax_idle = 0\nconnect_timeout = \"500ms\"\n";
+    let text = toml(&[first.addr(), second.addr()], backend, "");
+    let process = failure::start(&text, 2).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    let mut read = || client.query("SELECT n FROM victim").unwrap();
+    read();
+    assert_eq!(victims(&first).len(), 1);
+    // The connection that checks keep works on.
+    hangs.store(true, Ordering::Relaxed);
+    for _ in 0..20 {
+        read();
+    }
+    assert_eq!((victims(&first).len(), victims(&second).len()), (1, 20));
+    let events = failure::ctl(&process, &["show", "events"]).unwrap();
+    assert!(events.contains("until a new connection is had"), "{events}");
+    assert!(!events.contains("down"), "{events}");
+    let servers = failure::servers(&process).unwrap();
+    assert!(servers.iter().all(|server| server.status == "up"), "{servers:?}");
+    // Only the first of the reads waited: nobody else tried.
+    let row = table(&process, "servers").unwrap().remove(0);
+    assert_eq!(row["connect_errors"], 1, "{row}");
+    hangs.store(false, Ordering::Relaxed);
+    wait::eventually(wait::Deadline::seconds(20), "its work to come back", || {
+        read();
+        anyhow::ensure!(victims(&first).len() > 1, "not yet");
+        Ok(())
+    })
+    .unwrap();
+}

@@ -2,13 +2,14 @@
 
 mod distrust;
 mod traffic;
+mod unconnected;
 mod verdict;
 
 use std::time::{Duration, Instant};
 
 use highgate_config::AdminState;
 
-use self::distrust::Distrust;
+use self::{distrust::Distrust, unconnected::Unconnected};
 use super::{
     Action, Actions, CheckFailure, Condition, Event, HealthSettings, Unread, damping::Damping,
     unread::Told,
@@ -51,6 +52,8 @@ pub struct ServerHealth {
     late_at: Option<Instant>,
     /// Until when it is held for what checks can't see, down in between or not.
     distrusted: Option<Distrust>,
+    /// Whether it gives no new connections, while those that are open work.
+    unconnected: Option<Unconnected>,
     latency: Option<Duration>,
     facts: Option<Box<Observation>>,
     last_error: Option<String>,
@@ -83,6 +86,7 @@ impl ServerHealth {
             garbage: Damping::of_garbage(),
             late_at: None,
             distrusted: None,
+            unconnected: None,
             latency: None,
             facts: None,
             last_error: None,
@@ -199,6 +203,7 @@ impl ServerHealth {
                     self.check_ended(kind, text, now, &mut actions);
                 }
             }
+            Event::ConnectionTried { works } => self.connection_tried(works, &mut actions),
             Event::TrafficFailed { kind } => self.traffic_failed(kind, now, &mut actions),
             Event::TrafficOk => {
                 self.traffic = None;
@@ -216,6 +221,7 @@ impl ServerHealth {
     fn begin(&mut self, now: Instant) {
         (self.due, self.in_flight, self.recheck) = (None, None, false);
         (self.successes, self.failures, self.traffic) = (0, 0, None);
+        self.unconnected = None;
         (self.known, self.unread, self.said, self.distrusted) = (false, None, None, None);
         self.condition = match (self.admin, self.settings.active) {
             (AdminState::Maintenance, _) => Condition::Maintenance,
@@ -255,6 +261,7 @@ impl ServerHealth {
             let afresh = matches!(self.condition, Condition::Down { .. })
                 || self.traffic.is_some_and(|(_, kind)| kind.is_about_connecting());
             actions.push(Action::CheckNow { timeout: self.settings.timeout, afresh });
+            self.try_connection(now, actions);
         }
     }
 

@@ -1,6 +1,7 @@
 mod distrust;
 mod hearsay;
 mod held;
+mod unconnected;
 
 use super::*;
 use crate::testing::{Dice, ms, origin};

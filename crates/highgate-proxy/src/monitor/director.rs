@@ -290,6 +290,15 @@ impl Director {
                         let _ = results.try_send(probed);
                     });
                 }
+                Action::TryConnection => {
+                    let probe = watched.probe.clone();
+                    let results = self.results.clone();
+                    self.tasks.spawn(async move {
+                        let event = HealthEvent::ConnectionTried { works: probe.connects().await };
+                        // Nobody tries again before this is heard, so it waits for its turn.
+                        let _ = results.send(Probed::bare(id, event)).await;
+                    });
+                }
                 Action::Event { severity, kind, text } => {
                     let event = Event::new(severity, kind, text)
                         .backend(&watched.state.backend)

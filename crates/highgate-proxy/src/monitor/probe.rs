@@ -45,6 +45,13 @@ pub struct Probed {
     pub(crate) learned: Option<Greeting>,
 }
 
+impl Probed {
+    /// A result of what is no check.
+    pub(crate) fn bare(server: ServerId, event: Event) -> Self {
+        Self { server, event, heard: false, learned: None }
+    }
+}
+
 /// What checks of one server need, with what is kept between them.
 pub(crate) struct Probe {
     asks: Rc<Asks>,
@@ -156,6 +163,16 @@ impl Probe {
             Err(failed) => Event::CheckFailed { kind: failed.0, text: failed.1 },
         };
         Probed { server, event, heard, learned }
+    }
+
+    /// Whether a new connection is had and answers what checks ask, within `connect_timeout`.
+    ///
+    /// Cancel safe: yes; a dropped call closes the connection.
+    pub(crate) async fn connects(&self) -> bool {
+        // What it hears says nothing of the connection that checks keep.
+        let asks = Rc::new(Asks { heard: Rc::default(), ..Asks::clone(&self.asks) });
+        let deadline = clock::now() + asks.backend.connect_timeout;
+        asks.run(None, deadline).await.facts.is_ok()
     }
 
     /// What the second connection does during a check: it is opened where checks were late lately, and

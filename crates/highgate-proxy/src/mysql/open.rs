@@ -104,11 +104,12 @@ impl OpenError {
             Self::Connect(error) if connect::is_our_own(error) => return None,
             Self::Connect(error) => match error.kind() {
                 ConnectionRefused => TrafficFailure::Refused,
-                TimedOut => TrafficFailure::Timeout,
+                TimedOut => TrafficFailure::Unconnected,
                 _ => TrafficFailure::Unreachable,
             },
             Self::Lost(_) => TrafficFailure::Lost,
-            Self::Timeout | Self::WentDown => TrafficFailure::Timeout,
+            Self::Timeout => TrafficFailure::Unconnected,
+            Self::WentDown => TrafficFailure::Timeout,
             Self::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
                 TrafficFailure::Garbage
             }

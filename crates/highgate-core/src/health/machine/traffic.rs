@@ -73,8 +73,10 @@ impl ServerHealth {
             self.passive_failure(kind, now, actions);
             return;
         }
-        let connect = matches!(kind, TrafficFailure::Refused | TrafficFailure::Unreachable);
-        if connect && !std::mem::replace(&mut self.shunned, true) {
+        if kind == TrafficFailure::Unconnected {
+            self.not_connected(now, actions);
+        }
+        if kind.is_about_connecting() && !std::mem::replace(&mut self.shunned, true) {
             actions.push(Action::Shun { until: now + SHUN });
             let text =
                 format!("{kind}: no new work for {} s or until a check succeeds", SHUN.as_secs());

@@ -128,7 +128,8 @@ impl ServerHealth {
             pause = Duration::ZERO;
         } else {
             self.traffic = None;
-            if std::mem::take(&mut self.shunned) {
+            // Its answer says nothing of new connections where none was had in time.
+            if std::mem::take(&mut self.shunned) && self.unconnected.is_none() {
                 actions.push(Action::Unshun);
             }
         }
@@ -222,7 +223,7 @@ impl ServerHealth {
 
     pub(super) fn declare_up(&mut self, now: Instant, actions: &mut Actions) {
         self.condition = Condition::Up { since: now };
-        (self.shunned, self.distrusted) = (false, None);
+        (self.shunned, self.distrusted, self.unconnected) = (false, None, None);
         actions.push(Action::DeclareUp);
         let text = "up".to_owned();
         actions.push(Action::Event { severity: Severity::Info, kind: Kind::ServerUp, text });
@@ -232,7 +233,7 @@ impl ServerHealth {
     pub(super) fn declare_down(&mut self, reason: String, now: Instant, actions: &mut Actions) {
         let was = std::mem::replace(&mut self.condition, Condition::Down { since: now });
         // Whoever returns may be another than before: it has to be read again.
-        (self.known, self.unread) = (false, None);
+        (self.known, self.unread, self.unconnected) = (false, None, None);
         self.successes = 0;
         self.last_error = Some(reason.clone());
         let (severity, kind, text) = if let Condition::Held { .. } = was {
