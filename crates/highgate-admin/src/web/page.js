@@ -22,7 +22,7 @@ const SHOWN_ELSEWHERE = ["servers", "sessions", "events", "vips"];
 const LONG = new Set(["text", "reason", "doc", "detail", "why", "missing"]);
 const STATEMENTS = new Set(["digest_text", "statement"]);
 const FOLDED = 120; // characters of a statement that fit wherever it stands
-const SHORT = new Set(["name", "backend", "server", "role", "kind", "severity", "time", "user", "listener", "address", "addresses", "active_node", "client", "state"]);
+const SHORT = new Set(["id", "server_thread", "name", "backend", "server", "role", "kind", "severity", "time", "user", "listener", "address", "addresses", "active_node", "client", "state"]);
 
 const at = (id) => document.getElementById(id);
 let catalogue = new Map();

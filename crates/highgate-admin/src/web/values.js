@@ -12,6 +12,8 @@ export function format(column, value) {
   }
   if (TIMES.has(column) && typeof value === "number") return span(value);
   if (typeof value === "number" && !IDS.has(column)) return value.toLocaleString("en").replaceAll(",", "\u202f");
+  // A list of short words breaks between them.
+  if (column === "pinned_by") return String(value).replaceAll(",", ", ");
   return String(value);
 }
 
