@@ -53,7 +53,7 @@ pub enum Passed {
     Weightless,
     /// A connect was refused a moment ago.
     Shunned,
-    /// A write was refused a moment ago, and its role is not judged anew yet.
+    /// A write was refused or lost a moment ago, and the server is not judged anew yet.
     Refusing,
     /// As many connections as allowed are open.
     Full,
@@ -73,7 +73,7 @@ impl fmt::Display for Passed {
             Self::Excluded => "it was tried already",
             Self::Weightless => "its weight is 0",
             Self::Shunned => "no new connection to it was had a moment ago",
-            Self::Refusing => "it refused a write a moment ago",
+            Self::Refusing => "it refused or lost a write a moment ago",
             Self::Full => "its connection limit is reached",
             Self::Behind => "it is too far behind",
             Self::Backup => "it is a backup and others can serve",
@@ -151,7 +151,7 @@ impl fmt::Display for NoServer {
             (self.excluded, "tried already"),
             (self.weightless, "of weight 0"),
             (self.shunned, "gave no new connection"),
-            (self.refusing, "refused a write a moment ago"),
+            (self.refusing, "refused or lost a write a moment ago"),
             (self.full, "at the connection limit"),
             (self.behind, "too far behind"),
         ];

@@ -293,13 +293,14 @@ impl ServerState {
         until != 0 && self.micros(now) < until
     }
 
-    /// It has just refused a write, or lost its group within one: no other is sent until the monitor has
-    /// judged it anew ([`judged`](Self::judged)), or for this long at most.
+    /// It has just refused a write, lost its group within one, or closed the connection: no other is sent
+    /// until the monitor has judged it anew ([`judged`](Self::judged)), or for this long at most. Whoever dies
+    /// closes its connections one after the other, and each write that is sent meanwhile is in doubt.
     pub fn hold_writes(&self, now: Instant) {
         self.cold.writes_held_until_us.store(self.micros(now + HOLD), Ordering::Relaxed);
     }
 
-    /// The monitor has heard what traffic reported, and the plan says so.
+    /// The monitor knows what to make of what traffic reported, and the plan says so.
     pub fn judged(&self) {
         self.cold.writes_held_until_us.store(0, Ordering::Relaxed);
     }

@@ -273,9 +273,14 @@ impl Shared {
         self.facts.follow(&snapshot.placement);
         self.snapshot.store(snapshot);
         self.snapshot_changed.send_replace(version);
+        self.wake_waiting();
+    }
+
+    /// Has every session that waits for a server look again.
+    pub(crate) fn wake_waiting(&self) {
         for worker in &self.workers {
             // A full mailbox is read soon, and every letter in it makes the worker look.
-            let _ = worker.mail.try_send(Mail::SnapshotChanged);
+            let _ = worker.mail.try_send(Mail::LookAgain);
         }
     }
 

@@ -66,8 +66,8 @@ pub(crate) enum Mail {
     Listen(Arc<ListenerState>, Box<Bound>, Stop, Unserved),
     /// Connections of older generations are to be closed, sessions on these servers told.
     ServersDown(Vec<ServerId>),
-    /// A new snapshot is in force.
-    SnapshotChanged,
+    /// A new snapshot is in force, or a server was judged anew: whoever waits is to look again.
+    LookAgain,
     /// This server takes no more connections: one that lies idle is to be closed.
     MakeRoom(ServerId),
     /// Somebody waits for a connection to this server: an idle one is to go there.
@@ -270,7 +270,7 @@ impl Worker {
                     |id: Option<u32>| id.is_some_and(|id| servers.contains(&ServerId(id)));
                 self.slots.interrupt_where(Interrupt::ServerDown, is_down);
             }
-            Mail::SnapshotChanged => self.slots.wake_all(),
+            Mail::LookAgain => self.slots.wake_all(),
             Mail::MakeRoom(server) => drop(self.pools.evict_one(server)),
             Mail::Wanted(server) => self.pools.offer(server, self.now_ms()),
             Mail::EndSessionsAt(addresses, how, answer) => {

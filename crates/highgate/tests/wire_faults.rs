@@ -381,3 +381,66 @@ fn a_server_that_gives_no_new_connections_gets_no_work_though_its_checks_succeed
     })
     .unwrap();
 }
+
+#[test]
+fn no_write_is_sent_to_a_server_that_lost_one_until_a_check_has_answered() {
+    let dies = Arc::new(AtomicBool::new(false));
+    let flag = dies.clone();
+    let server = Script::new(move |command| {
+        let text = command.text();
+        if text.contains("dies") {
+            flag.store(true, Ordering::Relaxed);
+            return Reply::Close;
+        }
+        // Its other connections are open for a while, as those of a process that is being ended.
+        if flag.load(Ordering::Relaxed) && !text.contains("INSERT") {
+            Reply::Hang
+        } else {
+            faulty::usual(command)
+        }
+    });
+    let server = ScriptedServer::start(server).unwrap();
+    let backend = "monitor = { user = \"m\", password = \"m\", check = \"ping\", interval = \"200ms\", \
+                   timeout = \"300ms\", fall = 2 }\nfailover_wait = \"1s\"\n";
+    let process = failure::start(&toml(&[server.addr()], backend, ""), 1).unwrap();
+    let address = process.listener("shop").unwrap();
+    let client = || RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    let (mut one, mut other) = (client(), client());
+    one.ok("INSERT INTO t VALUES (1)").unwrap();
+    other.ok("INSERT INTO t VALUES (2)").unwrap();
+    let lost = one.query("INSERT INTO t SELECT 'dies'").unwrap();
+    assert_eq!(lost[0].error(), Some(1158), "{lost:?}");
+    let answer = other.query("INSERT INTO t VALUES (3)").unwrap();
+    assert_eq!(answer[0].error(), Some(1040), "{answer:?}");
+    assert!(!server.queries().iter().any(|text| text.contains("(3)")), "{:?}", server.queries());
+}
+
+#[test]
+fn a_write_that_waits_for_a_check_goes_on_as_soon_as_that_has_answered() {
+    let server = Script::new(|command| {
+        if command.text().contains("killed") { Reply::Close } else { faulty::usual(command) }
+    });
+    let server = ScriptedServer::start(server).unwrap();
+    let backend = "monitor = { user = \"m\", password = \"m\", check = \"ping\" }\n";
+    let process = failure::start(&toml(&[server.addr()], backend, ""), 1).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    for round in 0..20 {
+        let lost = client.query("INSERT INTO t SELECT 'killed'").unwrap();
+        assert_eq!(lost[0].error(), Some(1158), "{lost:?}");
+        client.ok(&format!("INSERT INTO t VALUES ({round})")).unwrap();
+    }
+}
+
+#[test]
+fn a_session_does_not_wait_for_a_server_that_hangs_right_behind_its_login() {
+    let first = ScriptedServer::start(Script::new(|_| Reply::Hang)).unwrap();
+    let second = faulty(|_| None).unwrap();
+    let backend = "monitor = { user = \"m\", password = \"m\", check = \"handshake\" }\nbalance = \"first\"\n\
+                   connect_timeout = \"500ms\"\n";
+    let process = failure::start(&toml(&[first.addr(), second.addr()], backend, ""), 2).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    assert_eq!(client.value("SELECT n FROM victim").unwrap(), "1");
+    assert_eq!(victims(&second).len(), 1);
+}

@@ -270,7 +270,7 @@ fn a_server_that_refused_a_write_gets_no_other_until_it_is_judged_and_reads_go_o
     assert_eq!(take(&reads), Ok(0));
     let none = take(&writes).unwrap_err();
     assert_eq!((none.candidates, none.refusing), (1, 1));
-    assert!(none.to_string().contains("refused a write a moment ago"), "{none}");
+    assert!(none.to_string().contains("refused or lost a write a moment ago"), "{none}");
     // Should nobody judge, this is no reason for ever.
     assert_eq!(take(&Request { now: now + ms(1000), ..writes }), Ok(0));
     members[0].state.judged();

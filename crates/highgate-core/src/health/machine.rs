@@ -146,6 +146,12 @@ impl ServerHealth {
         }
     }
 
+    /// Whether a check is still to say what the failure means that traffic told of.
+    #[must_use]
+    pub const fn is_in_question(&self) -> bool {
+        self.settings.active && self.condition.is_alive() && self.traffic.is_some()
+    }
+
     /// Whether its last check failed, although it does not count as down yet.
     #[must_use]
     pub const fn is_doubted(&self) -> bool {

@@ -325,8 +325,10 @@ impl Director {
     fn probed(&mut self, first: Probed, results: &mut mpsc::Receiver<Probed>) {
         let now = clock::now();
         let mut next = Some(first);
+        let mut judged = Vec::new();
         for _ in 0..RESULTS {
             let Some(probed) = next else { break };
+            judged.push(probed.server);
             if let Some(greeting) = probed.learned
                 && let Some(watched) = self.servers.get(&probed.server)
             {
@@ -340,6 +342,19 @@ impl Director {
         }
         // Judged in any case: facts may have changed.
         self.judge(now);
+        self.let_writes_go_on(judged, now);
+    }
+
+    /// Writes that wait for a judgement of these servers need wait no longer, where it is there.
+    fn let_writes_go_on(&self, judged: impl IntoIterator<Item = ServerId>, now: Instant) {
+        for id in judged {
+            let Some(watched) = self.servers.get(&id) else { continue };
+            let is_open = self.healths.get(&id).is_some_and(ServerHealth::is_in_question);
+            if watched.state.holds_writes(now) && !is_open {
+                watched.state.judged();
+                self.shared.wake_waiting();
+            }
+        }
     }
 
     fn traffic_heard(&self, id: ServerId) -> bool {
@@ -364,11 +379,7 @@ impl Director {
         if must_judge {
             self.judge(now);
         }
-        for (id, _) in reports {
-            if let Some(watched) = self.servers.get(&id) {
-                watched.state.judged();
-            }
-        }
+        self.let_writes_go_on(reports.into_iter().map(|(id, _)| id), now);
     }
 
     fn tick(&mut self) {

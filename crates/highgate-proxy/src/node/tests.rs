@@ -88,7 +88,7 @@ fn a_listener_that_was_refused_is_served_once_a_worker_takes_it() {
     running.stop();
     let shared = Shared::new(snapshot, handles, None);
     let node = Node { shared: shared.clone(), ..running };
-    while shared.workers[0].mail.try_send(Mail::SnapshotChanged).is_ok() {}
+    while shared.workers[0].mail.try_send(Mail::LookAgain).is_ok() {}
     node.apply(&config()).unwrap();
     assert_eq!(unserved(&node), Some("l".into()));
     let (stopper, stop) = Stopper::new();

@@ -92,6 +92,20 @@ fn a_refused_connection_keeps_its_own_shun_until_a_check_says_otherwise() {
 }
 
 #[test]
+fn what_traffic_saw_is_in_question_until_a_check_that_began_later_has_ended() {
+    let mut rig = Rig::up();
+    rig.next();
+    rig.traffic(TrafficFailure::Lost);
+    assert!(rig.health.is_in_question());
+    // It was under way before.
+    rig.ok();
+    assert!(rig.health.is_in_question());
+    rig.next();
+    rig.ok();
+    assert!(!rig.health.is_in_question());
+}
+
+#[test]
 fn one_that_falls_and_returns_begins_anew() {
     let (mut rig, _) = unconnected();
     assert!(down(&rig.fails(CheckFailure::Refused)));

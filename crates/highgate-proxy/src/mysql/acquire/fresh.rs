@@ -1,13 +1,14 @@
 //! A connection that is opened for a command, once there is room for it.
 
 use std::{
+    io,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
 use highgate_core::{
     events::{Event, Kind, Severity},
-    server::ErrorKind,
+    server::{Era, ErrorKind, ServerState},
     snapshot::{Group, Member},
 };
 use highgate_io::clock;
@@ -149,44 +150,55 @@ async fn open_one(
                 let now = worker.now_ms();
                 let backend = group.backend.clone();
                 let mut connection = ServerConnection::new(login, key, room, era, backend, now);
-                first_steps(context, &mut connection).await?;
+                let steps = first_steps(context, &mut connection, era, deadline).await;
+                steps.map_err(|error| failed(context, server, &error))?;
                 return Ok(connection);
             }
             // Another password may fit.
             Ok(Err(OpenError::Login(error))) if error.is_about_account() => denied = Some(error),
-            Ok(Err(error)) => {
-                if error.is_full() {
-                    worker.make_room_at(server.id);
-                    // Its checks succeed, over a connection of their own.
-                    let text = format!("takes no more connections: {error}");
-                    let event = Event::new(Severity::Warning, Kind::Limit, text);
-                    let event = event.backend(&server.backend).server(&server.name);
-                    worker.shared.event_limited(event);
-                }
-                server.count_error(ErrorKind::Connect);
-                if let Some(failure) = error.failure() {
-                    worker.report(server, failure);
-                }
-                return Err(Fresh::Failed(error.to_string()));
-            }
+            Ok(Err(error)) => return Err(failed(context, server, &error)),
             Err(ending) => return Err(Fresh::Over(AcquireError::Ended(ending))),
         }
     }
     Err(Fresh::Denied(denied.unwrap_or(ServerLoginError::Unexpected)))
 }
 
+/// A server that gave no connection: told, and counted.
+fn failed(context: &Context, server: &ServerState, error: &OpenError) -> Fresh {
+    let worker = &context.worker;
+    if error.is_full() {
+        worker.make_room_at(server.id);
+        // Its checks succeed, over a connection of their own.
+        let text = format!("takes no more connections: {error}");
+        let event = Event::new(Severity::Warning, Kind::Limit, text);
+        let event = event.backend(&server.backend).server(&server.name);
+        worker.shared.event_limited(event);
+    }
+    server.count_error(ErrorKind::Connect);
+    if let Some(failure) = error.failure() {
+        worker.report(server, failure);
+    }
+    Fresh::Failed(error.to_string())
+}
+
+/// Has a new connection report what changes; a part of its opening, which may hang as any other.
 pub(super) async fn first_steps(
     context: &Context,
     connection: &mut ServerConnection,
-) -> Result<(), Fresh> {
+    era: Era,
+    deadline: Instant,
+) -> Result<(), OpenError> {
+    let server = connection.server().clone();
     let steps = prepare::first_steps(&connection.state);
     let mut space = Space::new(context.worker.buffers.clone());
-    match prepare::run(&context.slot, connection, &steps, &mut space, None).await {
+    let run = prepare::run(&context.slot, connection, &steps, &mut space, None);
+    let run = async { clock::before(deadline, run).await.ok_or(OpenError::Timeout) };
+    match open::while_up(&server, era, run).await? {
         // A server that does not know the statement reports nothing; SETs are then read from texts.
         Ok(()) | Err(prepare::Unprepared::Refused { .. }) => {
             connection.state.dirt = highgate_core::pins::PinSet::EMPTY;
             Ok(())
         }
-        Err(_) => Err(Fresh::Failed("the connection was lost right after login".to_owned())),
+        Err(_) => Err(OpenError::Lost(io::ErrorKind::UnexpectedEof.into())),
     }
 }

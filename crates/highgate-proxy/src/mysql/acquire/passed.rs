@@ -7,7 +7,7 @@ use highgate_core::{
     snapshot::{Group, Member},
 };
 use highgate_io::clock;
-use highgate_mysql::{auth::Proof, server_login::ServerLoginError};
+use highgate_mysql::auth::Proof;
 
 use super::{
     AcquireError, Lease, Order, Who,
@@ -116,22 +116,20 @@ async fn open_one(
     let tls = tls_files::towards(&worker.shared, &group.name, &group.backend.tls, deadline);
     door.tls = tls.await;
     let opening = open::while_up(server, era, open::open_passed(door, passing, deadline));
-    let (login, greeting) = match opening.await {
-        Ok(opened) => opened,
-        Err(error) => {
-            if let Some(failure) = error.failure() {
-                server.count_error(ErrorKind::Connect);
-                worker.report(server, failure);
-            }
-            return Err(error);
+    let failed = |error: OpenError| {
+        if let Some(failure) = error.failure() {
+            server.count_error(ErrorKind::Connect);
+            worker.report(server, failure);
         }
+        error
     };
+    let (login, greeting) = opening.await.map_err(failed)?;
     worker.shared.facts.learn(server, &greeting);
     let now = worker.now_ms();
     let backend = group.backend.clone();
     let mut connection = ServerConnection::new(login, key, room, era, backend, now);
-    if first_steps(context, &mut connection).await.is_err() {
-        return Err(OpenError::Login(ServerLoginError::Unexpected));
-    }
+    // The client took the time that it wanted.
+    let deadline = clock::now() + group.backend.connect_timeout;
+    first_steps(context, &mut connection, era, deadline).await.map_err(failed)?;
     Ok(connection)
 }

@@ -275,6 +275,10 @@ impl Session<'_> {
         let server = lease.connection.server();
         server.count_error(ErrorKind::Lost);
         if !matches!(stopped, Stopped::Broken(_)) {
+            // Whoever writes next must not lose its outcome as well, if the server is about to go.
+            if self.taken_for != Some(Wish::Reader) {
+                server.hold_writes(clock::now());
+            }
             self.context.worker.report(server, TrafficFailure::Lost);
             return;
         }
