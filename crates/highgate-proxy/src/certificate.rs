@@ -48,15 +48,24 @@ impl CertificateDate {
         let (severity, what) = match validity {
             Validity::Good => return None,
             Validity::Soon => (Severity::Warning, format!("expires in {days} days")),
-            Validity::Over => {
-                (Severity::Error, "has expired: clients that verify it are lost".to_owned())
-            }
+            Validity::Over => (Severity::Error, OVER.to_owned()),
         };
-        let text = format!(
-            "the certificate of {whose} {what}; put a new one in its place and send SIGHUP"
-        );
-        Some(Event::new(severity, Kind::Limit, text))
+        Some(Event::new(severity, Kind::Limit, sentence(whose, &what)))
     }
+
+    /// That it has expired, whether or not that was told; nothing while it is good.
+    #[must_use]
+    pub fn has_expired(&self, whose: &str) -> Option<String> {
+        self.seconds_left().filter(|&left| left <= 0).map(|_| sentence(whose, OVER))
+    }
+}
+
+const OVER: &str = "has expired: clients that verify it are lost";
+
+fn sentence(whose: &str, what: &str) -> String {
+    format!(
+        "the certificate of {whose} {what}; put a new one in its place, and `highgate apply` or send SIGHUP"
+    )
 }
 
 /// How long a certificate is good for.

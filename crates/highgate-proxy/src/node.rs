@@ -289,6 +289,16 @@ impl Node {
         }
     }
 
+    /// The certificates of listeners that have expired, a sentence each.
+    #[must_use]
+    pub fn expired_certificates(&self) -> Vec<String> {
+        let listeners = self.listeners.lock();
+        let expired = listeners.values().map(|running| {
+            running.state.certificate.has_expired(&format!("listener {}", running.state.name))
+        });
+        expired.flatten().collect()
+    }
+
     /// Puts the node's bounds in force: descriptors are shared among clients and servers, and some are
     /// left for checks, operators and files.
     fn bound(&self, node: Option<&highgate_config::Node>) {

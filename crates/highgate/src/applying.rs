@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use crate::{again::Again, vips::Link};
 use highgate_cluster::{Alone, Applied};
 use highgate_config::{
     Config, ControlPlane as _, ListenerName,
@@ -9,9 +10,6 @@ use highgate_config::{
 };
 use highgate_io::tasks;
 use highgate_proxy::node::{ApplyError, Node};
-use tokio::sync::Notify;
-
-use crate::vips::Link;
 
 /// What has to do with the sockets and the files of this machine when a configuration changes.
 #[derive(Clone)]
@@ -19,7 +17,7 @@ pub(crate) struct Applying {
     pub(crate) alone: Arc<Alone>,
     pub(crate) node: Arc<Node>,
     pub(crate) vips: Arc<Link>,
-    pub(crate) again: Arc<Notify>,
+    pub(crate) again: Arc<Again>,
 }
 
 impl Applying {

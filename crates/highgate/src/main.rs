@@ -6,6 +6,7 @@
 mod acting_table;
 mod admin_password;
 mod admin_side;
+mod again;
 mod applying;
 mod backend_actions;
 mod check;

@@ -137,6 +137,13 @@ const ACTIONS: &[Action] = &[
 ];
 
 impl NodeTable {
+    /// Certificates in force that clients refuse.
+    fn expired(&self) -> Vec<String> {
+        let mut all = self.applying.node.expired_certificates();
+        all.extend(self.certificate.has_expired("the ports for operators"));
+        all
+    }
+
     fn compare(&self, files: &[PathBuf], parsed: &Config) -> String {
         let (_, current) = self.alone.current();
         let base = self.alone.applied(self.alone.node(), &files::key(files)).unwrap_or_default();
@@ -161,14 +168,18 @@ impl NodeTable {
             self.shared.event(Event::new(Severity::Error, EventKind::Config, text));
         })?;
         let mut text = lines(&before, &applied.changes, &applied.conflicts);
-        if applied.changes.is_empty() {
-            self.applying.again.notify_one();
+        let in_force = self.applying.again.ask(applied.changes.is_empty());
+        if applied.changes.is_empty() && in_force.is_ok() {
             text.push_str("\ncertificates are read again");
+        }
+        for expired in self.expired() {
+            text.push_str("\nwarning: ");
+            text.push_str(&expired);
         }
         let told = format!("applied: {}", text.replace('\n', "; "));
         let event = Event::new(Severity::Info, EventKind::Config, told);
         self.shared.event(event);
-        Ok(text)
+        in_force.map(|()| text.clone()).map_err(|error| format!("{text}\n{error}"))
     }
 }
 

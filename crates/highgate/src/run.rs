@@ -12,6 +12,7 @@ use highgate_io::{
 };
 
 use crate::{
+    again::{Last, Outcome},
     cli, files,
     handover::{
         Peer,
@@ -107,6 +108,7 @@ async fn follow(
     let mut changes = wired.alone.watch_config();
     changes.mark_unchanged();
     let mut look = clock::now() + CERTIFICATES;
+    let mut last = None;
     loop {
         tokio::select! {
             biased;
@@ -123,14 +125,15 @@ async fn follow(
                     return Ended::Told;
                 }
                 let config = changes.borrow_and_update().clone();
-                if signals.unless_stopped(put_in_force(running, &config)).await.is_none() {
-                    return Ended::Told;
+                match signals.unless_stopped(put_in_force(running, &config)).await {
+                    None => return Ended::Told,
+                    Some(outcome) => last = Some((config, outcome)),
                 }
             }
-            () = wired.again.notified() => {
-                let config = wired.config();
-                if signals.unless_stopped(put_in_force(running, &config)).await.is_none() {
-                    return Ended::Told;
+            () = wired.again.asked() => {
+                match signals.unless_stopped(answer(running, last)).await {
+                    None => return Ended::Told,
+                    Some(told) => last = told,
                 }
             }
             () = clock::sleep_until(look) => {
@@ -167,25 +170,39 @@ async fn hand_over(running: &Running, peer: &Peer, local: &LocalTasks) -> Handed
     }
 }
 
-/// Puts in force what was accepted; `false` where a part of it could not be, which was told.
-async fn put_in_force(running: &Running, config: &Arc<Config>) -> bool {
+/// Tells those who asked what came of putting the configuration in force, which is done for them where
+/// it was not yet, or certificates are to be read again. Gives what was put in force last.
+async fn answer(running: &Running, last: Last) -> Last {
+    let config = running.wired.config();
+    let (waiting, known) = running.wired.again.take(&config, &last);
+    let outcome = match known {
+        Some(outcome) => outcome,
+        None => put_in_force(running, &config).await,
+    };
+    waiting.tell(&outcome);
+    Some((config, outcome))
+}
+
+/// Puts in force what was accepted.
+///
+/// # Errors
+/// Which part of it could not be; an event says so, too.
+async fn put_in_force(running: &Running, config: &Arc<Config>) -> Outcome {
     let wired = &running.wired;
     wired.applying().bind_low_ports(config).await;
     let failed = |error: &dyn std::fmt::Display| {
         let text = format!("a part of the configuration is not in force: {error}");
-        wired.node.shared().event(Event::new(Severity::Error, Kind::Config, text));
+        wired.node.shared().event(Event::new(Severity::Error, Kind::Config, text.clone()));
+        text
     };
     let (node, new) = (wired.node.clone(), config.clone());
     let listeners = match tasks::blocking(move || node.apply(&new)).await {
         Some(applied) => applied.map_err(|error| failed(&error)),
-        None => {
-            failed(&"it ran into a bug; the log has its place");
-            Err(())
-        }
+        None => Err(failed(&"it ran into a bug; the log has its place")),
     };
     let operators = running.admin.apply(wired, config).await;
     let operators = operators.map_err(|error| failed(&format_args!("{error:#}")));
-    listeners.is_ok() && operators.is_ok()
+    listeners.and(operators)
 }
 
 /// Some errors say it by themselves.
@@ -209,7 +226,7 @@ async fn reload(running: &Running, list: &[PathBuf]) {
                 shared.event(Event::new(Severity::Warning, Kind::Config, text));
             }
             // Certificates may have changed under the same names.
-            if put_in_force(running, &wired.config()).await {
+            if put_in_force(running, &wired.config()).await.is_ok() {
                 let names: Vec<_> = list.iter().map(|it| it.display().to_string()).collect();
                 let (names, count) = (names.join(", "), applied.changes.len());
                 let text = format!(

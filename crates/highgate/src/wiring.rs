@@ -16,10 +16,11 @@ use highgate_proxy::{
     monitor::{Command, Director, Inputs, Records},
     node::{Node, Settings},
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     acting_table::{ActingTable, Actions},
+    again::Again,
     applying::Applying,
     backend_actions::BackendActions,
     log,
@@ -41,8 +42,8 @@ pub(crate) struct Wired {
     pub(crate) data_dir: PathBuf,
     /// To the process that keeps the addresses.
     pub(crate) vips: Arc<Link>,
-    /// Told to put in force again what is in force: certificates may have changed under the same names.
-    pub(crate) again: Arc<Notify>,
+    /// Who asked that what was accepted is put in force, certificates read anew.
+    pub(crate) again: Arc<Again>,
     /// Of the ports for operators.
     pub(crate) admin_certificate: Arc<CertificateDate>,
     /// The configuration files that it was started with.

@@ -47,3 +47,57 @@ fn tls_1_2_and_1_3_are_taken_and_what_is_older_is_refused_by_an_alert() {
         assert!(!told.contains("ESTABLISHED"), "{version}: {told}");
     }
 }
+
+/// `highgate apply`: whether it is content, and what it says.
+fn apply(process: &HighgateProcess) -> (bool, String) {
+    let output = Command::new(failure::BINARY)
+        .arg("apply")
+        .arg(process.config_file())
+        .current_dir(process.folder())
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Its answer came before they were read, and an expired pair was news of an event alone.
+#[test]
+fn apply_answers_once_certificates_are_in_force_and_says_that_one_has_expired() {
+    let scratch = Scratch::new("renewed").unwrap();
+    let Some(authority) = Authority::new(scratch.path(), "ca") else {
+        return eprintln!("skipped: no openssl");
+    };
+    let first = authority.issue("first", "IP:127.0.0.1");
+    let (second, old) =
+        (authority.issue("second", "IP:127.0.0.1"), certificates::expired(scratch.path()).unwrap());
+    let (cert, key) = (first.cert.display(), first.key.display());
+    let listener = format!("tls = {{ mode = \"required\", cert = \"{cert}\", key = \"{key}\" }}");
+    let database = ScriptedServer::start(Script::ok()).unwrap();
+    let backend = "monitor = { check = \"connect\" }\n";
+    let process =
+        failure::start(&failure::toml(&[database.addr()], backend, &listener), 1).unwrap();
+    let shown = || certificates::shown(process.listener("shop").unwrap());
+    assert!(shown().contains("first"));
+    let put = |pair: &certificates::Pair| {
+        std::fs::copy(&pair.cert, &first.cert).unwrap();
+        std::fs::copy(&pair.key, &first.key).unwrap();
+    };
+
+    put(&second);
+    assert_eq!(
+        apply(&process),
+        (true, "nothing changes\ncertificates are read again\n".to_owned())
+    );
+    assert!(shown().contains("second"), "{}", shown());
+
+    put(&old);
+    let (is_done, told) = apply(&process);
+    assert!(is_done && shown().contains("old"), "{told}");
+    assert!(told.contains("\nwarning: the certificate of listener shop has expired"), "{told}");
+    assert!(told.contains("`highgate apply` or send SIGHUP"), "{told}");
+
+    std::fs::copy(&second.key, &first.key).unwrap();
+    let (is_done, told) = apply(&process);
+    assert!(!is_done && told.contains("nothing was changed: "), "{told}");
+    assert!(shown().contains("old"), "what was in force stays");
+}
