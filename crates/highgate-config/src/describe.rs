@@ -6,8 +6,8 @@ use crate::{
     Backend, Change, Config, Listener, Node, Rule, Server, User,
     change::{pairs, without_servers},
     settings::{
-        BACKEND, LISTENER, ListenerDraft, NODE, PROCESS, RULE, SCRIPT, SERVER, TableOf, USER, VIP,
-        VIP_GROUP, Value,
+        BACKEND, LISTENER, ListenerDraft, NODE, PROCESS, RULE, SCRIPT, SERVER, TableOf,
+        TakesEffect, USER, VIP, VIP_GROUP, Value,
     },
 };
 
@@ -109,14 +109,25 @@ fn fields<T>(table: &TableOf<T>, old: Option<&T>, new: Option<&T>) -> String {
     };
     let changed: Vec<String> = table
         .settings()
-        .map(|setting| (setting.name, (setting.get)(old), (setting.get)(new)))
+        .map(|setting| (setting, (setting.get)(old), (setting.get)(new)))
         .filter(|(_, before, after)| before != after)
-        .map(|(name, before, after)| match (&before, &after) {
-            (Value::Secrets(_), _) | (_, Value::Secrets(_)) => format!("{name} changed"),
-            _ => format!("{name} {before} → {after}"),
+        .map(|(setting, before, after)| {
+            let (name, when) = (setting.name, when(setting.takes_effect));
+            match (&before, &after) {
+                (Value::Secrets(_), _) | (_, Value::Secrets(_)) => format!("{name} changed{when}"),
+                _ => format!("{name} {before} → {after}{when}"),
+            }
         })
         .collect();
     if changed.is_empty() { UNCHANGED.to_owned() } else { changed.join(", ") }
+}
+
+/// Said of what stays as it was while this process runs.
+fn when(takes_effect: TakesEffect) -> String {
+    match takes_effect {
+        TakesEffect::NextStart => format!(" ({})", takes_effect.words()),
+        _ => String::new(),
+    }
 }
 
 fn added<T>(table: &TableOf<T>, new: &T) -> String {
@@ -143,5 +154,27 @@ fn is_empty(value: &Value) -> bool {
         Value::RoutingRules(list) => list.is_empty(),
         Value::Secrets(list) => list.is_empty(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NodeName, native};
+
+    #[test]
+    fn a_change_that_waits_for_the_next_start_says_so() {
+        let config = |text: &str| native::parse("a", text, &NodeName::from("here")).unwrap().config;
+        let old = config("max_connections = 5\n[admin]\nweb = \"127.0.0.1:1\"\n");
+        let new = config("max_connections = 6\n[admin]\nweb = \"127.0.0.1:2\"\n");
+        let told: Vec<_> = crate::diff(&old, &new).iter().map(|it| describe(it, &old)).collect();
+        let [told] = &told[..] else { panic!("{told:?}") };
+        assert!(
+            told.contains(
+                "admin.web 127.0.0.1:1 → 127.0.0.1:2 (with the next start of the process)"
+            ),
+            "{told}"
+        );
+        assert!(told.ends_with("max_connections 5 → 6") || told.contains("5 → 6, "), "{told}");
     }
 }
