@@ -1,7 +1,8 @@
 //! Failed logins, by account and by address: how long the answer to the next failure is held back.
 //!
-//! Memory is fixed: each account and each address falls into one of [`CELLS`] cells by a keyed
-//! hash. Two that share a cell share its delay, which harms neither, because only answers to
+//! Memory is fixed: each account and each address has one of a few cells, which a keyed hash gives.
+//! Where those are all in use, whoever failed least gives its own up. Nobody answers for another, and
+//! a flood of names pushes out what was tried once, not what is being guessed. Only answers to
 //! *failures* are held back: a right password is never delayed, whoever else failed from there.
 
 use std::{
@@ -14,6 +15,8 @@ use foldhash::quality::RandomState;
 
 /// Cells for accounts, and as many for addresses.
 const CELLS: usize = 4096;
+/// Cells that one account or address may have.
+const WAYS: usize = 4;
 /// Failures that cost nothing: people mistype, and pools of clients try several times at once.
 const FREE: u32 = 5;
 /// A failure is forgotten after that time.
@@ -37,10 +40,12 @@ pub struct Attempts {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
+    /// Whose it is: the whole hash, of which the place is a part.
+    whose: u64,
     /// Failures not forgotten yet, as of `since`.
     count: u32,
     since: Option<Instant>,
-    /// Failures since the cell was last empty.
+    /// Failures since it was last none.
     total: u32,
 }
 
@@ -85,8 +90,9 @@ impl Attempts {
     /// Nobody becomes a suspect by what others do to an account.
     pub fn is_suspect(&mut self, from: Option<IpAddr>, now: Instant) -> bool {
         let Some(from) = from else { return false };
-        let index = place(self.hasher.hash_one(network(from)));
-        self.addresses.get_mut(index).is_some_and(|cell| {
+        let hash = self.hasher.hash_one(network(from));
+        let own = places(&mut self.addresses, hash).iter_mut().find(|cell| cell.is_of(hash));
+        own.is_some_and(|cell| {
             cell.forget(now);
             cell.count > FREE
         })
@@ -101,10 +107,16 @@ fn network(from: IpAddr) -> IpAddr {
     }
 }
 
-/// Counts in one cell; gives the number to tell, and the delay.
+/// Counts in the cell of its own; gives the number to tell, and the delay.
 fn count(cells: &mut [Cell], hash: u64, now: Instant) -> (Option<u32>, Duration) {
-    let Some(cell) = cells.get_mut(place(hash)) else { return (None, Duration::ZERO) };
-    cell.forget(now);
+    let cells = places(cells, hash);
+    cells.iter_mut().for_each(|cell| cell.forget(now));
+    // Its own goes before any; else the calmest, of which the one that began first.
+    let rank = |cell: &&mut Cell| (!cell.is_of(hash), cell.count, cell.since);
+    let Some(cell) = cells.iter_mut().min_by_key(rank) else { return (None, Duration::ZERO) };
+    if !cell.is_of(hash) {
+        *cell = Cell { whose: hash, since: Some(now), ..Cell::default() };
+    }
     cell.count = (cell.count + 1).min(MOST);
     cell.total = cell.total.saturating_add(1);
     let tells = cell.total >= TOLD_AT
@@ -113,11 +125,17 @@ fn count(cells: &mut [Cell], hash: u64, now: Instant) -> (Option<u32>, Duration)
     (tells.then_some(cell.total), delay(cell.count))
 }
 
-fn place(hash: u64) -> usize {
-    usize::try_from(hash % CELLS as u64).unwrap_or(0)
+/// The cells that it may have.
+fn places(cells: &mut [Cell], hash: u64) -> &mut [Cell] {
+    let group = usize::try_from(hash % (CELLS / WAYS) as u64).unwrap_or(0);
+    cells.chunks_exact_mut(WAYS).nth(group).unwrap_or_default()
 }
 
 impl Cell {
+    fn is_of(&self, hash: u64) -> bool {
+        self.since.is_some() && self.whose == hash
+    }
+
     fn forget(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);
         let passed = now.saturating_duration_since(since).as_millis() / FORGOTTEN.as_millis();
@@ -127,7 +145,7 @@ impl Cell {
         }
         self.count = self.count.saturating_sub(passed);
         if self.count == 0 {
-            *self = Self { since: Some(now), ..Self::default() };
+            *self = Self { whose: self.whose, since: Some(now), ..Self::default() };
         } else {
             self.since = since.checked_add(FORGOTTEN * passed);
         }
@@ -214,6 +232,28 @@ mod tests {
             .last()
             .unwrap();
         assert_eq!(last.delay, LONGEST);
+    }
+
+    /// "10 logins of `nobody207` failed lately", for a name tried once: it had shared the cell of others.
+    #[test]
+    fn a_name_tried_once_does_not_answer_for_others() {
+        let (mut attempts, now) = (Attempts::default(), Instant::now());
+        let free = Consequence { delay: Duration::ZERO, account: None, address: None };
+        for at in 0..100_000_u32 {
+            assert_eq!(attempts.failed(&format!("nobody{at}"), None, now), free, "nobody{at}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_names_does_not_hide_the_one_that_is_guessed() {
+        let (mut attempts, now) = (Attempts::default(), Instant::now());
+        for _ in 0..FREE {
+            let _ = attempts.failed("root", None, now);
+        }
+        for at in 0..100_000_u32 {
+            let _ = attempts.failed(&format!("nobody{at}"), None, now);
+        }
+        assert_eq!(attempts.failed("root", None, now).delay, FIRST_DELAY);
     }
 
     #[test]
