@@ -79,6 +79,8 @@ pub struct Shared {
     pub(crate) decoys: crate::mysql::accounts::DecoyMaker,
     /// Accounts of clusters, as they were read last; none before the first time.
     pub(crate) accounts: Mutex<std::collections::BTreeMap<BackendName, Arc<AccountList>>>,
+    /// Wakes the logins that wait for their first reading.
+    pub(crate) accounts_read: Notify,
     /// Wakes who reads them: a login failed, for which they may be out of date.
     pub(crate) accounts_wanted: Notify,
     /// Forms of statements by what they cost, as workers told.
@@ -175,6 +177,7 @@ impl Shared {
             learned_sha2: Default::default(),
             decoys: Default::default(),
             accounts: Mutex::default(),
+            accounts_read: Notify::new(),
             accounts_wanted: Notify::new(),
             digests: Mutex::default(),
             attempts: Mutex::default(),

@@ -10,6 +10,10 @@ mod raw;
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -371,4 +375,48 @@ fn a_listener_whose_certificate_has_expired_serves_and_check_and_an_event_say_so
     // The files may lie on another machine than the one where they are checked.
     std::fs::remove_file(&pair.key).unwrap();
     assert!(check().contains(&format!("`{key}`")), "{}", check());
+}
+
+/// "Access denied", as for a wrong password: clients did not try again, and looked for a mistake of theirs.
+#[test]
+fn a_login_before_the_accounts_are_read_is_told_that_they_are_not_known_yet() {
+    let is_open = Arc::new(AtomicBool::new(false));
+    let opened = is_open.clone();
+    let server = ScriptedServer::start(Script::new(move |command| match command.text().as_str() {
+        text if text.contains("mysql.global_priv") && opened.load(Ordering::Relaxed) => {
+            Reply::Rows(["User", "Host", "Priv"].map(str::to_owned).to_vec(), Vec::new())
+        }
+        text if text.contains("mysql.global_priv") => {
+            Reply::Err(1317, "70100", "not now".to_owned())
+        }
+        text if text.starts_with("SELECT @@") => Reply::variables(text),
+        text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        _ => Reply::Ok,
+    }))
+    .unwrap();
+    let front = |queue: &str| {
+        let backend = format!("{BACKEND}queue_timeout = \"{queue}\"\n");
+        let text = failure::toml(&[server.addr()], &backend, "auth = \"cluster\"");
+        failure::start(&text, 1).unwrap()
+    };
+    let (hurried, patient) = (front("50ms"), front("30s"));
+    let refused = |process: &HighgateProcess, user: &str| {
+        let client = RawClient::connect(process.listener("shop").unwrap(), user, "x", None, USUAL);
+        format!("{:#}", client.unwrap_err())
+    };
+    for user in ["app", "nobody"] {
+        let told = refused(&hurried, user);
+        assert!(told.contains("1040") && told.contains("not known yet"), "{user}: {told}");
+    }
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| refused(&patient, "nobody"));
+        wait::eventually(Deadline::seconds(10), "a login", || {
+            anyhow::ensure!(table(&patient, "node")?[0]["clients"].as_u64() == Some(1));
+            Ok(())
+        })
+        .unwrap();
+        is_open.store(true, Ordering::Relaxed);
+        let told = waits.join().unwrap();
+        assert!(told.contains("1045"), "decided once they are known: {told}");
+    });
 }

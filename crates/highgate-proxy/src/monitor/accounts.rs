@@ -129,6 +129,8 @@ async fn read(shared: &Shared, group: &Group, known: &mut Known) {
             if lists.get(name).is_none_or(|before| **before != list) {
                 lists.insert(name.clone(), Arc::new(list));
             }
+            drop(lists);
+            shared.accounts_read.notify_waiters();
         }
         Err(why) => {
             if known.error.as_ref() != Some(&why) {

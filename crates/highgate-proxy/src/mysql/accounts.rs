@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{Arc, Weak},
+    time::Instant,
 };
 
 use highgate_config::{AuthSource, BackendName, Listener, User};
@@ -12,6 +13,7 @@ use highgate_core::{
     accounts::{AccountList, CertificateNames, ClusterAccount, Origin, TlsDemand},
     snapshot::Policy,
 };
+use highgate_io::clock;
 use highgate_mysql::{
     auth::{Proof, StoredPassword, ed25519},
     capability::ServerFlavor,
@@ -113,6 +115,23 @@ impl Asking<'_> {
         }
     }
 
+    /// Waits for the first reading of the accounts that the servers know, where they decide.
+    ///
+    /// Cancel safe: yes.
+    ///
+    /// # Errors
+    /// They were not read by `deadline`, whoever it is that asks.
+    pub(crate) async fn until_read(&self, deadline: Instant) -> Result<(), Denied> {
+        if self.settings.auth != AuthSource::Cluster {
+            return Ok(());
+        }
+        loop {
+            let news = self.shared.accounts_read.notified();
+            let Err(unread) = self.accounts() else { return Ok(()) };
+            clock::before(deadline, news).await.ok_or(unread)?;
+        }
+    }
+
     fn accounts(&self) -> Result<Arc<AccountList>, Denied> {
         let backend = &self.settings.backend;
         let read = self.shared.accounts.lock().get(backend).cloned();
@@ -159,7 +178,7 @@ impl Asking<'_> {
     }
 
     fn barred(&self, account: &ClusterAccount, flavor: ServerFlavor) -> Option<Barred> {
-        let now = highgate_io::clock::wall_ms() / 1000;
+        let now = clock::wall_ms() / 1000;
         if !account.tls.is_met_by(self.certificate) {
             Some(Barred::Denied)
         } else if account.is_locked {

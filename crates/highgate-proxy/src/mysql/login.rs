@@ -1,6 +1,6 @@
 //! The login of a client: the shell around `highgate_mysql::client_login`.
 
-use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 use highgate_config::{AuthSource, Listener, TlsMode};
 use highgate_core::{
@@ -103,6 +103,12 @@ pub(crate) async fn run(
                 if settings.auth == AuthSource::Passthrough {
                     return passthrough::run(&entrance, stream, login, &name, nonce).await;
                 }
+                if let Err(why) = until_read(&entrance, &name).await {
+                    denied(&entrance, &name, &why);
+                    let answer = error_code::ER_CON_COUNT_ERROR.answer(UNREAD);
+                    stream.send(context, &answer::error(&answer, login.next_seq())).await?;
+                    return Err(Ending::Refused(answer.text));
+                }
                 login.account(look_up(&entrance, &stream.transport, &name, &mut found))
             }
             ClientAction::Send(packets) => {
@@ -120,6 +126,33 @@ pub(crate) async fn run(
             }
         };
     }
+}
+
+/// What a client is told while nobody can be let in, whoever it is.
+const UNREAD: &str = "The accounts are not known yet: no database server has told them so far";
+
+/// Waits for the first reading of accounts, for as long as commands wait for a server. Others wait for
+/// nothing.
+async fn until_read(entrance: &Entrance<'_>, name: &str) -> Result<(), Denied> {
+    let Entrance { context, settings, .. } = entrance;
+    let asking = Asking {
+        shared: &context.worker.shared,
+        settings,
+        user: name,
+        address: None,
+        certificate: None,
+    };
+    let now = clock::now();
+    if asking.until_read(now).await.is_ok() {
+        return Ok(());
+    }
+    let policy = context.worker.snapshot().policy.clone();
+    let backend = policy.backends.get(&settings.backend);
+    let patience = backend.map_or(Duration::ZERO, |backend| backend.queue_timeout);
+    // The time for the login is not what the client has used up.
+    let bound = context.worker.deadline(patience + settings.handshake_timeout);
+    context.slot.set_deadline(bound);
+    asking.until_read(now + patience).await
 }
 
 /// The account of that name for who comes from there, or what stands in for it.
