@@ -296,3 +296,74 @@ fn a_stop_ends_at_once_what_a_session_keeps_outside_of_a_transaction() {
     }
     assert!(process.wait(Deadline::seconds(10)).unwrap().success(), "{}", process.log());
 }
+
+/// At the end of `drain_timeout` sessions were closed without a word, or told of a kill: nobody knew what
+/// became of a write.
+#[test]
+fn what_is_busy_at_the_end_of_a_stop_is_told_so_and_whether_it_may_have_been_done() {
+    let server = server();
+    let text = toml(&[server.addr()], BACKEND, "");
+    let mut process = failure::start(&format!("drain_timeout = \"1s\"\n{text}"), 1).unwrap();
+    let address = process.listener("shop").unwrap();
+    let client = || RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    let (mut reads, mut writes, mut waits) = (client(), client(), client());
+    waits.ok("BEGIN").unwrap();
+    reads.send(b"\x03SELECT slow").unwrap();
+    writes.send(b"\x03UPDATE slow SET a = 1").unwrap();
+    wait::eventually(Deadline::seconds(10), "both at the server", || {
+        let slow = server.commands().iter().filter(|it| it.text().contains("slow")).count();
+        anyhow::ensure!(slow == 2);
+        Ok(())
+    })
+    .unwrap();
+    process.signal(Signal::TERM).unwrap();
+    for (client, state, what) in [
+        (&mut reads, "08S01", "Server shutdown in progress"),
+        (&mut waits, "08S01", "Server shutdown in progress"),
+        (&mut writes, "08007", "whether it was carried out is not known"),
+    ] {
+        let told = format!("{:?}", client.answer().unwrap());
+        assert!(told.contains("1053") && told.contains(state) && told.contains(what), "{told}");
+    }
+    assert!(process.wait(Deadline::seconds(10)).unwrap().success(), "{}", process.log());
+    assert!(process.log().contains("the outcome of a statement is unknown"), "{}", process.log());
+}
+
+/// Two of fourteen, on an older build, were closed without a word behind their COMMIT.
+#[test]
+fn a_session_that_was_told_within_its_transaction_is_told_again_behind_it() {
+    let server = ScriptedServer::start(Script::new(|command| match command.text().as_str() {
+        text if text.starts_with("SELECT @@") => Reply::variables(text),
+        "SET autocommit=0" => Reply::OkStatus(0),
+        text if text.starts_with("INSERT") => Reply::OkStatus(1),
+        "BEGIN" => Reply::OkStatus(3),
+        "COMMIT AND NO CHAIN" => Reply::OkStatus(0),
+        _ => Reply::OkStatus(2),
+    }))
+    .unwrap();
+    let text = toml(&[server.addr()], BACKEND, "");
+    let mut process = failure::start(&format!("drain_timeout = \"1m\"\n{text}"), 1).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut sessions: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+            client.ok("BEGIN").unwrap();
+            (client, "COMMIT")
+        })
+        .collect();
+    let mut manual = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    manual.ok("SET autocommit=0").unwrap();
+    manual.ok("INSERT INTO t VALUES (1)").unwrap();
+    sessions.push((manual, "COMMIT AND NO CHAIN"));
+    process.signal(Signal::TERM).unwrap();
+    wait::eventually(Deadline::seconds(10), "the drain", || {
+        anyhow::ensure!(process.log().contains("draining"));
+        Ok(())
+    })
+    .unwrap();
+    for (client, end) in &mut sessions {
+        client.ok(end).unwrap();
+        assert_eq!(error(&client.answer().unwrap()), 1053, "behind {end}");
+    }
+    assert!(process.wait(Deadline::seconds(10)).unwrap().success(), "{}", process.log());
+}

@@ -46,7 +46,7 @@ use crate::{
 };
 
 pub(crate) use self::{
-    own::was_killed,
+    own::{shutdown, stopped_unknown, was_killed},
     space::{CommandSpace, Known, RestSpace},
 };
 

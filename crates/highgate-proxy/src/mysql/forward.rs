@@ -28,13 +28,13 @@ use crate::{
         acquire::{self, AcquireError, Chosen, Lease, Order, Wish},
         answer,
         client_stream::Framed,
-        command::{RestSpace, was_killed},
+        command::{RestSpace, shutdown, stopped_unknown, was_killed},
         exchange::{Peers, Stopped},
         kill,
         session::Session,
         wash,
     },
-    session::Ending,
+    session::{Ending, KilledBy},
     session_info::Activity,
     slots::Interrupt,
 };
@@ -97,6 +97,9 @@ pub(crate) enum Tried {
     Broken,
     /// The session ends.
     Ended(Ending),
+    /// The session was killed, nothing was said to the client yet, and the command may have been
+    /// carried out.
+    KilledUnknown,
     /// Nothing was said to the client yet: this is to be.
     Refused(Answer),
     /// On another connection, please.
@@ -200,7 +203,12 @@ impl Session<'_> {
             };
             let mut lease = match lease {
                 Ok(lease) => lease,
-                Err(AcquireError::Ended(ending)) => return Err(ending),
+                Err(AcquireError::Ended(ending)) => {
+                    if matches!(ending, Ending::Killed) {
+                        self.tell_killed(sending.framed, false).await;
+                    }
+                    return Err(ending);
+                }
                 Err(error) => {
                     let refused = (&error, &to);
                     return self.not_acquired(refused, &tried, facts, sending.framed).await;
@@ -222,9 +230,14 @@ impl Session<'_> {
                 Tried::Ended(ending) => {
                     self.abandon(lease);
                     if matches!(ending, Ending::Killed) && space.exchange.passed_on == 0 {
-                        self.tell_killed(sending.framed).await;
+                        self.tell_killed(sending.framed, false).await;
                     }
                     return Err(ending);
+                }
+                Tried::KilledUnknown => {
+                    self.abandon(lease);
+                    self.tell_killed(sending.framed, true).await;
+                    return Err(Ending::Killed);
                 }
                 Tried::Refused(answer) => {
                     let ending = self.after_refusal(lease, own);
@@ -288,9 +301,13 @@ impl Session<'_> {
 
     /// The session was killed while its command ran. An idle one is closed without a word, as
     /// servers do: clients that connect again by themselves know only that.
-    async fn tell_killed(&mut self, framed: Framed) {
+    async fn tell_killed(&mut self, framed: Framed, is_unknown: bool) {
         let by = clock::now() + Duration::from_millis(100);
-        let answer = was_killed();
+        let answer = match (self.context.presence.info.killed_by(), is_unknown) {
+            (KilledBy::Node, true) => stopped_unknown(),
+            (KilledBy::Node, false) => shutdown(),
+            (KilledBy::Operator | KilledBy::OwnAccount, _) => was_killed(),
+        };
         // A client that does not read has no use for it.
         let _ = clock::before(by, self.answer_error(&answer, framed)).await;
     }

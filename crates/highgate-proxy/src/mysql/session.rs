@@ -29,14 +29,14 @@ use crate::{
         acquire::{Keys, Lease, Who, Wish},
         answer,
         client_stream::{ClientStream, Framed, OUT_OF_ORDER, Unread},
-        command::statement_size,
+        command::{shutdown, statement_size},
         compressed::Compressed,
         login::{self, Entrance, LoggedInClient},
         open,
     },
     proxy_header,
     rule_cache::Number,
-    session::{Context, Ending, Idle},
+    session::{Context, Ending, Idle, KilledBy},
     session_info::{Activity, Identity},
     shared::Accepted,
     slots::Interrupt,
@@ -431,6 +431,14 @@ impl Session<'_> {
                     let answer = self.no_memory();
                     self.refuse_message(&answer).await?;
                 }
+                Err(Unread::Told(Interrupt::Kill)) => {
+                    // Others are closed without a word, as servers do.
+                    let is_stop = self.context.presence.info.killed_by() == KilledBy::Node;
+                    if is_stop && self.client.is_empty() {
+                        self.say_goodbye().await;
+                    }
+                    return Err(Ending::Killed);
+                }
                 Err(unread) => return Err(unread.ending(Ending::Idle(self.idle_limit().1))),
             }
         }
@@ -503,22 +511,21 @@ impl Session<'_> {
         }
     }
 
+    /// Tells a client that waits for nothing why its session ends: it reads that with its next command.
+    async fn say_goodbye(&mut self) {
+        let packet = answer::error(&shutdown(), 0);
+        if let Some(layer) = &mut self.client.compressed {
+            layer.begin_unasked();
+        }
+        let by = clock::now() + Duration::from_millis(100);
+        // A client that does not read has no use for it.
+        let _ = clock::before(by, self.client.send(self.context, &packet)).await;
+    }
+
     /// Says goodbye where there is something to say, and cleans up what the session leaves behind.
     async fn finish(&mut self, ending: &Ending) {
-        let goodbye = match ending {
-            Ending::Drained => {
-                Some(error_code::ER_SERVER_SHUTDOWN.answer("Server shutdown in progress"))
-            }
-            _ => None,
-        };
-        if let Some(goodbye) = goodbye {
-            let packet = answer::error(&goodbye, 0);
-            if let Some(layer) = &mut self.client.compressed {
-                layer.begin_unasked();
-            }
-            let by = clock::now() + Duration::from_millis(100);
-            // A client that does not read has no use for it.
-            let _ = clock::before(by, self.client.send(self.context, &packet)).await;
+        if matches!(ending, Ending::Drained) {
+            self.say_goodbye().await;
         }
         // What a client logged in on itself is of no use to others.
         if let Some(lease) = self.lease.take()

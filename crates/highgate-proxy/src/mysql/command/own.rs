@@ -8,7 +8,7 @@ use highgate_core::{
     pins::PinSet,
     track::{self, CommandFacts, CommandKind},
 };
-use highgate_mysql::{Answer, error_code, scan, sql::KillScope};
+use highgate_mysql::{Answer, ErrorCode, error_code, scan, sql::KillScope};
 
 use crate::{
     mysql::{answer, client_stream::Framed, kill, session::Session},
@@ -166,7 +166,7 @@ impl Session<'_> {
             return Ok(());
         }
         self.note_transaction_lost(None);
-        let answer = error_code::ErrorCode::new(1213, b"40001").answer(
+        let answer = ErrorCode::new(1213, b"40001").answer(
             "The transaction was rolled back: its server connection was lost; try restarting transaction",
         );
         self.answer_error(&answer, framed).await
@@ -225,6 +225,18 @@ fn is_rollback(text: &[u8]) -> bool {
     let text = text.trim_ascii();
     let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
     text.eq_ignore_ascii_case(b"ROLLBACK")
+}
+
+/// What a client is told when its session ends because this node stops.
+pub(crate) fn shutdown() -> Answer {
+    error_code::ER_SERVER_SHUTDOWN.answer("Server shutdown in progress")
+}
+
+/// The same, about a command that may have been carried out. See [`highgate_core::answer::outcome_unknown`].
+pub(crate) fn stopped_unknown() -> Answer {
+    ErrorCode::new(error_code::ER_SERVER_SHUTDOWN.code, b"08007").answer(
+        "Server shutdown in progress during the statement; whether it was carried out is not known",
+    )
 }
 
 /// What the client of a killed session is told about its running command.

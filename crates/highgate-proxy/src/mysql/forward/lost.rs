@@ -147,7 +147,15 @@ impl Session<'_> {
             }
             Stopped::Told(Interrupt::Kill) => {
                 self.kill_statement(lease);
-                return Tried::Ended(Ending::Killed);
+                let passed = reached.answering && space.exchange.passed_on > 0;
+                let progress = space.exchange.progress(reached.delivery, passed);
+                let retry = retry::may_retry(&progress, facts, &self.session_facts(lease));
+                if passed || retry != Retry::UnknownOutcome {
+                    return Tried::Ended(Ending::Killed);
+                }
+                let server = lease.connection.server().clone();
+                self.tell_unknown(&server, &Stopped::Told(Interrupt::Kill));
+                return Tried::KilledUnknown;
             }
             other => other,
         };
