@@ -4,6 +4,7 @@
 //! costs too much ends by its step limit, so one operator's slip doesn't lock out the others.
 
 use std::{
+    borrow::Cow,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -179,11 +180,38 @@ impl Owner {
             return Err(SqlError::no_such_column("Unknown column '$$' in 'field list'"));
         }
         let text = variables::rewrite(text);
-        let fetched = self
-            .connection
-            .prepare(&text)
+        let (prepared, text) = self.prepare(text);
+        let fetched = prepared
             .map_err(FetchError::from)
             .and_then(|mut statement| rows::fetch(&mut statement, &self.limits));
         fetched.map_err(|error| self.explain(error, &text))
+    }
+
+    /// Quotes columns of our own that are words of SQLite's (`primary`) where it stumbles over them.
+    fn prepare<'t>(
+        &self,
+        mut text: Cow<'t, str>,
+    ) -> (rusqlite::Result<rusqlite::Statement<'_>>, Cow<'t, str>) {
+        /// More of them are in no statement that anybody writes.
+        const MOST: usize = 64;
+        let mut prepared = self.connection.prepare(&text);
+        for _ in 0..MOST {
+            let Err(rusqlite::Error::SqlInputError { offset, .. }) = &prepared else { break };
+            let at = usize::try_from(*offset).unwrap_or_default();
+            let Some(quoted) = self.with_quoted_column(&text, at) else { break };
+            text = Cow::Owned(quoted);
+            prepared = self.connection.prepare(&text);
+        }
+        (prepared, text)
+    }
+
+    fn with_quoted_column(&self, text: &str, at: usize) -> Option<String> {
+        let (before, rest) = text.split_at_checked(at)?;
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
+        let mut columns = self.tables.iter().flat_map(|table| table.columns());
+        columns
+            .any(|column| column.name.eq_ignore_ascii_case(word))
+            .then(|| format!("{before}`{word}`{after}"))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use highgate_config::nearest;
+
 use super::{answer::SqlError, authorizer::READ_ONLY, engine::Owner, rows::FetchError};
 
 impl Owner {
@@ -35,14 +37,29 @@ impl Owner {
         }
     }
 
+    /// The column of the tables that a text names which is closest to one that does not exist.
+    fn nearest_column(&self, name: &str, text: &str) -> Option<&'static str> {
+        let words: Vec<_> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        let named = self
+            .tables
+            .iter()
+            .filter(|table| words.iter().any(|word| word.eq_ignore_ascii_case(table.name())));
+        let columns = named.flat_map(|table| table.columns()).map(|column| column.name);
+        nearest(name.rsplit('.').next().unwrap_or(name), columns)
+    }
+
     /// SQLite has one code for all of these; its text is the only place that says which it is.
     fn input_error(&self, message: &str, offset: i32, text: &str) -> SqlError {
         if let Some(name) = message.strip_prefix("no such table: ") {
             return SqlError::no_such_table(self.tables.no_such_table(name));
         }
         if let Some(name) = message.strip_prefix("no such column: ") {
+            let hint = match self.nearest_column(name, text) {
+                Some(near) => format!("did you mean '{near}'?"),
+                None => "DESCRIBE shows a table's columns".to_owned(),
+            };
             return SqlError::no_such_column(format!(
-                "Unknown column '{name}' in 'field list'; DESCRIBE shows a table's columns"
+                "Unknown column '{name}' in 'field list'; {hint}"
             ));
         }
         if message.ends_with(" may not be modified") {

@@ -89,7 +89,12 @@ async fn a_wrong_name_is_answered_with_the_right_one() {
         missing.to_string(),
         "ERROR 1146 (42S02): Table 'server' doesn't exist; did you mean 'servers'?"
     );
-    assert_eq!(error(&engine, "SELECT nam FROM servers").await.code, 1054);
+    for text in ["SELECT lag_m FROM servers", "SELECT s.lag_m FROM servers s"] {
+        let missing = error(&engine, text).await;
+        assert_eq!(missing.code, 1054);
+        assert!(missing.text.ends_with("did you mean 'lag_ms'?"), "{missing}");
+    }
+    assert_eq!(error(&engine, "SELECT colour FROM servers").await.code, 1054);
     assert_eq!(error(&engine, "DESCRIBE nothing").await.code, 1146);
     let syntax = error(&engine, "SELECT * FORM servers").await;
     assert_eq!((syntax.code, syntax.text.contains("near")), (1064, true), "{syntax}");
@@ -200,5 +205,42 @@ impl Table for Broken {
     }
     fn act(&self, _: &str, _: &[&str]) -> Result<String, String> {
         panic!("acting")
+    }
+}
+
+/// `SELECT primary FROM backends` was a syntax error without a hint.
+#[tokio::test]
+async fn a_column_that_is_a_word_of_sql_is_read_without_quotes() {
+    let engine = engine(Tables::new(vec![Arc::new(Worded)]));
+    for text in [
+        "SELECT primary FROM worded",
+        "SELECT w.primary FROM worded w WHERE primary = 'db1' ORDER BY primary",
+        "SELECT `primary` FROM worded",
+        "SELECT Primary FROM worded",
+    ] {
+        let rows = rows(&engine, text).await;
+        assert!(rows.columns[0].name.eq_ignore_ascii_case("primary"), "{text}: {rows:?}");
+        assert_eq!(rows.rows, [["db1".into()]], "{text}");
+    }
+    assert_eq!(error(&engine, "SELECT primary primary FROM worded WHERE").await.code, 1064);
+}
+
+struct Worded;
+
+impl Table for Worded {
+    fn name(&self) -> &'static str {
+        "worded"
+    }
+
+    fn doc(&self) -> &'static str {
+        "Has a column by a word of SQL."
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        &[Column { name: "primary", kind: Kind::Text, metric: Metric::None, doc: "A server." }]
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        vec![vec!["db1".into()]]
     }
 }
