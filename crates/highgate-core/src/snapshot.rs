@@ -91,9 +91,14 @@ impl Group {
     /// Members that a read may go to once all readers failed it.
     #[must_use]
     pub fn instead_of_readers(&self) -> &[usize] {
-        let never = self.backend.reads_on_primary == ReadsOnPrimary::Never
-            && self.backend.topology != Topology::Static;
-        if never { &[] } else { &self.writers }
+        if self.keeps_reads_off_primary() { &[] } else { &self.writers }
+    }
+
+    /// Whether reads may be left without a server although there is a primary.
+    #[must_use]
+    pub fn keeps_reads_off_primary(&self) -> bool {
+        self.backend.reads_on_primary == ReadsOnPrimary::Never
+            && self.backend.topology != Topology::Static
     }
 }
 

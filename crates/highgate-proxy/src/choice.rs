@@ -21,7 +21,7 @@ use highgate_io::clock;
 
 use crate::{
     broker::{Place, Wanted},
-    pool::Grant,
+    pool::{Grant, Limit},
     session::{Context, Ending},
     session_info::Activity,
     slots::Interrupt,
@@ -187,13 +187,32 @@ pub(crate) async fn wait_in_queue(
 
 /// Busy hours make commands wait, so that is no warning; who looks for a slow hour finds it here.
 fn tell_of_waits(worker: &Worker, group: &Group, member: &Member) {
+    let shared = &worker.shared;
+    let open = member.state.opened.load(Ordering::Relaxed);
     let text = format!(
-        "its {} connections are all in use or not open yet: commands wait, up to {} s each",
-        member.server.max_connections,
+        "{}: commands wait, up to {} s each",
+        scarcity(Limit::of(group, member), open, shared.has_server_sockets()),
         group.backend.queue_timeout.as_secs_f32()
     );
     let event = Event::new(Severity::Info, Kind::Limit, text);
     worker.shared.event(event.backend(&group.name).server(&member.state.name));
+}
+
+/// What keeps another connection from being opened.
+fn scarcity(limit: Limit, open: u32, has_descriptors: bool) -> String {
+    if limit.max > 0 && open >= limit.max {
+        format!("its {} connections are all in use or not open yet", limit.max)
+    } else if !has_descriptors {
+        "the limit of file descriptors (`ulimit -n`) leaves none for another connection to it"
+            .to_owned()
+    } else if limit.rate > 0 {
+        format!(
+            "`connect_rate` lets no more than {} connections a second be opened to it",
+            limit.rate
+        )
+    } else {
+        "its connections are all in use or not open yet".to_owned()
+    }
 }
 
 /// Tells operators of a wait without success, and returns why.
@@ -221,5 +240,26 @@ fn wake_holders_of_idle(worker: &Worker, server: &highgate_core::server::ServerS
     }
     for other in 0..worker.shared.workers.len() {
         let _ = worker.post(other, Mail::Wanted(server.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "its 200 connections are all in use" was told of a server with two, which `connect_rate` held back.
+    #[test]
+    fn what_holds_connections_back_is_told_by_its_own_name() {
+        for (max, rate, open, has_descriptors, told) in [
+            (200, 0, 200, true, "its 200 connections are all in use or not open yet"),
+            (200, 5, 200, true, "its 200 connections are all in use or not open yet"),
+            (200, 5, 2, true, "`connect_rate` lets no more than 5 connections a second"),
+            (200, 5, 2, false, "(`ulimit -n`) leaves none"),
+            // One was closed between the look and this.
+            (200, 0, 199, true, "its connections are all in use or not open yet"),
+        ] {
+            let text = scarcity(Limit { max, rate }, open, has_descriptors);
+            assert!(text.contains(told), "{text}");
+        }
     }
 }

@@ -150,10 +150,7 @@ async fn accept_loop(
         // A place first: beyond the node's limit clients wait in the kernel's queue.
         if !shared.has_room() {
             if !std::mem::replace(&mut is_full, true) {
-                let text = format!(
-                    "listener {} pauses: max_connections of the node is reached",
-                    listener.name
-                );
+                let text = format!("listener {} pauses: {}", listener.name, Refusal::node(shared));
                 shared.event_limited(Event::new(Severity::Warning, Kind::Limit, text));
             }
             clock::pause(FULL_PAUSE).await;

@@ -309,12 +309,13 @@ impl Node {
         let clients = if wanted == 0 { descriptors / 2 } else { wanted.min(descriptors * 3 / 4) };
         if clients < wanted {
             let text = format!(
-                "max_connections is {wanted}, and the limit of file descriptors allows {clients}"
+                "max_connections is {wanted}, and the limit of file descriptors (`ulimit -n`) allows {clients}"
             );
             self.shared.event(Event::new(Severity::Warning, Kind::Limit, text));
         }
         let shared = &self.shared;
         shared.max_connections.store(clients, Ordering::Relaxed);
+        shared.descriptors_bound_clients.store(clients != wanted, Ordering::Relaxed);
         shared.max_server_sockets.store(descriptors - clients, Ordering::Relaxed);
         let memory = node.map_or(0, |node| node.memory_limit);
         shared.memory_limit.store(memory, Ordering::Relaxed);

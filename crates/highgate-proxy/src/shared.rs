@@ -69,6 +69,8 @@ pub struct Shared {
     pub(crate) rates: Rates,
     /// Upper bound of client connections of the process.
     pub max_connections: AtomicU32,
+    /// Whether that is what descriptors allow, rather than what somebody set.
+    pub(crate) descriptors_bound_clients: AtomicBool,
     /// Client connections open now.
     pub connections: CachePadded<AtomicU32>,
     /// Clients of accounts that have a limit.
@@ -172,6 +174,7 @@ impl Shared {
             max_server_sockets: AtomicU32::new(u32::MAX),
             rates: Rates::default(),
             max_connections: AtomicU32::new(u32::MAX),
+            descriptors_bound_clients: AtomicBool::new(false),
             connections: CachePadded::default(),
             user_places: Arc::default(),
             learned_sha2: Default::default(),
@@ -205,6 +208,12 @@ impl Shared {
         let more = |open: u32| (open < max).then_some(open + 1);
         let counter = &self.server_sockets;
         counter.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Whether descriptors are left for connections to servers.
+    pub(crate) fn has_server_sockets(&self) -> bool {
+        let max = self.max_server_sockets.load(Ordering::Relaxed);
+        self.server_sockets.load(Ordering::Relaxed) < max
     }
 
     /// Whether one more client may be accepted.

@@ -411,6 +411,40 @@ fn a_full_node_whose_clients_come_and_go_says_so_once_in_a_while() {
     assert!((1..=3).contains(&told), "told {told} times");
 }
 
+/// "max_connections of the node is reached" was told where nobody had set it.
+#[test]
+fn a_node_that_is_full_for_want_of_descriptors_says_so() {
+    let server = server();
+    let process = front(&server, "", "handshake_timeout = \"60s\"");
+    let address = process.listener("shop").unwrap();
+    let done = Command::new("prlimit")
+        .args(["--pid", &process.pid().to_string(), "--nofile=104:104"])
+        .status();
+    assert!(done.unwrap().success());
+    // It looks at the limit whenever a configuration is put in force.
+    process.signal(rustix::process::Signal::HUP).unwrap();
+    wait::eventually(Deadline::seconds(10), "the new limit", || {
+        let most = table(&process, "node")?[0]["max_clients"].as_u64();
+        anyhow::ensure!(most == Some(20), "{most:?}");
+        Ok(())
+    })
+    .unwrap();
+    run(async {
+        let mut crowd = Vec::new();
+        for _ in 0..22 {
+            crowd.push(connect_from(HOME, address).await.unwrap());
+        }
+        wait::eventually(Deadline::seconds(10), "the event", || {
+            anyhow::ensure!(
+                process.log().contains("limit of file descriptors (`ulimit -n`) leaves")
+            );
+            Ok(())
+        })
+        .unwrap();
+    });
+    assert!(!process.log().contains("max_connections of the node"), "{}", process.log());
+}
+
 #[test]
 fn a_storm_of_retries_against_dead_servers_fails_fast_and_ends_with_them() {
     raise_descriptors(2_000);

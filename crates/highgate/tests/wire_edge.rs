@@ -420,3 +420,17 @@ fn a_login_before_the_accounts_are_read_is_told_that_they_are_not_known_yet() {
         assert!(told.contains("1045"), "decided once they are known: {told}");
     });
 }
+
+#[test]
+fn statistics_tell_how_many_commands_went_to_servers() {
+    let server = server();
+    let process = front(&server, "");
+    let mut client =
+        RawClient::connect(process.listener("shop").unwrap(), "app", "app", None, USUAL).unwrap();
+    for _ in 0..3 {
+        client.ok("SELECT n FROM t").unwrap();
+    }
+    client.send(&[0x09]).unwrap();
+    let told = String::from_utf8(client.packet().unwrap()).unwrap();
+    assert!(told.contains("Questions: 3  "), "{told}");
+}

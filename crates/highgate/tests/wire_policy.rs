@@ -259,4 +259,6 @@ fn a_check_of_the_handshake_finds_a_server_that_greets_wrongly() {
     let down = |db1: &failure::Server| db1.status == "down";
     failure::until_server(&process, "db1", Duration::from_secs(10), down).unwrap();
     assert_eq!(failure::server(&process, "db2").unwrap().status, "up");
+    // "the packet is too long for a login".
+    assert!(process.log().contains("no MySQL server's greeting"), "{}", process.log());
 }

@@ -174,6 +174,7 @@ fn reads_use_the_primary_only_as_configured() {
         let snapshot = rig.plan(None);
         assert_eq!(group(&snapshot, "shop").readers, alone);
         assert_eq!(group(&snapshot, "shop").for_reads(), alone, "{mode:?}");
+        assert_eq!(group(&snapshot, "shop").keeps_reads_off_primary(), alone.is_empty());
     }
 }
 

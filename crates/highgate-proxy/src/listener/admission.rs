@@ -74,6 +74,10 @@ pub(crate) enum Refusal {
         "it comes from `proxy_protocol_from` and sent no PROXY header within `handshake_timeout`"
     )]
     NoHeader,
+    #[error(
+        "as many clients are connected as the limit of file descriptors (`ulimit -n`) leaves for them"
+    )]
+    NoDescriptors,
     #[error("max_connections of the node is reached")]
     NodeFull,
     #[error("no server could be reached for it")]
@@ -81,14 +85,23 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    const COUNT: usize = 10;
+    const COUNT: usize = 11;
+
+    /// The node takes no more clients.
+    pub(super) fn node(shared: &Shared) -> Self {
+        let is_short = shared.descriptors_bound_clients.load(Ordering::Relaxed);
+        if is_short { Self::NoDescriptors } else { Self::NodeFull }
+    }
 
     /// Whether it is a limit, of which clients are told: they may come again.
     pub(super) fn is_limit(self) -> bool {
         match self {
-            Self::AddressFull | Self::Busy | Self::ListenerFull | Self::Memory | Self::NodeFull => {
-                true
-            }
+            Self::AddressFull
+            | Self::Busy
+            | Self::ListenerFull
+            | Self::Memory
+            | Self::NoDescriptors
+            | Self::NodeFull => true,
             Self::BadHeader
             | Self::ForeignHeader
             | Self::Network
@@ -177,7 +190,7 @@ impl ClientPermit {
                 .is_ok()
         };
         if !room(&shared.connections, shared.max_connections.load(Ordering::Relaxed)) {
-            return Err(Refusal::NodeFull);
+            return Err(Refusal::node(shared));
         }
         let bound = |max: u32| if max == 0 { u32::MAX } else { max };
         if !room(&listener.clients, bound(settings.max_connections)) {

@@ -119,12 +119,22 @@ pub(crate) enum AcquireError {
     /// Nobody takes writes, and waiting is over or would not help.
     #[error("no server takes writes: {0}")]
     NoPrimary(Arc<str>),
+    /// Nobody but the primary can serve, and it is not to.
+    #[error(
+        "no replica serves this read, and `reads_on_primary = \"never\"` keeps it from the primary: {why}{}",
+        and_last(last.as_deref())
+    )]
+    NoReader { why: NoServer, last: Option<String> },
     /// Nobody can serve.
-    #[error("{why}{}", last.iter().map(|last| format!("; the last failed: {last}")).collect::<String>())]
+    #[error("{why}{}", and_last(last.as_deref()))]
     NoServer { why: NoServer, last: Option<String> },
     /// Too many wait already, or it took too long.
     #[error("{0}")]
     Queue(QueueEnd),
+}
+
+fn and_last(last: Option<&str>) -> String {
+    last.map_or_else(String::new, |last| format!("; the last failed: {last}"))
 }
 
 impl AcquireError {
@@ -145,7 +155,7 @@ impl AcquireError {
             Self::NoBackend(_) => error_code::ER_UNKNOWN_ERROR
                 .answer("The backend that this command is routed to does not exist"),
             Self::NoPrimary(_) => answer::no_writes(executed),
-            Self::NoServer { .. } => error_code::ER_CON_COUNT_ERROR
+            Self::NoReader { .. } | Self::NoServer { .. } => error_code::ER_CON_COUNT_ERROR
                 .answer(format!("No database server can serve at the moment; {executed}")),
             Self::Queue(end) => {
                 let limit = match end {

@@ -84,6 +84,10 @@ pub(crate) enum OpenError {
     Tls(#[source] io::Error),
     #[error("{0}")]
     Login(#[from] ServerLoginError),
+    #[error(
+        "what it sent is no MySQL server's greeting or login: does something else listen at that address?"
+    )]
+    NoMySql,
     #[error("it went down meanwhile")]
     WentDown,
     #[error("{0}")]
@@ -110,7 +114,8 @@ impl OpenError {
             Self::Lost(_) => TrafficFailure::Lost,
             Self::Timeout => TrafficFailure::Unconnected,
             Self::WentDown => TrafficFailure::Timeout,
-            Self::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
+            Self::NoMySql
+            | Self::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
                 TrafficFailure::Garbage
             }
             Self::Client(_) | Self::Login(_) | Self::Tls(_) => return None,
@@ -327,9 +332,7 @@ async fn receive(transport: &mut Transport) -> Result<(u8, Vec<u8>), OpenError> 
     receive_exact(transport, &mut header).await?;
     let header = Header::parse(header);
     if header.len > MAX_LOGIN_PACKET {
-        let error =
-            io::Error::new(io::ErrorKind::InvalidData, "the packet is too long for a login");
-        return Err(OpenError::Lost(error));
+        return Err(OpenError::NoMySql);
     }
     let mut payload = vec![0; header.len as usize];
     receive_exact(transport, &mut payload).await?;

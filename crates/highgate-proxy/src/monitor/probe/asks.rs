@@ -205,7 +205,8 @@ fn failed_open(error: &OpenError) -> Failed {
         OpenError::Timeout | OpenError::WentDown => CheckFailure::Timeout,
         OpenError::Tls(_) => CheckFailure::Error,
         OpenError::Login(ServerLoginError::Refused { code, .. }) => CheckFailure::from_code(*code),
-        OpenError::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
+        OpenError::NoMySql
+        | OpenError::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
             CheckFailure::Garbage
         }
         OpenError::Client(_) | OpenError::Login(_) => CheckFailure::Error,

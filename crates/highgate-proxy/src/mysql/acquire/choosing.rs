@@ -174,6 +174,9 @@ fn no_server(
         Writes::Waiting { reason } | Writes::Refused { reason } if order.wish == Wish::Writer => {
             AcquireError::NoPrimary(reason.clone())
         }
+        _ if order.wish == Wish::Reader && group.keeps_reads_off_primary() => {
+            AcquireError::NoReader { why, last }
+        }
         _ => AcquireError::NoServer { why, last },
     }
 }

@@ -93,7 +93,11 @@ impl Session<'_> {
         let shared = &self.context.worker.shared;
         let uptime = highgate_io::clock::now().saturating_duration_since(shared.started).as_secs();
         let threads = shared.connections.load(Ordering::Relaxed);
-        format!("Uptime: {uptime}  Threads: {threads}  Questions: 0  Slow queries: 0")
+        let snapshot = self.context.worker.snapshot();
+        let members = snapshot.placement.groups.values().flat_map(|group| &group.members);
+        let questions: u64 =
+            members.map(|member| member.state.hot.commands.load(Ordering::Relaxed)).sum();
+        format!("Uptime: {uptime}  Threads: {threads}  Questions: {questions}  Slow queries: 0")
     }
 
     /// Answers with an error of our own.
@@ -207,7 +211,11 @@ impl Session<'_> {
             KillScope::Query => Interrupt::KillQuery,
             _ => Interrupt::Kill,
         };
-        let text = format!("session {number} was told to end ({scope:?}) by its own account");
+        let whom = match what {
+            Interrupt::KillQuery => format!("the command of session {number}"),
+            _ => format!("session {number}"),
+        };
+        let text = format!("{whom} was told to end by its own account");
         shared.event(Event::new(Severity::Info, Kind::Kill, text).session(number));
         if what == Interrupt::Kill {
             other.set_killed_by(KilledBy::OwnAccount);

@@ -167,7 +167,7 @@ impl Session<'_> {
         let progress = space.exchange.progress(reached.delivery, passed);
         let retry = retry::may_retry(&progress, facts, &self.session_facts(lease));
         let session = self.context.presence.info.id;
-        tracing::debug!(session, server = %server.name, "exchange stopped ({stopped:?}): {retry}");
+        tracing::debug!(session, server = %server.name, "exchange stopped ({stopped}): {retry}");
         match retry {
             Retry::Again(again) => {
                 let (why, ran) = (retry.to_string(), ran(again));
