@@ -141,7 +141,9 @@ impl ClientLogin {
         let has_plugins = login.capabilities.contains(Capabilities::PLUGIN_AUTH);
         let answered = if has_plugins { known_plugin(&login.plugin) } else { Some(NATIVE) };
         // Clients that don't know the greeting's plugin answer nothing and name the one they prefer.
-        let is_blank = answer.expose().is_empty() && answered != Some(self.settings.plugin);
+        // Who changes the user and says nothing is asked, as servers do, whatever the password.
+        let is_blank = answer.expose().is_empty()
+            && (self.is_change_user || answered != Some(self.settings.plugin));
         match answered {
             Some(plugin) if is_blank && self.fits(plugin) => self.switch_to(plugin),
             // The greeting's challenge has 20 bytes: an answer of client_ed25519 is to another one.

@@ -334,3 +334,26 @@ fn a_collation_is_one_that_statements_can_be_read_in() {
         assert!(answer.text.contains(name), "{}", answer.text);
     }
 }
+
+/// It was refused at once, where servers ask for the password.
+#[test]
+fn a_change_of_user_without_an_answer_is_asked_for_one() {
+    let (mut machine, nonce) = greeted(settings(NATIVE));
+    machine.packet(1, &request(NATIVE, native::answer(b"pw", &nonce)));
+    let native = || StoredPassword::Native(native::double_hash(b"pw"));
+    let ClientAction::Done(before) = machine.account(account(native())) else { panic!("done") };
+    let body = [&b"app\0\0\0"[..], &[45, 0], NATIVE.as_bytes(), b"\0"].concat();
+    for (password, is_right) in [(&b"pw"[..], true), (b"other", false)] {
+        let (mut machine, action) = ClientLogin::change_user(settings(NATIVE), &before, &body);
+        assert!(matches!(action, ClientAction::LookUp { .. }), "{action:?}");
+        let asked = machine.account(account(native()));
+        let ClientAction::Send(packet) = asked else { panic!("{asked:?}") };
+        let (_, payload, _) = split_packet(&packet).unwrap();
+        let switch = AuthSwitch::parse(payload).unwrap();
+        assert_eq!(switch.plugin, NATIVE);
+        let answer = native::answer(password, &nonce);
+        let done = machine.packet(2, &answer);
+        assert_eq!(matches!(done, ClientAction::Done(_)), is_right, "{done:?}");
+        assert_eq!(is_denied(&done), !is_right);
+    }
+}
