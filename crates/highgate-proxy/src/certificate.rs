@@ -64,7 +64,7 @@ const OVER: &str = "has expired: clients that verify it are lost";
 
 fn sentence(whose: &str, what: &str) -> String {
     format!(
-        "the certificate of {whose} {what}; put a new one in its place, and `highgate apply` or send SIGHUP"
+        "the certificate of {whose} {what}; put a new one in its place, and run `highgate apply` or send SIGHUP"
     )
 }
 

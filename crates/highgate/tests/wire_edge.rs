@@ -353,7 +353,7 @@ fn a_listener_whose_certificate_has_expired_serves_and_check_and_an_event_say_so
     let (cert, key) = (pair.cert.display(), pair.key.display());
     let server = server();
     let process = front(&server, &format!("tls = {{ cert = \"{cert}\", key = \"{key}\" }}"));
-    let says = "the certificate of listener shop has expired: clients that verify it are lost; put a new one in its place and send SIGHUP";
+    let says = "the certificate of listener shop has expired: clients that verify it are lost; put a new one in its place, and run `highgate apply` or send SIGHUP";
     wait::eventually(Deadline::seconds(10), "the event", || {
         let events = ctl(&process, &["events", "--last", "50"])?;
         anyhow::ensure!(events.contains(says), "{events}");

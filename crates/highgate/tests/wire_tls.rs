@@ -94,7 +94,7 @@ fn apply_answers_once_certificates_are_in_force_and_says_that_one_has_expired() 
     let (is_done, told) = apply(&process);
     assert!(is_done && shown().contains("old"), "{told}");
     assert!(told.contains("\nwarning: the certificate of listener shop has expired"), "{told}");
-    assert!(told.contains("`highgate apply` or send SIGHUP"), "{told}");
+    assert!(told.contains("run `highgate apply` or send SIGHUP"), "{told}");
 
     std::fs::copy(&second.key, &first.key).unwrap();
     let (is_done, told) = apply(&process);
