@@ -247,6 +247,24 @@ fn a_write_behind_the_end_of_a_held_connection_is_told_as_not_carried_out() {
     assert!(!events.iter().any(|event| event["kind"] == "outcome_unknown"), "{events:#?}");
 }
 
+/// Pools of connections test by one what they lend: it was answered with OK, and the next command with 1927.
+#[test]
+fn a_ping_tells_that_the_connection_has_ended_which_its_session_was_bound_to() {
+    const COM_PING: &[u8] = &[0x0e];
+    let server = ScriptedServer::start(Script::new(usual)).unwrap();
+    let process = front(&[server.addr()], "");
+    let (mut bound, mut free) = (client(&process), client(&process));
+    bound.ok("CREATE TEMPORARY TABLE kept (a INT)").unwrap();
+    free.ok("INSERT INTO t VALUES (1)").unwrap();
+    assert_eq!(bound.command(COM_PING).unwrap()[0].error(), None);
+    server.close_all();
+    assert_eq!(free.command(COM_PING).unwrap()[0].error(), None, "it has lost nothing");
+    let told = bound.command(COM_PING).unwrap();
+    assert_eq!(told[0].error(), Some(1927), "{told:?}");
+    assert!(bound.command(COM_PING).is_err(), "the session ends: its table is gone");
+    assert_eq!(server.commands().iter().filter(|it| it.code == COM_PING[0]).count(), 0);
+}
+
 /// Its text was thrown away before it was looked at: `LOCK TABLES` bound a session to its end, as a backup
 /// lock does.
 #[test]

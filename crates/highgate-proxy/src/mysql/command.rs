@@ -420,7 +420,14 @@ impl Session<'_> {
                 self.answers = true;
                 done
             }
-            Decided::Answer(answer) => self.answer_own(answer, facts, framed).await,
+            Decided::Answer(answer) => {
+                if facts.command == CommandKind::Ping
+                    && let Some(told) = self.ping_held(facts, framed).await
+                {
+                    return told;
+                }
+                self.answer_own(answer, facts, framed).await
+            }
             Decided::End => Err(Ending::ClientClosed),
             Decided::Kill(scope, id) if self.is_itself(id) => self.kill_itself(scope, framed).await,
             Decided::Kill(scope, id) => {

@@ -15,6 +15,7 @@ use highgate_mysql::{error_code, sql::Flavor};
 use crate::{
     mysql::{
         acquire::Lease,
+        client_stream::Framed,
         command::RestSpace,
         exchange::Stopped,
         prepare::{self, Unprepared},
@@ -102,6 +103,24 @@ impl Session<'_> {
                 ))
             }
         }
+    }
+
+    /// A PING asks no server; but where the connection has ended that the session holds, who tests it so
+    /// is told, as any other command would be. `None`: there is nothing to tell.
+    ///
+    /// Cancel safe: no; the connections must be closed.
+    pub(crate) async fn ping_held(
+        &mut self,
+        facts: &CommandFacts<'_>,
+        framed: Framed,
+    ) -> Option<Result<(), Ending>> {
+        let lease = self.lease.take_if(|lease| lease.connection.transport.has_news())?;
+        let Tried::Refused(answer) = self.found_dead(&lease) else {
+            self.abandon(lease);
+            return None;
+        };
+        let ending = self.after_refusal(lease, true);
+        Some(self.tell_refused(&answer, ending, facts, framed).await)
     }
 
     /// No steps lead to the session's state. `None`: now they do.
