@@ -226,6 +226,44 @@ fn a_client_that_numbers_its_packets_wrongly_is_told_so_and_no_server_sees_them(
     assert_eq!(front.client().value("SELECT 1").unwrap(), "1");
 }
 
+/// The server closed upon them, was called garbled, and after three such clients held.
+#[test]
+fn a_client_that_numbers_its_file_wrongly_is_told_so_and_its_server_is_not_blamed() {
+    let script = Script::new(|command| match command.text().as_str() {
+        text if text.starts_with("SELECT @@") => Reply::variables(text),
+        text if text.starts_with("LOAD") => Reply::TakesFile("rows".to_owned()),
+        _ => Reply::OkStatus(2),
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let text = toml(&[server.addr()], BACKEND, "");
+    let text = text.replace("password = \"app\"\n", "password = \"app\"\nlocal_infile = true\n");
+    let process = failure::start(&text, 1).unwrap();
+    let address = process.listener("shop").unwrap();
+    let begin = || {
+        let usual = USUAL | highgate_mysql::Capabilities::LOCAL_FILES;
+        let mut client = RawClient::connect(address, "app", "app", None, usual).unwrap();
+        client.send(b"\x03LOAD DATA LOCAL INFILE 'rows' INTO TABLE t").unwrap();
+        assert_eq!(client.packet().unwrap(), b"\xfbrows");
+        client
+    };
+    let numbers = [(6, 7), (2, 4), (1, 2), (6, 7)];
+    for (first, second) in numbers {
+        let mut client = begin();
+        let file = [wire::frame(first, b"aa\nbb\n"), wire::frame(second, b"")].concat();
+        client.send_raw(&file).unwrap();
+        let answer = client.packet().unwrap();
+        assert_eq!((answer[0], &answer[1..3]), (0xff, &1156_u16.to_le_bytes()[..]));
+        assert!(client.packet().is_err(), "the session ends");
+    }
+    let mut client = begin();
+    client.send_raw(&[wire::frame(2, b"aa\n"), wire::frame(3, b"")].concat()).unwrap();
+    assert_eq!(client.packet().unwrap()[0], 0, "one that numbers rightly");
+    let events = table(&process, "events").unwrap();
+    let blames = |event: &Value| event["kind"] == "garbled" || event["kind"] == "held";
+    assert!(!events.iter().any(blames), "{events:#?}");
+    assert_eq!(failure::server(&process, "db1").unwrap().status, "up");
+}
+
 #[test]
 fn a_session_that_ends_with_what_only_its_connection_had_is_an_event_that_says_what() {
     let front = front("", "");

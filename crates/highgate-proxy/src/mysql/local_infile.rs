@@ -124,8 +124,15 @@ impl Session<'_> {
                     self.context.slot.clear(Interrupt::Drain);
                     continue;
                 }
+                // The server would close on it and seem ill: its connection goes unasked.
+                Err(Unread::OutOfOrder(seq)) => {
+                    return Err(Tried::Ended(self.out_of_order(seq).await));
+                }
                 Err(unread) => return Err(Tried::Ended(unread.ending(Ending::UploadTimeout))),
             };
+            if framed.seq != seq && self.client.compressed.is_none() {
+                return Err(Tried::Ended(self.out_of_order(framed.answer_seq()).await));
+            }
             if self.client.compressed.is_some() {
                 seq = self.client.number(framed, seq);
             } else {

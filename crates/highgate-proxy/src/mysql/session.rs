@@ -445,7 +445,7 @@ impl Session<'_> {
     }
 
     /// Ends the session as servers do. They are not asked: one that gets such a packet closes, and seems ill.
-    async fn out_of_order(&mut self, seq: u8) -> Ending {
+    pub(crate) async fn out_of_order(&mut self, seq: u8) -> Ending {
         self.count_refused();
         let packet = answer::error(
             &error_code::ER_NET_PACKETS_OUT_OF_ORDER.answer("Got packets out of order"),
