@@ -67,6 +67,9 @@ pub struct SessionFacts {
     pub may_move: bool,
     /// Its connection was taken in order to write, on the primary of a watched topology.
     pub writes_here: bool,
+    /// All that the command does is to set what can be set again on any connection
+    /// ([`crate::route::changes_only_session`]).
+    pub only_sets: bool,
     /// Whose dialect the server speaks.
     pub flavor: Flavor,
 }
@@ -104,6 +107,8 @@ pub fn word(code: u16, text: &[u8]) -> Word {
 pub enum Again {
     /// Its last byte was never handed to the kernel.
     NotDelivered,
+    /// It changes no data, and what it began or set went with its connection.
+    Nothing,
     /// It only reads, and nothing of the session is in its answer.
     Read,
     /// The server said that it does not carry it out, with this code.
@@ -142,6 +147,7 @@ impl fmt::Display for Retry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Again(Again::NotDelivered) => "again: its last byte had not left",
+            Self::Again(Again::Nothing) => "again: it changes no data, only its connection's state",
             Self::Again(Again::Read) => {
                 "again: a read outside a transaction, independent of the session"
             }
@@ -188,13 +194,34 @@ pub fn may_retry(progress: &Progress, facts: &CommandFacts<'_>, session: &Sessio
             && !matches!(facts.shape.kind, StatementKind::Rollback { .. });
         return if may_be_over { Retry::UnknownOutcome } else { in_transaction(facts) };
     }
-    if !is_harmless(facts) {
-        Retry::UnknownOutcome
-    } else if session.may_move {
-        Retry::Again(Again::Read)
-    } else {
-        Retry::No(No::Pinned)
+    match repeats(facts, session) {
+        None => Retry::UnknownOutcome,
+        Some(again) if session.may_move => Retry::Again(again),
+        Some(_) => Retry::No(No::Pinned),
     }
+}
+
+/// Why it may run twice outside a transaction, if it may.
+fn repeats(facts: &CommandFacts<'_>, session: &SessionFacts) -> Option<Again> {
+    if is_harmless(facts) {
+        Some(Again::Read)
+    } else if only_begins(facts) || session.only_sets && facts.command.runs() {
+        Some(Again::Nothing)
+    } else {
+        None
+    }
+}
+
+/// Whether it begins a transaction, and does nothing else.
+fn only_begins(facts: &CommandFacts<'_>) -> bool {
+    const BEGINS: Effects = Effects::BEGINS_TRANSACTION
+        .union(Effects::IMPLICIT_COMMIT)
+        .union(Effects::READ_ONLY_PROVED)
+        .union(Effects::VERSION_COMMENT);
+    let kind = facts.shape.kind;
+    facts.command.runs()
+        && matches!(kind, StatementKind::Begin | StatementKind::StartTransaction { .. })
+        && BEGINS.contains(facts.shape.effects)
 }
 
 /// In a transaction a lost connection means a rollback, unless the command ended the transaction.
@@ -318,8 +345,10 @@ fn after_error(
         Retry::No(No::Final)
     } else if proves {
         Retry::Again(Again::Refused(code))
-    } else if code == ER_SERVER_SHUTDOWN && is_harmless(facts) {
-        Retry::Again(Again::Read)
+    } else if code == ER_SERVER_SHUTDOWN
+        && let Some(again) = repeats(facts, session)
+    {
+        Retry::Again(again)
     } else {
         Retry::No(No::Final)
     }

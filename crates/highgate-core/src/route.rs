@@ -413,8 +413,18 @@ fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
         return (Role::Replica, Reason::Reads);
     }
     // A SET that may bind the session runs where writes can follow it.
-    let only_session = ONLY_SESSION.contains(shape.effects)
-        && match shape.kind {
+    if changes_only_session(state, facts) {
+        (Role::Any, Reason::OnlySession)
+    } else {
+        (Role::Primary, Reason::Writes)
+    }
+}
+
+/// Whether it is a SET or USE, and all that it does can be repeated on any connection.
+#[must_use]
+pub fn changes_only_session(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    ONLY_SESSION.contains(facts.shape.effects)
+        && match facts.shape.kind {
             StatementKind::Set => crate::track::is_replayable_set(state, facts),
             // Of a prepared one the schema is not known before it ran: it may bind.
             kind => {
@@ -422,8 +432,7 @@ fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
                     && facts.command == CommandKind::Query
                     && is_repeatable(facts.schema_used.or(facts.text))
             }
-        };
-    if only_session { (Role::Any, Reason::OnlySession) } else { (Role::Primary, Reason::Writes) }
+        }
 }
 
 /// Whether a schema of that name can be chosen again on another connection: what its bytes mean

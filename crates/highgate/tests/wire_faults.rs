@@ -10,13 +10,13 @@ mod raw;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use failure::{code, connect, run, table, toml};
-use faulty::{BACKEND, faulty, front, none_used_again, victims};
+use faulty::{BACKEND, VICTIM, faulty, front, none_used_again, usual, victims};
 use highgate_testkit::{
     highgate::HighgateProcess,
     scripted::{Reply, Script, ScriptedServer, wire},
@@ -87,6 +87,34 @@ fn a_write_whose_answer_is_lost_is_sent_once_and_its_outcome_told_as_unknown() {
     });
     let sent = server.queries().iter().filter(|text| text.contains("victim")).count();
     assert_eq!(sent, 11, "no write is sent twice");
+}
+
+/// Each was told as of unknown outcome, though none of them changes any data.
+#[test]
+fn what_begins_a_transaction_or_sets_its_session_is_sent_again_when_its_server_dies() {
+    let texts = ["BEGIN /* victim */", "START TRANSACTION /* victim */", "SET @victim = 1"];
+    let times = AtomicUsize::new(0);
+    let server = ScriptedServer::start(Script::new(move |command| match command.text() {
+        text if text.contains(VICTIM) => match times.fetch_add(1, Ordering::Relaxed) {
+            time if time % 2 == 0 => Reply::CloseAfter(time, Box::new(Reply::Ok)),
+            _ => Reply::OkStatus(2),
+        },
+        text if text == "DELETE parent" => Reply::Err(1451, "23000", "It has children".to_owned()),
+        _ => usual(command),
+    }))
+    .unwrap();
+    let process = front(&[server.addr()], "").unwrap();
+    let address = process.listener("shop").unwrap();
+    for text in texts {
+        let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+        // What that left can be asked for, on its connection.
+        assert_eq!(client.query("DELETE parent").unwrap()[0].error(), Some(1451));
+        client.ok(text).unwrap();
+    }
+    let spoilt = victims(&server);
+    assert_eq!(spoilt.len(), 2 * texts.len(), "each once more");
+    let retried = |event: &serde_json::Value| event["kind"] == "retry";
+    assert!(table(&process, "events").unwrap().iter().any(retried));
 }
 
 fn broken(name: &str, reply: Reply) {
@@ -325,8 +353,8 @@ fn a_server_that_hangs_in_its_greeting_is_left_for_another() {
 fn a_connection_that_is_being_opened_ends_when_its_server_is_found_hanging() {
     let hangs = Arc::new(AtomicBool::new(false));
     let flag = hangs.clone();
-    let first = Script::new(faulty::usual)
-        .greets(move |_| flag.load(Ordering::Relaxed).then_some(Reply::Hang));
+    let first =
+        Script::new(usual).greets(move |_| flag.load(Ordering::Relaxed).then_some(Reply::Hang));
     let first = ScriptedServer::start(first).unwrap();
     let second = faulty(|_| None).unwrap();
     let backend = "monitor = { user = \"m\", password = \"m\", check = \"handshake\", interval = \"200ms\", \

@@ -10,6 +10,7 @@ const AUTOCOMMIT: SessionFacts = SessionFacts {
     autocommit: true,
     may_move: true,
     writes_here: true,
+    only_sets: false,
     flavor: Flavor::MariaDb,
 };
 
@@ -144,6 +145,47 @@ fn a_read_only_error_of_a_routine_or_of_several_statements_proves_nothing() {
 }
 
 #[test]
+fn what_only_begins_a_transaction_is_sent_again() {
+    let lost = lost(Delivery::Complete);
+    let facts_of = |text: &'static str| {
+        let mut scratch = sql::Scratch::new();
+        let shape = Shape::of(&sql::analyze(text.as_bytes(), LexMode::default(), &mut scratch));
+        CommandFacts {
+            shape,
+            text: Some(text.as_bytes()),
+            ..CommandFacts::bare(CommandKind::Query)
+        }
+    };
+    for text in
+        ["BEGIN", "begin work", "START TRANSACTION", "START TRANSACTION READ ONLY /* new */"]
+    {
+        let facts = facts_of(text);
+        assert_eq!(may_retry(&lost, &facts, &AUTOCOMMIT), Retry::Again(Again::Nothing), "{text}");
+        assert_eq!(may_retry(&error(1053), &facts, &AUTOCOMMIT), Retry::Again(Again::Nothing));
+        // It commits what was open.
+        let open = SessionFacts { in_transaction: true, ..AUTOCOMMIT };
+        assert_eq!(may_retry(&lost, &facts, &open), Retry::UnknownOutcome, "{text}");
+        let bound = SessionFacts { may_move: false, ..AUTOCOMMIT };
+        assert_eq!(may_retry(&lost, &facts, &bound), Retry::No(No::Pinned), "{text}");
+    }
+    for text in ["BEGIN; INSERT INTO t VALUES (1)", "COMMIT AND CHAIN", "XA BEGIN 'x'"] {
+        let retry = may_retry(&lost, &facts_of(text), &AUTOCOMMIT);
+        assert_eq!(retry, Retry::UnknownOutcome, "{text}");
+    }
+}
+
+#[test]
+fn what_only_sets_its_session_is_sent_again() {
+    let set = facts(StatementKind::Set, Effects::SESSION_STATE);
+    let lost = lost(Delivery::Complete);
+    let only_sets = SessionFacts { only_sets: true, ..AUTOCOMMIT };
+    assert_eq!(may_retry(&lost, &set, &only_sets), Retry::Again(Again::Nothing));
+    assert_eq!(may_retry(&lost, &set, &AUTOCOMMIT), Retry::UnknownOutcome);
+    let open = SessionFacts { in_transaction: true, ..only_sets };
+    assert_eq!(may_retry(&lost, &set, &open), Retry::UnknownOutcome, "it may set autocommit");
+}
+
+#[test]
 fn a_read_refused_by_a_server_that_shuts_down_is_sent_elsewhere() {
     assert_eq!(may_retry(&error(1053), &read(), &AUTOCOMMIT), Retry::Again(Again::Read));
 }
@@ -167,6 +209,7 @@ proptest! {
             autocommit,
             may_move,
             writes_here: false,
+            only_sets: false,
             flavor: Flavor::MySql,
         };
         match may_retry(&progress, &facts(StatementKind::Update, effects), &session) {

@@ -31,7 +31,7 @@ impl Session<'_> {
         if is_lost || !pins.contains(PinCause::LastInsertIdUnknown) {
             return None;
         }
-        let free = SessionFacts { may_move: true, ..self.session_facts(lease) };
+        let free = SessionFacts { may_move: true, ..self.session_facts(lease, facts) };
         let retry = retry::may_retry(&progress, facts, &free);
         matches!(retry, Retry::Again(_) | Retry::No(No::TransactionRefused(_))).then_some(retry)
     }

@@ -40,7 +40,8 @@ impl Session<'_> {
         space: &RestSpace,
     ) -> Option<Tried> {
         let progress = space.exchange.progress(Delivery::Complete, false);
-        let retry = retry::may_retry(&progress, facts, &self.session_facts(lease));
+        let session = self.session_facts(lease, facts);
+        let retry = retry::may_retry(&progress, facts, &session);
         let on_reader = self.taken_for == Some(Wish::Reader);
         if let (true, ServerSaid::Error { word: Word::ReadOnly, .. }) = (on_reader, progress.server)
         {
@@ -119,13 +120,14 @@ impl Session<'_> {
         Some(Tried::Refused(answer))
     }
 
-    pub(super) fn session_facts(&self, lease: &Lease) -> SessionFacts {
+    pub(super) fn session_facts(&self, lease: &Lease, facts: &CommandFacts<'_>) -> SessionFacts {
         SessionFacts {
             in_transaction: self.state.in_transaction(),
             unsure: self.state.transaction.unsure,
             autocommit: self.state.autocommit,
             may_move: self.state.pins.may_change_server(),
             writes_here: self.taken_for == Some(Wish::Writer),
+            only_sets: route::changes_only_session(&self.state, facts),
             flavor: lease.connection.state.flavor,
         }
     }
@@ -165,11 +167,16 @@ impl Session<'_> {
         let server = lease.connection.server().clone();
         let passed = reached.answering && space.exchange.passed_on > 0;
         let progress = space.exchange.progress(reached.delivery, passed);
-        let retry = retry::may_retry(&progress, facts, &self.session_facts(lease));
+        // What the last command left on the lost connection binds to it no more.
+        let moves = |cause: PinCause| cause.is_leftover() || cause.facts().may_change_server;
+        let may_move = self.state.pins.iter().all(moves);
+        let of_session = SessionFacts { may_move, ..self.session_facts(lease, facts) };
+        let retry = retry::may_retry(&progress, facts, &of_session);
         let session = self.context.presence.info.id;
         tracing::debug!(session, server = %server.name, "exchange stopped ({stopped}): {retry}");
         match retry {
             Retry::Again(again) => {
+                track::forget_leftovers(&mut self.state);
                 let (why, ran) = (retry.to_string(), ran(again));
                 return Tried::Again { server: server.id, why, reason: Reason::Lost, ran };
             }
@@ -244,7 +251,7 @@ impl Session<'_> {
         lease.connection.state.dirt.insert(PinCause::SessionUnknown);
         let passed = reached.answering && space.exchange.passed_on > 0;
         let progress = space.exchange.progress(reached.delivery, passed);
-        let retry = retry::may_retry(&progress, facts, &self.session_facts(lease));
+        let retry = retry::may_retry(&progress, facts, &self.session_facts(lease, facts));
         let lost = settle::server_lost(&mut self.state);
         if passed && !space.exchange.is_between_packets() {
             return Tried::Ended(Ending::ServerFailed("a statement did not end".to_owned()));
@@ -393,7 +400,7 @@ const NOT_ALLOWED: u16 = 1044;
 
 const fn ran(again: Again) -> Ran {
     match again {
-        Again::NotDelivered | Again::Refused(_) => Ran::No,
+        Again::NotDelivered | Again::Nothing | Again::Refused(_) => Ran::No,
         Again::Read => Ran::Perhaps,
     }
 }
