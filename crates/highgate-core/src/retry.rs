@@ -224,6 +224,20 @@ fn only_begins(facts: &CommandFacts<'_>) -> bool {
         && BEGINS.contains(facts.shape.effects)
 }
 
+/// Whether what a replica refused, for it takes no writes, may be asked of the primary: by its text it reads,
+/// or nobody would have sent it there. Behind the first of several statements nothing has run.
+#[must_use]
+pub fn may_read_elsewhere(
+    progress: &Progress,
+    facts: &CommandFacts<'_>,
+    session: &SessionFacts,
+) -> bool {
+    let mut first = *facts;
+    first.shape.effects.remove(Effects::MULTI);
+    let retry = may_retry(progress, &first, session);
+    facts.shape.is_read() && matches!(retry, Retry::Again(_))
+}
+
 /// In a transaction a lost connection means a rollback, unless the command ended the transaction.
 ///
 /// Then nobody knows whether it was committed, neither does anybody if it may commit by itself.

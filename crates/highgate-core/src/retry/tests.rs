@@ -186,6 +186,19 @@ fn what_only_sets_its_session_is_sent_again() {
 }
 
 #[test]
+fn several_reads_of_which_a_replica_refuses_the_first_may_ask_the_primary() {
+    let several = facts(StatementKind::Select, Effects::READ_ONLY_PROVED | Effects::MULTI);
+    let on_replica = SessionFacts { writes_here: false, ..AUTOCOMMIT };
+    assert!(may_read_elsewhere(&error(1290), &several, &on_replica));
+    let passed_on = Progress { answered: true, ..error(1290) };
+    assert!(!may_read_elsewhere(&passed_on, &several, &on_replica), "the second one");
+    let open = SessionFacts { in_transaction: true, ..on_replica };
+    assert!(!may_read_elsewhere(&error(1290), &several, &open));
+    let writes = facts(StatementKind::Select, Effects::MULTI | Effects::WRITES);
+    assert!(!may_read_elsewhere(&error(1290), &writes, &on_replica));
+}
+
+#[test]
 fn a_read_refused_by_a_server_that_shuts_down_is_sent_elsewhere() {
     assert_eq!(may_retry(&error(1053), &read(), &AUTOCOMMIT), Retry::Again(Again::Read));
 }

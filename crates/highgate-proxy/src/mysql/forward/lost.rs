@@ -52,7 +52,7 @@ impl Session<'_> {
                 return Some(Tried::Commits);
             }
             // By its text it reads, or nobody would have sent it here: the primary takes it.
-            if matches!(retry, Retry::Again(_)) && facts.shape.is_read() {
+            if retry::may_read_elsewhere(&progress, facts, &session) {
                 return Some(Tried::Behind(Behind::Writes));
             }
             return None;

@@ -1,0 +1,121 @@
+//! Replicas that take no writes, and what is done about a statement that they refuse.
+
+#[path = "common/failure.rs"]
+mod failure;
+#[path = "client/raw.rs"]
+mod raw;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU16, Ordering},
+};
+
+use failure::{BINARY, toml};
+use highgate_testkit::{
+    HighgateProcess, Reply, Script, ScriptedServer,
+    scripted::Command,
+    wait::{self, Deadline},
+};
+use raw::{RawClient, USUAL};
+
+const BACKEND: &str = "topology = \"mariadb-replication\"\nfailover_wait = \"20s\"\nmax_lag = \"1h\"\n\
+    monitor = { user = \"m\", password = \"m\", interval = \"100ms\" }\n";
+const READ_ONLY: &str =
+    "The MariaDB server is running with the --read-only option so it cannot execute this statement";
+
+/// The two members of a replication, of which the first takes writes.
+struct Pair {
+    members: [ScriptedServer; 2],
+}
+
+impl Pair {
+    fn start() -> Self {
+        let sources = [Arc::new(AtomicU16::new(0)), Arc::new(AtomicU16::new(0))];
+        let [first, second] = &sources;
+        let members = [member(1, first), member(2, second)];
+        second.store(members[0].addr().port(), Ordering::Relaxed);
+        Self { members }
+    }
+
+    fn front(&self) -> HighgateProcess {
+        let addresses = [self.members[0].addr(), self.members[1].addr()];
+        let split = "read_write_split = true\n";
+        let process = HighgateProcess::start(BINARY, &toml(&addresses, BACKEND, split)).unwrap();
+        until_roles(&process, ["primary", "replica"]);
+        process
+    }
+}
+
+fn until_roles(process: &HighgateProcess, roles: [&str; 2]) {
+    wait::eventually(Deadline::seconds(20), "the roles", || {
+        let servers = failure::servers(process)?;
+        let are = servers.iter().zip(roles).all(|(it, role)| it.role == role && it.status == "up");
+        anyhow::ensure!(are && servers.len() == 2, "{servers:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn member(id: u16, source: &Arc<AtomicU16>) -> ScriptedServer {
+    let source = Arc::clone(source);
+    let rows = |names: &[&str], row: Option<Vec<String>>| {
+        let row = row.map(|row| row.into_iter().map(Some).collect());
+        Reply::Rows(names.iter().map(|it| (*it).to_owned()).collect(), row.into_iter().collect())
+    };
+    let script = Script::new(move |command: &Command| {
+        let from = source.load(Ordering::Relaxed);
+        match command.text().as_str() {
+            text if text.starts_with("SELECT @@global.read_only") => {
+                let values = [u16::from(from != 0).to_string(), id.to_string(), "0-1-1".to_owned()];
+                rows(&["read_only", "server_id", "gtid"], Some(values.to_vec()))
+            }
+            text if text.starts_with("SHOW ALL SLAVES STATUS") => {
+                let names = [
+                    "Connection_name",
+                    "Master_Host",
+                    "Master_Port",
+                    "Slave_IO_Running",
+                    "Slave_SQL_Running",
+                    "Seconds_Behind_Master",
+                ];
+                let row = ["", "127.0.0.1", &from.to_string(), "Yes", "Yes", "0"];
+                rows(&names, (from != 0).then(|| row.map(str::to_owned).to_vec()))
+            }
+            text if text.starts_with("SELECT @@") => Reply::variables(text),
+            text if from != 0 && writes(text) => Reply::Err(1290, "HY000", READ_ONLY.to_owned()),
+            "SELECT n FROM v; SELECT 2" => {
+                let second = Reply::value("2", "2");
+                Reply::Several(vec![Reply::Result(10, vec!["n".to_owned()], Vec::new()), second])
+            }
+            text if text.starts_with("SELECT") => Reply::value("n", "7"),
+            "BEGIN" => Reply::OkStatus(3),
+            _ => Reply::OkStatus(2),
+        }
+    });
+    ScriptedServer::start(script).unwrap()
+}
+
+/// The view `v` does, by a function.
+fn writes(text: &str) -> bool {
+    ["INSERT", "UPDATE", "SELECT n FROM v"].iter().any(|begins| text.starts_with(begins))
+}
+
+fn client(process: &HighgateProcess) -> RawClient {
+    let usual = USUAL | highgate_mysql::Capabilities::MULTI_STATEMENTS;
+    let listener = process.listener("shop").unwrap();
+    RawClient::connect(listener, "app", "app", None, usual).unwrap()
+}
+
+/// One alone was sent there, several were answered with the replica's refusal.
+#[test]
+fn several_reads_of_which_the_first_writes_by_a_view_go_to_the_primary() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let mut session = client(&process);
+    let results = session.query("SELECT n FROM v; SELECT 2").unwrap();
+    assert_eq!(results.len(), 2, "{results:?}");
+    assert!(results.iter().all(|it| it.error().is_none()), "{results:?}");
+    let sent =
+        |at: usize| pair.members[at].queries().iter().any(|it| it.starts_with("SELECT n FROM v"));
+    assert!(sent(0) && sent(1), "by the replica to the primary");
+}
