@@ -1,4 +1,4 @@
-//! Replicas that take no writes, and what is done about a statement that they refuse.
+//! A planned switchover under sessions that hold the old primary, which lives on and takes no writes.
 
 #[path = "common/failure.rs"]
 mod failure;
@@ -23,9 +23,11 @@ const BACKEND: &str = "topology = \"mariadb-replication\"\nfailover_wait = \"20s
 const READ_ONLY: &str =
     "The MariaDB server is running with the --read-only option so it cannot execute this statement";
 
-/// The two members of a replication, of which the first takes writes.
+/// The two members of a replication, of which the first takes writes until they switch.
 struct Pair {
     members: [ScriptedServer; 2],
+    /// The port that each replicates from, 0 for the primary.
+    sources: [Arc<AtomicU16>; 2],
 }
 
 impl Pair {
@@ -34,7 +36,7 @@ impl Pair {
         let [first, second] = &sources;
         let members = [member(1, first), member(2, second)];
         second.store(members[0].addr().port(), Ordering::Relaxed);
-        Self { members }
+        Self { members, sources }
     }
 
     fn front(&self) -> HighgateProcess {
@@ -43,6 +45,12 @@ impl Pair {
         let process = HighgateProcess::start(BINARY, &toml(&addresses, BACKEND, split)).unwrap();
         until_roles(&process, ["primary", "replica"]);
         process
+    }
+
+    fn switch(&self, process: &HighgateProcess) {
+        self.sources[0].store(self.members[1].addr().port(), Ordering::Relaxed);
+        self.sources[1].store(0, Ordering::Relaxed);
+        until_roles(process, ["replica", "primary"]);
     }
 }
 
@@ -87,6 +95,10 @@ fn member(id: u16, source: &Arc<AtomicU16>) -> ScriptedServer {
                 let second = Reply::value("2", "2");
                 Reply::Several(vec![Reply::Result(10, vec!["n".to_owned()], Vec::new()), second])
             }
+            // With an id that no OK tells of.
+            text if text.starts_with("INSERT") && text.ends_with("RETURNING id") => {
+                Reply::value("id", "7")
+            }
             text if text.starts_with("SELECT") => Reply::value("n", "7"),
             "BEGIN" => Reply::OkStatus(3),
             _ => Reply::OkStatus(2),
@@ -104,6 +116,22 @@ fn client(process: &HighgateProcess) -> RawClient {
     let usual = USUAL | highgate_mysql::Capabilities::MULTI_STATEMENTS;
     let listener = process.listener("shop").unwrap();
     RawClient::connect(listener, "app", "app", None, usual).unwrap()
+}
+
+/// The transaction began on the old one, and was rolled back at its first write.
+#[test]
+fn a_session_with_an_insert_id_begins_its_next_transaction_on_the_new_primary() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let mut session = client(&process);
+    session.ok("INSERT INTO t VALUES (DEFAULT) RETURNING id").unwrap();
+    pair.switch(&process);
+    session.ok("BEGIN").unwrap();
+    session.ok("INSERT INTO t VALUES (8)").unwrap();
+    session.ok("COMMIT").unwrap();
+    assert_eq!(session.value("SELECT LAST_INSERT_ID()").unwrap(), "7", "the id goes along");
+    let begun = |at: usize| pair.members[at].queries().iter().any(|it| it == "BEGIN");
+    assert!(begun(1) && !begun(0));
 }
 
 /// One alone was sent there, several were answered with the replica's refusal.

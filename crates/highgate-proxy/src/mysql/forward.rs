@@ -110,8 +110,8 @@ pub(crate) enum Tried {
         why: String,
     },
     /// The server takes no writes any more, and the session is bound to it by an insert id alone: with that
-    /// taken along this becomes of the command.
-    Leaves(Retry),
+    /// taken along this becomes of the command; `None`: it was not sent yet.
+    Leaves(Option<Retry>),
     /// The replica is not far enough, or no place for it: on the primary, please.
     Behind(Behind),
     /// It ended the read-only transaction there, and may write: on the primary, please.
@@ -404,6 +404,9 @@ impl Session<'_> {
         // What has come there unasked is the connection's end.
         if own && lease.connection.transport.has_news() {
             return Err(self.found_dead(lease));
+        }
+        if own && self.leaves_before(lease, facts) {
+            return Err(Tried::Leaves(None));
         }
         if let Some(tried) = self.prepare(lease, own, to, facts, space).await {
             return Err(tried);

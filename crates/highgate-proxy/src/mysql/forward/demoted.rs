@@ -5,14 +5,25 @@ use highgate_core::{
     pins::{PinCause, PinSet},
     prepare::Step,
     retry::{self, Delivery, No, Retry, ServerSaid, SessionFacts, Word},
+    server::ServerState,
     settle::{self, Lost},
     track::CommandFacts,
 };
 
-use highgate_mysql::Answer;
+use highgate_mysql::{Answer, sql::Effects};
 
 use super::{Ran, Tried};
-use crate::mysql::{acquire::Lease, answer, command::RestSpace, session::Session, wash};
+use crate::mysql::{
+    acquire::{Lease, Wish},
+    answer,
+    command::RestSpace,
+    session::Session,
+    wash,
+};
+
+/// Why a command goes to the primary that was not sent yet.
+const NOT_SENT: &str =
+    "to the primary: it begins a transaction, and its session's server is the primary no more";
 
 impl Session<'_> {
     /// What would become of the refused command, if the session took its insert id along. `None`: more than
@@ -25,15 +36,41 @@ impl Session<'_> {
     ) -> Option<Retry> {
         let progress = space.exchange.progress(Delivery::Complete, false);
         let ServerSaid::Error { word: Word::ReadOnly, .. } = progress.server else { return None };
-        let id: PinSet = [PinCause::LastInsertIdUnknown].into_iter().collect();
-        let pins = self.state.pins;
-        let is_lost = pins.without(id).iter().any(PinCause::is_lost_silently);
-        if is_lost || !pins.contains(PinCause::LastInsertIdUnknown) {
+        if !self.is_bound_by_id_alone() {
             return None;
         }
         let free = SessionFacts { may_move: true, ..self.session_facts(lease, facts) };
         let retry = retry::may_retry(&progress, facts, &free);
         matches!(retry, Retry::Again(_) | Retry::No(No::TransactionRefused(_))).then_some(retry)
+    }
+
+    fn is_bound_by_id_alone(&self) -> bool {
+        let id: PinSet = [PinCause::LastInsertIdUnknown].into_iter().collect();
+        let pins = self.state.pins;
+        pins.contains(PinCause::LastInsertIdUnknown) && !pins.without(id).is_lost_silently()
+    }
+
+    /// Whether a session that an insert id binds leaves its server before this command: it begins a
+    /// transaction, whose first write would be refused there.
+    pub(super) fn leaves_before(&self, lease: &Lease, facts: &CommandFacts<'_>) -> bool {
+        self.is_bound_by_id_alone()
+            && !self.state.pins.contains(PinCause::OpenCursor)
+            && !self.state.in_transaction()
+            && facts.command.runs()
+            && !facts.reads_leftovers()
+            && (!self.state.autocommit || facts.shape.effects.contains(Effects::BEGINS_TRANSACTION))
+            && self.is_demoted(lease.connection.server())
+    }
+
+    /// Whether the session holds that server in order to write, and another takes the writes now, or none.
+    fn is_demoted(&self, server: &ServerState) -> bool {
+        let snapshot = self.context.worker.snapshot();
+        let group = snapshot.placement.groups.get(&server.backend);
+        self.taken_for == Some(Wish::Writer)
+            && group.is_some_and(|group| {
+                let primary = group.primary.and_then(|primary| group.members.get(primary));
+                primary.is_none_or(|primary| primary.state.id != server.id)
+            })
     }
 
     /// Asks the server for the insert id and leaves it; gives what the client is told, or the command goes to
@@ -43,7 +80,7 @@ impl Session<'_> {
     pub(super) async fn leave(
         &mut self,
         mut lease: Lease,
-        retry: Retry,
+        retry: Option<Retry>,
         space: &mut RestSpace,
     ) -> Result<Option<Answer>, Lease> {
         space.steps.clear();
@@ -51,7 +88,7 @@ impl Session<'_> {
         if self.run_steps(&mut lease, false, space).await.is_err() {
             return Err(lease);
         }
-        if let Retry::No(_) = retry {
+        if let Some(retry @ Retry::No(_)) = retry {
             let ended = self.end_transaction(&mut lease, retry);
             self.forget_lease();
             return Ok(Some(match ended {
@@ -61,7 +98,8 @@ impl Session<'_> {
         }
         let lost = settle::server_lost(&mut self.state);
         debug_assert!(matches!(lost, Lost::Nothing), "{lost:?}");
-        self.count_retry(lease.connection.server().id, &retry.to_string());
+        let why = retry.map_or_else(|| NOT_SENT.to_owned(), |retry| retry.to_string());
+        self.count_retry(lease.connection.server().id, &why);
         wash::start(self.context, lease);
         self.forget_lease();
         Ok(None)

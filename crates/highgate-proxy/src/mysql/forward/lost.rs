@@ -58,7 +58,7 @@ impl Session<'_> {
             return None;
         }
         if let Some(retry) = self.could_leave(lease, facts, space) {
-            return Some(Tried::Leaves(retry));
+            return Some(Tried::Leaves(Some(retry)));
         }
         // Who has just made a schema may choose it.
         if self.taken_for == Some(Wish::Reader)
