@@ -10,13 +10,13 @@ use std::sync::{
     atomic::{AtomicU16, Ordering},
 };
 
-use failure::{BINARY, toml};
+use failure::{BINARY, table, toml};
 use highgate_testkit::{
     HighgateProcess, Reply, Script, ScriptedServer,
     scripted::Command,
     wait::{self, Deadline},
 };
-use raw::{RawClient, USUAL};
+use raw::{Part, RawClient, USUAL};
 
 const BACKEND: &str = "topology = \"mariadb-replication\"\nfailover_wait = \"20s\"\nmax_lag = \"1h\"\n\
     monitor = { user = \"m\", password = \"m\", interval = \"100ms\" }\n";
@@ -116,6 +116,36 @@ fn client(process: &HighgateProcess) -> RawClient {
     let usual = USUAL | highgate_mysql::Capabilities::MULTI_STATEMENTS;
     let listener = process.listener("shop").unwrap();
     RawClient::connect(listener, "app", "app", None, usual).unwrap()
+}
+
+fn told_of_bound(process: &HighgateProcess) -> usize {
+    let events = table(process, "events").unwrap();
+    let is_one = |event: &&serde_json::Value| {
+        event["text"].as_str().unwrap_or_default().contains("until it connects anew")
+    };
+    events.iter().filter(is_one).count()
+}
+
+/// It was told the server's own words, which name neither the session's state nor a way out; operators nothing.
+#[test]
+fn a_session_that_can_not_leave_a_demoted_primary_is_told_why() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let mut session = client(&process);
+    session.ok("CREATE TEMPORARY TABLE kept (a INT)").unwrap();
+    pair.switch(&process);
+    for _ in 0..3 {
+        let told = session.query("UPDATE t SET a = 1").unwrap();
+        let [Part::Err { code: 1290, sqlstate, text }] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(sqlstate, "HY000");
+        assert!(text.starts_with(READ_ONLY), "{text}");
+        assert!(
+            text.contains("bound to that server") && text.contains("temporary_table"),
+            "{text}"
+        );
+    }
+    assert_eq!(session.value("SELECT n FROM kept").unwrap(), "7", "it goes on where its table is");
+    assert_eq!(told_of_bound(&process), 1, "{}", failure::ctl(&process, &["events"]).unwrap());
 }
 
 /// The transaction began on the old one, and was rolled back at its first write.

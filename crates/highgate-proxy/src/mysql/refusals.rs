@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use highgate_config::BackendName;
 use highgate_core::{
     events::{Event, Kind, Severity},
+    pins::PinSet,
     route::{Reason, RouteRefused},
     server::ServerState,
 };
@@ -57,6 +58,16 @@ impl Session<'_> {
     /// Tells operators that a command failed with its connection.
     pub(crate) fn note_failed(&self, server: &ServerState, why: &str) {
         let text = format!("listener {}: a command failed: {why}", self.listener.name);
+        self.tell(at(Event::new(Severity::Warning, Kind::Refusal, text), Some(server)));
+    }
+
+    /// Tells operators that a session can't leave a server that takes no writes any more.
+    pub(crate) fn note_bound(&self, server: &ServerState, pins: PinSet) {
+        let text = format!(
+            "listener {}: writes of a session are refused until it connects anew: its server takes none \
+             any more, and it is bound there by {pins}",
+            self.listener.name
+        );
         self.tell(at(Event::new(Severity::Warning, Kind::Refusal, text), Some(server)));
     }
 

@@ -62,6 +62,8 @@ pub(crate) struct Session<'c> {
     pub(crate) taken_for: Option<Wish>,
     /// Its transaction was lost with its connection; the next command is told so.
     pub(crate) lost: Option<PinSet>,
+    /// The server that takes no writes any more, and that operators were told it can't leave.
+    pub(crate) told_bound: Option<highgate_core::server::ServerId>,
     /// It ends with the present command: a connection is gone, with what it can't go on without.
     pub(crate) must_end: Option<Ending>,
     pub(crate) lex: LexMode,
@@ -147,6 +149,7 @@ async fn begin(
         holds: None,
         taken_for: None,
         lost: None,
+        told_bound: None,
         must_end: None,
         lex: facts.lex_mode(),
         facts_seen,
@@ -166,7 +169,6 @@ async fn begin(
         client: stream,
         login,
     };
-    session.count_memory();
     session.hold_passed(lease);
     session.admit().await?;
     Ok((session, accepted.permit))
@@ -222,6 +224,7 @@ pub(crate) fn fingerprint(proof: Option<&Proof>) -> u128 {
 impl Session<'_> {
     /// Lets the client in after its login.
     async fn admit(&mut self) -> Result<(), Ending> {
+        self.count_memory();
         if self.user.backend.is_some() {
             self.read_as_servers();
         }

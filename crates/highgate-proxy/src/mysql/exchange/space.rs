@@ -168,6 +168,23 @@ impl Space {
         self.scanned -= count;
     }
 
+    /// Says more behind the error that is all of the answer.
+    pub(crate) fn explain_error(&mut self, more: &str) {
+        let Ok(error) = ErrPacket::parse(self.scanner.last_packet()) else { return };
+        let is_all = self.state == ScanState::Done && self.scanned == self.buffer.len();
+        if !is_all || self.passed_on > 0 || !self.scanner.first_packet_is_error() {
+            return;
+        }
+        let message = [error.message, more.as_bytes()].concat();
+        let (mut payload, mut packet) = (Vec::new(), Vec::new());
+        ErrPacket { message: &message, ..error }.encode(&mut payload);
+        let seq = self.scanner.next_seq().wrapping_sub(1);
+        PacketWriter::new(&mut packet, seq).payload(&payload);
+        self.buffer.consume(usize::MAX);
+        self.buffer.extend(&packet);
+        self.scanned = packet.len();
+    }
+
     /// How far the exchange came.
     pub(crate) fn progress(&self, delivery: Delivery, answered: bool) -> Progress {
         Progress { delivery, answered, server: self.said() }

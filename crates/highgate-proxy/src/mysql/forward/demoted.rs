@@ -1,5 +1,5 @@
 //! A server that a session is bound to takes no writes any more: where nothing but an insert id binds it
-//! there, it leaves with that.
+//! there, it leaves with that; else it is told why it can't.
 
 use highgate_core::{
     pins::{PinCause, PinSet},
@@ -71,6 +71,22 @@ impl Session<'_> {
                 let primary = group.primary.and_then(|primary| group.members.get(primary));
                 primary.is_none_or(|primary| primary.state.id != server.id)
             })
+    }
+
+    /// Says in the server's refusal of a write that the session is bound to it, and tells operators once.
+    pub(super) fn explain_refusal(&mut self, lease: &Lease, space: &mut RestSpace) {
+        let (server, pins) = (lease.connection.server(), self.state.pins);
+        if !pins.is_lost_silently() || !self.is_demoted(server) {
+            return;
+        }
+        let silent: PinSet = pins.iter().filter(|cause| cause.is_lost_silently()).collect();
+        space.exchange.explain_error(&format!(
+            "; this session is bound to that server, which is not the primary any more, by {silent}: connect anew"
+        ));
+        if self.told_bound != Some(server.id) {
+            self.told_bound = Some(server.id);
+            self.note_bound(server, silent);
+        }
     }
 
     /// Asks the server for the insert id and leaves it; gives what the client is told, or the command goes to

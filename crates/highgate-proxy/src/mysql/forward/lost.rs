@@ -37,7 +37,7 @@ impl Session<'_> {
         &mut self,
         lease: &mut Lease,
         facts: &CommandFacts<'_>,
-        space: &RestSpace,
+        space: &mut RestSpace,
     ) -> Option<Tried> {
         let progress = space.exchange.progress(Delivery::Complete, false);
         let session = self.session_facts(lease, facts);
@@ -59,6 +59,9 @@ impl Session<'_> {
         }
         if let Some(retry) = self.could_leave(lease, facts, space) {
             return Some(Tried::Leaves(Some(retry)));
+        }
+        if let ServerSaid::Error { word: Word::ReadOnly, .. } = progress.server {
+            self.explain_refusal(lease, space);
         }
         // Who has just made a schema may choose it.
         if self.taken_for == Some(Wish::Reader)
