@@ -148,6 +148,22 @@ fn a_session_that_can_not_leave_a_demoted_primary_is_told_why() {
     assert_eq!(told_of_bound(&process), 1, "{}", failure::ctl(&process, &["events"]).unwrap());
 }
 
+/// Who asked for a lock in any words but the plainest was bound as if it had taken one that nobody could name.
+#[test]
+fn a_session_that_gave_its_lock_back_leaves_a_demoted_primary() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let mut session = client(&process);
+    session.ok("SELECT GET_LOCK(\"zz\", 0)").unwrap();
+    session.ok("SELECT IS_USED_LOCK('zz') IS NOT NULL").unwrap();
+    pair.switch(&process);
+    let told = session.query("UPDATE t SET a = 1").unwrap();
+    assert!(format!("{told:?}").contains("named_lock"), "{told:?}");
+    session.ok("SELECT RELEASE_LOCK('zz')").unwrap();
+    session.ok("UPDATE t SET a = 1").unwrap();
+    assert_eq!(pair.members[1].queries().iter().filter(|it| it.starts_with("UPDATE")).count(), 1);
+}
+
 /// The transaction began on the old one, and was rolled back at its first write.
 #[test]
 fn a_session_with_an_insert_id_begins_its_next_transaction_on_the_new_primary() {

@@ -43,7 +43,6 @@ pub(super) fn follow(state: &mut SessionState, facts: &CommandFacts<'_>) {
             state.pins.remove(PinCause::NamedLock);
             return;
         }
-        Some(Call::Asks) => return,
         _ if takes => state.named_locks.clear(),
         _ => return,
     }
@@ -52,7 +51,6 @@ pub(super) fn follow(state: &mut SessionState, facts: &CommandFacts<'_>) {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Call<'t> {
-    Asks,
     Get(&'t [u8]),
     Release(&'t [u8]),
     ReleaseAll,
@@ -71,11 +69,6 @@ fn read(text: &[u8]) -> Option<Call<'_>> {
         let rest = rest.strip_prefix(b"(")?.trim_ascii_start().strip_prefix(b")")?;
         return is_over(rest).then_some(Call::ReleaseAll);
     }
-    let asks = word(rest, b"IS_FREE_LOCK").or_else(|| word(rest, b"IS_USED_LOCK"));
-    if let Some(rest) = asks {
-        let (_, rest) = name(rest)?;
-        return is_over(rest.strip_prefix(b")")?).then_some(Call::Asks);
-    }
     if let Some(rest) = word(rest, b"RELEASE_LOCK") {
         let (name, rest) = name(rest)?;
         return is_over(rest.strip_prefix(b")")?).then_some(Call::Release(name));
@@ -88,11 +81,11 @@ fn read(text: &[u8]) -> Option<Call<'_>> {
     (digits > 0 && is_over(rest)).then_some(Call::Get(name))
 }
 
-/// `('name'` and what follows it.
+/// `('name'`, or `("name"`, and what follows it. (Where that is an identifier the call fails: no table is named.)
 fn name(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = text.strip_prefix(b"(")?.trim_ascii_start();
-    let inside = rest.strip_prefix(b"'")?;
-    let end = inside.iter().position(|byte| *byte == b'\'')?;
+    let (quote, inside) = rest.split_first().filter(|(quote, _)| matches!(quote, b'\'' | b'"'))?;
+    let end = inside.iter().position(|byte| byte == quote)?;
     let (name, after) = (inside.get(..end)?, inside.get(end + 1..)?);
     let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\' || *byte == b' ';
     (!name.is_empty() && name.iter().all(plain)).then(|| (name, after.trim_ascii_start()))
@@ -121,7 +114,9 @@ mod tests {
             ("select get_lock( 'x' , -1.5 ) AS t1;", Some(Call::Get(b"x"))),
             ("DO GET_LOCK('x', 0)", Some(Call::Get(b"x"))),
             ("SELECT RELEASE_LOCK('x')", Some(Call::Release(b"x"))),
-            ("SELECT IS_FREE_LOCK('x')", Some(Call::Asks)),
+            ("DO GET_LOCK(\"it's\", 0)", Some(Call::Get(b"it's"))),
+            ("SELECT RELEASE_LOCK(\"x\")", Some(Call::Release(b"x"))),
+            ("SELECT RELEASE_LOCK(\"x')", None),
             ("SELECT RELEASE_ALL_LOCKS() n", Some(Call::ReleaseAll)),
             ("SELECT GET_LOCK('x', 1), GET_LOCK('y', 1)", None),
             ("SELECT GET_LOCK('x' 'y', 1)", None),

@@ -501,6 +501,7 @@ impl<'t> Statement<'t> {
             Callee::Word(call) => call,
         };
         self.effects |= match call {
+            Call::AsksLock => Effects::SERVER_SPECIFIC,
             Call::ConnectionId => Effects::CONNECTION_ID,
             Call::FoundRows => Effects::READS_FOUND_ROWS,
             Call::LastInsertId => {

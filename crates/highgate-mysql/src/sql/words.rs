@@ -143,6 +143,8 @@ pub(super) enum Kw {
 /// What `word(` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Call {
+    /// Whether a named lock is taken on that server.
+    AsksLock,
     ConnectionId,
     FoundRows,
     LastInsertId,
@@ -380,10 +382,10 @@ const WORDS: &[(&str, Kw, Call)] = &[
     ("instr", Kw::Plain, Call::Pure), ("int", Kw::Plain, Call::Syntax),
     ("integer", Kw::Plain, Call::Syntax), ("intersect", Kw::OddRows, Call::Syntax),
     ("interval", Kw::Plain, Call::Syntax), ("into", Kw::Into, Call::Unknown),
-    ("is", Kw::Plain, Call::Syntax), ("is_free_lock", Kw::Plain, Call::NamedLock),
+    ("is", Kw::Plain, Call::Syntax), ("is_free_lock", Kw::Plain, Call::AsksLock),
     ("is_ipv4", Kw::Plain, Call::Pure), ("is_ipv4_compat", Kw::Plain, Call::Pure),
     ("is_ipv4_mapped", Kw::Plain, Call::Pure), ("is_ipv6", Kw::Plain, Call::Pure),
-    ("is_used_lock", Kw::Plain, Call::NamedLock), ("is_uuid", Kw::Plain, Call::Pure),
+    ("is_used_lock", Kw::Plain, Call::AsksLock), ("is_uuid", Kw::Plain, Call::Pure),
     ("isnull", Kw::Plain, Call::Pure), ("join", Kw::Plain, Call::Syntax),
     ("json_array", Kw::Plain, Call::Pure), ("json_array_append", Kw::Plain, Call::Pure),
     ("json_array_insert", Kw::Plain, Call::Pure), ("json_arrayagg", Kw::Plain, Call::Pure),

@@ -384,6 +384,12 @@ fn a_statement_is_of_its_leading_words_kind() {
 fn session_state_is_seen() {
     all_have(E::TEMP_TABLE, &["CREATE TEMPORARY TABLE t (a int)"]);
     all_have(E::NAMED_LOCK, &["SELECT GET_LOCK('a',1)", "DO get_lock('a',1)"]);
+    for text in ["SELECT IS_USED_LOCK('a') IS NOT NULL", "SELECT IS_FREE_LOCK(?) FROM t"] {
+        let asks = effects(text, MARIADB);
+        assert!(asks.contains(E::SERVER_SPECIFIC), "{text}: replicas have locks of their own");
+        let binds = E::NAMED_LOCK | E::SIDE_EFFECT_FUNCTION | E::READ_ONLY_PROVED;
+        assert!(!asks.intersects(binds), "{text}: {asks:?}");
+    }
     all_have(E::RELEASES_NAMED_LOCK, &["DO RELEASE_LOCK('a')", "SELECT RELEASE_ALL_LOCKS()"]);
     all_have(
         E::USER_VARIABLE_WRITE,
