@@ -374,8 +374,8 @@ fn a_connection_that_is_being_opened_ends_when_its_server_is_found_hanging() {
 fn a_server_that_gives_no_new_connections_gets_no_work_though_its_checks_succeed() {
     let hangs = Arc::new(AtomicBool::new(false));
     let flag = hangs.clone();
-    let first = Script::new(faulty::usual)
-        .greets(move |_| flag.load(Ordering::Relaxed).then_some(Reply::Hang));
+    let first =
+        Script::new(usual).greets(move |_| flag.load(Ordering::Relaxed).then_some(Reply::Hang));
     let first = ScriptedServer::start(first).unwrap();
     let second = faulty(|_| None).unwrap();
     let backend = "monitor = { user = \"m\", password = \"m\", check = \"ping\", interval = \"200ms\", \
@@ -424,7 +424,7 @@ fn no_write_is_sent_to_a_server_that_lost_one_until_a_check_has_answered() {
         if flag.load(Ordering::Relaxed) && !text.contains("INSERT") {
             Reply::Hang
         } else {
-            faulty::usual(command)
+            usual(command)
         }
     });
     let server = ScriptedServer::start(server).unwrap();
@@ -445,9 +445,12 @@ fn no_write_is_sent_to_a_server_that_lost_one_until_a_check_has_answered() {
 
 #[test]
 fn a_write_that_waits_for_a_check_goes_on_as_soon_as_that_has_answered() {
-    let server = Script::new(|command| {
-        if command.text().contains("killed") { Reply::Close } else { faulty::usual(command) }
-    });
+    let server =
+        Script::new(
+            |command| {
+                if command.text().contains("killed") { Reply::Close } else { usual(command) }
+            },
+        );
     let server = ScriptedServer::start(server).unwrap();
     let backend = "monitor = { user = \"m\", password = \"m\", check = \"ping\" }\n";
     let process = failure::start(&toml(&[server.addr()], backend, ""), 1).unwrap();
@@ -471,4 +474,25 @@ fn a_session_does_not_wait_for_a_server_that_hangs_right_behind_its_login() {
     let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
     assert_eq!(client.value("SELECT n FROM victim").unwrap(), "1");
     assert_eq!(victims(&second).len(), 1);
+}
+
+#[test]
+fn what_the_last_command_left_is_not_asked_of_another_connection() {
+    let asked_before = AtomicBool::new(false);
+    let server = Script::new(move |command| match command.text() {
+        text if text.contains("FOUND_ROWS()") && !asked_before.swap(true, Ordering::Relaxed) => {
+            Reply::Close
+        }
+        text if text.contains("FOUND_ROWS()") => Reply::value("FOUND_ROWS()", "0"),
+        text if text.contains("victim") => Reply::value("n", "1"),
+        _ => usual(command),
+    });
+    let server = ScriptedServer::start(server).unwrap();
+    let backend = "monitor = { user = \"m\", password = \"m\", check = \"connect\" }\nfailover_wait = \"1s\"\n";
+    let process = failure::start(&toml(&[server.addr()], backend, ""), 1).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    assert_eq!(client.value("SELECT SQL_CALC_FOUND_ROWS n FROM victim LIMIT 1").unwrap(), "1");
+    let asked = client.query("SELECT FOUND_ROWS() + 0, n FROM t").unwrap();
+    assert!(asked[0].error().is_some(), "{asked:?}");
 }

@@ -154,7 +154,7 @@ impl Session<'_> {
                 self.kill_statement(lease);
                 let passed = reached.answering && space.exchange.passed_on > 0;
                 let progress = space.exchange.progress(reached.delivery, passed);
-                let retry = retry::may_retry(&progress, facts, &self.session_facts(lease));
+                let retry = retry::may_retry(&progress, facts, &self.session_facts(lease, facts));
                 if passed || retry != Retry::UnknownOutcome {
                     return Tried::Ended(Ending::Killed);
                 }
@@ -170,8 +170,10 @@ impl Session<'_> {
         let server = lease.connection.server().clone();
         let passed = reached.answering && space.exchange.passed_on > 0;
         let progress = space.exchange.progress(reached.delivery, passed);
-        // What the last command left on the lost connection binds to it no more.
-        let moves = |cause: PinCause| cause.is_leftover() || cause.facts().may_change_server;
+        // What the last command left on the lost connection binds to it no more, unless this one asks for it.
+        let asks = facts.reads_leftovers();
+        let moves =
+            |cause: PinCause| cause.is_leftover() && !asks || cause.facts().may_change_server;
         let may_move = self.state.pins.iter().all(moves);
         let of_session = SessionFacts { may_move, ..self.session_facts(lease, facts) };
         let retry = retry::may_retry(&progress, facts, &of_session);
