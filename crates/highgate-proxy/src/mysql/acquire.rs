@@ -374,3 +374,20 @@ impl Keys {
         self.0.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_that_a_setting_keeps_from_the_primary_is_refused_by_that_name() {
+        let (why, last) = (NoServer::default(), Some("db2: refused".to_owned()));
+        let error = AcquireError::NoReader { why, last };
+        let told = error.to_string();
+        assert!(told.contains("`reads_on_primary = \"never\"`"), "{told}");
+        assert!(told.ends_with("; the last failed: db2: refused"), "{told}");
+        let answer = error.answer("nothing was executed");
+        assert_eq!(answer.code, 1040);
+        assert!(!answer.text.contains("db2"), "no name of a server: {}", answer.text);
+    }
+}
