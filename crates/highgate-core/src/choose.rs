@@ -197,6 +197,26 @@ pub fn choose(
     Err(none)
 }
 
+/// Whom a read goes to: the `first` choice, unless nobody was found or who was gives no connections, as a
+/// replica may that counts as up (at its own limit, behind a firewall); then one of those `instead`.
+///
+/// # Errors
+/// Nobody can; as the first choice said.
+pub fn or_instead(
+    first: Result<usize, NoServer>,
+    instead: &[usize],
+    is_shunned: impl Fn(usize) -> bool,
+    choose: impl FnOnce(&[usize]) -> Result<usize, NoServer>,
+) -> Result<usize, NoServer> {
+    if instead.is_empty() || first.as_ref().is_ok_and(|at| !is_shunned(*at)) {
+        return first;
+    }
+    match choose(instead) {
+        Ok(at) if !is_shunned(at) || first.is_err() => Ok(at),
+        _ => first,
+    }
+}
+
 /// Whom one round of choosing looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tier {

@@ -246,10 +246,10 @@ fn candidates(route: &Route<'_>, snapshot: &Snapshot, now: Instant) -> Option<Ca
         return None;
     };
     let group = snapshot.placement.groups.get(target.backend)?;
-    let eligible = eligible(group, target);
+    let mut eligible = eligible(group, target);
     let request = Request {
         members: &group.members,
-        candidates: &eligible,
+        candidates: &[],
         balance: group.backend.balance,
         key: None,
         exclude: &[],
@@ -260,8 +260,19 @@ fn candidates(route: &Route<'_>, snapshot: &Snapshot, now: Instant) -> Option<Ca
         now,
     };
     // No dice: of equals the first is named.
-    let chosen = choose::choose(&request, &mut Turn::default(), &mut || u64::MAX);
-    let passed = choose::explain(&request, chosen.ok());
+    let choose = |candidates: &[usize]| {
+        let request = Request { candidates, ..request };
+        choose::choose(&request, &mut Turn::default(), &mut || u64::MAX)
+    };
+    let reads = matches!(target.role, Role::Any | Role::Replica) && target.server.is_none();
+    let instead = if reads { group.instead_of_readers() } else { &[] };
+    let is_shunned =
+        |at: usize| group.members.get(at).is_none_or(|member| member.state.is_shunned(now));
+    let chosen = choose::or_instead(choose(&eligible), instead, is_shunned, choose);
+    if chosen.is_ok_and(|at| !eligible.contains(&at)) {
+        eligible.extend(instead);
+    }
+    let passed = choose::explain(&Request { candidates: &eligible, ..request }, chosen.ok());
     let equals = passed.iter().filter(|(_, passed)| *passed == Some(Passed::NotChosen)).count();
     let taker = chosen.ok().and_then(|index| group.members.get(index));
     let on_primary = taker.is_some_and(|member| member.role == MemberRole::Primary);

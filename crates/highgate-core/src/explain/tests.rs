@@ -154,6 +154,18 @@ fn a_read_that_the_primary_takes_is_not_said_to_go_to_a_replica() {
 }
 
 #[test]
+fn a_read_goes_to_the_primary_as_in_production_where_no_replica_gives_a_connection() {
+    let snapshot = snapshot_of(outcome(), &[], origin());
+    let group = snapshot.placement.groups.values().next().unwrap();
+    let db2 = group.members.iter().find(|member| member.state.name.as_str() == "db2").unwrap();
+    db2.state.shun(origin() + std::time::Duration::from_secs(1));
+    let told = ask_on(&snapshot, "SELECT 1 FROM item").to_string();
+    let first = told.lines().next().unwrap();
+    assert_eq!(first, "result     goes to db1, the primary, for want of a replica of backend shop");
+    assert!(told.contains("no new connection to it was had a moment ago"), "{told}");
+}
+
+#[test]
 fn a_write_goes_to_the_primary_and_a_rule_that_decides_is_the_reason() {
     let trace = ask("UPDATE item SET n=1", &[]);
     let chosen = trace.backend.and_then(|group| group.chosen);

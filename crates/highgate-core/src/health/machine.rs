@@ -146,6 +146,12 @@ impl ServerHealth {
         }
     }
 
+    /// Whether its open connections work and new ones are not had in time.
+    #[must_use]
+    pub const fn gives_no_connections(&self) -> bool {
+        self.unconnected.is_some()
+    }
+
     /// Whether a check is still to say what the failure means that traffic told of.
     #[must_use]
     pub const fn is_in_question(&self) -> bool {

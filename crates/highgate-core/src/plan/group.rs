@@ -93,6 +93,15 @@ impl Seat<'_> {
             AdminState::Drain => return (Status::Draining, format!("draining {by}")),
             AdminState::Enabled => {}
         }
+        let (status, mut reason) = self.fitness();
+        if status == Status::Up && self.health.is_some_and(ServerHealth::gives_no_connections) {
+            reason.push_str("; gives no new connections in time, so work goes to others");
+        }
+        (status, reason)
+    }
+
+    /// What its health and its role make of it.
+    fn fitness(&self) -> (Status, String) {
         let error = self.health.and_then(ServerHealth::last_error);
         let health = match self.health.map_or(Condition::Unknown, ServerHealth::condition) {
             Condition::Unknown | Condition::Maintenance => {

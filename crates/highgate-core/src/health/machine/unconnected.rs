@@ -32,6 +32,7 @@ impl ServerHealth {
                     no new work, unless no other can serve, until a new connection is had";
         let text = text.to_owned();
         actions.push(Action::Event { severity: Severity::Warning, kind: Kind::Shun, text });
+        actions.push(Action::Replan);
     }
 
     /// Has a connection tried beside the check that begins, and keeps work away meanwhile.
@@ -55,6 +56,7 @@ impl ServerHealth {
                 }
                 let text = "gives new connections again".to_owned();
                 actions.push(Action::Event { severity: Severity::Info, kind: Kind::Shun, text });
+                actions.push(Action::Replan);
             }
             None => {}
         }

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use highgate_core::{
-    choose::NoServer,
+    choose::{self, NoServer},
     server::ServerId,
     snapshot::{Group, Member, Writes},
 };
@@ -68,19 +68,13 @@ pub(super) fn pick(
         }
     }
     let chosen = choice::choose(worker, group, &Want { candidates, from, exclude: failed, writes });
-    let refuses = |at: &usize| {
-        let member = group.members.get(*at);
+    let is_shunned = |at: usize| {
+        let member = group.members.get(at);
         member.is_none_or(|member| member.state.is_shunned(worker.coarse_now()))
     };
-    if chosen.as_ref().is_ok_and(|at| !refuses(at)) || instead.is_empty() {
-        return chosen;
-    }
-    // Replicas may count as up that take no new connections: at their own limit, behind a firewall.
-    let want = Want { candidates: instead, from, exclude: failed, writes };
-    match choice::choose(worker, group, &want) {
-        Ok(at) if !refuses(&at) || chosen.is_err() => Ok(at),
-        _ => chosen,
-    }
+    choose::or_instead(chosen, instead, is_shunned, |candidates| {
+        choice::choose(worker, group, &Want { candidates, from, exclude: failed, writes })
+    })
 }
 
 /// Waits until somebody can serve: by a new snapshot, or because a server that failed a moment ago
