@@ -421,18 +421,30 @@ fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
 }
 
 /// Whether it is a SET or USE, and all that it does can be repeated on any connection.
+fn changes_only_session(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    ONLY_SESSION.contains(facts.shape.effects) && can_be_set_again(state, facts)
+}
+
+/// Whether it is such a SET or USE where nothing is open that setting `autocommit` might commit.
 #[must_use]
-pub fn changes_only_session(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
-    ONLY_SESSION.contains(facts.shape.effects)
-        && match facts.shape.kind {
-            StatementKind::Set => crate::track::is_replayable_set(state, facts),
-            // Of a prepared one the schema is not known before it ran: it may bind.
-            kind => {
-                kind == StatementKind::Use
-                    && facts.command == CommandKind::Query
-                    && is_repeatable(facts.schema_used.or(facts.text))
-            }
+pub fn changes_only_session_outside_transactions(
+    state: &SessionState,
+    facts: &CommandFacts<'_>,
+) -> bool {
+    ONLY_SESSION.union(Effects::IMPLICIT_COMMIT).contains(facts.shape.effects)
+        && can_be_set_again(state, facts)
+}
+
+fn can_be_set_again(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    match facts.shape.kind {
+        StatementKind::Set => crate::track::is_replayable_set(state, facts),
+        // Of a prepared one the schema is not known before it ran: it may bind.
+        kind => {
+            kind == StatementKind::Use
+                && facts.command == CommandKind::Query
+                && is_repeatable(facts.schema_used.or(facts.text))
         }
+    }
 }
 
 /// Whether a schema of that name can be chosen again on another connection: what its bytes mean

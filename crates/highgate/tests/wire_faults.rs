@@ -92,7 +92,13 @@ fn a_write_whose_answer_is_lost_is_sent_once_and_its_outcome_told_as_unknown() {
 /// Each was told as of unknown outcome, though none of them changes any data.
 #[test]
 fn what_begins_a_transaction_or_sets_its_session_is_sent_again_when_its_server_dies() {
-    let texts = ["BEGIN /* victim */", "START TRANSACTION /* victim */", "SET @victim = 1"];
+    let texts = [
+        "BEGIN /* victim */",
+        "START TRANSACTION /* victim */",
+        "SET @victim = 1",
+        "SET autocommit=0 /* victim */",
+        "SET @@session.autocommit = 1 /* victim */",
+    ];
     let times = AtomicUsize::new(0);
     let server = ScriptedServer::start(Script::new(move |command| match command.text() {
         text if text.contains(VICTIM) => match times.fetch_add(1, Ordering::Relaxed) {
