@@ -81,7 +81,7 @@ pub fn router(site: &Site, door: Door) -> Router {
         .route("/page.js", get(page::script))
         .route("/topology.js", get(page::topology))
         .route("/values.js", get(page::values))
-        .route("/health", get(health))
+        .route("/health", get(health).options(health))
         .route("/metrics", get(render_metrics))
         .route("/api/v1/tables", get(api::tables))
         .route("/api/v1/tables/{table}", get(api::table))

@@ -149,6 +149,23 @@ async fn health_follows_whether_the_node_serves() {
     assert_eq!(served.get("/health").await.0, 503);
 }
 
+/// HAProxy's `option httpchk` names no host, and asks by OPTIONS unless it is told otherwise.
+#[tokio::test]
+async fn load_balancers_ask_for_health_as_they_do_by_default() {
+    for door in [Door::Loopback, Door::Network] {
+        let served = served(door, &[]).await;
+        for request in ["GET /health HTTP/1.0", "OPTIONS /health HTTP/1.0"] {
+            let asked = format!("{request}\r\n\r\n");
+            assert_eq!(served.send(&asked).await.0, 200, "{request}");
+            let named = format!("{request}\r\nHost: db.example\r\n\r\n");
+            assert_eq!(served.send(&named).await.0, 200, "{request}");
+        }
+        served.serving.send_replace(false);
+        assert_eq!(served.send("OPTIONS /health HTTP/1.0\r\n\r\n").await.0, 503);
+        assert_eq!(served.send("OPTIONS / HTTP/1.0\r\n\r\n").await.0, 403);
+    }
+}
+
 #[tokio::test]
 async fn a_node_that_is_to_serve_and_cannot_is_not_healthy_until_it_can() {
     let served = served(Door::Network, &[]).await;
