@@ -23,6 +23,7 @@ pub use counts::{asks_counts, denied, moved};
 pub(crate) use counts::{knows_found_rows, leaves_row_count};
 pub use effects::{alters_schema, answered, changed_user, refused, reset, spoiled, unanswered};
 pub(crate) use effects::{failed, is_early, succeeded};
+pub(crate) use set::DEFAULT_IS_OFF;
 
 /// Which command a client sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

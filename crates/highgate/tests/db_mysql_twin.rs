@@ -17,12 +17,12 @@ mod statements;
 
 use std::{net::SocketAddr, process::Command};
 
-use highgate_testkit::{MySql, database::DatabaseOptions};
+use highgate_testkit::{MySql, database::DatabaseOptions, highgate::HighgateProcess};
 
 use generate::Twin;
 use interleave::{Servers, run_seeds};
 use pair::Action;
-use raw::Part;
+use raw::{Part, RawClient, USUAL};
 use statements::Make;
 
 const MAKE: Make = Make::MySql;
@@ -104,4 +104,36 @@ fn sessions_that_share_connections_to_mysql_see_what_they_see_alone() {
     } else {
         eprintln!("skipped: MySQL is not installed");
     }
+}
+
+/// DEFAULT means OFF for these two on MySQL: others' rows were not checked for their parents any more.
+#[test]
+fn keys_are_checked_again_where_another_session_chose_for_itself() -> anyhow::Result<()> {
+    if !MySql::is_installed() {
+        eprintln!("skipped: MySQL is not installed");
+        return Ok(());
+    }
+    let server = server()?;
+    let process =
+        HighgateProcess::start(env!("CARGO_BIN_EXE_highgate"), &one_connection(server.port()))?;
+    let address = process.listener("shop")?;
+    let client = || RawClient::connect(address, "app", "app", None, USUAL);
+    let (mut restores, mut works) = (client()?, client()?);
+    const CHECKS: &str = "SELECT CONCAT(@@foreign_key_checks, @@unique_checks)";
+    for (choice, own) in [("0", "00"), ("1", "11"), ("DEFAULT", "00")] {
+        restores.ok(&format!("SET foreign_key_checks = {choice}, unique_checks = {choice}"))?;
+        anyhow::ensure!(works.value(CHECKS)? == "11", "{choice}");
+        anyhow::ensure!(restores.value(CHECKS)? == own, "{choice}");
+    }
+    Ok(())
+}
+
+fn one_connection(port: u16) -> String {
+    format!(
+        "[admin]\nsql = \"127.0.0.1:0\"\nweb = \"127.0.0.1:0\"\n\
+         [[listener]]\nname = \"shop\"\nbind = \"127.0.0.1:0\"\nbackend = \"shop\"\n\
+         [[user]]\nname = \"app\"\npassword = \"app\"\n\
+         [[backend]]\nname = \"shop\"\nmonitor = {{ user = \"monitor\", password = \"monitor\" }}\n\
+         [[backend.server]]\nname = \"db1\"\naddress = \"127.0.0.1:{port}\"\nmax_connections = 1\n"
+    )
 }

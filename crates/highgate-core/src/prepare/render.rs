@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use highgate_mysql::sql::{Flavor, LexMode, quote_identifier, quote_string};
 
 use super::{CausalNeed, CausalWait, Step, Unfit};
-use crate::state::{
-    Charset, ConnState, ConnectionCharset, Profile, SessionState, Statement, VarValue,
+use crate::{
+    state::{Charset, ConnState, ConnectionCharset, Profile, SessionState, Statement, VarValue},
+    track::DEFAULT_IS_OFF,
 };
 
 /// Variables to be undone beyond which a reset is cheaper than a long SET.
@@ -150,6 +151,9 @@ fn set_variables(out: &mut Vec<u8>, conn: &ConnState, from: &Profile, to: &Profi
     let mut put = |name: &str| match (from.variables.get(name), to.variables.get(name)) {
         (Some(_), None) if name == LAST && conn.ignores_space => {
             assign(out, LAST, b"CONCAT(@@global.sql_mode,',IGNORE_SPACE')");
+        }
+        (Some(_), None) if DEFAULT_IS_OFF.contains(&name) => {
+            assign(out, name, format!("@@global.{name}").as_bytes());
         }
         (Some(_), None) => assign(out, name_on(flavor, name), b"DEFAULT"),
         (old, Some(new)) if old != Some(new) => assign(out, name_on(flavor, name), new.as_bytes()),

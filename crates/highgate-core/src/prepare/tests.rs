@@ -85,6 +85,27 @@ fn one_set_brings_all_variables_with_sql_mode_last() {
     assert_eq!(conn.profile, state.profile);
 }
 
+/// Others' rows were not checked for their parents any more: on MySQL DEFAULT turns these two off.
+#[test]
+fn checks_of_keys_are_given_back_by_their_global_value() {
+    for flavor in [Flavor::MySql, Flavor::MariaDb] {
+        for was in ["0", "1", "DEFAULT"] {
+            let (state, mut conn) = (state(None), ConnState { flavor, ..conn(None) });
+            let variables = &mut Arc::make_mut(&mut conn.profile).variables;
+            for name in ["foreign_key_checks", "unique_checks"] {
+                variables.insert(name.into(), VarValue::text(was.as_bytes()));
+            }
+            let steps = steps(&state, &mut conn, &Needs::default()).unwrap();
+            assert_eq!(
+                texts(&steps),
+                [
+                    "SET foreign_key_checks=@@global.foreign_key_checks,unique_checks=@@global.unique_checks"
+                ]
+            );
+        }
+    }
+}
+
 #[test]
 fn a_collation_of_the_login_is_spelt_out() {
     let (state, mut conn) = (state(None), ConnState::new(Flavor::MariaDb, 8, None));

@@ -164,8 +164,10 @@ fn variable(state: &mut SessionState, name: &str, value: VarValue) {
     if is_charset(name) {
         return charset_variable(state, name, value);
     }
-    let by_login = LOGIN_DERIVED.contains(&name) || (name == "sql_mode" && state.ignores_space());
-    if value == VarValue::Default && !by_login {
+    let is_value = LOGIN_DERIVED.contains(&name)
+        || DEFAULT_IS_OFF.contains(&name)
+        || (name == "sql_mode" && state.ignores_space());
+    if value == VarValue::Default && !is_value {
         if state.profile.variables.contains_key(name) {
             state.profile_mut().variables.remove(name);
         }
@@ -179,6 +181,11 @@ const TELLS_NOTHING: [&str; 3] = ["character_set_database", "collation_database"
 
 /// Variables that a login sets by itself, so that DEFAULT is a value of its own.
 const LOGIN_DERIVED: [&str; 1] = ["wait_timeout"];
+
+/// Variables whose DEFAULT is a value of its own.
+///
+/// Quirk: MySQL (5.7 to 9.7) keeps them as bits of the opposite sense: DEFAULT means OFF, whatever the global value is.
+pub(crate) const DEFAULT_IS_OFF: [&str; 2] = ["foreign_key_checks", "unique_checks"];
 
 /// Variables that act once, change by themselves or exist for one connection only.
 fn is_fleeting(name: &str) -> bool {

@@ -80,6 +80,9 @@ fn default_is_forgotten_not_quoted() {
     let _ = twin.set("SET time_zone = '+01:00'", &[]);
     assert_eq!(twin.set("SET time_zone = DEFAULT", &[]), Verdict::Keep);
     assert_eq!(twin.value("time_zone"), None);
+    // There it is a value of its own.
+    assert_eq!(twin.set("SET foreign_key_checks = DEFAULT", &[]), Verdict::Keep);
+    assert_eq!(twin.value("foreign_key_checks"), Some("DEFAULT"));
     assert_eq!(twin.set("SET NAMES DEFAULT", &[]), Verdict::Keep);
     assert_eq!(twin.state.profile.charset, Charset::names(VarValue::Default, None));
 }
