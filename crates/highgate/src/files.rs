@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -81,8 +82,36 @@ fn faults_of_passwords(parsed: &native::Parsed) -> (Vec<String>, Vec<String>) {
 
 fn text(file: &Path) -> anyhow::Result<(String, String)> {
     let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    let text = text_of(file).with_context(|| format!("cannot read {name}"))?;
     Ok((name, text))
+}
+
+/// No configuration is that long; what never ends is no configuration.
+const LONGEST: u64 = 256 << 20;
+
+/// The whole text of a file, if it ends somewhere.
+pub(crate) fn text_of(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(file)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if read as u64 > LONGEST {
+        let why = format!("it is longer than {} MiB", LONGEST >> 20);
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(text)
+}
+
+/// Refuses what a running process can't read for its operators: one of their pipes is another's here, and
+/// one that nobody writes would keep it waiting.
+pub(crate) fn regular(files: &[PathBuf]) -> anyhow::Result<()> {
+    for file in files {
+        let name = file.display();
+        let found = std::fs::metadata(file)
+            .with_context(|| format!("the running process can't find {name}"))?;
+        if !found.is_file() && !found.is_dir() {
+            bail!("the running process reads {name}, which is no file: write it to one");
+        }
+    }
+    Ok(())
 }
 
 fn twice(files: &[PathBuf]) -> anyhow::Result<()> {

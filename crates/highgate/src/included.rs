@@ -7,7 +7,7 @@ use std::{
 
 use highgate_config::import::Surroundings;
 
-use crate::cli;
+use crate::{cli, files};
 
 /// Files that one pattern may stand for.
 const MOST_FILES: usize = 1_000;
@@ -48,7 +48,7 @@ impl Surroundings for Machine {
 
 fn text(path: &Path) -> Result<(String, String), String> {
     let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
+    match files::text_of(path) {
         Ok(text) => Ok((name, text)),
         Err(error) => Err(format!("cannot read {name}: {error}")),
     }

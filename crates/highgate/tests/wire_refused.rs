@@ -254,3 +254,27 @@ fn who_waits_for_a_server_in_vain_is_told_which_limit_was_reached() {
     let told = format!("{:?}", waiter.answer().unwrap());
     assert!(told.contains("1040") && told.contains("within `queue_timeout`"), "{told}");
 }
+
+/// The process waited for somebody to write, and every later action with it.
+#[test]
+fn a_pipe_or_a_device_is_no_file_to_apply() {
+    let server = server();
+    let process = HighgateProcess::start(BINARY, &toml(&server, ANYWHERE, "", "")).unwrap();
+    let pipe = process.folder().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    let data = process.folder().join("highgate-data");
+    for file in [pipe.to_str().unwrap(), "/dev/zero"] {
+        let output = Command::new(BINARY).args(["apply", file, "--data-dir"]).arg(&data).output();
+        let output = output.unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.contains("which is no file"), "{told}");
+    }
+    apply(&process, &toml(&server, ANYWHERE, "", "")).unwrap();
+}
