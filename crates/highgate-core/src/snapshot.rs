@@ -7,7 +7,11 @@ use highgate_config::{
     Topology, User, UserName,
 };
 
-use crate::{ramp::Ramp, rules::RuleSet, server::ServerState};
+use crate::{
+    ramp::Ramp,
+    rules::RuleSet,
+    server::{ServerId, ServerState},
+};
 
 /// One consistent view: taken once per command, never changed.
 #[derive(Debug, Clone)]
@@ -80,6 +84,38 @@ impl Group {
         // They lie by name, and may be a hundred thousand.
         let at = self.members.binary_search_by(|member| member.state.name.cmp(name)).ok()?;
         self.members.get(at)
+    }
+
+    /// Whether a session may go on over a connection to that server which it had before the server was
+    /// declared down last. One that slept meanwhile takes commits as ever, and nobody else would see them,
+    /// where another server takes the writes now. (A Galera member passes them on.)
+    #[must_use]
+    pub fn may_go_on(&self, server: ServerId, writes: bool) -> bool {
+        let Some(at) = self.members.iter().position(|member| member.state.id == server) else {
+            return false;
+        };
+        let is_replaced = writes
+            && self.backend.topology != Topology::Galera
+            && self.primary.is_some_and(|primary| primary != at);
+        let is_apart = self
+            .members
+            .get(at)
+            .is_none_or(|member| matches!(member.status, Status::Down | Status::Quarantined));
+        !is_replaced && !is_apart
+    }
+
+    /// Members that have been quarantined since the group was as `before`.
+    pub fn quarantined_since<'a>(
+        &'a self,
+        before: Option<&'a Self>,
+    ) -> impl Iterator<Item = &'a Member> {
+        let was = move |member: &Member| {
+            let before = before.and_then(|before| before.member(&member.state.name));
+            before.is_some_and(|before| before.status == Status::Quarantined)
+        };
+        self.members
+            .iter()
+            .filter(move |member| member.status == Status::Quarantined && !was(member))
     }
 
     /// Members that a read may go to: the readers; where there is none, the primary, if it may take reads.

@@ -7,7 +7,7 @@ mod raw;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU16, Ordering},
+    atomic::{AtomicBool, AtomicU16, Ordering},
 };
 
 use failure::{BINARY, table, toml};
@@ -28,15 +28,18 @@ struct Pair {
     members: [ScriptedServer; 2],
     /// The port that each replicates from, 0 for the primary.
     sources: [Arc<AtomicU16>; 2],
+    /// Whether the first one says nothing, as if it were stopped.
+    sleeps: Arc<AtomicBool>,
 }
 
 impl Pair {
     fn start() -> Self {
         let sources = [Arc::new(AtomicU16::new(0)), Arc::new(AtomicU16::new(0))];
         let [first, second] = &sources;
-        let members = [member(1, first), member(2, second)];
+        let sleeps = Arc::new(AtomicBool::new(false));
+        let members = [member(1, first, &sleeps), member(2, second, &Arc::default())];
         second.store(members[0].addr().port(), Ordering::Relaxed);
-        Self { members, sources }
+        Self { members, sources, sleeps }
     }
 
     fn front(&self) -> HighgateProcess {
@@ -64,14 +67,18 @@ fn until_roles(process: &HighgateProcess, roles: [&str; 2]) {
     .unwrap();
 }
 
-fn member(id: u16, source: &Arc<AtomicU16>) -> ScriptedServer {
-    let source = Arc::clone(source);
+fn member(id: u16, source: &Arc<AtomicU16>, sleeps: &Arc<AtomicBool>) -> ScriptedServer {
+    let (source, sleeps) = (Arc::clone(source), Arc::clone(sleeps));
+    let greets = Arc::clone(&sleeps);
     let rows = |names: &[&str], row: Option<Vec<String>>| {
         let row = row.map(|row| row.into_iter().map(Some).collect());
         Reply::Rows(names.iter().map(|it| (*it).to_owned()).collect(), row.into_iter().collect())
     };
     let script = Script::new(move |command: &Command| {
         let from = source.load(Ordering::Relaxed);
+        if sleeps.load(Ordering::Relaxed) {
+            return Reply::Hang;
+        }
         match command.text().as_str() {
             text if text.starts_with("SELECT @@global.read_only") => {
                 let values = [u16::from(from != 0).to_string(), id.to_string(), "0-1-1".to_owned()];
@@ -101,9 +108,11 @@ fn member(id: u16, source: &Arc<AtomicU16>) -> ScriptedServer {
             }
             text if text.starts_with("SELECT") => Reply::value("n", "7"),
             "BEGIN" => Reply::OkStatus(3),
+            text if text.contains("in transaction") => Reply::OkStatus(3),
             _ => Reply::OkStatus(2),
         }
     });
+    let script = script.greets(move |_| greets.load(Ordering::Relaxed).then_some(Reply::Hang));
     ScriptedServer::start(script).unwrap()
 }
 
@@ -192,4 +201,71 @@ fn several_reads_of_which_the_first_writes_by_a_view_go_to_the_primary() {
     let sent =
         |at: usize| pair.members[at].queries().iter().any(|it| it.starts_with("SELECT n FROM v"));
     assert!(sent(0) && sent(1), "by the replica to the primary");
+}
+
+/// What they committed there nobody else saw: another server had taken the writes meanwhile.
+#[test]
+fn a_session_does_not_go_on_with_a_primary_that_slept_while_another_took_its_place() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let (mut transaction, mut locks) = (client(&process), client(&process));
+    transaction.ok("BEGIN").unwrap();
+    transaction.ok("INSERT INTO t VALUES (1) /* in transaction */").unwrap();
+    assert_eq!(locks.value("SELECT GET_LOCK('a', 0)").unwrap(), "7");
+    pair.sleeps.store(true, Ordering::Relaxed);
+    pair.sources[1].store(0, Ordering::Relaxed);
+    until(&process, |servers| servers[0].status == "down" && servers[1].role == "primary");
+    pair.sleeps.store(false, Ordering::Relaxed);
+    until(&process, |servers| servers[0].status == "quarantined");
+    let committed = transaction.query("COMMIT").unwrap();
+    assert_eq!(committed[0].error(), Some(1213), "{committed:?}");
+    let written = locks.query("INSERT INTO t VALUES (2)").unwrap();
+    assert_eq!(written[0].error(), Some(1927), "{written:?}");
+    let old = pair.members[0].queries();
+    assert!(!old.iter().any(|text| text == "COMMIT" || text.contains("(2)")), "{old:?}");
+    // It goes on where the writes go.
+    transaction.ok("INSERT INTO t VALUES (3)").unwrap();
+    assert!(pair.members[1].queries().iter().any(|text| text.contains("(3)")));
+}
+
+/// No other took its place: nothing is lost, and nothing has to end.
+#[test]
+fn a_transaction_goes_on_where_its_primary_slept_and_stayed_the_primary() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let mut client = client(&process);
+    client.ok("BEGIN").unwrap();
+    client.ok("INSERT INTO t VALUES (1) /* in transaction */").unwrap();
+    pair.sleeps.store(true, Ordering::Relaxed);
+    until(&process, |servers| servers[0].status == "down");
+    pair.sleeps.store(false, Ordering::Relaxed);
+    until_roles(&process, ["primary", "replica"]);
+    client.ok("COMMIT").unwrap();
+    assert!(pair.members[0].queries().iter().any(|text| text == "COMMIT"));
+}
+
+/// Somebody made another one writable and forgot this one: it is quarantined.
+#[test]
+fn a_session_does_not_go_on_with_a_server_that_is_quarantined() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let mut client = client(&process);
+    client.ok("BEGIN").unwrap();
+    client.ok("INSERT INTO t VALUES (1) /* in transaction */").unwrap();
+    pair.sources[0].store(pair.members[1].addr().port(), Ordering::Relaxed);
+    pair.sources[1].store(0, Ordering::Relaxed);
+    until_roles(&process, ["replica", "primary"]);
+    pair.sources[0].store(0, Ordering::Relaxed);
+    until(&process, |servers| servers[0].status == "quarantined");
+    let committed = client.query("COMMIT").unwrap();
+    assert_eq!(committed[0].error(), Some(1213), "{committed:?}");
+}
+
+fn until(process: &HighgateProcess, holds: impl Fn(&[failure::Server]) -> bool) {
+    wait::eventually(Deadline::seconds(20), "the servers", || {
+        let servers = failure::servers(process)?;
+        anyhow::ensure!(servers.len() == 2 && holds(&servers), "{servers:?}");
+        Ok(())
+    })
+    .unwrap();
 }

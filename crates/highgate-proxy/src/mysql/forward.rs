@@ -401,8 +401,7 @@ impl Session<'_> {
             kill::wait_until(&over).await;
         }
         let own = to.role == Role::Same;
-        // What has come there unasked is the connection's end.
-        if own && lease.connection.transport.has_news() {
+        if own && self.is_over(lease) {
             return Err(self.found_dead(lease));
         }
         if own && self.leaves_before(lease, facts) {

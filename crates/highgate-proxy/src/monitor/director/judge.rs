@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use highgate_config::{AdminState, Override, OverrideKind};
-use highgate_core::plan::{self, Observed};
+use highgate_core::{
+    plan::{self, Observed},
+    snapshot::Snapshot,
+};
 use highgate_io::clock;
 
 use super::Director;
@@ -39,8 +42,9 @@ impl Director {
         let is_new = previous.is_none_or(|previous| previous.version != snapshot.version);
         if is_new {
             let snapshot = Arc::new(snapshot);
-            self.snapshot = Some(snapshot.clone());
-            self.shared.publish(snapshot);
+            let previous = self.snapshot.replace(snapshot.clone());
+            self.shared.publish(snapshot.clone());
+            part_with_quarantined(&snapshot, previous.as_deref());
         }
         if let Some(snapshot) = &self.snapshot {
             plan::hurry(snapshot, &mut self.healths, now);
@@ -86,4 +90,16 @@ pub(super) fn overrides(marks: &[Override]) -> plan::Overrides {
         by_server.insert(mark.server.clone(), mark_of_plan);
     }
     by_server
+}
+
+/// Sessions that hold a connection to a server which is quarantined from now on must not go on there.
+fn part_with_quarantined(snapshot: &Snapshot, previous: Option<&Snapshot>) {
+    for (name, group) in &snapshot.placement.groups {
+        let before = previous.and_then(|previous| previous.placement.groups.get(name));
+        if before.is_some_and(|before| Arc::ptr_eq(before, group)) {
+            continue;
+        }
+        let parted = group.quarantined_since(before.map(AsRef::as_ref));
+        parted.for_each(|member| member.state.next_generation());
+    }
 }

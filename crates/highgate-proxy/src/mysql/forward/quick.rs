@@ -137,7 +137,7 @@ impl Session<'_> {
             return Sent::Nothing;
         }
         // One from the pool was looked at as it was taken.
-        if own && (lease.connection.transport.has_news() || self.leaves_before(lease, facts)) {
+        if own && (self.is_over(lease) || self.leaves_before(lease, facts)) {
             return Sent::Nothing;
         }
         let fits = self.missing(&mut lease.connection, own, to, facts, &mut space.steps);

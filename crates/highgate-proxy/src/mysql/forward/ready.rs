@@ -13,8 +13,9 @@ use highgate_core::{
 use highgate_mysql::{error_code, sql::Flavor};
 
 use crate::{
+    choice,
     mysql::{
-        acquire::Lease,
+        acquire::{Lease, Wish},
         client_stream::Framed,
         command::RestSpace,
         exchange::Stopped,
@@ -22,7 +23,7 @@ use crate::{
         server_connection::ServerConnection,
         session::Session,
     },
-    session::Ending,
+    session::{Context, Ending},
     slots::Interrupt,
 };
 
@@ -79,6 +80,11 @@ impl Session<'_> {
         Some(if own { self.unprepared_own() } else { Tried::Unfit { why: why() } })
     }
 
+    /// Whether the connection that the session holds can serve it no more.
+    pub(super) fn is_over(&self, lease: &Lease) -> bool {
+        is_over(self.context, self.taken_for, lease)
+    }
+
     /// What the session held is gone with its connection, which ended before the command came.
     pub(super) fn found_dead(&mut self, lease: &Lease) -> Tried {
         self.note_loss(lease, &Stopped::ServerClosed);
@@ -114,7 +120,7 @@ impl Session<'_> {
         facts: &CommandFacts<'_>,
         framed: Framed,
     ) -> Option<Result<(), Ending>> {
-        let lease = self.lease.take_if(|lease| lease.connection.transport.has_news())?;
+        let lease = self.lease.take_if(|lease| is_over(self.context, self.taken_for, lease))?;
         let Tried::Refused(answer) = self.found_dead(&lease) else {
             self.abandon(lease);
             return None;
@@ -326,4 +332,16 @@ fn causal_wait(flavor: Flavor, topology: Topology) -> CausalWait {
         (_, Flavor::MySql) => CausalWait::WaitForExecutedGtidSet,
         _ => CausalWait::MasterGtidWait,
     }
+}
+
+/// What has come there unasked is the connection's end; and a server that was declared down since may live
+/// on, while another took its place.
+fn is_over(context: &Context, taken_for: Option<Wish>, lease: &Lease) -> bool {
+    let connection = &lease.connection;
+    let may_go_on = || {
+        let server = connection.server();
+        let group = choice::group(&context.worker, &server.backend);
+        group.is_some_and(|group| group.may_go_on(server.id, taken_for == Some(Wish::Writer)))
+    };
+    connection.transport.has_news() || !connection.is_current() && !may_go_on()
 }
