@@ -50,8 +50,10 @@ pub(super) fn profile(
     set_charset(&mut charset, conn.flavor, &from.charset, &to.charset)?;
     let mut variables = Vec::new();
     set_variables(&mut variables, conn, from, to);
-    // A statement is read in the charset in force before it, so other texts come after the change.
-    let split = !charset.is_empty() && !variables.is_ascii();
+    // A statement is read in the charset in force before it, and its strings get that one's collation: they
+    // come after the change.
+    let has_strings = !variables.is_ascii() || puts_strings(from, to);
+    let split = !charset.is_empty() && has_strings;
     let held = |charset: &Charset, whole: bool| -> Arc<Profile> {
         if whole && !moves {
             return Arc::clone(to);
@@ -143,6 +145,17 @@ fn name_on(flavor: Flavor, name: &str) -> &str {
         (Flavor::MariaDb, "transaction_read_only") => "tx_read_only",
         _ => name,
     }
+}
+
+/// Whether a user variable gets a string, which has the collation of the session then. (What has an
+/// introducer brings its own charset along.)
+fn puts_strings(from: &Profile, to: &Profile) -> bool {
+    to.user_variables.iter().any(|(name, value)| {
+        let bytes = value.as_bytes();
+        from.user_variables.get(name) != Some(value)
+            && bytes.first() != Some(&b'_')
+            && bytes.iter().any(|byte| matches!(byte, b'\'' | b'"'))
+    })
 }
 
 fn set_variables(out: &mut Vec<u8>, conn: &ConnState, from: &Profile, to: &Profile) {

@@ -85,6 +85,19 @@ fn one_set_brings_all_variables_with_sql_mode_last() {
     assert_eq!(conn.profile, state.profile);
 }
 
+/// `@v = 'abc'` was true on the next connection, where it had been false: servers read a literal by what held before.
+#[test]
+fn strings_are_set_once_their_collation_is_in_force() {
+    let (mut state, mut conn) = (state(None), conn(None));
+    let names = Charset::names(VarValue::text(b"latin1"), Some(VarValue::text(b"latin1_bin")));
+    state.profile_mut().charset = names;
+    state.profile_mut().user_variables.insert("v".into(), VarValue::text(b"'ABC'"));
+    let steps = steps(&state, &mut conn, &Needs::default()).unwrap();
+    assert_eq!(texts(&steps), ["SET NAMES latin1 COLLATE latin1_bin", "SET @`v`='ABC'"]);
+    steps.iter().for_each(|step| applied(&mut conn, step));
+    assert_eq!(conn.profile, state.profile);
+}
+
 /// Others' rows were not checked for their parents any more: on MySQL DEFAULT turns these two off.
 #[test]
 fn checks_of_keys_are_given_back_by_their_global_value() {
