@@ -38,7 +38,7 @@ pub enum TrafficFailure {
     Lost,
     /// No answer in time.
     Timeout,
-    /// No new connection, with its login, in time.
+    /// No new connection with its login: not in time, or TLS fails.
     Unconnected,
     /// The server answered what the protocol does not allow.
     Garbage,
@@ -94,7 +94,7 @@ impl fmt::Display for TrafficFailure {
             Self::Unreachable => "unreachable",
             Self::Lost => "connection lost",
             Self::Timeout => "no answer in time",
-            Self::Unconnected => "no connection in time",
+            Self::Unconnected => "no new connection is had",
             Self::Garbage => "protocol violated",
             Self::FileDemand => "it asked for a file that no statement named",
             Self::ReadOnly => "it says that it is read-only",

@@ -111,14 +111,18 @@ impl OpenError {
                 TimedOut => TrafficFailure::Unconnected,
                 _ => TrafficFailure::Unreachable,
             },
+            // An alert of TLS that came behind the handshake.
+            Self::Lost(error) if error.kind() == io::ErrorKind::InvalidData => {
+                TrafficFailure::Unconnected
+            }
             Self::Lost(_) => TrafficFailure::Lost,
-            Self::Timeout => TrafficFailure::Unconnected,
+            Self::Timeout | Self::Tls(_) => TrafficFailure::Unconnected,
             Self::WentDown => TrafficFailure::Timeout,
             Self::NoMySql
             | Self::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
                 TrafficFailure::Garbage
             }
-            Self::Client(_) | Self::Login(_) | Self::Tls(_) => return None,
+            Self::Client(_) | Self::Login(_) => return None,
         })
     }
 }

@@ -1,5 +1,5 @@
-//! Servers whose open connections work and that give no new ones in time: SYNs are dropped on the way, or
-//! logins hang. Checks over the connection that is kept can't see it, and as many packets may be lost on
+//! Servers whose open connections work and that give no new ones: SYNs are dropped on the way, logins hang,
+//! certificates have expired. Checks over the connection that is kept can't see it, and as many packets may be lost on
 //! the way, so it proves no failure. New work stays away, where another server can have it, until a
 //! connection that is tried beside the checks is had.
 
@@ -28,7 +28,7 @@ impl ServerHealth {
         }
         self.unconnected = Some(Unconnected::default());
         actions.push(Action::Shun { until: self.shun_beyond_next_check(now) });
-        let text = "no connection in time, while checks over an open one may succeed: \
+        let text = "no new connection is had, while the one that checks keep may work: \
                     no new work, unless no other can serve, until a new connection is had";
         let text = text.to_owned();
         actions.push(Action::Event { severity: Severity::Warning, kind: Kind::Shun, text });

@@ -8,7 +8,7 @@ use std::{
 
 use highgate_core::{
     events::{Event, Kind, Severity},
-    server::{Era, ErrorKind, ServerState},
+    server::{Era, ErrorKind, ServerState, TrafficFailure},
     snapshot::{Group, Member},
 };
 use highgate_io::clock;
@@ -166,13 +166,17 @@ async fn open_one(
 /// A server that gave no connection: told, and counted.
 fn failed(context: &Context, server: &ServerState, error: &OpenError) -> Fresh {
     let worker = &context.worker;
-    if error.is_full() {
+    // Its checks succeed, over a connection of their own.
+    let told = if error.is_full() {
         worker.make_room_at(server.id);
-        // Its checks succeed, over a connection of their own.
-        let text = format!("takes no more connections: {error}");
-        let event = Event::new(Severity::Warning, Kind::Limit, text);
-        let event = event.backend(&server.backend).server(&server.name);
-        worker.shared.event_limited(event);
+        Some((Kind::Limit, format!("takes no more connections: {error}")))
+    } else {
+        let gives_none = error.failure() == Some(TrafficFailure::Unconnected);
+        gives_none.then(|| (Kind::Shun, format!("gives no connection: {error}")))
+    };
+    if let Some((kind, text)) = told {
+        let event = Event::new(Severity::Warning, kind, text);
+        worker.shared.event_limited(event.backend(&server.backend).server(&server.name));
     }
     server.count_error(ErrorKind::Connect);
     if let Some(failure) = error.failure() {
