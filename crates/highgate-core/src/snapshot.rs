@@ -88,7 +88,8 @@ impl Group {
 
     /// Whether a session may go on over a connection to that server which it had before the server was
     /// declared down last. One that slept meanwhile takes commits as ever, and nobody else would see them,
-    /// where another server takes the writes now. (A Galera member passes them on.)
+    /// where another server takes the writes now. (A Galera member passes them on.) Nor does it where an
+    /// operator took the server out of service.
     #[must_use]
     pub fn may_go_on(&self, server: ServerId, writes: bool) -> bool {
         let Some(at) = self.members.iter().position(|member| member.state.id == server) else {
@@ -97,10 +98,9 @@ impl Group {
         let is_replaced = writes
             && self.backend.topology != Topology::Galera
             && self.primary.is_some_and(|primary| primary != at);
-        let is_apart = self
-            .members
-            .get(at)
-            .is_none_or(|member| matches!(member.status, Status::Down | Status::Quarantined));
+        let is_apart = self.members.get(at).is_none_or(|member| {
+            matches!(member.status, Status::Down | Status::Maintenance | Status::Quarantined)
+        });
         !is_replaced && !is_apart
     }
 

@@ -261,6 +261,24 @@ fn a_session_does_not_go_on_with_a_server_that_is_quarantined() {
     assert_eq!(committed[0].error(), Some(1213), "{committed:?}");
 }
 
+/// Its operator goes on to take it apart.
+#[test]
+fn a_session_does_not_go_on_with_a_server_in_maintenance() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let (mut transaction, mut locks) = (client(&process), client(&process));
+    transaction.ok("BEGIN").unwrap();
+    transaction.ok("INSERT INTO t VALUES (1) /* in transaction */").unwrap();
+    assert_eq!(locks.value("SELECT GET_LOCK('a', 0)").unwrap(), "7");
+    failure::ctl(&process, &["maintenance", "shop/db1"]).unwrap();
+    until(&process, |servers| servers[0].status == "maintenance");
+    let committed = transaction.query("COMMIT").unwrap();
+    assert_eq!(committed[0].error(), Some(1213), "{committed:?}");
+    let asked = locks.query("SELECT n FROM t").unwrap();
+    assert_eq!(asked[0].error(), Some(1927), "{asked:?}");
+    assert!(!pair.members[0].queries().iter().any(|text| text == "COMMIT"));
+}
+
 fn until(process: &HighgateProcess, holds: impl Fn(&[failure::Server]) -> bool) {
     wait::eventually(Deadline::seconds(20), "the servers", || {
         let servers = failure::servers(process)?;
