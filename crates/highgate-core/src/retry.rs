@@ -68,7 +68,8 @@ pub struct SessionFacts {
     /// Its connection was taken in order to write, on the primary of a watched topology.
     pub writes_here: bool,
     /// All that the command does is to set what can be set again on any connection
-    /// ([`crate::route::changes_only_session_outside_transactions`]).
+    /// ([`crate::route::changes_only_session_outside_transactions`]), or to end a transaction that is not
+    /// there ([`crate::route::ends_nothing`]).
     pub only_sets: bool,
     /// Whose dialect the server speaks.
     pub flavor: Flavor,

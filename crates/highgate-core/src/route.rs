@@ -398,7 +398,8 @@ fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
         _ => return (Role::Primary, Reason::Writes),
     }
     if !state.autocommit {
-        return (Role::Primary, Reason::AutocommitOff);
+        let reason = runs_anywhere(state, facts);
+        return reason.map_or((Role::Primary, Reason::AutocommitOff), |reason| (Role::Any, reason));
     }
     // What binds the session runs where writes can follow it.
     if facts.opens_cursor || facts.command == CommandKind::StmtSendLongData {
@@ -413,11 +414,49 @@ fn classify(state: &SessionState, facts: &CommandFacts<'_>) -> (Role, Reason) {
         return (Role::Replica, Reason::Reads);
     }
     // A SET that may bind the session runs where writes can follow it.
-    if changes_only_session(state, facts) {
-        (Role::Any, Reason::OnlySession)
-    } else {
-        (Role::Primary, Reason::Writes)
+    runs_anywhere(state, facts)
+        .map_or((Role::Primary, Reason::Writes), |reason| (Role::Any, reason))
+}
+
+/// Why any server may run it, if it changes no data and begins no transaction.
+fn runs_anywhere(state: &SessionState, facts: &CommandFacts<'_>) -> Option<Reason> {
+    if facts.opens_cursor || facts.command == CommandKind::StmtSendLongData {
+        return None;
     }
+    let only_session = if nothing_is_open(state) {
+        if ends_nothing(state, facts) {
+            return Some(Reason::EndsNothing);
+        }
+        changes_only_session_outside_transactions(state, facts)
+    } else {
+        state.autocommit && changes_only_session(state, facts)
+    };
+    only_session.then_some(Reason::OnlySession)
+}
+
+/// Whether no transaction is open, and that is sure.
+fn nothing_is_open(state: &SessionState) -> bool {
+    !state.in_transaction() && !state.transaction.unsure
+}
+
+/// Whether it is a COMMIT or ROLLBACK where no transaction is open, and none begins with it: any server
+/// says OK to it and does nothing.
+#[must_use]
+pub fn ends_nothing(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    const ENDS: Effects =
+        Effects::ENDS_TRANSACTION.union(Effects::READ_ONLY_PROVED).union(Effects::VERSION_COMMENT);
+    let is_plain = matches!(
+        facts.shape.kind,
+        StatementKind::Commit { chain: false, release: false }
+            | StatementKind::Rollback { to_savepoint: false, chain: false, release: false }
+    );
+    is_plain
+        && ENDS.contains(facts.shape.effects)
+        && nothing_is_open(state)
+        // It would end what is said of the next one.
+        && state.next_transaction.is_none()
+        // It says whether a COMMIT begins another transaction, or closes the connection.
+        && state.profile.variable("completion_type").is_none()
 }
 
 /// Whether it is a SET or USE, and all that it does can be repeated on any connection.

@@ -67,6 +67,15 @@ fn until_roles(process: &HighgateProcess, roles: [&str; 2]) {
     .unwrap();
 }
 
+fn until_no_primary(process: &HighgateProcess) {
+    wait::eventually(Deadline::seconds(20), "two replicas", || {
+        let servers = failure::servers(process)?;
+        anyhow::ensure!(servers.iter().all(|it| it.role != "primary"), "{servers:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
 fn member(id: u16, source: &Arc<AtomicU16>, sleeps: &Arc<AtomicBool>) -> ScriptedServer {
     let (source, sleeps) = (Arc::clone(source), Arc::clone(sleeps));
     let greets = Arc::clone(&sleeps);
@@ -109,6 +118,7 @@ fn member(id: u16, source: &Arc<AtomicU16>, sleeps: &Arc<AtomicBool>) -> Scripte
             text if text.starts_with("SELECT") => Reply::value("n", "7"),
             "BEGIN" => Reply::OkStatus(3),
             text if text.contains("in transaction") => Reply::OkStatus(3),
+            "SET autocommit=0" => Reply::OkStatus(0),
             _ => Reply::OkStatus(2),
         }
     });
@@ -133,6 +143,23 @@ fn told_of_bound(process: &HighgateProcess) -> usize {
         event["text"].as_str().unwrap_or_default().contains("until it connects anew")
     };
     events.iter().filter(is_one).count()
+}
+
+/// Each waited `failover_wait`, and was refused then: pools threw their sessions away, and drivers that begin with
+/// autocommit off could not log in.
+#[test]
+fn what_ends_no_transaction_needs_no_primary() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let mut session = client(&process);
+    pair.sources[0].store(pair.members[1].addr().port(), Ordering::Relaxed);
+    until_no_primary(&process);
+    for text in ["ROLLBACK", "COMMIT", "SET autocommit=0", "COMMIT", "SET autocommit=1"] {
+        session.ok(text).unwrap();
+    }
+    let mut lent = client(&process);
+    lent.ok("SET @a = 1").unwrap();
+    lent.ok("ROLLBACK").unwrap();
 }
 
 /// It was told the server's own words, which name neither the session's state nor a way out; operators nothing.

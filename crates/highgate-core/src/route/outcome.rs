@@ -92,6 +92,8 @@ pub enum Reason {
     AutocommitOff,
     /// It leaves a cursor, or data for a later execution, on its connection.
     Binds,
+    /// It ends a transaction, and none is open.
+    EndsNothing,
     /// Highgate knows the answer.
     Known,
     /// The client's comment asks for it.
@@ -123,6 +125,7 @@ impl fmt::Display for Reason {
                 f.write_str("autocommit is off, so a write may follow in the same transaction")
             }
             Self::Binds => f.write_str("it binds the session to its connection"),
+            Self::EndsNothing => f.write_str("no transaction is open that it could end"),
             Self::Known => f.write_str("Highgate deals with it alone"),
             Self::Hint => f.write_str("the hint in its comment asks for it"),
             Self::InTransaction => f.write_str("a transaction is open"),

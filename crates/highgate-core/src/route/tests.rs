@@ -1,3 +1,5 @@
+use highgate_mysql::sql::LexMode;
+
 use super::*;
 use crate::{
     state::Shape,
@@ -108,6 +110,59 @@ fn what_holds_for_the_next_transaction_is_set_where_that_may_write() {
         };
         assert_eq!(classify(&state, &set).0, Role::Primary, "{next}");
     }
+}
+
+/// They waited for a primary, and so did logins of drivers with autocommit off.
+#[test]
+fn what_ends_no_transaction_or_sets_autocommit_outside_one_runs_anywhere() {
+    let mut state = SessionState::new(0, "app", None, 45);
+    let query = |text: &'static str| {
+        let mut scratch = sql::Scratch::new();
+        let analysis = sql::analyze(text.as_bytes(), LexMode::default(), &mut scratch);
+        CommandFacts {
+            shape: Shape::of(&analysis),
+            text: Some(text.as_bytes()),
+            ..CommandFacts::bare(CommandKind::Query)
+        }
+    };
+    let ends = ["COMMIT", "ROLLBACK", "rollback work", "/* pool */ COMMIT AND NO CHAIN"];
+    let sets = ["SET autocommit=0", "SET @@session.autocommit = 1", "SET NAMES utf8mb4"];
+    for autocommit in [true, false] {
+        state.autocommit = autocommit;
+        for text in ends {
+            let expected = (Role::Any, Reason::EndsNothing);
+            assert_eq!(classify(&state, &query(text)), expected, "{text} {autocommit}");
+        }
+        for text in sets {
+            let expected = (Role::Any, Reason::OnlySession);
+            assert_eq!(classify(&state, &query(text)), expected, "{text} {autocommit}");
+        }
+        for text in [
+            "COMMIT AND CHAIN",
+            "ROLLBACK RELEASE",
+            "ROLLBACK TO SAVEPOINT a",
+            "COMMIT; INSERT INTO t VALUES (1)",
+            "SET autocommit=0; INSERT INTO t VALUES (1)",
+            "SET GLOBAL autocommit=0",
+            "XA COMMIT 'a'",
+        ] {
+            assert_eq!(classify(&state, &query(text)).0, Role::Primary, "{text} {autocommit}");
+        }
+    }
+    let doubts: [fn(&mut SessionState); 4] = [
+        |state| state.transaction.open = Open::Yes,
+        |state| state.transaction.open = Open::Implicit,
+        |state| state.transaction.unsure = true,
+        |state| state.next_transaction = Some("SET TRANSACTION READ ONLY".into()),
+    ];
+    for doubt in doubts {
+        let mut state = SessionState::new(0, "app", None, 45);
+        doubt(&mut state);
+        assert_eq!(classify(&state, &query("ROLLBACK")).0, Role::Primary, "{state:?}");
+    }
+    let chains = crate::state::VarValue::text(b"1");
+    state.profile_mut().variables.insert("completion_type".into(), chains);
+    assert_eq!(classify(&state, &query("COMMIT")).0, Role::Primary, "a transaction begins");
 }
 
 #[test]
@@ -237,7 +292,7 @@ fn long_data_that_was_lost_is_forgiven_by_a_reset() {
 #[test]
 fn no_kill_reaches_a_server() {
     let of = |text: &'static str| {
-        let mode = sql::LexMode::default();
+        let mode = LexMode::default();
         let mut scratch = sql::Scratch::new();
         let analysis = sql::analyze(text.as_bytes(), mode, &mut scratch);
         let shape = Shape { kind: analysis.kind, effects: analysis.effects, ..Shape::default() };
