@@ -19,6 +19,8 @@ pub enum CheckFailure {
     Denied,
     /// The server has no connection free for the check. It is alive.
     Full,
+    /// This node had no descriptor, port or memory for the check: that says nothing about the server.
+    Ours,
     /// The server says that it shuts down.
     Stopping,
     /// The server answered with an error.
@@ -71,6 +73,7 @@ impl fmt::Display for CheckFailure {
             Self::Slow => "answers late",
             Self::Denied => "access denied",
             Self::Full => "too many connections",
+            Self::Ours => "this node could not check",
             Self::Stopping => "shutting down",
             Self::Error => "error",
             Self::Garbage => "protocol violated",

@@ -1,6 +1,7 @@
 mod distrust;
 mod hearsay;
 mod held;
+mod ours;
 mod unconnected;
 
 use super::*;

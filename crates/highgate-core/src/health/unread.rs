@@ -37,6 +37,8 @@ impl Unread {
 pub(super) struct Told {
     warned_at: Option<Instant>,
     open: Option<CheckFailure>,
+    unchecked_at: Option<Instant>,
+    is_unchecked: bool,
 }
 
 impl Told {
@@ -69,6 +71,35 @@ impl Told {
             kind: Kind::Monitor,
             text: format!("alive, but {}: {text}; {role}; to repair: {repair}", unread.why()),
         });
+    }
+
+    /// Warns once that this node can't make checks, and not more often than [`WARNING_GAP`].
+    pub(super) fn not_checked(&mut self, text: &str, now: Instant, to: &mut Actions) {
+        let lately = |at: Instant| now.saturating_duration_since(at) < WARNING_GAP;
+        if self.is_unchecked || self.unchecked_at.is_some_and(lately) {
+            return;
+        }
+        (self.unchecked_at, self.is_unchecked) = (Some(now), true);
+        to.push(Action::Event {
+            severity: Severity::Warning,
+            kind: Kind::Limit,
+            text: format!(
+                "checks can't be made: this node has no descriptor, port or memory left for a connection \
+                 ({text}); that says nothing about the server, whose status stays as it was; to repair: \
+                 raise this process's limit of descriptors (`ulimit -n`, systemd: LimitNOFILE)"
+            ),
+        });
+    }
+
+    /// Says that checks are made again, where it was told that they could not be.
+    pub(super) fn checks_again(&mut self, to: &mut Actions) {
+        if std::mem::take(&mut self.is_unchecked) {
+            to.push(Action::Event {
+                severity: Severity::Info,
+                kind: Kind::Limit,
+                text: "checks can be made again".to_owned(),
+            });
+        }
     }
 
     /// Says that a told trouble is over.

@@ -30,6 +30,7 @@ impl ServerHealth {
         if !self.settings.active || self.admin == AdminState::Maintenance {
             return;
         }
+        self.told.checks_again(actions);
         // Silent for a time-out, and answered after all.
         if latency > self.settings.timeout {
             self.late_at = Some(now);
@@ -65,6 +66,10 @@ impl ServerHealth {
     ) {
         let is_late = kind == CheckFailure::Timeout && std::mem::take(&mut self.heard);
         let kind = if is_late { CheckFailure::Slow } else { kind };
+        if kind == CheckFailure::Ours {
+            return self.not_checked(&text, now, actions);
+        }
+        self.told.checks_again(actions);
         match (kind, self.condition) {
             // Lost packets and overload delay answers. What was down must answer in time to be up,
             // though, or one that hangs after its greeting would come and go.
@@ -82,6 +87,17 @@ impl ServerHealth {
             (kind, _) if kind.proves_life() => self.check_refused(kind, text, now, actions),
             (kind, _) => self.check_failed(kind, &text, now, actions),
         }
+    }
+
+    /// This node could not ask it: all that was concluded stands.
+    fn not_checked(&mut self, text: &str, now: Instant, actions: &mut Actions) {
+        if !self.settings.active || self.admin == AdminState::Maintenance {
+            return;
+        }
+        // Whatever the next one says, it begins after the failure that asked for it.
+        self.recheck = false;
+        self.told.not_checked(text, now, actions);
+        self.due = Some(now + SOON.min(self.interval()));
     }
 
     /// It answered, and did not let itself be read: alive, and what was read before stands.

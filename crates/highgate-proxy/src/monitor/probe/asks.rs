@@ -187,9 +187,8 @@ pub(super) struct Failed(pub(super) CheckFailure, pub(super) String);
 
 fn kind_of(error: &io::Error) -> CheckFailure {
     use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, TimedOut, UnexpectedEof};
-    // This node has no descriptor or port left: nothing is proved against the server.
     if highgate_io::connect::is_our_own(error) {
-        return CheckFailure::Full;
+        return CheckFailure::Ours;
     }
     match error.kind() {
         ConnectionRefused => CheckFailure::Refused,
@@ -220,5 +219,19 @@ fn failed_ask(error: &AskError) -> Failed {
         AskError::Timeout => Failed(CheckFailure::Timeout, error.to_string()),
         AskError::Garbage => Failed(CheckFailure::Garbage, error.to_string()),
         AskError::Server { code, .. } => Failed(CheckFailure::from_code(*code), error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It was taken for the server's "too many connections", which only one that is alive says.
+    #[test]
+    fn want_of_descriptors_is_no_word_of_the_server() {
+        let error = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        assert_eq!(failed_open(&OpenError::Connect(error)).0, CheckFailure::Ours);
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(failed_open(&OpenError::Connect(refused)).0, CheckFailure::Refused);
     }
 }
