@@ -44,8 +44,9 @@ put in force; changes made elsewhere stay. Where both changed one setting, the f
 was deleted on one side and edited on the other stays as edited; each such case is an event. A start with
 other files than last time (one added, renamed or split) compares them with those of the last start, so
 that what is in none of them any more is gone. `apply` compares only with the same files: give it all that
-the process runs with. `highgate run --initial` sets everything else aside, also who the primaries were,
-and begins with the files.
+the process runs with. Where such files name something for the first time that is in force already, what
+has its default there was not asked for, and stays as it is. `highgate run --initial` sets everything else
+aside, also who the primaries were, and begins with the files.
 
 A change is put in force whole or not at all: where a running process can't listen on an address or can't
 read a certificate, it is refused before anything is stored, with file, line and setting.

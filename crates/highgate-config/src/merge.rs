@@ -13,7 +13,7 @@ use std::fmt;
 
 use self::fields::{Merge, Three};
 use crate::{
-    Admin, Backend, Change, Config, Listener, Node, Place, Rule, Server, User,
+    Admin, Backend, Change, Check, Config, Listener, Node, Place, Rule, Server, TlsMode, User,
     change::{diff, pairs, without_servers},
     settings::{
         ADMIN_USER, BACKEND, LISTENER, ListenerDraft, NODE, PROCESS, RULE, SCRIPT, SERVER, USER,
@@ -71,7 +71,8 @@ impl fmt::Display for Conflict {
 
 /// Merges `file`, which was `base` when it was last applied, into `current`.
 ///
-/// Nodes that neither `base` nor `file` mentions are left alone.
+/// Nodes that neither `base` nor `file` mentions are left alone. Of a thing in force that `base` does
+/// not have, `file` says what differs from its default there; the rest stays.
 #[must_use]
 pub fn three_way(base: &Config, file: &Config, current: &Config) -> Merged {
     let mut merge = Merge { conflicts: Vec::new() };
@@ -115,7 +116,8 @@ fn backend(
 ) -> Backend {
     let base_own = base.map(without_servers);
     let (file_own, current_own) = (without_servers(file), without_servers(current));
-    let own = merge.fields(&BACKEND, place, base_own.as_ref(), &file_own, &current_own);
+    let since = (base_own.as_ref(), &backend_left_out(file));
+    let own = merge.fields_since(&BACKEND, place, since, [&file_own, &current_own]);
     let nothing = BTreeMap::new();
     let Place::Backend(name) = place else {
         return own;
@@ -142,8 +144,29 @@ fn listener(
     current: &Listener,
 ) -> Listener {
     let draft = |it: &Listener| ListenerDraft { listener: it.clone(), binds: Vec::new() };
-    let base = base.map(draft);
-    merge.fields(&LISTENER, place, base.as_ref(), &draft(file), &draft(current)).listener
+    let (base, left_out) = (base.map(draft), listener_left_out(file, current));
+    let both = [&draft(file), &draft(current)];
+    merge.fields_since(&LISTENER, place, (base.as_ref(), &left_out), both).listener
+}
+
+/// A backend's fields where its file says nothing of them: without an account, it is checked by
+/// connecting.
+fn backend_left_out(file: &Backend) -> Backend {
+    let mut left_out = BACKEND.defaults();
+    if file.monitor.user.is_empty() {
+        left_out.monitor.check = Check::Connect;
+    }
+    left_out
+}
+
+/// A listener's fields where its file says nothing of them: with a certificate, TLS is `preferred`, unless
+/// another mode of TLS is in force.
+fn listener_left_out(file: &Listener, current: &Listener) -> ListenerDraft {
+    let mut left_out = LISTENER.defaults();
+    if file.tls.cert.is_some() && current.tls.mode != TlsMode::Disabled {
+        left_out.listener.tls.mode = TlsMode::Preferred;
+    }
+    left_out
 }
 
 /// A listener and its binds are one thing to an operator: where an edit kept one of them, the
@@ -183,7 +206,7 @@ fn node(
     file: &Node,
     current: &Node,
 ) -> Node {
-    let own = merge.fields_of_all_files(&NODE, place, base, file, current);
+    let own = merge.fields(&NODE, place, base, file, current);
     let Place::Node(name) = place else { return own };
     let nothing = BTreeMap::new();
     let base_binds = base.map_or(&nothing, |base| &base.binds);

@@ -40,8 +40,8 @@ impl Merge {
         merged
     }
 
-    /// Merges the fields of a thing; one that both sides added is merged as if it had been there
-    /// with every field unlike.
+    /// Merges the fields of a thing. Where the file did not have it when it was last applied, what has
+    /// its default in the file was not asked for by it, and stays as it is in force.
     pub(super) fn fields<T: Clone>(
         &mut self,
         table: &TableOf<T>,
@@ -50,44 +50,27 @@ impl Merge {
         file: &T,
         current: &T,
     ) -> T {
-        let decided = base.map_or(Decided::NewInFile, |_| Decided::FileWins);
-        self.fields_since(table, place, (base, decided), [file, current])
+        self.fields_since(table, place, (base, &table.defaults()), [file, current])
     }
 
-    /// Merges the fields of a thing that is in every file, whatever the file says: what has its default
-    /// in a file that was never applied was not asked for by it.
-    pub(super) fn fields_of_all_files<T: Clone>(
+    /// As [`Self::fields`], where some fields that a file leaves out follow from others.
+    pub(super) fn fields_since<T: Clone>(
         &mut self,
         table: &TableOf<T>,
         place: &Place,
-        base: Option<&T>,
-        file: &T,
-        current: &T,
-    ) -> T {
-        let left_out = table.defaults();
-        let since = match base {
-            Some(base) => (Some(base), Decided::FileWins),
-            None => (Some(&left_out), Decided::NewInFile),
-        };
-        self.fields_since(table, place, since, [file, current])
-    }
-
-    /// Merges the fields that the file changed since `base`; a conflict is told by the word beside it.
-    fn fields_since<T: Clone>(
-        &mut self,
-        table: &TableOf<T>,
-        place: &Place,
-        (base, decided): (Option<&T>, Decided),
+        (base, left_out): (Option<&T>, &T),
         [file, current]: [&T; 2],
     ) -> T {
+        let decided = base.map_or(Decided::NewInFile, |_| Decided::FileWins);
+        let base = base.unwrap_or(left_out);
         let mut merged = current.clone();
         for setting in table.settings() {
-            let before = base.map(setting.get);
+            let before = (setting.get)(base);
             let (in_file, in_force) = ((setting.get)(file), (setting.get)(current));
-            if before.as_ref() == Some(&in_file) || in_file == in_force {
+            if before == in_file || in_file == in_force {
                 continue;
             }
-            if before.as_ref() != Some(&in_force) || decided == Decided::NewInFile {
+            if before != in_force || decided == Decided::NewInFile {
                 self.conflict(place, Some(setting.name), decided);
             }
             (setting.put)(&mut merged, in_file);

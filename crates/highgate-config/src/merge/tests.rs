@@ -166,6 +166,50 @@ fn what_a_new_file_leaves_out_of_the_node_stays_and_what_it_says_comes() {
     assert!(told[0].starts_with("node n, `admin.web`: new in this file"), "{told:?}");
 }
 
+/// `apply` of a further file that said `max_lag` alone of a backend made its topology `static` again.
+#[test]
+fn what_a_new_file_leaves_out_of_a_thing_in_force_stays_and_what_it_says_comes() {
+    let parse = |text: &str| native::parse("t", text, &NodeName::from("n")).unwrap().config;
+    let mine = "[[backend]]\nname = 'shop'\ntopology = 'mariadb-replication'\nmax_lag = '3s'\n\
+                monitor = { user = 'm', password = 'm', check = 'ping' }\n\
+                [[backend.server]]\nname = 'db1'\naddress = 'db1:1'\nweight = 7\n\
+                [[user]]\nname = 'app'\npassword = 'a'\nmax_connections = 9\n\
+                [[listener]]\nname = 'l'\nbind = '127.0.0.1:1'\nbackend = 'shop'\nclient_timeout = '9s'\n\
+                tls = { mode = 'required', cert = '/c', key = '/k' }\n\
+                [[rule]]\nrule_id = 5\nmatch_digest = 'x'\nbackend = 'shop'\n\
+                [[vip]]\nname = 'v'\ninterface = 'eth0'\nrouter_id = 5\naddresses = '10.9.9.9/32'\npriority = 77\n";
+    let theirs = "[[backend]]\nname = 'shop'\nmax_lag = '20s'\n\
+                  [[backend.server]]\nname = 'db1'\naddress = 'db1:1'\nmax_connections = 3\n\
+                  [[user]]\nname = 'app'\npassword = 'new'\n\
+                  [[listener]]\nname = 'l'\nbind = '127.0.0.1:1'\nbackend = 'shop'\n\
+                  tls = { cert = '/c', key = '/k' }\n\
+                  [[rule]]\nrule_id = 5\ncomment = 'why'\n\
+                  [[vip]]\nname = 'v'\ninterface = 'eth0'\nrouter_id = 6\naddresses = '10.9.9.9/32'\n\
+                  [[backend]]\nname = 'late'\n";
+    let current = parse(mine);
+    let (got, told) = merged(&Config::default(), &parse(theirs), &current);
+    let mut both =
+        mine.replace("'3s'", "'20s'").replace("weight = 7", "weight = 7\nmax_connections = 3");
+    both = both
+        .replace("password = 'a'", "password = 'new'")
+        .replace("router_id = 5", "router_id = 6");
+    both = both.replace("rule_id = 5", "rule_id = 5\ncomment = 'why'");
+    assert_eq!(got, parse(&(both + "[[backend]]\nname = 'late'\n")));
+    assert_eq!(
+        told,
+        [
+            "backend shop, `max_lag`",
+            "server shop/db1, `max_connections`",
+            "user app, `password`",
+            "rule 5, `comment`",
+            "vip v, `router_id`"
+        ]
+        .map(|place| format!(
+            "{place}: new in this file, and in force already with another value; the file's value holds"
+        ))
+    );
+}
+
 #[test]
 fn another_nodes_part_is_left_alone() {
     let mut current = config(&[]);
