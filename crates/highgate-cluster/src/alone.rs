@@ -9,7 +9,7 @@ mod outcome;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use highgate_config::{
     BackendName, Batch, BoxFuture, Config, ControlPlane, Drains, Layers, NodeName, Override,
@@ -144,6 +144,12 @@ impl Alone {
     #[must_use]
     pub fn node(&self) -> &NodeName {
         &self.node
+    }
+
+    /// The files that this node has applied, each as it was then.
+    #[must_use]
+    pub fn all_applied(&self) -> BTreeMap<String, Arc<Config>> {
+        self.held.borrow().applied.get(&self.node).cloned().unwrap_or_default()
     }
 
     /// Whether nothing was ever accepted or applied.

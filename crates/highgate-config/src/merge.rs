@@ -5,11 +5,14 @@
 //! an event. Fields are those of the settings' declarations.
 
 mod fields;
+mod overruled;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub use self::overruled::{Overruled, overruled};
 
 use self::fields::{Merge, Three};
 use crate::{

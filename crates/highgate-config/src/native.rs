@@ -53,6 +53,12 @@ impl Written {
         let spot = self.0.get(&(place.clone(), setting)).or_else(thing)?;
         Some(format!("{}:{}:{}", spot.file, spot.line, spot.column))
     }
+
+    /// Whether these files say the setting themselves, as far as its place is kept.
+    #[must_use]
+    pub fn says(&self, place: &Place, setting: &'static str) -> bool {
+        self.0.contains_key(&(place.clone(), setting))
+    }
 }
 
 /// A file's text.

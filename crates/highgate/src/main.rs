@@ -14,6 +14,7 @@ mod cli;
 mod convert;
 mod ctl;
 mod demo;
+mod differs;
 mod explain;
 mod files;
 mod handover;

@@ -1,7 +1,7 @@
 //! This process, for operators.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
 };
@@ -23,6 +23,7 @@ use highgate_proxy::{certificate::CertificateDate, shared::Shared};
 
 use crate::{
     applying::{Applying, keeps_a_listener},
+    differs::Given,
     files,
 };
 
@@ -110,7 +111,7 @@ impl Table for NodeTable {
             files::parsed(&given, self.alone.node()).map_err(|error| format!("{error:#}"))?;
         match action {
             "compare" => {
-                let text = self.compare(&given, &parsed.config);
+                let text = self.compare(&given, &parsed);
                 let note = self.applying.vips.could_keep(&parsed.config);
                 let note = note.and_then(|()| self.would_keep_a_listener(&given, &parsed.config));
                 let note = note.err();
@@ -145,11 +146,26 @@ impl NodeTable {
         all
     }
 
-    fn compare(&self, files: &[PathBuf], parsed: &Config) -> String {
+    fn compare(&self, files: &[PathBuf], parsed: &Parsed) -> String {
         let (_, current) = self.alone.current();
-        let base = self.alone.applied(self.alone.node(), &files::key(files)).unwrap_or_default();
-        let merged = merge::three_way(&base, parsed, &current);
-        lines(&current, &merged.changes, &merged.conflicts)
+        let (key, applied) = (files::key(files), self.alone.all_applied());
+        let base = applied.get(&key).cloned().unwrap_or_default();
+        let merged = merge::three_way(&base, &parsed.config, &current);
+        let given = self.given(files, &key, parsed, &applied);
+        // What does not fit is said by `apply`.
+        let notes = apply_all(&current, &merged.changes).map(|after| given.notes(&after));
+        lines(&current, &merged.changes, &merged.conflicts, &notes.unwrap_or_default())
+    }
+
+    fn given<'a>(
+        &self,
+        files: &[PathBuf],
+        key: &'a str,
+        parsed: &'a Parsed,
+        applied: &'a BTreeMap<String, Arc<Config>>,
+    ) -> Given<'a> {
+        let is_own = files::whole_paths(&self.files) == files::whole_paths(files);
+        Given { key, is_own, parsed, applied }
     }
 
     fn would_keep_a_listener(&self, files: &[PathBuf], parsed: &Config) -> Result<(), String> {
@@ -163,12 +179,15 @@ impl NodeTable {
 
     fn apply(&self, files: &[PathBuf], parsed: Parsed) -> Result<String, String> {
         let (_, before) = self.alone.current();
-        let applied = tasks::wait(self.applying.apply(&files::key(files), parsed, "apply"));
+        let (key, all_applied) = (files::key(files), self.alone.all_applied());
+        let applied = tasks::wait(self.applying.apply(&key, parsed.clone(), "apply"));
         let applied = applied.inspect_err(|error| {
             let text = format!("`apply` was refused: {error}");
             self.shared.event(Event::new(Severity::Error, EventKind::Config, text));
         })?;
-        let mut text = lines(&before, &applied.changes, &applied.conflicts);
+        let (_, after) = self.alone.current();
+        let notes = self.given(files, &key, &parsed, &all_applied).notes(&after);
+        let mut text = lines(&before, &applied.changes, &applied.conflicts, &notes);
         let in_force = self.applying.again.ask(applied.changes.is_empty());
         if applied.changes.is_empty() && in_force.is_ok() {
             text.push_str("\ncertificates are read again");
@@ -195,13 +214,19 @@ fn together(own: &BTreeSet<String>, given: &BTreeSet<String>) -> Result<(), Stri
 }
 
 /// What changes, a line each.
-fn lines(before: &Config, changes: &[Change], conflicts: &[merge::Conflict]) -> String {
-    if changes.is_empty() && conflicts.is_empty() {
-        return "nothing changes".to_owned();
+fn lines(
+    before: &Config,
+    changes: &[Change],
+    conflicts: &[merge::Conflict],
+    notes: &[String],
+) -> String {
+    let mut lines: Vec<String> = changes.iter().map(|change| describe(change, before)).collect();
+    lines.extend(conflicts.iter().map(|conflict| format!("note: {conflict}")));
+    if lines.is_empty() {
+        lines.push("nothing changes".to_owned());
     }
-    let changes = changes.iter().map(|change| describe(change, before));
-    let conflicts = conflicts.iter().map(|conflict| format!("note: {conflict}"));
-    changes.chain(conflicts).collect::<Vec<_>>().join("\n")
+    lines.extend_from_slice(notes);
+    lines.join("\n")
 }
 
 #[cfg(test)]

@@ -231,7 +231,8 @@ fn what_was_changed_elsewhere_stays_until_the_file_says_otherwise() {
     // The first file changes something else of the same server: both hold.
     put(&process, &(mine.clone() + "max_connections = 77\n"));
     let (is_done, told) = apply(&process, &[]);
-    assert!(is_done && !told.contains("weight"), "{told}");
+    let kept = "server shop/db1: max_connections 200 → 77\nnote: server shop/db1, `weight`: in force is 5, set by ";
+    assert!(is_done && told.starts_with(kept) && told.lines().count() == 2, "{told}");
     let shown = || table(&process, "servers").unwrap()[0].clone();
     assert_eq!(
         (shown()["weight"].as_u64(), shown()["max_connections"].as_u64()),
@@ -264,6 +265,37 @@ fn a_file_that_says_nothing_of_the_node_leaves_its_ports_where_they_are() {
         "{told:?}"
     );
     wait_for_event(&process, &format!("applied: {}; {}", told[0], told[1]));
+}
+
+/// A further file that said one setting of a backend made its topology `static`, and the file that
+/// the process runs with changed nothing then, without a word.
+#[test]
+fn a_further_file_changes_what_it_says_alone_and_the_first_one_tells_what_differs_since() {
+    let a = server("a");
+    let mine = toml(&[("db1", &a)], "").replace(
+        "name = \"shop\"\nmonitor",
+        "name = \"shop\"\ntopology = \"galera\"\nmax_lag = \"3s\"\nmonitor",
+    );
+    let process = HighgateProcess::start(BINARY, &mine).unwrap();
+    let other = process.folder().join("other.toml");
+    std::fs::write(&other, "[[backend]]\nname = \"shop\"\nmax_lag = \"20s\"\n").unwrap();
+    for arguments in [&["--dry-run"][..], &[]] {
+        let (is_done, told) = apply_file(&process, &other, arguments);
+        assert!(is_done && told.starts_with("backend shop: max_lag 3s → 20s\n"), "{told}");
+        assert!(told.contains("note: backend shop, `max_lag`: new in this file"), "{told}");
+        assert_eq!(told.lines().count(), 2, "{told}");
+    }
+    let note = format!(
+        "note: backend shop, `max_lag`: in force is 20s, set by {}; this file's 3s was not changed \
+         since it was applied",
+        std::fs::canonicalize(&other).unwrap().display()
+    );
+    for arguments in [&["--dry-run"][..], &[]] {
+        let (is_done, told) = apply(&process, arguments);
+        assert!(is_done && told.starts_with(&format!("nothing changes\n{note}\n")), "{told}");
+    }
+    let (is_done, told) = apply_file(&process, &other, &[]);
+    assert!(is_done && told.starts_with("nothing changes\n") && !told.contains("note:"), "{told}");
 }
 
 /// Answers showed the program's own names of things (`shop/db1: Drain`), and not what a drain costs.

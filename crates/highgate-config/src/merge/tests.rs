@@ -210,6 +210,44 @@ fn what_a_new_file_leaves_out_of_a_thing_in_force_stays_and_what_it_says_comes()
     );
 }
 
+/// `apply` said "nothing changes" of a file that differs from what is in force.
+#[test]
+fn what_a_file_says_and_is_not_in_force_so_is_told_with_who_says_what_is() {
+    let file = config(&[]);
+    let other = config(&[("max_queue = 10", "max_queue = 20"), ("'a'", "'b'")]);
+    let mut in_force = config(&[
+        ("max_queue = 10", "max_queue = 20"),
+        ("'a'", "'b'"),
+        ("weight = 1", "weight = 7"),
+        ("127.0.0.1:1", "127.0.0.1:2"),
+        ("mode = 'tcp'", "mode = 'tcp'\nmax_connections = 5"),
+        DB2,
+    ]);
+    in_force.shared.backends.insert("late".into(), file.shared.backends["shop"].clone());
+    let by_other = overruled(&file, &other);
+    let told: Vec<_> = overruled(&file, &in_force)
+        .iter()
+        .map(|it| {
+            let field = it.field.unwrap_or("-");
+            let values = format!("{} {}", it.in_file(), it.in_force());
+            (format!("{} {field} {values}", it.place), it.is_default, it.is_said_by(&by_other))
+        })
+        .collect();
+    let told: Vec<_> = told.iter().map(|(text, a, b)| (text.as_str(), *a, *b)).collect();
+    assert_eq!(
+        told,
+        [
+            ("backend shop max_queue 10 20", false, true),
+            ("server shop/db1 weight 1 7", true, false),
+            ("server shop/db2 - (not set) (not set)", false, false),
+            ("listener l max_connections 0 5", true, false),
+            ("user app password another secret another secret", false, true),
+            ("listener l bind 127.0.0.1:1 127.0.0.1:2", false, false),
+        ]
+    );
+    assert_eq!(overruled(&file, &file), []);
+}
+
 #[test]
 fn another_nodes_part_is_left_alone() {
     let mut current = config(&[]);
