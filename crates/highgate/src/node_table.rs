@@ -146,6 +146,16 @@ impl NodeTable {
         all
     }
 
+    /// Whether there are files to be read again.
+    fn has_certificates(&self, config: &Config) -> bool {
+        let shared = &config.shared;
+        let listeners = shared.listeners.values().map(|it| &it.tls);
+        let backends = shared.backends.values().map(|it| &it.tls);
+        let own = config.node.get(self.alone.node()).map(|it| &it.admin.tls);
+        let mut all = listeners.chain(backends).chain(own);
+        all.any(|tls| tls.cert.is_some() || tls.ca.is_some())
+    }
+
     fn compare(&self, files: &[PathBuf], parsed: &Parsed) -> String {
         let (_, current) = self.alone.current();
         let (key, applied) = (files::key(files), self.alone.all_applied());
@@ -189,7 +199,7 @@ impl NodeTable {
         let notes = self.given(files, &key, &parsed, &all_applied).notes(&after);
         let mut text = lines(&before, &applied.changes, &applied.conflicts, &notes);
         let in_force = self.applying.again.ask(applied.changes.is_empty());
-        if applied.changes.is_empty() && in_force.is_ok() {
+        if applied.changes.is_empty() && in_force.is_ok() && self.has_certificates(&after) {
             text.push_str("\ncertificates are read again");
         }
         for expired in self.expired() {
