@@ -8,7 +8,7 @@ use std::{
 
 use highgate_cluster::Alone;
 use highgate_config::{
-    Change, Config, ControlPlane, Layers, apply_all, describe, merge,
+    Change, Config, ControlPlane, Layers, OverrideKind, apply_all, describe, merge,
     native::Parsed,
     table::{
         Action, Column,
@@ -18,7 +18,7 @@ use highgate_config::{
     },
 };
 use highgate_core::events::{Event, Kind as EventKind, Severity};
-use highgate_io::{log::LogLines, tasks};
+use highgate_io::{clock, log::LogLines, tasks};
 use highgate_proxy::{certificate::CertificateDate, shared::Shared};
 
 use crate::{
@@ -82,7 +82,7 @@ impl Table for NodeTable {
 
     fn rows(&self) -> Vec<Row> {
         let shared = &self.shared;
-        let uptime = highgate_io::clock::now().saturating_duration_since(shared.started).as_secs();
+        let uptime = clock::now().saturating_duration_since(shared.started).as_secs();
         let (version, _) = self.alone.current();
         vec![vec![
             self.alone.node().to_string().into(),
@@ -164,7 +164,29 @@ impl NodeTable {
         let given = self.given(files, &key, parsed, &applied);
         // What does not fit is said by `apply`.
         let notes = apply_all(&current, &merged.changes).map(|after| given.notes(&after));
-        lines(&current, &merged.changes, &merged.conflicts, &notes.unwrap_or_default())
+        let mut notes = notes.unwrap_or_default();
+        notes.extend(self.marked(&current, &merged.changes));
+        lines(&current, &merged.changes, &merged.conflicts, &notes)
+    }
+
+    /// Servers whose weight changes, while the one in force is an operator's.
+    fn marked(&self, before: &Config, changes: &[Change]) -> Vec<String> {
+        let (marks, now) = (self.alone.overrides(), clock::wall_ms() / 1000);
+        let note = |change: &Change| {
+            let Change::Server(backend, name, Some(new)) = change else { return None };
+            let old = before.shared.backends.get(backend)?.servers.get(name)?;
+            let mark = marks
+                .iter()
+                .find(|it| (&it.server.0, &it.server.1) == (backend, name) && it.holds_at(now))?;
+            let OverrideKind::Weight(weight) = mark.kind else { return None };
+            (old.weight != new.weight).then(|| {
+                format!(
+                    "note: server {backend}/{name}: the weight {weight} of an operator stays in force \
+                     until `highgate ctl enable {backend}/{name}`"
+                )
+            })
+        };
+        changes.iter().filter_map(note).collect()
     }
 
     fn given<'a>(
@@ -196,7 +218,8 @@ impl NodeTable {
             self.shared.event(Event::new(Severity::Error, EventKind::Config, text));
         })?;
         let (_, after) = self.alone.current();
-        let notes = self.given(files, &key, &parsed, &all_applied).notes(&after);
+        let mut notes = self.given(files, &key, &parsed, &all_applied).notes(&after);
+        notes.extend(self.marked(&before, &applied.changes));
         let mut text = lines(&before, &applied.changes, &applied.conflicts, &notes);
         let in_force = self.applying.again.ask(applied.changes.is_empty());
         if applied.changes.is_empty() && in_force.is_ok() && self.has_certificates(&after) {

@@ -297,6 +297,26 @@ fn a_further_file_changes_what_it_says_alone_and_the_first_one_tells_what_differ
     assert_eq!(of_other, (true, "nothing changes\n".to_owned()), "no certificate is read again");
 }
 
+/// `apply` told of the new weight alone, while the operator's stayed in force.
+#[test]
+fn a_weight_of_the_file_that_an_operators_mark_outweighs_is_told_with_the_way_back() {
+    let a = server("a");
+    let mine = toml(&[("db1", &a)], "");
+    let process = HighgateProcess::start(BINARY, &mine).unwrap();
+    ctl(&process, &["weight", "shop/db1", "3"]).unwrap();
+    put(&process, &(mine + "weight = 7\n"));
+    let told = "server shop/db1: weight 1 → 7\n\
+                note: server shop/db1: the weight 3 of an operator stays in force until \
+                `highgate ctl enable shop/db1`\n";
+    for arguments in [&["--dry-run"][..], &[]] {
+        assert_eq!(apply(&process, arguments), (true, told.to_owned()));
+    }
+    let weight = || table(&process, "servers").unwrap()[0]["weight"].as_u64();
+    assert_eq!(weight(), Some(3000));
+    ctl(&process, &["enable", "shop/db1"]).unwrap();
+    assert_eq!(weight(), Some(7000));
+}
+
 /// Answers showed the program's own names of things (`shop/db1: Drain`), and not what a drain costs.
 #[test]
 fn what_an_operator_did_is_answered_in_words_with_the_way_back_and_the_price() {
