@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use highgate_cluster::RecordsStore;
-use highgate_config::BackendName;
+use highgate_config::{BackendName, StoreError};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::clock;
 use highgate_proxy::{monitor::Records, shared::Shared};
@@ -79,7 +79,7 @@ async fn store_changed(
     for backend in forgotten {
         match store.remove(backend.clone()).await {
             Ok(()) => drop(stored.remove(&backend)),
-            Err(error) => failed = Some((backend, error.to_string())),
+            Err(StoreError(why)) => failed = Some((backend, why)),
         }
     }
     for (backend, record) in records {
@@ -92,7 +92,7 @@ async fn store_changed(
                 stored.insert(backend.clone(), record.clone());
             }
             // The data path does not depend on it.
-            Err(error) => failed = Some((backend.clone(), error.to_string())),
+            Err(StoreError(why)) => failed = Some((backend.clone(), why)),
         }
     }
     failed

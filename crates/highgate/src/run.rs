@@ -205,8 +205,13 @@ async fn put_in_force(running: &Running, config: &Arc<Config>) -> Outcome {
     listeners.and(operators)
 }
 
-/// Some errors say it by themselves.
-const UNCHANGED: &str = "nothing was changed: ";
+/// Says once that a refused reload changed nothing: some errors say it by themselves.
+fn unchanged(why: &str) -> String {
+    const SAID: &str = "nothing was changed";
+    let before = why.strip_prefix(SAID).and_then(|why| why.strip_prefix(": ")).unwrap_or(why);
+    let after = before.strip_suffix(SAID).and_then(|why| why.strip_suffix("; "));
+    format!("{SAID}: {}", after.unwrap_or(before))
+}
 
 /// Reads the files anew. What is wrong with them, or can't be had, is said, and changes nothing.
 async fn reload(running: &Running, list: &[PathBuf]) {
@@ -239,8 +244,7 @@ async fn reload(running: &Running, list: &[PathBuf]) {
             }
         }
         Err(text) => {
-            let text = format!("nothing was changed: {}", text.trim_start_matches(UNCHANGED));
-            shared.event(Event::new(Severity::Error, Kind::Config, text));
+            shared.event(Event::new(Severity::Error, Kind::Config, unchanged(&text)));
         }
     }
 }
@@ -276,5 +280,25 @@ async fn retire(running: &Running, signals: &mut Signals) -> bool {
         biased;
         () = signals.stopped() => false,
         () = wired.node.retire(wired.patience()) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_reload_says_once_that_nothing_was_changed() {
+        for (error, told) in [
+            ("nothing was changed: taken", "nothing was changed: taken"),
+            (
+                "a:1:1: error\n1 error; nothing was changed",
+                "nothing was changed: a:1:1: error\n1 error",
+            ),
+            ("not stored (full); nothing was changed", "nothing was changed: not stored (full)"),
+            ("cannot read a", "nothing was changed: cannot read a"),
+        ] {
+            assert_eq!(unchanged(error), told);
+        }
     }
 }

@@ -248,6 +248,7 @@ fn on_a_full_disk_the_primarys_record_is_tried_again_and_a_restart_then_knows_it
     process.eventually("db2 is the primary now, in place of db1");
     process.eventually("which server is its primary can't be stored: ");
     process.eventually("No space left on device");
+    assert!(!process.events().contains("could not be stored"), "said twice: {}", process.events());
     // The data path does not depend on it.
     let address = address_in(&fs::read_to_string(&log).unwrap()).unwrap();
     run(async {
