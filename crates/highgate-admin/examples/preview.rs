@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use highgate_admin::{Alarm, Logins, Tables, TlsOffer, Users, sql, web};
+use highgate_admin::{Alarm, Logins, Room, Tables, TlsOffer, Users, sql, web};
 use highgate_config::Secret;
 use highgate_config::table::{Action, Column, Kind, Metric, Row, Table, Value};
 use highgate_io::{clock, tasks};
@@ -300,7 +300,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         let (pages, statements) = (listen(port)?, listen(port + 1)?);
         tokio::join!(
-            web::serve(web::WebPort::new(pages, TlsOffer::none()), router, stop.clone()),
+            web::serve(
+                web::WebPort::new(pages, TlsOffer::none()),
+                router,
+                Room::default(),
+                stop.clone()
+            ),
             sql::port::serve(statements, sql_port, stop)
         );
         Ok(())

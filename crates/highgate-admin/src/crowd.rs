@@ -7,7 +7,10 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,10 +20,44 @@ use parking_lot::Mutex;
 /// Time between two lines of the log about one port.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
+/// How many sockets the TCP ports for operators may have, both together: what the limit of descriptors
+/// leaves them, which may change.
+#[derive(Debug, Clone)]
+pub struct Room(Arc<AtomicU32>);
+
+impl Room {
+    /// As many as stand there.
+    #[must_use]
+    pub const fn new(sockets: Arc<AtomicU32>) -> Self {
+        Self(sockets)
+    }
+
+    /// A quarter.
+    pub(crate) fn of_sql(&self) -> usize {
+        (self.sockets() / 4).max(1)
+    }
+
+    /// The rest.
+    pub(crate) fn of_web(&self) -> usize {
+        (self.sockets() - self.sockets() / 4).max(1)
+    }
+
+    fn sockets(&self) -> usize {
+        usize::try_from(self.0.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU32::new(u32::MAX)))
+    }
+}
+
 /// The peers of one port.
 #[derive(Debug, Clone)]
 pub(crate) struct Crowd {
     port: &'static str,
+    share: usize,
     shares: Shares,
     counts: Arc<Mutex<Counts>>,
 }
@@ -48,10 +85,12 @@ pub(crate) struct Place {
 impl Crowd {
     /// Nobody yet, at a port of at most `most` connections, of which `share` may be of one address.
     pub(crate) fn of(port: &'static str, most: usize, share: usize) -> Self {
-        let of_this_machine = (most - most.div_ceil(8)).max(1);
-        let of_another = share.clamp(1, of_this_machine);
-        let shares = Shares { of_this_machine, of_another };
-        Self { port, shares, counts: Arc::default() }
+        Self { port, share, shares: Shares::within(most, share), counts: Arc::default() }
+    }
+
+    /// The port has that many from now on.
+    pub(crate) fn bound(&mut self, most: usize) {
+        self.shares = Shares::within(most, self.share);
     }
 
     /// Takes a place for a peer; `None` where its address has its share. Who comes without an address
@@ -75,6 +114,11 @@ impl Crowd {
 }
 
 impl Shares {
+    fn within(most: usize, share: usize) -> Self {
+        let of_this_machine = (most - most.div_ceil(8)).max(1);
+        Self { of_this_machine, of_another: share.clamp(1, of_this_machine) }
+    }
+
     const fn of(self, address: IpAddr) -> usize {
         if address.is_loopback() { self.of_this_machine } else { self.of_another }
     }
@@ -136,6 +180,10 @@ mod tests {
             drop(places);
         }
         assert!(crowd.counts.lock().by_address.is_empty(), "all was given back");
+        let mut crowd = crowd;
+        crowd.bound(12);
+        assert_eq!(taken(&crowd, &["127.0.0.1"]).len(), 10, "fewer descriptors");
+        assert_eq!(taken(&crowd, &["10.0.0.1"]).len(), 10);
         assert!((0..100).all(|_| crowd.admit(None, clock()).is_some()), "the owner's socket");
     }
 }

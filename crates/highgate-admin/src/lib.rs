@@ -15,6 +15,7 @@ mod tables;
 mod users;
 pub mod web;
 
+pub use crowd::Room;
 pub use logins::{Alarm, Logins};
 pub use stream::{Offer, TlsOffer};
 pub use tables::Tables;

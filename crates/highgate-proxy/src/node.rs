@@ -302,9 +302,12 @@ impl Node {
     /// Puts the node's bounds in force: descriptors are shared among clients and servers, and some are
     /// left for checks, operators and files.
     fn bound(&self, node: Option<&highgate_config::Node>) {
-        /// What listeners, checks, operators and files need.
-        const OURS: u32 = 64;
-        let descriptors = descriptor_limit().saturating_sub(OURS).max(2);
+        /// What listeners, checks and files need.
+        const OURS: u32 = 48;
+        let limit = descriptor_limit();
+        let operators = (limit / 16).clamp(16, 384);
+        self.shared.operator_sockets.store(operators, Ordering::Relaxed);
+        let descriptors = limit.saturating_sub(OURS + operators).max(2);
         let wanted = node.map_or(0, |node| node.max_connections);
         let clients = if wanted == 0 { descriptors / 2 } else { wanted.min(descriptors * 3 / 4) };
         if clients < wanted {

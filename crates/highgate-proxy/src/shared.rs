@@ -65,6 +65,8 @@ pub struct Shared {
     /// checks and operators.
     pub(crate) server_sockets: AtomicU32,
     pub(crate) max_server_sockets: AtomicU32,
+    /// Most sockets of the TCP ports for operators.
+    pub(crate) operator_sockets: Arc<AtomicU32>,
     /// How fast connections to servers may be opened.
     pub(crate) rates: Rates,
     /// Upper bound of client connections of the process.
@@ -172,6 +174,7 @@ impl Shared {
             memory_limit: AtomicU64::new(0),
             server_sockets: AtomicU32::new(0),
             max_server_sockets: AtomicU32::new(u32::MAX),
+            operator_sockets: Arc::new(AtomicU32::new(u32::MAX)),
             rates: Rates::default(),
             max_connections: AtomicU32::new(u32::MAX),
             descriptors_bound_clients: AtomicBool::new(false),
@@ -200,6 +203,12 @@ impl Shared {
     #[must_use]
     pub fn rsa(&self) -> Option<Arc<highgate_io::rsa::KeyPair>> {
         self.rsa.clone()
+    }
+
+    /// How many sockets the ports for operators may have: what descriptors leave them.
+    #[must_use]
+    pub fn operator_sockets(&self) -> Arc<AtomicU32> {
+        self.operator_sockets.clone()
     }
 
     /// Counts a connection to a server unless descriptors are short.

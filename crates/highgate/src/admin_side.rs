@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
-use highgate_admin::{Alarm, Logins, Offer, TlsOffer, Users, sql, web};
+use highgate_admin::{Alarm, Logins, Offer, Room, TlsOffer, Users, sql, web};
 use highgate_config::{Address, Admin, Config, Node as NodeConfig, Secret, UserName};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
@@ -24,6 +24,7 @@ pub(crate) type Inherited = BTreeMap<(String, String), OwnedFd>;
 /// What serves operators.
 pub(crate) struct AdminSide {
     site: web::Site,
+    room: Room,
     ports: Vec<Port>,
     accounts: watch::Sender<Arc<BTreeMap<UserName, Secret>>>,
     tls: watch::Sender<Offer>,
@@ -66,6 +67,7 @@ impl AdminSide {
                 fault: wired.fault.clone(),
                 turn: Arc::default(),
             },
+            room: Room::new(wired.node.shared().operator_sockets()),
             ports: Vec::new(),
             accounts,
             tls,
@@ -77,7 +79,7 @@ impl AdminSide {
             let (listener, address) = side.bind("web", address, inherited)?;
             let router = web::router(&side.site, web::Door::of(address.ip()));
             let port = web::WebPort::new(listener, side.offers());
-            tasks.spawn(web::serve(port, router, stop));
+            tasks.spawn(web::serve(port, router, side.room.clone(), stop));
         }
         Ok(side)
     }
@@ -125,7 +127,7 @@ impl AdminSide {
             logins: self.site.logins.clone(),
             tls: self.offers(),
             version: version.to_owned(),
-            limits: sql::port::PortLimits::default(),
+            limits: sql::port::PortLimits { room: self.room.clone(), ..Default::default() },
         };
         tasks.spawn(sql::port::serve(listener, port, stop));
         Ok(())
@@ -157,7 +159,8 @@ impl AdminSide {
         let (stopper, stop) = Stopper::new();
         self.ctl.replace(stopper).stop();
         let router = web::router(&self.site, web::Door::Owner);
-        tasks.spawn(web::serve(socket, router, stop));
+        // Some descriptors are kept for it alone.
+        tasks.spawn(web::serve(socket, router, Room::default(), stop));
         Ok(())
     }
 

@@ -445,6 +445,47 @@ fn a_node_that_is_full_for_want_of_descriptors_says_so() {
     assert!(!process.log().contains("max_connections of the node"), "{}", process.log());
 }
 
+/// They took all descriptors of a small process: no check, `/health` or session had one any more.
+#[test]
+fn idle_sockets_at_the_ports_for_operators_leave_descriptors_to_all_else() {
+    const LIMIT: usize = 256;
+    let server = server();
+    let process = front(&server, "", "");
+    let pid = process.pid();
+    let done = Command::new("prlimit")
+        .args(["--pid", &pid.to_string(), &format!("--nofile={LIMIT}:{LIMIT}")])
+        .status();
+    assert!(done.unwrap().success());
+    process.signal(rustix::process::Signal::HUP).unwrap();
+    wait::eventually(Deadline::seconds(10), "the new limit", || {
+        let most = table(&process, "node")?[0]["max_clients"].as_u64();
+        anyhow::ensure!(most == Some(96), "{most:?}");
+        Ok(())
+    })
+    .unwrap();
+    let before = descriptors(pid);
+    run(async {
+        let (web, sql) = (process.admin_web().unwrap(), process.admin_sql().unwrap());
+        let mut idle = Vec::new();
+        for _ in 0..300 {
+            idle.push((connect_from(HOME, web).await.unwrap(), true));
+            idle.push((connect_from(HOME, sql).await.unwrap(), false));
+        }
+        // The last ones are closed, which tells that all before were looked at.
+        for (stream, is_web) in idle.iter_mut().rev().take(2) {
+            let mut said = Vec::new();
+            let _ = stream.read_to_end(&mut said).await;
+            let refused = b"Too many connections to the SQL port";
+            assert!(*is_web || said.windows(refused.len()).any(|it| it == refused));
+        }
+        let taken = descriptors(pid).saturating_sub(before);
+        assert!((2..=16).contains(&taken), "they have {taken} of {LIMIT} descriptors");
+        let mut client = connect_from(HOME, process.listener("shop").unwrap()).await.unwrap();
+        log_in(&mut client, "app").await.unwrap();
+        query(&mut client, "SELECT 1").await.unwrap();
+    });
+}
+
 #[test]
 fn a_storm_of_retries_against_dead_servers_fails_fast_and_ends_with_them() {
     raise_descriptors(2_000);

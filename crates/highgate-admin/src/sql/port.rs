@@ -18,7 +18,7 @@ use tokio::{
 
 use self::wire::Wire;
 use super::engine::{Caller, Engine};
-use crate::{Logins, TlsOffer, crowd::Crowd};
+use crate::{Logins, Room, TlsOffer, crowd::Crowd};
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,6 +44,8 @@ pub struct PortLimits {
     /// Connections at once, half of them of one address, or nearly all of this machine; a further one
     /// is told so.
     pub connections: usize,
+    /// What descriptors leave it; fewer connections than `connections` where that is less.
+    pub room: Room,
     /// From the connection to the end of the login.
     pub login: Duration,
     /// Between two commands.
@@ -56,6 +58,7 @@ impl Default for PortLimits {
     fn default() -> Self {
         Self {
             connections: 64,
+            room: Room::default(),
             login: Duration::from_secs(10),
             idle: Duration::from_hours(8),
             write: Duration::from_mins(1),
@@ -69,7 +72,8 @@ impl Default for PortLimits {
 pub async fn serve(listener: TcpListener, port: Port, stop: Stop) {
     let port = Arc::new(port);
     let mut connections = JoinSet::new();
-    let crowd = Crowd::of("SQL port", port.limits.connections, port.limits.connections / 2);
+    let limits = &port.limits;
+    let mut crowd = Crowd::of("SQL port", limits.connections, limits.connections / 2);
     let mut connection = 0_u32;
     loop {
         let (stream, from) = tokio::select! {
@@ -78,7 +82,9 @@ pub async fn serve(listener: TcpListener, port: Port, stop: Stop) {
             accepted = accept(&listener) => accepted,
         };
         while connections.try_join_next().is_some() {}
-        if connections.len() >= port.limits.connections {
+        let most = limits.connections.min(limits.room.of_sql());
+        crowd.bound(most);
+        if connections.len() >= most {
             refuse(&stream, "Too many connections to the SQL port; close one");
             continue;
         }

@@ -12,9 +12,9 @@ use hyper_util::{
 use tokio::task::JoinSet;
 
 use super::Peer;
-use crate::crowd::Crowd;
+use crate::{Room, crowd::Crowd};
 
-/// Connections at once; further ones wait in the kernel.
+/// Connections at once, where descriptors leave room for them; further ones wait in the kernel.
 const MOST_CONNECTIONS: usize = 256;
 /// Of them those of one address; further ones are closed.
 const SHARE: usize = 64;
@@ -25,18 +25,23 @@ const LIFE: Duration = Duration::from_mins(5);
 /// What a connection may still take once it was told to end.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
-/// Serves `router` until `stop`; then answers what was asked and ends.
+/// Serves `router`, within `room`, until `stop`; then answers what was asked and ends.
 ///
 /// Cancel safe: yes; dropping it closes the connections.
-pub async fn serve<L: Listener<Addr = Option<IpAddr>>>(mut listener: L, router: Router, stop: Stop)
-where
+pub async fn serve<L: Listener<Addr = Option<IpAddr>>>(
+    mut listener: L,
+    router: Router,
+    room: Room,
+    stop: Stop,
+) where
     L::Io: 'static,
 {
     let mut connections = JoinSet::new();
-    let crowd = Crowd::of("web port", MOST_CONNECTIONS, SHARE);
+    let mut crowd = Crowd::of("web port", MOST_CONNECTIONS, SHARE);
     loop {
-        while connections.len() >= MOST_CONNECTIONS || connections.try_join_next().is_some() {
-            if connections.len() >= MOST_CONNECTIONS {
+        let most = || MOST_CONNECTIONS.min(room.of_web());
+        while connections.len() >= most() || connections.try_join_next().is_some() {
+            if connections.len() >= most() {
                 connections.join_next().await;
             }
         }
@@ -45,6 +50,7 @@ where
             () = stop.stopped() => break,
             accepted = listener.accept() => accepted,
         };
+        crowd.bound(most());
         let Some(place) = crowd.admit(from, clock::now()) else { continue };
         let router = router.clone().layer(Extension(Peer(from)));
         let connection = connection(TokioIo::new(io), router, stop.clone());

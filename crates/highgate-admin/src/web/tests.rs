@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{Alarm, TlsOffer, Users, ctl, fake};
+use crate::{Alarm, Room, TlsOffer, Users, ctl, fake};
 
 struct Served {
     address: SocketAddr,
@@ -43,7 +43,7 @@ async fn served(door: Door, users: &[(&str, &str)]) -> Served {
     let router = router(&site, door);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    run(serve(WebPort::new(listener, TlsOffer::none()), router, stop));
+    run(serve(WebPort::new(listener, TlsOffer::none()), router, Room::default(), stop));
     Served { address, serving, fault, servers, _stopper: stopper }
 }
 
@@ -334,7 +334,7 @@ async fn the_owners_socket_needs_no_login() {
     let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     let (stopper, stop): (Stopper, Stop) = Stopper::new();
-    run(serve(listener, router(&site, Door::Owner), stop));
+    run(serve(listener, router(&site, Door::Owner), Room::default(), stop));
     let socket = path.clone();
     let done = highgate_io::tasks::blocking(move || {
         let text = ctl::get(&socket, "/api/v1/tables/servers?format=text").unwrap();
