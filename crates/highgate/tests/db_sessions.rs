@@ -217,6 +217,8 @@ fn the_process_list_shows_the_accounts_sessions_by_the_numbers_that_kill_takes()
     let Some(shop) = shop(2, 100, other_account) else { return };
     let (mut victim, mut other) = (shop.client(USUAL), shop.client(USUAL));
     let stranger = RawClient::connect(shop.addr(), "monitor", "monitor", None, USUAL).unwrap();
+    // The list has the columns of the server, once that has been seen.
+    assert_eq!(other.value("SELECT 1").unwrap(), "1");
     victim.send(b"\x03SELECT SLEEP(20) /* it */, 'secret'").unwrap();
     let list = |client: &mut RawClient, text: &str| {
         let answer = client.query(text).unwrap();
