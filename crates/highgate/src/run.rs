@@ -218,10 +218,7 @@ async fn reload(running: &Running, list: &[PathBuf]) {
     let wired = &running.wired;
     let shared = wired.node.shared();
     let (files, node) = (list.to_owned(), wired.alone.node().clone());
-    let read = move || {
-        let parsed = files::regular(&files).and_then(|()| files::parsed(&files, &node));
-        (files::key(&files), parsed)
-    };
+    let read = move || (files::key(&files), files::parsed(&files, &node));
     let applied = match tasks::blocking(read).await {
         Some((key, Ok(parsed))) => wired.applying().apply(&key, parsed, "SIGHUP").await,
         Some((_, Err(error))) => Err(format!("{error:#}")),
