@@ -12,6 +12,7 @@ pub mod static_;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -65,6 +66,27 @@ pub struct Source {
     pub error: Option<String>,
 }
 
+impl Source {
+    /// Where it leads.
+    fn address(&self) -> Address {
+        let ip = self.host.parse().map(|ip: IpAddr| Address::Ip((ip, self.port).into()));
+        ip.unwrap_or_else(|_| Address::Host(self.host.to_ascii_lowercase(), self.port))
+    }
+
+    /// Whether it leads there.
+    fn is_at(&self, address: &Address) -> bool {
+        match address {
+            Address::Host(name, port) => {
+                *port == self.port && name.eq_ignore_ascii_case(&self.host)
+            }
+            Address::Ip(at) => {
+                at.port() == self.port && self.host.parse().is_ok_and(|ip: IpAddr| at.ip() == ip)
+            }
+            Address::Unix(_) => false,
+        }
+    }
+}
+
 /// State of a replica's fetching thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IoThread {
@@ -116,6 +138,10 @@ pub struct PrimaryRecord {
     /// may take its place.
     #[serde(default)]
     pub followers: BTreeSet<ServerName>,
+    /// Its address as configured, and those by which its replicas named it: by these they are known as
+    /// its replicas once it has left the configuration.
+    #[serde(default)]
+    pub addresses: BTreeSet<Address>,
     /// Grows with every change of primary.
     pub term: u64,
 }
@@ -127,8 +153,22 @@ impl PrimaryRecord {
         self.server == *name
             && match (&self.uuid, &seen.uuid) {
                 (Some(recorded), Some(uuid)) => recorded == uuid,
-                _ => self.server_id == 0 || seen.server_id == 0 || self.server_id == seen.server_id,
+                _ => self.may_have_id(seen.server_id),
             }
+    }
+
+    /// Whether one of these has its name.
+    fn is_among(&self, inputs: &[Input<'_>]) -> bool {
+        inputs.iter().any(|input| *input.name == self.server)
+    }
+
+    /// Whether a replication connection leads to it, wherever its server is configured.
+    fn is_source(&self, source: &Source) -> bool {
+        self.may_have_id(source.server_id) && self.addresses.iter().any(|at| source.is_at(at))
+    }
+
+    fn may_have_id(&self, id: u32) -> bool {
+        self.server_id == 0 || id == 0 || self.server_id == id
     }
 }
 

@@ -221,6 +221,7 @@ impl Machine {
             uuid: seen.uuid.clone(),
             gtid: seen.gtid.clone(),
             followers: BTreeSet::new(),
+            addresses: BTreeSet::new(),
             term: self.record.as_ref().map_or(1, |old| old.term + 1),
         });
     }

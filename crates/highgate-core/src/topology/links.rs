@@ -2,13 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
     time::{Duration, Instant},
 };
 
-use highgate_config::{Address, ServerName};
+use highgate_config::ServerName;
 
-use super::{Input, IoThread, Outcome, Source};
+use super::{Input, IoThread, Observation, Outcome, PrimaryRecord, Source};
 use crate::snapshot::Status;
 
 /// How long a replica that lost sight of a living primary is read from where no lag cap is set.
@@ -41,6 +40,8 @@ pub(super) struct Links<'a> {
     pub(super) inputs: &'a [Input<'a>],
     /// The primary, or the one there was last.
     pub(super) primary: Option<&'a ServerName>,
+    /// That one, where its server is not in the configuration any more.
+    pub(super) gone: Option<&'a PrimaryRecord>,
     /// Whether it takes writes now: if not, a lost link to it says nothing against a replica.
     pub(super) primary_lives: bool,
     pub(super) fine: &'a LastFine,
@@ -54,15 +55,7 @@ pub(super) fn target<'a>(inputs: &'a [Input<'a>], source: &Source) -> Option<&'a
     let by_id = inputs.iter().find(|input| {
         source.server_id != 0 && input.seen.is_some_and(|seen| seen.server_id == source.server_id)
     });
-    by_id.or_else(|| inputs.iter().find(|input| names(input.address, &source.host, source.port)))
-}
-
-fn names(address: &Address, host: &str, port: u16) -> bool {
-    match address {
-        Address::Host(name, at) => *at == port && name.eq_ignore_ascii_case(host),
-        Address::Ip(at) => at.port() == port && host.parse().is_ok_and(|ip: IpAddr| at.ip() == ip),
-        Address::Unix(_) => false,
-    }
+    by_id.or_else(|| inputs.iter().find(|input| source.is_at(input.address)))
 }
 
 impl<'a> Links<'a> {
@@ -96,14 +89,14 @@ impl<'a> Links<'a> {
                 }
             };
             lag = lag.saturating_add(fit.lag_ms.unwrap_or(0));
-            if next.name == primary {
+            let Some(next) = next.filter(|next| next.name != primary) else {
                 let reason = if path.is_empty() {
                     fit.reason
                 } else {
                     format!("replicates from {primary} through{path}")
                 };
                 return Fitness { verdict: Ok(lag), lag_ms: Some(lag), reason };
-            }
+            };
             path.push(' ');
             path.push_str(next.name.as_str());
             at = *next;
@@ -112,12 +105,13 @@ impl<'a> Links<'a> {
         Fitness::unfit(Status::Quarantined, None, reason)
     }
 
-    /// One step towards the primary: the next server, and how good the link is.
+    /// One step towards the primary: the next server, and how good the link is. None: it leads to the
+    /// primary, which is gone from the configuration.
     fn hop(
         &self,
         input: &Input<'_>,
         primary: Option<&ServerName>,
-    ) -> Result<(&'a Input<'a>, Fitness), Box<Fitness>> {
+    ) -> Result<(Option<&'a Input<'a>>, Fitness), Box<Fitness>> {
         let Some(seen) = input.live(self.now) else {
             return Err(Box::new(Fitness::unfit(
                 Status::Broken,
@@ -128,11 +122,31 @@ impl<'a> Links<'a> {
         let mut inside =
             seen.sources.iter().filter_map(|source| Some((source, target(self.inputs, source)?)));
         // With several connections the one to the primary counts, else the first to any member.
-        let direct = inside.clone().find(|(_, to)| Some(to.name) == primary);
-        let Some((source, to)) = direct.or_else(|| inside.next()) else {
+        if let Some((source, to)) = inside.clone().find(|(_, to)| Some(to.name) == primary) {
+            let fit = self.link(input, source, to.name).map_err(Box::new)?;
+            return Ok((Some(to), fit));
+        }
+        if let Some((source, to)) = self.to_gone(seen) {
+            let said = |fit: Fitness| {
+                let reason = format!("{} ({to} is not in the configuration any more)", fit.reason);
+                Fitness { reason, ..fit }
+            };
+            let fit = self.link(input, source, to).map_err(|unfit| Box::new(said(unfit)))?;
+            return Ok((None, said(fit)));
+        }
+        let Some((source, to)) = inside.next() else {
             return Err(Box::new(self.stranger(input, primary)));
         };
-        self.link(input, source, to).map(|fit| (to, fit)).map_err(Box::new)
+        let fit = self.link(input, source, to.name).map_err(Box::new)?;
+        Ok((Some(to), fit))
+    }
+
+    /// The connection of a server to the primary that is gone from the configuration.
+    fn to_gone(&self, seen: &'a Observation) -> Option<(&'a Source, &'a ServerName)> {
+        let gone = self.gone?;
+        let is_it =
+            |source: &&Source| gone.is_source(source) && target(self.inputs, source).is_none();
+        Some((seen.sources.iter().find(is_it)?, &gone.server))
     }
 
     fn stranger(&self, input: &Input<'_>, primary: Option<&ServerName>) -> Fitness {
@@ -144,7 +158,7 @@ impl<'a> Links<'a> {
             Some(source) => Fitness::unfit(
                 Status::Quarantined,
                 None,
-                format!("replicates from {}:{}, not from {instead}", source.host, source.port),
+                format!("replicates from {}, which is no server of this backend", source.address()),
             ),
             // At start the next answer may say that it is the primary: no alarm for that.
             None if writable && primary.is_none() && self.inputs.iter().any(|i| !i.checked) => {
@@ -168,15 +182,22 @@ impl<'a> Links<'a> {
         }
     }
 
-    fn link(&self, input: &Input<'_>, source: &Source, to: &Input<'_>) -> Result<Fitness, Fitness> {
+    fn link(
+        &self,
+        input: &Input<'_>,
+        source: &Source,
+        to: &ServerName,
+    ) -> Result<Fitness, Fitness> {
         let fine = self.fine.get(input.name).copied();
-        let to_primary = Some(to.name) == self.primary;
+        let to_primary = Some(to) == self.primary;
+        // One that lives on outside the configuration has its replicas fall behind as before.
+        let goes_on = self.gone.is_some() && source.io == IoThread::Running;
         if !self.primary_lives
+            && !goes_on
             && let Some((_, lag)) = fine
             && (to_primary || self.primary.is_none())
         {
-            let reason =
-                format!("replicated well from {} until that stopped being the primary", to.name);
+            let reason = format!("replicated well from {to} until that stopped being the primary");
             return Ok(Fitness::fit(lag, reason));
         }
         let error = source.error.as_deref().map_or_else(String::new, |error| format!(": {error}"));
@@ -202,10 +223,10 @@ impl<'a> Links<'a> {
         let lag = lag.saturating_add(millis(blind_for));
         if lag > millis(input.max_lag.unwrap_or(BLIND)) {
             let seconds = blind_for.as_secs();
-            let reason = format!("has not fetched from {} for {seconds} s{error}", to.name);
+            let reason = format!("has not fetched from {to} for {seconds} s{error}");
             return Err(Fitness::unfit(Status::Broken, Some(lag), reason));
         }
-        let reason = format!("replicates from {}, reconnecting", to.name);
+        let reason = format!("replicates from {to}, reconnecting");
         Ok(Fitness::fit(lag, reason))
     }
 
@@ -221,7 +242,7 @@ impl<'a> Links<'a> {
         &self,
         input: &Input<'_>,
         source: &Source,
-        to: &Input<'_>,
+        to: &ServerName,
     ) -> Result<Fitness, Fitness> {
         let lag = source.seconds_behind.unwrap_or(0).saturating_mul(1000);
         if let Some(cap) = input.max_lag {
@@ -240,7 +261,7 @@ impl<'a> Links<'a> {
                 return Err(Fitness::unfit(Status::Lagging, Some(lag), reason));
             }
         }
-        Ok(Fitness::fit(lag, format!("replicates from {}", to.name)))
+        Ok(Fitness::fit(lag, format!("replicates from {to}")))
     }
 }
 

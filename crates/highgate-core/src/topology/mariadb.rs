@@ -7,14 +7,17 @@ mod elect;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use highgate_config::{BackendName, ServerName};
 
 use self::elect::Verdict;
 use super::{
     Input, Observation, Outcome, PrimaryRecord,
-    links::{LastFine, Links},
+    links::{LastFine, Links, target},
     notes,
 };
 use crate::{
@@ -147,7 +150,8 @@ impl Machine {
             server_id: seen.server_id,
             uuid: seen.uuid.clone(),
             gtid: seen.gtid.clone(),
-            followers: std::collections::BTreeSet::new(),
+            followers: BTreeSet::new(),
+            addresses: BTreeSet::new(),
             term: self.record.as_ref().map_or(1, |old| old.term + 1),
         });
     }
@@ -171,12 +175,13 @@ impl Machine {
     fn links<'a>(
         &'a self,
         inputs: &'a [Input<'a>],
-        primary: Option<&'a ServerName>,
+        record: Option<&'a PrimaryRecord>,
         primary_lives: bool,
         now: Instant,
     ) -> Links<'a> {
-        let before = self.before.as_ref();
-        Links { inputs, primary, primary_lives, fine: &self.fine, before, now }
+        let (primary, before) = (record.map(|record| &record.server), self.before.as_ref());
+        let gone = record.filter(|record| !record.is_among(inputs));
+        Links { inputs, primary, gone, primary_lives, fine: &self.fine, before, now }
     }
 
     fn learn_followers(&mut self, inputs: &[Input<'_>], outcome: &Outcome, now: Instant) {
@@ -193,6 +198,22 @@ impl Machine {
             let read_only = input.live(now).is_some_and(|seen| seen.read_only);
             if (follows || read_only) && !record.followers.contains(input.name) {
                 record.followers.insert(input.name.clone());
+            }
+        }
+        learn_addresses(record, inputs);
+    }
+}
+
+/// By which addresses the primary is known: as configured, and as its replicas name it.
+fn learn_addresses(record: &mut PrimaryRecord, inputs: &[Input<'_>]) {
+    for input in inputs {
+        if *input.name == record.server && !record.addresses.contains(input.address) {
+            record.addresses.insert(input.address.clone());
+        }
+        for source in input.seen.into_iter().flat_map(|seen| &seen.sources) {
+            let is_primary = target(inputs, source).is_some_and(|to| *to.name == record.server);
+            if is_primary && !record.addresses.iter().any(|known| source.is_at(known)) {
+                record.addresses.insert(source.address());
             }
         }
     }

@@ -28,8 +28,11 @@ impl Machine {
                 (None, Writes::Refused { reason })
             }
         };
-        let primary = self.record.as_ref().map(|record| &record.server);
-        let links = self.links(inputs, primary, elected.is_some(), now);
+        let record = self.record.as_ref();
+        let primary = record.map(|record| &record.server);
+        let links = self.links(inputs, record, elected.is_some(), now);
+        // What a replica applies of one that is gone from the configuration shows in its lag as before.
+        let can_fall_behind = elected.is_some() || links.gone.is_some();
         let mut roles = BTreeMap::new();
         let (mut fine, mut behind) = (Vec::new(), Vec::new());
         for (index, input) in inputs.iter().enumerate() {
@@ -43,7 +46,7 @@ impl Machine {
             } else {
                 let (assigned, lag) = replica(&links, input);
                 fine.extend(lag.map(|lag| (input.name.clone(), (now, lag))));
-                if elected.is_some() && is_behind(&assigned) {
+                if can_fall_behind && is_behind(&assigned) {
                     behind.push(input.name);
                 }
                 assigned

@@ -37,11 +37,12 @@ impl Machine {
         candidates: &[usize],
         now: Instant,
     ) -> Verdict {
-        let recorded = (self.record.as_ref())
-            .filter(|record| inputs.iter().any(|input| *input.name == record.server));
-        let Some(record) = recorded else {
-            return first(inputs, candidates, now);
+        let Some(record) = &self.record else {
+            return first(inputs, None, candidates, now);
         };
+        if !record.is_among(inputs) {
+            return first(inputs, Some(&record.server), candidates, now);
+        }
         let current = candidates.iter().copied().find(|index| {
             inputs
                 .get(*index)
@@ -100,18 +101,27 @@ impl Machine {
     }
 }
 
-/// Without a record: the only writable server, once all were looked at.
-fn first(inputs: &[Input<'_>], candidates: &[usize], now: Instant) -> Verdict {
+/// Without a record, or where that one is gone: the only writable server, once all were looked at.
+fn first(
+    inputs: &[Input<'_>],
+    gone: Option<&ServerName>,
+    candidates: &[usize],
+    now: Instant,
+) -> Verdict {
+    let why = gone.map_or_else(
+        || "no primary is known".to_owned(),
+        |gone| format!("the primary {gone} is not in the configuration any more"),
+    );
     if let Some(input) = inputs.iter().find(|input| !input.checked) {
-        return Verdict::Waiting(format!(
-            "no primary is known, and {} is not checked yet",
-            input.name
-        ));
+        return Verdict::Waiting(format!("{why}, and {} is not checked yet", input.name));
     }
     match candidates {
         [] => Verdict::Waiting(match inputs.iter().find(|i| i.alive && i.live(now).is_none()) {
             Some(unread) => {
-                format!("no primary is known; {} is {}", unread.name, unread.absence())
+                format!("{why}; {} is {}", unread.name, unread.absence())
+            }
+            None if gone.is_some() => {
+                format!("{why}, and no other server is writable (read_only=0)")
             }
             None => "no server is writable (read_only=0)".to_owned(),
         }),

@@ -72,6 +72,17 @@ impl Rig {
             Some(Unread { since: self.now, kind: CheckFailure::Denied, known: true });
     }
 
+    /// The first server's table is deleted.
+    fn forget_first(&mut self) {
+        self.names.remove(0);
+        self.addresses.remove(0);
+        self.alive.remove(0);
+        self.checked.remove(0);
+        self.seen.remove(0);
+        self.unread.remove(0);
+        self.doubted.remove(0);
+    }
+
     fn source(&mut self, index: usize) -> &mut Source {
         &mut self.seen[index].sources[0]
     }
@@ -562,4 +573,82 @@ fn until_all_were_looked_at_once_that_nobody_is_the_primary_is_no_alarm() {
     rig.checked[2] = false;
     rig.step();
     assert_eq!(alarms(&rig), [Severity::Error]);
+}
+
+#[test]
+fn a_dead_primary_that_leaves_the_configuration_leaves_its_replicas_to_serve_reads() {
+    for (restart, chain) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut rig = Rig::new();
+        // Replicas may know it by another address than the configuration, and forget its number when they
+        // start anew.
+        rig.source(1).host = "10.0.0.1".to_owned();
+        rig.source(1).server_id = 1;
+        if chain {
+            rig.follow(2, 1);
+        }
+        rig.step();
+        rig.alive[0] = false;
+        for index in [1, 2] {
+            rig.source(index).io = IoThread::Connecting;
+            rig.source(index).seconds_behind = None;
+        }
+        rig.step();
+        rig.source(1).server_id = 0;
+        rig.forget_first();
+        if restart {
+            rig.machine = Machine::new("shop".into(), rig.machine.record().cloned());
+        }
+        for _ in 0..30 {
+            let outcome = rig.step();
+            is(&outcome, "db2", Role::Replica, None);
+            is(&outcome, "db3", Role::Replica, None);
+            let reason = &outcome.roles["db2"].reason;
+            assert!(
+                reason.ends_with("(db1 is not in the configuration any more)")
+                    && (restart || reason.starts_with("replicated well from db1 until")),
+                "{reason}"
+            );
+            let Writes::Waiting { reason } = &outcome.writes else { panic!("{outcome:?}") };
+            let why = "the primary db1 is not in the configuration any more, \
+                       and no other server is writable (read_only=0)";
+            assert_eq!(**reason, *why);
+        }
+        rig.promote(0);
+        assert_eq!(primary(&rig.step()), Some("db2"));
+        assert!(rig.told(Kind::Failover));
+    }
+}
+
+#[test]
+fn replicas_of_a_primary_that_lives_on_outside_the_configuration_are_out_when_they_fall_behind() {
+    for stopped in [false, true] {
+        let mut rig = Rig::new();
+        rig.step();
+        rig.forget_first();
+        is(&rig.step(), "db2", Role::Replica, None);
+        rig.source(0).sql_running = !stopped;
+        rig.source(0).seconds_behind = Some(60).filter(|_| !stopped);
+        let out = Some(if stopped { Status::Broken } else { Status::Lagging });
+        is(&rig.step(), "db2", Role::Replica, out);
+        // Then it dies: how far its replica has come is not known any more.
+        rig.source(0).io = IoThread::Connecting;
+        rig.source(0).seconds_behind = None;
+        is(&rig.step(), "db2", Role::Replica, out);
+        is(&rig.step(), "db3", Role::Replica, None);
+    }
+}
+
+#[test]
+fn a_stranger_is_no_source_although_a_primary_has_left_the_configuration() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.forget_first();
+    // Another server has its address now, or its number.
+    rig.source(0).server_id = 99;
+    rig.source(1).host = "elsewhere".to_owned();
+    let outcome = rig.step();
+    is(&outcome, "db2", Role::Replica, Some(Status::Quarantined));
+    is(&outcome, "db3", Role::Replica, Some(Status::Quarantined));
+    let reason = "replicates from elsewhere:3306, which is no server of this backend";
+    assert_eq!(*outcome.roles["db3"].reason, *reason);
 }
