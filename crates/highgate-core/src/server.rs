@@ -172,6 +172,8 @@ pub struct ServerState {
     pub hot: CachePadded<Hot>,
     /// Connections opened by this node and not closed yet.
     pub opened: CachePadded<AtomicU32>,
+    /// How many of these may be open by the settings in force; 0 = no bound.
+    most_open: AtomicU32,
     cold: CachePadded<Cold>,
     /// Addresses that its name had last.
     resolved: Mutex<Arc<[IpAddr]>>,
@@ -189,6 +191,7 @@ impl ServerState {
             address: key.address,
             hot: CachePadded::default(),
             opened: CachePadded::default(),
+            most_open: AtomicU32::default(),
             cold: CachePadded::default(),
             resolved: Mutex::new(Arc::new([])),
             born: now,
@@ -366,6 +369,28 @@ impl ServerState {
         let _ = self
             .opened
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |open| Some(open.saturating_sub(1)));
+    }
+
+    /// That many connections (0 = no bound) may be open from now on. Those above it are closed as they
+    /// become free.
+    pub fn bound_open(&self, max: u32) {
+        self.most_open.store(max, Ordering::Relaxed);
+    }
+
+    /// Whether more connections are open than may be.
+    #[must_use]
+    pub fn has_too_many_open(&self) -> bool {
+        let max = self.most_open.load(Ordering::Relaxed);
+        max > 0 && self.opened.load(Ordering::Relaxed) > max
+    }
+
+    /// Gives back what [`try_open`](Self::try_open) counted, if that is above what may be open: then
+    /// nobody else has the room. False: it is not given back.
+    #[must_use]
+    pub fn closed_above(&self) -> bool {
+        let max = self.most_open.load(Ordering::Relaxed);
+        let less = |open: u32| (max > 0 && open > max).then(|| open.saturating_sub(1));
+        self.opened.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less).is_ok()
     }
 
     fn micros(&self, at: Instant) -> u64 {

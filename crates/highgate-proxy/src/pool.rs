@@ -106,6 +106,10 @@ impl Drop for Room {
         if !self.counted {
             return;
         }
+        if self.server.closed_above() {
+            self.shared.server_sockets.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
         let waits = self.server.hot.queued.load(Ordering::Acquire) > 0;
         // Who gets it opens a connection: where their rate is bounded, that may have to wait.
         if waits
@@ -262,8 +266,11 @@ impl Pools {
     ) {
         let Some(worker) = self.worker.upgrade() else { return };
         // Of no use to anybody, whose room goes to whoever waits; or of an age that one which is always
-        // at work would not be found idle at.
-        if !connection.is_usable() || connection.is_old(now) {
+        // at work would not be found idle at; or one too many since its server may have fewer.
+        if !connection.is_usable()
+            || connection.is_old(now)
+            || connection.server().has_too_many_open()
+        {
             return;
         }
         if connection.server().hot.queued.load(Ordering::Acquire) > 0 {
@@ -313,6 +320,21 @@ impl Pools {
             let is_known = !was_untouched || Rc::strong_count(shelf) > 1;
             !list.is_empty() || is_known || shelf.is_denied(now)
         });
+        drop(gone);
+        self.shed();
+    }
+
+    /// Closes the oldest idle connections of each server that has more open than it may.
+    fn shed(&self) {
+        let crowded = |shelf: &Rc<Shelf>| {
+            let list = shelf.connections.borrow();
+            let server = list.first().map(|first| first.server());
+            server.filter(|server| server.has_too_many_open()).cloned()
+        };
+        let servers: Vec<_> = self.idle.borrow().values().filter_map(crowded).collect();
+        for server in servers {
+            while server.has_too_many_open() && self.evict_one(server.id) {}
+        }
     }
 
     /// Closes idle connections whose server was declared down since they were opened.

@@ -143,6 +143,49 @@ fn apply_file(process: &HighgateProcess, file: &Path, arguments: &[&str]) -> (bo
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
+/// Eleven stayed open and in use for as long as clients went on, where one was allowed.
+#[test]
+fn a_lowered_limit_of_a_server_closes_what_is_open_above_it_under_load_and_without() {
+    for is_busy in [true, false] {
+        let a = server("a");
+        let text = toml(&[("db1", &a)], "");
+        let process = HighgateProcess::start(BINARY, &text).unwrap();
+        let address = process.listener("shop").unwrap();
+        let open = || table(&process, "servers").unwrap()[0]["opened"].as_u64();
+        let mut owners: Vec<_> = (0..8)
+            .map(|_| RawClient::connect(address, "app", "app", None, USUAL).unwrap())
+            .collect();
+        for owner in &mut owners {
+            owner.ok("BEGIN").unwrap();
+            owner.ok(UPDATE).unwrap();
+        }
+        assert!(open() >= Some(8), "{:?}", open());
+        let crowd = is_busy.then(|| Crowd::at_work(address, 6));
+        if let Some(crowd) = &crowd {
+            crowd.wait_for(0);
+        }
+        put(&process, &(text + "max_connections = 1\n"));
+        let (is_done, told) = apply(&process, &[]);
+        assert!(is_done && told.contains("max_connections 200 → 1"), "{told}");
+        // What transactions have is theirs; then it is closed instead of used by others.
+        for owner in &mut owners {
+            owner.ok(UPDATE).unwrap();
+            owner.ok("COMMIT").unwrap();
+        }
+        wait::eventually(Deadline::seconds(5), "one connection to be left", || {
+            anyhow::ensure!(open() == Some(1), "{:?}", open());
+            Ok(())
+        })
+        .unwrap();
+        if let Some(crowd) = crowd {
+            crowd.wait_for(0);
+            assert!(open() <= Some(1), "{:?}", open());
+            crowd.stop();
+        }
+        assert_eq!(owners[0].value("SELECT name FROM t").unwrap(), "a");
+    }
+}
+
 #[test]
 fn changes_under_load_end_no_session_and_no_transaction_that_they_do_not_concern() {
     let (a, b) = (server("a"), server("b"));

@@ -75,6 +75,28 @@ fn the_connection_limit_holds_under_contention() {
 }
 
 #[test]
+fn of_connections_above_a_lowered_limit_just_those_too_many_are_not_passed_on() {
+    let state = Arc::new(ServerState::new(ServerId(1), key("db1"), test_now()));
+    assert!((0..1000).all(|_| state.try_open(1000)));
+    assert!(!state.has_too_many_open() && !state.closed_above());
+    state.bound_open(3);
+    let closed = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while state.has_too_many_open() {
+                    closed.fetch_add(u32::from(state.closed_above()), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(closed.into_inner(), 997);
+    assert_eq!(state.opened.load(Ordering::Relaxed), 3);
+    state.bound_open(0);
+    assert!(!state.has_too_many_open() && !state.closed_above());
+}
+
+#[test]
 fn latency_follows_its_samples() {
     let state = ServerState::new(ServerId(1), key("db1"), test_now());
     state.record_latency(Duration::from_micros(800));

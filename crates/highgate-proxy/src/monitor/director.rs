@@ -192,6 +192,7 @@ impl Director {
         for state in states {
             let Some(backend) = config.shared.backends.get(&state.backend) else { continue };
             let Some(server) = backend.servers.get(&state.name) else { continue };
+            state.bound_open(server.max_connections);
             let key = (state.backend.clone(), state.name.clone());
             let mark = self.overrides.get(&key).and_then(|mark| mark.state);
             let admin = mark.unwrap_or(server.state);
