@@ -40,6 +40,8 @@ const NAMED: usize = 5;
 #[derive(Debug, Default)]
 struct Known {
     read_at: Option<Instant>,
+    /// A login has failed since.
+    is_wanted: bool,
     tried_at: Option<Instant>,
     error: Option<String>,
     unusable: Vec<(String, String)>,
@@ -91,20 +93,18 @@ fn wanted(shared: &Shared) -> BTreeMap<BackendName, Arc<Group>> {
 
 /// When to read next.
 fn due(known: &Known, backend: &Backend, now: Instant) -> Instant {
-    let by_interval = known.read_at.map_or(now, |at| at + backend.accounts.interval);
+    let interval = backend.accounts.interval;
+    // Where a login failed: what was read a moment ago is recent enough, but not for long.
+    let pause = if known.is_wanted { SHORTEST.min(interval) } else { interval };
+    let by_interval = known.read_at.map_or(now, |at| at + pause);
     // A reading that failed is repeated, and not in a spin.
-    let by_pause = known.tried_at.map_or(now, |at| at + AGAIN.min(backend.accounts.interval));
+    let by_pause = known.tried_at.map_or(now, |at| at + AGAIN.min(interval));
     by_interval.max(by_pause)
 }
 
-/// A login failed: what was read a moment ago is recent enough.
+/// A login failed: the next reading need not wait for its interval.
 fn hurry(known: &mut BTreeMap<BackendName, Known>) {
-    let now = clock::now();
-    for it in known.values_mut() {
-        if it.read_at.is_some_and(|at| now.saturating_duration_since(at) >= SHORTEST) {
-            it.read_at = None;
-        }
-    }
+    known.values_mut().for_each(|it| it.is_wanted = true);
 }
 
 async fn read(shared: &Shared, group: &Group, known: &mut Known) {
@@ -115,6 +115,7 @@ async fn read(shared: &Shared, group: &Group, known: &mut Known) {
     match accounts(shared, group).await {
         Ok(list) => {
             known.read_at = Some(clock::now());
+            known.is_wanted = false;
             if known.error.take().is_some() {
                 tell(Severity::Info, format!("the accounts of backend {name} can be read again"));
             }
@@ -242,4 +243,31 @@ fn of_global_priv(
         }
     }
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use highgate_config::{NodeName, native};
+
+    use super::*;
+
+    /// It was forgotten where accounts had been read less than a second before: an account made since
+    /// was refused until the next login failed, or for the whole interval.
+    #[test]
+    fn a_login_that_fails_right_after_a_reading_has_the_next_one_a_second_after_that() {
+        let text = "[[backend]]\nname = \"shop\"\naccounts = { interval = \"60s\" }\n";
+        let parsed = native::parse("shop.toml", text, &NodeName::from("here")).unwrap();
+        let backend = &parsed.config.shared.backends["shop"];
+        let read_at = clock::now();
+        let it = Known { read_at: Some(read_at), tried_at: Some(read_at), ..Known::default() };
+        let mut known = BTreeMap::from([(BackendName::from("shop"), it)]);
+        for ms in [0, 10, 999, 1000, 30_000] {
+            let now = read_at + Duration::from_millis(ms);
+            let next = |known: &BTreeMap<_, _>| due(&known["shop"], backend, now);
+            known.values_mut().for_each(|it| it.is_wanted = false);
+            assert_eq!(next(&known), read_at + Duration::from_secs(60));
+            hurry(&mut known);
+            assert_eq!(next(&known), read_at + SHORTEST, "{ms}");
+        }
+    }
 }
