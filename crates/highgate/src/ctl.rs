@@ -133,6 +133,7 @@ pub(crate) fn apply(arguments: &cli::Apply) -> anyhow::Result<()> {
         .data_dir
         .clone()
         .unwrap_or_else(|| files::default_data_dir(arguments.files.first()));
+    files::regular(&arguments.files)?;
     let whole = |file: &PathBuf| {
         let path = std::fs::canonicalize(file)
             .with_context(|| format!("cannot read {}", file.display()))?;

@@ -100,13 +100,12 @@ pub(crate) fn text_of(file: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Refuses what a running process can't read for its operators: one of their pipes is another's here, and
-/// one that nobody writes would keep it waiting.
+/// Refuses what a running process can't read for its operator: one of his pipes is another's there, or
+/// keeps it waiting for somebody to write.
 pub(crate) fn regular(files: &[PathBuf]) -> anyhow::Result<()> {
     for file in files {
         let name = file.display();
-        let found = std::fs::metadata(file)
-            .with_context(|| format!("the running process can't find {name}"))?;
+        let found = std::fs::metadata(file).with_context(|| format!("cannot read {name}"))?;
         if !found.is_file() && !found.is_dir() {
             bail!("the running process reads {name}, which is no file: write it to one");
         }

@@ -106,7 +106,6 @@ impl Table for NodeTable {
     fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
         let given: Vec<PathBuf> = arguments.iter().map(PathBuf::from).collect();
         together(&files::whole_paths(&self.files), &files::whole_paths(&given))?;
-        files::regular(&given).map_err(|error| format!("{error:#}"))?;
         let parsed =
             files::parsed(&given, self.alone.node()).map_err(|error| format!("{error:#}"))?;
         match action {
