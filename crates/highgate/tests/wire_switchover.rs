@@ -248,6 +248,7 @@ fn a_session_does_not_go_on_with_a_primary_that_slept_while_another_took_its_pla
     assert_eq!(committed[0].error(), Some(1213), "{committed:?}");
     let written = locks.query("INSERT INTO t VALUES (2)").unwrap();
     assert_eq!(written[0].error(), Some(1927), "{written:?}");
+    assert!(locks.query("SELECT n FROM t").is_err(), "the session is over");
     let old = pair.members[0].queries();
     assert!(!old.iter().any(|text| text == "COMMIT" || text.contains("(2)")), "{old:?}");
     // It goes on where the writes go.

@@ -95,7 +95,8 @@ impl Seat<'_> {
         }
         let (status, mut reason) = self.fitness();
         if status == Status::Up && self.health.is_some_and(ServerHealth::gives_no_connections) {
-            reason.push_str("; gives no new connections, so work goes to others");
+            reason
+                .push_str("; gives no new connections, so work goes to others where there are any");
         }
         (status, reason)
     }

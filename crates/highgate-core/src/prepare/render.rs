@@ -49,11 +49,12 @@ pub(super) fn profile(
     let mut charset = Vec::new();
     set_charset(&mut charset, conn.flavor, &from.charset, &to.charset)?;
     let mut variables = Vec::new();
-    set_variables(&mut variables, conn, from, to);
+    let anew = !charset.is_empty();
+    set_variables(&mut variables, conn, from, to, anew);
     // A statement is read in the charset in force before it, and its strings get that one's collation: they
     // come after the change.
-    let has_strings = !variables.is_ascii() || puts_strings(from, to);
-    let split = !charset.is_empty() && has_strings;
+    let has_strings = !variables.is_ascii() || to.user_variables.values().any(is_string);
+    let split = anew && has_strings;
     let held = |charset: &Charset, whole: bool| -> Arc<Profile> {
         if whole && !moves {
             return Arc::clone(to);
@@ -147,18 +148,15 @@ fn name_on(flavor: Flavor, name: &str) -> &str {
     }
 }
 
-/// Whether a user variable gets a string, which has the collation of the session then. (What has an
-/// introducer brings its own charset along.)
-fn puts_strings(from: &Profile, to: &Profile) -> bool {
-    to.user_variables.iter().any(|(name, value)| {
-        let bytes = value.as_bytes();
-        from.user_variables.get(name) != Some(value)
-            && bytes.first() != Some(&b'_')
-            && bytes.iter().any(|byte| matches!(byte, b'\'' | b'"'))
-    })
+/// Whether it is a string, which has the collation of the session as it is set. (What has an introducer
+/// brings its own charset along.)
+fn is_string(value: &VarValue) -> bool {
+    let bytes = value.as_bytes();
+    bytes.first() != Some(&b'_') && bytes.iter().any(|byte| matches!(byte, b'\'' | b'"'))
 }
 
-fn set_variables(out: &mut Vec<u8>, conn: &ConnState, from: &Profile, to: &Profile) {
+/// `anew`: the charset changes, and what has its collation is another value then, though it reads alike.
+fn set_variables(out: &mut Vec<u8>, conn: &ConnState, from: &Profile, to: &Profile, anew: bool) {
     const LAST: &str = SQL_MODE;
     let flavor = conn.flavor;
     let mut put = |name: &str| match (from.variables.get(name), to.variables.get(name)) {
@@ -191,7 +189,7 @@ fn set_variables(out: &mut Vec<u8>, conn: &ConnState, from: &Profile, to: &Profi
         put_user(name, b"NULL");
     }
     for (name, value) in &to.user_variables {
-        if from.user_variables.get(name) != Some(value) {
+        if from.user_variables.get(name) != Some(value) || anew && is_string(value) {
             put_user(name, value.as_bytes());
         }
     }

@@ -92,10 +92,14 @@ fn strings_are_set_once_their_collation_is_in_force() {
     let names = Charset::names(VarValue::text(b"latin1"), Some(VarValue::text(b"latin1_bin")));
     state.profile_mut().charset = names;
     state.profile_mut().user_variables.insert("v".into(), VarValue::text(b"'ABC'"));
-    let steps = steps(&state, &mut conn, &Needs::default()).unwrap();
-    assert_eq!(texts(&steps), ["SET NAMES latin1 COLLATE latin1_bin", "SET @`v`='ABC'"]);
-    steps.iter().for_each(|step| applied(&mut conn, step));
+    let both = ["SET NAMES latin1 COLLATE latin1_bin", "SET @`v`='ABC'"];
+    let first = steps(&state, &mut conn, &Needs::default()).unwrap();
+    assert_eq!(texts(&first), both);
+    first.iter().for_each(|step| applied(&mut conn, step));
     assert_eq!(conn.profile, state.profile);
+    // What reads alike, and was set in another collation, is another value.
+    Arc::make_mut(&mut conn.profile).charset = Charset::names(VarValue::text(b"latin1"), None);
+    assert_eq!(texts(&steps(&state, &mut conn, &Needs::default()).unwrap()), both);
 }
 
 /// Others' rows were not checked for their parents any more: on MySQL DEFAULT turns these two off.

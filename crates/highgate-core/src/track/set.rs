@@ -26,6 +26,9 @@ pub(super) fn apply(
         state.pins.insert(PinCause::UnreplayableSet);
         return;
     };
+    if mixes(&set.items) {
+        state.pins.insert(PinCause::UserVariables);
+    }
     for item in &set.items {
         match item {
             Item::Assignment(assignment) => assigned(state, conn, assignment, facts, outcome),
@@ -40,6 +43,17 @@ pub(super) fn apply(
             }
         }
     }
+}
+
+/// Whether it changes the charset and gives a variable a string, which is read in the one before.
+fn mixes(items: &[Item<'_>]) -> bool {
+    let charset = |item: &Item<'_>| match item {
+        Item::CharacterSet(_) | Item::Names { .. } => true,
+        Item::Assignment(it) => it.scope == Scope::Session && is_charset(&it.name),
+        _ => false,
+    };
+    let user = |item: &Item<'_>| matches!(item, Item::Assignment(it) if it.scope == Scope::User);
+    items.iter().any(charset) && items.iter().any(user)
 }
 
 /// Whether all that a `SET` does can be repeated on any connection: it can't bind the session.

@@ -75,6 +75,13 @@ fn literals_are_recorded_in_one_form() {
 }
 
 #[test]
+fn a_string_that_is_set_beside_another_charset_binds() {
+    for text in ["SET NAMES latin1, @v = 'a'", "SET @v = 'a', character_set_connection = latin1"] {
+        assert!(matches!(Twin::new().set(text, &[]), Verdict::Hold(_)), "{text}");
+    }
+}
+
+#[test]
 fn default_is_forgotten_not_quoted() {
     let mut twin = Twin::new();
     let _ = twin.set("SET time_zone = '+01:00'", &[]);

@@ -171,8 +171,10 @@ fn failed(context: &Context, server: &ServerState, error: &OpenError) -> Fresh {
         worker.make_room_at(server.id);
         Some((Kind::Limit, format!("takes no more connections: {error}")))
     } else {
-        let gives_none = error.failure() == Some(TrafficFailure::Unconnected);
-        gives_none.then(|| (Kind::Shun, format!("gives no connection: {error}")))
+        // Told once, until it gives one again.
+        let is_news = error.failure() == Some(TrafficFailure::Unconnected)
+            && !server.is_shunned(clock::now());
+        is_news.then(|| (Kind::Shun, format!("gives no connection: {error}")))
     };
     if let Some((kind, text)) = told {
         let event = Event::new(Severity::Warning, kind, text);

@@ -160,10 +160,10 @@ impl Session<'_> {
     /// lost with its connection what it can't go on without.
     pub(super) fn after_refusal(&mut self, lease: Lease, own: bool) -> Option<Ending> {
         let pins = self.state.pins;
-        // That it is of an older generation takes nothing from who has it.
+        // That it is of an older generation alone takes nothing from who has it.
         let is_broken = lease.connection.state.dirt.contains(PinCause::SessionUnknown)
             && !pins.contains(PinCause::SessionUnknown)
-            || lease.connection.transport.has_news();
+            || self.is_over(&lease);
         if own && !is_broken && !pins.is_empty() {
             self.lease = Some(lease);
             return None;
