@@ -235,10 +235,7 @@ fn several_reads_of_which_the_first_writes_by_a_view_go_to_the_primary() {
 fn a_session_does_not_go_on_with_a_primary_that_slept_while_another_took_its_place() {
     let pair = Pair::start();
     let process = pair.front();
-    let (mut transaction, mut locks) = (client(&process), client(&process));
-    transaction.ok("BEGIN").unwrap();
-    transaction.ok("INSERT INTO t VALUES (1) /* in transaction */").unwrap();
-    assert_eq!(locks.value("SELECT GET_LOCK('a', 0)").unwrap(), "7");
+    let (mut transaction, mut locks) = (in_transaction(&process), with_a_lock(&process));
     pair.sleeps.store(true, Ordering::Relaxed);
     pair.sources[1].store(0, Ordering::Relaxed);
     until(&process, |servers| servers[0].status == "down" && servers[1].role == "primary");
@@ -261,9 +258,7 @@ fn a_session_does_not_go_on_with_a_primary_that_slept_while_another_took_its_pla
 fn a_transaction_goes_on_where_its_primary_slept_and_stayed_the_primary() {
     let pair = Pair::start();
     let process = pair.front();
-    let mut client = client(&process);
-    client.ok("BEGIN").unwrap();
-    client.ok("INSERT INTO t VALUES (1) /* in transaction */").unwrap();
+    let mut client = in_transaction(&process);
     pair.sleeps.store(true, Ordering::Relaxed);
     until(&process, |servers| servers[0].status == "down");
     pair.sleeps.store(false, Ordering::Relaxed);
@@ -277,9 +272,7 @@ fn a_transaction_goes_on_where_its_primary_slept_and_stayed_the_primary() {
 fn a_session_does_not_go_on_with_a_server_that_is_quarantined() {
     let pair = Pair::start();
     let process = pair.front();
-    let mut client = client(&process);
-    client.ok("BEGIN").unwrap();
-    client.ok("INSERT INTO t VALUES (1) /* in transaction */").unwrap();
+    let mut client = in_transaction(&process);
     pair.sources[0].store(pair.members[1].addr().port(), Ordering::Relaxed);
     pair.sources[1].store(0, Ordering::Relaxed);
     until_roles(&process, ["replica", "primary"]);
@@ -294,10 +287,7 @@ fn a_session_does_not_go_on_with_a_server_that_is_quarantined() {
 fn a_session_does_not_go_on_with_a_server_in_maintenance() {
     let pair = Pair::start();
     let process = pair.front();
-    let (mut transaction, mut locks) = (client(&process), client(&process));
-    transaction.ok("BEGIN").unwrap();
-    transaction.ok("INSERT INTO t VALUES (1) /* in transaction */").unwrap();
-    assert_eq!(locks.value("SELECT GET_LOCK('a', 0)").unwrap(), "7");
+    let (mut transaction, mut locks) = (in_transaction(&process), with_a_lock(&process));
     failure::ctl(&process, &["maintenance", "shop/db1"]).unwrap();
     until(&process, |servers| servers[0].status == "maintenance");
     let committed = transaction.query("COMMIT").unwrap();
@@ -305,6 +295,20 @@ fn a_session_does_not_go_on_with_a_server_in_maintenance() {
     let asked = locks.query("SELECT n FROM t").unwrap();
     assert_eq!(asked[0].error(), Some(1927), "{asked:?}");
     assert!(!pair.members[0].queries().iter().any(|text| text == "COMMIT"));
+}
+
+/// One that has written within a transaction.
+fn in_transaction(process: &HighgateProcess) -> RawClient {
+    let mut client = client(process);
+    client.ok("BEGIN").unwrap();
+    client.ok("INSERT INTO t VALUES (1) /* in transaction */").unwrap();
+    client
+}
+
+fn with_a_lock(process: &HighgateProcess) -> RawClient {
+    let mut client = client(process);
+    assert_eq!(client.value("SELECT GET_LOCK('a', 0)").unwrap(), "7");
+    client
 }
 
 fn until(process: &HighgateProcess, holds: impl Fn(&[failure::Server]) -> bool) {
