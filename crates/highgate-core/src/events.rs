@@ -68,7 +68,8 @@ kinds! {
     /// Traffic stays away from a server for a moment.
     Shun = "shun",
         "Sessions failed on a server, so it gets no new work for a moment, until a check has \
-         spoken, or, where it gives no new connections, until one is had. If it comes often, look at that server and at the network to it.";
+         spoken, or, where it gives no new connections, until one is had. If it comes often, \
+         look at that server and at the network to it.";
     /// A server is alive but can't be read by the monitor, or can be again.
     Monitor = "monitor",
         "A server answers, but the monitor can't log in or read it; or it can again. The text \
