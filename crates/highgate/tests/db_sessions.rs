@@ -266,6 +266,8 @@ fn who_asks_for_the_process_list_finds_itself_there_as_a_server_shows_it() {
     let Some(shop) = shop(1, 5, "") else { return };
     let direct = RawClient::connect(shop.db.addr(), "app", "app", Some("shop"), USUAL).unwrap();
     let mut clients = [direct, shop.client(USUAL)];
+    // The list has the columns of the server, once that has been seen.
+    assert_eq!(clients[1].value("SELECT 1").unwrap(), "1");
     let long = format!("\x03SHOW PROCESSLIST /* {} */", "long ".repeat(50));
     for command in ["\x03SHOW FULL PROCESSLIST", "\x03 show processlist ; ", &long, "\x0a"] {
         let own = clients.each_mut().map(|client| {
