@@ -12,8 +12,10 @@ use std::{
 
 /// Size of a common buffer: most commands and answers fit, and it stays within the first cache.
 pub(crate) const SMALL: usize = 16 * 1024;
-/// Size of a buffer for long results: fewer, larger system calls.
-pub(crate) const LARGE: usize = 128 * 1024;
+/// Size of a buffer for long results: fewer, larger system calls, yet what was read is still in the first or
+/// second cache when it is written. Measured from 16 to 128 KiB: 32 to 48 cost a third less than 64 and
+/// 128 on a processor with a first cache of 48 KiB.
+pub(crate) const LARGE: usize = 48 * 1024;
 /// Free buffers kept per size; beyond it they go back to the allocator.
 const KEEP_SMALL: usize = 256;
 const KEEP_LARGE: usize = 16;
