@@ -86,22 +86,28 @@ impl Group {
         self.members.get(at)
     }
 
-    /// Whether a session may go on over a connection to that server which it had before the server was
-    /// declared down last. One that slept meanwhile takes commits as ever, and nobody else would see them,
-    /// where another server takes the writes now. (A Galera member passes them on.) Nor does it where an
-    /// operator took the server out of service.
+    /// Whether a session may go on with what it holds on that server, which was declared down since it came
+    /// there. `writes`: it was sent there to write.
     #[must_use]
     pub fn may_go_on(&self, server: ServerId, writes: bool) -> bool {
+        !self.must_part(server, writes)
+            && self.members.iter().any(|it| it.state.id == server && it.status != Status::Down)
+    }
+
+    /// Whether nothing of what such a session holds there can be used again: another server takes the
+    /// writes, or this one is set apart. One that is down may yet come back as it was.
+    #[must_use]
+    pub fn must_part(&self, server: ServerId, writes: bool) -> bool {
         let Some(at) = self.members.iter().position(|member| member.state.id == server) else {
-            return false;
+            return true;
         };
         let is_replaced = writes
             && self.backend.topology != Topology::Galera
             && self.primary.is_some_and(|primary| primary != at);
         let is_apart = self.members.get(at).is_none_or(|member| {
-            matches!(member.status, Status::Down | Status::Maintenance | Status::Quarantined)
+            matches!(member.status, Status::Maintenance | Status::Quarantined)
         });
-        !is_replaced && !is_apart
+        is_replaced || is_apart
     }
 
     /// Members that have been quarantined since the group was as `before`.

@@ -297,6 +297,32 @@ fn a_session_does_not_go_on_with_a_server_in_maintenance() {
     assert!(!pair.members[0].queries().iter().any(|text| text == "COMMIT"));
 }
 
+/// Its locks stood in the way of the replica that its server had become, until its next command: which may
+/// never come.
+#[test]
+fn an_idle_session_lets_go_of_a_server_with_which_it_can_not_go_on() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let (mut transaction, mut locks) = (in_transaction(&process), with_a_lock(&process));
+    let mut rolled_back = in_transaction(&process);
+    let held = || {
+        let sessions = table(&process, "sessions").unwrap();
+        sessions.iter().filter(|it| !it["server"].is_null()).count()
+    };
+    assert_eq!(held(), 3);
+    failure::ctl(&process, &["maintenance", "shop/db1"]).unwrap();
+    wait::eventually(Deadline::seconds(5), "connections closed", || {
+        anyhow::ensure!(held() == 0, "{:?}", table(&process, "sessions")?);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(transaction.query("SELECT n FROM t").unwrap()[0].error(), Some(1213));
+    assert_eq!(locks.query("DO RELEASE_LOCK('a')").unwrap()[0].error(), Some(1927));
+    assert!(locks.query("SELECT n FROM t").is_err(), "the session is over");
+    rolled_back.ok("ROLLBACK").unwrap();
+    rolled_back.ok("SELECT n FROM t").unwrap();
+}
+
 /// One that has written within a transaction.
 fn in_transaction(process: &HighgateProcess) -> RawClient {
     let mut client = client(process);

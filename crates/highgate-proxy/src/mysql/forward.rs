@@ -21,6 +21,7 @@ use highgate_io::clock;
 use highgate_mysql::{Answer, Capabilities, error_code, scan};
 
 pub(crate) use quick::Running;
+pub(crate) use ready::{connection_killed, must_part};
 pub(crate) use release::let_go;
 
 use crate::{

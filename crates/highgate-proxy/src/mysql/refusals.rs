@@ -55,6 +55,16 @@ impl Session<'_> {
         self.tell(at(Event::new(Severity::Warning, Kind::Refusal, text), server));
     }
 
+    /// Tells operators what became of a session that waits for its client.
+    pub(crate) fn note_parted(&self, server: &ServerState, pins: PinSet) {
+        let text = format!(
+            "listener {}: an idle session's connection was closed, since its server is down, set apart or \
+             replaced, and with it {pins}; its next command is told",
+            self.listener.name
+        );
+        self.tell(at(Event::new(Severity::Warning, Kind::Refusal, text), Some(server)));
+    }
+
     /// Tells operators that a command failed with its connection.
     pub(crate) fn note_failed(&self, server: &ServerState, why: &str) {
         let text = format!("listener {}: a command failed: {why}", self.listener.name);

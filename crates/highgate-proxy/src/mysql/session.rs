@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     task::Poll,
     time::Duration,
@@ -31,6 +32,7 @@ use crate::{
         client_stream::{ClientStream, Framed, OUT_OF_ORDER, Unread},
         command::{shutdown, statement_size},
         compressed::Compressed,
+        forward,
         login::{self, Entrance, LoggedInClient},
         open,
     },
@@ -60,7 +62,7 @@ pub(crate) struct Session<'c> {
     pub(crate) holds: Option<highgate_config::BackendName>,
     /// What the lease was taken for, on a member of a watched topology.
     pub(crate) taken_for: Option<Wish>,
-    /// Its transaction was lost with its connection; the next command is told so.
+    /// What was lost with its connection; the next command is told so.
     pub(crate) lost: Option<PinSet>,
     /// The server that takes no writes any more, and that operators were told it can't leave.
     pub(crate) told_bound: Option<highgate_core::server::ServerId>,
@@ -406,7 +408,7 @@ impl Session<'_> {
         context.slot.set_deadline(context.worker.deadline(self.patience()));
         let max = self.settings.max_allowed_packet;
         loop {
-            match self.client.message(context, max).await {
+            match self.message(max).await {
                 Ok(framed) if framed.seq == 0 => {
                     context.slot.set_deadline(None);
                     return Ok(framed);
@@ -444,6 +446,22 @@ impl Session<'_> {
                 }
                 Err(unread) => return Err(unread.ending(Ending::Idle(self.idle_limit().1))),
             }
+        }
+    }
+
+    /// Waits for a message. Meanwhile the server may go of which it holds a connection.
+    ///
+    /// Cancel safe: yes.
+    async fn message(&mut self, max: u64) -> Result<Framed, Unread> {
+        loop {
+            let (context, taken_for, lease) = (self.context, self.taken_for, &self.lease);
+            let must_part =
+                || lease.as_ref().is_some_and(|it| forward::must_part(context, taken_for, it));
+            if let Some(come) = unless(must_part, self.client.message(context, max)).await {
+                return come;
+            }
+            self.part_with_held();
+            self.show_pins();
         }
     }
 
@@ -537,6 +555,18 @@ impl Session<'_> {
             crate::mysql::wash::start(self.context, lease);
         }
     }
+}
+
+/// What comes, or `None` where `stop` holds while nothing has come: it is asked whenever the session wakes.
+///
+/// Cancel safe: as `coming`.
+async fn unless<T>(stop: impl Fn() -> bool, coming: impl Future<Output = T>) -> Option<T> {
+    let mut coming = pin!(coming);
+    poll_fn(|cx| match coming.as_mut().poll(cx) {
+        Poll::Pending if stop() => Poll::Ready(None),
+        coming => coming.map(Some),
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use highgate_core::{
 use highgate_mysql::{Answer, ErrorCode, error_code, scan, sql::KillScope};
 
 use crate::{
-    mysql::{answer, client_stream::Framed, kill, session::Session},
+    mysql::{answer, client_stream::Framed, forward::connection_killed, kill, session::Session},
     session::{Ending, KilledBy},
     slots::Interrupt,
     worker::Mail,
@@ -133,7 +133,7 @@ impl Session<'_> {
         }
     }
 
-    /// The transaction that this command would go on with, where it was lost and nobody said so yet.
+    /// What this command would go on with, where that was lost and nobody said so yet.
     pub(super) fn lost_before(
         &mut self,
         parsed: &Parsed,
@@ -153,11 +153,12 @@ impl Session<'_> {
             _ => false,
         };
         self.lost = None;
-        // What ends it has what it asks for.
-        (!ends).then_some(lost)
+        // What ends a transaction has what it asks for; of the rest nobody said that it is to end.
+        (!ends || lost.is_lost_silently()).then_some(lost)
     }
 
-    /// The transaction went with its connection: said once, as a deadlock would be.
+    /// The transaction went with its connection: said once, as a deadlock would be. Where more went than
+    /// that the session ends, as it would without a proxy.
     pub(super) async fn tell_lost(
         &mut self,
         lost: PinSet,
@@ -168,6 +169,11 @@ impl Session<'_> {
             // Parameters sent ahead: their execution is told.
             self.lost = Some(lost);
             return Ok(());
+        }
+        if lost.is_lost_silently() {
+            self.answer_error(&connection_killed(), framed).await?;
+            let why = format!("its connection was lost before, and with it {lost}");
+            return Err(Ending::ServerFailed(why));
         }
         self.note_transaction_lost(None);
         let answer = ErrorCode::new(1213, b"40001").answer(

@@ -6,11 +6,12 @@ use highgate_core::{
     pins::PinCause,
     prepare::{self as core_prepare, CausalNeed, CausalWait, Needs, Step, Unfit},
     route::RouteRefused,
-    server::ServerState,
+    server::{ServerId, ServerState},
     settle::{self, Lost},
+    snapshot::Group,
     track::{self, CommandFacts, CommandKind},
 };
-use highgate_mysql::{error_code, sql::Flavor};
+use highgate_mysql::{Answer, error_code, sql::Flavor};
 
 use crate::{
     choice,
@@ -104,9 +105,7 @@ impl Session<'_> {
                     server,
                     &format!("its connection was lost before, and with it {pins}"),
                 );
-                Tried::Refused(error_code::ER_CONNECTION_KILLED.answer(
-                    "Connection was killed: the session's server connection is lost; nothing was executed",
-                ))
+                Tried::Refused(connection_killed())
             }
         }
     }
@@ -127,6 +126,19 @@ impl Session<'_> {
         };
         let ending = self.after_refusal(lease, true);
         Some(self.tell_refused(&answer, ending, facts, framed).await)
+    }
+
+    /// A session that waits for its client lets go of what it holds on a server that must be parted with:
+    /// there its locks would stand in others' way until its next command, which may never come. That
+    /// command is told.
+    pub(crate) fn part_with_held(&mut self) {
+        let Some(lease) = self.lease.take() else { return };
+        let pins = self.state.pins;
+        if settle::server_lost(&mut self.state) != Lost::Nothing {
+            self.lost = Some(pins);
+            self.note_parted(lease.connection.server(), pins);
+        }
+        self.abandon(lease);
     }
 
     /// No steps lead to the session's state. `None`: now they do.
@@ -243,9 +255,7 @@ impl Session<'_> {
             Lost::State(pins) => {
                 let why = format!("its connection was lost before, and with it {pins}");
                 self.must_end = Some(Ending::ServerFailed(why));
-                Some(Tried::Refused(error_code::ER_CONNECTION_KILLED.answer(
-                    "Connection was killed: the session's server connection is lost; nothing was executed",
-                )))
+                Some(Tried::Refused(connection_killed()))
             }
         }
     }
@@ -326,6 +336,13 @@ impl Session<'_> {
     }
 }
 
+/// What the session had is lost with its connection, and no error but this tells all of it.
+pub(crate) fn connection_killed() -> Answer {
+    error_code::ER_CONNECTION_KILLED.answer(
+        "Connection was killed: the session's server connection is lost; nothing was executed",
+    )
+}
+
 fn causal_wait(flavor: Flavor, topology: Topology) -> CausalWait {
     match (topology, flavor) {
         (Topology::Galera, _) => CausalWait::WsrepSyncWait,
@@ -338,10 +355,27 @@ fn causal_wait(flavor: Flavor, topology: Topology) -> CausalWait {
 /// on, while another took its place.
 fn is_over(context: &Context, taken_for: Option<Wish>, lease: &Lease) -> bool {
     let connection = &lease.connection;
-    let may_go_on = || {
-        let server = connection.server();
-        let group = choice::group(&context.worker, &server.backend);
-        group.is_some_and(|group| group.may_go_on(server.id, taken_for == Some(Wish::Writer)))
-    };
-    connection.transport.has_news() || !connection.is_current() && !may_go_on()
+    connection.transport.has_news()
+        || !connection.is_current()
+            && !in_its_group(context, lease, |group, server| {
+                group.may_go_on(server, taken_for == Some(Wish::Writer))
+            })
+}
+
+/// Whether it leads to a server with which no session goes on.
+pub(crate) fn must_part(context: &Context, taken_for: Option<Wish>, lease: &Lease) -> bool {
+    !lease.connection.is_current()
+        && in_its_group(context, lease, |group, server| {
+            group.must_part(server, taken_for == Some(Wish::Writer))
+        })
+}
+
+fn in_its_group(
+    context: &Context,
+    lease: &Lease,
+    holds: impl FnOnce(&Group, ServerId) -> bool,
+) -> bool {
+    let server = lease.connection.server();
+    let group = choice::group(&context.worker, &server.backend);
+    group.is_some_and(|group| holds(&group, server.id))
 }
