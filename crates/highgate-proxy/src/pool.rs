@@ -204,9 +204,10 @@ impl Shelf {
         now < self.denied_until.get()
     }
 
-    /// Since when the oldest lies here.
-    fn oldest(&self) -> Option<Millis> {
-        self.connections.borrow().first().map(|first| first.idle_since)
+    /// Since when the oldest lies here, if its server is one of these.
+    fn oldest_of(&self, is_meant: impl Fn(&ServerState) -> bool) -> Option<Millis> {
+        let list = self.connections.borrow();
+        list.first().filter(|first| is_meant(first.server())).map(|first| first.idle_since)
     }
 }
 
@@ -333,7 +334,7 @@ impl Pools {
         };
         let servers: Vec<_> = self.idle.borrow().values().filter_map(crowded).collect();
         for server in servers {
-            while server.has_too_many_open() && self.evict_one(server.id) {}
+            while server.has_too_many_open() && self.evict_one(|of| of.id == server.id) {}
         }
     }
 
@@ -346,13 +347,13 @@ impl Pools {
         });
     }
 
-    /// Closes one idle connection to that server of any other key, so that its room is free.
-    pub(crate) fn evict_one(&self, server: ServerId) -> bool {
+    /// Closes the idle connection that has lain longest at one of these servers, of whatever key, so that
+    /// its room is free.
+    pub(crate) fn evict_one(&self, is_meant: impl Fn(&ServerState) -> bool) -> bool {
         let idle = self.idle.borrow();
         let found = idle
-            .iter()
-            .filter(|(key, _)| key.server == server)
-            .filter_map(|(_, shelf)| Some((shelf.oldest()?, shelf)))
+            .values()
+            .filter_map(|shelf| Some((shelf.oldest_of(&is_meant)?, shelf)))
             .min_by_key(|(since, _)| *since)
             .map(|(_, shelf)| shelf.connections.borrow_mut().remove(0));
         drop(idle);

@@ -15,7 +15,7 @@ use std::{
 use arc_swap::{ArcSwap, Cache};
 use crossbeam_utils::CachePadded;
 use foldhash::HashMap;
-use highgate_config::BackendName;
+use highgate_config::{Address, BackendName};
 use highgate_core::{
     choose::Turn,
     digests,
@@ -68,8 +68,8 @@ pub(crate) enum Mail {
     ServersDown(Vec<ServerId>),
     /// A new snapshot is in force, or a server was judged anew: whoever waits is to look again.
     LookAgain,
-    /// This server takes no more connections: one that lies idle is to be closed.
-    MakeRoom(ServerId),
+    /// The server there takes no more connections: one that lies idle is to be closed.
+    MakeRoom(Address),
     /// Somebody waits for a connection to this server: an idle one is to go there.
     Wanted(ServerId),
     /// End every session whose client came to one of these addresses, and say how many there are.
@@ -235,15 +235,15 @@ impl Worker {
     }
 
     /// A server takes no more connections: gives up one that lies idle there, for whoever wants one of
-    /// another account or other settings; who tries again finds its place.
-    pub(crate) fn make_room_at(&self, server: ServerId) {
-        if self.pools.evict_one(server) {
+    /// another account, backend or other settings; who tries again finds its place.
+    pub(crate) fn make_room_at(&self, address: &Address) {
+        if self.pools.evict_one(|server| server.address == *address) {
             return;
         }
         let others = self.shared.workers.iter().enumerate().filter(|(at, _)| *at != self.index);
         for (_, other) in others {
             // One that has no time now is asked again with the next try.
-            let _ = other.mail.try_send(Mail::MakeRoom(server));
+            let _ = other.mail.try_send(Mail::MakeRoom(address.clone()));
         }
     }
 
@@ -271,7 +271,9 @@ impl Worker {
                 self.slots.interrupt_where(Interrupt::ServerDown, is_down);
             }
             Mail::LookAgain => self.slots.wake_all(),
-            Mail::MakeRoom(server) => drop(self.pools.evict_one(server)),
+            Mail::MakeRoom(address) => {
+                self.pools.evict_one(|server| server.address == address);
+            }
             Mail::Wanted(server) => self.pools.offer(server, self.now_ms()),
             Mail::EndSessionsAt(addresses, how, answer) => {
                 // Who asked may have gone on.

@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Barrier,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -309,4 +309,37 @@ fn the_fields_of_a_table_in_no_schema_are_refused_without_a_server() {
     let answer = client.command(&[&[COM_FIELD_LIST][..], b"t\0"].concat()).unwrap();
     assert_eq!(answer[0].error(), Some(1046), "{answer:?}");
     client.ok("SELECT n FROM t").unwrap();
+}
+
+/// Only those of its own backend were: the session waited until it was refused.
+#[test]
+fn an_idle_connection_of_another_backend_is_given_up_at_a_server_that_takes_no_more() {
+    let has_room = Arc::new(AtomicBool::new(true));
+    let takes = has_room.clone();
+    let full = || Reply::Err(1040, "08004", "Too many connections".to_owned());
+    let script =
+        Script::new(usual).greets(move |_| (!takes.swap(false, Ordering::Relaxed)).then(full));
+    let server = ScriptedServer::start(script).unwrap();
+    let address = server.addr();
+    let depot = format!(
+        "[[listener]]\nname = \"depot\"\nbind = \"127.0.0.1:0\"\nmode = \"mysql\"\nbackend = \"depot\"\n\
+         [[backend]]\nname = \"depot\"\n{BACKEND}[[backend.server]]\nname = \"db9\"\naddress = \"{address}\"\n"
+    );
+    let process = front(&[address], &depot);
+    let depot = process.listener("depot").unwrap();
+    RawClient::connect(depot, "app", "app", None, USUAL).unwrap().ok("SELECT n FROM t").unwrap();
+    let mut client = client(&process);
+    std::thread::scope(|scope| {
+        let asks = scope.spawn(|| client.value("SELECT n FROM t"));
+        wait::eventually(Deadline::seconds(10), "the idle connection to be closed", || {
+            let rows = table(&process, "servers")?;
+            let row = rows.iter().find(|row| row["backend"] == "depot");
+            let open = row.and_then(|row| row["opened"].as_u64());
+            anyhow::ensure!(open == Some(0), "{rows:#?}");
+            Ok(())
+        })
+        .unwrap();
+        has_room.store(true, Ordering::Relaxed);
+        assert_eq!(asks.join().unwrap().unwrap(), "1");
+    });
 }

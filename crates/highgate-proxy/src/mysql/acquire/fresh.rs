@@ -119,7 +119,7 @@ fn room_now(context: &Context, member: &Member, limit: Limit) -> Option<Room> {
         return None;
     }
     Room::take(&worker.shared, &member.state, limit).or_else(|| {
-        worker.pools.evict_one(member.state.id).then_some(())?;
+        worker.pools.evict_one(|server| server.id == member.state.id).then_some(())?;
         Room::take(&worker.shared, &member.state, limit)
     })
 }
@@ -168,7 +168,7 @@ fn failed(context: &Context, server: &ServerState, error: &OpenError) -> Fresh {
     let worker = &context.worker;
     // Its checks succeed, over a connection of their own.
     let told = if error.is_full() {
-        worker.make_room_at(server.id);
+        worker.make_room_at(&server.address);
         Some((Kind::Limit, format!("takes no more connections: {error}")))
     } else {
         // Told once, until it gives one again.
