@@ -12,6 +12,7 @@ mod engine;
 mod explain;
 mod functions;
 mod like;
+mod mismatch;
 pub mod port;
 mod rows;
 mod statement;

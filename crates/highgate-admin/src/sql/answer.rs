@@ -72,6 +72,10 @@ impl SqlError {
         Self { code: 3024, state: "HY000", text: text.into() }
     }
 
+    pub(super) fn wrong_value(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: 1292, state: "22007", text: text.into() }
+    }
+
     pub(super) fn failed(text: impl Into<Cow<'static, str>>) -> Self {
         Self { code: 1105, state: "HY000", text: text.into() }
     }

@@ -103,7 +103,7 @@ impl Engine {
 pub(super) struct Owner {
     connection: Connection,
     pub(super) tables: Tables,
-    sources: Vec<Arc<Source>>,
+    pub(super) sources: Vec<Arc<Source>>,
     session: Arc<Mutex<Session>>,
     pub(super) refusal: Refusal,
     pub(super) steps: Arc<AtomicU64>,

@@ -12,6 +12,9 @@ impl Owner {
         if let Some(refusal) = self.refusal.take() {
             return SqlError::refused(refusal);
         }
+        if let Some(mismatch) = self.sources.iter().find_map(|source| source.mismatch()) {
+            return SqlError::wrong_value(mismatch);
+        }
         if self.steps.load(Ordering::Relaxed) > self.limits.steps {
             return SqlError::too_expensive(
                 "the statement takes too many steps and was ended; join fewer rows, or put the \

@@ -102,6 +102,40 @@ async fn a_wrong_name_is_answered_with_the_right_one() {
     assert_eq!(error(&engine, "select $$").await.code, 1054);
 }
 
+/// Each number was smaller than any text: all rows came, or none, and nothing was said.
+#[tokio::test]
+async fn a_number_that_is_compared_with_a_text_that_is_none_is_refused() {
+    let engine = engine(fake::tables(3));
+    for compared in [
+        "commands > 'yesterday'",
+        "'yesterday' >= commands",
+        "commands = ''",
+        "commands <> 'inf'",
+        "name = 'db1' AND (commands < '2026-11-22 10:00' OR role = 'replica')",
+        "commands BETWEEN 'a' AND 'b'",
+    ] {
+        let wrong = error(&engine, &format!("SELECT name FROM servers WHERE {compared}")).await;
+        assert_eq!((wrong.code, wrong.state), (1292, "22007"), "{compared}: {wrong}");
+    }
+    let wrong = error(&engine, "SELECT name FROM servers WHERE lag_ms > '1,5'").await;
+    assert_eq!(
+        wrong.text,
+        "Incorrect number value: '1,5' for column 'lag_ms' of 'servers', which says: What it says."
+    );
+    for (compared, count) in [
+        ("commands > '10'", 2),
+        ("commands = ' 20 '", 1),
+        ("lag_ms >= '15e-1'", 1),
+        ("commands LIKE '2%'", 1),
+        ("name > '10'", 3),
+        ("commands IN ('10', '20')", 2),
+    ] {
+        let found = one(&engine, &format!("SELECT count(*) FROM servers WHERE {compared}")).await;
+        assert_eq!(found, Value::Integer(count), "{compared}");
+    }
+    assert_eq!(one(&engine, "SELECT count(*) FROM servers").await, Value::Integer(3));
+}
+
 #[tokio::test]
 async fn an_endless_statement_ends_and_the_engine_goes_on() {
     let limits = Limits { steps: 1_000_000, ..Limits::default() };

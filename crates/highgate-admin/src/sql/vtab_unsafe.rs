@@ -23,20 +23,29 @@ use rusqlite::{
     vtab::{Context, Filters, IndexInfo, Module, VTab, VTabConnection, VTabCursor},
 };
 
+use super::mismatch;
+
 /// A table with its rows as the running statement sees them.
 pub(super) struct Source {
     table: Arc<dyn Table>,
     rows: Mutex<Option<Arc<Vec<Row>>>>,
+    mismatch: Mutex<Option<String>>,
 }
 
 impl Source {
     pub(super) fn new(table: Arc<dyn Table>) -> Arc<Self> {
-        Arc::new(Self { table, rows: Mutex::new(None) })
+        Arc::new(Self { table, rows: Mutex::default(), mismatch: Mutex::default() })
     }
 
     /// Ends what the statement saw; the next one fetches anew.
     pub(super) fn forget(&self) {
         self.rows.lock().take();
+        self.mismatch.lock().take();
+    }
+
+    /// What the statement compares that can't be compared, in words.
+    pub(super) fn mismatch(&self) -> Option<String> {
+        self.mismatch.lock().take()
     }
 
     fn rows(&self) -> rusqlite::Result<Arc<Vec<Row>>> {
@@ -87,6 +96,10 @@ unsafe impl VTab<'_> for Tab {
     }
 
     fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
+        if let Some(mismatch) = mismatch::find(info, &*self.source.table) {
+            *self.source.mismatch.lock() = Some(mismatch.clone());
+            return Err(Error::ModuleError(mismatch));
+        }
         // Only whole scans are offered, so all that matters is that SQLite knows them as dear.
         info.set_estimated_cost(1_000_000.0);
         Ok(true)
