@@ -2,13 +2,16 @@
 
 use std::{
     collections::BTreeSet,
-    io::Read as _,
+    fs::{File, Metadata},
+    io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
 use highgate_config::{Config, NodeName, Place, native};
 use highgate_mysql::auth::StoredPassword;
+use rustix::fs::OFlags;
 
 use crate::{included::Machine, output};
 
@@ -19,8 +22,29 @@ pub(crate) fn read(files: &[PathBuf], node: &NodeName) -> anyhow::Result<Config>
 
 /// As [`read`], with where it is written.
 pub(crate) fn parsed(files: &[PathBuf], node: &NodeName) -> anyhow::Result<native::Parsed> {
+    parsed_by(text_of, files, node)
+}
+
+/// As [`parsed`], by a running process for its operator, whom no pipe keeps waiting: see [`regular`].
+pub(crate) fn parsed_for_operator(
+    files: &[PathBuf],
+    node: &NodeName,
+) -> anyhow::Result<native::Parsed> {
+    parsed_by(text_of_regular, files, node)
+}
+
+fn parsed_by(
+    text_of: impl Fn(&Path) -> io::Result<String>,
+    files: &[PathBuf],
+    node: &NodeName,
+) -> anyhow::Result<native::Parsed> {
     twice(files)?;
-    let texts: Vec<(String, String)> = files.iter().map(|it| text(it)).collect::<Result<_, _>>()?;
+    let text = |file: &PathBuf| {
+        let name = file.display().to_string();
+        let text = text_of(file).with_context(|| format!("cannot read {name}"))?;
+        anyhow::Ok((name, text))
+    };
+    let texts: Vec<(String, String)> = files.iter().map(text).collect::<Result<_, _>>()?;
     let input = |(name, text)| native::Input { name, text };
     let inputs: Vec<_> = texts.iter().map(|(name, text)| input((name, text))).collect();
     match native::read_all(&inputs, node, &Machine) {
@@ -80,22 +104,29 @@ fn faults_of_passwords(parsed: &native::Parsed) -> (Vec<String>, Vec<String>) {
     (errors, warnings)
 }
 
-fn text(file: &Path) -> anyhow::Result<(String, String)> {
-    let name = file.display().to_string();
-    let text = text_of(file).with_context(|| format!("cannot read {name}"))?;
-    Ok((name, text))
-}
-
 /// No configuration is that long; what never ends is no configuration.
 const LONGEST: u64 = 256 << 20;
 
 /// The whole text of a file, if it ends somewhere.
-pub(crate) fn text_of(file: &Path) -> std::io::Result<String> {
+fn text_of(file: &Path) -> io::Result<String> {
+    whole_text(File::open(file)?)
+}
+
+/// As [`text_of`], of a regular file alone: a pipe that nobody writes keeps nobody waiting.
+pub(crate) fn text_of_regular(file: &Path) -> io::Result<String> {
+    let at_once = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = at_once.bits().cast_signed();
+    let opened = File::options().read(true).custom_flags(flags).open(file)?;
+    is_regular(&opened.metadata()?)?;
+    whole_text(opened)
+}
+
+fn whole_text(file: File) -> io::Result<String> {
     let mut text = String::new();
-    let read = std::fs::File::open(file)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    let read = file.take(LONGEST + 1).read_to_string(&mut text)?;
     if read as u64 > LONGEST {
         let why = format!("it is longer than {} MiB", LONGEST >> 20);
-        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
     Ok(text)
 }
@@ -103,14 +134,20 @@ pub(crate) fn text_of(file: &Path) -> std::io::Result<String> {
 /// Refuses what a running process can't read for its operator: one of his pipes is another's there, or
 /// keeps it waiting for somebody to write.
 pub(crate) fn regular(files: &[PathBuf]) -> anyhow::Result<()> {
-    for file in files {
-        let name = file.display();
-        let found = std::fs::metadata(file).with_context(|| format!("cannot read {name}"))?;
-        if !found.is_file() && !found.is_dir() {
-            bail!("the running process reads {name}, which is no file: write it to one");
-        }
+    let check = |file: &PathBuf| std::fs::metadata(file).and_then(|found| is_regular(&found));
+    files
+        .iter()
+        .try_for_each(|file| check(file).with_context(|| format!("cannot read {}", file.display())))
+}
+
+/// A folder passes: reading it says what it is.
+fn is_regular(found: &Metadata) -> io::Result<()> {
+    if found.is_file() || found.is_dir() {
+        return Ok(());
     }
-    Ok(())
+    let why = "the running process would read it, and it is no file but a pipe, a device or a socket: \
+               write it to a file";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
 fn twice(files: &[PathBuf]) -> anyhow::Result<()> {

@@ -48,7 +48,7 @@ impl Surroundings for Machine {
 
 fn text(path: &Path) -> Result<(String, String), String> {
     let name = path.display().to_string();
-    match files::text_of(path) {
+    match files::text_of_regular(path) {
         Ok(text) => Ok((name, text)),
         Err(error) => Err(format!("cannot read {name}: {error}")),
     }

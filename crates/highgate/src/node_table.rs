@@ -106,8 +106,8 @@ impl Table for NodeTable {
     fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
         let given: Vec<PathBuf> = arguments.iter().map(PathBuf::from).collect();
         together(&files::whole_paths(&self.files), &files::whole_paths(&given))?;
-        let parsed =
-            files::parsed(&given, self.alone.node()).map_err(|error| format!("{error:#}"))?;
+        let parsed = files::parsed_for_operator(&given, self.alone.node());
+        let parsed = parsed.map_err(|error| format!("{error:#}"))?;
         match action {
             "compare" => {
                 let text = self.compare(&given, &parsed);

@@ -259,7 +259,8 @@ fn who_waits_for_a_server_in_vain_is_told_which_limit_was_reached() {
 #[test]
 fn a_pipe_or_a_device_is_no_file_to_apply() {
     let server = server();
-    let process = HighgateProcess::start(BINARY, &toml(&server, ANYWHERE, "", "")).unwrap();
+    let account = "[[admin.user]]\nname = \"admin\"\npassword = \"secret\"\n";
+    let process = HighgateProcess::start(BINARY, &toml(&server, ANYWHERE, "", account)).unwrap();
     let pipe = process.folder().join("pipe");
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -274,7 +275,14 @@ fn a_pipe_or_a_device_is_no_file_to_apply() {
         let output = Command::new(BINARY).args(["apply", file, "--data-dir"]).arg(&data).output();
         let output = output.unwrap();
         let told = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && told.contains("which is no file"), "{told}");
+        assert!(!output.status.success() && told.contains("it is no file"), "{told}");
     }
-    apply(&process, &toml(&server, ANYWHERE, "", "")).unwrap();
+    // Other ways than the command line leave the reading to the process: it waited, and all later actions.
+    let port = process.admin_sql().unwrap();
+    let mut operator = RawClient::connect(port, "admin", "secret", None, USUAL).unwrap();
+    for (action, file) in [("apply", pipe.to_str().unwrap()), ("compare", "/dev/zero")] {
+        let told = operator.query(format!("CALL node.{action}('{file}')")).unwrap();
+        assert!(format!("{told:?}").contains("it is no file"), "{told:?}");
+    }
+    apply(&process, &toml(&server, ANYWHERE, "", account)).unwrap();
 }
