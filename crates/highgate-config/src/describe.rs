@@ -14,11 +14,19 @@ use crate::{
 /// One line: what `change` does to `config`, e.g. `server shop/db2: weight 1 → 5`.
 #[must_use]
 pub fn describe(change: &Change, config: &Config) -> String {
+    describe_beside(config, change, config)
+}
+
+/// As [`describe`], in a process that was started with the configuration `running`.
+#[must_use]
+pub fn describe_beside(running: &Config, change: &Change, config: &Config) -> String {
     let shared = &config.shared;
     let what = match change {
         Change::Backend(name, new) => backend(shared.backends.get(name), new.as_ref()),
         Change::Listener(name, new) => listener(shared.listeners.get(name), new.as_ref()),
-        Change::Node(name, new) => node(config.node.get(name), new.as_ref()),
+        Change::Node(name, new) => {
+            node(running.node.get(name), config.node.get(name), new.as_ref())
+        }
         Change::Rule(id, new) => rule(shared.rules.get(id), new.as_ref()),
         Change::Server(backend, name, new) => {
             let old = shared.backends.get(backend).and_then(|backend| backend.servers.get(name));
@@ -42,12 +50,14 @@ fn listener(old: Option<&Listener>, new: Option<&Listener>) -> String {
     fields(&LISTENER, old.map(draft).as_ref(), new.map(draft).as_ref())
 }
 
-fn node(old: Option<&Node>, new: Option<&Node>) -> String {
-    let mut parts = match (old, new) {
-        (Some(_), Some(_)) | (None, Some(_)) => vec![fields(&NODE, old, new)],
-        _ => return fields(&NODE, old, new),
-    };
+fn node(running: Option<&Node>, old: Option<&Node>, new: Option<&Node>) -> String {
     let nothing = Node::default();
+    let running = running.unwrap_or(&nothing);
+    let whole = fields_beside(Some(running), &NODE, old, new);
+    if new.is_none() {
+        return whole;
+    }
+    let mut parts = vec![whole];
     let (before, after) = (old.unwrap_or(&nothing), new.unwrap_or(&nothing));
     for (name, was, is) in pairs(&before.binds, &after.binds).filter(|(_, was, is)| was != is) {
         let shown = |binds: Option<&Vec<_>>| {
@@ -63,10 +73,12 @@ fn node(old: Option<&Node>, new: Option<&Node>) -> String {
             _ => {}
         }
     }
-    things("vip", &VIP, &before.vips, &after.vips, &mut parts);
-    things("group of vips", &VIP_GROUP, &before.vip_groups, &after.vip_groups, &mut parts);
-    things("script", &SCRIPT, &before.scripts, &after.scripts, &mut parts);
-    things("process", &PROCESS, &before.processes, &after.processes, &mut parts);
+    let run = running;
+    things("vip", &VIP, [&run.vips, &before.vips, &after.vips], &mut parts);
+    let groups = [&run.vip_groups, &before.vip_groups, &after.vip_groups];
+    things("group of vips", &VIP_GROUP, groups, &mut parts);
+    things("script", &SCRIPT, [&run.scripts, &before.scripts, &after.scripts], &mut parts);
+    things("process", &PROCESS, [&run.processes, &before.processes, &after.processes], &mut parts);
     if parts.len() > 1 {
         parts.retain(|part| part != UNCHANGED);
     }
@@ -77,12 +89,12 @@ fn node(old: Option<&Node>, new: Option<&Node>) -> String {
 fn things<K: Ord + std::fmt::Display, T: PartialEq>(
     word: &str,
     table: &TableOf<T>,
-    before: &BTreeMap<K, T>,
-    after: &BTreeMap<K, T>,
+    [running, before, after]: [&BTreeMap<K, T>; 3],
     parts: &mut Vec<String>,
 ) {
     for (name, was, is) in pairs(before, after).filter(|(_, was, is)| was != is) {
-        parts.push(format!("{word} {name} {}", fields(table, was, is)));
+        let told = fields_beside(running.get(name), table, was, is);
+        parts.push(format!("{word} {name} {told}"));
     }
 }
 
@@ -101,6 +113,15 @@ fn user(old: Option<&User>, new: Option<&User>) -> String {
 const UNCHANGED: &str = "unchanged";
 
 fn fields<T>(table: &TableOf<T>, old: Option<&T>, new: Option<&T>) -> String {
+    fields_beside(None, table, old, new)
+}
+
+fn fields_beside<T>(
+    running: Option<&T>,
+    table: &TableOf<T>,
+    old: Option<&T>,
+    new: Option<&T>,
+) -> String {
     let Some(new) = new else {
         return "removed".to_owned();
     };
@@ -112,7 +133,8 @@ fn fields<T>(table: &TableOf<T>, old: Option<&T>, new: Option<&T>) -> String {
         .map(|setting| (setting, (setting.get)(old), (setting.get)(new)))
         .filter(|(_, before, after)| before != after)
         .map(|(setting, before, after)| {
-            let (name, when) = (setting.name, when(setting.takes_effect));
+            let is_running = running.is_some_and(|it| (setting.get)(it) == after);
+            let (name, when) = (setting.name, when(setting.takes_effect, is_running));
             match (&before, &after) {
                 (Value::Secrets(_), _) | (_, Value::Secrets(_)) => format!("{name} changed{when}"),
                 _ => format!("{name} {before} → {after}{when}"),
@@ -122,9 +144,10 @@ fn fields<T>(table: &TableOf<T>, old: Option<&T>, new: Option<&T>) -> String {
     if changed.is_empty() { UNCHANGED.to_owned() } else { changed.join(", ") }
 }
 
-/// Said of what stays as it was while this process runs.
-fn when(takes_effect: TakesEffect) -> String {
+/// Said of what stays as it was while this process runs, and of what goes back to that.
+fn when(takes_effect: TakesEffect, is_running: bool) -> String {
     match takes_effect {
+        TakesEffect::NextStart if is_running => " (as the process runs already)".to_owned(),
         TakesEffect::NextStart => format!(" ({})", takes_effect.words()),
         _ => String::new(),
     }
@@ -176,5 +199,21 @@ mod tests {
             "{told}"
         );
         assert!(told.ends_with("max_connections 5 → 6") || told.contains("5 → 6, "), "{told}");
+    }
+
+    #[test]
+    fn a_change_back_to_what_the_process_was_started_with_waits_for_no_start() {
+        let config = |text: &str| native::parse("a", text, &NodeName::from("here")).unwrap().config;
+        for [started, other] in [["workers = 3\n", "workers = 4\n"], ["", "workers = 4\n"]] {
+            let (started, other) = (config(started), config(other));
+            let told = |from: &Config, to: &Config| {
+                let changes = crate::diff(from, to);
+                let lines = changes.iter().map(|it| describe_beside(&started, it, from));
+                lines.collect::<Vec<_>>().join("\n")
+            };
+            let (there, back) = (told(&started, &other), told(&other, &started));
+            assert!(there.ends_with("→ 4 (with the next start of the process)"), "{there}");
+            assert!(back.ends_with(" (as the process runs already)"), "{back}");
+        }
     }
 }

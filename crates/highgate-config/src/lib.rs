@@ -41,7 +41,7 @@ pub use config::{
     Topology, User,
 };
 pub use control::{Batch, BoxFuture, ControlPlane, Layers, ProposeError, StoreError, Version};
-pub use describe::describe;
+pub use describe::{describe, describe_beside};
 pub use dialect::Dialect;
 pub use drains::Drains;
 pub use faults::Severity;

@@ -8,7 +8,7 @@ use std::{
 
 use highgate_cluster::Alone;
 use highgate_config::{
-    Change, Config, ControlPlane, Layers, OverrideKind, apply_all, describe, merge,
+    Change, Config, ControlPlane, Layers, OverrideKind, apply_all, describe_beside, merge,
     native::Parsed,
     table::{
         Action, Column,
@@ -37,6 +37,8 @@ pub(crate) struct NodeTable {
     pub(crate) certificate: Arc<CertificateDate>,
     pub(crate) log: LogLines,
     pub(crate) applying: Applying,
+    /// What the process was started with.
+    pub(crate) started: Arc<Config>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -165,7 +167,7 @@ impl NodeTable {
         let notes = apply_all(&current, &merged.changes).map(|after| given.notes(&after));
         let mut notes = notes.unwrap_or_default();
         notes.extend(self.marked(&current, &merged.changes));
-        lines(&current, &merged.changes, &merged.conflicts, &notes)
+        lines((&self.started, &current), &merged.changes, &merged.conflicts, &notes)
     }
 
     /// Servers whose weight changes, while the one in force is an operator's.
@@ -219,7 +221,8 @@ impl NodeTable {
         let (_, after) = self.alone.current();
         let mut notes = self.given(files, &key, &parsed, &all_applied).notes(&after);
         notes.extend(self.marked(&before, &applied.changes));
-        let mut text = lines(&before, &applied.changes, &applied.conflicts, &notes);
+        let configs = (&*self.started, &*before);
+        let mut text = lines(configs, &applied.changes, &applied.conflicts, &notes);
         let in_force = self.applying.again.ask(applied.changes.is_empty());
         if applied.changes.is_empty() && in_force.is_ok() && self.has_certificates(&after) {
             text.push_str("\ncertificates are read again");
@@ -247,12 +250,13 @@ fn together(own: &BTreeSet<String>, given: &BTreeSet<String>) -> Result<(), Stri
 
 /// What changes, a line each.
 fn lines(
-    before: &Config,
+    (started, before): (&Config, &Config),
     changes: &[Change],
     conflicts: &[merge::Conflict],
     notes: &[String],
 ) -> String {
-    let mut lines: Vec<String> = changes.iter().map(|change| describe(change, before)).collect();
+    let line = |change: &Change| describe_beside(started, change, before);
+    let mut lines: Vec<String> = changes.iter().map(line).collect();
     lines.extend(conflicts.iter().map(|conflict| format!("note: {conflict}")));
     if lines.is_empty() {
         lines.push("nothing changes".to_owned());

@@ -35,6 +35,8 @@ use crate::{
 /// Everything that runs.
 pub(crate) struct Wired {
     pub(crate) alone: Arc<Alone>,
+    /// The configuration that it was started with.
+    started: Arc<Config>,
     pub(crate) node: Arc<Node>,
     pub(crate) serving: watch::Sender<bool>,
     /// What keeps this node from its work, though it is to serve.
@@ -89,6 +91,7 @@ pub(crate) fn wire(
     let admin_certificate = Arc::default();
     Ok(Wired {
         alone,
+        started: config,
         node,
         serving,
         fault,
@@ -138,6 +141,7 @@ impl Wired {
             certificate: self.admin_certificate.clone(),
             log: self.log.clone(),
             applying: self.applying(),
+            started: self.started.clone(),
         })];
         for table in self.node.tables() {
             let (alone, shared) = (self.alone.clone(), shared.clone());

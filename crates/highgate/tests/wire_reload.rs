@@ -413,6 +413,23 @@ fn an_action_over_sql_is_stored_as_one_of_ctl_is() {
     assert_eq!(version(&process), before + 1);
 }
 
+/// "with the next start of the process" was told of the way back, too.
+#[test]
+fn a_setting_that_goes_back_to_what_the_process_runs_with_waits_for_no_start() {
+    let a = server("a");
+    let text = toml(&[("db1", &a)], "");
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    put(&process, &format!("workers = 7\n{}", text.replace("workers = 2\n", "")));
+    let (is_done, told) = apply(&process, &[]);
+    assert!(is_done && told.contains("→ 7 (with the next start of the process)"), "{told}");
+    put(&process, &text);
+    for arguments in [&["--dry-run"][..], &[]] {
+        let (is_done, told) = apply(&process, arguments);
+        assert!(is_done && told.contains("workers 7 → "), "{told}");
+        assert!(told.contains("(as the process runs already)"), "{told}");
+    }
+}
+
 /// What no log, view or report may contain; each has this in it.
 const MARK: &str = "hush";
 
