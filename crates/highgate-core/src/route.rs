@@ -215,6 +215,7 @@ fn by_text<'a>(
         return refuse(RouteRefused::LocalInfile);
     }
     let may_kill = facts.does(Effects::KILLS | Effects::NAMED_PREPARED)
+        || is_unsure(facts)
         || facts.shape.kind == StatementKind::Unknown;
     if facts.command.runs() && may_kill {
         match kill(facts, view.session_id) {
@@ -236,8 +237,11 @@ fn by_text<'a>(
 fn kill<'a>(facts: &CommandFacts<'_>, own: u32) -> Result<Option<To<'a>>, RouteRefused> {
     let text = facts.text.unwrap_or_default();
     if !facts.does(Effects::KILLS) {
-        let hides = sql::hides_kill(text, facts.mode);
-        return if hides { Err(RouteRefused::KillForm) } else { Ok(None) };
+        if sql::hides_kill(text, facts.mode) {
+            return Err(RouteRefused::KillForm);
+        }
+        let may_hide = is_unsure(facts) && sql::may_hide_kill(text, facts.mode);
+        return if may_hide { Err(RouteRefused::KillUnread) } else { Ok(None) };
     }
     let scope = match facts.shape.kind {
         StatementKind::Kill { scope: scope @ (KillScope::Connection | KillScope::Query) }
@@ -253,6 +257,12 @@ fn kill<'a>(facts: &CommandFacts<'_>, own: u32) -> Result<Option<To<'a>>, RouteR
         KillTarget::Other => return Err(RouteRefused::KillForm),
     };
     Ok(Some(To::Kill { scope, id }))
+}
+
+/// Whether a server may read it otherwise: in doubt, and where a statement in it may say how the next are read.
+fn is_unsure(facts: &CommandFacts<'_>) -> bool {
+    let may_set = facts.does(Effects::MULTI) && facts.does(Effects::SESSION_STATE);
+    may_set || facts.does(Effects::DOUBTFUL)
 }
 
 /// Whether the session must stay on its connection.

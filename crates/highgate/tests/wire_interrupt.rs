@@ -17,6 +17,7 @@ use std::{
 };
 
 use failure::{BINARY, toml};
+use highgate_mysql::Capabilities;
 use highgate_testkit::{HighgateProcess, Reply, Script, ScriptedServer, wait};
 use raw::{Part, RawClient, USUAL};
 
@@ -208,4 +209,34 @@ fn the_stock_client_can_read_that_an_outcome_is_unknown() {
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(told.contains("ERROR 1158 (08007)") && told.contains("not known"), "{told}");
     }
+}
+
+/// It reached a server with a number of Highgate's, which there is somebody else's connection.
+#[test]
+fn a_kill_behind_a_character_that_ends_in_a_backslash_reaches_no_server() {
+    let server = ScriptedServer::start(Script::new(|command| match command.text() {
+        text if text.starts_with("SELECT @@") => Reply::variables(&text),
+        _ => Reply::Ok,
+    }));
+    let server = server.unwrap();
+    let process = HighgateProcess::start(BINARY, &toml(&[server.addr()], BACKEND, "")).unwrap();
+    let listener = process.listener("shop").unwrap();
+    let several = USUAL | Capabilities::MULTI_STATEMENTS;
+    let connect = || RawClient::connect(listener, "app", "app", None, several).unwrap();
+    let refused = |client: &mut RawClient, text: &[u8]| {
+        let answer = client.query(text).unwrap();
+        assert!(
+            matches!(&answer[..], [Part::Err { code: 1235, text, .. }] if text.contains("in two ways")),
+            "{answer:?}"
+        );
+    };
+    let mut client = connect();
+    client.ok("SET NAMES gbk").unwrap();
+    refused(&mut client, b"SELECT '\xbf\\'; KILL 7 -- '");
+    client.query(b"SELECT '\xd6\xd0', 'Kill Bill'").unwrap();
+    refused(&mut connect(), b"SET NAMES gbk; SELECT '\xbf\\'; KILL 7 -- '");
+    let commands = server.commands();
+    let kills = commands.iter().filter(|command| command.text().contains("KILL"));
+    assert_eq!(kills.count(), 0);
+    assert!(commands.iter().any(|command| command.text().contains("Kill Bill")));
 }

@@ -16,6 +16,11 @@ pub enum RouteRefused {
         "only `KILL [QUERY] number` and `KILL [QUERY] CONNECTION_ID()` by themselves are carried out"
     )]
     KillForm,
+    /// It can't be read for sure, and its server may read a KILL in it.
+    #[error(
+        "it may be read in two ways (its character set, comments or quotes), in one of which it may hold a KILL"
+    )]
+    KillUnread,
     /// It asks what the statement before left on a connection that the session gave back.
     #[error(
         "{function} after the connection that knows was given back; the session keeps its connection from now on"
@@ -96,6 +101,7 @@ impl RouteRefused {
         match self {
             Self::Draining | Self::LongDataLost | Self::UnknownBackend { .. } => Side::Highgate,
             Self::KillForm
+            | Self::KillUnread
             | Self::Leftover { .. }
             | Self::LocalInfile
             | Self::NoPlainOk { .. }
@@ -112,6 +118,11 @@ impl RouteRefused {
             Self::Draining => ErrorCode::new(1053, b"08S01").answer("Server shutdown in progress"),
             Self::KillForm => ErrorCode::new(1235, b"42000").answer(
                 "KILL is carried out only by itself and with a session's number or CONNECTION_ID()",
+            ),
+            Self::KillUnread => ErrorCode::new(1235, b"42000").answer(
+                "This text may be read in two ways (the session's character set, comments or quotes), \
+                 and in one of them it may hold a KILL: send values as parameters of a prepared \
+                 statement, or a KILL by itself",
             ),
             Self::Leftover { function } => ErrorCode::new(1235, b"42000").answer(format!(
                 "{function} is not known here any more; from now on it is kept for this session: \

@@ -302,6 +302,7 @@ fn no_kill_reaches_a_server() {
             ..CommandFacts::bare(CommandKind::Query)
         };
         let may_kill = facts.does(Effects::KILLS | Effects::NAMED_PREPARED)
+            || is_unsure(&facts)
             || facts.shape.kind == StatementKind::Unknown;
         may_kill.then(|| kill(&facts, 77))
     };
@@ -328,6 +329,12 @@ fn no_kill_reaches_a_server() {
     }
     assert_eq!(of("PREPARE s FROM 'SELECT 7'"), Some(Ok(None)));
     assert_eq!(of("SELECT 'KILL 7'"), None);
+    for text in [
+        "SELECT /* /* */ '; KILL 7 -- */ '",
+        "SET sql_mode = 'NO_BACKSLASH_ESCAPES'; SELECT '\\'; KILL 7 -- '",
+    ] {
+        assert_eq!(of(text), Some(Err(RouteRefused::KillUnread)), "{text}");
+    }
 }
 
 #[test]

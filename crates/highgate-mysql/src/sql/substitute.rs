@@ -32,7 +32,8 @@ const LONGEST_NAME: usize = 255;
 /// is certain.
 #[must_use]
 pub fn substitute(text: &[u8], mode: LexMode, known: Known) -> Option<Vec<u8>> {
-    if text.len() > LONGEST || mode.unsafe_charset || names_server_ids(text) {
+    let is_unsafe = mode.unsafe_charset && !text.is_ascii();
+    if text.len() > LONGEST || is_unsafe || names_server_ids(text) {
         return None;
     }
     let tokens = tokens(text, mode, known.prepares)?;
@@ -374,5 +375,14 @@ mod tests {
         let sent = "SELECT ?, IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID()) = ? AS own FROM t LIMIT ?";
         let out = substitute(text, LexMode::default(), known).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), sent);
+    }
+
+    #[test]
+    fn ascii_is_read_alike_in_every_character_set() {
+        let gbk = LexMode { unsafe_charset: true, ..LexMode::default() };
+        let known = Known { connection_id: Some(7), ..Known::default() };
+        let sent = substitute(b"SELECT CONNECTION_ID() + 1 AS n", gbk, known).unwrap();
+        assert_eq!(sent, b"SELECT IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID()) + 1 AS n");
+        assert_eq!(substitute(b"SELECT CONNECTION_ID() AS n, '\xd6\xd0'", gbk, known), None);
     }
 }
