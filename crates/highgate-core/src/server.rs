@@ -177,6 +177,8 @@ pub struct ServerState {
     cold: CachePadded<Cold>,
     /// Addresses that its name had last.
     resolved: Mutex<Arc<[IpAddr]>>,
+    /// Why the last connection that it did not give could not be had.
+    unconnected: Mutex<String>,
     born: Instant,
 }
 
@@ -194,6 +196,7 @@ impl ServerState {
             most_open: AtomicU32::default(),
             cold: CachePadded::default(),
             resolved: Mutex::new(Arc::new([])),
+            unconnected: Mutex::default(),
             born: now,
         }
     }
@@ -242,6 +245,17 @@ impl ServerState {
     #[must_use]
     pub fn errors(&self, kind: ErrorKind) -> u64 {
         self.cold.errors[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Notes why it gave no connection.
+    pub fn note_unconnected(&self, why: &str) {
+        why.clone_into(&mut self.unconnected.lock());
+    }
+
+    /// Why the last connection that it did not give could not be had; empty where nobody knows.
+    #[must_use]
+    pub fn why_unconnected(&self) -> String {
+        self.unconnected.lock().clone()
     }
 
     /// Counts a command that is sent again.

@@ -28,7 +28,7 @@ pub(crate) fn all(
     node: NodeName,
 ) -> Vec<Arc<dyn Table>> {
     vec![
-        Arc::new(backends::Backends { shared: shared.clone() }),
+        Arc::new(backends::Backends { shared: shared.clone(), view: view.clone() }),
         Arc::new(digests::Digests { shared: shared.clone() }),
         Arc::new(events::Events { shared: shared.clone() }),
         Arc::new(listeners::Listeners { listeners: listeners.clone() }),

@@ -228,6 +228,7 @@ fn failed(context: &Context, server: &ServerState, error: &std::io::Error) {
         _ => TrafficFailure::Unreachable,
     };
     server.count_error(ErrorKind::Connect);
+    server.note_unconnected(&error.to_string());
     context.worker.report(server, failure);
 }
 

@@ -406,6 +406,10 @@ fn a_server_that_gives_no_new_connections_gets_no_work_though_its_checks_succeed
     assert!(servers.iter().all(|server| server.status == "up"), "{servers:?}");
     let status = failure::ctl(&process, &["status"]).unwrap();
     assert!(status.contains("gives no new connections"), "{status}");
+    let backend = table(&process, "backends").unwrap().remove(0);
+    let reason = backend["reason"].as_str().unwrap();
+    assert!(reason.contains("; db1 gives no new connections for "), "{reason}");
+    assert!(reason.contains("only those that are open serve: no "), "{reason}");
     // Only the first of the reads waited: nobody else tried.
     let row = table(&process, "servers").unwrap().remove(0);
     assert_eq!(row["connect_errors"], 1, "{row}");

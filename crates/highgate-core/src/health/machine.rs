@@ -152,6 +152,12 @@ impl ServerHealth {
         self.unconnected.is_some()
     }
 
+    /// Since when [that](Self::gives_no_connections) is so.
+    #[must_use]
+    pub fn unconnected_since(&self) -> Option<Instant> {
+        self.unconnected.map(|unconnected| unconnected.since)
+    }
+
     /// Whether a check is still to say what the failure means that traffic told of.
     #[must_use]
     pub const fn is_in_question(&self) -> bool {

@@ -8,13 +8,16 @@ use highgate_config::table::{
     Metric::{Gauge, Label, None as Hidden, State},
     Row, Table,
 };
-use highgate_core::snapshot::Writes;
+use highgate_core::snapshot::{Member, Writes};
+use highgate_io::clock;
+use parking_lot::Mutex;
 
 use super::column;
-use crate::shared::Shared;
+use crate::{monitor::View, shared::Shared};
 
 pub(super) struct Backends {
     pub(super) shared: Arc<Shared>,
+    pub(super) view: Arc<Mutex<View>>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -44,6 +47,7 @@ impl Table for Backends {
 
     fn rows(&self) -> Vec<Row> {
         let snapshot = self.shared.snapshot.load_full();
+        let view = self.view.lock().clone();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let groups = snapshot.placement.groups.values();
         groups
@@ -56,7 +60,11 @@ impl Table for Backends {
                     Writes::Refused { .. } => "refused",
                 };
                 let reason = match &group.writes {
-                    Writes::Open => group.reason.to_string(),
+                    Writes::Open => {
+                        let writers = group.writers.iter().filter_map(|at| group.members.get(*at));
+                        let told = writers.filter_map(|writer| unconnected(writer, &view));
+                        told.fold(group.reason.to_string(), |text, more| text + "; " + &more)
+                    }
                     writes => writes_sentence(writes),
                 };
                 vec![
@@ -82,4 +90,15 @@ fn writes_sentence(writes: &Writes) -> String {
         Writes::Waiting { reason } => format!("waiting: {reason}"),
         Writes::Refused { reason } => format!("refused: {reason}"),
     }
+}
+
+/// That a server gives no new connections, since when, and why.
+fn unconnected(member: &Member, view: &View) -> Option<String> {
+    let since = view.servers.get(&member.state.id)?.unconnected_since?;
+    let seconds = clock::now().saturating_duration_since(since).as_secs();
+    let name = &member.state.name;
+    let why = member.state.why_unconnected();
+    Some(format!(
+        "{name} gives no new connections for {seconds} s, only those that are open serve: {why}"
+    ))
 }

@@ -15,8 +15,9 @@ use crate::{
 const BEYOND: Duration = Duration::from_secs(5);
 
 /// What is known of a server that gives no new connections.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Unconnected {
+    pub(super) since: Instant,
     is_being_tried: bool,
 }
 
@@ -26,7 +27,7 @@ impl ServerHealth {
         if self.unconnected.is_some() {
             return;
         }
-        self.unconnected = Some(Unconnected::default());
+        self.unconnected = Some(Unconnected { since: now, is_being_tried: false });
         actions.push(Action::Shun { until: self.shun_beyond_next_check(now) });
         let text = "no new connection is had, while the one that checks keep may work: \
                     no new work, unless no other can serve, until a new connection is had";

@@ -1,6 +1,9 @@
 //! What operators see of the director's work.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use highgate_core::server::ServerId;
 
@@ -23,6 +26,8 @@ pub struct ServerView {
     /// How far behind it is as a replica, in milliseconds. The snapshot has that only as of the last
     /// plan in which something else changed.
     pub lag_ms: Option<u64>,
+    /// Since when it gives no new connections, while those that are open may work.
+    pub unconnected_since: Option<Instant>,
 }
 
 impl Director {
@@ -34,7 +39,13 @@ impl Director {
             .map(|(id, health)| {
                 let last_error = health.last_error().map(str::to_owned);
                 let lag_ms = self.lag_ms(*id);
-                (*id, ServerView { latency: health.latency(), last_error, lag_ms })
+                let view = ServerView {
+                    latency: health.latency(),
+                    last_error,
+                    lag_ms,
+                    unconnected_since: health.unconnected_since(),
+                };
+                (*id, view)
             })
             .collect();
         self.view.lock().servers = servers;

@@ -182,6 +182,7 @@ fn failed(context: &Context, server: &ServerState, error: &OpenError) -> Fresh {
     }
     server.count_error(ErrorKind::Connect);
     if let Some(failure) = error.failure() {
+        server.note_unconnected(&error.to_string());
         worker.report(server, failure);
     }
     Fresh::Failed(error.to_string())
