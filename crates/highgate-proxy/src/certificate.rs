@@ -12,9 +12,34 @@ pub struct CertificateDate {
     /// When it expires, in seconds of Unix time; 0 without one.
     expires: AtomicU64,
     told: Mutex<Validity>,
+    meets: Meets,
+}
+
+/// Whom a certificate meets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Meets {
+    #[default]
+    Clients,
+    Servers,
+}
+
+impl Meets {
+    /// What comes of one that has expired.
+    const fn over(self) -> &'static str {
+        match self {
+            Self::Clients => "has expired: clients that verify it are lost",
+            Self::Servers => "has expired: servers that verify it give no new connections",
+        }
+    }
 }
 
 impl CertificateDate {
+    /// Of one that servers are shown.
+    #[must_use]
+    pub fn towards_servers() -> Self {
+        Self { meets: Meets::Servers, ..Self::default() }
+    }
+
     /// Takes over when the certificate in force expires.
     pub fn set(&self, expires: Option<u64>) {
         let expires = expires.unwrap_or(0);
@@ -48,7 +73,7 @@ impl CertificateDate {
         let (severity, what) = match validity {
             Validity::Good => return None,
             Validity::Soon => (Severity::Warning, format!("expires in {days} days")),
-            Validity::Over => (Severity::Error, OVER.to_owned()),
+            Validity::Over => (Severity::Error, self.meets.over().to_owned()),
         };
         Some(Event::new(severity, Kind::Limit, sentence(whose, &what)))
     }
@@ -56,11 +81,9 @@ impl CertificateDate {
     /// That it has expired, whether or not that was told; nothing while it is good.
     #[must_use]
     pub fn has_expired(&self, whose: &str) -> Option<String> {
-        self.seconds_left().filter(|&left| left <= 0).map(|_| sentence(whose, OVER))
+        self.seconds_left().filter(|&left| left <= 0).map(|_| sentence(whose, self.meets.over()))
     }
 }
-
-const OVER: &str = "has expired: clients that verify it are lost";
 
 fn sentence(whose: &str, what: &str) -> String {
     format!(
@@ -76,7 +99,7 @@ enum Validity {
     Good,
     /// Somebody should renew it.
     Soon,
-    /// Clients that verify refuse it.
+    /// Who verifies refuses it.
     Over,
 }
 

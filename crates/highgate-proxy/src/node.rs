@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 
 pub use self::vitals::Vitals;
 use crate::{
+    certificate::CertificateDate,
     listener::{Bound, ListenerState, Unserved},
     monitor::View,
     shared::Shared,
@@ -100,6 +101,8 @@ pub struct Node {
     shared: Arc<Shared>,
     view: Arc<Mutex<View>>,
     listeners: Arc<Mutex<BTreeMap<ListenerName, Running>>>,
+    /// How long the certificates are good that the servers of backends are shown.
+    server_certificates: Mutex<BTreeMap<BackendName, CertificateDate>>,
     stopper: Stopper,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Sockets that wait for the configuration that uses them.
@@ -185,6 +188,7 @@ impl Node {
             shared,
             view: Arc::default(),
             listeners: Arc::default(),
+            server_certificates: Mutex::default(),
             stopper,
             threads: Mutex::new(threads),
             inherited: Mutex::default(),
@@ -230,6 +234,7 @@ impl Node {
         self.bound(node);
         let renewed = self.shared.server_tls.lock().replace(prepared.towards_servers);
         self.retire_idle(&renewed);
+        self.date(prepared.server_certificates);
         let mut listeners = self.listeners.lock();
         // It may have taken its time to get ready, and nobody would end what listens from here on.
         if self.shared.draining.load(Ordering::Acquire) {
@@ -278,6 +283,15 @@ impl Node {
         groups.flat_map(|group| &group.members).for_each(|member| member.state.retire_idle());
     }
 
+    /// Takes over when certificates expire that servers are shown.
+    fn date(&self, expiries: BTreeMap<BackendName, Option<u64>>) {
+        let mut dates = self.server_certificates.lock();
+        dates.retain(|backend, _| expiries.contains_key(backend));
+        for (backend, expires) in expiries {
+            dates.entry(backend).or_insert_with(CertificateDate::towards_servers).set(expires);
+        }
+    }
+
     /// Tells operators of certificates that expire, or have. To be called now and then.
     pub fn look_at_certificates(&self) {
         let now = clock::wall_ms() / 1000;
@@ -287,16 +301,24 @@ impl Node {
                 self.shared.event(event);
             }
         }
+        for (backend, date) in self.server_certificates.lock().iter() {
+            if let Some(event) = date.look(&format!("backend {backend}"), now) {
+                self.shared.event(event.backend(backend));
+            }
+        }
     }
 
-    /// The certificates of listeners that have expired, a sentence each.
+    /// The certificates of listeners and backends that have expired, a sentence each.
     #[must_use]
     pub fn expired_certificates(&self) -> Vec<String> {
         let listeners = self.listeners.lock();
         let expired = listeners.values().map(|running| {
             running.state.certificate.has_expired(&format!("listener {}", running.state.name))
         });
-        expired.flatten().collect()
+        let dates = self.server_certificates.lock();
+        let towards_servers =
+            dates.iter().map(|(backend, date)| date.has_expired(&format!("backend {backend}")));
+        expired.chain(towards_servers).flatten().collect()
     }
 
     /// Puts the node's bounds in force: descriptors are shared among clients and servers, and some are

@@ -24,7 +24,7 @@ pub fn for_clients(settings: &Tls) -> Result<Option<Arc<rustls::ServerConfig>>, 
     }
 }
 
-/// When the certificate towards clients expires, in seconds of Unix time, where that can be read.
+/// When the certificate that the other side is shown expires, in seconds of Unix time, where that can be read.
 #[must_use]
 pub fn expires(settings: &Tls) -> Option<u64> {
     settings.cert.as_deref().and_then(|cert| tls::expires(cert).ok()).flatten()

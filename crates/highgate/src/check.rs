@@ -45,13 +45,24 @@ fn look_at_certificates(parsed: &Parsed, node: &NodeName) -> anyhow::Result<()> 
         let place = Place::Listener(name.clone());
         match tls_files::for_clients(&listener.tls) {
             Ok(None) => {}
-            Ok(Some(_)) => look_at_date(&listener.tls, &format!("listener {name}")),
+            Ok(Some(_)) => {
+                look_at_date(
+                    &CertificateDate::default(),
+                    &listener.tls,
+                    &format!("listener {name}"),
+                );
+            }
             Err(cause) => wrong.push(ApplyError::Tls { place, cause }),
         }
     }
     for (name, backend) in &config.shared.backends {
-        if let Err(cause) = tls_files::for_servers(&backend.tls) {
-            wrong.push(ApplyError::Tls { place: Place::Backend(name.clone()), cause });
+        let date = CertificateDate::towards_servers();
+        match tls_files::for_servers(&backend.tls) {
+            Ok(None) => {}
+            Ok(Some(_)) => look_at_date(&date, &backend.tls, &format!("backend {name}")),
+            Err(cause) => {
+                wrong.push(ApplyError::Tls { place: Place::Backend(name.clone()), cause });
+            }
         }
     }
     if let Some(own) = config.node.get(node)
@@ -75,8 +86,7 @@ fn look_at_certificates(parsed: &Parsed, node: &NodeName) -> anyhow::Result<()> 
     }
 }
 
-fn look_at_date(settings: &Tls, whose: &str) {
-    let date = CertificateDate::default();
+fn look_at_date(date: &CertificateDate, settings: &Tls, whose: &str) {
     date.set(tls_files::expires(settings));
     if let Some(event) = date.look(whose, clock::wall_ms() / 1000) {
         output::complain(&format!("warning: {}", event.text));

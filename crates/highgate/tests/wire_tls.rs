@@ -101,3 +101,35 @@ fn apply_answers_once_certificates_are_in_force_and_says_that_one_has_expired() 
     assert!(!is_done && told.contains("nothing was changed: "), "{told}");
     assert!(shown().contains("old"), "what was in force stays");
 }
+
+#[test]
+fn a_certificate_towards_servers_that_has_expired_is_told_as_those_of_listeners_are() {
+    let scratch = Scratch::new("towards").unwrap();
+    let Some(authority) = Authority::new(scratch.path(), "ca") else {
+        return eprintln!("skipped: no openssl");
+    };
+    let (own, old) =
+        (authority.issue("own", "IP:127.0.0.1"), certificates::expired(scratch.path()).unwrap());
+    let (cert, key) = (own.cert.display(), own.key.display());
+    let backend = format!(
+        "monitor = {{ check = \"connect\" }}\n\
+         tls = {{ mode = \"preferred\", cert = \"{cert}\", key = \"{key}\" }}\n"
+    );
+    let database = ScriptedServer::start(Script::ok()).unwrap();
+    let process = failure::start(&failure::toml(&[database.addr()], &backend, ""), 1).unwrap();
+    let events = || failure::ctl(&process, &["show", "events"]).unwrap();
+    assert!(!events().contains("expired"), "{}", events());
+
+    std::fs::copy(&old.cert, &own.cert).unwrap();
+    std::fs::copy(&old.key, &own.key).unwrap();
+    let (is_done, told) = apply(&process);
+    let expected =
+        "the certificate of backend shop has expired: servers that verify it give no new";
+    assert!(is_done && told.contains(&format!("\nwarning: {expected}")), "{told}");
+    assert!(events().contains("the certificate of backend shop has expired"), "{}", events());
+
+    let file = process.config_file();
+    let output = Command::new(failure::BINARY).arg("check").arg(file).output().unwrap();
+    let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(told.contains(&format!("warning: {expected}")), "{told}");
+}

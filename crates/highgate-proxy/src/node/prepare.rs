@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
-use highgate_config::{Address, Config, Listener, ListenerName, Node as NodeConfig, Place};
+use highgate_config::{
+    Address, BackendName, Config, Listener, ListenerName, Node as NodeConfig, Place,
+};
 use highgate_io::listen;
 
 use super::{ApplyError, Node};
@@ -77,6 +79,8 @@ impl Node {
             let tls = TowardsServers::build(&backend.tls)
                 .map_err(|cause| ApplyError::Tls { place: Place::Backend(name.clone()), cause })?;
             if let Some(tls) = tls {
+                let expires = tls_files::expires(&backend.tls);
+                prepared.server_certificates.insert(name.clone(), expires);
                 prepared.towards_servers.insert(name.clone(), tls);
             }
         }
@@ -172,7 +176,9 @@ fn resolve(address: &Address) -> io::Result<Option<SocketAddr>> {
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
     pub(super) listeners: Vec<New>,
-    pub(super) towards_servers: BTreeMap<highgate_config::BackendName, TowardsServers>,
+    pub(super) towards_servers: BTreeMap<BackendName, TowardsServers>,
+    /// When the certificates expire that servers are shown.
+    pub(super) server_certificates: BTreeMap<BackendName, Option<u64>>,
 }
 
 #[derive(Debug)]
