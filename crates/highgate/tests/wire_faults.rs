@@ -123,6 +123,21 @@ fn what_begins_a_transaction_or_sets_its_session_is_sent_again_when_its_server_d
     assert!(table(&process, "events").unwrap().iter().any(retried));
 }
 
+#[test]
+fn a_commit_outside_a_transaction_is_sent_elsewhere_when_its_server_dies() {
+    for text in ["COMMIT /* victim */", "ROLLBACK /* victim */"] {
+        let first = faulty(|_| Some(Reply::Close)).unwrap();
+        let second = faulty(|_| Some(Reply::OkStatus(2))).unwrap();
+        let backend = format!("{BACKEND}balance = \"first\"\n");
+        let text_of = toml(&[first.addr(), second.addr()], &backend, "");
+        let process = failure::start(&text_of, 2).unwrap();
+        let address = process.listener("shop").unwrap();
+        let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+        client.ok(text).unwrap();
+        assert_eq!((victims(&first).len(), victims(&second).len()), (1, 1), "{text}");
+    }
+}
+
 fn broken(name: &str, reply: Reply) {
     broken_times(name, reply, 3);
 }
@@ -420,6 +435,49 @@ fn a_server_that_gives_no_new_connections_gets_no_work_though_its_checks_succeed
         Ok(())
     })
     .unwrap();
+}
+
+/// A greeting that offers TLS, which the handshake then does not come to.
+fn offers_tls() -> Reply {
+    /// CLIENT_SSL, in the second byte of the capabilities.
+    const SSL: u8 = 0x08;
+    let mut greeting = wire::greeting("8.0.36", 1, false);
+    let version = greeting.iter().position(|&byte| byte == 0).unwrap();
+    // Behind it are the connection's number, the challenge's first part, and a byte of capabilities.
+    greeting[version + 1 + 4 + 9 + 1] |= SSL;
+    Reply::Packets(vec![greeting])
+}
+
+#[test]
+fn a_server_whose_tls_handshakes_fail_is_passed_over_after_the_first() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let flag = fails.clone();
+    let first = Script::new(usual).greets(move |_| flag.load(Ordering::Relaxed).then(offers_tls));
+    let first = ScriptedServer::start(first).unwrap();
+    let second = faulty(|_| None).unwrap();
+    let backend = "monitor = { user = \"m\", password = \"m\", check = \"ping\", interval = \"200ms\", \
+                   timeout = \"300ms\" }\nbalance = \"first\"\nmax_idle = 0\n\
+                   tls = { mode = \"preferred\" }\n";
+    let text = toml(&[first.addr(), second.addr()], backend, "");
+    let process = failure::start(&text, 2).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    let mut read = || client.query("SELECT n FROM victim").unwrap();
+    read();
+    assert_eq!(victims(&first).len(), 1);
+    // The connection that checks keep works on.
+    fails.store(true, Ordering::Relaxed);
+    for _ in 0..20 {
+        assert_eq!(read()[0].error(), None);
+    }
+    assert_eq!((victims(&first).len(), victims(&second).len()), (1, 20));
+    let servers = table(&process, "servers").unwrap();
+    let seen = (&servers[0]["status"], &servers[0]["connect_errors"]);
+    assert_eq!(seen, (&"up".into(), &1.into()), "{servers:?}");
+    let backend = table(&process, "backends").unwrap().remove(0);
+    let reason = backend["reason"].as_str().unwrap();
+    assert!(reason.contains("; db1 gives no new connections for "), "{reason}");
+    assert!(reason.contains("only those that are open serve: TLS failed: "), "{reason}");
 }
 
 #[test]
