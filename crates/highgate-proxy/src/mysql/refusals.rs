@@ -58,7 +58,7 @@ impl Session<'_> {
     /// Tells operators what became of a session that waits for its client.
     pub(crate) fn note_parted(&self, server: &ServerState, pins: PinSet) {
         let text = format!(
-            "listener {}: an idle session's connection was closed, since its server is down, set apart or \
+            "listener {}: an idle session's connection was closed, since its server was set apart or \
              replaced, and with it {pins}; its next command is told",
             self.listener.name
         );
