@@ -13,13 +13,13 @@ use highgate_core::{
 };
 use parking_lot::Mutex;
 
-use crate::{pool::PoolKey, slots::SlotId};
+use crate::{pool::PoolKey, slots::Seat};
 
 /// What a waiter needs, and where it sits.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) key: Arc<PoolKey>,
-    pub(crate) slot: Option<SlotId>,
+    pub(crate) seat: Option<Seat>,
 }
 
 impl PartialEq for Wanted {
@@ -32,7 +32,7 @@ impl PartialEq for Wanted {
 #[derive(Debug)]
 pub(crate) struct Heir {
     pub(crate) worker: usize,
-    pub(crate) slot: SlotId,
+    pub(crate) seat: Seat,
     /// Whether the connection itself is of use to it, or only the room.
     pub(crate) takes_connection: bool,
 }
@@ -144,7 +144,7 @@ impl Brokers {
         if server.hot.queued.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let wanted = Wanted { key: key.clone(), slot: None };
+        let wanted = Wanted { key: key.clone(), seat: None };
         let mut brokers = self.0.lock();
         let (waiter, takes_connection) =
             match brokers.get_mut(&server.id)?.broker.on_release(&wanted) {
@@ -154,7 +154,7 @@ impl Brokers {
             };
         drop(brokers);
         server.hot.queued.fetch_sub(1, Ordering::AcqRel);
-        Some(Heir { worker: waiter.worker, slot: waiter.key.slot?, takes_connection })
+        Some(Heir { worker: waiter.worker, seat: waiter.key.seat?, takes_connection })
     }
 
     /// Who waits longest for that server, now that there is room for one more connection.
@@ -164,6 +164,6 @@ impl Brokers {
         }
         let waiter = self.0.lock().get_mut(&server.id)?.broker.on_close()?;
         server.hot.queued.fetch_sub(1, Ordering::AcqRel);
-        Some(Heir { worker: waiter.worker, slot: waiter.key.slot?, takes_connection: false })
+        Some(Heir { worker: waiter.worker, seat: waiter.key.seat?, takes_connection: false })
     }
 }

@@ -13,15 +13,15 @@ use highgate_config::{BackendName, Balance};
 use highgate_core::{
     choose::{self, NoServer, Turn},
     events::{Event, Kind, Severity},
-    limits::and_more,
-    server::ServerId,
+    limits::{WaiterId, and_more},
+    server::{ServerId, ServerState},
     snapshot::{Group, Member},
 };
 use highgate_io::clock;
 
 use crate::{
     broker::{Place, Wanted},
-    pool::{Grant, Limit},
+    pool::{Grant, Limit, PoolKey, has_others_alone},
     session::{Context, Ending},
     session_info::Activity,
     slots::Interrupt,
@@ -124,23 +124,47 @@ pub(crate) enum QueueEnd {
     Timeout,
 }
 
+/// A place in a server's queue. Dropped, it is left, and what was handed over and not taken is passed on.
+struct Waiting<'c> {
+    context: &'c Context,
+    server: Arc<ServerState>,
+    place: Option<WaiterId>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let worker = &self.context.worker;
+        if let Some(id) = self.place {
+            worker.shared.brokers.cancel(&self.server, id);
+        }
+        // What is on its way comes too late for this wait, and is passed on as it comes.
+        if let Some(grant) = self.context.slot.end_wait() {
+            worker.pools.give_back(grant, worker.now_ms());
+        }
+    }
+}
+
 /// Waits for a connection of a full server, or for room to open one: first come, first served.
+///
+/// Cancel safe: yes; the place in the queue is left.
 pub(crate) async fn wait_in_queue(
     context: &Context,
     group: &Group,
     member: &Member,
-    wanted: Wanted,
+    key: Arc<PoolKey>,
     deadline: Instant,
 ) -> Result<Grant, QueueEnd> {
     let worker = &context.worker;
     let server = &member.state;
     let max = usize::try_from(group.backend.max_queue).unwrap_or(usize::MAX);
-    let brokers = &worker.shared.brokers;
-    let key = wanted.key.clone();
     let now = worker.coarse_now();
-    let Some(Place { id, tell }) = brokers.enqueue(server, max, worker.index, wanted, now) else {
+    let wanted = Wanted { key: key.clone(), seat: Some(context.slot.begin_wait()) };
+    let mut waiting = Waiting { context, server: server.clone(), place: None };
+    let place = worker.shared.brokers.enqueue(server, max, worker.index, wanted, now);
+    let Some(Place { id, tell }) = place else {
         return Err(in_vain(worker, group, member, QueueEnd::Full));
     };
+    waiting.place = Some(id);
     if tell {
         tell_of_waits(worker, group, member);
     }
@@ -149,11 +173,7 @@ pub(crate) async fn wait_in_queue(
     wake_holders_of_idle(worker, server);
     // What became free between the look and the queueing would otherwise be missed.
     if let Some(grant) = worker.pools.grant_now(&key, group, member) {
-        if brokers.cancel(server, id) {
-            return Ok(grant);
-        }
-        // Something was handed over in the same moment: that one is used.
-        worker.pools.give_back(grant, worker.now_ms());
+        return Ok(grant);
     }
     context.slot.set_deadline(worker.deadline(deadline.saturating_duration_since(clock::now())));
     let end = poll_fn(|_| {
@@ -176,22 +196,22 @@ pub(crate) async fn wait_in_queue(
     })
     .await;
     context.slot.set_deadline(None);
-    if end.is_err() && !brokers.cancel(server, id) {
-        // It was handed over in the same moment: take it out of the slot, and so pass it on.
-        if let Some(grant) = context.slot.take_grant() {
-            worker.pools.give_back(grant, worker.now_ms());
-        }
-    }
+    drop(waiting);
     end.map_err(|end| in_vain(worker, group, member, end))
 }
 
 /// Busy hours make commands wait, so that is no warning; who looks for a slow hour finds it here.
 fn tell_of_waits(worker: &Worker, group: &Group, member: &Member) {
     let shared = &worker.shared;
-    let open = member.state.opened.load(Ordering::Relaxed);
+    let server = &member.state;
+    let open = server.opened.load(Ordering::Relaxed);
+    let scarcity = if has_others_alone(server, 0, worker.coarse_now()) {
+        "it gives no new connections, and those that are open are all in use".to_owned()
+    } else {
+        scarcity(Limit::of(group, member), open, shared.has_server_sockets())
+    };
     let text = format!(
-        "{}: commands wait, up to {} s each",
-        scarcity(Limit::of(group, member), open, shared.has_server_sockets()),
+        "{scarcity}: commands wait, up to {} s each",
         group.backend.queue_timeout.as_secs_f32()
     );
     let event = Event::new(Severity::Info, Kind::Limit, text);
@@ -223,9 +243,13 @@ fn in_vain(worker: &Worker, group: &Group, member: &Member, end: QueueEnd) -> Qu
         QueueEnd::Ended(_) | QueueEnd::Killed | QueueEnd::ServerDown => return end,
     };
     if let Some(untold) = worker.shared.brokers.lost(&member.state, worker.coarse_now()) {
-        let limit = member.server.max_connections;
         let more = and_more(untold);
-        let text = format!("a client {what} and was refused; the server's limit is {limit}{more}");
+        let limit = if has_others_alone(&member.state, 0, worker.coarse_now()) {
+            "the server gives no new connections".to_owned()
+        } else {
+            format!("the server's limit is {}", member.server.max_connections)
+        };
+        let text = format!("a client {what} and was refused; {limit}{more}");
         let event = Event::new(Severity::Warning, Kind::Refusal, text);
         worker.shared.event(event.backend(&group.name).server(&member.state.name));
     }
@@ -233,7 +257,7 @@ fn in_vain(worker: &Worker, group: &Group, member: &Member, end: QueueEnd) -> Qu
 }
 
 /// Where other workers hold idle connections of a full server, they are asked for one.
-fn wake_holders_of_idle(worker: &Worker, server: &highgate_core::server::ServerState) {
+fn wake_holders_of_idle(worker: &Worker, server: &ServerState) {
     let opened = server.opened.load(Ordering::Relaxed);
     if opened <= server.hot.leased.load(Ordering::Relaxed) {
         return;

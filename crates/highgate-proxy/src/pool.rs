@@ -10,6 +10,7 @@ use std::{
     cell::{Cell, RefCell},
     rc::{Rc, Weak},
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use foldhash::HashMap;
@@ -88,7 +89,7 @@ impl Room {
     fn hand_to(&mut self, heir: &Heir) {
         let room = Self { server: self.server.clone(), shared: self.shared.clone(), counted: true };
         self.counted = false;
-        let letter = Mail::Grant(heir.slot, Box::new(Grant::Room(room)));
+        let letter = Mail::Grant(heir.seat, Box::new(Grant::Room(room)));
         if let Some(worker) = self.shared.workers.get(heir.worker) {
             // A letter that can't be delivered drops the room, which asks for the next heir.
             let _ = worker.mail.try_send(letter);
@@ -111,8 +112,10 @@ impl Drop for Room {
             return;
         }
         let waits = self.server.hot.queued.load(Ordering::Acquire) > 0;
-        // Who gets it opens a connection: where their rate is bounded, that may have to wait.
+        // Who gets it opens a connection: where their rate is bounded, or none is given, that may have to
+        // wait.
         if waits
+            && !has_others_alone(&self.server, 1, highgate_io::clock::now())
             && self.shared.rates.allows_more(self.server.id, highgate_io::clock::now())
             && let Some(heir) = self.shared.brokers.heir_of_room(&self.server)
         {
@@ -122,6 +125,12 @@ impl Drop for Room {
         self.server.closed();
         self.shared.server_sockets.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// Whether a server gave no connection lately while others, besides `own`, are open to it: who wants one
+/// waits for one of these, rather than for one that is not given.
+pub(crate) fn has_others_alone(server: &ServerState, own: u32, now: Instant) -> bool {
+    server.is_shunned(now) && server.opened.load(Ordering::Relaxed) > own
 }
 
 /// What bounds the opening of connections to a server.
@@ -148,7 +157,9 @@ pub(crate) fn serve_queues(worker: &Worker) {
         for member in &group.members {
             let limit = Limit::of(group, member);
             worker.shared.rates.set(member.state.id, limit.rate);
-            while member.state.hot.queued.load(Ordering::Relaxed) > 0 {
+            while member.state.hot.queued.load(Ordering::Relaxed) > 0
+                && !has_others_alone(&member.state, 0, worker.coarse_now())
+            {
                 let room = Room::take(&worker.shared, &member.state, limit);
                 if !room.is_some_and(Room::pass_on) {
                     break;
@@ -431,7 +442,7 @@ fn hand_over(worker: &Rc<Worker>, heir: Heir, connection: Box<ServerConnection>)
         let room = connection.into_room();
         post_grant(worker, &heir, Grant::Room(room));
     } else if heir.worker == worker.index {
-        if let Err(refused) = worker.slots.grant(heir.slot, Grant::Connection(connection))
+        if let Err(refused) = worker.slots.grant(heir.seat, Grant::Connection(connection))
             && let Grant::Connection(connection) = refused
         {
             // The waiter has just gone: the next in the queue, or the pool.
@@ -446,7 +457,7 @@ fn hand_over(worker: &Rc<Worker>, heir: Heir, connection: Box<ServerConnection>)
 }
 
 fn post_grant(worker: &Rc<Worker>, heir: &Heir, grant: Grant) {
-    let letter = Mail::Grant(heir.slot, Box::new(grant));
+    let letter = Mail::Grant(heir.seat, Box::new(grant));
     // An undeliverable letter drops its grant, and with it the room goes to the next in the queue.
     let _ = worker.post(heir.worker, letter);
 }

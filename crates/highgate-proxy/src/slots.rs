@@ -60,6 +60,8 @@ struct Entry<G> {
     generation: u32,
     used: bool,
     waker: Option<Waker>,
+    /// How often the session has begun or ended a wait: odd while it waits.
+    waits: u32,
     /// What was handed to the session while it waited.
     grant: Option<G>,
     client: Option<Watched>,
@@ -99,6 +101,13 @@ pub(crate) struct SlotId {
     generation: u32,
 }
 
+/// Names one wait of a session: what is meant for an earlier one may be of another server or account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Seat {
+    slot: SlotId,
+    wait: u32,
+}
+
 /// A session's hold on its slot; frees it when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot<G> {
@@ -130,6 +139,7 @@ impl<G> Slots<G> {
                 generation: 0,
                 used: false,
                 waker: None,
+                waits: 0,
                 grant: None,
                 client: None,
             });
@@ -224,12 +234,16 @@ impl<G> Slots<G> {
         }
     }
 
-    /// Hands `grant` to a waiting session; gives it back if that session has gone or has one.
-    pub(crate) fn grant(&self, id: SlotId, grant: G) -> Result<(), G> {
+    /// Hands `grant` to a waiting session; gives it back if that wait is over or has one.
+    pub(crate) fn grant(&self, seat: Seat, grant: G) -> Result<(), G> {
+        let Seat { slot: id, wait } = seat;
         let mut entries = self.entries.borrow_mut();
         match entries.get_mut(id.index as usize) {
             Some(entry)
-                if entry.used && entry.generation == id.generation && entry.grant.is_none() =>
+                if entry.used
+                    && entry.generation == id.generation
+                    && entry.waits == wait
+                    && entry.grant.is_none() =>
             {
                 entry.grant = Some(grant);
                 if let Some(waker) = &entry.waker {
@@ -330,6 +344,29 @@ impl<G> Slot<G> {
         }
     }
 
+    /// The session waits from now on.
+    pub(crate) fn begin_wait(&self) -> Seat {
+        let wait = self.entry(
+            |entry| {
+                entry.waits = entry.waits.wrapping_add(1) | 1;
+                entry.waits
+            },
+            0,
+        );
+        Seat { slot: self.id, wait }
+    }
+
+    /// The session waits no more; gives what was handed over and not taken.
+    pub(crate) fn end_wait(&self) -> Option<G> {
+        self.entry(
+            |entry| {
+                entry.waits = entry.waits.wrapping_add(1) & !1;
+                entry.grant.take()
+            },
+            None,
+        )
+    }
+
     /// What was handed over since the last call.
     pub(crate) fn take_grant(&self) -> Option<G> {
         self.entry(|entry| entry.grant.take(), None)
@@ -386,10 +423,29 @@ mod tests {
         let slot = slots.take();
         assert_eq!(slots.used(), 1);
         assert!(!slots.interrupt(former, Interrupt::Kill));
-        assert_eq!(slots.grant(former, 7), Err(7));
         assert_eq!(slot.interrupted(), None);
         assert!(slots.interrupt(slot.id(), Interrupt::Kill));
         assert_eq!(slot.interrupted(), Some(Interrupt::Kill));
+    }
+
+    /// A session was given what an earlier wait of its own had been for: a connection to another server, or
+    /// of another account.
+    #[test]
+    fn what_comes_after_its_wait_is_given_back() {
+        let slots: Rc<Slots<u8>> = Rc::default();
+        let gone = slots.take().begin_wait();
+        let slot = slots.take();
+        assert_eq!(slots.grant(gone, 1), Err(1), "another session has the slot");
+        let first = slot.begin_wait();
+        assert_eq!(slots.grant(first, 2), Ok(()));
+        assert_eq!(slots.grant(first, 3), Err(3), "it has one");
+        assert_eq!(slot.end_wait(), Some(2));
+        assert_eq!(slots.grant(first, 4), Err(4), "nobody waits");
+        let second = slot.begin_wait();
+        assert_eq!(slots.grant(first, 5), Err(5), "it waits for something else");
+        assert_eq!(slots.grant(second, 6), Ok(()));
+        assert_eq!(slot.take_grant(), Some(6));
+        assert_eq!(slot.end_wait(), None);
     }
 
     #[test]
@@ -447,14 +503,5 @@ mod tests {
         assert!(!client.look(asked(1, 500), 400_000));
         assert!(!client.look(asked(4, 6_400), 405_900));
         assert!(client.look(asked(5, 6_500), 406_000));
-    }
-
-    #[test]
-    fn a_second_grant_comes_back() {
-        let slots: Rc<Slots<u8>> = Rc::default();
-        let slot = slots.take();
-        assert_eq!(slots.grant(slot.id(), 1), Ok(()));
-        assert_eq!(slots.grant(slot.id(), 2), Err(2));
-        assert_eq!(slot.take_grant(), Some(1));
     }
 }

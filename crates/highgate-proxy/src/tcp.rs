@@ -15,7 +15,6 @@ use highgate_core::{
 use highgate_io::{clock, proxy_protocol, transport::Transport};
 
 use crate::{
-    broker::Wanted,
     choice::{self, Want},
     listener::{ClientPermit, ListenerState, Refusal},
     pool::{Claim, Grant, Limit, PoolKey, Room},
@@ -251,8 +250,7 @@ async fn room(
         capabilities: 0,
         announced: None,
     });
-    let wanted = Wanted { key, slot: Some(context.slot.id()) };
-    match choice::wait_in_queue(context, group, member, wanted, deadline).await {
+    match choice::wait_in_queue(context, group, member, key, deadline).await {
         Ok(Grant::Room(room)) => Ok(room),
         Ok(_) => Err(OpenFailed::Server("was given a connection of another kind".to_owned())),
         Err(choice::QueueEnd::Ended(ending)) => Err(OpenFailed::Ended(ending)),

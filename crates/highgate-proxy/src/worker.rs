@@ -38,7 +38,7 @@ use crate::{
     rule_cache::RuleCache,
     session_info::SessionInfo,
     shared::{Accepted, Shared, WorkerHandle},
-    slots::{Interrupt, Millis, SWEEP, Slot, SlotId, Slots},
+    slots::{Interrupt, Millis, SWEEP, Seat, Slot, SlotId, Slots},
 };
 
 /// Letters that may wait for a worker. A sender that finds it full does without: every letter is
@@ -59,7 +59,7 @@ pub(crate) enum Mail {
     /// A client to serve.
     Client(Box<Accepted>),
     /// A connection, or room for one, for a session that waits.
-    Grant(SlotId, Box<Grant>),
+    Grant(Seat, Box<Grant>),
     /// A session is to be told something.
     Interrupt(SlotId, Interrupt),
     /// Serve a listening socket until the stop; the last says where that can't be done, or went wrong.
@@ -250,10 +250,10 @@ impl Worker {
     fn read(self: &Rc<Self>, mail: Mail) {
         match mail {
             Mail::Client(accepted) => crate::session::start(self, accepted),
-            Mail::Grant(slot, grant) => {
-                if let Err(grant) = self.slots.grant(slot, *grant) {
-                    // The waiter has gone meanwhile: dropping it here passes it on.
-                    drop(grant);
+            Mail::Grant(seat, grant) => {
+                if let Err(grant) = self.slots.grant(seat, *grant) {
+                    // The waiter has gone meanwhile.
+                    self.pools.give_back(grant, self.now_ms());
                 }
             }
             Mail::Interrupt(slot, what) => {

@@ -16,7 +16,6 @@ use highgate_mysql::server_login::ServerLoginError;
 
 use super::{AcquireError, Lease, Who};
 use crate::{
-    broker::Wanted,
     choice::{self, QueueEnd},
     mysql::{
         exchange::Space,
@@ -24,7 +23,7 @@ use crate::{
         prepare,
         server_connection::ServerConnection,
     },
-    pool::{Claim, Grant, Limit, PoolKey, Room},
+    pool::{Claim, Grant, Limit, PoolKey, Room, has_others_alone},
     session::Context,
     session_info::Activity,
     tls_files,
@@ -89,8 +88,7 @@ pub(super) async fn turn(
     if let Some(room) = room_now(context, member, Limit::of(group, member)) {
         return Ok(Turn::Room(room));
     }
-    let wanted = Wanted { key, slot: Some(context.slot.id()) };
-    let grant = choice::wait_in_queue(context, group, member, wanted, by).await;
+    let grant = choice::wait_in_queue(context, group, member, key, by).await;
     let claim = Claim::new(member.state.clone());
     match grant {
         Ok(Grant::Connection(connection)) => {
@@ -115,7 +113,9 @@ pub(super) async fn turn(
 fn room_now(context: &Context, member: &Member, limit: Limit) -> Option<Room> {
     let worker = &context.worker;
     // Who came first has its turn first.
-    if member.state.hot.queued.load(Ordering::Relaxed) > 0 {
+    if member.state.hot.queued.load(Ordering::Relaxed) > 0
+        || has_others_alone(&member.state, 0, worker.coarse_now())
+    {
         return None;
     }
     Room::take(&worker.shared, &member.state, limit).or_else(|| {
