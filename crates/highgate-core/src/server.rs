@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -148,6 +148,7 @@ struct Cold {
     writes_held_until_us: AtomicU64,
     generation: AtomicU64,
     idle_generation: AtomicU64,
+    is_given_up: AtomicBool,
 }
 
 /// When a connection was opened, in a server's two ways of counting.
@@ -339,6 +340,18 @@ impl ServerState {
     /// No idle connection of it is used again, and who waits for one is told.
     pub fn next_generation(&self) {
         self.cold.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It was removed from the configuration while it was down or set apart: nobody watches it any more, and
+    /// nothing that is held there can be used again.
+    pub fn give_up(&self) {
+        self.cold.is_given_up.store(true, Ordering::Release);
+    }
+
+    /// Whether [that](Self::give_up) was so.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.cold.is_given_up.load(Ordering::Acquire)
     }
 
     /// No connection that was opened before is used again once it is idle, since new ones would come out

@@ -7,11 +7,7 @@ use highgate_config::{
     Topology, User, UserName,
 };
 
-use crate::{
-    ramp::Ramp,
-    rules::RuleSet,
-    server::{ServerId, ServerState},
-};
+use crate::{ramp::Ramp, rules::RuleSet, server::ServerState};
 
 /// One consistent view: taken once per command, never changed.
 #[derive(Debug, Clone)]
@@ -77,6 +73,15 @@ pub struct Group {
     pub reason: PlanReason,
 }
 
+impl Placement {
+    /// The group of that server: its backend's, or where that is no more another one with it.
+    #[must_use]
+    pub fn group_of(&self, server: &ServerState) -> Option<&Arc<Group>> {
+        let own = self.groups.get(&server.backend);
+        own.or_else(|| self.groups.values().find(|group| group.member_at(server).is_some()))
+    }
+}
+
 impl Group {
     /// The member with that name.
     #[must_use]
@@ -86,42 +91,53 @@ impl Group {
         self.members.get(at)
     }
 
-    /// Whether a session may go on with what it holds on that server, which was declared down since it came
-    /// there. `writes`: it was sent there to write.
+    /// Whether a session may go on with what it holds on that server, which was declared down or removed
+    /// since it came there. `writes`: it was sent there to write.
     #[must_use]
-    pub fn may_go_on(&self, server: ServerId, writes: bool) -> bool {
-        !self.must_part(server, writes)
-            && self.members.iter().any(|it| it.state.id == server && it.status != Status::Down)
+    pub fn may_go_on(&self, server: &ServerState, writes: bool) -> bool {
+        let is_down = self.member_at(server).is_some_and(|it| it.status == Status::Down);
+        !self.must_part(server, writes) && !is_down
     }
 
     /// Whether nothing of what such a session holds there can be used again: another server takes the
-    /// writes, or this one is set apart. One that is down may yet come back as it was.
+    /// writes, or this one is set apart. One that is down may yet come back as it was, and one that was
+    /// removed as it served ends what it has begun. (A Galera member passes on what is written there.)
     #[must_use]
-    pub fn must_part(&self, server: ServerId, writes: bool) -> bool {
-        let Some(at) = self.members.iter().position(|member| member.state.id == server) else {
-            return true;
-        };
+    pub fn must_part(&self, server: &ServerState, writes: bool) -> bool {
+        let primary = self.primary.and_then(|primary| self.members.get(primary));
         let is_replaced = writes
             && self.backend.topology != Topology::Galera
-            && self.primary.is_some_and(|primary| primary != at);
-        let is_apart = self.members.get(at).is_none_or(|member| {
-            matches!(member.status, Status::Maintenance | Status::Quarantined)
-        });
+            && primary.is_some_and(|primary| primary.state.address != server.address);
+        let member = self.member_at(server);
+        let is_apart = member.map_or(server.is_given_up(), |member| member.status.is_apart());
         is_replaced || is_apart
     }
 
+    /// The member that is that server: also one that was removed and added by another name, or in another
+    /// backend.
+    #[must_use]
+    pub fn member_at(&self, server: &ServerState) -> Option<&Member> {
+        self.members.iter().find(|member| member.state.address == server.address)
+    }
+
     /// Members that have been quarantined since the group was as `before`.
-    pub fn quarantined_since<'a>(
-        &'a self,
-        before: Option<&'a Self>,
-    ) -> impl Iterator<Item = &'a Member> {
-        let was = move |member: &Member| {
-            let before = before.and_then(|before| before.member(&member.state.name));
+    pub fn quarantined_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Member> {
+        let was = |member: &Member| {
+            let before = before.member(&member.state.name);
             before.is_some_and(|before| before.status == Status::Quarantined)
         };
         self.members
             .iter()
             .filter(move |member| member.status == Status::Quarantined && !was(member))
+    }
+
+    /// What were members as the group was as `before`, as they were then.
+    pub fn removed_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Member> {
+        let is = |member: &Member| {
+            let now = self.member(&member.state.name);
+            now.is_some_and(|now| now.state.id == member.state.id)
+        };
+        before.members.iter().filter(move |member| !is(member))
     }
 
     /// Members that a read may go to: the readers; where there is none, the primary, if it may take reads.
@@ -267,6 +283,12 @@ impl Status {
     #[must_use]
     pub const fn serves(self) -> bool {
         matches!(self, Self::Up | Self::Starting)
+    }
+
+    /// Whether somebody decided that nothing goes on there.
+    #[must_use]
+    pub const fn is_apart(self) -> bool {
+        matches!(self, Self::Maintenance | Self::Quarantined)
     }
 }
 

@@ -43,11 +43,14 @@ impl Pair {
     }
 
     fn front(&self) -> HighgateProcess {
-        let addresses = [self.members[0].addr(), self.members[1].addr()];
-        let split = "read_write_split = true\n";
-        let process = HighgateProcess::start(BINARY, &toml(&addresses, BACKEND, split)).unwrap();
+        let process = HighgateProcess::start(BINARY, &self.toml()).unwrap();
         until_roles(&process, ["primary", "replica"]);
         process
+    }
+
+    fn toml(&self) -> String {
+        let addresses = [self.members[0].addr(), self.members[1].addr()];
+        toml(&addresses, BACKEND, "read_write_split = true\n")
     }
 
     fn switch(&self, process: &HighgateProcess) {
@@ -323,22 +326,73 @@ fn an_idle_session_lets_go_of_a_server_with_which_it_can_not_go_on() {
     let process = pair.front();
     let (mut transaction, mut locks) = (in_transaction(&process), with_a_lock(&process));
     let mut rolled_back = in_transaction(&process);
-    let held = || {
-        let sessions = table(&process, "sessions").unwrap();
-        sessions.iter().filter(|it| !it["server"].is_null()).count()
-    };
-    assert_eq!(held(), 3);
+    assert_eq!(held(&process), 3);
     failure::ctl(&process, &["maintenance", "shop/db1"]).unwrap();
-    wait::eventually(Deadline::seconds(5), "connections closed", || {
-        anyhow::ensure!(held() == 0, "{:?}", table(&process, "sessions")?);
-        Ok(())
-    })
-    .unwrap();
+    until_held(&process, 0);
     assert_eq!(transaction.query("SELECT n FROM t").unwrap()[0].error(), Some(1213));
     assert_eq!(locks.query("DO RELEASE_LOCK('a')").unwrap()[0].error(), Some(1927));
     assert!(locks.query("SELECT n FROM t").is_err(), "the session is over");
     rolled_back.ok("ROLLBACK").unwrap();
     rolled_back.ok("SELECT n FROM t").unwrap();
+}
+
+/// Half of them, those of the worker that looked at the new plan at once, kept their connections.
+#[test]
+fn all_idle_sessions_let_go_of_a_server_that_is_quarantined() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let mut clients: Vec<_> = (0..24).map(|_| in_transaction(&process)).collect();
+    pair.sources[0].store(pair.members[1].addr().port(), Ordering::Relaxed);
+    pair.sources[1].store(0, Ordering::Relaxed);
+    until_roles(&process, ["replica", "primary"]);
+    assert_eq!(held(&process), 24);
+    pair.sources[0].store(0, Ordering::Relaxed);
+    until_held(&process, 0);
+    for client in &mut clients {
+        assert_eq!(client.query("COMMIT").unwrap()[0].error(), Some(1213));
+    }
+}
+
+/// What they committed on the old primary, which the configuration named no more, nobody else saw.
+#[test]
+fn sessions_let_go_of_a_primary_that_was_removed_once_another_takes_the_writes() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let (mut transaction, mut locks) = (in_transaction(&process), with_a_lock(&process));
+    let mut ends = in_transaction(&process);
+    let first = format!("name = \"db1\"\naddress = \"{}\"\n", pair.members[0].addr());
+    let without = pair.toml().replacen(&format!("[[backend.server]]\n{first}"), "", 1);
+    assert_ne!(without, pair.toml());
+    std::fs::write(process.config_file(), without).unwrap();
+    let apply = std::process::Command::new(BINARY)
+        .arg("apply")
+        .arg(process.config_file())
+        .current_dir(process.folder())
+        .output()
+        .unwrap();
+    assert!(apply.status.success(), "{}", String::from_utf8_lossy(&apply.stderr));
+    ends.ok("COMMIT").unwrap();
+    assert_eq!(held(&process), 2, "while nobody else takes the writes");
+    pair.sources[1].store(0, Ordering::Relaxed);
+    until_held(&process, 0);
+    assert_eq!(transaction.query("COMMIT").unwrap()[0].error(), Some(1213));
+    assert_eq!(locks.query("INSERT INTO t VALUES (2)").unwrap()[0].error(), Some(1927));
+    let old = pair.members[0].queries();
+    assert_eq!(old.iter().filter(|text| *text == "COMMIT").count(), 1, "{old:?}");
+}
+
+/// Sessions that hold a server's connection.
+fn held(process: &HighgateProcess) -> usize {
+    let sessions = table(process, "sessions").unwrap();
+    sessions.iter().filter(|it| !it["server_thread"].is_null()).count()
+}
+
+fn until_held(process: &HighgateProcess, count: usize) {
+    wait::eventually(Deadline::seconds(20), "connections closed", || {
+        anyhow::ensure!(held(process) == count, "{:?}", table(process, "sessions")?);
+        Ok(())
+    })
+    .unwrap();
 }
 
 /// One that has written within a transaction.

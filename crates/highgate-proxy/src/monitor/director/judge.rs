@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use highgate_config::{AdminState, Override, OverrideKind};
 use highgate_core::{
     plan::{self, Observed},
-    snapshot::Snapshot,
+    snapshot::{Member, Snapshot, Status},
 };
 use highgate_io::clock;
 
@@ -44,7 +44,10 @@ impl Director {
             let snapshot = Arc::new(snapshot);
             let previous = self.snapshot.replace(snapshot.clone());
             self.shared.publish(snapshot.clone());
-            part_with_quarantined(&snapshot, previous.as_deref());
+            if previous.is_some_and(|previous| part(&snapshot, &previous)) {
+                // Who looked at the new plan before its connection was marked.
+                self.shared.wake_waiting();
+            }
         }
         if let Some(snapshot) = &self.snapshot {
             plan::hurry(snapshot, &mut self.healths, now);
@@ -92,14 +95,36 @@ pub(super) fn overrides(marks: &[Override]) -> plan::Overrides {
     by_server
 }
 
-/// Sessions that hold a connection to a server which is quarantined from now on must not go on there.
-fn part_with_quarantined(snapshot: &Snapshot, previous: Option<&Snapshot>) {
+/// Sessions that hold a connection to a server which is quarantined from now on must not go on there, nor at
+/// one that was removed, once another takes the writes. Whether there is one.
+fn part(snapshot: &Snapshot, previous: &Snapshot) -> bool {
+    let mut parts = false;
     for (name, group) in &snapshot.placement.groups {
-        let before = previous.and_then(|previous| previous.placement.groups.get(name));
-        if before.is_some_and(|before| Arc::ptr_eq(before, group)) {
+        let Some(before) = previous.placement.groups.get(name) else { continue };
+        if Arc::ptr_eq(before, group) {
             continue;
         }
-        let parted = group.quarantined_since(before.map(AsRef::as_ref));
-        parted.for_each(|member| member.state.next_generation());
+        for member in group.removed_since(before) {
+            removed(member);
+            parts = true;
+        }
+        for member in group.quarantined_since(before) {
+            member.state.next_generation();
+            parts = true;
+        }
     }
+    for (name, before) in &previous.placement.groups {
+        if !snapshot.placement.groups.contains_key(name) {
+            before.members.iter().for_each(removed);
+            parts = true;
+        }
+    }
+    parts
+}
+
+fn removed(member: &Member) {
+    if member.status.is_apart() || member.status == Status::Down {
+        member.state.give_up();
+    }
+    member.state.next_generation();
 }

@@ -6,7 +6,7 @@ use highgate_core::{
     pins::PinCause,
     prepare::{self as core_prepare, CausalNeed, CausalWait, Needs, Step, Unfit},
     route::RouteRefused,
-    server::{ServerId, ServerState},
+    server::ServerState,
     settle::{self, Lost},
     snapshot::Group,
     track::{self, CommandFacts, CommandKind},
@@ -14,7 +14,6 @@ use highgate_core::{
 use highgate_mysql::{Answer, error_code, sql::Flavor};
 
 use crate::{
-    choice,
     mysql::{
         acquire::{Lease, Wish},
         client_stream::Framed,
@@ -354,28 +353,33 @@ fn causal_wait(flavor: Flavor, topology: Topology) -> CausalWait {
 /// What has come there unasked is the connection's end; and a server that was declared down since may live
 /// on, while another took its place.
 fn is_over(context: &Context, taken_for: Option<Wish>, lease: &Lease) -> bool {
+    let may_go_on = |group: &Group, server: &ServerState| {
+        group.may_go_on(server, taken_for == Some(Wish::Writer))
+    };
     let connection = &lease.connection;
     connection.transport.has_news()
         || !connection.is_current()
-            && !in_its_group(context, lease, |group, server| {
-                group.may_go_on(server, taken_for == Some(Wish::Writer))
-            })
+            && !in_its_group(context, connection.server(), may_go_on)
+                .unwrap_or(!connection.server().is_given_up())
 }
 
 /// Whether it leads to a server with which no session goes on.
 pub(crate) fn must_part(context: &Context, taken_for: Option<Wish>, lease: &Lease) -> bool {
-    !lease.connection.is_current()
-        && in_its_group(context, lease, |group, server| {
-            group.must_part(server, taken_for == Some(Wish::Writer))
-        })
+    let must_part = |group: &Group, server: &ServerState| {
+        group.must_part(server, taken_for == Some(Wish::Writer))
+    };
+    let connection = &lease.connection;
+    !connection.is_current()
+        && in_its_group(context, connection.server(), must_part)
+            .unwrap_or(connection.server().is_given_up())
 }
 
+/// What its group says of a server; `None` where there is none.
 fn in_its_group(
     context: &Context,
-    lease: &Lease,
-    holds: impl FnOnce(&Group, ServerId) -> bool,
-) -> bool {
-    let server = lease.connection.server();
-    let group = choice::group(&context.worker, &server.backend);
-    group.is_some_and(|group| holds(&group, server.id))
+    server: &ServerState,
+    says: impl FnOnce(&Group, &ServerState) -> bool,
+) -> Option<bool> {
+    let snapshot = context.worker.snapshot();
+    snapshot.placement.group_of(server).map(|group| says(group, server))
 }
