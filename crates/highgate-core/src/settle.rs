@@ -183,9 +183,10 @@ pub fn settle(
 /// Whether the session's connection is shared from this command on: as the last rule said that spoke
 /// of it, and never where its backend `allows` no sharing. To be called before [`settle`].
 pub fn share(state: &mut SessionState, rule: Option<bool>, allows: bool) {
-    if !allows || rule == Some(false) {
+    state.unshared = rule.map_or(state.unshared, |shares| !shares);
+    if state.unshared || !allows {
         state.pins.insert(PinCause::MultiplexOff);
-    } else if rule == Some(true) {
+    } else {
         state.pins.remove(PinCause::MultiplexOff);
     }
 }

@@ -433,6 +433,33 @@ fn a_setting_that_goes_back_to_what_the_process_runs_with_waits_for_no_start() {
 /// What no log, view or report may contain; each has this in it.
 const MARK: &str = "hush";
 
+/// Sessions kept what their listener and account said as they logged in: after a backend was renamed every
+/// open one was refused each command, for ever.
+#[test]
+fn open_sessions_follow_the_settings_of_their_listener_with_the_next_command() {
+    let (a, b) = (server("a"), server("b"));
+    let first = toml(&[("a", &a)], "");
+    let process = HighgateProcess::start(BINARY, &first).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    let mut holds = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    assert_eq!(client.value("SELECT name FROM t").unwrap(), "a");
+    holds.ok("BEGIN").unwrap();
+    holds.ok(UPDATE).unwrap();
+    let renamed = toml(&[("b", &b)], "")
+        .replace("backend = \"shop\"", "backend = \"other\"\nmax_allowed_packet = \"1KiB\"")
+        .replace("[[backend]]\nname = \"shop\"", "[[backend]]\nname = \"other\"");
+    put(&process, &renamed);
+    let (done, said) = apply(&process, &[]);
+    assert!(done, "{said}");
+    assert_eq!(client.value("SELECT name FROM t").unwrap(), "b");
+    let long = format!("SELECT name FROM t /* {} */", "x".repeat(2000));
+    assert_eq!(client.query(&long).unwrap()[0].error(), Some(1153));
+    holds.ok("COMMIT").unwrap();
+    assert_eq!(a.queries().iter().filter(|text| *text == "COMMIT").count(), 1, "where it began");
+    assert_eq!(holds.value("SELECT name FROM t").unwrap(), "b");
+}
+
 fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Basic b3BzOmh1c2gtb3Bz\r\nConnection: close\r\n\r\n").unwrap();

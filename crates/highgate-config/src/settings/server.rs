@@ -125,7 +125,7 @@ pub(super) const SETTINGS: &[Setting<Server>] = &[
         default: Is("enabled"),
         takes_effect: TakesEffect::AtOnce,
         summary: "What is wanted of it.",
-        detail: "`drain` finishes what runs and takes nothing new; `maintenance` closes its connections, running statements too (what an idle session holds in a transaction or by a pin, with its next command, which is refused), and is not checked. `ctl drain` does the same without a change of the configuration.",
+        detail: "`drain` finishes what runs and takes nothing new; `maintenance` closes its connections, running statements too (what an idle session holds in a transaction or by a pin, too: its next command is refused), and is not checked. `ctl drain` does the same without a change of the configuration.",
         example: "state = \"drain\"",
         also_known_as: &[
             ("haproxy", "server disabled"),

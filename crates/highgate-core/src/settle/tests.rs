@@ -63,6 +63,10 @@ fn a_rule_keeps_the_connection_until_a_rule_gives_it_back() {
     assert_eq!(read(None, true), kept, "it holds for what follows");
     assert_eq!(read(Some(true), true), Verdict::Keep);
     assert_eq!(read(Some(true), false), kept, "a backend that does not share has the last word");
+    assert_eq!(read(None, true), Verdict::Keep, "its operator has taken that back");
+    assert_eq!(read(Some(false), true), kept);
+    assert_eq!(read(None, false), kept);
+    assert_eq!(read(None, true), kept, "a rule said so");
 }
 
 #[test]

@@ -61,6 +61,9 @@ pub struct SessionState {
     pub named_locks: Vec<Box<[u8]>>,
     /// What binds it to its connection.
     pub pins: PinSet,
+    /// The last rule that spoke of it said that its connection is not shared.
+    #[serde(default)]
+    pub unshared: bool,
 }
 
 /// What LAST_INSERT_ID() says in a session.
@@ -132,6 +135,7 @@ impl SessionState {
             warnings: 0,
             named_locks: Vec::new(),
             pins: PinSet::EMPTY,
+            unshared: false,
         }
     }
 

@@ -247,6 +247,7 @@ pub fn changed_user(state: &mut SessionState, user: &str, schema: Option<&str>, 
     reset(state, Flavor::Unknown);
     state.pins.remove(PinCause::Role);
     state.pins.remove(PinCause::MultiplexOff);
+    state.unshared = false;
     state.login_collation = collation;
     state.user = user.into();
     state.profile = std::sync::Arc::new(Profile::new(collation, schema));
@@ -272,6 +273,7 @@ pub fn reset(state: &mut SessionState, flavor: Flavor) {
         found_rows_lost: state.found_rows_lost,
         last_write: state.last_write.take(),
         wrote: state.wrote,
+        unshared: state.unshared,
         ..fresh
     };
 }

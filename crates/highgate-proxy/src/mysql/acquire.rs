@@ -60,7 +60,7 @@ impl Lease {
 }
 
 /// In whose name connections are opened.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Who {
     pub(crate) user: String,
     /// With which servers are logged in to: the client's own first, others of a rotation behind it.

@@ -15,7 +15,7 @@ use highgate_core::{
     answer::OwnAnswer,
     events::Severity,
     pins::PinSet,
-    route::{self, Actions, Route, RouteHint, To, View},
+    route::{self, Actions, Role, Route, RouteHint, To, View},
     rules::RuleOutcome,
     snapshot::Snapshot,
     state::{SessionState, Shape},
@@ -142,6 +142,8 @@ impl Session<'_> {
         let commands = &self.context.presence.info.commands;
         commands.store(commands.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         self.follow_facts();
+        let snapshot = self.context.worker.snapshot();
+        self.follow_settings(&snapshot);
         let parsed = match self.parse(framed, &mut space.rest) {
             Ok(parsed) => parsed,
             Err(refusal) => return Err(Box::new(Rest::Refused(refusal))),
@@ -149,7 +151,6 @@ impl Session<'_> {
         if let Some(lost) = self.lost_before(&parsed, framed, &space.rest) {
             return Err(Box::new(Rest::Lost(lost, parsed)));
         }
-        let snapshot = self.context.worker.snapshot();
         let judged = self.judge(parsed, framed, &snapshot, space);
         self.start(cx, judged, &snapshot, space)
     }
@@ -357,6 +358,11 @@ impl Session<'_> {
         (outcome, Some(number))
     }
 
+    /// Whether its reads go to the primary for now, since a replica did not come far enough for the last.
+    fn asks_primary(&self, role: Role) -> bool {
+        role == Role::Replica && self.context.worker.now_ms() < self.asks_primary_until
+    }
+
     /// The production decision, in a form that outlives what it was made from.
     fn decide(
         &self,
@@ -381,7 +387,11 @@ impl Session<'_> {
         match to {
             To::Server(target) => Decided::Server(forward::Destination {
                 backend: target.backend.clone(),
-                role: target.role,
+                role: if causal && self.asks_primary(target.role) {
+                    Role::Primary
+                } else {
+                    target.role
+                },
                 server: target.server.map(Into::into),
                 causal,
                 timeout,

@@ -118,14 +118,16 @@ impl ServerConnection {
         if !self.server().may_be_shared(self.era) {
             return false;
         }
-        if !Arc::ptr_eq(&self.backend, backend) {
-            if !opens_alike(&self.backend, backend) {
-                return false;
-            }
+        self.follow(backend);
+        Arc::ptr_eq(&self.backend, backend)
+    }
+
+    /// Follows the settings of its backend while a session holds it.
+    pub(crate) fn follow(&mut self, backend: &Arc<Backend>) {
+        if !Arc::ptr_eq(&self.backend, backend) && opens_alike(&self.backend, backend) {
             self.backend = backend.clone();
             self.retires_at = retires_at(self.opened_at, self.thread, backend);
         }
-        true
     }
 
     /// Whether so many statements are to be closed on it that the next command waits for that.

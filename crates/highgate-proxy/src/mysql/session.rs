@@ -12,6 +12,7 @@ use highgate_config::{Listener, User};
 use highgate_core::{
     events::{Event, Kind, Severity},
     pins::{PinCause, PinSet},
+    snapshot::Snapshot,
     state::{Open, Profile, SessionState},
 };
 use highgate_io::clock;
@@ -41,7 +42,7 @@ use crate::{
     session::{Context, Ending, Idle, KilledBy},
     session_info::{Activity, Identity},
     shared::Accepted,
-    slots::Interrupt,
+    slots::{Interrupt, Millis},
     user_place::UserPlace,
 };
 
@@ -66,11 +67,15 @@ pub(crate) struct Session<'c> {
     pub(crate) lost: Option<PinSet>,
     /// The server that takes no writes any more, and that operators were told it can't leave.
     pub(crate) told_bound: Option<highgate_core::server::ServerId>,
+    /// Until when its causal reads go to the primary at once: a replica did not come far enough.
+    pub(crate) asks_primary_until: Millis,
     /// It ends with the present command: a connection is gone, with what it can't go on without.
     pub(crate) must_end: Option<Ending>,
     pub(crate) lex: LexMode,
     /// Of what was known of the servers, which changes that is.
     facts_seen: u64,
+    /// The version of the snapshot whose settings it has; 0 before the first command.
+    settings_seen: u64,
     /// How texts are read under that profile: asked for once per change of it.
     lex_now: Option<(Arc<Profile>, LexMode)>,
     pub(crate) rules_number: Option<Number>,
@@ -152,9 +157,11 @@ async fn begin(
         taken_for: None,
         lost: None,
         told_bound: None,
+        asks_primary_until: 0,
         must_end: None,
         lex: facts.lex_mode(),
         facts_seen,
+        settings_seen: 0,
         lex_now: None,
         rules_number: None,
         nonce,
@@ -329,6 +336,38 @@ impl Session<'_> {
             schema: self.state.schema().unwrap_or_default().to_owned(),
             program: program.map(|(_, value)| value.clone()).unwrap_or_default(),
         });
+    }
+
+    /// Settings of its listener, account or backend may have changed since its last command. Where one of
+    /// them is no more, it keeps what it had.
+    pub(crate) fn follow_settings(&mut self, snapshot: &Snapshot) {
+        if snapshot.version == self.settings_seen {
+            return;
+        }
+        self.settings_seen = snapshot.version;
+        let policy = &snapshot.policy;
+        if let (Some(lease), Some(holds)) = (&mut self.lease, &self.holds)
+            && let Some(backend) = policy.backends.get(holds)
+        {
+            lease.connection.follow(backend);
+        }
+        let listener = policy.listeners.get(&self.listener.name);
+        let listener = listener.filter(|new| !Arc::ptr_eq(new, &self.settings)).cloned();
+        let user = policy.users.get(&*self.state.user);
+        let user = user.filter(|new| !Arc::ptr_eq(new, &self.user)).cloned();
+        if listener.is_none() && user.is_none() {
+            return;
+        }
+        self.settings = listener.unwrap_or_else(|| self.settings.clone());
+        if let Some(user) = user {
+            // Servers may know another account or password by now; what clients see stays.
+            let Who { user: name, proofs, fingerprint, .. } =
+                who(&user, &self.login, self.who.from, self.who.to);
+            self.who = Who { user: name, proofs, fingerprint, ..self.who.clone() };
+            self.keys.clear();
+            self.user = user;
+        }
+        self.read_as_servers();
     }
 
     /// Servers of its backend may have come, gone or been upgraded since its last command: from then

@@ -1,7 +1,10 @@
 //! When an exchange stops before its end: whose failure it is, whether the command is sent again, what
 //! the client is told, and how a statement on a server is ended.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use highgate_core::{
     answer::outcome_unknown,
@@ -30,6 +33,10 @@ use crate::{
 };
 
 use super::{Behind, LAST_WORDS, Ran, Reached, Reason, Tried};
+
+/// For how long causal reads of a session go to the primary at once where a replica did not come as far as
+/// its last write: that may have gone with a primary that died, and then comes to no server any more.
+const ASKS_PRIMARY: Duration = Duration::from_secs(10);
 
 impl Session<'_> {
     /// The server's first word is an error: whether another server should be asked.
@@ -328,11 +335,15 @@ impl Session<'_> {
 
     /// A replica did not come far enough in time; the primary is asked.
     pub(super) fn after_behind(&mut self, lease: Lease, behind: Behind) {
+        if matches!(behind, Behind::Stuck | Behind::Waited) {
+            self.asks_primary_until = self.context.worker.deadline(ASKS_PRIMARY).unwrap_or(0);
+        }
         let server = lease.connection.server();
         let timeout = self.settings.causal_reads_timeout.as_millis();
         let text = match behind {
             Behind::Stuck | Behind::Waited => format!(
-                "a causal read goes to the primary: its replica did not come as far as the session's last write within {timeout} ms"
+                "a causal read goes to the primary: its replica did not come as far as the session's last write within {timeout} ms; the next ones of the session do for {} s",
+                ASKS_PRIMARY.as_secs()
             ),
             Behind::Writes => "a read goes to the primary: its replica says that it writes, by a view or a function".to_owned(),
             Behind::Unknown => "a command goes to the primary: its replica does not know a schema or table of the session".to_owned(),
