@@ -1,11 +1,11 @@
 //! Files put in force in a running process: accepted only if what comes of them can be had here.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use crate::{again::Again, vips::Link};
+use crate::{again::Again, files, vips::Link};
 use highgate_cluster::{Alone, Applied};
 use highgate_config::{
-    Config, ControlPlane as _, ListenerName,
+    Config, ControlPlane as _, Layers as _, ListenerName,
     native::{Parsed, Written},
 };
 use highgate_io::tasks;
@@ -18,6 +18,8 @@ pub(crate) struct Applying {
     pub(crate) node: Arc<Node>,
     pub(crate) vips: Arc<Link>,
     pub(crate) again: Arc<Again>,
+    /// The files that the process was started with.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 impl Applying {
@@ -37,8 +39,9 @@ impl Applying {
         self.vips.could_keep(&parsed.config)?;
         let Parsed { config, written, .. } = parsed;
         let (this, (_, before)) = (self.clone(), self.alone.current());
+        let emptied = self.emptied(key, &config);
         let ready = move |config: &Config| {
-            keeps_a_listener(&before, config)?;
+            keeps_a_listener(&before, config, emptied.as_ref())?;
             this.get_ready(config, &written)
         };
         let applied = self.alone.apply_file(key, config, who, ready).await;
@@ -47,6 +50,16 @@ impl Applying {
             self.node.forgo();
             error.to_string()
         })
+    }
+
+    /// What is known of files that serve nobody any more, though they did when they were last applied.
+    pub(crate) fn emptied(&self, key: &str, now: &Config) -> Option<Emptied> {
+        let node = self.alone.node();
+        let last = self.alone.applied(node, key)?;
+        let vips = |config: &Config| config.node.get(node).is_some_and(|it| !it.vips.is_empty());
+        let listens = |config: &Config| !config.shared.listeners.is_empty();
+        let is_emptied = !listens(now) && (listens(&last) || vips(&last) && !vips(now));
+        is_emptied.then(|| Emptied { is_own: key == files::key(&self.files), last })
     }
 
     /// Has the ports below 1024 of listeners bound that are to be put in force, where this process has
@@ -80,18 +93,40 @@ impl Applying {
     }
 }
 
+/// Files without a listener or vip that had one when they were last applied.
+pub(crate) struct Emptied {
+    /// They are those that the process was started with.
+    is_own: bool,
+    last: Arc<Config>,
+}
+
 /// Refuses to take all listeners away from clients that are served: rarely meant, and what an empty or
-/// a half-written file asks for.
+/// a half-written file asks for. What was set elsewhere may keep one of them, and hides nothing: the
+/// files are looked at, too. Further files may take back what they added to others.
 ///
 /// # Errors
 /// A sentence for the operator.
-pub(crate) fn keeps_a_listener(before: &Config, after: &Config) -> Result<(), String> {
-    if before.shared.listeners.is_empty() || !after.shared.listeners.is_empty() {
+pub(crate) fn keeps_a_listener(
+    before: &Config,
+    after: &Config,
+    emptied: Option<&Emptied>,
+) -> Result<(), String> {
+    let (listeners, left) = (&before.shared.listeners, &after.shared.listeners);
+    let is_meant = |emptied: &Emptied| {
+        let theirs = &emptied.last.shared.listeners;
+        !emptied.is_own && left.keys().any(|name| !theirs.contains_key(name))
+    };
+    let why = if !listeners.is_empty() && left.is_empty() {
+        "no listener would be left"
+    } else if emptied.is_some_and(|emptied| !is_meant(emptied)) {
+        "no listener or vip is in the files, and there was when they were last applied"
+    } else {
         return Ok(());
-    }
-    Err("no listener would be left: is a file empty, or cut off? If it is meant, stop the process \
-         and start it with these files"
-        .to_owned())
+    };
+    Err(format!(
+        "{why}: is a file empty, or cut off? If it is meant, stop the process and start it with these \
+         files"
+    ))
 }
 
 /// What can't be had, with where that is asked for.
@@ -107,14 +142,36 @@ mod tests {
 
     use super::*;
 
+    fn config(text: &str) -> Config {
+        native::parse("a", text, &NodeName::from("here")).unwrap().config
+    }
+
+    fn listener(name: &str, port: u16) -> String {
+        format!("[[listener]]\nname = \"{name}\"\nbind = \"*:{port}\"\nbackend = \"b\"\n")
+    }
+
     #[test]
     fn the_last_listener_of_a_running_process_is_not_taken_away() {
-        let config = |text: &str| native::parse("a", text, &NodeName::from("here")).unwrap().config;
-        let one = config("[[listener]]\nname = \"a\"\nbind = \"*:1\"\nbackend = \"b\"\n");
-        let none = config("");
-        assert!(keeps_a_listener(&one, &none).unwrap_err().contains("empty, or cut off"));
-        assert_eq!(keeps_a_listener(&one, &one), Ok(()));
-        assert_eq!(keeps_a_listener(&none, &none), Ok(()), "who has none may stay without");
+        let (one, none) = (config(&listener("a", 1)), config(""));
+        assert!(keeps_a_listener(&one, &none, None).unwrap_err().contains("empty, or cut off"));
+        assert_eq!(keeps_a_listener(&one, &one, None), Ok(()));
+        assert_eq!(keeps_a_listener(&none, &none, None), Ok(()), "who has none may stay without");
+    }
+
+    /// What was set elsewhere stays, so that a listener was left of an emptied file.
+    #[test]
+    fn emptied_files_are_refused_whatever_is_left_unless_they_only_added_to_others() {
+        let (a, both) =
+            (config(&listener("a", 1)), config(&(listener("a", 1) + &listener("b", 2))));
+        let kept = |before: &Config, after: &Config, is_own: bool, last: &Config| {
+            let emptied = Emptied { is_own, last: Arc::new(last.clone()) };
+            keeps_a_listener(before, after, Some(&emptied))
+        };
+        assert!(kept(&a, &a, true, &a).unwrap_err().contains("empty, or cut off"));
+        assert!(kept(&both, &a, true, &both).is_err());
+        assert!(kept(&both, &a, true, &config(&listener("b", 2))).is_err());
+        assert!(kept(&both, &a, false, &both).is_err());
+        assert_eq!(kept(&both, &a, false, &config(&listener("b", 2))), Ok(()), "a further file");
     }
 
     #[test]

@@ -203,11 +203,13 @@ impl NodeTable {
 
     fn would_keep_a_listener(&self, files: &[PathBuf], parsed: &Config) -> Result<(), String> {
         let (_, current) = self.alone.current();
-        let base = self.alone.applied(self.alone.node(), &files::key(files)).unwrap_or_default();
+        let key = files::key(files);
+        let base = self.alone.applied(self.alone.node(), &key).unwrap_or_default();
         let merged = merge::three_way(&base, parsed, &current);
+        let emptied = self.applying.emptied(&key, parsed);
         // What does not fit is said by `apply`.
         apply_all(&current, &merged.changes)
-            .map_or(Ok(()), |after| keeps_a_listener(&current, &after))
+            .map_or(Ok(()), |after| keeps_a_listener(&current, &after, emptied.as_ref()))
     }
 
     fn apply(&self, files: &[PathBuf], parsed: Parsed) -> Result<String, String> {

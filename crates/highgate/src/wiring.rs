@@ -177,7 +177,7 @@ impl Wired {
     /// What changes of the configuration go through.
     pub(crate) fn applying(&self) -> Applying {
         let (alone, node, vips) = (self.alone.clone(), self.node.clone(), self.vips.clone());
-        Applying { alone, node, vips, again: self.again.clone() }
+        Applying { alone, node, vips, again: self.again.clone(), files: self.files.clone() }
     }
 
     /// The configuration in force.

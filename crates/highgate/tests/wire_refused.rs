@@ -218,6 +218,34 @@ fn an_empty_or_cut_off_file_does_not_take_the_last_listener_away() {
     assert!(comes_in(address).is_ok(), "as before");
 }
 
+/// As soon as another file had set anything of the listener, an emptied file took all else away: users,
+/// other listeners, backends.
+#[test]
+fn an_emptied_file_is_refused_also_where_another_file_keeps_its_listener() {
+    let db = server();
+    let text = toml(&db, ANYWHERE, "", "");
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let address = process.listener("shop").unwrap();
+    let (own, other) = (process.config_file(), process.folder().join("other.toml"));
+    let listener = format!("[[listener]]\nname = \"shop\"\nbackend = \"shop\"\n{ANYWHERE}\n");
+    let more = listener.replacen("shop", "more", 1);
+    std::fs::write(&other, format!("{listener}max_connections = 77\n{more}")).unwrap();
+    let mut theirs = Command::new(BINARY);
+    theirs.arg("apply").arg(&other).current_dir(process.folder());
+    assert!(theirs.output().unwrap().status.success());
+    let why = "no listener or vip is in the files, and there was when they were last applied: is a \
+               file empty, or cut off?";
+    std::fs::write(&own, "").unwrap();
+    process.signal(Signal::HUP).unwrap();
+    wait_for_event(&process, &format!("nothing was changed: {why}"));
+    assert!(apply(&process, "").unwrap_err().contains(why));
+    let mut dry = Command::new(BINARY);
+    dry.args(["apply", "--dry-run"]).arg(&own).current_dir(process.folder());
+    let told = String::from_utf8(dry.output().unwrap().stdout).unwrap();
+    assert!(told.contains(&format!("note: it would be refused: {why}")), "{told}");
+    assert!(comes_in(address).is_ok(), "as before");
+}
+
 #[test]
 fn a_password_that_nobody_could_log_in_by_is_refused_with_its_place() {
     let db = server();
