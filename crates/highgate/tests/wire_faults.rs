@@ -138,6 +138,30 @@ fn a_commit_outside_a_transaction_is_sent_elsewhere_when_its_server_dies() {
     }
 }
 
+/// The new connection was taken for the one that the session had: nothing was set on it.
+#[test]
+fn what_was_said_of_the_next_transaction_holds_after_its_connection_was_lost() {
+    const LEVEL: &str = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE";
+    // Lost while it lay idle, and with the command in flight.
+    for in_flight in [false, true] {
+        let dies = move |time| in_flight && time == 0;
+        let begins = move |time| if dies(time) { Reply::Close } else { Reply::OkStatus(3) };
+        let server = faulty(move |time| Some(begins(time))).unwrap();
+        let process = front(&[server.addr()], "").unwrap();
+        let address = process.listener("shop").unwrap();
+        let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+        client.ok(LEVEL).unwrap();
+        if !in_flight {
+            server.close_all();
+        }
+        client.ok("BEGIN /* victim */").unwrap();
+        let texts = server.queries();
+        let begun = texts.iter().rposition(|text| text.contains("BEGIN")).unwrap();
+        assert_eq!(texts[begun - 1], LEVEL, "{in_flight}: {texts:?}");
+        assert_eq!(texts.iter().filter(|text| *text == LEVEL).count(), 2, "{texts:?}");
+    }
+}
+
 fn broken(name: &str, reply: Reply) {
     broken_times(name, reply, 3);
 }

@@ -250,6 +250,10 @@ impl Session<'_> {
                     tried.note(server, reason, ran);
                     tried.why = why;
                     self.forget_lease();
+                    if own {
+                        // Another one is brought to its state.
+                        to.role = Role::Primary;
+                    }
                 }
                 Tried::Unfit { why } => {
                     // Closed: its room is free for a connection that fits.
