@@ -67,9 +67,8 @@ pub struct SessionFacts {
     pub may_move: bool,
     /// Its connection was taken in order to write, on the primary of a watched topology.
     pub writes_here: bool,
-    /// All that the command does is to set what can be set again on any connection
-    /// ([`crate::route::changes_only_session_outside_transactions`]), or to end a transaction that is not
-    /// there ([`crate::route::ends_nothing`]).
+    /// All that the command does is to set what can be set again on any connection, or to end a
+    /// transaction that is not there ([`crate::route::leaves_nothing_behind`]).
     pub only_sets: bool,
     /// Whose dialect the server speaks.
     pub flavor: Flavor,

@@ -453,20 +453,44 @@ fn nothing_is_open(state: &SessionState) -> bool {
 /// says OK to it and does nothing.
 #[must_use]
 pub fn ends_nothing(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
-    const ENDS: Effects =
-        Effects::ENDS_TRANSACTION.union(Effects::READ_ONLY_PROVED).union(Effects::VERSION_COMMENT);
+    let kind = facts.shape.kind;
+    let chains = matches!(
+        kind,
+        StatementKind::Commit { chain: true, .. } | StatementKind::Rollback { chain: true, .. }
+    );
+    !chains && ends_none(state, facts)
+}
+
+/// Whether it is a COMMIT or ROLLBACK where no transaction is open: at most one begins.
+fn ends_none(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
     let is_plain = matches!(
         facts.shape.kind,
-        StatementKind::Commit { chain: false, release: false }
-            | StatementKind::Rollback { to_savepoint: false, chain: false, release: false }
+        StatementKind::Commit { release: false, .. }
+            | StatementKind::Rollback { to_savepoint: false, release: false, .. }
     );
     is_plain
-        && ENDS.contains(facts.shape.effects)
+        && ENDS.union(Effects::BEGINS_TRANSACTION).contains(facts.shape.effects)
         && nothing_is_open(state)
         // It would end what is said of the next one.
         && state.next_transaction.is_none()
         // It says whether a COMMIT begins another transaction, or closes the connection.
         && state.profile.variable("completion_type").is_none()
+}
+
+const ENDS: Effects =
+    Effects::ENDS_TRANSACTION.union(Effects::READ_ONLY_PROVED).union(Effects::VERSION_COMMENT);
+
+/// Whether a command, sent again although it ran on a connection that is lost, leaves the session as if
+/// it had run once: no transaction was open, and all it does is to set what can be set again, also for
+/// the next transaction, or to end a transaction that is not there, perhaps beginning one.
+#[must_use]
+pub fn leaves_nothing_behind(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    changes_only_session_outside_transactions(state, facts)
+        || ends_none(state, facts)
+        || nothing_is_open(state)
+            && facts.shape.kind == StatementKind::Set
+            && ONLY_SESSION.contains(facts.shape.effects)
+            && crate::track::sets_next_transaction(facts)
 }
 
 /// Whether it is a SET or USE, and all that it does can be repeated on any connection.
@@ -475,8 +499,7 @@ fn changes_only_session(state: &SessionState, facts: &CommandFacts<'_>) -> bool 
 }
 
 /// Whether it is such a SET or USE where nothing is open that setting `autocommit` might commit.
-#[must_use]
-pub fn changes_only_session_outside_transactions(
+fn changes_only_session_outside_transactions(
     state: &SessionState,
     facts: &CommandFacts<'_>,
 ) -> bool {

@@ -247,6 +247,12 @@ pub(crate) fn is_replayable_set(state: &SessionState, facts: &CommandFacts<'_>) 
     facts.text.is_some_and(|text| set::is_replayable(state, text, facts.mode))
 }
 
+/// Whether all that a `SET` does is to say what holds for the next transaction.
+#[must_use]
+pub(crate) fn sets_next_transaction(facts: &CommandFacts<'_>) -> bool {
+    facts.text.is_some_and(|text| set::is_of_next_transaction(text, facts.mode))
+}
+
 /// To be called before a command is routed: ends what holds only until the next command.
 pub fn before(state: &mut SessionState, facts: &CommandFacts<'_>) {
     if facts.command == CommandKind::StmtReset {

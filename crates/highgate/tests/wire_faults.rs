@@ -138,6 +138,35 @@ fn a_commit_outside_a_transaction_is_sent_elsewhere_when_its_server_dies() {
     }
 }
 
+/// These were told as of unknown outcome.
+#[test]
+fn what_says_how_the_next_transaction_is_or_begins_one_is_sent_elsewhere_when_its_server_dies() {
+    for (text, status, binds) in [
+        ("SET TRANSACTION ISOLATION LEVEL READ COMMITTED /* victim */", 2, "next_transaction"),
+        (
+            "SET /* victim */ TRANSACTION READ ONLY, ISOLATION LEVEL SERIALIZABLE",
+            2,
+            "next_transaction",
+        ),
+        ("SET @@transaction_isolation = 'SERIALIZABLE' /* victim */", 2, "next_transaction"),
+        ("COMMIT AND CHAIN /* victim */", 3, "transaction"),
+        ("ROLLBACK AND CHAIN /* victim */", 3, "transaction"),
+    ] {
+        let first = faulty(|_| Some(Reply::Close)).unwrap();
+        let second = faulty(move |_| Some(Reply::OkStatus(status))).unwrap();
+        let backend = format!("{BACKEND}balance = \"first\"\n");
+        let text_of = toml(&[first.addr(), second.addr()], &backend, "");
+        let process = failure::start(&text_of, 2).unwrap();
+        let address = process.listener("shop").unwrap();
+        let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+        client.ok(text).unwrap();
+        assert_eq!((victims(&first).len(), victims(&second).len()), (1, 1), "{text}");
+        let sessions = table(&process, "sessions").unwrap();
+        let held = (&sessions[0]["pinned_by"], &sessions[0]["server"]);
+        assert_eq!(held, (&binds.into(), &"db2".into()), "{text}: {sessions:?}");
+    }
+}
+
 /// The new connection was taken for the one that the session had: nothing was set on it.
 #[test]
 fn what_was_said_of_the_next_transaction_holds_after_its_connection_was_lost() {

@@ -166,6 +166,43 @@ fn what_ends_no_transaction_or_sets_autocommit_outside_one_runs_anywhere() {
 }
 
 #[test]
+fn outside_transactions_what_sets_the_next_one_or_ends_none_leaves_nothing_behind() {
+    let query = |text: &'static str| {
+        let mut scratch = sql::Scratch::new();
+        let analysis = sql::analyze(text.as_bytes(), LexMode::default(), &mut scratch);
+        CommandFacts {
+            shape: Shape::of(&analysis),
+            text: Some(text.as_bytes()),
+            ..CommandFacts::bare(CommandKind::Query)
+        }
+    };
+    let mut state = SessionState::new(0, "app", None, 45);
+    let leave_nothing = [
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "SET @@transaction_isolation = 'SERIALIZABLE'",
+        "COMMIT AND CHAIN",
+        "ROLLBACK AND CHAIN NO RELEASE",
+    ];
+    for text in leave_nothing {
+        assert!(leaves_nothing_behind(&state, &query(text)), "{text}");
+    }
+    for text in [
+        "SET GLOBAL TRANSACTION READ ONLY",
+        "SET @@transaction_isolation = @a",
+        "SET TRANSACTION READ ONLY; INSERT INTO t VALUES (1)",
+        "COMMIT AND CHAIN; INSERT INTO t VALUES (1)",
+        "COMMIT RELEASE",
+        "ROLLBACK TO a",
+    ] {
+        assert!(!leaves_nothing_behind(&state, &query(text)), "{text}");
+    }
+    state.transaction.unsure = true;
+    for text in leave_nothing {
+        assert!(!leaves_nothing_behind(&state, &query(text)), "{text}");
+    }
+}
+
+#[test]
 fn with_autocommit_off_even_reads_go_to_the_primary() {
     let mut state = SessionState::new(0, "app", None, 45);
     state.autocommit = false;

@@ -84,6 +84,18 @@ pub(super) fn is_replayable(state: &SessionState, text: &[u8], mode: LexMode) ->
     })
 }
 
+/// Whether all that a `SET` says is what holds for the next transaction, in a way that can be said again.
+pub(super) fn is_of_next_transaction(text: &[u8], mode: LexMode) -> bool {
+    let Ok(set) = parse(text, mode) else { return false };
+    set.items.iter().all(|item| match item {
+        Item::Assignment(it) if it.scope == Scope::Next => {
+            matches!(it.value, Value::Literal(text) if normal(text, mode).is_some())
+        }
+        Item::Transaction { scope, .. } => *scope == Scope::Next,
+        _ => false,
+    })
+}
+
 /// Records a value that the server reported.
 pub(super) fn learn(state: &mut SessionState, name: &[u8], value: &[u8]) {
     let Ok(name) = std::str::from_utf8(name) else {

@@ -137,8 +137,7 @@ impl Session<'_> {
             autocommit: self.state.autocommit,
             may_move: self.state.pins.may_change_server(),
             writes_here: self.taken_for == Some(Wish::Writer),
-            only_sets: route::changes_only_session_outside_transactions(&self.state, facts)
-                || route::ends_nothing(&self.state, facts),
+            only_sets: route::leaves_nothing_behind(&self.state, facts),
             flavor: lease.connection.state.flavor,
         }
     }
