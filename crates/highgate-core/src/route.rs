@@ -480,6 +480,16 @@ fn ends_none(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
 const ENDS: Effects =
     Effects::ENDS_TRANSACTION.union(Effects::READ_ONLY_PROVED).union(Effects::VERSION_COMMENT);
 
+/// Whether all that it asks of a transaction is to be rolled back.
+#[must_use]
+pub fn rolls_back(facts: &CommandFacts<'_>) -> bool {
+    let is_rollback = StatementKind::Rollback { to_savepoint: false, chain: false, release: false };
+    facts.command == CommandKind::ResetConnection
+        || facts.command.runs()
+            && facts.shape.kind == is_rollback
+            && ENDS.contains(facts.shape.effects)
+}
+
 /// Whether a command, sent again although it ran on a connection that is lost, leaves the session as if
 /// it had run once: no transaction was open, and all it does is to set what can be set again, also for
 /// the next transaction, or to end a transaction that is not there, perhaps beginning one.

@@ -191,6 +191,25 @@ fn what_was_said_of_the_next_transaction_holds_after_its_connection_was_lost() {
     }
 }
 
+#[test]
+fn who_rolls_back_what_went_with_its_connection_has_what_it_asks_for() {
+    let server = faulty(|_| Some(Reply::OkStatus(3))).unwrap();
+    let process = front(&[server.addr()], "").unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    for (ends, expected) in [
+        (&b"\x03ROLLBACK"[..], None),
+        (b"\x1f", None),
+        (b"\x03COMMIT", Some(1213)),
+        (b"\x03ROLLBACK AND CHAIN", Some(1213)),
+    ] {
+        client.ok("BEGIN /* victim */").unwrap();
+        server.close_all();
+        assert_eq!(client.command(ends).unwrap()[0].error(), expected, "{ends:?}");
+        client.ok("DO 1").unwrap();
+    }
+}
+
 fn broken(name: &str, reply: Reply) {
     broken_times(name, reply, 3);
 }

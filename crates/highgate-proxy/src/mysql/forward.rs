@@ -12,7 +12,7 @@ use std::{ops::Range, rc::Rc, sync::atomic::Ordering, time::Duration};
 use highgate_config::{BackendName, Topology};
 use highgate_core::{
     retry::{Delivery, Retry},
-    route::Role,
+    route::{self, Role},
     rules::RuleOutcome,
     server::ServerId,
     track::{self, CommandFacts, CommandKind},
@@ -251,8 +251,7 @@ impl Session<'_> {
                     tried.why = why;
                     self.forget_lease();
                     if own {
-                        // Another one is brought to its state.
-                        to.role = Role::Primary;
+                        to.role = self.role_elsewhere(facts);
                     }
                 }
                 Tried::Unfit { why } => {
@@ -346,6 +345,14 @@ impl Session<'_> {
         Ok(lease)
     }
 
+    /// Where a command goes whose session has lost its connection: to one that is not its own, and so is
+    /// brought to its state.
+    fn role_elsewhere(&self, facts: &CommandFacts<'_>) -> Role {
+        let is_for_any = facts.command == CommandKind::ResetConnection
+            || route::ends_nothing(&self.state, facts);
+        if is_for_any { Role::Any } else { Role::Primary }
+    }
+
     /// The session uses that connection from now on.
     fn took(&mut self, lease: &Lease, to: &Destination) {
         track::moved(&mut self.state);
@@ -407,7 +414,7 @@ impl Session<'_> {
         }
         let own = to.role == Role::Same;
         if own && self.is_over(lease) {
-            return Err(self.found_dead(lease));
+            return Err(self.found_dead(lease, facts));
         }
         if own && self.leaves_before(lease, facts) {
             return Err(Tried::Leaves(None));

@@ -5,7 +5,7 @@ use highgate_core::{
     events::Severity,
     pins::PinCause,
     prepare::{self as core_prepare, CausalNeed, CausalWait, Needs, Step, Unfit},
-    route::RouteRefused,
+    route::{self, RouteRefused},
     server::ServerState,
     settle::{self, Lost},
     snapshot::Group,
@@ -86,13 +86,18 @@ impl Session<'_> {
     }
 
     /// What the session held is gone with its connection, which ended before the command came.
-    pub(super) fn found_dead(&mut self, lease: &Lease) -> Tried {
+    pub(super) fn found_dead(&mut self, lease: &Lease, facts: &CommandFacts<'_>) -> Tried {
         self.note_loss(lease, &Stopped::ServerClosed);
         let server = lease.connection.server();
         let pins = self.state.pins;
         match settle::server_lost(&mut self.state) {
             Lost::Nothing => {
                 let why = "since its connection was closed while it lay idle".to_owned();
+                Tried::Again { server: server.id, why, reason: Reason::Lost, ran: Ran::No }
+            }
+            // It has what it asks for.
+            Lost::Transaction if route::rolls_back(facts) => {
+                let why = "since its transaction was rolled back with its connection".to_owned();
                 Tried::Again { server: server.id, why, reason: Reason::Lost, ran: Ran::No }
             }
             Lost::Transaction => {
@@ -119,7 +124,7 @@ impl Session<'_> {
         framed: Framed,
     ) -> Option<Result<(), Ending>> {
         let lease = self.lease.take_if(|lease| is_over(self.context, self.taken_for, lease))?;
-        let Tried::Refused(answer) = self.found_dead(&lease) else {
+        let Tried::Refused(answer) = self.found_dead(&lease, facts) else {
             self.abandon(lease);
             return None;
         };
