@@ -38,11 +38,11 @@ impl CheckFailure {
     #[must_use]
     pub const fn from_code(code: u16) -> Self {
         match code {
-            // Access denied, by account, schema, table, column or privilege; wrong plugin; expired or
-            // locked accounts (3118 MySQL, 4151 MariaDB).
-            1044 | 1045 | 1142 | 1143 | 1227 | 1251 | 1698 | 1820 | 1862 | 3118 | 4151 => {
-                Self::Denied
-            }
+            // Access denied, by account, schema, table, column or privilege; wrong plugin, or one that is
+            // not loaded; TLS asked for; expired accounts, locked ones (3118 MySQL, 4151 MariaDB), and
+            // those blocked for wrong passwords, which anybody may send (3955 MySQL, 4150 MariaDB).
+            1044 | 1045 | 1142 | 1143 | 1227 | 1251 | 1524 | 1698 | 1820 | 1862 | 3118 | 3159
+            | 3955 | 4150 | 4151 => Self::Denied,
             // Too many connections, of all, of this user, or within the hour.
             1040 | 1203 | 1226 => Self::Full,
             1053 => Self::Stopping,
