@@ -226,6 +226,13 @@ fn of_admin(name: &NodeName, admin: &Admin, found: &mut Vec<Fault>) {
             found.push(Fault::warning(place(), field, what).with_hint(hint));
         }
     }
+    for (user, password) in &admin.users {
+        if password.expose().is_empty() {
+            let what = format!("operator `{user}` can log in with an empty password");
+            let place = Place::AdminUser(name.clone(), user.clone());
+            found.push(Fault::warning(place, "password", what));
+        }
+    }
 }
 
 fn of_node(name: &NodeName, node: &Node, found: &mut Vec<Fault>) {

@@ -157,6 +157,15 @@ fn a_certificate_without_a_mode_lets_clients_choose() {
 }
 
 #[test]
+fn an_operator_with_an_empty_password_is_warned_of_as_a_user_is() {
+    let file = "[[admin.user]]\nname = 'op'\npassword = ''\n";
+    let warnings = parse("f", file, &NodeName::from("n")).unwrap().warnings;
+    let warned: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    let expected = "f:3:12: warning: operator `op` can log in with an empty password";
+    assert!(warned.iter().any(|it| it.starts_with(expected)), "{warned:?}");
+}
+
+#[test]
 fn a_certificate_for_operators_alone_means_that_they_choose() {
     let file = "[admin]\nweb = '0.0.0.0:6080'\n";
     let node = NodeName::from("n");
