@@ -8,7 +8,7 @@
 
 use super::token::{Lexer, Token};
 use super::words::Call;
-use super::{LexMode, quote_identifier};
+use super::{Effects, Flavor, LexMode, quote_identifier};
 
 /// What a session knows of itself.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,23 +29,23 @@ const LONGEST: usize = 64 * 1024;
 const LONGEST_NAME: usize = 255;
 
 /// A text with the functions replaced whose values are known; `None` if there is none, or not everything
-/// is certain.
+/// is certain. Of several statements, the first changes what the others would count.
 #[must_use]
 pub fn substitute(text: &[u8], mode: LexMode, known: Known) -> Option<Vec<u8>> {
     let is_unsafe = mode.unsafe_charset && !text.is_ascii();
-    if text.len() > LONGEST || is_unsafe || names_server_ids(text) {
+    if text.len() > LONGEST || is_unsafe {
         return None;
     }
     let tokens = tokens(text, mode, known.prepares)?;
-    let calls = calls(&tokens, known)?;
-    let first = tokens.first()?.word(text)?;
-    let known =
-        [&b"SELECT"[..], b"INSERT", b"REPLACE", b"UPDATE", b"DELETE", b"DO", b"SET", b"WITH"];
-    if !known.iter().any(|word| first.eq_ignore_ascii_case(word)) {
+    if names_server_ids(text, &tokens) {
         return None;
     }
-    let mut edits: Vec<Edit> = calls;
-    let names = names(text, &tokens, &edits)?;
+    let mut edits = calls(&tokens, known)?;
+    let counts = known.found_rows.is_some() || known.row_count.is_some();
+    if !are_plain(text, &tokens)? || counts && are_several(&tokens) {
+        return None;
+    }
+    let names = names(text, mode.flavor, &tokens, &edits)?;
     edits.extend(names);
     // A name goes behind what it names.
     edits.sort_by_key(|edit| (edit.from, edit.to));
@@ -91,15 +91,47 @@ impl Placed {
     }
 }
 
-/// Ids of server connections are meant where a text looks at those of others.
-fn names_server_ids(text: &[u8]) -> bool {
-    let lower = text.to_ascii_lowercase();
-    [&b"_schema"[..], b"processlist", b"used_lock", b"pseudo_thread", b"sys.", b"mysql.", b"/*"]
+/// Ids of server connections are meant where a text looks at those of others. Comments don't count: they
+/// may name a driver (`mysql.connector`).
+fn names_server_ids(text: &[u8], tokens: &[Placed]) -> bool {
+    let mut lower = Vec::with_capacity(text.len());
+    for token in tokens {
+        lower.extend_from_slice(text.get(token.from..token.to).unwrap_or_default());
+    }
+    lower.make_ascii_lowercase();
+    [&b"_schema"[..], b"processlist", b"used_lock", b"pseudo_thread", b"sys.", b"mysql."]
         .iter()
         .any(|word| memchr::memmem::find(&lower, word).is_some())
 }
 
-/// All tokens of one statement, without a placeholder unless it is `prepared`.
+fn are_several(tokens: &[Placed]) -> bool {
+    let end = tokens.iter().position(|token| token.is_punct(b';'));
+    end.is_some_and(|end| end + 1 < tokens.len())
+}
+
+/// Whether all statements are ones whose columns are understood. What is set holds for the reading of what
+/// follows, so only the last may set something.
+fn are_plain(text: &[u8], tokens: &[Placed]) -> Option<bool> {
+    const PLAIN: [&[u8]; 7] =
+        [b"SELECT", b"INSERT", b"REPLACE", b"UPDATE", b"DELETE", b"DO", b"WITH"];
+    if are_several(tokens) && !text.is_ascii() {
+        return Some(false);
+    }
+    let statements = tokens.split_inclusive(|token| token.is_punct(b';'));
+    let last = tokens.last()?.to;
+    for statement in statements {
+        let first = statement.first()?;
+        let ends_text = statement.last()?.to == last;
+        let is_plain = PLAIN.iter().any(|word| first.is(text, word));
+        if !is_plain && !(ends_text && first.is(text, b"SET")) {
+            return Some(false);
+        }
+    }
+    Some(true)
+}
+
+/// All tokens, without a placeholder unless they are `prepared`, and without comments that tell a server
+/// something.
 fn tokens(text: &[u8], mode: LexMode, prepared: bool) -> Option<Vec<Placed>> {
     let mut lexer = Lexer::new(text, mode);
     let (mut tokens, mut depth) = (Vec::<Placed>::new(), 0_usize);
@@ -125,12 +157,10 @@ fn tokens(text: &[u8], mode: LexMode, prepared: bool) -> Option<Vec<Placed>> {
         if placed.is_punct(b'(') {
             depth = depth.saturating_add(1);
         }
-        if tokens.last().is_some_and(|last| last.is_punct(b';')) {
-            return None;
-        }
         tokens.push(placed);
     }
-    if lexer.effects.contains(super::Effects::DOUBTFUL) { None } else { Some(tokens) }
+    let unread = Effects::DOUBTFUL | Effects::OPTIMIZER_HINT | Effects::VERSION_COMMENT;
+    if lexer.effects.intersects(unread) { None } else { Some(tokens) }
 }
 
 /// The calls whose values are known, at least one.
@@ -161,23 +191,35 @@ fn calls(tokens: &[Placed], known: Known) -> Option<Vec<Edit>> {
 }
 
 /// Names for the columns whose text changes and which have none of their own, in the outermost SELECT
-/// as in those within: where nobody asks for a name, it changes nothing.
-fn names(text: &[u8], tokens: &[Placed], calls: &[Edit]) -> Option<Vec<Edit>> {
+/// or RETURNING as in those within: where nobody asks for a name, it changes nothing.
+fn names(text: &[u8], flavor: Flavor, tokens: &[Placed], calls: &[Edit]) -> Option<Vec<Edit>> {
     let mut edits = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
-        if !token.is(text, b"SELECT") {
+        let is_returning = token.is(text, b"RETURNING") && flavor != Flavor::MySql;
+        if !is_returning && !token.is(text, b"SELECT") {
             continue;
         }
+        // There it is a word of the language; elsewhere it may be a name.
+        if is_returning && flavor != Flavor::MariaDb {
+            return None;
+        }
         let list = select_list(text, tokens.get(at..)?)?;
+        let mut next = 0_usize;
         for item in list.split(|other| other.depth == token.depth && other.is_punct(b',')) {
             let (Some(first), Some(last)) = (item.first(), item.last()) else { return None };
+            let comma = next.checked_sub(1).and_then(|before| list.get(before));
+            next += item.len() + 1;
             if !calls.iter().any(|call| call.from >= first.from && call.to <= last.to) {
                 continue;
             }
             if has_name(text, item, token.depth)? {
                 continue;
             }
-            let written = text.get(first.from..last.to)?;
+            let from = match comma {
+                Some(comma) => named_from(text, flavor, comma, first)?,
+                None => first.from,
+            };
+            let written = text.get(from..last.to)?;
             if written.len() > LONGEST_NAME || !written.is_ascii() || written.contains(&b'\n') {
                 return None;
             }
@@ -187,6 +229,23 @@ fn names(text: &[u8], tokens: &[Placed], calls: &[Edit]) -> Option<Vec<Edit>> {
         }
     }
     Some(edits)
+}
+
+/// Where the name of an item begins that follows a comma.
+///
+/// Quirk: a comment between the comma and the item is part of its name for MariaDB 10.11, not for MySQL 9.7.
+/// One behind SELECT or behind the item is for neither, one within the item for both.
+fn named_from(text: &[u8], flavor: Flavor, comma: &Placed, first: &Placed) -> Option<usize> {
+    let gap = text.get(comma.to..first.from)?;
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let from = comma.to + gap.iter().take_while(|byte| is_blank(byte)).count();
+    match flavor {
+        Flavor::MariaDb => Some(from),
+        Flavor::MySql => Some(first.from),
+        Flavor::MatrixOne | Flavor::StarRocks | Flavor::Unknown => {
+            (from == first.from).then_some(from)
+        }
+    }
 }
 
 /// The tokens between the SELECT at the front with its modifiers and what ends the list of columns.
@@ -203,7 +262,7 @@ fn select_list<'p>(text: &[u8], tokens: &'p [Placed]) -> Option<&'p [Placed]> {
         b"SQL_NO_CACHE",
         b"SQL_SMALL_RESULT",
     ];
-    const ENDS: [&[u8]; 16] = [
+    const ENDS: [&[u8]; 17] = [
         b"FROM",
         b"INTO",
         b"WHERE",
@@ -220,6 +279,7 @@ fn select_list<'p>(text: &[u8], tokens: &'p [Placed]) -> Option<&'p [Placed]> {
         b"EXCEPT",
         b"MINUS",
         b"PROCEDURE",
+        b"RETURNING",
     ];
     let is_one_of = |token: &Placed, words: &[&[u8]]| words.iter().any(|word| token.is(text, word));
     let behind = tokens.get(1..)?;
@@ -335,6 +395,96 @@ mod tests {
             ),
         ] {
             assert_eq!(with(text).as_deref(), Some(sent));
+        }
+    }
+
+    fn for_flavor(text: &str, flavor: Flavor) -> Option<String> {
+        let known = Known { connection_id: Some(7), ..Known::default() };
+        let out = substitute(text.as_bytes(), LexMode { flavor, ..LexMode::default() }, known)?;
+        Some(String::from_utf8(out).unwrap().replace(ID, "ID"))
+    }
+
+    const ID: &str = "IF(1,CAST(7 AS UNSIGNED),CONNECTION_ID())";
+
+    /// What libraries put at the end of each statement had another session's number answered.
+    #[test]
+    fn comments_stay_and_columns_are_named_with_those_that_servers_name_them_with() {
+        for (text, sent) in [
+            ("SELECT CONNECTION_ID() /* x */", "SELECT ID AS `CONNECTION_ID()` /* x */"),
+            (
+                "/* a */ SELECT /* b */ CONNECTION_ID()",
+                "/* a */ SELECT /* b */ ID AS `CONNECTION_ID()`",
+            ),
+            (
+                "SELECT DISTINCT /* b */ CONNECTION_ID() /* x */ + /* y */ 1 /* z */ FROM t /* w */;",
+                "SELECT DISTINCT /* b */ ID /* x */ + /* y */ 1 \
+                 AS `CONNECTION_ID() /* x */ + /* y */ 1` /* z */ FROM t /* w */;",
+            ),
+            (
+                "SELECT 1 /* a, b */, CONNECTION_ID()/*driver='mysql.connector'*/ # end",
+                "SELECT 1 /* a, b */, ID AS `CONNECTION_ID()`/*driver='mysql.connector'*/ # end",
+            ),
+            ("SELECT CONNECTION_ID() /* é */ -- é", "SELECT ID AS `CONNECTION_ID()` /* é */ -- é"),
+            ("SELECT CONNECTION_ID() /* x */ a", "SELECT ID /* x */ a"),
+            ("SELECT '/*', CONNECTION_ID()", "SELECT '/*', ID AS `CONNECTION_ID()`"),
+        ] {
+            assert_eq!(for_flavor(text, Flavor::Unknown).as_deref(), Some(sent));
+        }
+    }
+
+    #[test]
+    fn a_comment_behind_a_comma_names_the_column_for_mariadb_alone() {
+        let text = "SELECT 1,  /* x */ CONNECTION_ID(), 2";
+        let mariadb = "SELECT 1,  /* x */ ID AS `/* x */ CONNECTION_ID()`, 2";
+        assert_eq!(for_flavor(text, Flavor::MariaDb).as_deref(), Some(mariadb));
+        let mysql = "SELECT 1,  /* x */ ID AS `CONNECTION_ID()`, 2";
+        assert_eq!(for_flavor(text, Flavor::MySql).as_deref(), Some(mysql));
+        assert_eq!(for_flavor(text, Flavor::Unknown), None);
+        let named = "SELECT 1, /* x */ CONNECTION_ID() AS id";
+        assert_eq!(
+            for_flavor(named, Flavor::Unknown).as_deref(),
+            Some("SELECT 1, /* x */ ID AS id")
+        );
+    }
+
+    #[test]
+    fn comments_that_tell_a_server_something_leave_the_text_alone() {
+        for text in [
+            "SELECT CONNECTION_ID() /*! + 1 */",
+            "SELECT CONNECTION_ID() /*M! + 1 */",
+            "SELECT /*+ NO_ICP(t) */ CONNECTION_ID() FROM t",
+            "SELECT CONNECTION_ID() /* a /* b */",
+            "SELECT CONNECTION_ID() /* open",
+        ] {
+            assert_eq!(for_flavor(text, Flavor::MariaDb), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_returning_gives_keeps_its_names_where_that_is_a_word_of_the_language() {
+        let text = "INSERT INTO t SELECT 1 RETURNING a, CONNECTION_ID()";
+        let sent = "INSERT INTO t SELECT 1 RETURNING a, ID AS `CONNECTION_ID()`";
+        assert_eq!(for_flavor(text, Flavor::MariaDb).as_deref(), Some(sent));
+        assert_eq!(for_flavor(text, Flavor::Unknown), None);
+        let text = "UPDATE t SET returning = CONNECTION_ID()";
+        assert_eq!(for_flavor(text, Flavor::MySql).as_deref(), Some("UPDATE t SET returning = ID"));
+    }
+
+    #[test]
+    fn each_of_several_statements_gets_the_id_and_none_a_count_that_another_changes() {
+        let text =
+            "SELECT 1 /* a */; DO 1; SELECT CONNECTION_ID() /* b */; SET @n = CONNECTION_ID()";
+        let sent = "SELECT 1 /* a */; DO 1; SELECT ID AS `CONNECTION_ID()` /* b */; SET @n = ID";
+        assert_eq!(for_flavor(text, Flavor::Unknown).as_deref(), Some(sent));
+        assert_eq!(with(text), None);
+        for text in [
+            "SET sql_mode = 'ANSI_QUOTES'; SELECT CONNECTION_ID(), \"a\"",
+            "SELECT 'é'; SELECT CONNECTION_ID()",
+            "CREATE TABLE t (a INT); SELECT CONNECTION_ID()",
+            "SELECT CONNECTION_ID(); SELECT * FROM information_schema.processlist",
+            "; SELECT CONNECTION_ID()",
+        ] {
+            assert_eq!(for_flavor(text, Flavor::MariaDb), None, "{text}");
         }
     }
 

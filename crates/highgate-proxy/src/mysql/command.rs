@@ -252,11 +252,12 @@ impl Session<'_> {
         {
             return None;
         }
+        // What they will be when it is executed, or behind another statement, nobody knows yet.
+        let counts = !prepares && !facts.shape.effects.contains(Effects::MULTI);
         let known = sql::Known {
             connection_id: Some(self.context.presence.info.id),
-            // What they will be when it is executed, nobody knows yet.
-            found_rows: self.state.found_rows.filter(|_| !prepares),
-            row_count: self.state.row_count.filter(|_| !prepares),
+            found_rows: self.state.found_rows.filter(|_| counts),
+            row_count: self.state.row_count.filter(|_| counts),
             prepares,
         };
         let instead = sql::substitute(facts.text?, facts.mode, known)?;
