@@ -39,6 +39,8 @@ pub(crate) struct Want<'a> {
     pub(crate) exclude: &'a [ServerId],
     /// Whether it writes, in a watched topology or elsewhere.
     pub(crate) writes: bool,
+    /// Whether Highgate asks for itself.
+    pub(crate) is_own: bool,
 }
 
 /// The group of that backend in the snapshot in force.
@@ -63,6 +65,11 @@ pub(crate) fn choose(worker: &Worker, group: &Group, want: &Want<'_>) -> Result<
     let choose = |turn: &mut Turn| choose::choose(&request, turn, &mut || worker.random());
     // Only round robin remembers whose turn it is.
     match request.balance {
+        // What Highgate asks goes where the next command will, and takes nobody's turn: of two servers
+        // one would be asked at each login, and the other run all that follows.
+        Balance::RoundRobin if want.is_own => {
+            worker.with_turn(&group.name, |turn| choose(&mut turn.clone()))
+        }
         Balance::RoundRobin => worker.with_turn(&group.name, choose),
         _ => choose(&mut Turn::default()),
     }

@@ -160,7 +160,13 @@ async fn connect(
     for _ in 0..ATTEMPTS {
         let group = choice::group(&context.worker, backend)
             .ok_or_else(|| Ending::NoServer(format!("backend {backend} does not exist")))?;
-        let want = Want { candidates: &group.writers, from, exclude: &tried, writes: false };
+        let want = Want {
+            candidates: &group.writers,
+            from,
+            exclude: &tried,
+            writes: false,
+            is_own: false,
+        };
         let deadline = started + group.backend.queue_timeout;
         let Some(member) = choice::wait_for_member(context, &group, &want, deadline).await? else {
             break;

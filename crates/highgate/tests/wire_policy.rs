@@ -168,8 +168,11 @@ fn shares(process: &HighgateProcess, sources: u8, each: usize) -> BTreeMap<Strin
     shares
 }
 
-fn balanced(how: &str, weights: [u32; 3]) -> (Vec<ScriptedServer>, HighgateProcess) {
-    let servers = vec![named("a"), named("b"), named("c")];
+fn balanced<const N: usize>(
+    how: &str,
+    weights: [u32; N],
+) -> (Vec<ScriptedServer>, HighgateProcess) {
+    let servers: Vec<_> = ["a", "b", "c"].into_iter().take(N).map(named).collect();
     let backend = format!("balance = \"{how}\"\nmonitor = {{ check = \"connect\" }}\n");
     let listener = "proxy_protocol_from = \"127.0.0.0/8\"";
     let mut text = failure::toml(&[], &backend, listener).replace("workers = 2", "workers = 1");
@@ -179,7 +182,7 @@ fn balanced(how: &str, weights: [u32; 3]) -> (Vec<ScriptedServer>, HighgateProce
             server.addr()
         );
     }
-    let process = start(&text, 3).unwrap();
+    let process = start(&text, N).unwrap();
     (servers, process)
 }
 
@@ -191,6 +194,15 @@ fn round_robin_shares_by_weight_and_first_fills_the_first() {
     assert_eq!(told, BTreeMap::from(expected));
     let (_servers, process) = balanced("first", [1, 1, 1]);
     assert_eq!(shares(&process, 3, 10), BTreeMap::from([("a".to_owned(), 30)]));
+}
+
+/// Each login asked the one server for its schema, and each query ran on the other.
+#[test]
+fn sessions_of_one_query_that_name_a_schema_are_shared_evenly_by_round_robin() {
+    let (_servers, process) = balanced("round-robin", [1, 1]);
+    let told = shares(&process, 20, 1);
+    let expected = [("a", 10), ("b", 10)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(told, BTreeMap::from(expected));
 }
 
 #[test]

@@ -99,6 +99,8 @@ pub(crate) struct Order<'a> {
     /// The client, for balancing by source.
     pub(crate) from: Option<SocketAddr>,
     pub(crate) started: Instant,
+    /// Highgate asks for itself: nobody's turn is taken.
+    pub(crate) is_own: bool,
 }
 
 /// Why a lease could not be had.

@@ -338,6 +338,7 @@ impl Session<'_> {
             profile: &self.state.profile,
             from: self.who.from,
             started,
+            is_own: false,
         };
         let (who, keys) = (&self.who, &mut self.keys);
         let lease = acquire::acquire(self.context, who, keys, order, chosen).await?;

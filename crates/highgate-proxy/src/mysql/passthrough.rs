@@ -142,6 +142,7 @@ async fn acquire(
         profile: &profile,
         from: entrance.from,
         started,
+        is_own: false,
     };
     let by = started + entrance.settings.handshake_timeout;
     acquire_passed(entrance.context, who, order, passing, by).await

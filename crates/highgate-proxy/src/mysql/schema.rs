@@ -36,6 +36,7 @@ impl Session<'_> {
             profile: &self.state.profile,
             from: self.who.from,
             started: clock::now(),
+            is_own: true,
         };
         let snapshot = self.context.worker.snapshot();
         let can_serve = snapshot

@@ -58,22 +58,24 @@ pub(super) fn pick(
     let from = order.from;
     // A server that is asked for by its name gets the command, and says itself what it thinks of it.
     let writes = order.wish == Wish::Writer && order.server.is_none();
+    let is_own = order.is_own;
     let worker = &context.worker;
     if !order.avoid.is_empty() {
         let exclude = [failed, order.avoid].concat();
-        let want = Want { candidates, from, exclude: &exclude, writes };
+        let want = Want { candidates, from, exclude: &exclude, writes, is_own };
         let others = choice::choose(worker, group, &want);
         if others.is_ok() {
             return others;
         }
     }
-    let chosen = choice::choose(worker, group, &Want { candidates, from, exclude: failed, writes });
+    let want = Want { candidates, from, exclude: failed, writes, is_own };
+    let chosen = choice::choose(worker, group, &want);
     let is_shunned = |at: usize| {
         let member = group.members.get(at);
         member.is_none_or(|member| member.state.is_shunned(worker.coarse_now()))
     };
     choose::or_instead(chosen, instead, is_shunned, |candidates| {
-        choice::choose(worker, group, &Want { candidates, from, exclude: failed, writes })
+        choice::choose(worker, group, &Want { candidates, ..want })
     })
 }
 

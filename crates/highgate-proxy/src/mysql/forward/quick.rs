@@ -115,6 +115,7 @@ impl Session<'_> {
             from: self.who.from,
             // Nothing is waited for here.
             started: self.context.worker.started(),
+            is_own: false,
         };
         let (who, keys) = (&self.who, &mut self.keys);
         let mut lease = acquire::acquire_now(self.context, who, keys, &order, group)?;
