@@ -123,7 +123,7 @@ fn are_plain(text: &[u8], tokens: &[Placed]) -> Option<bool> {
         let first = statement.first()?;
         let ends_text = statement.last()?.to == last;
         let is_plain = PLAIN.iter().any(|word| first.is(text, word));
-        if !is_plain && !(ends_text && first.is(text, b"SET")) {
+        if !(is_plain || ends_text && first.is(text, b"SET")) {
             return Some(false);
         }
     }
