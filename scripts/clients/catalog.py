@@ -78,17 +78,27 @@ def pytest_cases(text):
 
 
 def unittest_cases(text):
-    """`unittest -v`: `name (module.Class.name) ... ok`, where other output may stand in between."""
+    """`unittest -v`: `name (module.Class.name) ... ok`, or `module.Class.name ... ok` as MySQL's connector prints it. What a case
+    says itself may stand in between, on lines of its own, too."""
+    def full(name, inside):
+        return name if not inside or inside == name else inside if inside.endswith(f".{name}") else f"{inside}.{name}"
+
     cases = {}
-    for found in re.finditer(r"^(\w+) \(([\w.]+)\)(?:\n[^\n]*?)? \.\.\. (?:[^\n]*?)(ok|FAIL|ERROR|skipped|expected failure|unexpected success)",
-                             text, re.M):
-        name = found[2] if found[2].endswith(found[1]) else f"{found[2]}.{found[1]}"
-        cases[name] = ("ok" if found[3] in ("ok", "expected failure") else "skip" if found[3] == "skipped" else "fail", "")
-    for found in re.finditer(r"^(?:ERROR|FAIL): (\w+) \(([\w.]+)\)", text, re.M):
-        name = found[2] if found[2].endswith(found[1]) else f"{found[2]}.{found[1]}"
-        cases[name] = ("fail", "")
-    if not re.search(r"^Ran \d+ tests", text, re.M):
+    starts = list(re.finditer(r"^(?:(\w[\w.]*\.test\w*)|(\w+) \(([\w.]+)\)(?:\n[^\n]*?)?) \.\.\. |^={70}$", text, re.M))
+    ends = re.compile(r"(?:|.*\W)(ok|FAIL|ERROR|expected failure|unexpected success|skipped\b.*)$", re.M)
+    for found, after in zip(starts, [*(start.start() for start in starts[1:]), len(text)]):
+        if not found[0].startswith("="):
+            ended = ends.search(text, found.end(), after)
+            word = ended[1] if ended else "FAIL"
+            cases[found[1] or full(found[2], found[3])] = (
+                "skip" if word.startswith("skipped") else "ok" if word in ("ok", "expected failure") else "fail", "")
+    for found in re.finditer(r"^(?:ERROR|FAIL): ([\w.]+)(?: \(([\w.]+)\))?", text, re.M):
+        cases[full(found[1], found[2])] = ("fail", "")
+    ran = re.search(r"^Ran (\d+) tests", text, re.M)
+    if not ran:
         cases["run_ended"] = ("fail", text[-300:])
+    elif len(cases) < int(ran[1]):
+        cases["run_read"] = ("fail", f"{len(cases)} of {ran[1]} cases were found in its output")
     return cases
 
 
