@@ -298,6 +298,25 @@ fn a_session_with_a_temporary_table_ends_with_the_connection_that_an_operator_ki
     assert_eq!(shop.client(USUAL).value("SELECT 2").unwrap(), "2");
 }
 
+/// It was sent eight times over as many connections, and answered with 1040: try again.
+#[test]
+fn a_statement_that_is_too_long_for_its_server_is_refused_once_in_the_servers_words() {
+    let Some(shop) = shop(1, 5, "") else { return };
+    shop.db.sql("SET GLOBAL max_allowed_packet = 1048576").unwrap();
+    let mut client = shop.client(USUAL);
+    for size in [12 << 20, 20 << 20, 40 << 20] {
+        let text = format!("SELECT '{}'", "x".repeat(size));
+        let told = client.query(&text).unwrap();
+        assert_eq!(told[0].error(), Some(1153), "{size}: {told:?}");
+        assert_eq!(client.value("SELECT 1").unwrap(), "1", "the session goes on");
+    }
+    client.ok("BEGIN").unwrap();
+    let told = client.query(format!("SELECT '{}'", "x".repeat(20 << 20))).unwrap();
+    assert_eq!(told[0].error(), Some(1153), "{told:?}");
+    assert_eq!(client.query("SELECT 1").unwrap()[0].error(), Some(1213), "it went along");
+    assert_eq!(client.value("SELECT 1").unwrap(), "1");
+}
+
 /// Its connection was dropped for its age, and what followed was committed by itself.
 #[test]
 fn a_transaction_goes_on_after_a_refused_command_although_its_connection_is_not_used_again() {

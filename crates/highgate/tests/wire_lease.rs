@@ -146,6 +146,22 @@ fn a_kill_of_a_command_that_waits_for_a_connection_leaves_the_next_one_alone() {
     assert_eq!(connection_of(&server, "SELECT n FROM killed"), None, "it never ran");
 }
 
+/// An application that gave up and tried again had both carried out, and dead commands filled the queue.
+#[test]
+fn a_client_that_leaves_while_its_command_waits_has_nothing_carried_out() {
+    let server = ScriptedServer::start(Script::new(usual)).unwrap();
+    let process = front(&[server.addr()], "max_connections = 1\n");
+    let (mut holder, mut gone) = (client(&process), client(&process));
+    holder.ok("BEGIN").unwrap();
+    gone.send(b"\x03INSERT INTO t VALUES ('gone')").unwrap();
+    until_queued(&process, 1);
+    drop(gone);
+    until_queued(&process, 0);
+    holder.ok("COMMIT").unwrap();
+    holder.ok("INSERT INTO t VALUES ('next')").unwrap();
+    assert_eq!(connection_of(&server, "INSERT INTO t VALUES ('gone')"), None);
+}
+
 /// Any account may send one, with any number: it went to one server after the other.
 #[test]
 fn a_signal_that_speaks_as_a_server_does_is_sent_once() {

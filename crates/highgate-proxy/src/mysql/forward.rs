@@ -7,7 +7,7 @@ mod quick;
 mod ready;
 mod release;
 
-use std::{ops::Range, rc::Rc, sync::atomic::Ordering, time::Duration};
+use std::{future::poll_fn, ops::Range, pin::pin, rc::Rc, sync::atomic::Ordering, time::Duration};
 
 use highgate_config::{BackendName, Topology};
 use highgate_core::{
@@ -28,14 +28,14 @@ use crate::{
     mysql::{
         acquire::{self, AcquireError, Chosen, Lease, Order, Wish},
         answer,
-        client_stream::Framed,
+        client_stream::{ClientStream, Framed},
         command::{RestSpace, shutdown, stopped_unknown, was_killed},
         exchange::{Peers, Stopped},
         kill,
         session::Session,
         wash,
     },
-    session::{Ending, KilledBy},
+    session::{Context, Ending, KilledBy},
     session_info::Activity,
     slots::Interrupt,
 };
@@ -175,6 +175,26 @@ impl Reached {
     const NOT_SENT: Self = Self { delivery: Delivery::Partial, answering: false };
     const SENT: Self = Self { delivery: Delivery::Complete, answering: false };
     const ANSWERING: Self = Self { delivery: Delivery::Complete, answering: true };
+}
+
+/// Gets a connection for a client that is there: who leaves while it waits has nothing carried out, and its
+/// place is free. (Not while one is opened: a login that was broken off would be held against us by its
+/// server.)
+async fn while_there(
+    context: &Context,
+    client: &mut ClientStream,
+    acquired: impl Future<Output = Result<Lease, AcquireError>>,
+) -> Result<Lease, AcquireError> {
+    let mut acquired = pin!(acquired);
+    poll_fn(|cx| {
+        let lease = acquired.as_mut().poll(cx);
+        let waits = context.presence.info.activity() == Activity::Waiting;
+        if lease.is_pending() && waits {
+            return client.poll_gone(cx).map(|ending| Err(AcquireError::Ended(ending)));
+        }
+        lease
+    })
+    .await
 }
 
 /// Tries of one command.
@@ -341,7 +361,8 @@ impl Session<'_> {
             is_own: false,
         };
         let (who, keys) = (&self.who, &mut self.keys);
-        let lease = acquire::acquire(self.context, who, keys, order, chosen).await?;
+        let acquired = acquire::acquire(self.context, who, keys, order, chosen);
+        let lease = while_there(self.context, &mut self.client, acquired).await?;
         self.took(&lease, to);
         Ok(lease)
     }
@@ -478,6 +499,9 @@ impl Session<'_> {
                 return self.interrupted_sending(lease, told, space).await;
             }
             Err(stopped) => {
+                if let Some(refusal) = self.too_large(lease, &stopped, space).await {
+                    return Tried::Refused(refusal);
+                }
                 return self.stopped(lease, facts, stopped, Reached::NOT_SENT, space).await;
             }
         }

@@ -72,10 +72,7 @@ pub(crate) struct Session<'c> {
     /// It ends with the present command: a connection is gone, with what it can't go on without.
     pub(crate) must_end: Option<Ending>,
     pub(crate) lex: LexMode,
-    /// Of what was known of the servers, which changes that is.
-    facts_seen: u64,
-    /// The version of the snapshot whose settings it has; 0 before the first command.
-    settings_seen: u64,
+    seen: Seen,
     /// How texts are read under that profile: asked for once per change of it.
     lex_now: Option<(Arc<Profile>, LexMode)>,
     pub(crate) rules_number: Option<Number>,
@@ -94,6 +91,15 @@ pub(crate) struct Session<'c> {
     shown_pins: PinSet,
     /// What it keeps besides buffers, about.
     pub(crate) held: Held,
+}
+
+/// How much of what changes meanwhile a session goes by.
+#[derive(Debug)]
+struct Seen {
+    /// Of what was known of the servers, which changes.
+    facts: u64,
+    /// The version of the snapshot whose settings it has; 0 before the first command.
+    settings: u64,
 }
 
 /// What a session keeps, besides statements and buffers: its state, its task, what operators see.
@@ -131,7 +137,7 @@ async fn begin(
     if !introduced.rest.is_empty() {
         inbox.extend(&introduced.rest);
     }
-    let facts_seen = worker.shared.facts.changes();
+    let seen = Seen { facts: worker.shared.facts.changes(), settings: 0 };
     let facts = worker.shared.facts_of(&settings.backend);
     let entrance = Entrance {
         context,
@@ -142,9 +148,8 @@ async fn begin(
         is_foreign: introduced.is_foreign,
         to,
     };
-    let stream = ClientStream::new(transport, inbox);
     let LoggedInClient { stream, login, user, nonce, lease } =
-        login::within(context, login::run(entrance, stream)).await?;
+        login::within(context, login::run(entrance, ClientStream::new(transport, inbox))).await?;
     let schema = login.schema.as_deref().or(user.default_schema.as_deref());
     let mut session = Session {
         context,
@@ -160,8 +165,7 @@ async fn begin(
         asks_primary_until: 0,
         must_end: None,
         lex: facts.lex_mode(),
-        facts_seen,
-        settings_seen: 0,
+        seen,
         lex_now: None,
         rules_number: None,
         nonce,
@@ -341,10 +345,10 @@ impl Session<'_> {
     /// Settings of its listener, account or backend may have changed since its last command. Where one of
     /// them is no more, it keeps what it had.
     pub(crate) fn follow_settings(&mut self, snapshot: &Snapshot) {
-        if snapshot.version == self.settings_seen {
+        if snapshot.version == self.seen.settings {
             return;
         }
-        self.settings_seen = snapshot.version;
+        self.seen.settings = snapshot.version;
         let policy = &snapshot.policy;
         if let (Some(lease), Some(holds)) = (&mut self.lease, &self.holds)
             && let Some(backend) = policy.backends.get(holds)
@@ -375,10 +379,10 @@ impl Session<'_> {
     pub(crate) fn follow_facts(&mut self) {
         let shared = &self.context.worker.shared;
         let changes = shared.facts.changes();
-        if changes == self.facts_seen {
+        if changes == self.seen.facts {
             return;
         }
-        self.facts_seen = changes;
+        self.seen.facts = changes;
         self.read_as_servers();
     }
 

@@ -2,6 +2,7 @@
 //! the client is told, and how a statement on a server is ended.
 
 use std::{
+    future::poll_fn,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -17,7 +18,11 @@ use highgate_core::{
     track::{self, CommandFacts},
 };
 use highgate_io::clock;
-use highgate_mysql::{Answer, Capabilities, error_code};
+use highgate_mysql::{
+    Answer, Capabilities, error_code,
+    packet::{HEADER_LEN, Header},
+    reply::ErrPacket,
+};
 
 use crate::{
     mysql::{
@@ -34,6 +39,8 @@ use crate::{
 
 use super::{Behind, LAST_WORDS, Ran, Reached, Reason, Tried};
 
+/// What a server said before it closed is there, or on its way.
+const LAST_WORD: Duration = Duration::from_millis(200);
 /// For how long causal reads of a session go to the primary at once where a replica did not come as far as
 /// its last write: that may have gone with a primary that died, and then comes to no server any more.
 const ASKS_PRIMARY: Duration = Duration::from_secs(10);
@@ -213,6 +220,46 @@ impl Session<'_> {
             _ => outcome_unknown(),
         };
         self.end_in_error(answer, passed, lost, space).await
+    }
+
+    /// A server that will not take so long a command says so, and closes before it has read all of it: its
+    /// refusal, which any other would repeat.
+    ///
+    /// Cancel safe: no; the server connection must be closed.
+    pub(super) async fn too_large(
+        &mut self,
+        lease: &mut Lease,
+        stopped: &Stopped,
+        space: &mut RestSpace,
+    ) -> Option<Answer> {
+        if !matches!(stopped, Stopped::Server(_) | Stopped::ServerClosed) {
+            return None;
+        }
+        let (transport, buffer) = (&mut lease.connection.transport, &mut space.exchange.buffer);
+        let word = async {
+            loop {
+                let packet = buffer.bytes();
+                let header = Header::peek(packet);
+                let end =
+                    header.map(|it| HEADER_LEN + usize::try_from(it.len).unwrap_or(usize::MAX));
+                if let Some(payload) = end.and_then(|end| packet.get(HEADER_LEN..end)) {
+                    return ErrPacket::parse(payload).ok().map(|word| (word.code, word.text()));
+                }
+                match poll_fn(|cx| transport.poll_read(cx, buffer.room())).await {
+                    Ok(0) | Err(_) => return None,
+                    Ok(count) => buffer.filled(count),
+                }
+            }
+        };
+        let (code, text) = clock::before(clock::now() + LAST_WORD, word).await??;
+        buffer.consume(usize::MAX);
+        let refusal = error_code::ER_NET_PACKET_TOO_LARGE;
+        if code != refusal.code {
+            return None;
+        }
+        lease.connection.state.dirt.insert(PinCause::SessionUnknown);
+        self.note_refused_here(Severity::Warning, "its server says that it is too long");
+        Some(refusal.answer(text))
     }
 
     pub(super) fn tell_unknown(&self, server: &ServerState, stopped: &Stopped) {
