@@ -183,6 +183,14 @@ pub struct ServerState {
     born: Instant,
 }
 
+const fn port(address: &Address) -> Option<u16> {
+    match address {
+        Address::Host(_, port) => Some(*port),
+        Address::Ip(address) => Some(address.port()),
+        Address::Unix(_) => None,
+    }
+}
+
 impl ServerState {
     /// A state outside any registry, for tests and tools.
     #[must_use]
@@ -207,6 +215,22 @@ impl ServerState {
     #[must_use]
     pub fn resolved(&self) -> Arc<[IpAddr]> {
         self.resolved.lock().clone()
+    }
+
+    /// Whether both are one place, by other words perhaps: a name that was looked up, and its address.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        let (own, others) = (self.hosts(), other.hosts());
+        self.address == other.address
+            || port(&self.address) == port(&other.address)
+                && own.iter().any(|address| others.contains(address))
+    }
+
+    fn hosts(&self) -> Arc<[IpAddr]> {
+        match &self.address {
+            Address::Ip(address) => Arc::new([address.ip().to_canonical()]),
+            _ => self.resolved().iter().map(IpAddr::to_canonical).collect(),
+        }
     }
 
     /// Its name has these addresses now. True if none of those before is among them: the name means

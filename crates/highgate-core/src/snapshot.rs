@@ -107,7 +107,7 @@ impl Group {
         let primary = self.primary.and_then(|primary| self.members.get(primary));
         let is_replaced = writes
             && self.backend.topology != Topology::Galera
-            && primary.is_some_and(|primary| primary.state.address != server.address);
+            && primary.is_some_and(|primary| !primary.state.is_at(server));
         let member = self.member_at(server);
         let is_apart = member.map_or(server.is_given_up(), |member| member.status.is_apart());
         is_replaced || is_apart
@@ -117,7 +117,8 @@ impl Group {
     /// backend.
     #[must_use]
     pub fn member_at(&self, server: &ServerState) -> Option<&Member> {
-        self.members.iter().find(|member| member.state.address == server.address)
+        let own = self.members.iter().find(|member| member.state.id == server.id);
+        own.or_else(|| self.members.iter().find(|member| member.state.is_at(server)))
     }
 
     /// Members that have been quarantined since the group was as `before`.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use highgate_core::{
-    limits::{Broker, HandOver, Telling, TokenBucket, WaiterId},
+    limits::{Broker, HandOver, Telling, TokenBucket, Waiter, WaiterId},
     server::{ServerId, ServerState},
 };
 use parking_lot::Mutex;
@@ -155,6 +155,27 @@ impl Brokers {
         drop(brokers);
         server.hot.queued.fetch_sub(1, Ordering::AcqRel);
         Some(Heir { worker: waiter.worker, seat: waiter.key.seat?, takes_connection })
+    }
+
+    /// As [`Brokers::heir_of_connection`], while the server gives no new ones: to close this one, since
+    /// another is wanted, would leave nobody with any. `on`: it can't be taken off that worker.
+    pub(crate) fn heir_of_rare_connection(
+        &self,
+        server: &ServerState,
+        key: &Arc<PoolKey>,
+        on: Option<usize>,
+    ) -> Option<Heir> {
+        if server.hot.queued.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let wanted = Wanted { key: key.clone(), seat: None };
+        let reaches = |waiter: &Waiter<Wanted>| on.is_none_or(|worker| waiter.worker == worker);
+        let mut brokers = self.0.lock();
+        let broker = &mut brokers.get_mut(&server.id)?.broker;
+        let waiter = broker.on_release_of_the_last(&wanted, reaches)?;
+        drop(brokers);
+        server.hot.queued.fetch_sub(1, Ordering::AcqRel);
+        Some(Heir { worker: waiter.worker, seat: waiter.key.seat?, takes_connection: true })
     }
 
     /// Who waits longest for that server, now that there is room for one more connection.

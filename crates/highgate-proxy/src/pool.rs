@@ -291,7 +291,14 @@ impl Pools {
                 return;
             }
             let brokers = &worker.shared.brokers;
-            if let Some(heir) = brokers.heir_of_connection(connection.server(), &connection.key) {
+            let (server, key) = (connection.server(), &connection.key);
+            let heir = if has_others_alone(server, 0, worker.coarse_now()) {
+                let on = connection.transport.is_tls().then_some(worker.index);
+                brokers.heir_of_rare_connection(server, key, on)
+            } else {
+                brokers.heir_of_connection(server, key)
+            };
+            if let Some(heir) = heir {
                 hand_over(&worker, heir, connection);
                 return;
             }
@@ -387,8 +394,9 @@ impl Pools {
         let worker = self.worker.upgrade()?;
         // Who came first has its turn first.
         let is_alone = server.hot.queued.load(Ordering::Relaxed) <= 1;
+        let may_open = is_alone && !has_others_alone(server, 0, worker.coarse_now());
         let limit = Limit::of(group, member);
-        is_alone.then(|| Room::take(&worker.shared, server, limit)).flatten().map(Grant::Room)
+        may_open.then(|| Room::take(&worker.shared, server, limit)).flatten().map(Grant::Room)
     }
 
     /// Passes on what was had and is not needed.

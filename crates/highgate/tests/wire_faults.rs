@@ -509,6 +509,48 @@ fn a_server_that_gives_no_new_connections_gets_no_work_though_its_checks_succeed
     .unwrap();
 }
 
+/// Each opened one of its own in vain, twice, and was refused, while the open one came free all the time.
+#[test]
+fn who_wants_a_server_that_gives_no_new_connections_waits_for_an_open_one() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let flag = hangs.clone();
+    let answers = |command: &highgate_testkit::scripted::Command| match command.text().as_str() {
+        "BEGIN" | "INSERT INTO t VALUES (1)" => Reply::OkStatus(3),
+        "COMMIT" => Reply::OkStatus(2),
+        _ => usual(command),
+    };
+    let script =
+        Script::new(answers).greets(move |_| flag.load(Ordering::Relaxed).then_some(Reply::Hang));
+    let server = ScriptedServer::start(script).unwrap();
+    let backend = "monitor = { user = \"m\", password = \"m\", check = \"ping\", interval = \"200ms\", \
+                   timeout = \"300ms\" }\nconnect_timeout = \"500ms\"\nfailover_wait = \"1s\"\n";
+    let process = failure::start(&toml(&[server.addr()], backend, ""), 1).unwrap();
+    let address = process.listener("shop").unwrap();
+    let connect = || RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    let mut clients: Vec<_> = (0..8).map(|_| connect()).collect();
+    for text in ["BEGIN", "INSERT INTO t VALUES (1)"] {
+        clients[0].ok(text).unwrap();
+    }
+    hangs.store(true, Ordering::Relaxed);
+    clients[1].send(b"\x03SELECT n FROM victim").unwrap();
+    wait::eventually(wait::Deadline::seconds(10), "what it found", || {
+        let events = failure::ctl(&process, &["show", "events"])?;
+        anyhow::ensure!(events.contains("until a new connection is had"), "{events}");
+        Ok(())
+    })
+    .unwrap();
+    for client in &mut clients[2..] {
+        client.send(b"\x03SELECT n FROM victim").unwrap();
+    }
+    clients[0].ok("COMMIT").unwrap();
+    for client in &mut clients[1..] {
+        let told = client.answer().unwrap();
+        assert_eq!(told[0].error(), None, "{told:?}");
+    }
+    let row = table(&process, "servers").unwrap().remove(0);
+    assert!(row["connect_errors"].as_u64().unwrap() <= 3, "{row}");
+}
+
 /// A greeting that offers TLS, which the handshake then does not come to.
 fn offers_tls() -> Reply {
     /// CLIENT_SSL, in the second byte of the capabilities.

@@ -87,6 +87,20 @@ impl<K: PartialEq> Broker<K> {
         }
     }
 
+    /// A connection with that key became free, and no other can be had: who waits longest for just that
+    /// one, among those for whom `reaches` holds. `None`: nobody does, keep it.
+    pub fn on_release_of_the_last(
+        &mut self,
+        key: &K,
+        reaches: impl Fn(&Waiter<K>) -> bool,
+    ) -> Option<Waiter<K>> {
+        let fits = |waiter: &&Waiter<K>| waiter.key == *key && reaches(waiter);
+        let id = self.waiting.values().find(fits)?.id;
+        let waiter = self.waiting.remove(&id);
+        self.drop_cancelled_front();
+        waiter
+    }
+
     /// A connection was closed: the oldest waiter may open one in its place. `None`: nobody waits,
     /// count it as closed.
     pub fn on_close(&mut self) -> Option<Waiter<K>> {

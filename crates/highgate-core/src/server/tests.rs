@@ -142,3 +142,21 @@ fn idle_connections_are_retired_without_the_end_of_a_generation() {
     assert!(server.may_be_shared(behind));
     assert!(!server.is_of_this_generation(behind));
 }
+
+#[test]
+fn a_name_and_its_address_are_one_place() {
+    let at = |id, address| {
+        ServerState::new(ServerId(id), ServerKey { address, ..key("db1") }, test_now())
+    };
+    let (by_name, by_address) = (
+        at(1, Address::Host("localhost".to_owned(), 3306)),
+        at(2, Address::Ip("127.0.0.1:3306".parse().unwrap())),
+    );
+    assert!(!by_name.is_at(&by_address), "nobody has looked it up yet");
+    by_name.resolve(&["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()]);
+    assert!(by_name.is_at(&by_address) && by_address.is_at(&by_name));
+    assert!(!by_name.is_at(&at(3, Address::Ip("127.0.0.1:3307".parse().unwrap()))));
+    let socket = || Address::Unix("/run/one.sock".into());
+    assert!(at(4, socket()).is_at(&at(5, socket())));
+    assert!(!at(4, socket()).is_at(&at(5, Address::Unix("/run/other.sock".into()))));
+}

@@ -14,7 +14,7 @@ use highgate_config::{AuthSource, Backend, BackendName, Mode};
 use highgate_core::{
     accounts::{AccountList, ClusterAccount, Surroundings, from_global_priv, from_user_table},
     events::{Event, Kind, Severity},
-    snapshot::{Group, Role},
+    snapshot::{Group, Role, Status},
 };
 use highgate_io::{clock, tasks::Stop};
 use highgate_mysql::capability::ServerFlavor;
@@ -60,14 +60,14 @@ pub(super) async fn follow(shared: Arc<Shared>, stop: Stop) {
         let now = clock::now();
         for (name, group) in &wanted {
             let it = known.entry(name.clone()).or_default();
-            if due(it, &group.backend, now) <= now {
+            if is_judged(group) && due(it, &group.backend, now) <= now {
                 it.tried_at = Some(now);
                 read(&shared, group, it).await;
             }
         }
-        let next = wanted
-            .iter()
-            .filter_map(|(name, group)| Some(due(known.get(name)?, &group.backend, now)));
+        let judged = wanted.iter().filter(|(_, group)| is_judged(group));
+        let next =
+            judged.filter_map(|(name, group)| Some(due(known.get(name)?, &group.backend, now)));
         let next = next.min().unwrap_or(now + REVIEW);
         tokio::select! {
             biased;
@@ -89,6 +89,13 @@ fn wanted(shared: &Shared) -> BTreeMap<BackendName, Arc<Group>> {
         .collect();
     let group = |name: &BackendName| snapshot.placement.groups.get(name).cloned();
     names.into_iter().filter_map(|name| Some((name.clone(), group(name)?))).collect()
+}
+
+/// Whether there is a server to ask, or it is known that there is none: before the first checks nobody is
+/// to be alarmed, and every new plan is a reason to look again.
+fn is_judged(group: &Group) -> bool {
+    group.members.iter().any(|member| member.status.serves())
+        || group.members.iter().all(|member| member.status != Status::Unknown)
 }
 
 /// When to read next.

@@ -136,3 +136,19 @@ fn contend(workers: usize, limit: usize, seed: u64) {
     }
     assert_eq!(waiting.len(), broker.len());
 }
+
+#[test]
+fn a_connection_that_none_can_take_the_place_of_goes_to_who_can_use_just_that_one() {
+    let mut broker = Broker::new(0);
+    let others = broker.enqueue(0, "other").unwrap();
+    let far = broker.enqueue(1, "own").unwrap();
+    let near = broker.enqueue(0, "own").unwrap();
+    let mut of = |here: bool| {
+        broker.on_release_of_the_last(&"own", |it| !here || it.worker == 0).map(|it| it.id)
+    };
+    assert_eq!(of(true), Some(near));
+    assert_eq!(of(true), None);
+    assert_eq!(of(false), Some(far));
+    assert_eq!(of(false), None, "it is kept");
+    assert!(broker.cancel(others) && broker.is_idle());
+}
