@@ -340,3 +340,78 @@ fn a_transaction_goes_on_after_a_refused_command_although_its_connection_is_not_
     client.ok("ROLLBACK").unwrap();
     assert_eq!(client.value("SELECT COUNT(*) FROM kept").unwrap(), "0");
 }
+
+#[test]
+fn a_session_whose_schema_another_one_dropped_goes_on_in_none() {
+    let Some(shop) = shop(1, 2, "") else { return };
+    shop.db.sql("CREATE DATABASE other").unwrap();
+    let gone =
+        |client: &mut RawClient, statement: &str| client.query(statement).unwrap()[0].error();
+    for (statement, meets) in [
+        ("SELECT 1", None),
+        ("SET @a = 1", None),
+        ("COMMIT", None),
+        ("SELECT COUNT(*) FROM mysql.plugin", None),
+        ("CREATE TABLE a (v INT)", Some(1046)),
+        ("USE nowhere", Some(1049)),
+    ] {
+        shop.db.sql("CREATE DATABASE IF NOT EXISTS shop").unwrap();
+        let mut client = shop.client(USUAL);
+        client.ok("DO 1").unwrap();
+        let mut elsewhere =
+            RawClient::connect(shop.addr(), "app", "app", Some("other"), USUAL).unwrap();
+        elsewhere.ok("DROP DATABASE shop").unwrap();
+        for _ in 0..3 {
+            assert_eq!(gone(&mut client, statement), meets, "{statement}");
+        }
+        // It is in the schema again once that is there, as on a server.
+        elsewhere.ok("CREATE DATABASE shop").unwrap();
+        assert_eq!(
+            client.value("SELECT DATABASE() FROM (SELECT 1) AS t").unwrap(),
+            "shop",
+            "{statement}"
+        );
+    }
+}
+
+#[test]
+fn a_session_whose_schema_another_one_dropped_chooses_another_one() {
+    let Some(shop) = shop(1, 3, "") else { return };
+    shop.db.sql("CREATE DATABASE other").unwrap();
+    let choices: [&[u8]; 3] = [b"\x03USE other", b"\x03 use `other`", b"\x02other"];
+    for choice in choices {
+        shop.db.sql("CREATE DATABASE IF NOT EXISTS shop").unwrap();
+        let mut client = shop.client(USUAL);
+        shop.db.sql("DROP DATABASE shop").unwrap();
+        let parts = client.command(choice).unwrap();
+        assert_eq!(parts[0].error(), None, "{parts:?}");
+        assert_eq!(client.value("SELECT DATABASE()").unwrap(), "other");
+    }
+}
+
+#[test]
+fn a_transaction_runs_without_the_schema_that_another_session_dropped() {
+    let Some(shop) = shop(1, 2, "") else { return };
+    shop.db.sql("CREATE DATABASE other; CREATE TABLE other.a (v INT)").unwrap();
+    let mut client = shop.client(USUAL);
+    shop.db.sql("DROP DATABASE shop").unwrap();
+    client.ok("BEGIN").unwrap();
+    client.ok("INSERT INTO other.a VALUES (1)").unwrap();
+    shop.db.sql("CREATE DATABASE shop").unwrap();
+    client.ok("COMMIT").unwrap();
+    assert_eq!(shop.db.value("SELECT COUNT(*) FROM other.a").unwrap(), "1");
+    assert_eq!(client.value("SELECT DATABASE()").unwrap(), "shop");
+}
+
+#[test]
+fn a_session_without_a_schema_finds_a_connection_among_many_that_have_one() {
+    let Some(shop) = shop(1, 12, "") else { return };
+    let mut clients: Vec<RawClient> = (0..12).map(|_| shop.client(USUAL)).collect();
+    for statement in ["BEGIN", "COMMIT"] {
+        for client in &mut clients {
+            client.ok(statement).unwrap();
+        }
+    }
+    let mut bare = RawClient::connect(shop.addr(), "app", "app", None, USUAL).unwrap();
+    assert_eq!(bare.value("SELECT DATABASE() IS NULL").unwrap(), "1");
+}

@@ -101,6 +101,8 @@ pub(crate) struct Order<'a> {
     pub(crate) started: Instant,
     /// Highgate asks for itself: nobody's turn is taken.
     pub(crate) is_own: bool,
+    /// One that lay ready did not fit: none is taken any more.
+    pub(crate) is_fresh: bool,
 }
 
 /// Why a lease could not be had.
@@ -253,7 +255,9 @@ pub(crate) async fn acquire(
         };
         let Some(member) = group.members.get(index) else { continue };
         let known = keys.get(context, who, &group, member.state.id);
-        if let Some(lease) = pooled(known, member, order.profile) {
+        if !order.is_fresh
+            && let Some(lease) = pooled(known, member, order.profile)
+        {
             return Ok(lease);
         }
         let (key, shelf) = (known.key.clone(), known.shelf.clone());

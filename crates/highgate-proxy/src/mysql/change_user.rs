@@ -110,6 +110,7 @@ impl Session<'_> {
         self.forget_lease();
         let schema = self.state.schema().map(str::to_owned);
         let (user, collation) = (&self.login.user, self.login.collation);
+        self.gone_schema = None;
         track::changed_user(&mut self.state, user, schema.as_deref(), collation);
         self.count_memory();
         self.introduce();
@@ -196,6 +197,7 @@ impl Session<'_> {
         self.keys.clear();
         self.user = user;
         let schema = login.schema.as_deref();
+        self.gone_schema = None;
         track::changed_user(&mut self.state, &login.user, schema, login.collation);
         self.read_as_servers();
         self.count_memory();

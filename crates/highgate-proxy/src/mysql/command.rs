@@ -151,6 +151,14 @@ impl Session<'_> {
         if let Some(lost) = self.lost_before(&parsed, framed, &space.rest) {
             return Err(Box::new(Rest::Lost(lost, parsed)));
         }
+        if forward::look_for_schema(
+            self.context,
+            &mut self.state,
+            &mut self.gone_schema,
+            self.lease.as_ref(),
+        ) {
+            self.rules_number = None;
+        }
         let judged = self.judge(parsed, framed, &snapshot, space);
         self.start(cx, judged, &snapshot, space)
     }
@@ -206,6 +214,12 @@ impl Session<'_> {
         let instead = self.with_own_values(&mut facts);
         let outgrown = before(&mut self.state, &facts, self.lease.as_ref().and(self.taken_for));
         forward::let_go(self.context, &self.state, outgrown, &mut self.lease, &mut self.holds);
+        let looks = forward::look_for_schema(
+            self.context,
+            &mut self.state,
+            &mut self.gone_schema,
+            self.lease.as_ref(),
+        );
         // From here on the inbox may move: what is needed of the text later is kept aside.
         let brought = text.filter(|_| parsed.text.is_some());
         let lies = texts.keep(&facts, brought, instead.as_deref());
@@ -217,7 +231,7 @@ impl Session<'_> {
         let known = Known::of(&facts, lies);
         let is_kept = known.needs_prepared();
         texts.prepared = prepared.filter(|_| is_kept).map(|prepared| prepared.text);
-        self.rules_number = number;
+        self.rules_number = number.filter(|_| !looks);
         Judged { decided, known, sending: Sending { framed, scan: parsed.scan, rules, instead } }
     }
 

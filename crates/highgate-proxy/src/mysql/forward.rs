@@ -22,7 +22,7 @@ use highgate_mysql::{Answer, Capabilities, error_code, scan};
 
 pub(crate) use quick::Running;
 pub(crate) use ready::{connection_killed, must_part};
-pub(crate) use release::let_go;
+pub(crate) use release::{let_go, look_for_schema};
 
 use crate::{
     mysql::{
@@ -278,6 +278,7 @@ impl Session<'_> {
                     // Closed: its room is free for a connection that fits.
                     drop(lease);
                     tried.why = why;
+                    tried.unfit = true;
                 }
                 Tried::Leaves(retry) => match Box::pin(self.leave(lease, retry, space)).await {
                     Ok(Some(answer)) => {
@@ -359,6 +360,7 @@ impl Session<'_> {
             from: self.who.from,
             started,
             is_own: false,
+            is_fresh: tried.unfit,
         };
         let (who, keys) = (&self.who, &mut self.keys);
         let acquired = acquire::acquire(self.context, who, keys, order, chosen);
@@ -630,6 +632,8 @@ struct Tries {
     ran: Ran,
     /// Whether the last of them said that it takes no writes.
     read_only: bool,
+    /// Whether the connection of one did not fit.
+    unfit: bool,
     /// Why it was sent again the last time.
     why: String,
 }

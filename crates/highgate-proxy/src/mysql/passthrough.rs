@@ -143,6 +143,7 @@ async fn acquire(
         from: entrance.from,
         started,
         is_own: false,
+        is_fresh: false,
     };
     let by = started + entrance.settings.handshake_timeout;
     acquire_passed(entrance.context, who, order, passing, by).await

@@ -21,6 +21,8 @@ use crate::{
     slots::Slot,
 };
 
+const NO_SUCH_SCHEMA: u16 = 1049;
+
 /// Why a connection could not be brought to a session's state.
 #[derive(Debug)]
 pub(crate) enum Unprepared {
@@ -29,7 +31,12 @@ pub(crate) enum Unprepared {
     /// The connection is of no use any more.
     Stopped(Stopped),
     /// The server refused a step: the answer is the client's own where the step is.
-    Refused { answer: Answer, is_clients: bool },
+    Refused {
+        answer: Answer,
+        is_clients: bool,
+        /// The schema that does not exist.
+        gone: Option<Box<str>>,
+    },
 }
 
 /// Carries out `steps`.
@@ -54,7 +61,11 @@ pub(crate) async fn run(
         }
         prepare::failed(&mut server.state, step);
         let is_clients = matches!(step, Step::InitDb { .. } | Step::Prepare { .. });
-        return Err(Unprepared::Refused { answer, is_clients });
+        let gone = match step {
+            Step::InitDb { schema, .. } if answer.code == NO_SUCH_SCHEMA => Some(schema.clone()),
+            _ => None,
+        };
+        return Err(Unprepared::Refused { answer, is_clients, gone });
     }
     Ok(())
 }

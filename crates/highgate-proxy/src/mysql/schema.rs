@@ -37,6 +37,7 @@ impl Session<'_> {
             from: self.who.from,
             started: clock::now(),
             is_own: true,
+            is_fresh: false,
         };
         let snapshot = self.context.worker.snapshot();
         let can_serve = snapshot
@@ -68,10 +69,9 @@ impl Session<'_> {
         let mut refused = Ok(());
         if fits.is_ok() {
             let exchange = &mut space.rest.exchange;
-            let ran = prepare::run(&self.context.slot, connection, &steps, exchange, None).await;
-            match ran {
+            match prepare::run(&self.context.slot, connection, &steps, exchange, None).await {
                 Ok(()) => {}
-                Err(Unprepared::Refused { answer, is_clients: true }) => refused = Err(answer),
+                Err(Unprepared::Refused { answer, is_clients: true, .. }) => refused = Err(answer),
                 Err(_) => return (Ok(()), false),
             }
         }

@@ -63,6 +63,8 @@ pub(crate) struct Session<'c> {
     pub(crate) holds: Option<highgate_config::BackendName>,
     /// What the lease was taken for, on a member of a watched topology.
     pub(crate) taken_for: Option<Wish>,
+    /// Its schema, which does not exist: as long as it holds a connection in none.
+    pub(crate) gone_schema: Option<Box<str>>,
     /// What was lost with its connection; the next command is told so.
     pub(crate) lost: Option<PinSet>,
     /// The server that takes no writes any more, and that operators were told it can't leave.
@@ -160,6 +162,7 @@ async fn begin(
         lease: None,
         holds: None,
         taken_for: None,
+        gone_schema: None,
         lost: None,
         told_bound: None,
         asks_primary_until: 0,

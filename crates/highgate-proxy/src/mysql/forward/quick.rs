@@ -116,6 +116,7 @@ impl Session<'_> {
             // Nothing is waited for here.
             started: self.context.worker.started(),
             is_own: false,
+            is_fresh: false,
         };
         let (who, keys) = (&self.who, &mut self.keys);
         let mut lease = acquire::acquire_now(self.context, who, keys, &order, group)?;

@@ -54,6 +54,9 @@ impl Session<'_> {
             if steps.is_empty() && !connection.has_many_to_close() {
                 return None;
             }
+            let conn = &connection.state;
+            let in_none =
+                conn.profile.schema.is_none() && !conn.schema_unknown && conn.dirt.is_empty();
             let (causal, wait) = self.causal(connection, to);
             let captures = steps.iter().any(|step| matches!(step, Step::CaptureLastInsertId));
             // Galera's own bound on the wait is the server's alone.
@@ -69,6 +72,15 @@ impl Session<'_> {
                     if let Unprepared::Refused { answer, .. } = &unprepared {
                         refused = answer.code;
                     }
+                    if !own && self.goes_on_without_schema(lease, &unprepared) {
+                        // A schema that is refused leaves the one before: here, none.
+                        lease.connection.state.schema_unknown = !in_none;
+                        if in_none {
+                            continue;
+                        }
+                        let why = "on a connection with another schema".to_owned();
+                        return Some(Tried::Unfit { why });
+                    }
                     if let Some(tried) = self.after_unprepared(lease, own, unprepared) {
                         return Some(tried);
                     }
@@ -78,6 +90,19 @@ impl Session<'_> {
         // The number alone: the server's words may repeat a value of the client's.
         let why = || format!("where a server refused to be prepared, with error {refused}");
         Some(if own { self.unprepared_own() } else { Tried::Unfit { why: why() } })
+    }
+
+    /// Another session dropped its schema: as on a server, it goes on, if in none. Where it is bound to no
+    /// connection, its next command looks for the schema again.
+    fn goes_on_without_schema(&mut self, lease: &Lease, unprepared: &Unprepared) -> bool {
+        let Unprepared::Refused { gone: Some(gone), .. } = unprepared else { return false };
+        // A replica may not have it yet.
+        if self.state.schema() != Some(gone) || self.primary_may_know(lease.connection.server()) {
+            return false;
+        }
+        self.follow_schema(|session| session.state.profile_mut().schema = None);
+        self.gone_schema = Some(gone.clone());
+        true
     }
 
     /// Whether the connection that the session holds can serve it no more.
@@ -286,7 +311,7 @@ impl Session<'_> {
             {
                 Some(Tried::Behind(Behind::Unknown))
             }
-            Unprepared::Refused { answer, is_clients: true } => Some(Tried::Refused(answer)),
+            Unprepared::Refused { answer, is_clients: true, .. } => Some(Tried::Refused(answer)),
             // Its state is marked as unknown: the next difference begins with a reset.
             Unprepared::Refused { .. } if !own => None,
             Unprepared::Refused { answer, .. } => Some(Tried::Refused(answer)),

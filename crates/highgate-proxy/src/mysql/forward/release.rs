@@ -129,6 +129,7 @@ impl Session<'_> {
             if before.schema != self.state.profile.schema {
                 let schema = self.state.schema().unwrap_or_default();
                 self.context.presence.info.set_schema(schema);
+                self.gone_schema = None;
             }
         }
         done
@@ -237,6 +238,19 @@ pub(crate) fn let_go(
         Verdict::Close(_) | Verdict::Hold(_) => drop(lease),
     }
     forget(context, holds);
+}
+
+/// A session that holds no connection looks for its schema again, which another one had dropped.
+pub(crate) fn look_for_schema(
+    context: &Context,
+    state: &mut SessionState,
+    gone: &mut Option<Box<str>>,
+    lease: Option<&Lease>,
+) -> bool {
+    let Some(schema) = gone.take_if(|_| lease.is_none()) else { return false };
+    context.presence.info.set_schema(&schema);
+    state.profile_mut().schema = Some(schema);
+    true
 }
 
 pub(super) fn outcome<'s>(space: &'s RestSpace, _lease: &Lease) -> Outcome<'s> {
