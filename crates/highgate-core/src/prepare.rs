@@ -397,13 +397,18 @@ pub fn execute_as(
     what: Use<'_>,
 ) -> Option<ExecuteAs> {
     let statement = state.statements.get_mut(&id)?;
-    let there = conn.touch(id, &statement.text, &statement.under)?;
+    let bare = match render::without_schema(&state.profile, statement) {
+        Some(bare) if conn.statement(id, &statement.text, &statement.under).is_none() => Some(bare),
+        _ => None,
+    };
+    let under = bare.as_ref().unwrap_or(&statement.under);
+    let there = conn.touch(id, &statement.text, under)?;
     // What is equal becomes one, so that it is found by its address the next time.
     if !Arc::ptr_eq(&there.text, &statement.text) {
         there.text = Arc::clone(&statement.text);
     }
-    if !Arc::ptr_eq(&there.under, &statement.under) {
-        there.under = Arc::clone(&statement.under);
+    if !Arc::ptr_eq(&there.under, under) {
+        there.under = Arc::clone(under);
     }
     let reserved = match what {
         Use::Execute { cursor, .. } => cursor.then_some(id),

@@ -203,3 +203,34 @@ fn a_text_that_is_prepared_again_and_again_does_not_fill_its_server_with_stateme
     let left: u32 = shop.db.value(asked).unwrap().parse().unwrap();
     assert!(left < 100, "{left} are left");
 }
+
+#[test]
+fn a_statement_with_full_names_outlives_the_schema_it_was_prepared_in() {
+    let Some(shop) = shop(1, 2, "") else { return };
+    let count = |client: &mut RawClient, statement| match &client
+        .command(&execute(statement, 0, &[], true))
+        .unwrap()[..]
+    {
+        [Part::Rows { rows, .. }] => rows.len(),
+        other => panic!("{other:?}"),
+    };
+    shop.db.sql("CREATE DATABASE other; CREATE TABLE other.a (v INT)").unwrap();
+    let (mut one, mut other) = (shop.client(USUAL), shop.client(USUAL));
+    one.ok("CREATE TABLE b (v INT)").unwrap();
+    let prepared = |client: &mut RawClient, text| id(&client.prepare(text).unwrap());
+    let full = prepared(&mut one, "SELECT COUNT(*) FROM other.a");
+    let short = prepared(&mut one, "SELECT COUNT(*) FROM b");
+    let of_other = prepared(&mut other, "SELECT COUNT(*) FROM other.a");
+    one.ok("DROP DATABASE shop").unwrap();
+    for _ in 0..3 {
+        assert_eq!(count(&mut one, full), 1, "its own session dropped it");
+        assert_eq!(count(&mut other, of_other), 1, "another session dropped it");
+        let parts = one.command(&execute(short, 0, &[], true)).unwrap();
+        assert_eq!(parts[0].error(), Some(1046), "{parts:?}");
+    }
+    assert_eq!(one.value("SELECT DATABASE() IS NULL").unwrap(), "1");
+    one.ok("CREATE DATABASE shop").unwrap();
+    one.ok("CREATE TABLE shop.b (v INT)").unwrap();
+    one.ok("USE shop").unwrap();
+    assert_eq!(count(&mut one, short), 1);
+}

@@ -195,6 +195,15 @@ fn set_variables(out: &mut Vec<u8>, conn: &ConnState, from: &Profile, to: &Profi
     }
 }
 
+/// How a statement is prepared for a session whose schema was dropped since: what has full names does without
+/// one, and a connection that had chosen that of the statement could not leave it again.
+pub(super) fn without_schema(now: &Profile, statement: &Statement) -> Option<Arc<Profile>> {
+    if now.schema.is_some() || statement.under.schema.is_none() {
+        return None;
+    }
+    Some(Arc::new(Profile { schema: None, ..Profile::clone(&statement.under) }))
+}
+
 /// Steps that prepare a statement of the session on the connection.
 pub(super) fn statement(
     state: &SessionState,
@@ -207,17 +216,24 @@ pub(super) fn statement(
     {
         return Ok(());
     }
-    let prepare =
-        Step::Prepare { text: Arc::clone(&statement.text), under: Arc::clone(&statement.under) };
-    if statement.under.prepares_alike(&state.profile) {
+    let bare = without_schema(&state.profile, statement);
+    let as_there = bare.as_ref().unwrap_or(&statement.under);
+    if bare.is_some()
+        && conn.statement(id, &statement.text, as_there).is_some()
+        && !steps.contains(&Step::ResetConnection)
+    {
+        return Ok(());
+    }
+    let prepare = Step::Prepare { text: Arc::clone(&statement.text), under: Arc::clone(as_there) };
+    if as_there.prepares_alike(&state.profile) {
         steps.push(prepare);
         return Ok(());
     }
     // Only what a preparation depends on: a variable may not be touched within a transaction.
     let mut under = Profile::clone(&state.profile);
-    under.schema.clone_from(&statement.under.schema);
-    under.charset.clone_from(&statement.under.charset);
-    match statement.under.variable(SQL_MODE) {
+    under.schema.clone_from(&as_there.schema);
+    under.charset.clone_from(&as_there.charset);
+    match as_there.variable(SQL_MODE) {
         Some(mode) => under.variables.insert(SQL_MODE.into(), mode.clone()),
         None => under.variables.remove(SQL_MODE),
     };
@@ -225,9 +241,6 @@ pub(super) fn statement(
     if under.schema.is_none() && state.profile.schema.is_some() {
         // Prepared without a schema, all its names have one: any schema will do.
         Arc::make_mut(&mut under).schema.clone_from(&state.profile.schema);
-    }
-    if under.schema.is_some() && state.profile.schema.is_none() {
-        return Err(Unfit::Schema);
     }
     // The schema is known once the steps before these were carried out.
     let known = ConnState { schema_unknown: false, collation_lost: false, ..conn.clone() };
