@@ -18,6 +18,57 @@ const BACKLOG: i32 = 8192;
 /// # Errors
 /// As the system says; the text names what to look at.
 pub fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = unbound(address)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// As [`tcp`], where listening sockets of this account that are about to be closed have the port, for
+/// other addresses. They give way from here on; where it fails, they don't.
+///
+/// # Errors
+/// As the system says: `AddrInUse` where yet another socket has it.
+pub fn tcp_beside(address: SocketAddr, going: &[OwnedFd]) -> io::Result<std::net::TcpListener> {
+    let socket = unbound(address)?;
+    // The kernel wants it of all of them, and for no longer than it takes to listen.
+    socket.set_reuse_port(true)?;
+    let bound = going
+        .iter()
+        .try_for_each(|old| give_way(old, true))
+        .and_then(|()| socket.bind(&address.into()))
+        .and_then(|()| socket.listen(BACKLOG))
+        .and_then(|()| socket.set_reuse_port(false));
+    if let Err(error) = bound {
+        for old in going {
+            give_way(old, false)?;
+        }
+        return Err(error);
+    }
+    Ok(socket.into())
+}
+
+/// Makes a listening socket one that gives way to another of its port, or that stays.
+///
+/// # Errors
+/// As the system says.
+pub fn give_way(socket: &OwnedFd, gives_way: bool) -> io::Result<()> {
+    socket2::SockRef::from(socket).set_reuse_port(gives_way)
+}
+
+/// Whether another socket of its port takes this one's place.
+#[must_use]
+pub fn gives_way(socket: &OwnedFd) -> bool {
+    socket2::SockRef::from(socket).reuse_port().unwrap_or(false)
+}
+
+/// Where a socket listens; `None` for a Unix socket.
+#[must_use]
+pub fn address(socket: &OwnedFd) -> Option<SocketAddr> {
+    socket2::SockRef::from(socket).local_addr().ok()?.as_socket()
+}
+
+fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -35,9 +86,7 @@ pub fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_nonblocking(true)?;
     // Accepted sockets inherit these: no call per client.
     tune(&socket2::SockRef::from(&socket))?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Binds a Unix socket, replacing one that nobody listens on any more.

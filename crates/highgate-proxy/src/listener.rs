@@ -16,7 +16,7 @@ use std::{
 
 use highgate_config::Mode;
 use highgate_core::events::{Event, Kind, Severity};
-use highgate_io::{clock, tasks::Stop, transport::Detached};
+use highgate_io::{clock, listen, tasks::Stop, transport::Detached};
 use rustix::net::SocketFlags;
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -133,7 +133,22 @@ pub(crate) async fn serve(
         () = stop.stopped() => {}
         () = accept_loop(&shared, &listener, &socket, home) => {}
     }
+    if listen::gives_way(socket.0.get_ref()) {
+        accept_rest(&shared, &listener, &socket, home);
+    }
     Ok(())
+}
+
+/// Accepts who came before another socket took this one's place: the kernel resets whom it still keeps
+/// for a socket that is closed.
+fn accept_rest(shared: &Arc<Shared>, listener: &Arc<ListenerState>, socket: &Socket, home: usize) {
+    while shared.has_room() {
+        match accept_now(socket.0.get_ref()) {
+            Ok((client, peer)) => admit(shared, listener, client, peer, home),
+            Err(error) if is_of_one_client(&error) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 async fn accept_loop(
@@ -183,11 +198,12 @@ async fn accept_loop(
 }
 
 async fn accept(socket: &Socket) -> io::Result<(Detached, Option<SocketAddr>)> {
+    socket.0.async_io(Interest::READABLE, accept_now).await
+}
+
+fn accept_now(socket: &OwnedFd) -> io::Result<(Detached, Option<SocketAddr>)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let (client, peer) = socket
-        .0
-        .async_io(Interest::READABLE, |fd| Ok(rustix::net::acceptfrom_with(fd, flags)?))
-        .await?;
+    let (client, peer) = rustix::net::acceptfrom_with(socket, flags)?;
     // No delay and keepalive are inherited from the listening socket.
     Ok(match peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
         Some(peer) => (Detached::Tcp(client.into()), Some(peer)),

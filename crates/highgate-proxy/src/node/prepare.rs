@@ -7,7 +7,7 @@ use highgate_config::{
 };
 use highgate_io::listen;
 
-use super::{ApplyError, Node};
+use super::{ApplyError, Node, Serving};
 use crate::{
     listener::Bound,
     tls_files::{self, TowardsServers},
@@ -40,9 +40,29 @@ impl Node {
     /// Closes what waits for a configuration that uses it: none will.
     pub fn forgo(&self) {
         self.inherited.lock().clear();
+        self.give_way_to_none();
+    }
+
+    /// What listens goes on to do so: nothing takes its place.
+    fn give_way_to_none(&self) {
+        let listeners = self.listeners.lock();
+        let inherited = self.inherited.lock();
+        let sockets = listeners.values().flat_map(|it| &it.sockets).map(|socket| &socket.spare);
+        for socket in sockets.chain(inherited.values()) {
+            // A Unix socket has no such thing, and no way was given.
+            let _ = listen::give_way(socket, false);
+        }
     }
 
     pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, ApplyError> {
+        let prepared = self.collect(config);
+        if prepared.is_err() {
+            self.give_way_to_none();
+        }
+        prepared
+    }
+
+    fn collect(&self, config: &Config) -> Result<Prepared, ApplyError> {
         let binds = config.node.get(&self.settings.name).map(|node| &node.binds);
         let present = self.present();
         let mut prepared = Prepared::default();
@@ -128,16 +148,61 @@ impl Node {
         if any_port {
             return None;
         }
-        let own = config.node.get(&self.settings.name);
-        let stays = |name: &ListenerName| {
-            let binds = own.and_then(|node: &NodeConfig| node.binds.get(name));
-            config.shared.listeners.contains_key(name)
-                && binds.is_some_and(|binds| binds.contains(address))
-        };
         let listeners = self.listeners.lock();
-        let mut gone = listeners.iter().filter(|(name, _)| !stays(name));
+        let mut gone = listeners
+            .iter()
+            .filter(|(name, _)| !self.wants(config, name, |other| other == address));
         let found = gone.find_map(|(_, it)| it.sockets.iter().find(|s| s.wanted == *address))?;
         found.spare.try_clone().ok()
+    }
+
+    /// Whether a listener of the configuration has such an address on this node.
+    fn wants(
+        &self,
+        config: &Config,
+        listener: &ListenerName,
+        is_it: impl Fn(&Address) -> bool,
+    ) -> bool {
+        let own = config.node.get(&self.settings.name);
+        let binds = own.and_then(|node: &NodeConfig| node.binds.get(listener));
+        config.shared.listeners.contains_key(listener)
+            && binds.is_some_and(|binds| binds.iter().any(is_it))
+    }
+
+    /// Listening sockets, here or of the process before, on a port that the configuration wants for
+    /// other addresses.
+    fn going(&self, port: u16, config: &Config) -> io::Result<Vec<OwnedFd>> {
+        let listeners = self.listeners.lock();
+        let inherited = self.inherited.lock();
+        let here = listeners.iter().flat_map(|(name, running)| {
+            let gone =
+                |socket: &&Serving| !self.wants(config, name, |address| *address == socket.wanted);
+            running.sockets.iter().filter(gone).map(|socket| &socket.spare)
+        });
+        let before = inherited.iter().filter_map(|((name, address), socket)| {
+            let is_gone = !self.wants(config, name, |other| other.to_string() == *address);
+            is_gone.then_some(socket)
+        });
+        here.chain(before)
+            .filter(|socket| listen::address(socket).is_some_and(|at| at.port() == port))
+            .map(OwnedFd::try_clone)
+            .collect()
+    }
+
+    /// A socket of its own, or that of an address which is the same one under another name.
+    fn listen(&self, address: SocketAddr, config: &Config) -> io::Result<std::net::TcpListener> {
+        let in_use = match listen::tcp(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
+            other => return other,
+        };
+        let going = self.going(address.port(), config)?;
+        if let Some(same) = going.iter().find(|socket| listen::address(socket) == Some(address)) {
+            return Ok(same.try_clone()?.into());
+        }
+        if going.is_empty() {
+            return Err(in_use);
+        }
+        listen::tcp_beside(address, &going)
     }
 
     fn bind(
@@ -156,7 +221,7 @@ impl Node {
                 let found = resolve(address)?.ok_or_else(|| {
                     io::Error::new(io::ErrorKind::NotFound, "the name has no address")
                 })?;
-                listen::tcp(found).map(Bound::Tcp)
+                self.listen(found, config).map(Bound::Tcp)
             }
         }
     }

@@ -3,7 +3,10 @@
 use std::{io::Read as _, net::TcpStream};
 
 use highgate_config::{Tls, TlsMode, native};
-use highgate_testkit::wait::{Deadline, wait_until};
+use highgate_testkit::{
+    PortLease,
+    wait::{Deadline, wait_until},
+};
 
 use super::*;
 
@@ -183,5 +186,98 @@ fn tls_towards_servers_that_is_not_in_force_yet_is_built_for_whoever_needs_it() 
     for none in [tls(TlsMode::VerifyIdentity, Some("/nowhere.pem")), tls(TlsMode::Disabled, None)] {
         assert!(!had(&none), "{none:?}");
     }
+    node.stop();
+}
+
+/// A listener whose clients are greeted, there.
+fn at(binds: &str) -> Config {
+    let text = format!(
+        "[[listener]]\nname = 'l'\nbind = {binds}\nbackend = 'b'\n[[backend]]\nname = 'b'\n"
+    );
+    native::parse("l.toml", &text, &NodeName::from("n")).unwrap().config
+}
+
+/// A node, and a port that no other test uses.
+fn with_port() -> (Node, PortLease, u16) {
+    let lease = PortLease::take().unwrap();
+    let port = lease.port();
+    (node(), lease, port)
+}
+
+/// "Address already in use", by Highgate itself: only a stop let a listener be opened to the network.
+#[test]
+fn a_listener_is_widened_and_narrowed_on_its_port() {
+    let (node, _lease, port) = with_port();
+    let mut clients = Vec::new();
+    for (binds, addresses) in [
+        ("'127.0.0.1:P'", vec!["127.0.0.1"]),
+        ("'0.0.0.0:P'", vec!["127.0.0.1", "127.0.0.2"]),
+        ("'[::]:P'", vec!["127.0.0.1", "127.0.0.2", "[::1]"]),
+        ("'0.0.0.0:P'", vec!["127.0.0.1", "127.0.0.2"]),
+        ("['127.0.0.1:P', '127.0.0.2:P']", vec!["127.0.0.1", "127.0.0.2"]),
+        ("'localhost:P'", vec!["127.0.0.1"]),
+        ("'127.0.0.1:P'", vec!["127.0.0.1"]),
+        ("'*:P'", vec!["127.0.0.1", "127.0.0.2"]),
+        ("'127.0.0.1:P'", vec!["127.0.0.1"]),
+    ] {
+        let config = at(&binds.replace('P', &port.to_string()));
+        node.get_ready(&config).unwrap_or_else(|error| panic!("{binds}: {error}"));
+        node.apply(&config).unwrap_or_else(|error| panic!("{binds}: {error}"));
+        clients.extend(addresses.iter().map(|address| greeted(&format!("{address}:{port}"))));
+    }
+    let is_narrow = || TcpStream::connect(("127.0.0.2", port)).is_err();
+    assert!(wait_until(Deadline::after(SOON), is_narrow), "the wide one is closed");
+    node.stop();
+}
+
+#[test]
+fn an_address_that_another_process_has_is_refused_and_the_listener_stays() {
+    let (node, _lease, port) = with_port();
+    node.apply(&at(&format!("'127.0.0.1:{port}'"))).unwrap();
+    let other = std::net::TcpListener::bind(("127.0.0.2", port)).unwrap();
+    let wide = at(&format!("'0.0.0.0:{port}'"));
+    let Err(ApplyError::Bind { cause, .. }) = node.apply(&wide) else { panic!("it is another's") };
+    assert_eq!(cause.kind(), io::ErrorKind::AddrInUse);
+    greeted(&format!("127.0.0.1:{port}"));
+    drop(other);
+    node.apply(&wide).unwrap();
+    greeted(&format!("127.0.0.2:{port}"));
+    node.stop();
+}
+
+#[test]
+fn a_process_behind_widens_a_listener_that_the_one_before_serves() {
+    let (before, _lease, port) = with_port();
+    before.apply(&at(&format!("'127.0.0.1:{port}'"))).unwrap();
+    let given = before.sockets().unwrap().into_iter();
+    let behind = node();
+    behind.inherit(given.map(|(name, address, socket)| ((name, address), socket)).collect());
+    behind.apply(&at(&format!("'0.0.0.0:{port}'"))).unwrap();
+    greeted(&format!("127.0.0.2:{port}"));
+    before.stop();
+    greeted(&format!("127.0.0.1:{port}"));
+    behind.stop();
+}
+
+#[test]
+fn who_came_before_a_listener_was_widened_is_served() {
+    /// A hand on the worker, as the count of loops that accept shows.
+    const HELD: u32 = 1000;
+    let (node, _lease, port) = with_port();
+    node.apply(&at(&format!("'127.0.0.1:{port}'"))).unwrap();
+    let letter = Mail::Do(|worker| {
+        let accepting = &worker.shared.accepting;
+        accepting.fetch_add(HELD, Ordering::AcqRel);
+        let is_let_go = || accepting.load(Ordering::Acquire) < HELD;
+        assert!(wait_until(Deadline::after(SOON), is_let_go));
+    });
+    node.shared().workers[0].mail.try_send(letter).unwrap();
+    let accepting = || node.shared().accepting.load(Ordering::Acquire);
+    assert!(wait_until(Deadline::after(SOON), || accepting() >= HELD));
+    let mut early = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    node.apply(&at(&format!("'0.0.0.0:{port}'"))).unwrap();
+    node.shared().accepting.fetch_sub(HELD, Ordering::AcqRel);
+    early.set_read_timeout(Some(SOON)).unwrap();
+    early.read_exact(&mut [0; 5]).expect("a greeting, though the socket it came to is closed");
     node.stop();
 }
