@@ -1,6 +1,7 @@
 //! TLS settings for both sides, from PEM files.
 
 mod pem;
+mod words;
 
 use std::{io, path::Path, sync::Arc};
 
@@ -13,7 +14,10 @@ use rustls::{
 };
 
 pub use self::pem::Unusable;
-use self::pem::{certificates, key};
+use self::{
+    pem::{certificates, key},
+    words::Whose,
+};
 
 /// Why TLS can't be set up. Says which file and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +87,10 @@ impl std::fmt::Display for TlsFile {
 fn pair_error(cert: &Path, key: &Path) -> impl FnOnce(rustls::Error) -> TlsError {
     let (cert, key) = (cert.display().to_string(), key.display().to_string());
     move |cause| {
+        if let Some(why) = words::fault(&cause, Whose::Ours) {
+            let (what, cause) = (TlsFile::Certificate, Unusable::Content(why));
+            return TlsError::File { what, path: cert, cause };
+        }
         let cause = match cause {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 "the key is another certificate's (behind its own, a certificate's file holds those \
@@ -289,7 +297,7 @@ pub async fn accept(
             }
         }
     });
-    accepting.await
+    accepting.await.map_err(words::of_handshake(Whose::Clients))
 }
 
 /// Speaks TLS as the client of a server named `host` (a name or a numeric address).
@@ -305,5 +313,6 @@ pub async fn connect(
 ) -> io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a server name"))?;
-    tokio_rustls::TlsConnector::from(config).connect(name, stream).await
+    let connecting = tokio_rustls::TlsConnector::from(config).connect(name, stream);
+    connecting.await.map_err(words::of_handshake(Whose::Servers))
 }
