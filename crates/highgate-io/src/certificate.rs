@@ -22,6 +22,32 @@ pub fn expires(der: &[u8]) -> Option<u64> {
     time(tag, text)
 }
 
+/// The public key of a certificate of version 1 (its SubjectPublicKeyInfo in DER), which the TLS library
+/// does not read; `None` for the others.
+pub(crate) fn key_of_version_1(der: &[u8]) -> Option<&[u8]> {
+    let (_, certificate, _) = element(der)?;
+    let (_, mut fields, _) = element(certificate)?;
+    if fields.first() == Some(&VERSION) {
+        return None;
+    }
+    // Serial number, algorithm, issuer, validity, subject.
+    for _ in 0..5 {
+        fields = element(fields)?.2;
+    }
+    let (_, _, behind) = element(fields)?;
+    fields.get(..fields.len() - behind.len())
+}
+
+/// Algorithm and key of a SubjectPublicKeyInfo.
+pub(crate) fn algorithm_and_key(info: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_, info, _) = element(info)?;
+    let (_, algorithm, key) = element(info)?;
+    let (_, key, _) = element(key)?;
+    // Bits come in whole bytes.
+    let (0, key) = key.split_first()? else { return None };
+    Some((algorithm, key))
+}
+
 /// Facts of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFacts {

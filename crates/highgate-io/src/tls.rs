@@ -8,10 +8,15 @@ use std::{io, path::Path, sync::Arc};
 use rustls::{
     ClientConfig, InconsistentKeys, RootCertStore, ServerConfig,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    crypto::{
+        CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature,
+        verify_tls13_signature, verify_tls13_signature_with_raw_key,
+    },
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
     server::WebPkiClientVerifier,
 };
+
+use crate::certificate::{algorithm_and_key, key_of_version_1};
 
 pub use self::pem::Unusable;
 use self::{
@@ -257,7 +262,10 @@ impl ServerCertVerifier for Lenient {
         dss: &rustls::DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
+        match key_of_version_1(cert) {
+            Some(info) => verify_by_key(message, info, dss, algorithms),
+            None => verify_tls12_signature(message, cert, dss, algorithms),
+        }
     }
 
     fn verify_tls13_signature(
@@ -267,11 +275,40 @@ impl ServerCertVerifier for Lenient {
         dss: &rustls::DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
+        match key_of_version_1(cert) {
+            Some(info) => {
+                let info = SubjectPublicKeyInfoDer::from(info);
+                verify_tls13_signature_with_raw_key(message, &info, dss, algorithms)
+            }
+            None => verify_tls13_signature(message, cert, dss, algorithms),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Verifies by a bare key what the library verifies by a certificate.
+fn verify_by_key(
+    message: &[u8],
+    info: &[u8],
+    dss: &rustls::DigitallySignedStruct,
+    supported: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let wrong = |wrong: rustls::CertificateError| rustls::Error::InvalidCertificate(wrong);
+    let (algorithm, key) =
+        algorithm_and_key(info).ok_or(wrong(rustls::CertificateError::BadEncoding))?;
+    let of_scheme = supported.mapping.iter().find(|(scheme, _)| *scheme == dss.scheme);
+    let verifies = of_scheme.is_some_and(|(_, candidates)| {
+        candidates.iter().any(|candidate| {
+            candidate.public_key_alg_id().as_ref() == algorithm
+                && candidate.verify_signature(key, message, dss.signature()).is_ok()
+        })
+    });
+    match verifies {
+        true => Ok(HandshakeSignatureValid::assertion()),
+        false => Err(wrong(rustls::CertificateError::BadSignature)),
     }
 }
 

@@ -85,11 +85,20 @@ mod tests {
 
     /// As another program serves it, which does not look at its own.
     fn shows(name: &str) -> Arc<ServerConfig> {
+        signs(name, name, rustls::ALL_VERSIONS)
+    }
+
+    /// Shows one's certificate, and signs by the other's key.
+    fn signs(
+        name: &str,
+        by: &str,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Arc<ServerConfig> {
         let chain = certificates(TlsFile::Certificate, &odd(name)).unwrap();
-        let key = provider().key_provider.load_private_key(key(&odd(name)).unwrap()).unwrap();
+        let key = provider().key_provider.load_private_key(key(&odd(by)).unwrap()).unwrap();
         let resolver = SingleCertAndKey::from(CertifiedKey::new(chain, key));
         let builder = ServerConfig::builder_with_provider(provider());
-        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let builder = builder.with_protocol_versions(versions).unwrap().with_no_client_auth();
         Arc::new(builder.with_cert_resolver(Arc::new(resolver)))
     }
 
@@ -132,10 +141,25 @@ mod tests {
             let weak = refusal("sha-1.pem", verify, "authority.pem");
             assert!(weak.contains("such as SHA-1"), "{weak}");
         }
-        for name in ["own-authority.pem", "sha-1.pem"] {
+        for name in ["own-authority.pem", "version-1.pem", "sha-1.pem"] {
             let client = towards_servers(Verify::Nothing, None, None).unwrap();
             let [client, _] = handshake(shows(name), client);
             assert!(client.is_ok(), "{name}, where nothing is verified: {client:?}");
+        }
+    }
+
+    /// Its handshake failed, though there was nothing to be verified but that it has the key.
+    #[test]
+    fn a_server_of_version_1_is_taken_where_nothing_is_verified_if_it_has_its_key() {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let shake = |by| {
+                let client = towards_servers(Verify::Nothing, None, None).unwrap();
+                let [client, _] = handshake(signs("version-1.pem", by, &[version]), client);
+                client
+            };
+            assert!(shake("version-1.pem").is_ok(), "{version:?}");
+            let told = shake("sha-1.pem").unwrap_err().to_string();
+            assert!(told.contains("BadSignature"), "{version:?}: {told}");
         }
     }
 
