@@ -455,6 +455,10 @@ fn open_sessions_follow_the_settings_of_their_listener_with_the_next_command() {
     assert_eq!(client.value("SELECT name FROM t").unwrap(), "b");
     let long = format!("SELECT name FROM t /* {} */", "x".repeat(2000));
     assert_eq!(client.query(&long).unwrap()[0].error(), Some(1153));
+    put(&process, &renamed.replace("1KiB", "1MiB"));
+    let (done, said) = apply(&process, &[]);
+    assert!(done, "{said}");
+    assert_eq!(client.value(&long).unwrap(), "b", "also by who sends nothing shorter");
     holds.ok("COMMIT").unwrap();
     assert_eq!(a.queries().iter().filter(|text| *text == "COMMIT").count(), 1, "where it began");
     assert_eq!(holds.value("SELECT name FROM t").unwrap(), "b");

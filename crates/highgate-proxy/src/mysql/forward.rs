@@ -180,7 +180,7 @@ impl Reached {
 /// Gets a connection for a client that is there: who leaves while it waits has nothing carried out, and its
 /// place is free. (Not while one is opened: a login that was broken off would be held against us by its
 /// server.)
-async fn while_there(
+pub(crate) async fn while_there(
     context: &Context,
     client: &mut ClientStream,
     acquired: impl Future<Output = Result<Lease, AcquireError>>,

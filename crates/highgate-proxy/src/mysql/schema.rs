@@ -1,10 +1,12 @@
 //! Whether the schema of a login exists, as a server says.
 
+use highgate_core::prepare::{Needs, difference};
 use highgate_io::clock;
 use highgate_mysql::Answer;
 
 use crate::mysql::{
     acquire::{self, AcquireError, Order, Wish},
+    forward,
     prepare::{self, Unprepared},
     session::Session,
     wash,
@@ -48,7 +50,8 @@ impl Session<'_> {
         if !can_serve {
             return (Ok(()), false);
         }
-        let lease = acquire::acquire(self.context, &self.who, &mut self.keys, order, None).await;
+        let lease = acquire::acquire(self.context, &self.who, &mut self.keys, order, None);
+        let lease = forward::while_there(self.context, &mut self.client, lease).await;
         let mut lease = match lease {
             Ok(lease) => lease,
             Err(error @ AcquireError::Denied { .. }) => return (Err(error.answer("")), false),
@@ -57,14 +60,8 @@ impl Session<'_> {
         let mut space = self.context.worker.take_space();
         let connection = &mut lease.connection;
         let steps = &mut space.rest.steps;
-        let needs = highgate_core::prepare::Needs::default();
-        let fits = highgate_core::prepare::difference(
-            &self.state,
-            &mut connection.state,
-            &needs,
-            false,
-            steps,
-        );
+        let needs = Needs::default();
+        let fits = difference(&self.state, &mut connection.state, &needs, false, steps);
         let steps = std::mem::take(steps);
         let mut refused = Ok(());
         if fits.is_ok() {

@@ -135,10 +135,7 @@ async fn begin(
     let mut transport = accepted.attach().map_err(Ending::ClientFailed)?;
     let introduced = proxy_header::read(context, &mut transport, &mut accepted, &settings).await?;
     let (from, to) = (introduced.from, transport.local().map(proxy_header::canonical));
-    let mut inbox = Buffer::new(worker.buffers.clone());
-    if !introduced.rest.is_empty() {
-        inbox.extend(&introduced.rest);
-    }
+    let inbox = inbox(context, &introduced.rest);
     let seen = Seen { facts: worker.shared.facts.changes(), settings: 0 };
     let facts = worker.shared.facts_of(&settings.backend);
     let entrance = Entrance {
@@ -188,6 +185,15 @@ async fn begin(
     session.hold_passed(lease);
     session.admit().await?;
     Ok((session, accepted.permit))
+}
+
+/// What was read of a client behind its introduction; no memory where that is nothing.
+fn inbox(context: &Context, rest: &[u8]) -> Buffer {
+    let mut inbox = Buffer::new(context.worker.buffers.clone());
+    if !rest.is_empty() {
+        inbox.extend(rest);
+    }
+    inbox
 }
 
 /// In whose name the servers are logged in to.
@@ -452,7 +458,7 @@ impl Session<'_> {
         }
         // Also where something lies there already: the rest of it may never come.
         context.slot.set_deadline(context.worker.deadline(self.patience()));
-        let max = self.settings.max_allowed_packet;
+        let mut max = self.settings.max_allowed_packet;
         loop {
             match self.message(max).await {
                 Ok(framed) if framed.seq == 0 => {
@@ -471,6 +477,7 @@ impl Session<'_> {
                 Err(Unread::Told(Interrupt::Drain)) if !self.is_at_safe_point() => {
                     context.slot.clear(Interrupt::Drain);
                 }
+                Err(Unread::TooLong) if self.may_be_longer_now(&mut max) => {}
                 Err(Unread::TooLong) => {
                     let why = "it is larger than `max_allowed_packet`";
                     self.note_refused_here(Severity::Warning, why);
@@ -493,6 +500,14 @@ impl Session<'_> {
                 Err(unread) => return Err(unread.ending(Ending::Idle(self.idle_limit().1))),
             }
         }
+    }
+
+    /// Whether the bound of its packets has been raised since it began to wait.
+    fn may_be_longer_now(&mut self, max: &mut u64) -> bool {
+        let snapshot = self.context.worker.snapshot();
+        self.follow_settings(&snapshot);
+        let before = std::mem::replace(max, self.settings.max_allowed_packet);
+        before < *max
     }
 
     /// Waits for a message. Meanwhile the server may go of which it holds a connection.

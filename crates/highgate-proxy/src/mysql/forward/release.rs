@@ -80,7 +80,7 @@ impl Session<'_> {
                 drop(lease);
                 self.forget_lease();
                 if reason == settle::CloseReason::ServerCloses {
-                    self.server_ended();
+                    self.server_ended(space.exchange.scanner.error().map(|error| error.code));
                 }
             }
         }
@@ -88,12 +88,18 @@ impl Session<'_> {
 
     /// The server has ended the connection, and the client has its word for that: without what only
     /// that connection had the session would go on as another one.
-    fn server_ended(&mut self) {
+    fn server_ended(&mut self, error: Option<u16>) {
+        /// A packet was refused: no word of the transaction that goes with the connection.
+        const fn is_about_packet(code: u16) -> bool {
+            matches!(code, 1152..=1161 | 1184)
+        }
+        let held = self.state.pins;
         match settle::server_lost(&mut self.state) {
             Lost::State(pins) => {
                 let why = format!("the server ended the connection, and with it {pins}");
                 self.must_end = Some(Ending::ServerFailed(why));
             }
+            Lost::Transaction if error.is_some_and(is_about_packet) => self.lost = Some(held),
             Lost::Transaction => {
                 tracing::debug!("the server ended the connection within a transaction");
             }
