@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use parking_lot::Mutex;
 
-/// Clients of each account that has a limit.
+/// Clients of each account: of all, since a limit may be set while they are connected.
 pub(crate) type Counts = Mutex<HashMap<Box<str>, u32>>;
 
 /// One place; given back when dropped.
@@ -16,18 +16,15 @@ pub(crate) struct UserPlace {
 }
 
 impl UserPlace {
-    /// Takes a place unless `max` (0 = no limit, and nothing is counted) are taken.
-    pub(crate) fn take(counts: &Arc<Counts>, user: &str, max: u32) -> Result<Option<Self>, Full> {
-        if max == 0 {
-            return Ok(None);
-        }
+    /// Takes a place unless `max` (0 = no limit) are taken.
+    pub(crate) fn take(counts: &Arc<Counts>, user: &str, max: u32) -> Result<Self, Full> {
         let mut taken = counts.lock();
         let count = taken.entry(user.into()).or_default();
-        if *count >= max {
+        if max > 0 && *count >= max {
             return Err(Full);
         }
         *count += 1;
-        Ok(Some(Self { counts: counts.clone(), user: user.into() }))
+        Ok(Self { counts: counts.clone(), user: user.into() })
     }
 }
 
@@ -59,7 +56,16 @@ mod tests {
         assert!(UserPlace::take(&counts, "other", 1).is_ok());
         drop(first);
         assert!(UserPlace::take(&counts, "app", 1).is_ok());
-        assert!(UserPlace::take(&counts, "app", 0).unwrap().is_none());
+        assert!(counts.lock().is_empty());
+    }
+
+    #[test]
+    fn a_limit_that_is_set_later_counts_who_is_there() {
+        let counts: Arc<Counts> = Arc::default();
+        let there = [0; 2].map(|max| UserPlace::take(&counts, "app", max).unwrap());
+        assert_eq!(UserPlace::take(&counts, "app", 2).err(), Some(Full));
+        assert!(UserPlace::take(&counts, "app", 3).is_ok());
+        drop(there);
         assert!(counts.lock().is_empty());
     }
 }

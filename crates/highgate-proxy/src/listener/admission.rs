@@ -203,10 +203,11 @@ impl ClientPermit {
     /// Counts the client under its address, once that is known.
     pub(super) fn count(&mut self, address: Option<IpAddr>) -> Result<(), Refusal> {
         let max = self.listener.settings.load().max_connections_per_address;
-        let (true, Some(address)) = (max > 0, address) else { return Ok(()) };
+        let Some(address) = address else { return Ok(()) };
         let mut counts = self.listener.per_address.lock();
         let count = counts.entry(address).or_default();
-        if *count >= max {
+        // All are counted: a bound may be set while they are connected.
+        if max > 0 && *count >= max {
             return Err(Refusal::AddressFull);
         }
         *count += 1;

@@ -328,7 +328,7 @@ impl Session<'_> {
         self.place = None;
         let counts = &self.context.worker.shared.user_places;
         let max = self.user.max_connections;
-        self.place = UserPlace::take(counts, &self.login.user, max).map_err(|_| {
+        let place = UserPlace::take(counts, &self.login.user, max).map_err(|_| {
             let user = &self.login.user;
             let text = format!("a client of {user} was refused: its max_connections is {max}");
             let event = Event::new(Severity::Warning, Kind::Limit, text);
@@ -338,6 +338,7 @@ impl Session<'_> {
                 "User {user} already has more than 'max_user_connections' active connections"
             ))
         })?;
+        self.place = Some(place);
         Ok(())
     }
 
