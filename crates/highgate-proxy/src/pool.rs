@@ -277,10 +277,12 @@ impl Pools {
         now: Millis,
     ) {
         let Some(worker) = self.worker.upgrade() else { return };
+        // None can take its place: it is used on, whatever its age.
+        let is_rare = has_others_alone(connection.server(), 0, worker.coarse_now());
         // Of no use to anybody, whose room goes to whoever waits; or of an age that one which is always
         // at work would not be found idle at; or one too many since its server may have fewer.
         if !connection.is_usable()
-            || connection.is_old(now)
+            || connection.is_old(now) && !is_rare
             || connection.server().has_too_many_open()
         {
             return;
@@ -292,7 +294,7 @@ impl Pools {
             }
             let brokers = &worker.shared.brokers;
             let (server, key) = (connection.server(), &connection.key);
-            let heir = if has_others_alone(server, 0, worker.coarse_now()) {
+            let heir = if is_rare {
                 let on = connection.transport.is_tls().then_some(worker.index);
                 brokers.heir_of_rare_connection(server, key, on)
             } else {
@@ -304,7 +306,7 @@ impl Pools {
             }
         }
         connection.idle_since = now;
-        if connection.max_idle() == 0 {
+        if connection.max_idle() == 0 && !is_rare {
             return;
         }
         // Beyond `max_idle` they are closed by the care, some time later: the number that is idle
@@ -326,6 +328,9 @@ impl Pools {
             if let Some(backend) = backend {
                 gone.extend(list.extract_if(.., |connection| !connection.suits(backend)));
             }
+            let is_rare = list
+                .first()
+                .is_some_and(|first| has_others_alone(first.server(), 0, worker.coarse_now()));
             // The oldest come first: the latest are leased first.
             let limit = list.first().map_or(0, |connection| connection.max_idle());
             let mut surplus = list.len().saturating_sub(limit);
@@ -333,7 +338,7 @@ impl Pools {
                 let is_surplus =
                     surplus > 0 && now.saturating_sub(connection.idle_since) > SURPLUS_LINGERS;
                 surplus -= usize::from(is_surplus);
-                is_surplus || !connection.is_usable() || connection.is_past(now)
+                !connection.is_usable() || !is_rare && (is_surplus || connection.is_past(now))
             }));
             let was_untouched = shelf.is_untouched.replace(true);
             let is_known = !was_untouched || Rc::strong_count(shelf) > 1;
