@@ -5,7 +5,10 @@ mod raw;
 #[path = "common/shop.rs"]
 mod shop;
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use highgate_mysql::Capabilities;
 use highgate_testkit::{Deadline, wait_until};
@@ -418,4 +421,27 @@ fn a_session_without_a_schema_finds_a_connection_among_many_that_have_one() {
     }
     let mut bare = RawClient::connect(shop.addr(), "app", "app", None, USUAL).unwrap();
     assert_eq!(bare.value("SELECT DATABASE() IS NULL").unwrap(), "1");
+}
+
+/// In the queue it was handed one with a schema, again and again, and was refused.
+#[test]
+fn a_session_without_a_schema_is_served_beside_busy_ones_that_have_one() {
+    let Some(shop) = shop(1, 2, "") else { return };
+    let mut bare = RawClient::connect(shop.addr(), "app", "app", None, USUAL).unwrap();
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            let mut client = shop.client(USUAL);
+            let ends = &ends;
+            scope.spawn(move || {
+                while !ends.load(Ordering::Relaxed) {
+                    client.query("SELECT SLEEP(0.002)").unwrap();
+                }
+            });
+        }
+        let answers: Vec<_> =
+            (0..40).map(|_| bare.query("SELECT DATABASE() IS NULL").unwrap()).collect();
+        ends.store(true, Ordering::Relaxed);
+        assert!(answers.iter().all(|it| it[0].error().is_none()), "{answers:?}");
+    });
 }

@@ -30,7 +30,7 @@ use self::{
 use crate::{
     choice::QueueEnd,
     mysql::{answer, open::Door, server_connection::ServerConnection},
-    pool::{Claim, PoolKey, Pools, Shelf},
+    pool::{Claim, PoolKey, Pools, Room, Shelf},
     session::{Context, Ending},
     target::{host, target},
 };
@@ -236,7 +236,8 @@ impl Who {
 /// A server that was chosen, of a group.
 pub(crate) type Chosen = (Arc<Group>, usize);
 
-/// Gets a connection; from the server that was `chosen` already, if one was.
+/// Gets a connection; from the server that was `chosen` already, if one was. `room`: of one that did not fit
+/// and was closed; there another one is opened without waiting.
 ///
 /// Cancel safe: yes; whatever was had is given back or closed.
 pub(crate) async fn acquire(
@@ -245,6 +246,7 @@ pub(crate) async fn acquire(
     keys: &mut Keys,
     order: Order<'_>,
     mut chosen: Option<Chosen>,
+    mut room: Option<Room>,
 ) -> Result<Lease, AcquireError> {
     let mut failed = order.exclude.to_vec();
     let mut last = None;
@@ -270,7 +272,8 @@ pub(crate) async fn acquire(
             failed.pop();
         }
         // Everything beyond this point is rare and large: kept out of the command's future.
-        match Box::pin(fresh(context, who, &group, member, key, order.started)).await {
+        let room = room.take_if(|room| room.server().id == member.state.id);
+        match Box::pin(fresh(context, who, &group, member, key, room, order.started)).await {
             Ok(lease) => return Ok(lease),
             Err(Fresh::Failed(why)) => {
                 last = Some(why);

@@ -35,6 +35,7 @@ use crate::{
         session::Session,
         wash,
     },
+    pool::Room,
     session::{Context, Ending, KilledBy},
     session_info::Activity,
     slots::Interrupt,
@@ -220,7 +221,10 @@ impl Session<'_> {
         for _ in 0..ATTEMPTS {
             let lease = match begun.lease.take() {
                 Some(lease) => Ok(lease),
-                None => self.lease_for(&to, &tried, started, begun.chosen.take()).await,
+                None => {
+                    let (chosen, room) = (begun.chosen.take(), tried.room.take());
+                    self.lease_for(&to, &tried, started, chosen, room).await
+                }
             };
             let mut lease = match lease {
                 Ok(lease) => lease,
@@ -275,8 +279,9 @@ impl Session<'_> {
                     }
                 }
                 Tried::Unfit { why } => {
-                    // Closed: its room is free for a connection that fits.
-                    drop(lease);
+                    // Closed: in its room one is opened that fits. In the queue it would be handed one that
+                    // does not, again and again.
+                    tried.room = Some(lease.connection.into_room());
                     tried.why = why;
                     tried.unfit = true;
                 }
@@ -343,6 +348,7 @@ impl Session<'_> {
         tried: &Tries,
         started: std::time::Instant,
         chosen: Option<Chosen>,
+        room: Option<Room>,
     ) -> Result<Lease, AcquireError> {
         if to.role == Role::Same
             && let Some(lease) = self.lease.take()
@@ -363,7 +369,7 @@ impl Session<'_> {
             is_fresh: tried.unfit,
         };
         let (who, keys) = (&self.who, &mut self.keys);
-        let acquired = acquire::acquire(self.context, who, keys, order, chosen);
+        let acquired = acquire::acquire(self.context, who, keys, order, chosen, room);
         let lease = while_there(self.context, &mut self.client, acquired).await?;
         self.took(&lease, to);
         Ok(lease)
@@ -634,6 +640,8 @@ struct Tries {
     read_only: bool,
     /// Whether the connection of one did not fit.
     unfit: bool,
+    /// The room that it had.
+    room: Option<Room>,
     /// Why it was sent again the last time.
     why: String,
 }

@@ -50,7 +50,7 @@ impl Session<'_> {
         if !can_serve {
             return (Ok(()), false);
         }
-        let lease = acquire::acquire(self.context, &self.who, &mut self.keys, order, None);
+        let lease = acquire::acquire(self.context, &self.who, &mut self.keys, order, None, None);
         let lease = forward::while_there(self.context, &mut self.client, lease).await;
         let mut lease = match lease {
             Ok(lease) => lease,

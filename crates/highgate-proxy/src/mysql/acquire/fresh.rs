@@ -45,11 +45,15 @@ pub(super) async fn fresh(
     group: &Arc<Group>,
     member: &Member,
     key: Arc<PoolKey>,
+    room: Option<Room>,
     started: Instant,
 ) -> Result<Lease, Fresh> {
-    let room = match turn(context, group, member, key.clone(), started).await? {
-        Turn::Leased(lease) => return Ok(lease),
-        Turn::Room(room) => room,
+    let room = match room {
+        Some(room) => room,
+        None => match turn(context, group, member, key.clone(), started).await? {
+            Turn::Leased(lease) => return Ok(lease),
+            Turn::Room(room) => room,
+        },
     };
     let now = in_force(context, group);
     let key = if Arc::ptr_eq(&now.backend, &group.backend) {
