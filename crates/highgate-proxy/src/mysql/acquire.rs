@@ -25,7 +25,7 @@ use highgate_mysql::{
 
 use self::{
     choosing::{choose, pick},
-    fresh::{Fresh, fresh, in_force},
+    fresh::{Fresh, Way, fresh, in_force},
 };
 use crate::{
     choice::QueueEnd,
@@ -273,7 +273,8 @@ pub(crate) async fn acquire(
         }
         // Everything beyond this point is rare and large: kept out of the command's future.
         let room = room.take_if(|room| room.server().id == member.state.id);
-        match Box::pin(fresh(context, who, &group, member, key, room, order.started)).await {
+        let way = room.map_or(Way::InTurn(order.started), Way::In);
+        match Box::pin(fresh(context, who, &group, member, key, way)).await {
             Ok(lease) => return Ok(lease),
             Err(Fresh::Failed(why)) => {
                 last = Some(why);

@@ -39,18 +39,25 @@ pub(super) enum Fresh {
     Over(AcquireError),
 }
 
+/// How a session comes to the room for another connection.
+pub(super) enum Way {
+    /// It has it.
+    In(Room),
+    /// In turn; it has waited since then.
+    InTurn(Instant),
+}
+
 pub(super) async fn fresh(
     context: &Context,
     who: &Who,
     group: &Arc<Group>,
     member: &Member,
     key: Arc<PoolKey>,
-    room: Option<Room>,
-    started: Instant,
+    way: Way,
 ) -> Result<Lease, Fresh> {
-    let room = match room {
-        Some(room) => room,
-        None => match turn(context, group, member, key.clone(), started).await? {
+    let room = match way {
+        Way::In(room) => room,
+        Way::InTurn(started) => match turn(context, group, member, key.clone(), started).await? {
             Turn::Leased(lease) => return Ok(lease),
             Turn::Room(room) => room,
         },
