@@ -108,6 +108,18 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// Whether it stands for any port that is free: two of them are two addresses.
+    #[must_use]
+    pub fn is_any_port(&self) -> bool {
+        match self {
+            Self::Host(_, port) => *port == 0,
+            Self::Ip(address) => address.port() == 0,
+            Self::Unix(_) => false,
+        }
+    }
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

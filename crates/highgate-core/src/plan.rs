@@ -58,7 +58,7 @@ pub fn policy(
     previous: Option<&Arc<Policy>>,
 ) -> (Arc<Policy>, Vec<Event>) {
     let mut events = Vec::new();
-    let policy = policy::policy(config, previous, &mut events);
+    let policy = policy::policy(config, node, previous, &mut events);
     if previous.is_none() && !config.node.contains_key(node) {
         let text = format!("nothing is configured for node `{node}`: it listens nowhere");
         events.push(Event::new(Severity::Warning, Kind::Config, text));

@@ -214,10 +214,7 @@ fn by_text<'a>(
     if facts.does(Effects::LOCAL_INFILE) && view.user.is_none_or(|user| !user.local_infile) {
         return refuse(RouteRefused::LocalInfile);
     }
-    let may_kill = facts.does(Effects::KILLS | Effects::NAMED_PREPARED)
-        || is_unsure(facts)
-        || facts.shape.kind == StatementKind::Unknown;
-    if facts.command.runs() && may_kill {
+    if facts.command.runs() && may_kill(facts) {
         match kill(facts, view.session_id) {
             Ok(None) => {}
             Ok(Some(to)) => return Some((to, Reason::Known)),
@@ -237,7 +234,7 @@ fn by_text<'a>(
 fn kill<'a>(facts: &CommandFacts<'_>, own: u32) -> Result<Option<To<'a>>, RouteRefused> {
     let text = facts.text.unwrap_or_default();
     if !facts.does(Effects::KILLS) {
-        if sql::hides_kill(text, facts.mode) {
+        if runs_others(facts, text) && sql::hides_kill(text, facts.mode) {
             return Err(RouteRefused::KillForm);
         }
         let may_hide = is_unsure(facts) && sql::may_hide_kill(text, facts.mode);
@@ -257,6 +254,19 @@ fn kill<'a>(facts: &CommandFacts<'_>, own: u32) -> Result<Option<To<'a>>, RouteR
         KillTarget::Other => return Err(RouteRefused::KillForm),
     };
     Ok(Some(To::Kill { scope, id }))
+}
+
+/// Whether it is to be asked for a KILL at all.
+fn may_kill(facts: &CommandFacts<'_>) -> bool {
+    facts.does(Effects::KILLS | Effects::NAMED_PREPARED | Effects::MULTI | Effects::DOUBTFUL)
+        || facts.shape.kind == StatementKind::Unknown
+}
+
+/// Whether a KILL may be among other statements within: in texts that are prepared or executed, which may
+/// be put together of parts, and in blocks.
+fn runs_others(facts: &CommandFacts<'_>, text: &[u8]) -> bool {
+    let may_be_block = facts.does(Effects::MULTI) || facts.shape.kind == StatementKind::Unknown;
+    facts.does(Effects::NAMED_PREPARED) || may_be_block && sql::names_kill(text)
 }
 
 /// Whether a server may read it otherwise: in doubt, and where a statement in it may say how the next are read.

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
 use highgate_config::{
-    Backend, BackendName, Listener, ListenerName, ReadsOnPrimary, Rule, Server, ServerName,
-    Topology, User, UserName,
+    Address, Backend, BackendName, Listener, ListenerName, ReadsOnPrimary, Rule, Server,
+    ServerName, Topology, User, UserName,
 };
 
 use crate::{ramp::Ramp, rules::RuleSet, server::ServerState};
@@ -25,6 +25,11 @@ pub struct Snapshot {
 pub struct Policy {
     /// What clients may connect to.
     pub listeners: BTreeMap<ListenerName, Arc<Listener>>,
+    /// Where this node's listeners listen.
+    pub binds: BTreeMap<ListenerName, Vec<Address>>,
+    /// What listeners that are no more are called now: those that have an address of theirs. Sessions
+    /// that came by them follow those.
+    pub renamed: BTreeMap<ListenerName, ListenerName>,
     /// Accounts.
     pub users: BTreeMap<UserName, Arc<User>>,
     /// Groups of servers as configured.
@@ -39,9 +44,20 @@ pub struct Policy {
 impl PartialEq for Policy {
     fn eq(&self, other: &Self) -> bool {
         self.listeners == other.listeners
+            && self.binds == other.binds
+            && self.renamed == other.renamed
             && self.users == other.users
             && self.backends == other.backends
             && self.written_rules == other.written_rules
+    }
+}
+
+impl Policy {
+    /// The name and settings of a listener, or of what it is called now.
+    #[must_use]
+    pub fn listener(&self, name: &ListenerName) -> Option<(&ListenerName, &Arc<Listener>)> {
+        let listeners = &self.listeners;
+        listeners.get_key_value(name).or_else(|| listeners.get_key_value(self.renamed.get(name)?))
     }
 }
 

@@ -34,7 +34,7 @@ mod words;
 pub use analysis::{Analysis, Scratch, Span, analyze};
 pub use effects::Effects;
 pub use hint::Hint;
-pub use kill::{KillTarget, hides_kill, kill_target, may_hide_kill, process_list};
+pub use kill::{KillTarget, hides_kill, kill_target, may_hide_kill, names_kill, process_list};
 pub use kind::{KillScope, LockingClause, StatementKind};
 pub use memo::Memo;
 pub use mode::{Flavor, LexMode};

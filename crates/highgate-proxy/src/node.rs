@@ -168,6 +168,8 @@ impl Node {
             version: 0,
             policy: Arc::new(Policy {
                 listeners: BTreeMap::new(),
+                binds: BTreeMap::new(),
+                renamed: BTreeMap::new(),
                 users: BTreeMap::new(),
                 backends: BTreeMap::new(),
                 rules: Arc::default(),

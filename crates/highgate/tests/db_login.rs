@@ -8,7 +8,8 @@ mod failure;
 mod raw;
 
 use std::{
-    net::SocketAddr,
+    io::Write as _,
+    net::{SocketAddr, TcpStream},
     process::Command,
     time::{Duration, Instant},
 };
@@ -170,6 +171,29 @@ fn what_the_server_demands_of_an_account_is_demanded() {
     until_event(&process, "foreign@% (plugin unix_socket can't be verified here)");
     db.sql("ALTER USER locked ACCOUNT UNLOCK").unwrap();
     until_in(address, "locked", "locked");
+}
+
+/// The password of the configuration may be that of another account of the name: a client that had proved to
+/// be one worked with the rights of the other.
+#[test]
+fn no_password_of_the_configuration_opens_servers_for_an_account_of_the_cluster() {
+    let Some(db) = database() else { return };
+    for (host, password) in [("10.9.9.9", "far"), ("127.0.0.1", "near")] {
+        db.sql(&format!("CREATE USER two@'{host}' IDENTIFIED BY '{password}'")).unwrap();
+    }
+    let listener = format!("{CLUSTER}\nproxy_protocol_from = [\"127.0.0.0/8\"]");
+    let user = "[[user]]\nname = \"two\"\npassword = \"near\"\n";
+    let process = front(&db, &listener, user);
+    let account = |from: &str, user: &str| {
+        let mut socket = TcpStream::connect(shop(&process))?;
+        write!(socket, "PROXY TCP4 {from} 127.0.0.1 40000 3306\r\n")?;
+        let password = if from == "10.9.9.9" { "far" } else { user };
+        RawClient::over(socket, user, password, None, USUAL)?.value("SELECT CURRENT_USER()")
+    };
+    let until = Deadline::seconds(10);
+    wait::eventually(until, "the accounts", || account("127.0.0.1", "app").map(drop)).unwrap();
+    let refused = account("10.9.9.9", "two").unwrap_err().to_string();
+    assert!(refused.contains("1045"), "the server knows Highgate's address: {refused}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use std::{
 
 use failure::{BINARY, ctl, table};
 use highgate_testkit::{
+    PortLease,
     highgate::HighgateProcess,
     scripted::{Reply, Script, ScriptedServer},
     wait::{self, Deadline},
@@ -462,6 +463,37 @@ fn open_sessions_follow_the_settings_of_their_listener_with_the_next_command() {
     holds.ok("COMMIT").unwrap();
     assert_eq!(a.queries().iter().filter(|text| *text == "COMMIT").count(), 1, "where it began");
     assert_eq!(holds.value("SELECT name FROM t").unwrap(), "b");
+}
+
+/// Who came by a listener that has another name since followed nothing any more, and was refused each
+/// command when the backend was renamed, too.
+#[test]
+fn open_sessions_follow_a_listener_to_its_new_name() {
+    let (a, b) = (server("a"), server("b"));
+    let port = PortLease::take().unwrap();
+    let bind = format!("bind = \"127.0.0.1:{}\"", port.port());
+    let named = |name: &str, text: String| {
+        let listener = format!("name = \"{name}\"\n{bind}");
+        text.replacen("name = \"shop\"\nbind = \"127.0.0.1:0\"", &listener, 1)
+    };
+    let process = HighgateProcess::start(BINARY, &named("old", toml(&[("a", &a)], ""))).unwrap();
+    let address = process.listener("old").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    assert_eq!(client.value("SELECT name FROM t").unwrap(), "a");
+    let elsewhere = toml(&[("b", &b)], "")
+        .replace("backend = \"shop\"", "backend = \"other\"")
+        .replace("[[backend]]\nname = \"shop\"", "[[backend]]\nname = \"other\"");
+    for (text, answers) in [
+        (named("new", toml(&[("a", &a)], "")), "a"),
+        (named("new", elsewhere.clone()), "b"),
+        (named("newest", toml(&[("a", &a)], "")), "a"),
+        (named("old", elsewhere), "b"),
+    ] {
+        put(&process, &text);
+        let (done, said) = apply(&process, &[]);
+        assert!(done, "{said}");
+        assert_eq!(client.value("SELECT name FROM t").unwrap(), answers, "{text}");
+    }
 }
 
 fn get(address: SocketAddr, path: &str) -> String {

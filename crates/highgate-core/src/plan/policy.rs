@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use highgate_config::{BackendName, Config, Rule};
+use highgate_config::{Address, BackendName, Config, Listener, ListenerName, NodeName, Rule};
 use highgate_mysql::auth::StoredPassword;
 
 use crate::{
@@ -14,12 +14,15 @@ use crate::{
 /// The policy of a configuration; the previous one if nothing in it changed.
 pub(super) fn policy(
     config: &Config,
+    node: &NodeName,
     old: Option<&Arc<Policy>>,
     events: &mut Vec<Event>,
 ) -> Arc<Policy> {
     let shared = &config.shared;
+    let binds = config.node.get(node).map(|node| node.binds.clone()).unwrap_or_default();
     let same = old.filter(|old| {
         equal(&old.listeners, &shared.listeners)
+            && old.binds == binds
             && equal(&old.users, &shared.users)
             && equal(&old.backends, &shared.backends)
             && *old.written_rules == shared.rules
@@ -30,6 +33,8 @@ pub(super) fn policy(
     let (rules, written_rules) = rules(&shared.rules, old, events);
     let new = Policy {
         listeners: carry(&shared.listeners, old.map(|old| &old.listeners)),
+        renamed: old.map(|old| renamed(old, &shared.listeners, &binds)).unwrap_or_default(),
+        binds,
         users: carry(&shared.users, old.map(|old| &old.users)),
         backends: carry(&shared.backends, old.map(|old| &old.backends)),
         rules,
@@ -42,6 +47,34 @@ pub(super) fn policy(
         events.push(Event::new(Severity::Info, Kind::Config, text));
     }
     Arc::new(new)
+}
+
+type Binds = BTreeMap<ListenerName, Vec<Address>>;
+
+/// What the listeners of the past that are no more are called now.
+fn renamed(
+    old: &Policy,
+    new: &BTreeMap<ListenerName, Listener>,
+    binds: &Binds,
+) -> BTreeMap<ListenerName, ListenerName> {
+    let is = |name: &ListenerName| new.contains_key(name);
+    let heir = |name: &ListenerName| {
+        let had = old.binds.get(name)?;
+        let is_one = |address: &Address| !address.is_any_port() && had.contains(address);
+        let has_one = |has: &[Address]| has.iter().any(is_one);
+        let heir = binds.iter().find(|(name, has)| is(name) && has_one(has));
+        heir.map(|(name, _)| name.clone())
+    };
+    let before = old.renamed.iter();
+    let present = old.binds.keys().map(|name| (name, name));
+    before
+        .chain(present)
+        .filter(|(name, _)| !is(name))
+        .filter_map(|(name, now)| {
+            let now = if is(now) { now.clone() } else { heir(now)? };
+            Some((name.clone(), now))
+        })
+        .collect()
 }
 
 type Rules = BTreeMap<u32, Rule>;

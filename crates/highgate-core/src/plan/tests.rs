@@ -123,6 +123,38 @@ fn a_plan_without_news_is_the_old_one() {
     assert!(Arc::ptr_eq(&first.placement, &second.placement));
 }
 
+/// A configuration with these listeners, each at one address of node `n1`.
+fn listening(binds: &[(&str, &str)]) -> Config {
+    let text: String = binds
+        .iter()
+        .map(|(name, at)| {
+            format!("[[listener]]\nname = '{name}'\nbind = '{at}'\nbackend = 'pair'\n")
+        })
+        .collect();
+    let text = text + "[[backend]]\nname = 'pair'\n";
+    highgate_config::native::parse("l.toml", &text, &"n1".into()).unwrap().config
+}
+
+#[test]
+fn a_listener_that_is_no_more_is_known_by_the_name_that_has_its_address() {
+    let (here, there, any) = ("127.0.0.1:4000", "127.0.0.1:4001", "127.0.0.1:0");
+    let mut policy_now = None;
+    for (binds, name_of_first) in [
+        (vec![("first", here), ("any", any)], Some("first")),
+        (vec![("second", here), ("more", any)], Some("second")),
+        (vec![("third", here), ("second", there)], Some("second")),
+        (vec![("third", there)], Some("third")),
+        (vec![("first", there), ("third", here)], Some("first")),
+        (vec![("else", any)], None),
+    ] {
+        let (policy, _) = policy(&listening(&binds), &"n1".into(), policy_now.as_ref());
+        let found = policy.listener(&"first".into()).map(|(name, _)| name.as_str());
+        assert_eq!(found, name_of_first, "{binds:?}");
+        assert_eq!(policy.listener(&"any".into()).is_some(), binds[1..].contains(&("any", any)));
+        policy_now = Some(policy);
+    }
+}
+
 #[test]
 fn a_health_flip_rebuilds_one_group_and_leaves_the_policy_alone() {
     let mut rig = Rig::new();

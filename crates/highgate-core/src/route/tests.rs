@@ -338,10 +338,7 @@ fn no_kill_reaches_a_server() {
             text: Some(text.as_bytes()),
             ..CommandFacts::bare(CommandKind::Query)
         };
-        let may_kill = facts.does(Effects::KILLS | Effects::NAMED_PREPARED)
-            || is_unsure(&facts)
-            || facts.shape.kind == StatementKind::Unknown;
-        may_kill.then(|| kill(&facts, 77))
+        may_kill(&facts).then(|| kill(&facts, 77))
     };
     let killed = |scope, id| Some(Ok(Some(To::Kill { scope, id })));
     assert_eq!(of("KILL 7"), killed(KillScope::Connection, 7));
@@ -361,11 +358,20 @@ fn no_kill_reaches_a_server() {
         "BEGIN NOT ATOMIC KILL 7; END",
         "BEGIN NOT ATOMIC DO 1; KILL 7; END",
         "IF 1 THEN KILL 7; END IF",
+        "SELECT 1; BEGIN NOT ATOMIC KILL 7; END",
+        "SET a = 1; IF 1 THEN KILL 7; END IF",
+        "SET @a = 'x'; EXECUTE IMMEDIATE 'KI' 'LL 7'",
     ] {
         assert_eq!(of(text), Some(Err(RouteRefused::KillForm)), "{text}");
     }
     assert_eq!(of("PREPARE s FROM 'SELECT 7'"), Some(Ok(None)));
     assert_eq!(of("SELECT 'KILL 7'"), None);
+    for text in [
+        "SELECT /*+ SET_VAR(optimizer_switch='mrr=off') */ 1 FROM film WHERE title = 'Kill Bill'",
+        "SET sql_mode = 'STRICT_TRANS_TABLES'; INSERT INTO f VALUES ('it\\'s; Kill Bill')",
+    ] {
+        assert_eq!(of(text), Some(Ok(None)), "{text}");
+    }
     for text in [
         "SELECT /* /* */ '; KILL 7 -- */ '",
         "SET sql_mode = 'NO_BACKSLASH_ESCAPES'; SELECT '\\'; KILL 7 -- '",

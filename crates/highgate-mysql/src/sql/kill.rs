@@ -1,8 +1,11 @@
 //! Whom a `KILL` means, and who asks for the ids: they are Highgate's, and no server must read one as its own.
 
-use super::bytes::{find2, is_digit, is_name};
+mod unread;
+
 use super::token::{Lexer, Token};
-use super::{Effects, Flavor, LexMode, Span};
+use super::{LexMode, Span};
+
+pub use unread::{may_hide_kill, names_kill};
 
 /// Whom a `KILL` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,85 +79,6 @@ pub fn hides_kill(text: &[u8], mode: LexMode) -> bool {
             _ => (false, false),
         };
     }
-}
-
-/// Whether `text` may hold a `KILL` behind a place from which it can't be read for sure: a server may read a
-/// statement where a literal or a comment is seen here.
-#[must_use]
-pub fn may_hide_kill(text: &[u8], mode: LexMode) -> bool {
-    const WORD: &[u8] = b"KILL";
-    let sure = sure_length(text, mode);
-    let is_alone = |at: usize| {
-        // The digits of a version comment touch what follows.
-        let before = at.checked_sub(1).and_then(|before| text.get(before));
-        let begins = before.is_none_or(|&byte| is_digit(byte) || !is_name(byte));
-        begins && text.get(at + WORD.len()).is_none_or(|&byte| !is_name(byte))
-    };
-    let mut words = text.windows(WORD.len()).enumerate().skip(sure);
-    words.any(|(at, word)| word.eq_ignore_ascii_case(WORD) && is_alone(at))
-}
-
-/// How much of `text`, from its beginning, all servers read as it is read here.
-fn sure_length(text: &[u8], mode: LexMode) -> usize {
-    let bytewise = LexMode { unsafe_charset: false, ..mode };
-    let mut lexer = Lexer::new(text, bytewise);
-    let mut sure = 0;
-    // From where characters may end in ASCII bytes, and from where quotes may mean something else.
-    let mut pairs_from = mode.unsafe_charset.then_some(0);
-    let mut quotes_from = None;
-    let (mut begins, mut sets, mut sets_charset, mut sets_mode) = (true, false, false, false);
-    loop {
-        let token = lexer.next();
-        if lexer.effects.contains(Effects::DOUBTFUL) {
-            break;
-        }
-        sure = lexer.position();
-        match token {
-            Token::End => {
-                sure = text.len();
-                break;
-            }
-            Token::Punct(b';') => {
-                if std::mem::take(&mut sets_charset) {
-                    pairs_from.get_or_insert(sure);
-                }
-                if std::mem::take(&mut sets_mode) {
-                    quotes_from.get_or_insert(sure);
-                }
-                (begins, sets) = (true, false);
-                continue;
-            }
-            Token::Word(word, ..) if begins => sets = is_one_of(word, text, &[b"SET"]),
-            Token::Word(name, ..) | Token::Quoted(name) if sets => {
-                sets_charset |= is_one_of(name, text, &CHARSETS);
-                sets_mode |= is_one_of(name, text, &[b"SQL_MODE", b"`SQL_MODE`"]);
-            }
-            _ => {}
-        }
-        begins = false;
-    }
-    let pair = pairs_from.and_then(|from| unsafe_pair(text, from, mode));
-    let quote = quotes_from.map(|from| find2(text, from, b'\\', b'"'));
-    [pair, quote].into_iter().flatten().fold(sure, usize::min)
-}
-
-/// What a `SET` names that changes how the statements behind it are read.
-const CHARSETS: [&[u8]; 5] =
-    [b"NAMES", b"CHARACTER", b"CHARSET", b"CHARACTER_SET_CLIENT", b"`CHARACTER_SET_CLIENT`"];
-
-/// Where two bytes may be one character whose second is a mark.
-fn unsafe_pair(text: &[u8], from: usize, mode: LexMode) -> Option<usize> {
-    // MariaDB and MySQL take nothing below 0x40 for a second byte, but in a name between double quotes.
-    let may_be_second = |byte: u8| match mode.flavor {
-        Flavor::MariaDb | Flavor::MySql => byte >= 0x40 || (byte == b'"' && mode.ansi_quotes),
-        _ => true,
-    };
-    let is_unsafe = |pair: &[u8]| match pair {
-        [lead, second] => !lead.is_ascii() && second.is_ascii() && may_be_second(*second),
-        _ => false,
-    };
-    let rest = text.get(from..).unwrap_or_default();
-    rest.windows(2).position(is_unsafe).map(|at| from + at)
 }
 
 fn is_kill(text: &[u8], mode: LexMode) -> bool {
@@ -258,51 +182,5 @@ mod tests {
         ] {
             assert!(!hides(text), "{text}");
         }
-    }
-
-    #[test]
-    fn a_kill_may_stand_behind_what_is_read_in_two_ways() {
-        let gbk = LexMode { unsafe_charset: true, flavor: Flavor::MariaDb, ..LexMode::default() };
-        for text in [
-            &b"SELECT '\xbf\\'; KILL 7 -- '"[..],
-            b"SELECT '\xbf\\';kill 7#'",
-            b"SELECT '\xbf\\'; /*!50000KILL 7 */ -- '",
-            b"SELECT '\xbf\\', 'Kill Bill'",
-            b"SELECT `\xbf` `; KILL 7 -- `",
-            b"SELECT $a$ ' $a$; KILL 7 -- '",
-            b"SELECT /* /* */ '; KILL 7 -- */ '",
-        ] {
-            assert!(may_hide_kill(text, gbk), "{}", text.escape_ascii());
-        }
-        for text in [
-            &b"SELECT 'Kill Bill'"[..],
-            b"SELECT 'Kill Bill', '\xbf\\'",
-            b"SELECT '\xd6\xd0', 'Kill Bill'",
-            b"SELECT 'Kill Bill \xd6\xd0'",
-            b"SELECT '\xbf\\', 'skilled', kills",
-            b"SELECT 'Kill Bill', $a",
-        ] {
-            assert!(!may_hide_kill(text, gbk), "{}", text.escape_ascii());
-        }
-        let others = LexMode { unsafe_charset: false, ..gbk };
-        for text in [
-            &b"SET NAMES gbk; SELECT '\xbf\\'; KILL 7 -- '"[..],
-            b"SET @@session.character_set_client = sjis; SELECT '\xbf\\'; KILL 7 -- '",
-            b"SET sql_mode = 'NO_BACKSLASH_ESCAPES'; SELECT '\\'; KILL 7 -- '",
-            b"SET `sql_mode` = 'ANSI_QUOTES'; SELECT \"\\\"; KILL 7 -- \"",
-        ] {
-            assert!(may_hide_kill(text, others), "{}", text.escape_ascii());
-        }
-        for text in [
-            &b"SET NAMES gbk; SELECT 'Kill Bill'"[..],
-            b"SET sql_mode = ''; SELECT 'Kill Bill'",
-            b"SET @a = 1; SELECT '\xbf\\n', \"Kill Bill\"",
-        ] {
-            assert!(!may_hide_kill(text, others), "{}", text.escape_ascii());
-        }
-        let of_others = LexMode { flavor: Flavor::StarRocks, ..gbk };
-        assert!(may_hide_kill(b"SELECT '\xbf'; KILL 7 -- '", of_others));
-        let quoted_names = LexMode { ansi_quotes: true, ..gbk };
-        assert!(may_hide_kill(b"SELECT \"\xbf\", \"; KILL 7 -- \"", quoted_names));
     }
 }

@@ -20,6 +20,8 @@ fn settings(more: &str) -> Arc<highgate_config::Listener> {
 fn shared() -> (Arc<Shared>, mpsc::Receiver<Mail>) {
     let policy = Policy {
         listeners: Default::default(),
+        binds: Default::default(),
+        renamed: Default::default(),
         users: Default::default(),
         backends: Default::default(),
         rules: Arc::default(),

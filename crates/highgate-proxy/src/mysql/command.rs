@@ -366,7 +366,7 @@ impl Session<'_> {
             user: self.state.user.clone(),
             schema: self.state.schema().unwrap_or_default().into(),
             client: self.who.from.map(|from| from.ip().to_canonical()),
-            listener: self.listener.name.clone(),
+            listener: self.listener_now.clone(),
         };
         let number = cache.number(self.rules_number, circumstances);
         let outcome = cache.evaluate(number, text, circumstances);

@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use highgate_config::{Listener, User};
+use highgate_config::{AuthSource, Listener, ListenerName, User};
 use highgate_core::{
     events::{Event, Kind, Severity},
     pins::{PinCause, PinSet},
-    snapshot::Snapshot,
+    snapshot::{Policy, Snapshot},
     state::{Open, Profile, SessionState},
 };
 use highgate_io::clock;
@@ -28,6 +28,7 @@ use crate::{
     buffer::{Buffer, Held},
     listener::ListenerState,
     mysql::{
+        accounts,
         acquire::{Keys, Lease, Who, Wish},
         answer,
         client_stream::{ClientStream, Framed, OUT_OF_ORDER, Unread},
@@ -51,8 +52,12 @@ use crate::{
 pub(crate) struct Session<'c> {
     pub(crate) context: &'c Context,
     pub(crate) listener: Arc<ListenerState>,
+    /// What the listener is called now.
+    pub(crate) listener_now: ListenerName,
     pub(crate) settings: Arc<Listener>,
     pub(crate) user: Arc<User>,
+    /// Who said that it is that account.
+    pub(crate) verified_by: AuthSource,
     pub(crate) client: ClientStream,
     pub(crate) capabilities: Capabilities,
     pub(crate) who: Who,
@@ -176,6 +181,8 @@ async fn begin(
         answers: true,
         shown_pins: PinSet::EMPTY,
         held: worker.buffers.counter(),
+        verified_by: settings.auth,
+        listener_now: accepted.listener.name.clone(),
         listener: accepted.listener,
         settings,
         user,
@@ -365,23 +372,43 @@ impl Session<'_> {
         {
             lease.connection.follow(backend);
         }
-        let listener = policy.listeners.get(&self.listener.name);
+        let listener = policy.listener(&self.listener_now).map(|(name, settings)| {
+            if *name != self.listener_now {
+                self.listener_now = name.clone();
+                self.rules_number = None;
+            }
+            settings
+        });
         let listener = listener.filter(|new| !Arc::ptr_eq(new, &self.settings)).cloned();
-        let user = policy.users.get(&*self.state.user);
-        let user = user.filter(|new| !Arc::ptr_eq(new, &self.user)).cloned();
+        let user = self.account_now(policy);
         if listener.is_none() && user.is_none() {
             return;
         }
         self.settings = listener.unwrap_or_else(|| self.settings.clone());
         if let Some(user) = user {
             // Servers may know another account or password by now; what clients see stays.
-            let Who { user: name, proofs, fingerprint, .. } =
-                who(&user, &self.login, self.who.from, self.who.to);
-            self.who = Who { user: name, proofs, fingerprint, ..self.who.clone() };
-            self.keys.clear();
+            if self.verified_by != AuthSource::Passthrough {
+                let Who { user: name, proofs, fingerprint, .. } =
+                    who(&user, &self.login, self.who.from, self.who.to);
+                self.who = Who { user: name, proofs, fingerprint, ..self.who.clone() };
+                self.keys.clear();
+            }
             self.user = user;
         }
         self.read_as_servers();
+    }
+
+    /// The settings of its account, where they are others by now.
+    fn account_now(&self, policy: &Policy) -> Option<Arc<User>> {
+        let name = &*self.state.user;
+        let user = policy.users.get(name)?;
+        match self.verified_by {
+            AuthSource::Local => (!Arc::ptr_eq(user, &self.user)).then(|| user.clone()),
+            // As at its login, without the password of the configuration: that may be another account's.
+            AuthSource::Cluster | AuthSource::Passthrough => {
+                Some(accounts::settings_of(policy, name)).filter(|new| *new != self.user)
+            }
+        }
     }
 
     /// Servers of its backend may have come, gone or been upgraded since its last command: from then

@@ -140,12 +140,7 @@ impl Node {
     /// The socket of an address that moves from a listener to another, as when one is renamed: it
     /// can't be bound anew while it is served.
     fn let_go(&self, address: &Address, config: &Config) -> Option<OwnedFd> {
-        let any_port = match address {
-            Address::Ip(at) => at.port() == 0,
-            Address::Host(_, port) => *port == 0,
-            Address::Unix(_) => false,
-        };
-        if any_port {
+        if address.is_any_port() {
             return None;
         }
         let listeners = self.listeners.lock();
