@@ -7,7 +7,11 @@ use highgate_config::{
     ServerName, Topology, User, UserName,
 };
 
-use crate::{ramp::Ramp, rules::RuleSet, server::ServerState};
+use crate::{
+    ramp::Ramp,
+    rules::RuleSet,
+    server::{ServerId, ServerState},
+};
 
 /// One consistent view: taken once per command, never changed.
 #[derive(Debug, Clone)]
@@ -135,6 +139,18 @@ impl Group {
     pub fn member_at(&self, server: &ServerState) -> Option<&Member> {
         let own = self.members.iter().find(|member| member.state.id == server.id);
         own.or_else(|| self.members.iter().find(|member| member.state.is_at(server)))
+    }
+
+    /// Whether that server takes some commands no more that it took as the group was `before`.
+    #[must_use]
+    pub fn takes_less_than(&self, before: &Self, server: ServerId) -> bool {
+        let takes = |group: &Self| {
+            let at = group.members.iter().position(|member| member.state.id == server);
+            let at = at.filter(|&at| group.members.get(at).is_some_and(|it| it.status.serves()));
+            [&group.writers[..], group.for_reads()]
+                .map(|list| at.is_some_and(|at| list.contains(&at)))
+        };
+        takes(before).into_iter().zip(takes(self)).any(|(then, now)| then && !now)
     }
 
     /// Members that have been quarantined since the group was as `before`.

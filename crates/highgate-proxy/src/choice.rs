@@ -123,6 +123,9 @@ pub(crate) enum QueueEnd {
     /// The running command is to end.
     #[error("killed while waiting for a connection")]
     Killed,
+    /// The server does not take such commands any more, or its group is gone.
+    #[error("the server takes other commands by now")]
+    OutOfPlace,
     /// The server was declared down.
     #[error("the server went down")]
     ServerDown,
@@ -183,12 +186,16 @@ pub(crate) async fn wait_in_queue(
         return Ok(grant);
     }
     context.slot.set_deadline(worker.deadline(deadline.saturating_duration_since(clock::now())));
+    let mut is_in_place = in_place(worker, group, server.id);
     let end = poll_fn(|_| {
         if let Some(grant) = context.slot.take_grant() {
             return Poll::Ready(Ok(grant));
         }
         if server.generation() != generation {
             return Poll::Ready(Err(QueueEnd::ServerDown));
+        }
+        if !is_in_place() {
+            return Poll::Ready(Err(QueueEnd::OutOfPlace));
         }
         match context.slot.interrupted() {
             Some(Interrupt::Deadline) => Poll::Ready(Err(QueueEnd::Timeout)),
@@ -205,6 +212,22 @@ pub(crate) async fn wait_in_queue(
     context.slot.set_deadline(None);
     drop(waiting);
     end.map_err(|end| in_vain(worker, group, member, end))
+}
+
+/// Whether a server still takes whatever commands it took in `group`: asked anew with each new snapshot of it.
+fn in_place<'g>(
+    worker: &'g Worker,
+    group: &'g Group,
+    server: ServerId,
+) -> impl FnMut() -> bool + 'g {
+    let mut seen: Option<Arc<Group>> = None;
+    move || {
+        let Some(now) = self::group(worker, &group.name) else { return false };
+        let is_news = seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &now));
+        let stays = !is_news || std::ptr::eq(&*now, group) || !now.takes_less_than(group, server);
+        seen = Some(now);
+        stays
+    }
 }
 
 /// Busy hours make commands wait, so that is no warning; who looks for a slow hour finds it here.
@@ -247,7 +270,9 @@ fn in_vain(worker: &Worker, group: &Group, member: &Member, end: QueueEnd) -> Qu
     let what = match end {
         QueueEnd::Full => "found `max_queue` others waiting for a connection",
         QueueEnd::Timeout => "waited for a connection for the whole of `queue_timeout`",
-        QueueEnd::Ended(_) | QueueEnd::Killed | QueueEnd::ServerDown => return end,
+        QueueEnd::Ended(_) | QueueEnd::Killed | QueueEnd::OutOfPlace | QueueEnd::ServerDown => {
+            return end;
+        }
     };
     if let Some(untold) = worker.shared.brokers.lost(&member.state, worker.coarse_now()) {
         let more = and_more(untold);

@@ -186,6 +186,7 @@ enum OpenFailed {
     Server(String),
 }
 
+/// The time that a connection gets is its own: who waited long for its turn would find each server too slow.
 async fn open(
     context: &Context,
     group: &Group,
@@ -199,7 +200,7 @@ async fn open(
     // Other settings may have come into force while it waited for room.
     let now = choice::group(&context.worker, &group.name);
     let backend = now.as_ref().map_or(&group.backend, |now| &now.backend);
-    let by = (clock::now() + backend.connect_timeout).min(deadline);
+    let by = clock::now() + backend.connect_timeout;
     let mut transport = match highgate_io::connect::connect(&target(&member.state), by).await {
         Ok(transport) => transport,
         Err(error) => {

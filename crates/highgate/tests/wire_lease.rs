@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use failure::{BINARY, table, toml};
+use failure::{BINARY, ctl, table, toml};
 use highgate_testkit::{
     HighgateProcess, Reply, Script, ScriptedServer,
     scripted::{Command, wire},
@@ -163,6 +163,36 @@ fn a_client_that_leaves_while_its_command_waits_has_nothing_carried_out() {
 }
 
 /// Any account may send one, with any number: it went to one server after the other.
+/// They waited on where they had begun, to the end of `queue_timeout`, while the new primary was idle.
+#[test]
+fn who_waits_for_a_connection_goes_elsewhere_when_its_server_takes_no_more_commands() {
+    let [first, second] = [(), ()].map(|()| ScriptedServer::start(Script::new(usual)).unwrap());
+    let each = "[[backend.server]]\n";
+    let text = toml(&[first.addr(), second.addr()], BACKEND, "");
+    let text = text.replace(each, &format!("{each}max_connections = 1\n"));
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let ctl = |words: &[&str]| ctl(&process, words).unwrap();
+    ctl(&["drain", "shop/db2"]);
+    let mut holds = client(&process);
+    holds.ok("BEGIN").unwrap();
+    let began = [&first, &second].map(|it| connection_of(it, "BEGIN").is_some());
+    let waiters: Vec<_> = (0..3)
+        .map(|_| {
+            let mut waits = client(&process);
+            std::thread::spawn(move || waits.value("SELECT n FROM t").unwrap())
+        })
+        .collect();
+    until_queued(&process, 3);
+    ctl(&["enable", "shop/db2"]);
+    ctl(&["drain", "shop/db1"]);
+    for waiter in waiters {
+        assert_eq!(waiter.join().unwrap(), "1");
+    }
+    assert_eq!(began, [true, false], "where it was not drained");
+    assert!(connection_of(&first, "SELECT n FROM t").is_none(), "it is held all the while");
+    holds.ok("COMMIT").unwrap();
+}
+
 #[test]
 fn a_signal_that_speaks_as_a_server_does_is_sent_once() {
     let errors = [(1047, "08S01", "WSREP has not yet"), (1290, "HY000", "--read-only option")];

@@ -165,7 +165,10 @@ impl AcquireError {
                 let limit = match end {
                     QueueEnd::Full => "as many commands wait for a server as `max_queue` allows",
                     QueueEnd::Timeout => "no server had room for this command within `queue_timeout`",
-                    QueueEnd::Ended(_) | QueueEnd::Killed | QueueEnd::ServerDown => {
+                    QueueEnd::Ended(_)
+                    | QueueEnd::Killed
+                    | QueueEnd::OutOfPlace
+                    | QueueEnd::ServerDown => {
                         "no server has room for this command"
                     }
                 };
@@ -276,6 +279,8 @@ pub(crate) async fn acquire(
         let way = room.map_or(Way::InTurn(order.started), Way::In);
         match Box::pin(fresh(context, who, &group, member, key, way)).await {
             Ok(lease) => return Ok(lease),
+            // With the time that is left.
+            Err(Fresh::OutOfPlace) => {}
             Err(Fresh::Failed(why)) => {
                 last = Some(why);
                 failed.push(member.state.id);

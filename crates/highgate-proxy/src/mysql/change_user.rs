@@ -196,7 +196,6 @@ impl Session<'_> {
         self.who = who;
         self.keys.clear();
         self.user = user;
-        self.verified_by = self.settings.auth;
         let schema = login.schema.as_deref();
         self.gone_schema = None;
         track::changed_user(&mut self.state, &login.user, schema, login.collation);

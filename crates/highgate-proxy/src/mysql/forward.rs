@@ -234,6 +234,7 @@ impl Session<'_> {
                     }
                     return Err(ending);
                 }
+                Err(AcquireError::NoBackend(_)) if self.is_sent_elsewhere(&mut to) => continue,
                 Err(error) => {
                     let refused = (&error, &to);
                     return self.not_acquired(refused, &tried, facts, sending.framed).await;
@@ -373,6 +374,17 @@ impl Session<'_> {
         let lease = while_there(self.context, &mut self.client, acquired).await?;
         self.took(&lease, to);
         Ok(lease)
+    }
+
+    /// Whether the session's backend was renamed, or is another one, since the command was sent there.
+    fn is_sent_elsewhere(&mut self, to: &mut Destination) -> bool {
+        if to.backend != *self.backend() {
+            return false;
+        }
+        let snapshot = self.context.worker.snapshot();
+        self.follow_settings(&snapshot);
+        let before = std::mem::replace(&mut to.backend, self.backend().clone());
+        before != to.backend
     }
 
     /// Where a command goes whose session has lost its connection: to one that is not its own, and so is

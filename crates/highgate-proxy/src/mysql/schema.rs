@@ -28,7 +28,7 @@ impl Session<'_> {
 
     /// What a server says of the schema, and whether the primary may know better.
     async fn ask_for_schema(&mut self, wish: Wish) -> (Result<(), Answer>, bool) {
-        let backend = self.user.backend.clone().unwrap_or_else(|| self.settings.backend.clone());
+        let backend = self.backend().clone();
         let order = Order {
             backend: &backend,
             wish,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use highgate_config::{AuthSource, Listener, ListenerName, User};
+use highgate_config::{AuthSource, BackendName, Listener, ListenerName, User};
 use highgate_core::{
     events::{Event, Kind, Severity},
     pins::{PinCause, PinSet},
@@ -65,7 +65,7 @@ pub(crate) struct Session<'c> {
     pub(crate) state: SessionState,
     pub(crate) lease: Option<Lease>,
     /// The backend of the lease.
-    pub(crate) holds: Option<highgate_config::BackendName>,
+    pub(crate) holds: Option<BackendName>,
     /// What the lease was taken for, on a member of a watched topology.
     pub(crate) taken_for: Option<Wish>,
     /// Its schema, which does not exist: as long as it holds a connection in none.
@@ -379,12 +379,21 @@ impl Session<'_> {
             }
             settings
         });
+        // One in another mode serves others.
+        let listener = listener.filter(|new| new.mode == self.settings.mode);
         let listener = listener.filter(|new| !Arc::ptr_eq(new, &self.settings)).cloned();
         let user = self.account_now(policy);
         if listener.is_none() && user.is_none() {
             return;
         }
-        self.settings = listener.unwrap_or_else(|| self.settings.clone());
+        if let Some(listener) = listener {
+            // How it was verified stays: a change of its user is verified so, too.
+            self.settings = if listener.auth == self.verified_by {
+                listener
+            } else {
+                Arc::new(Listener { auth: self.verified_by, ..Listener::clone(&listener) })
+            };
+        }
         if let Some(user) = user {
             // Servers may know another account or password by now; what clients see stays.
             if self.verified_by != AuthSource::Passthrough {
@@ -396,6 +405,11 @@ impl Session<'_> {
             self.user = user;
         }
         self.read_as_servers();
+    }
+
+    /// Where its commands go that no rule sends elsewhere.
+    pub(crate) fn backend(&self) -> &BackendName {
+        self.user.backend.as_ref().unwrap_or(&self.settings.backend)
     }
 
     /// The settings of its account, where they are others by now.
@@ -425,7 +439,7 @@ impl Session<'_> {
 
     /// Texts are read as the servers of its backend do: its account's own, or its listener's.
     pub(crate) fn read_as_servers(&mut self) {
-        let backend = self.user.backend.as_ref().unwrap_or(&self.settings.backend);
+        let backend = self.backend();
         let lex = self.context.worker.shared.facts_of(backend).lex_mode();
         if lex != self.lex {
             (self.lex, self.lex_now) = (lex, None);

@@ -103,7 +103,9 @@ async fn wait(
             if let Some(end) = told_while_waiting(context) {
                 return Poll::Ready(end);
             }
-            let Some(group) = choice::group(worker, order.backend) else { return Poll::Pending };
+            let Some(group) = choice::group(worker, order.backend) else {
+                return Poll::Ready(Err(AcquireError::NoBackend(order.backend.clone())));
+            };
             if let Err(refused) = refused(order, &group) {
                 return Poll::Ready(Err(refused));
             }

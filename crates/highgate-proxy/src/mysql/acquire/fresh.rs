@@ -31,6 +31,8 @@ use crate::{
 
 /// Why no connection was had from one server.
 pub(super) enum Fresh {
+    /// The server does not take such commands any more: another is chosen.
+    OutOfPlace,
     /// That server does not take the account, as it says.
     Denied(ServerLoginError),
     /// That server failed; another may do.
@@ -113,6 +115,7 @@ pub(super) async fn turn(
             Err(room) => Ok(Turn::Room(room)),
         },
         Ok(Grant::Room(room)) => Ok(Turn::Room(room)),
+        Err(QueueEnd::OutOfPlace) => Err(Fresh::OutOfPlace),
         Err(QueueEnd::ServerDown) => Err(Fresh::Failed("it went down".to_owned())),
         Err(QueueEnd::Ended(ending)) => Err(Fresh::Over(AcquireError::Ended(ending))),
         Err(QueueEnd::Killed) => Err(Fresh::Over(AcquireError::Killed)),

@@ -64,6 +64,7 @@ pub(crate) async fn acquire_passed(
                 drop(lease);
                 continue;
             }
+            Err(Fresh::OutOfPlace) => continue,
             Err(Fresh::Denied(why)) => {
                 last = Some(why.to_string());
                 failed.push(member.state.id);
