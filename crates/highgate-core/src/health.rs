@@ -28,6 +28,10 @@ pub enum Event {
     /// Something came from the server since the check began: an answer to one of its questions, or
     /// to a session. Told before the check's failure, if at all.
     Heard,
+    /// The check that was asked for waits for its turn: its time has not begun.
+    CheckWaits,
+    /// It is its turn.
+    CheckBegins,
     /// A check succeeded.
     CheckOk {
         /// How long it took.

@@ -232,8 +232,7 @@ impl Node {
     pub fn apply(&self, config: &Config) -> Result<(), ApplyError> {
         let preparing = self.preparing.lock();
         let prepared = self.prepare(config)?;
-        let node = config.node.get(&self.settings.name);
-        self.bound(node);
+        self.bound(config);
         let renewed = self.shared.server_tls.lock().replace(prepared.towards_servers);
         self.retire_idle(&renewed);
         self.date(prepared.server_certificates);
@@ -325,13 +324,20 @@ impl Node {
 
     /// Puts the node's bounds in force: descriptors are shared among clients and servers, and some are
     /// left for checks, operators and files.
-    fn bound(&self, node: Option<&highgate_config::Node>) {
-        /// What listeners, checks and files need.
+    fn bound(&self, config: &Config) {
+        /// What listeners, files and checks of a few servers need.
         const OURS: u32 = 48;
+        /// Servers whose checks are among those.
+        const FEW: usize = 16;
+        let node = config.node.get(&self.settings.name);
         let limit = descriptor_limit();
+        let checks = (limit / 4).max(16);
+        self.shared.check_sockets.store(checks, Ordering::Relaxed);
+        let servers: usize = config.shared.backends.values().map(|it| it.servers.len()).sum();
+        let checks = checks.min(u32::try_from(servers.saturating_sub(FEW)).unwrap_or(u32::MAX));
         let operators = (limit / 16).clamp(16, 384);
         self.shared.operator_sockets.store(operators, Ordering::Relaxed);
-        let descriptors = limit.saturating_sub(OURS + operators).max(2);
+        let descriptors = limit.saturating_sub(OURS + operators + checks).max(2);
         let wanted = node.map_or(0, |node| node.max_connections);
         let clients = if wanted == 0 { descriptors / 2 } else { wanted.min(descriptors * 3 / 4) };
         if clients < wanted {

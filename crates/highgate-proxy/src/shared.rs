@@ -67,6 +67,8 @@ pub struct Shared {
     pub(crate) max_server_sockets: AtomicU32,
     /// Most sockets of the TCP ports for operators.
     pub(crate) operator_sockets: Arc<AtomicU32>,
+    /// How many checks may open a connection at once.
+    pub(crate) check_sockets: Arc<AtomicU32>,
     /// How fast connections to servers may be opened.
     pub(crate) rates: Rates,
     /// Upper bound of client connections of the process.
@@ -175,6 +177,7 @@ impl Shared {
             server_sockets: AtomicU32::new(0),
             max_server_sockets: AtomicU32::new(u32::MAX),
             operator_sockets: Arc::new(AtomicU32::new(u32::MAX)),
+            check_sockets: Arc::new(AtomicU32::new(u32::MAX)),
             rates: Rates::default(),
             max_connections: AtomicU32::new(u32::MAX),
             descriptors_bound_clients: AtomicBool::new(false),

@@ -486,6 +486,63 @@ fn idle_sockets_at_the_ports_for_operators_leave_descriptors_to_all_else() {
     });
 }
 
+/// Each check held a descriptor until its time-out, and clients found none: their logins failed.
+#[test]
+fn checks_of_servers_that_do_not_answer_leave_descriptors_to_clients() {
+    const LIMIT: u32 = 256;
+    raise_descriptors(2_000);
+    let server = server();
+    // Connected by the system, and never greeted.
+    let silent = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut text = failure::toml(&[server.addr()], BACKEND, "");
+    text += "[[backend]]\nname = \"silent\"\nmonitor = { user = \"m\", password = \"m\", check = \
+             \"handshake\", interval = \"200ms\", timeout = \"300ms\" }\n";
+    for last in 1..=200 {
+        let address = format!("127.0.1.{last}:{port}");
+        text += &format!("[[backend.server]]\nname = \"no{last}\"\naddress = \"{address}\"\n");
+    }
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let pid = process.pid();
+    let limit = format!("--nofile={LIMIT}:{LIMIT}");
+    let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status();
+    assert!(done.unwrap().success());
+    process.signal(rustix::process::Signal::HUP).unwrap();
+    let late = "checks come later than their `interval`";
+    wait::eventually(Deadline::seconds(30), "checks that take turns", || {
+        let most = table(&process, "node")?[0]["max_clients"].as_u64();
+        anyhow::ensure!(most == Some(64), "{most:?}");
+        let used = descriptors(pid);
+        anyhow::ensure!(used < 160, "{used} descriptors");
+        anyhow::ensure!(process.log().contains(late));
+        Ok(())
+    })
+    .unwrap();
+    run(async {
+        let mut clients = Vec::new();
+        for _ in 0..40 {
+            let mut client = connect_from(HOME, process.listener("shop").unwrap()).await.unwrap();
+            log_in(&mut client, "app").await.unwrap();
+            query(&mut client, "SELECT 1").await.unwrap();
+            clients.push(client);
+        }
+    });
+    wait::eventually(Deadline::seconds(60), "all to have had their turns", || {
+        let servers = failure::servers(&process)?;
+        let down = servers.iter().filter(|server| server.status == "down").count();
+        anyhow::ensure!(down == 200, "{down} are down");
+        let alive = servers.iter().find(|server| server.name == "db1").map(|it| &it.status);
+        anyhow::ensure!(alive.is_some_and(|status| status == "up"), "{alive:?}");
+        Ok(())
+    })
+    .unwrap();
+    let log = process.log();
+    assert_eq!(log.matches(late).count(), 1, "{log}");
+    for wrong in ["checks can't be made", "descriptors are free", "panicked"] {
+        assert!(!log.contains(wrong), "{wrong}: {log}");
+    }
+}
+
 #[test]
 fn a_storm_of_retries_against_dead_servers_fails_fast_and_ends_with_them() {
     raise_descriptors(2_000);

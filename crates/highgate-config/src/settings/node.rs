@@ -90,7 +90,7 @@ pub(super) const SETTINGS: &[Setting<Node>] = &[
         default: Is("0"),
         takes_effect: TakesEffect::NextConnection,
         summary: "Upper bound of client connections of this node, over all listeners.",
-        detail: "Of the limit of file descriptors 48 are this process's own, and a sixteenth, from 16 to 384, is for the connections of operators; the rest is shared with connections to servers. 0 stands for half of that rest, and a number beyond three quarters of it is cut to them, with an event. Beyond the bound clients wait in the kernel's queue; ProxySQL answers error 1040 instead.",
+        detail: "Of the limit of file descriptors 48 are this process's own, and a sixteenth, from 16 to 384, is for the connections of operators; where more than 16 servers are configured, up to a quarter is for checks, one for each further server; the rest is shared with connections to servers. 0 stands for half of that rest, and a number beyond three quarters of it is cut to them, with an event. Beyond the bound clients wait in the kernel's queue; ProxySQL answers error 1040 instead.",
         example: "max_connections = 20000",
         also_known_as: &[("haproxy", "global maxconn"), ("proxysql", "mysql-max_connections")],
         put: |draft, value| draft.max_connections = value.count(),

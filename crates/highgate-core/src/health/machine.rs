@@ -38,6 +38,8 @@ pub struct ServerHealth {
     shunned: bool,
     due: Option<Instant>,
     in_flight: Option<Instant>,
+    /// Whether the check in flight waits for its turn, however long that takes.
+    waits: bool,
     started: Option<Instant>,
     /// Whether anything came from the server since the check in flight began.
     heard: bool,
@@ -78,6 +80,7 @@ impl ServerHealth {
             shunned: false,
             due: None,
             in_flight: None,
+            waits: false,
             started: None,
             heard: false,
             recheck: false,
@@ -205,7 +208,10 @@ impl ServerHealth {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         // Nothing that is due begins while a check is under way.
-        self.in_flight.or(self.due)
+        match self.in_flight {
+            Some(_) if self.waits => None,
+            under_way => under_way.or(self.due),
+        }
     }
 
     /// Takes an event, says what to do.
@@ -214,6 +220,8 @@ impl ServerHealth {
         match event {
             Event::Tick => self.tick(now, &mut actions),
             Event::Heard => self.heard = self.in_flight.is_some(),
+            Event::CheckWaits => self.waits = self.in_flight.is_some(),
+            Event::CheckBegins => self.begin_after_wait(now),
             Event::CheckOk { latency, facts } => self.check_ok(latency, facts, now, &mut actions),
             Event::CheckFailed { kind, text } => {
                 // One that reports after its verdict was drawn has been counted.
@@ -252,7 +260,7 @@ impl ServerHealth {
     }
 
     fn tick(&mut self, now: Instant, actions: &mut Actions) {
-        if self.in_flight.is_some_and(|deadline| deadline <= now) {
+        if !self.waits && self.in_flight.is_some_and(|deadline| deadline <= now) {
             self.in_flight = None;
             self.check_ended(CheckFailure::Timeout, String::new(), now, actions);
         }
@@ -273,13 +281,25 @@ impl ServerHealth {
         let due = self.due.is_some_and(|due| due <= now);
         if self.settings.active && self.in_flight.is_none() && due {
             self.due = None;
-            (self.started, self.heard) = (Some(now), false);
-            self.in_flight = Some(now + self.settings.timeout + GRACE);
+            self.start(now);
             // A connection that was had long ago says nothing of those that are wanted now.
             let afresh = matches!(self.condition, Condition::Down { .. })
                 || self.traffic.is_some_and(|(_, kind)| kind.is_about_connecting());
             actions.push(Action::CheckNow { timeout: self.settings.timeout, afresh });
             self.try_connection(now, actions);
+        }
+    }
+
+    fn start(&mut self, now: Instant) {
+        (self.started, self.heard, self.waits) = (Some(now), false, false);
+        self.in_flight = Some(now + self.settings.timeout + GRACE);
+    }
+
+    /// Begins the time of the check that waited for its turn. Whatever traffic told of meanwhile, it comes later.
+    fn begin_after_wait(&mut self, now: Instant) {
+        if self.waits && self.in_flight.is_some() {
+            self.start(now);
+            self.recheck = false;
         }
     }
 

@@ -2,6 +2,7 @@ mod distrust;
 mod hearsay;
 mod held;
 mod ours;
+mod turns;
 mod unconnected;
 
 use super::*;

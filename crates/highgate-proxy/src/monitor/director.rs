@@ -1,5 +1,6 @@
 //! The task that owns health, roles and the plan.
 
+mod checks;
 mod command;
 mod judge;
 mod view;
@@ -15,7 +16,7 @@ use std::{
 use highgate_config::{Backend, BackendName, Config, NodeName, Override};
 use highgate_core::{
     events::Event,
-    health::{self, Action, Event as HealthEvent, HealthSettings, ServerHealth},
+    health::{self, Action, Condition, Event as HealthEvent, HealthSettings, ServerHealth},
     plan,
     server::{ServerId, ServerRegistry, ServerState},
     snapshot::{Policy, Snapshot},
@@ -28,7 +29,7 @@ use highgate_io::{
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use self::judge::overrides;
+use self::{checks::Wanted, judge::overrides};
 pub use self::{
     command::{Command, Forgotten},
     view::{ServerView, View},
@@ -37,6 +38,7 @@ use crate::{
     monitor::{
         accounts, names,
         probe::{Probe, Probed},
+        turns::Turns,
     },
     shared::Shared,
     worker::Mail,
@@ -97,6 +99,8 @@ pub struct Director {
     /// Servers whose names are looked up, ever: numbers are not used again.
     named: BTreeSet<ServerId>,
     turns: Rc<Semaphore>,
+    /// Turns for checks that open a connection.
+    check_turns: Rc<Turns>,
     tasks: LocalTasks,
 }
 
@@ -128,6 +132,7 @@ impl Director {
     ) -> (Self, mpsc::Receiver<Probed>) {
         let (results, receiver) = mpsc::channel(RESULTS);
         let config = inputs.config.borrow().clone();
+        let check_turns = Turns::new(shared.check_sockets.clone());
         let director = Self {
             shared,
             inputs,
@@ -147,6 +152,7 @@ impl Director {
             results,
             named: BTreeSet::new(),
             turns: names::turns(),
+            check_turns,
             tasks: LocalTasks::default(),
         };
         (director, receiver)
@@ -201,8 +207,8 @@ impl Director {
             let Some(checks) = self.checks.get(&state.backend) else { continue };
             let kept = self.servers.get(&id).filter(|watched| watched.probe.is_for(checks));
             if kept.is_none() {
-                let probe = Probe::new(self.shared.clone(), state.clone(), checks.clone());
-                let probe = Rc::new(probe);
+                let (shared, turns) = (self.shared.clone(), self.check_turns.clone());
+                let probe = Rc::new(Probe::new(shared, state.clone(), checks.clone(), turns));
                 if self.named.insert(id) && names::name(&state.address).is_some() {
                     let (server, shared) = (Arc::downgrade(&state), self.shared.clone());
                     self.tasks.spawn(names::follow(server, shared, self.turns.clone()));
@@ -281,15 +287,11 @@ impl Director {
         for action in actions {
             match action {
                 Action::CheckNow { timeout, afresh } => {
-                    watched.bytes_in.set(watched.bytes_in());
-                    let probe = watched.probe.clone();
-                    let results = self.results.clone();
-                    self.tasks.spawn(async move {
-                        let probed = probe.check(clock::now() + timeout, afresh).await;
-                        // A full channel means that the director is far behind: the machine's own
-                        // time-out for the check then stands for its result.
-                        let _ = results.try_send(probed);
-                    });
+                    let standing = checks::standing(health.condition());
+                    let wanted = Wanted { timeout, afresh, standing };
+                    if watched.check(wanted, &self.results, &self.tasks) {
+                        health.step(HealthEvent::CheckWaits, now);
+                    }
                 }
                 Action::TryConnection => {
                     let probe = watched.probe.clone();
@@ -308,6 +310,7 @@ impl Director {
                 }
                 Action::DeclareDown { .. } => {
                     (must_judge, is_down) = (true, true);
+                    watched.probe.give_up_opening();
                 }
                 Action::DeclareUp | Action::Replan => must_judge = true,
                 Action::Shun { .. } | Action::Unshun => {}
@@ -329,7 +332,11 @@ impl Director {
         let mut judged = Vec::new();
         for _ in 0..RESULTS {
             let Some(probed) = next else { break };
-            judged.push(probed.server);
+            if probed.event != HealthEvent::CheckBegins {
+                judged.push(probed.server);
+            } else if let Some(watched) = self.servers.get(&probed.server) {
+                watched.bytes_in.set(watched.bytes_in());
+            }
             if let Some(greeting) = probed.learned
                 && let Some(watched) = self.servers.get(&probed.server)
             {
@@ -339,11 +346,24 @@ impl Director {
                 self.step(probed.server, HealthEvent::Heard, now);
             }
             self.step(probed.server, probed.event, now);
+            self.rest(probed.server);
             next = results.try_recv().ok();
+        }
+        if judged.is_empty() {
+            return;
         }
         // Judged in any case: facts may have changed.
         self.judge(now);
         self.let_writes_go_on(judged, now);
+    }
+
+    /// A server that is not checked any more holds no turn.
+    fn rest(&self, id: ServerId) {
+        if let (Some(health), Some(watched)) = (self.healths.get(&id), self.servers.get(&id))
+            && health.condition() == Condition::Maintenance
+        {
+            watched.probe.give_up_opening();
+        }
     }
 
     /// Writes that wait for a judgement of these servers need wait no longer, where it is there.

@@ -27,7 +27,10 @@ use highgate_mysql::greeting::Greeting;
 
 pub(super) use self::asks::door;
 use self::asks::{Asks, Ended, Kept};
-use crate::shared::Shared;
+use crate::{
+    monitor::turns::{Standing, Turn, Turns},
+    shared::Shared,
+};
 
 /// How long a check may go on at all, however much it hears.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -98,8 +101,11 @@ impl Probe {
         shared: Arc<Shared>,
         server: Arc<ServerState>,
         backend: Arc<Backend>,
+        turns: Rc<Turns>,
     ) -> Self {
-        let asks = Asks { shared, server, backend, heard: Rc::default(), waits_for: Cell::new("") };
+        let (heard, waits_for) = (Rc::default(), Cell::new(""));
+        let opens = Cell::default();
+        let asks = Asks { shared, server, backend, turns, heard, waits_for, opens };
         let stand_in = Rc::new(asks.clone());
         let generation = Cell::new(asks.server.generation());
         Self { asks: Rc::new(asks), stand_in, left: RefCell::default(), generation }
@@ -115,10 +121,56 @@ impl Probe {
         !matches!(self.asks.backend.monitor.check, Check::Sql(_))
     }
 
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.asks.shared.clone()
+    }
+
+    /// The time between its checks.
+    pub(crate) fn interval(&self) -> Duration {
+        self.asks.backend.monitor.interval
+    }
+
+    /// What a check that [opens](Self::opens_next) a connection has to take first.
+    pub(crate) fn turns(&self) -> &Rc<Turns> {
+        &self.asks.turns
+    }
+
+    /// Whether the next check opens a connection. What it would not go on with is given up then: who waits
+    /// for a turn holds none.
+    pub(crate) fn opens_next(&self, afresh: bool) -> bool {
+        let is_another = self.generation.get() != self.asks.server.generation();
+        let opens = is_another
+            || match &self.left.borrow().state {
+                State::Nothing => true,
+                State::Kept(_) => afresh,
+                State::Late { heard, .. } => afresh && !heard,
+            };
+        if opens {
+            self.left.borrow_mut().state = State::Nothing;
+        }
+        opens
+    }
+
+    /// Gives up connections that are not open yet: nobody goes on with them for now.
+    pub(crate) fn give_up_opening(&self) {
+        let mut left = self.left.borrow_mut();
+        if self.asks.opens.get() {
+            left.state = State::Nothing;
+        }
+        if self.stand_in.opens.get() {
+            left.second = Second::Nothing;
+        }
+    }
+
     /// Checks until `deadline`; `afresh` on a new connection, unless the last check goes on and was heard of.
     ///
     /// Cancel safe: yes; a dropped call closes the connection.
-    pub(crate) async fn check(&self, deadline: Instant, afresh: bool) -> Probed {
+    pub(crate) async fn check(
+        &self,
+        deadline: Instant,
+        afresh: bool,
+        turn: Option<Turn>,
+    ) -> Probed {
         let mut left = self.left.take();
         let generation = self.asks.server.generation();
         if self.generation.replace(generation) != generation {
@@ -127,9 +179,11 @@ impl Probe {
         let Left { state, second, mut late_at } = left;
         let (mut check, started, is_late) = match state {
             State::Late { check, started, heard } if heard || !afresh => (check, started, true),
-            State::Kept(kept) if !afresh => (begin(&self.asks, Some(kept)), clock::now(), false),
+            State::Kept(kept) if !afresh => {
+                (begin(&self.asks, Some(kept), None), clock::now(), false)
+            }
             State::Kept(_) | State::Late { .. } | State::Nothing => {
-                (begin(&self.asks, None), clock::now(), false)
+                (begin(&self.asks, None, turn), clock::now(), false)
             }
         };
         let mut second = self.second(second, is_late, afresh, late_at);
@@ -138,11 +192,16 @@ impl Probe {
         let heard = self.asks.heard.get() != before;
         let server = self.asks.server.id;
         let Some((Ended { facts, kept, learned }, by_second)) = ended else {
-            self.left.replace(Left {
-                state: State::Late { check, started, heard },
-                second,
-                late_at,
-            });
+            let is_wanted = self.turns().are_wanted();
+            // Others wait for what it holds, and it heard nothing.
+            let state = match self.asks.opens.get() && is_wanted {
+                true => State::Nothing,
+                false => State::Late { check, started, heard },
+            };
+            if is_wanted && self.stand_in.opens.get() {
+                second = Second::Nothing;
+            }
+            self.left.replace(Left { state, second, late_at });
             let text = format!("no {} in time", self.asks.waits_for.get());
             let event = Event::CheckFailed { kind: CheckFailure::Timeout, text };
             return Probed { server, event, heard, learned: None };
@@ -171,8 +230,12 @@ impl Probe {
     pub(crate) async fn connects(&self) -> bool {
         // What it hears says nothing of the connection that checks keep.
         let asks = Rc::new(Asks { heard: Rc::default(), ..Asks::clone(&self.asks) });
+        let turn = match self.turns().take(Standing::Alive) {
+            Ok(turn) => Some(turn),
+            Err(queue) => queue.await.ok(),
+        };
         let deadline = clock::now() + asks.backend.connect_timeout;
-        asks.run(None, deadline).await.facts.is_ok()
+        asks.run(None, turn, deadline).await.facts.is_ok()
     }
 
     /// What the second connection does during a check: it is opened where checks were late lately, and
@@ -187,18 +250,22 @@ impl Probe {
         let lately =
             late_at.is_some_and(|at| clock::now().saturating_duration_since(at) < STANDS_BY);
         match second {
-            Second::Idle(kept) if is_late => Second::Busy(begin(&self.stand_in, Some(kept))),
+            Second::Idle(kept) if is_late => Second::Busy(begin(&self.stand_in, Some(kept), None)),
             Second::Idle(_) if !lately => Second::Nothing,
             Second::Nothing if lately && !afresh && self.asks.keeps_connections() => {
-                Second::Busy(begin(&self.stand_in, None))
+                // Nothing depends on it: it comes where a turn is free.
+                match self.turns().try_take(Standing::Unknown) {
+                    Some(turn) => Second::Busy(begin(&self.stand_in, None, Some(turn))),
+                    None => Second::Nothing,
+                }
             }
             other => other,
         }
     }
 }
 
-fn begin(asks: &Rc<Asks>, kept: Option<Kept>) -> Running {
-    Box::pin(asks.clone().run(kept, clock::now() + LONGEST))
+fn begin(asks: &Rc<Asks>, kept: Option<Kept>, turn: Option<Turn>) -> Running {
+    Box::pin(asks.clone().run(kept, turn, clock::now() + LONGEST))
 }
 
 /// How the check ends; where it is late, an answer on the second connection is as good, and `true`.

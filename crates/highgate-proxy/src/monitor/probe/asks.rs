@@ -10,7 +10,10 @@ use highgate_mysql::{
 
 use crate::{
     facts,
-    monitor::{names, questions},
+    monitor::{
+        names, questions,
+        turns::{Turn, Turns},
+    },
     mysql::{
         ask::{AskError, Asker},
         open::{Door, OpenError, proof_of},
@@ -36,10 +39,13 @@ pub(super) struct Asks {
     pub(super) shared: Arc<Shared>,
     pub(super) server: Arc<ServerState>,
     pub(super) backend: Arc<Backend>,
+    pub(super) turns: Rc<Turns>,
     /// Logins of checks and packets that answered their questions, ever; a greeting alone is none.
     pub(super) heard: Rc<Cell<u64>>,
     /// What the check under way waits for.
     pub(super) waits_for: Cell<&'static str>,
+    /// Whether it has a turn: its connection is not open yet.
+    pub(super) opens: Cell<bool>,
 }
 
 impl Asks {
@@ -48,14 +54,23 @@ impl Asks {
         !matches!(self.backend.monitor.check, Check::Connect | Check::Handshake)
     }
 
-    pub(super) async fn run(self: Rc<Self>, mut kept: Option<Kept>, deadline: Instant) -> Ended {
+    pub(super) async fn run(
+        self: Rc<Self>,
+        mut kept: Option<Kept>,
+        turn: Option<Turn>,
+        deadline: Instant,
+    ) -> Ended {
         let mut learned = None;
+        self.opens.set(turn.is_some());
         let facts = match &self.backend.monitor.check {
             Check::Connect => self.connect(deadline).await.map(|()| None),
             Check::Handshake => self.greet(deadline, &mut learned).await.map(|()| None),
-            Check::Off | Check::Ping => self.ask(None, deadline, &mut kept, &mut learned).await,
-            Check::Sql(text) => self.ask(Some(text), deadline, &mut kept, &mut learned).await,
+            Check::Off | Check::Ping => {
+                self.ask(None, deadline, &mut kept, turn, &mut learned).await
+            }
+            Check::Sql(text) => self.ask(Some(text), deadline, &mut kept, turn, &mut learned).await,
         };
+        self.opens.set(false);
         Ended { facts, kept, learned }
     }
 
@@ -96,6 +111,7 @@ impl Asks {
         sql: Option<&str>,
         deadline: Instant,
         kept: &mut Option<Kept>,
+        turn: Option<Turn>,
         learned: &mut Option<Greeting>,
     ) -> Result<Option<Observation>, Failed> {
         let is_old = kept.is_some();
@@ -103,6 +119,8 @@ impl Asks {
             Some(kept) => kept,
             None => {
                 let opened = self.open(deadline).await;
+                self.opens.set(false);
+                drop(turn);
                 let (asker, greeting) = opened.map_err(|error| failed_open(&error))?;
                 let flavor = facts::flavor(&greeting);
                 *learned = Some(greeting);
@@ -118,7 +136,9 @@ impl Asks {
             // The server closed a connection that lay idle, as it may: once more, on a new one.
             Err(AskError::Connection(OpenError::Lost(_))) if is_old => {
                 drop(asker);
-                Box::pin(self.ask(sql, deadline, kept, learned)).await
+                let turn = Some(self.turns.replace());
+                self.opens.set(true);
+                Box::pin(self.ask(sql, deadline, kept, turn, learned)).await
             }
             Err(error) => {
                 let failed = failed_ask(&error);
