@@ -162,6 +162,11 @@ impl PrimaryRecord {
         inputs.iter().any(|input| *input.name == self.server)
     }
 
+    /// Whether one of these has its name, and no check has spoken yet.
+    fn is_unchecked_among(&self, inputs: &[Input<'_>]) -> bool {
+        inputs.iter().any(|input| *input.name == self.server && !input.checked)
+    }
+
     /// Whether a replication connection leads to it, wherever its server is configured.
     fn is_source(&self, source: &Source) -> bool {
         self.may_have_id(source.server_id) && self.addresses.iter().any(|at| source.is_at(at))

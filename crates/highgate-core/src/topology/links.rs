@@ -42,6 +42,8 @@ pub(super) struct Links<'a> {
     pub(super) primary: Option<&'a ServerName>,
     /// That one, where its server is not in the configuration any more.
     pub(super) gone: Option<&'a PrimaryRecord>,
+    /// That one, where its server was not checked yet: its address was changed, say.
+    pub(super) unchecked: Option<&'a PrimaryRecord>,
     /// Whether it takes writes now: if not, a lost link to it says nothing against a replica.
     pub(super) primary_lives: bool,
     pub(super) fine: &'a LastFine,
@@ -106,7 +108,7 @@ impl<'a> Links<'a> {
     }
 
     /// One step towards the primary: the next server, and how good the link is. None: it leads to the
-    /// primary, which is gone from the configuration.
+    /// primary, which is gone from the configuration, or not known at its new address.
     fn hop(
         &self,
         input: &Input<'_>,
@@ -126,9 +128,13 @@ impl<'a> Links<'a> {
             let fit = self.link(input, source, to.name).map_err(Box::new)?;
             return Ok((Some(to), fit));
         }
-        if let Some((source, to)) = self.to_gone(seen) {
+        if let Some((source, to)) = self.to_former(seen) {
+            let why = match self.gone {
+                Some(_) => "in the configuration any more",
+                None => "checked yet at the address that it has now",
+            };
             let said = |fit: Fitness| {
-                let reason = format!("{} ({to} is not in the configuration any more)", fit.reason);
+                let reason = format!("{} ({to} is not {why})", fit.reason);
                 Fitness { reason, ..fit }
             };
             let fit = self.link(input, source, to).map_err(|unfit| Box::new(said(unfit)))?;
@@ -141,12 +147,13 @@ impl<'a> Links<'a> {
         Ok((Some(to), fit))
     }
 
-    /// The connection of a server to the primary that is gone from the configuration.
-    fn to_gone(&self, seen: &'a Observation) -> Option<(&'a Source, &'a ServerName)> {
-        let gone = self.gone?;
+    /// The connection of a server to the primary that is gone from the configuration, or has another
+    /// address there at which nobody has looked yet: it may be a respelling.
+    fn to_former(&self, seen: &'a Observation) -> Option<(&'a Source, &'a ServerName)> {
+        let former = self.gone.or(self.unchecked)?;
         let is_it =
-            |source: &&Source| gone.is_source(source) && target(self.inputs, source).is_none();
-        Some((seen.sources.iter().find(is_it)?, &gone.server))
+            |source: &&Source| former.is_source(source) && target(self.inputs, source).is_none();
+        Some((seen.sources.iter().find(is_it)?, &former.server))
     }
 
     fn stranger(&self, input: &Input<'_>, primary: Option<&ServerName>) -> Fitness {

@@ -181,7 +181,8 @@ impl Machine {
     ) -> Links<'a> {
         let (primary, before) = (record.map(|record| &record.server), self.before.as_ref());
         let gone = record.filter(|record| !record.is_among(inputs));
-        Links { inputs, primary, gone, primary_lives, fine: &self.fine, before, now }
+        let unchecked = record.filter(|record| record.is_unchecked_among(inputs));
+        Links { inputs, primary, gone, unchecked, primary_lives, fine: &self.fine, before, now }
     }
 
     fn learn_followers(&mut self, inputs: &[Input<'_>], outcome: &Outcome, now: Instant) {

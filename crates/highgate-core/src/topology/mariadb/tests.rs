@@ -652,3 +652,46 @@ fn a_stranger_is_no_source_although_a_primary_has_left_the_configuration() {
     let reason = "replicates from elsewhere:3306, which is no server of this backend";
     assert_eq!(*outcome.roles["db3"].reason, *reason);
 }
+
+/// They were quarantined, and their READ ONLY transactions lost, until the new address was looked up.
+#[test]
+fn replicas_serve_on_until_a_primary_is_checked_at_its_respelled_address() {
+    for answers in [true, false] {
+        let mut rig = Rig::new();
+        rig.step();
+        rig.addresses[0] = Address::Ip("127.0.0.1:3306".parse().unwrap());
+        (rig.checked[0], rig.alive[0]) = (false, false);
+        let outcome = rig.step();
+        for name in ["db2", "db3"] {
+            is(&outcome, name, Role::Replica, None);
+            let reason = &outcome.roles[name].reason;
+            assert!(
+                reason.ends_with("(db1 is not checked yet at the address that it has now)"),
+                "{reason}"
+            );
+        }
+        assert!(!rig.told(Kind::Quarantine), "{:?}", rig.events);
+        (rig.checked[0], rig.alive[0]) = (true, answers);
+        if !answers {
+            // It was never read.
+            rig.seen[0].server_id = 0;
+        }
+        let outcome = rig.step();
+        assert_eq!(primary(&outcome), Some("db1").filter(|_| answers));
+        // What does not answer is not known to be their source.
+        let unfit = Some(Status::Quarantined).filter(|_| !answers);
+        is(&outcome, "db2", Role::Replica, unfit);
+    }
+}
+
+#[test]
+fn who_replicates_from_elsewhere_is_a_stranger_also_while_the_primary_is_not_checked() {
+    let mut rig = Rig::new();
+    rig.step();
+    rig.addresses[0] = Address::Ip("127.0.0.1:3306".parse().unwrap());
+    (rig.checked[0], rig.alive[0]) = (false, false);
+    rig.source(1).host = "elsewhere".to_owned();
+    let outcome = rig.step();
+    is(&outcome, "db2", Role::Replica, Some(Status::Quarantined));
+    is(&outcome, "db3", Role::Replica, None);
+}
