@@ -1,6 +1,6 @@
 //! Files put in force in a running process: accepted only if what comes of them can be had here.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use crate::{again::Again, files, vips::Link};
 use highgate_cluster::{Alone, Applied};
@@ -59,7 +59,11 @@ impl Applying {
         let vips = |config: &Config| config.node.get(node).is_some_and(|it| !it.vips.is_empty());
         let listens = |config: &Config| !config.shared.listeners.is_empty();
         let is_emptied = !listens(now) && (listens(&last) || vips(&last) && !vips(now));
-        is_emptied.then(|| Emptied { is_own: key == files::key(&self.files), last })
+        is_emptied.then(|| {
+            let mut others = self.alone.all_applied();
+            others.remove(key);
+            Emptied { is_own: key == files::key(&self.files), last, others }
+        })
     }
 
     /// Has the ports below 1024 of listeners bound that are to be put in force, where this process has
@@ -98,11 +102,26 @@ pub(crate) struct Emptied {
     /// They are those that the process was started with.
     is_own: bool,
     last: Arc<Config>,
+    /// Other files, as they were last applied.
+    others: BTreeMap<String, Arc<Config>>,
+}
+
+impl Emptied {
+    /// A listener that would go although another file has it, and that file.
+    fn taken_from_others(&self, before: &Config, after: &Config) -> Option<(&str, &ListenerName)> {
+        let (listeners, left) = (&before.shared.listeners, &after.shared.listeners);
+        self.others.iter().find_map(|(file, other)| {
+            let goes =
+                |name: &&ListenerName| listeners.contains_key(*name) && !left.contains_key(*name);
+            Some((file.as_str(), other.shared.listeners.keys().find(goes)?))
+        })
+    }
 }
 
 /// Refuses to take all listeners away from clients that are served: rarely meant, and what an empty or
 /// a half-written file asks for. What was set elsewhere may keep one of them, and hides nothing: the
-/// files are looked at, too. Further files may take back what they added to others.
+/// files are looked at, too. Further files may take back what they added to others, and no listener that
+/// another file has.
 ///
 /// # Errors
 /// A sentence for the operator.
@@ -112,14 +131,20 @@ pub(crate) fn keeps_a_listener(
     emptied: Option<&Emptied>,
 ) -> Result<(), String> {
     let (listeners, left) = (&before.shared.listeners, &after.shared.listeners);
+    let taken = emptied.and_then(|emptied| emptied.taken_from_others(before, after));
     let is_meant = |emptied: &Emptied| {
         let theirs = &emptied.last.shared.listeners;
         !emptied.is_own && left.keys().any(|name| !theirs.contains_key(name))
     };
     let why = if !listeners.is_empty() && left.is_empty() {
-        "no listener would be left"
+        "no listener would be left".to_owned()
     } else if emptied.is_some_and(|emptied| !is_meant(emptied)) {
-        "no listener or vip is in the files, and there was when they were last applied"
+        "no listener or vip is in the files, and there was when they were last applied".to_owned()
+    } else if let Some((file, name)) = taken {
+        return Err(format!(
+            "listener {name} would go, which {file} has as it was last applied: is a file empty, or cut \
+             off? If it is meant, take the listener out of {file}, and apply that"
+        ));
     } else {
         return Ok(());
     };
@@ -164,7 +189,8 @@ mod tests {
         let (a, both) =
             (config(&listener("a", 1)), config(&(listener("a", 1) + &listener("b", 2))));
         let kept = |before: &Config, after: &Config, is_own: bool, last: &Config| {
-            let emptied = Emptied { is_own, last: Arc::new(last.clone()) };
+            let (last, others) = (Arc::new(last.clone()), BTreeMap::new());
+            let emptied = Emptied { is_own, last, others };
             keeps_a_listener(before, after, Some(&emptied))
         };
         assert!(kept(&a, &a, true, &a).unwrap_err().contains("empty, or cut off"));
@@ -172,6 +198,22 @@ mod tests {
         assert!(kept(&both, &a, true, &config(&listener("b", 2))).is_err());
         assert!(kept(&both, &a, false, &both).is_err());
         assert_eq!(kept(&both, &a, false, &config(&listener("b", 2))), Ok(()), "a further file");
+    }
+
+    /// It took away a listener of the files that the process runs with, as soon as it had set anything of it.
+    #[test]
+    fn an_emptied_further_file_takes_no_listener_away_that_another_file_has() {
+        let (a, b) = (config(&listener("a", 1)), config(&listener("b", 2)));
+        let both = config(&(listener("a", 1) + &listener("b", 2)));
+        let kept = |last: &Config, other: &Config, after: &Config| {
+            let others = BTreeMap::from([("own.toml".to_owned(), Arc::new(other.clone()))]);
+            let emptied = Emptied { is_own: false, last: Arc::new(last.clone()), others };
+            keeps_a_listener(&both, after, Some(&emptied))
+        };
+        let why = kept(&a, &both, &b).unwrap_err();
+        assert!(why.starts_with("listener a would go, which own.toml has"), "{why}");
+        assert_eq!(kept(&a, &b, &b), Ok(()), "what it alone had goes");
+        assert_eq!(kept(&a, &config(""), &b), Ok(()), "as it was last applied");
     }
 
     #[test]
