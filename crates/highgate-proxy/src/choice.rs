@@ -21,7 +21,7 @@ use highgate_io::clock;
 
 use crate::{
     broker::{Place, Wanted},
-    pool::{Grant, Limit, PoolKey, has_others_alone},
+    pool::{Grant, Limit, PoolKey},
     session::{Context, Ending},
     session_info::Activity,
     slots::Interrupt,
@@ -132,6 +132,9 @@ pub(crate) enum QueueEnd {
     /// It took too long.
     #[error("no connection became free in `queue_timeout`")]
     Timeout,
+    /// It took too long, or too many wait, for connections of a server that gives no new ones.
+    #[error("the server gives no new connections, and none of those that are open became free")]
+    Unconnected,
 }
 
 /// A place in a server's queue. Dropped, it is left, and what was handed over and not taken is passed on.
@@ -235,10 +238,12 @@ fn tell_of_waits(worker: &Worker, group: &Group, member: &Member) {
     let shared = &worker.shared;
     let server = &member.state;
     let open = server.opened.load(Ordering::Relaxed);
-    let scarcity = if has_others_alone(server, 0, worker.coarse_now()) {
-        "it gives no new connections, and those that are open are all in use".to_owned()
-    } else {
-        scarcity(Limit::of(group, member), open, shared.has_server_sockets())
+    let scarcity = match (server.is_shunned(worker.coarse_now()), open) {
+        (true, 0) => "it gives no new connections, and none is open".to_owned(),
+        (true, _) => {
+            "it gives no new connections, and those that are open are all in use".to_owned()
+        }
+        (false, _) => scarcity(Limit::of(group, member), open, shared.has_server_sockets()),
     };
     let text = format!(
         "{scarcity}: commands wait, up to {} s each",
@@ -270,13 +275,18 @@ fn in_vain(worker: &Worker, group: &Group, member: &Member, end: QueueEnd) -> Qu
     let what = match end {
         QueueEnd::Full => "found `max_queue` others waiting for a connection",
         QueueEnd::Timeout => "waited for a connection for the whole of `queue_timeout`",
-        QueueEnd::Ended(_) | QueueEnd::Killed | QueueEnd::OutOfPlace | QueueEnd::ServerDown => {
+        QueueEnd::Ended(_)
+        | QueueEnd::Killed
+        | QueueEnd::OutOfPlace
+        | QueueEnd::ServerDown
+        | QueueEnd::Unconnected => {
             return end;
         }
     };
+    let is_unconnected = member.state.is_shunned(worker.coarse_now());
     if let Some(untold) = worker.shared.brokers.lost(&member.state, worker.coarse_now()) {
         let more = and_more(untold);
-        let limit = if has_others_alone(&member.state, 0, worker.coarse_now()) {
+        let limit = if is_unconnected {
             "the server gives no new connections".to_owned()
         } else {
             format!("the server's limit is {}", member.server.max_connections)
@@ -285,7 +295,7 @@ fn in_vain(worker: &Worker, group: &Group, member: &Member, end: QueueEnd) -> Qu
         let event = Event::new(Severity::Warning, Kind::Refusal, text);
         worker.shared.event(event.backend(&group.name).server(&member.state.name));
     }
-    end
+    if is_unconnected { QueueEnd::Unconnected } else { end }
 }
 
 /// Where other workers hold idle connections of a full server, they are asked for one.

@@ -496,7 +496,7 @@ fn a_server_that_gives_no_new_connections_gets_no_work_though_its_checks_succeed
     let backend = table(&process, "backends").unwrap().remove(0);
     let reason = backend["reason"].as_str().unwrap();
     assert!(reason.contains("; db1 gives no new connections for "), "{reason}");
-    assert!(reason.contains("only those that are open serve: no "), "{reason}");
+    assert!(reason.contains("and none is open, so it serves nobody: no "), "{reason}");
     // Only the first of the reads waited: nobody else tried.
     let row = table(&process, "servers").unwrap().remove(0);
     assert_eq!(row["connect_errors"], 1, "{row}");
@@ -551,6 +551,40 @@ fn who_wants_a_server_that_gives_no_new_connections_waits_for_an_open_one() {
     assert!(row["connect_errors"].as_u64().unwrap() <= 3, "{row}");
 }
 
+/// It was told of too many connections, and nothing was full.
+#[test]
+fn another_account_is_told_that_no_server_can_serve_where_one_gives_no_new_connections() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let flag = hangs.clone();
+    let answers = |command: &highgate_testkit::scripted::Command| match command.text().as_str() {
+        "BEGIN" | "INSERT INTO t VALUES (1)" => Reply::OkStatus(3),
+        _ => usual(command),
+    };
+    let script =
+        Script::new(answers).greets(move |_| flag.load(Ordering::Relaxed).then_some(Reply::Hang));
+    let server = ScriptedServer::start(script).unwrap();
+    let backend = "monitor = { user = \"m\", password = \"m\", check = \"ping\", interval = \"200ms\", \
+                   timeout = \"300ms\" }\nconnect_timeout = \"500ms\"\nfailover_wait = \"1s\"\n\
+                   queue_timeout = \"1s\"\n";
+    let user = "[[user]]\nname = \"other\"\npassword = \"other\"\n";
+    let text = toml(&[server.addr()], backend, "") + user;
+    let process = failure::start(&text, 1).unwrap();
+    let address = process.listener("shop").unwrap();
+    let connect = |name| RawClient::connect(address, name, name, None, USUAL).unwrap();
+    let (mut holder, mut first, mut other) = (connect("app"), connect("app"), connect("other"));
+    for text in ["BEGIN", "INSERT INTO t VALUES (1)"] {
+        holder.ok(text).unwrap();
+    }
+    hangs.store(true, Ordering::Relaxed);
+    for client in [&mut first, &mut other] {
+        let told = format!("{:?}", client.query("SELECT n FROM victim").unwrap());
+        let words = "No database server can serve at the moment";
+        assert!(told.contains("1040") && told.contains(words), "{told}");
+    }
+    let events = failure::ctl(&process, &["show", "events"]).unwrap();
+    assert!(events.contains("the server gives no new connections"), "{events}");
+}
+
 /// A greeting that offers TLS, which the handshake then does not come to.
 fn offers_tls() -> Reply {
     /// CLIENT_SSL, in the second byte of the capabilities.
@@ -591,7 +625,7 @@ fn a_server_whose_tls_handshakes_fail_is_passed_over_after_the_first() {
     let backend = table(&process, "backends").unwrap().remove(0);
     let reason = backend["reason"].as_str().unwrap();
     assert!(reason.contains("; db1 gives no new connections for "), "{reason}");
-    assert!(reason.contains("only those that are open serve: TLS failed: "), "{reason}");
+    assert!(reason.contains("so it serves nobody: TLS failed: "), "{reason}");
 }
 
 #[test]

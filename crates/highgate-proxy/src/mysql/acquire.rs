@@ -159,8 +159,11 @@ impl AcquireError {
             Self::NoBackend(_) => error_code::ER_UNKNOWN_ERROR
                 .answer("The backend that this command is routed to does not exist"),
             Self::NoPrimary(_) => answer::no_writes(executed),
-            Self::NoReader { .. } | Self::NoServer { .. } => error_code::ER_CON_COUNT_ERROR
-                .answer(format!("No database server can serve at the moment; {executed}")),
+            // Nothing is full there, whoever waits in vain.
+            Self::NoReader { .. } | Self::NoServer { .. } | Self::Queue(QueueEnd::Unconnected) => {
+                error_code::ER_CON_COUNT_ERROR
+                    .answer(format!("No database server can serve at the moment; {executed}"))
+            }
             Self::Queue(end) => {
                 let limit = match end {
                     QueueEnd::Full => "as many commands wait for a server as `max_queue` allows",
@@ -168,7 +171,8 @@ impl AcquireError {
                     QueueEnd::Ended(_)
                     | QueueEnd::Killed
                     | QueueEnd::OutOfPlace
-                    | QueueEnd::ServerDown => {
+                    | QueueEnd::ServerDown
+                    | QueueEnd::Unconnected => {
                         "no server has room for this command"
                     }
                 };

@@ -1,6 +1,6 @@
 //! Groups of servers: who takes writes, who reads, and why.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use highgate_config::table::{
     Column,
@@ -98,7 +98,26 @@ fn unconnected(member: &Member, view: &View) -> Option<String> {
     let seconds = clock::now().saturating_duration_since(since).as_secs();
     let name = &member.state.name;
     let why = member.state.why_unconnected();
-    Some(format!(
-        "{name} gives no new connections for {seconds} s, only those that are open serve: {why}"
-    ))
+    let rest = who_serves(member.state.opened.load(Ordering::Relaxed));
+    Some(format!("{name} gives no new connections for {seconds} s, {rest}: {why}"))
+}
+
+/// What there is of a server that gives no new connections and has so many.
+const fn who_serves(opened: u32) -> &'static str {
+    match opened {
+        0 => "and none is open, so it serves nobody",
+        _ => "only those that are open serve",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "only those that are open serve" was told where there were none.
+    #[test]
+    fn a_server_without_open_connections_is_not_said_to_serve_by_them() {
+        assert_eq!(who_serves(2), "only those that are open serve");
+        assert!(who_serves(0).ends_with("it serves nobody"));
+    }
 }
