@@ -94,11 +94,15 @@ pub struct Group {
 }
 
 impl Placement {
-    /// The group of that server: its backend's, or where that is no more another one with it.
+    /// The group of that server: its backend's, or where that is no more another one with it. Of several,
+    /// one that has roles, since no other knows who takes the writes.
     #[must_use]
     pub fn group_of(&self, server: &ServerState) -> Option<&Arc<Group>> {
+        let has_it = |group: &&Arc<Group>| group.member_at(server).is_some();
+        let has_roles = |group: &&Arc<Group>| group.backend.topology != Topology::Static;
         let own = self.groups.get(&server.backend);
-        own.or_else(|| self.groups.values().find(|group| group.member_at(server).is_some()))
+        own.or_else(|| self.groups.values().filter(has_roles).find(has_it))
+            .or_else(|| self.groups.values().find(has_it))
     }
 }
 
@@ -380,3 +384,6 @@ impl PartialEq for Member {
             && self.reason == other.reason
     }
 }
+
+#[cfg(test)]
+mod tests;
