@@ -366,13 +366,14 @@ impl ServerState {
         self.cold.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// It was removed from the configuration while it was down or set apart: nobody watches it any more, and
-    /// nothing that is held there can be used again.
-    pub fn give_up(&self) {
-        self.cold.is_given_up.store(true, Ordering::Release);
+    /// It was removed from the configuration. `is_given_up`: while it was down or set apart; nobody watches
+    /// it any more, and nothing that is held there can be used again. Else what is held there goes on.
+    pub fn removed(&self, is_given_up: bool) {
+        self.cold.is_given_up.store(is_given_up, Ordering::Release);
+        self.next_generation();
     }
 
-    /// Whether [that](Self::give_up) was so.
+    /// Whether it was down or set apart as it was [removed](Self::removed) last.
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         self.cold.is_given_up.load(Ordering::Acquire)

@@ -364,6 +364,11 @@ impl Member {
         if climbs && self.status == Status::Up { Status::Starting } else { self.status }
     }
 
+    /// It is no member any more. Its state may live on, and be removed again once it was added anew.
+    pub fn removed(&self) {
+        self.state.removed(self.status.is_apart() || self.status == Status::Down);
+    }
+
     /// Its weight in thousandths at that time, slow start included.
     #[must_use]
     pub fn weight_permille(&self, now: Instant) -> u32 {

@@ -47,3 +47,17 @@ fn a_server_whose_backend_has_another_name_now_is_judged_by_one_that_has_roles()
     assert_eq!(judges(&placement([roles, own])), Some("shop".into()));
     assert_eq!(judges(&placement([])), None);
 }
+
+/// An idle worker kept the state alive, and with it what was said of it as it was removed for the first time.
+#[test]
+fn a_server_that_was_removed_while_down_and_added_again_may_be_removed_as_it_serves() {
+    let mut member = server(1, "shop", "three");
+    let others = group("shop", Topology::MariadbReplication, 2, None);
+    let mut parts_as = |status| {
+        member.status = status;
+        member.removed();
+        others.must_part(&member.state, true)
+    };
+    assert!(parts_as(Status::Down) && parts_as(Status::Quarantined));
+    assert!(!parts_as(Status::Up), "what was begun there ends");
+}

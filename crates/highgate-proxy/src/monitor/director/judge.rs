@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use highgate_config::{AdminState, Override, OverrideKind};
 use highgate_core::{
     plan::{self, Observed},
-    snapshot::{Member, Snapshot, Status},
+    snapshot::{Member, Snapshot},
 };
 use highgate_io::clock;
 
@@ -105,7 +105,7 @@ fn part(snapshot: &Snapshot, previous: &Snapshot) -> bool {
             continue;
         }
         for member in group.removed_since(before) {
-            removed(member);
+            member.removed();
             parts = true;
         }
         for member in group.quarantined_since(before) {
@@ -115,16 +115,9 @@ fn part(snapshot: &Snapshot, previous: &Snapshot) -> bool {
     }
     for (name, before) in &previous.placement.groups {
         if !snapshot.placement.groups.contains_key(name) {
-            before.members.iter().for_each(removed);
+            before.members.iter().for_each(Member::removed);
             parts = true;
         }
     }
     parts
-}
-
-fn removed(member: &Member) {
-    if member.status.is_apart() || member.status == Status::Down {
-        member.state.give_up();
-    }
-    member.state.next_generation();
 }
