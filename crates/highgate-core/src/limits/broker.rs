@@ -67,15 +67,7 @@ impl<K: PartialEq> Broker<K> {
 
     /// Leaves the queue. False: what it waited for has been handed over already; take it and give it on.
     pub fn cancel(&mut self, id: WaiterId) -> bool {
-        let found = self.waiting.remove(&id).is_some();
-        // Cancelled numbers leave the front at once and the middle when they are half of it, so that
-        // time-outs in a long queue cost no scan each.
-        self.drop_cancelled_front();
-        if self.queue.len() > 2 * self.waiting.len() + 16 {
-            let waiting = &self.waiting;
-            self.queue.retain(|id| waiting.contains_key(id));
-        }
-        found
+        self.forget(id).is_some()
     }
 
     /// A connection with that key became free.
@@ -89,16 +81,17 @@ impl<K: PartialEq> Broker<K> {
 
     /// A connection with that key became free, and no other can be had: who waits longest for just that
     /// one, among those for whom `reaches` holds. `None`: nobody does, keep it.
+    ///
+    /// Looks at everybody in turn, which `max` bounds: queues by key would cost each wait of the ordinary
+    /// case, for a server that gives no new connections.
     pub fn on_release_of_the_last(
         &mut self,
         key: &K,
         reaches: impl Fn(&Waiter<K>) -> bool,
     ) -> Option<Waiter<K>> {
-        let fits = |waiter: &&Waiter<K>| waiter.key == *key && reaches(waiter);
+        let fits = |waiter: &&Waiter<K>| reaches(waiter) && waiter.key == *key;
         let id = self.waiting.values().find(fits)?.id;
-        let waiter = self.waiting.remove(&id);
-        self.drop_cancelled_front();
-        waiter
+        self.forget(id)
     }
 
     /// A connection was closed: the oldest waiter may open one in its place. `None`: nobody waits,
@@ -134,10 +127,19 @@ impl<K: PartialEq> Broker<K> {
         None
     }
 
-    fn drop_cancelled_front(&mut self) {
+    /// Takes somebody out of turn.
+    fn forget(&mut self, id: WaiterId) -> Option<Waiter<K>> {
+        let waiter = self.waiting.remove(&id);
+        // Such numbers leave the front at once and the middle when they are half of it, so that time-outs
+        // in a long queue cost no scan each.
         while self.queue.front().is_some_and(|id| !self.waiting.contains_key(id)) {
             self.queue.pop_front();
         }
+        if self.queue.len() > 2 * self.waiting.len() + 16 {
+            let waiting = &self.waiting;
+            self.queue.retain(|id| waiting.contains_key(id));
+        }
+        waiter
     }
 }
 

@@ -152,3 +152,17 @@ fn a_connection_that_none_can_take_the_place_of_goes_to_who_can_use_just_that_on
     assert_eq!(of(false), None, "it is kept");
     assert!(broker.cancel(others) && broker.is_idle());
 }
+
+/// The queue grew by a number per command that was served behind one that wants another key.
+#[test]
+fn waiters_that_are_served_out_of_turn_do_not_pile_up_behind_one_that_stays() {
+    let mut broker = Broker::new(0);
+    broker.enqueue(0, "other").unwrap();
+    for _ in 0..10_000 {
+        let id = broker.enqueue(0, "own").unwrap();
+        let served = broker.on_release_of_the_last(&"own", |_| true);
+        assert_eq!(served.map(|it| it.id), Some(id));
+    }
+    assert_eq!(broker.len(), 1);
+    assert!(broker.queue.len() < 64);
+}
