@@ -25,7 +25,8 @@ pub(crate) fn parsed(files: &[PathBuf], node: &NodeName) -> anyhow::Result<nativ
     parsed_by(text_of, files, node)
 }
 
-/// As [`parsed`], by a running process for its operator, whom no pipe keeps waiting: see [`regular`].
+/// As [`parsed`], by a running process for its operator or a signal, whom no pipe keeps waiting: see
+/// [`regular`].
 pub(crate) fn parsed_for_operator(
     files: &[PathBuf],
     node: &NodeName,

@@ -213,12 +213,13 @@ fn unchanged(why: &str) -> String {
     format!("{SAID}: {}", after.unwrap_or(before))
 }
 
-/// Reads the files anew. What is wrong with them, or can't be had, is said, and changes nothing.
+/// Reads the files anew. What is wrong with them, or can't be had, is said, and changes nothing. A pipe can't:
+/// who waits for its writer would keep every later change waiting.
 async fn reload(running: &Running, list: &[PathBuf]) {
     let wired = &running.wired;
     let shared = wired.node.shared();
     let (files, node) = (list.to_owned(), wired.alone.node().clone());
-    let read = move || (files::key(&files), files::parsed(&files, &node));
+    let read = move || (files::key(&files), files::parsed_for_operator(&files, &node));
     let applied = match tasks::blocking(read).await {
         Some((key, Ok(parsed))) => wired.applying().apply(&key, parsed, "SIGHUP").await,
         Some((_, Err(error))) => Err(format!("{error:#}")),

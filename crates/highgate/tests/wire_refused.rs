@@ -8,6 +8,7 @@ mod raw;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
     process::Command,
 };
 
@@ -283,6 +284,32 @@ fn who_waits_for_a_server_in_vain_is_told_which_limit_was_reached() {
     assert!(told.contains("1040") && told.contains("within `queue_timeout`"), "{told}");
 }
 
+fn make_pipe(at: &Path) {
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, at, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+}
+
+/// The reload waited for somebody to write, and nothing that was changed afterwards came into force.
+#[test]
+fn a_reload_reads_no_pipe_and_what_is_changed_afterwards_is_in_force() {
+    let server = server();
+    let process = HighgateProcess::start(BINARY, &toml(&server, ANYWHERE, "", "")).unwrap();
+    let file = process.config_file();
+    std::fs::remove_file(&file).unwrap();
+    make_pipe(&file);
+    process.signal(Signal::HUP).unwrap();
+    wait_for_event(&process, "nothing was changed: cannot read");
+    assert!(events(&process).contains("it is no file but a pipe"), "{}", events(&process));
+    std::fs::remove_file(&file).unwrap();
+    apply(&process, &toml(&server, ANYWHERE, "", "weight = 7\n")).unwrap();
+    wait::eventually(Deadline::seconds(10), "the weight", || {
+        let weight = &table(&process, "servers")?[0]["weight"];
+        anyhow::ensure!(*weight == 7000, "{weight}");
+        Ok(())
+    })
+    .unwrap();
+}
+
 /// The process waited for somebody to write, and every later action with it.
 #[test]
 fn a_pipe_or_a_device_is_no_file_to_apply() {
@@ -290,14 +317,7 @@ fn a_pipe_or_a_device_is_no_file_to_apply() {
     let account = "[[admin.user]]\nname = \"admin\"\npassword = \"secret\"\n";
     let process = HighgateProcess::start(BINARY, &toml(&server, ANYWHERE, "", account)).unwrap();
     let pipe = process.folder().join("pipe");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &pipe,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .unwrap();
+    make_pipe(&pipe);
     let data = process.folder().join("highgate-data");
     for file in [pipe.to_str().unwrap(), "/dev/zero"] {
         let output = Command::new(BINARY).args(["apply", file, "--data-dir"]).arg(&data).output();

@@ -49,8 +49,12 @@ fn server() -> ScriptedServer {
 }
 
 fn config(server: &ScriptedServer, drain_timeout: &str) -> String {
+    config_with(server, drain_timeout, "")
+}
+
+fn config_with(server: &ScriptedServer, drain_timeout: &str, listener: &str) -> String {
     let backend = "monitor = { user = \"m\", password = \"m\", check = \"connect\" }\n";
-    let text = failure::toml(&[server.addr()], backend, "");
+    let text = failure::toml(&[server.addr()], backend, listener);
     format!("drain_timeout = \"{drain_timeout}\"\n{text}")
 }
 
@@ -82,17 +86,17 @@ fn ends_in_time(mut process: HighgateProcess) {
     assert!(took < Duration::from_secs(5), "it took {took:?}: {}", process.log());
 }
 
-/// A file that gives nothing until somebody writes: a disk that stalls.
-fn stalled_file(at: &Path) {
-    let _ = std::fs::remove_file(at);
-    assert!(Command::new("mkfifo").arg(at).status().unwrap().success());
-}
-
-/// Waits until somebody reads it; who does has nothing until this is dropped.
-fn read_by_somebody(at: &Path) -> File {
+/// Asks for a reload that a disk holds up: a certificate's file gives nothing until somebody writes, since a
+/// configuration is not read from such a file. The reload has nothing until this is dropped.
+fn stalled_reload(process: &HighgateProcess, server: &ScriptedServer) -> File {
+    let at = process.folder().join("stalled.pem");
+    assert!(Command::new("mkfifo").arg(&at).status().unwrap().success());
+    let tls = format!("tls = {{ cert = \"{0}\", key = \"{0}\" }}", at.display());
+    std::fs::write(process.config_file(), config_with(server, "1s", &tls)).unwrap();
+    process.signal(Signal::HUP).unwrap();
     let mut options = OpenOptions::new();
     options.write(true).custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).unwrap());
-    wait::eventually(Deadline::after(SOON), "a reader", || Ok(options.open(at)?)).unwrap()
+    wait::eventually(Deadline::after(SOON), "a reader", || Ok(options.open(&at)?)).unwrap()
 }
 
 /// The status of `/health`.
@@ -134,9 +138,7 @@ fn a_stop_waits_for_no_reload_that_a_disk_holds_up() {
     let server = server();
     let process = start(&server);
     eventually("a client to be served", || visit(&process));
-    stalled_file(&process.config_file());
-    process.signal(Signal::HUP).unwrap();
-    let _nothing = read_by_somebody(&process.config_file());
+    let _nothing = stalled_reload(&process, &server);
     visit(&process).unwrap();
     table(&process, "servers").unwrap();
     ends_in_time(process);
@@ -148,14 +150,12 @@ fn a_reload_that_is_asked_for_during_another_one_follows_it() {
     let server = server();
     let process = start(&server);
     let (file, text) = (process.config_file(), config(&server, "1s"));
-    stalled_file(&file);
-    process.signal(Signal::HUP).unwrap();
-    let mut given = read_by_somebody(&file);
+    let mut given = stalled_reload(&process, &server);
     let new = file.with_extension("new");
     std::fs::write(&new, text + "weight = 7\n").unwrap();
     std::fs::rename(&new, &file).unwrap();
     process.signal(Signal::HUP).unwrap();
-    given.write_all(b"this is no configuration\n").unwrap();
+    given.write_all(b"this is no certificate\n").unwrap();
     drop(given);
     process.wait_for_log("nothing was changed").unwrap();
     eventually("the second one to be in force", || {
@@ -184,10 +184,7 @@ fn actions_that_a_disk_holds_up_and_nobody_waits_for_take_one_thread_together() 
         stream.write_all(text.as_bytes()).unwrap();
         stream
     };
-    // An operator's action reads no pipe: the process's own reload stands for what the disk holds up.
-    stalled_file(&process.config_file());
-    process.signal(Signal::HUP).unwrap();
-    let nothing = read_by_somebody(&process.config_file());
+    let nothing = stalled_reload(&process, &server);
     for _ in 0..12 {
         let given_up = apply();
         // It has been read, and waits.
