@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
 use crate::{again::Again, files, vips::Link};
 use highgate_cluster::{Alone, Applied};
 use highgate_config::{
-    Config, ControlPlane as _, Layers as _, ListenerName,
+    Config, ControlPlane as _, Layers as _, ListenerName, NodeName,
     native::{Parsed, Written},
 };
 use highgate_io::tasks;
@@ -59,10 +59,11 @@ impl Applying {
         let vips = |config: &Config| config.node.get(node).is_some_and(|it| !it.vips.is_empty());
         let listens = |config: &Config| !config.shared.listeners.is_empty();
         let is_emptied = !listens(now) && (listens(&last) || vips(&last) && !vips(now));
+        let (is_own, keeps_vips) = (key == files::key(&self.files), vips(now));
         is_emptied.then(|| {
             let mut others = self.alone.all_applied();
             others.remove(key);
-            Emptied { is_own: key == files::key(&self.files), last, others }
+            Emptied { is_own, keeps_vips, node: node.clone(), last, others }
         })
     }
 
@@ -97,10 +98,14 @@ impl Applying {
     }
 }
 
-/// Files without a listener or vip that had one when they were last applied.
+/// Files without a listener that had one when they were last applied, or without a vip and a listener that
+/// had a vip.
 pub(crate) struct Emptied {
     /// They are those that the process was started with.
     is_own: bool,
+    /// They have a vip.
+    keeps_vips: bool,
+    node: NodeName,
     last: Arc<Config>,
     /// Other files, as they were last applied.
     others: BTreeMap<String, Arc<Config>>,
@@ -115,6 +120,13 @@ impl Emptied {
                 |name: &&ListenerName| listeners.contains_key(*name) && !left.contains_key(*name);
             Some((file.as_str(), other.shared.listeners.keys().find(goes)?))
         })
+    }
+
+    /// Whether this node is left a vip that is not from them.
+    fn leaves_a_vip(&self, after: &Config) -> bool {
+        let theirs = self.last.node.get(&self.node).map(|it| &it.vips);
+        let is_theirs = |name| theirs.is_some_and(|theirs| theirs.contains_key(name));
+        after.node.get(&self.node).is_some_and(|it| it.vips.keys().any(|name| !is_theirs(name)))
     }
 }
 
@@ -134,24 +146,33 @@ pub(crate) fn keeps_a_listener(
     let taken = emptied.and_then(|emptied| emptied.taken_from_others(before, after));
     let is_meant = |emptied: &Emptied| {
         let theirs = &emptied.last.shared.listeners;
-        !emptied.is_own && left.keys().any(|name| !theirs.contains_key(name))
+        let leaves_a_listener = left.keys().any(|name| !theirs.contains_key(name));
+        !emptied.is_own && (leaves_a_listener || emptied.leaves_a_vip(after))
     };
     let why = if !listeners.is_empty() && left.is_empty() {
-        "no listener would be left".to_owned()
-    } else if emptied.is_some_and(|emptied| !is_meant(emptied)) {
-        "no listener or vip is in the files, and there was when they were last applied".to_owned()
-    } else if let Some((file, name)) = taken {
-        return Err(format!(
-            "listener {name} would go, which {file} has as it was last applied: is a file empty, or cut \
-             off? If it is meant, take the listener out of {file}, and apply that"
-        ));
+        "no listener would be left"
     } else {
-        return Ok(());
+        match emptied.filter(|emptied| !is_meant(emptied)) {
+            None => return taken.map_or(Ok(()), |(file, name)| Err(would_take(file, name))),
+            Some(Emptied { keeps_vips: true, .. }) => {
+                "no listener is in the files, and there was when they were last applied"
+            }
+            Some(_) => {
+                "no listener or vip is in the files, and there was when they were last applied"
+            }
+        }
     };
     Err(format!(
         "{why}: is a file empty, or cut off? If it is meant, stop the process and start it with these \
          files"
     ))
+}
+
+fn would_take(file: &str, name: &ListenerName) -> String {
+    format!(
+        "listener {name} would go, which {file} has as it was last applied: is a file empty, or cut off? \
+         If it is meant, take the listener out of {file}, and apply that"
+    )
 }
 
 /// What can't be had, with where that is asked for.
@@ -163,7 +184,7 @@ fn reason(error: &ApplyError, written: &Written) -> String {
 
 #[cfg(test)]
 mod tests {
-    use highgate_config::{NodeName, native};
+    use highgate_config::native;
 
     use super::*;
 
@@ -189,9 +210,7 @@ mod tests {
         let (a, both) =
             (config(&listener("a", 1)), config(&(listener("a", 1) + &listener("b", 2))));
         let kept = |before: &Config, after: &Config, is_own: bool, last: &Config| {
-            let (last, others) = (Arc::new(last.clone()), BTreeMap::new());
-            let emptied = Emptied { is_own, last, others };
-            keeps_a_listener(before, after, Some(&emptied))
+            keeps_a_listener(before, after, Some(&emptied(is_own, last)))
         };
         assert!(kept(&a, &a, true, &a).unwrap_err().contains("empty, or cut off"));
         assert!(kept(&both, &a, true, &both).is_err());
@@ -207,13 +226,48 @@ mod tests {
         let both = config(&(listener("a", 1) + &listener("b", 2)));
         let kept = |last: &Config, other: &Config, after: &Config| {
             let others = BTreeMap::from([("own.toml".to_owned(), Arc::new(other.clone()))]);
-            let emptied = Emptied { is_own: false, last: Arc::new(last.clone()), others };
+            let emptied = Emptied { others, ..emptied(false, last) };
             keeps_a_listener(&both, after, Some(&emptied))
         };
         let why = kept(&a, &both, &b).unwrap_err();
         assert!(why.starts_with("listener a would go, which own.toml has"), "{why}");
         assert_eq!(kept(&a, &b, &b), Ok(()), "what it alone had goes");
         assert_eq!(kept(&a, &config(""), &b), Ok(()), "as it was last applied");
+    }
+
+    /// A further file could not take its vips back where there is no listener: stop the process, it was
+    /// told, which would have dropped all addresses.
+    #[test]
+    fn a_further_file_may_take_its_vips_back_while_others_are_left() {
+        let vip = |name: &str, last: u8| {
+            format!(
+                "[[vip]]\nname = \"{name}\"\nrouter_id = {last}\ninterface = \"eth0\"\n\
+                 addresses = [\"192.0.2.{last}\"]\n"
+            )
+        };
+        let (one, more) = (config(&vip("one", 1)), config(&vip("more", 2)));
+        let both = config(&(vip("one", 1) + &vip("more", 2)));
+        let kept = |after: &Config, is_own: bool, last: &Config| {
+            keeps_a_listener(&both, after, Some(&emptied(is_own, last)))
+        };
+        assert_eq!(kept(&one, false, &more), Ok(()));
+        let told = kept(&one, true, &more).unwrap_err();
+        assert!(told.starts_with("no listener or vip is in the files"), "{told}");
+        assert!(kept(&config(""), false, &both).is_err(), "all of them");
+    }
+
+    /// Files that keep their vips were told to have none.
+    #[test]
+    fn of_files_without_listeners_that_keep_their_vips_no_more_is_said() {
+        let a = config(&listener("a", 1));
+        let emptied = Emptied { keeps_vips: true, ..emptied(true, &a) };
+        let told = keeps_a_listener(&a, &a, Some(&emptied)).unwrap_err();
+        assert!(told.starts_with("no listener is in the files, and there was"), "{told}");
+    }
+
+    fn emptied(is_own: bool, last: &Config) -> Emptied {
+        let (node, last) = (NodeName::from("here"), Arc::new(last.clone()));
+        Emptied { is_own, keeps_vips: false, node, last, others: BTreeMap::new() }
     }
 
     #[test]
