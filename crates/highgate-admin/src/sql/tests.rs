@@ -129,6 +129,9 @@ async fn a_number_that_is_compared_with_a_text_that_is_none_is_refused() {
         ("commands LIKE '2%'", 1),
         ("name > '10'", 3),
         ("commands IN ('10', '20')", 2),
+        // Known: lists are not seen, and a number is in none of texts.
+        ("commands IN ('10', 'yesterday')", 1),
+        ("commands NOT IN ('yesterday', '')", 3),
     ] {
         let found = one(&engine, &format!("SELECT count(*) FROM servers WHERE {compared}")).await;
         assert_eq!(found, Value::Integer(count), "{compared}");
