@@ -41,7 +41,8 @@ pub fn tcp_beside(address: SocketAddr, going: &[OwnedFd]) -> io::Result<std::net
         .and_then(|()| socket.set_reuse_port(false));
     if let Err(error) = bound {
         for old in going {
-            give_way(old, false)?;
+            // What can't go back hides neither why nor the others.
+            let _ = give_way(old, false);
         }
         return Err(error);
     }
@@ -201,5 +202,17 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "dear");
         assert!(link.symlink_metadata().is_ok() && gone.symlink_metadata().is_ok());
         let _ = std::fs::remove_dir_all(folder);
+    }
+
+    /// One that could not go back left those behind it so that any socket of this account took their place.
+    #[test]
+    fn where_listening_beside_others_fails_all_that_can_go_back_do() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let old = tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = old.local_addr().unwrap().port();
+        let going = [OwnedFd::from(file), OwnedFd::from(old)];
+        give_way(&going[1], true).unwrap();
+        tcp_beside(SocketAddr::from(([0, 0, 0, 0], port)), &going).unwrap_err();
+        assert!(!gives_way(&going[1]));
     }
 }
