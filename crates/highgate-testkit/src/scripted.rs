@@ -217,7 +217,8 @@ struct Shared {
     script: Script,
     stopping: AtomicBool,
     commands: Mutex<Vec<Command>>,
-    logins: Mutex<Vec<Vec<u8>>>,
+    /// The payload of each login packet, with its connection.
+    logins: Mutex<Vec<(usize, Vec<u8>)>>,
     sockets: Mutex<Vec<TcpStream>>,
     /// Connections whose statement runs until it is killed.
     running: Mutex<BTreeSet<usize>>,
@@ -271,7 +272,17 @@ impl ScriptedServer {
 
     /// The payloads of all login packets received so far.
     pub fn logins(&self) -> Vec<Vec<u8>> {
-        self.shared.logins.lock().clone()
+        self.shared.logins.lock().iter().map(|(_, login)| login.clone()).collect()
+    }
+
+    /// The account that this connection logged in as.
+    pub fn account_of(&self, connection: usize) -> Option<String> {
+        /// Capabilities, longest packet, collation and what is reserved.
+        const HEAD: usize = 32;
+        let logins = self.shared.logins.lock();
+        let (_, login) = logins.iter().find(|(of, _)| *of == connection)?;
+        let name = login.get(HEAD..)?.split(|&byte| byte == 0).next()?;
+        Some(String::from_utf8_lossy(name).into_owned())
     }
 
     /// How many connections were accepted so far.
@@ -368,7 +379,7 @@ impl Peer<'_> {
         }
         let (sequence, login) = self.read_packet()?;
         self.deprecate_eof = script.deprecate_eof && wire::wants_deprecate_eof(&login);
-        self.shared.logins.lock().push(login);
+        self.shared.logins.lock().push((self.connection, login));
         if !self.admit(sequence.wrapping_add(1))? {
             return Ok(());
         }
