@@ -8,7 +8,7 @@ mod raw;
 
 use std::{
     collections::BTreeSet,
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr, TcpStream},
     sync::{
         Arc, Barrier,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -160,6 +160,34 @@ fn a_client_that_leaves_while_its_command_waits_has_nothing_carried_out() {
     holder.ok("COMMIT").unwrap();
     holder.ok("INSERT INTO t VALUES ('next')").unwrap();
     assert_eq!(connection_of(&server, "INSERT INTO t VALUES ('gone')"), None);
+}
+
+/// Where it named a schema, which a server is asked for: its command was noticed to be gone, its login was not.
+#[test]
+fn a_client_that_leaves_while_its_login_waits_frees_its_place_and_has_nothing_carried_out() {
+    let server = ScriptedServer::start(Script::new(usual)).unwrap();
+    let text = toml(&[server.addr()], BACKEND, "max_connections = 2\n") + "max_connections = 1\n";
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let mut holder = client(&process);
+    holder.ok("BEGIN").unwrap();
+    let stream = TcpStream::connect(process.listener("shop").unwrap()).unwrap();
+    let leaves = stream.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        let login = scope.spawn(|| RawClient::over(stream, "app", "app", Some("gone"), USUAL));
+        until_queued(&process, 1);
+        leaves.shutdown(Shutdown::Both).unwrap();
+        assert!(login.join().unwrap().is_err(), "it never came in");
+    });
+    until_queued(&process, 0);
+    let listener = process.listener("shop").unwrap();
+    let mut next = wait::eventually(Deadline::seconds(10), "its place among clients", || {
+        RawClient::connect(listener, "app", "app", None, USUAL)
+    })
+    .unwrap();
+    holder.ok("COMMIT").unwrap();
+    next.ok("INSERT INTO t VALUES ('next')").unwrap();
+    holder.ok("INSERT INTO t VALUES ('holder')").unwrap();
+    assert!(!server.commands().iter().any(|command| command.text().contains("gone")));
 }
 
 /// Any account may send one, with any number: it went to one server after the other.
