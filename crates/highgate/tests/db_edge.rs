@@ -363,10 +363,8 @@ fn days_left(process: &HighgateProcess) -> i64 {
 /// `apply` reads certificates again, too, also where nothing else has changed.
 fn replaced_by_apply(process: &HighgateProcess, folder: &Path, address: SocketAddr) {
     certificate(folder, "newest", 91);
-    let mut apply = Command::new(failure::BINARY);
-    let apply =
-        apply.arg("apply").arg(process.config_file()).current_dir(process.folder()).output();
-    let said = String::from_utf8(apply.unwrap().stdout).unwrap();
+    let apply = failure::highgate(process, &["apply"], &process.config_file());
+    let said = String::from_utf8(apply.stdout).unwrap();
     assert!(said.contains("nothing changes\ncertificates are read again"), "{said}");
     wait::eventually(Deadline::seconds(5), "the newest certificate", || {
         anyhow::ensure!(shown_name(address) == "newest");

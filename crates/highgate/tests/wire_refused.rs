@@ -48,11 +48,8 @@ const ANYWHERE: &str = "bind = \"127.0.0.1:0\"";
 
 fn apply(process: &HighgateProcess, text: &str) -> Result<String, String> {
     std::fs::write(process.config_file(), text).unwrap();
-    let file = process.config_file();
-    let output = Command::new(BINARY).arg("apply").arg(file).current_dir(process.folder()).output();
-    let output = output.unwrap();
-    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    if output.status.success() { Ok(told) } else { Err(told) }
+    let (is_done, told) = failure::apply(process, &[], &process.config_file());
+    if is_done { Ok(told) } else { Err(told) }
 }
 
 fn version(process: &HighgateProcess) -> u64 {
@@ -208,12 +205,7 @@ fn an_empty_or_cut_off_file_does_not_take_the_last_listener_away() {
     is_refused(&process, "", &[why, "stop the process and start it with these files"]);
     is_refused(&process, text.split("[[listener]]").next().unwrap(), &[why]);
     let file = process.config_file();
-    let dry = |arguments: &[&str]| {
-        let mut command = Command::new(BINARY);
-        command.args(arguments).arg(&file).current_dir(process.folder());
-        let output = command.output().unwrap();
-        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
-    };
+    let dry = |command: &[&str]| failure::said(&failure::highgate(&process, command, &file));
     assert!(dry(&["apply", "--dry-run"]).contains(why));
     assert!(dry(&["check"]).contains("warning: there is no listener and no vip"));
     assert!(comes_in(address).is_ok(), "as before");
@@ -231,18 +223,16 @@ fn an_emptied_file_is_refused_also_where_another_file_keeps_its_listener() {
     let listener = format!("[[listener]]\nname = \"shop\"\nbackend = \"shop\"\n{ANYWHERE}\n");
     let more = listener.replacen("shop", "more", 1);
     std::fs::write(&other, format!("{listener}max_connections = 77\n{more}")).unwrap();
-    let mut theirs = Command::new(BINARY);
-    theirs.arg("apply").arg(&other).current_dir(process.folder());
-    assert!(theirs.output().unwrap().status.success());
+    let (done, said) = failure::apply(&process, &[], &other);
+    assert!(done, "{said}");
     let why = "no listener or vip is in the files, and there was when they were last applied: is a \
                file empty, or cut off?";
     std::fs::write(&own, "").unwrap();
     process.signal(Signal::HUP).unwrap();
     wait_for_event(&process, &format!("nothing was changed: {why}"));
     assert!(apply(&process, "").unwrap_err().contains(why));
-    let mut dry = Command::new(BINARY);
-    dry.args(["apply", "--dry-run"]).arg(&own).current_dir(process.folder());
-    let told = String::from_utf8(dry.output().unwrap().stdout).unwrap();
+    let dry = failure::highgate(&process, &["apply", "--dry-run"], &own);
+    let told = String::from_utf8(dry.stdout).unwrap();
     assert!(told.contains(&format!("note: it would be refused: {why}")), "{told}");
     assert!(comes_in(address).is_ok(), "as before");
 }

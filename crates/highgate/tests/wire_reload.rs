@@ -133,15 +133,7 @@ fn apply(process: &HighgateProcess, arguments: &[&str]) -> (bool, String) {
 }
 
 fn apply_file(process: &HighgateProcess, file: &Path, arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(BINARY)
-        .arg("apply")
-        .args(arguments)
-        .arg(file)
-        .current_dir(process.folder())
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    failure::apply(process, arguments, file)
 }
 
 /// Eleven stayed open and in use for as long as clients went on, where one was allowed.

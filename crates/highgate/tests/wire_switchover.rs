@@ -54,9 +54,17 @@ impl Pair {
     }
 
     fn switch(&self, process: &HighgateProcess) {
-        self.sources[0].store(self.members[1].addr().port(), Ordering::Relaxed);
-        self.sources[1].store(0, Ordering::Relaxed);
+        self.demote_first();
+        self.promote_second();
         until_roles(process, ["replica", "primary"]);
+    }
+
+    fn demote_first(&self) {
+        self.sources[0].store(self.members[1].addr().port(), Ordering::Relaxed);
+    }
+
+    fn promote_second(&self) {
+        self.sources[1].store(0, Ordering::Relaxed);
     }
 }
 
@@ -159,7 +167,7 @@ fn what_ends_no_transaction_needs_no_primary() {
     let pair = Pair::start();
     let process = pair.front();
     let mut session = client(&process);
-    pair.sources[0].store(pair.members[1].addr().port(), Ordering::Relaxed);
+    pair.demote_first();
     until_no_primary(&process);
     for text in ["ROLLBACK", "COMMIT", "SET autocommit=0", "COMMIT", "SET autocommit=1"] {
         session.ok(text).unwrap();
@@ -258,7 +266,7 @@ fn a_session_does_not_go_on_with_a_primary_that_slept_while_another_took_its_pla
     let process = pair.front();
     let (mut transaction, mut locks) = (in_transaction(&process), with_a_lock(&process));
     pair.sleeps.store(true, Ordering::Relaxed);
-    pair.sources[1].store(0, Ordering::Relaxed);
+    pair.promote_second();
     until(&process, |servers| servers[0].status == "down" && servers[1].role == "primary");
     pair.sleeps.store(false, Ordering::Relaxed);
     until(&process, |servers| servers[0].status == "quarantined");
@@ -294,9 +302,7 @@ fn a_session_does_not_go_on_with_a_server_that_is_quarantined() {
     let pair = Pair::start();
     let process = pair.front();
     let mut client = in_transaction(&process);
-    pair.sources[0].store(pair.members[1].addr().port(), Ordering::Relaxed);
-    pair.sources[1].store(0, Ordering::Relaxed);
-    until_roles(&process, ["replica", "primary"]);
+    pair.switch(&process);
     pair.sources[0].store(0, Ordering::Relaxed);
     until(&process, |servers| servers[0].status == "quarantined");
     let committed = client.query("COMMIT").unwrap();
@@ -342,9 +348,7 @@ fn all_idle_sessions_let_go_of_a_server_that_is_quarantined() {
     let pair = Pair::start();
     let process = pair.front();
     let mut clients: Vec<_> = (0..24).map(|_| in_transaction(&process)).collect();
-    pair.sources[0].store(pair.members[1].addr().port(), Ordering::Relaxed);
-    pair.sources[1].store(0, Ordering::Relaxed);
-    until_roles(&process, ["replica", "primary"]);
+    pair.switch(&process);
     assert_eq!(held(&process), 24);
     pair.sources[0].store(0, Ordering::Relaxed);
     until_held(&process, 0);
@@ -364,16 +368,11 @@ fn sessions_let_go_of_a_primary_that_was_removed_once_another_takes_the_writes()
     let without = pair.toml().replacen(&format!("[[backend.server]]\n{first}"), "", 1);
     assert_ne!(without, pair.toml());
     std::fs::write(process.config_file(), without).unwrap();
-    let apply = std::process::Command::new(BINARY)
-        .arg("apply")
-        .arg(process.config_file())
-        .current_dir(process.folder())
-        .output()
-        .unwrap();
-    assert!(apply.status.success(), "{}", String::from_utf8_lossy(&apply.stderr));
+    let (done, said) = failure::apply(&process, &[], &process.config_file());
+    assert!(done, "{said}");
     ends.ok("COMMIT").unwrap();
     assert_eq!(held(&process), 2, "while nobody else takes the writes");
-    pair.sources[1].store(0, Ordering::Relaxed);
+    pair.promote_second();
     until_held(&process, 0);
     assert_eq!(transaction.query("COMMIT").unwrap()[0].error(), Some(1213));
     assert_eq!(locks.query("INSERT INTO t VALUES (2)").unwrap()[0].error(), Some(1927));

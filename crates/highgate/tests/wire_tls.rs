@@ -48,16 +48,8 @@ fn tls_1_2_and_1_3_are_taken_and_what_is_older_is_refused_by_an_alert() {
     }
 }
 
-/// `highgate apply`: whether it is content, and what it says.
 fn apply(process: &HighgateProcess) -> (bool, String) {
-    let output = Command::new(failure::BINARY)
-        .arg("apply")
-        .arg(process.config_file())
-        .current_dir(process.folder())
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    failure::apply(process, &[], &process.config_file())
 }
 
 /// Its answer came before they were read, and an expired pair was news of an event alone.

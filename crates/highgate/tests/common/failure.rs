@@ -6,7 +6,8 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     ops::Deref,
-    process::Command,
+    path::Path,
+    process::{Command, Output},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -73,6 +74,23 @@ pub(crate) fn ctl(process: &HighgateProcess, arguments: &[&str]) -> anyhow::Resu
     let error = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "ctl {arguments:?}: {error}");
     Ok(text)
+}
+
+/// Runs `highgate` with these words on that file, where the process runs.
+pub(crate) fn highgate(process: &HighgateProcess, words: &[&str], file: &Path) -> Output {
+    let mut highgate = Command::new(BINARY);
+    highgate.args(words).arg(file).current_dir(process.folder()).output().unwrap()
+}
+
+/// `highgate apply`: whether it is content, and what it says on either stream.
+pub(crate) fn apply(process: &HighgateProcess, words: &[&str], file: &Path) -> (bool, String) {
+    let output = highgate(process, &[&["apply"], words].concat(), file);
+    (output.status.success(), said(&output))
+}
+
+/// What a command said, on either stream.
+pub(crate) fn said(output: &Output) -> String {
+    String::from_utf8([&output.stdout[..], &output.stderr].concat()).unwrap()
 }
 
 /// A row of the table `servers`.
