@@ -463,47 +463,76 @@ fn a_connection_that_is_being_opened_ends_when_its_server_is_found_hanging() {
     assert_eq!(victims(&second).len(), 1);
 }
 
+/// A server that has the work, of which no connection is kept, and another one beside it.
+struct Pair {
+    first: ScriptedServer,
+    second: ScriptedServer,
+    /// Whether the first one's new connections get a greeting that leads nowhere.
+    ails: Arc<AtomicBool>,
+    process: HighgateProcess,
+    client: RawClient,
+}
+
+impl Pair {
+    fn start(greeting: fn() -> Reply, more: &str) -> Self {
+        let ails = Arc::new(AtomicBool::new(false));
+        let flag = ails.clone();
+        let first = Script::new(usual).greets(move |_| flag.load(Ordering::Relaxed).then(greeting));
+        let first = ScriptedServer::start(first).unwrap();
+        let second = faulty(|_| None).unwrap();
+        let backend = "monitor = { user = \"m\", password = \"m\", check = \"ping\", interval = \"200ms\", \
+                       timeout = \"300ms\" }\nbalance = \"first\"\nmax_idle = 0\n";
+        let text = toml(&[first.addr(), second.addr()], &(backend.to_owned() + more), "");
+        let process = failure::start(&text, 2).unwrap();
+        let address = process.listener("shop").unwrap();
+        let client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+        Self { first, second, ails, process, client }
+    }
+
+    fn read(&mut self) {
+        let told = self.client.query("SELECT n FROM victim").unwrap();
+        assert_eq!(told[0].error(), None, "{told:?}");
+    }
+
+    /// From now on, of all reads, only the first one tries the first server; it is up all the same, since the
+    /// connection that checks keep works on.
+    fn is_passed_over(&mut self) {
+        self.read();
+        assert_eq!(victims(&self.first).len(), 1);
+        self.ails.store(true, Ordering::Relaxed);
+        (0..20).for_each(|_| self.read());
+        assert_eq!((victims(&self.first).len(), victims(&self.second).len()), (1, 20));
+        let servers = table(&self.process, "servers").unwrap();
+        let seen = (&servers[0]["status"], &servers[0]["connect_errors"]);
+        assert_eq!(seen, (&"up".into(), &1.into()), "{servers:?}");
+    }
+
+    /// Operators are told of it, and why.
+    fn says(&self, why: &str) {
+        let backend = table(&self.process, "backends").unwrap().remove(0);
+        let reason = backend["reason"].as_str().unwrap();
+        assert!(reason.contains("; db1 gives no new connections for "), "{reason}");
+        let serve = format!("and none is open, so it serves nobody: {why}");
+        assert!(reason.contains(&serve), "{reason}");
+    }
+}
+
 #[test]
 fn a_server_that_gives_no_new_connections_gets_no_work_though_its_checks_succeed() {
-    let hangs = Arc::new(AtomicBool::new(false));
-    let flag = hangs.clone();
-    let first =
-        Script::new(usual).greets(move |_| flag.load(Ordering::Relaxed).then_some(Reply::Hang));
-    let first = ScriptedServer::start(first).unwrap();
-    let second = faulty(|_| None).unwrap();
-    let backend = "monitor = { user = \"m\", password = \"m\", check = \"ping\", interval = \"200ms\", \
-                   timeout = \"300ms\" }\nbalance = \"first\"\nmax_idle = 0\nconnect_timeout = \"500ms\"\n";
-    let text = toml(&[first.addr(), second.addr()], backend, "");
-    let process = failure::start(&text, 2).unwrap();
-    let address = process.listener("shop").unwrap();
-    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
-    let mut read = || client.query("SELECT n FROM victim").unwrap();
-    read();
-    assert_eq!(victims(&first).len(), 1);
-    // The connection that checks keep works on.
-    hangs.store(true, Ordering::Relaxed);
-    for _ in 0..20 {
-        read();
-    }
-    assert_eq!((victims(&first).len(), victims(&second).len()), (1, 20));
-    let events = failure::ctl(&process, &["show", "events"]).unwrap();
+    let mut pair = Pair::start(|| Reply::Hang, "connect_timeout = \"500ms\"\n");
+    pair.is_passed_over();
+    let events = failure::ctl(&pair.process, &["show", "events"]).unwrap();
     assert!(events.contains("until a new connection is had"), "{events}");
     assert!(!events.contains("down"), "{events}");
-    let servers = failure::servers(&process).unwrap();
+    let servers = failure::servers(&pair.process).unwrap();
     assert!(servers.iter().all(|server| server.status == "up"), "{servers:?}");
-    let status = failure::ctl(&process, &["status"]).unwrap();
+    let status = failure::ctl(&pair.process, &["status"]).unwrap();
     assert!(status.contains("gives no new connections"), "{status}");
-    let backend = table(&process, "backends").unwrap().remove(0);
-    let reason = backend["reason"].as_str().unwrap();
-    assert!(reason.contains("; db1 gives no new connections for "), "{reason}");
-    assert!(reason.contains("and none is open, so it serves nobody: no "), "{reason}");
-    // Only the first of the reads waited: nobody else tried.
-    let row = table(&process, "servers").unwrap().remove(0);
-    assert_eq!(row["connect_errors"], 1, "{row}");
-    hangs.store(false, Ordering::Relaxed);
+    pair.says("no ");
+    pair.ails.store(false, Ordering::Relaxed);
     wait::eventually(wait::Deadline::seconds(20), "its work to come back", || {
-        read();
-        anyhow::ensure!(victims(&first).len() > 1, "not yet");
+        pair.read();
+        anyhow::ensure!(victims(&pair.first).len() > 1, "not yet");
         Ok(())
     })
     .unwrap();
@@ -598,34 +627,9 @@ fn offers_tls() -> Reply {
 
 #[test]
 fn a_server_whose_tls_handshakes_fail_is_passed_over_after_the_first() {
-    let fails = Arc::new(AtomicBool::new(false));
-    let flag = fails.clone();
-    let first = Script::new(usual).greets(move |_| flag.load(Ordering::Relaxed).then(offers_tls));
-    let first = ScriptedServer::start(first).unwrap();
-    let second = faulty(|_| None).unwrap();
-    let backend = "monitor = { user = \"m\", password = \"m\", check = \"ping\", interval = \"200ms\", \
-                   timeout = \"300ms\" }\nbalance = \"first\"\nmax_idle = 0\n\
-                   tls = { mode = \"preferred\" }\n";
-    let text = toml(&[first.addr(), second.addr()], backend, "");
-    let process = failure::start(&text, 2).unwrap();
-    let address = process.listener("shop").unwrap();
-    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
-    let mut read = || client.query("SELECT n FROM victim").unwrap();
-    read();
-    assert_eq!(victims(&first).len(), 1);
-    // The connection that checks keep works on.
-    fails.store(true, Ordering::Relaxed);
-    for _ in 0..20 {
-        assert_eq!(read()[0].error(), None);
-    }
-    assert_eq!((victims(&first).len(), victims(&second).len()), (1, 20));
-    let servers = table(&process, "servers").unwrap();
-    let seen = (&servers[0]["status"], &servers[0]["connect_errors"]);
-    assert_eq!(seen, (&"up".into(), &1.into()), "{servers:?}");
-    let backend = table(&process, "backends").unwrap().remove(0);
-    let reason = backend["reason"].as_str().unwrap();
-    assert!(reason.contains("; db1 gives no new connections for "), "{reason}");
-    assert!(reason.contains("so it serves nobody: TLS failed: "), "{reason}");
+    let mut pair = Pair::start(offers_tls, "tls = { mode = \"preferred\" }\n");
+    pair.is_passed_over();
+    pair.says("TLS failed: ");
 }
 
 #[test]
