@@ -13,6 +13,17 @@ fn facts(kind: StatementKind, effects: Effects) -> CommandFacts<'static> {
     }
 }
 
+/// A query as it is read.
+fn query(text: &'static str) -> CommandFacts<'static> {
+    let mut scratch = sql::Scratch::new();
+    let analysis = sql::analyze(text.as_bytes(), LexMode::default(), &mut scratch);
+    CommandFacts {
+        shape: Shape::of(&analysis),
+        text: Some(text.as_bytes()),
+        ..CommandFacts::bare(CommandKind::Query)
+    }
+}
+
 #[test]
 fn plain_questions_are_answered_from_the_session() {
     let mut state = SessionState::new(0, "app", None, 45);
@@ -116,15 +127,6 @@ fn what_holds_for_the_next_transaction_is_set_where_that_may_write() {
 #[test]
 fn what_ends_no_transaction_or_sets_autocommit_outside_one_runs_anywhere() {
     let mut state = SessionState::new(0, "app", None, 45);
-    let query = |text: &'static str| {
-        let mut scratch = sql::Scratch::new();
-        let analysis = sql::analyze(text.as_bytes(), LexMode::default(), &mut scratch);
-        CommandFacts {
-            shape: Shape::of(&analysis),
-            text: Some(text.as_bytes()),
-            ..CommandFacts::bare(CommandKind::Query)
-        }
-    };
     let ends = ["COMMIT", "ROLLBACK", "rollback work", "/* pool */ COMMIT AND NO CHAIN"];
     let sets = ["SET autocommit=0", "SET @@session.autocommit = 1", "SET NAMES utf8mb4"];
     for autocommit in [true, false] {
@@ -167,15 +169,6 @@ fn what_ends_no_transaction_or_sets_autocommit_outside_one_runs_anywhere() {
 
 #[test]
 fn outside_transactions_what_sets_the_next_one_or_ends_none_leaves_nothing_behind() {
-    let query = |text: &'static str| {
-        let mut scratch = sql::Scratch::new();
-        let analysis = sql::analyze(text.as_bytes(), LexMode::default(), &mut scratch);
-        CommandFacts {
-            shape: Shape::of(&analysis),
-            text: Some(text.as_bytes()),
-            ..CommandFacts::bare(CommandKind::Query)
-        }
-    };
     let mut state = SessionState::new(0, "app", None, 45);
     let leave_nothing = [
         "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
