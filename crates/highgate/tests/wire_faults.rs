@@ -123,18 +123,25 @@ fn what_begins_a_transaction_or_sets_its_session_is_sent_again_when_its_server_d
     assert!(table(&process, "events").unwrap().iter().any(retried));
 }
 
+/// The server that gets it first dies of it, and the other one answers it with that status; `then` the session
+/// is still there.
+fn is_sent_elsewhere(text: &str, status: u16, then: impl FnOnce(&HighgateProcess)) {
+    let first = faulty(|_| Some(Reply::Close)).unwrap();
+    let second = faulty(move |_| Some(Reply::OkStatus(status))).unwrap();
+    let backend = format!("{BACKEND}balance = \"first\"\n");
+    let text_of = toml(&[first.addr(), second.addr()], &backend, "");
+    let process = failure::start(&text_of, 2).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    client.ok(text).unwrap();
+    assert_eq!((victims(&first).len(), victims(&second).len()), (1, 1), "{text}");
+    then(&process);
+}
+
 #[test]
 fn a_commit_outside_a_transaction_is_sent_elsewhere_when_its_server_dies() {
     for text in ["COMMIT /* victim */", "ROLLBACK /* victim */"] {
-        let first = faulty(|_| Some(Reply::Close)).unwrap();
-        let second = faulty(|_| Some(Reply::OkStatus(2))).unwrap();
-        let backend = format!("{BACKEND}balance = \"first\"\n");
-        let text_of = toml(&[first.addr(), second.addr()], &backend, "");
-        let process = failure::start(&text_of, 2).unwrap();
-        let address = process.listener("shop").unwrap();
-        let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
-        client.ok(text).unwrap();
-        assert_eq!((victims(&first).len(), victims(&second).len()), (1, 1), "{text}");
+        is_sent_elsewhere(text, 2, |_| ());
     }
 }
 
@@ -152,18 +159,11 @@ fn what_says_how_the_next_transaction_is_or_begins_one_is_sent_elsewhere_when_it
         ("COMMIT AND CHAIN /* victim */", 3, "transaction"),
         ("ROLLBACK AND CHAIN /* victim */", 3, "transaction"),
     ] {
-        let first = faulty(|_| Some(Reply::Close)).unwrap();
-        let second = faulty(move |_| Some(Reply::OkStatus(status))).unwrap();
-        let backend = format!("{BACKEND}balance = \"first\"\n");
-        let text_of = toml(&[first.addr(), second.addr()], &backend, "");
-        let process = failure::start(&text_of, 2).unwrap();
-        let address = process.listener("shop").unwrap();
-        let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
-        client.ok(text).unwrap();
-        assert_eq!((victims(&first).len(), victims(&second).len()), (1, 1), "{text}");
-        let sessions = table(&process, "sessions").unwrap();
-        let held = (&sessions[0]["pinned_by"], &sessions[0]["server"]);
-        assert_eq!(held, (&binds.into(), &"db2".into()), "{text}: {sessions:?}");
+        is_sent_elsewhere(text, status, |process| {
+            let sessions = table(process, "sessions").unwrap();
+            let held = (&sessions[0]["pinned_by"], &sessions[0]["server"]);
+            assert_eq!(held, (&binds.into(), &"db2".into()), "{text}: {sessions:?}");
+        });
     }
 }
 
