@@ -119,7 +119,7 @@ fn read(account: &str) -> Vec<u8> {
     [b"\x03", READ.as_bytes(), account.as_bytes()].concat()
 }
 
-/// What it goes on as is answered: it says who got the first answer `ended`, whose second read nothing may end.
+/// Behind its first read the session becomes the next account, and reads as that.
 fn goes_on(mut client: RawClient, next: &str, has_ended: bool) {
     assert_eq!(client.packet().unwrap()[0], 0xfe, "a challenge");
     assert_eq!(client.answer().unwrap()[0].error(), None, "COM_CHANGE_USER");
