@@ -24,11 +24,13 @@ pub(crate) struct Spot {
 impl Source {
     pub(crate) fn new(text: &str) -> Self {
         let after = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
-        Self {
+        let mut source = Self {
             text: text.to_owned(),
             starts: std::iter::once(0).chain(after).collect(),
             hidden: BTreeMap::new(),
-        }
+        };
+        passwords_of_accounts(text).for_each(|range| source.hide(range));
+        source
     }
 
     /// Nothing of this range will be shown.
@@ -106,6 +108,17 @@ impl Source {
     }
 }
 
+/// Where `account:password@` is written, as in addresses of other programs: the passwords.
+fn passwords_of_accounts(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices('@').filter_map(move |(end, _)| {
+        let before = text.get(..end)?;
+        let ends_before = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '/');
+        let start = before.rfind(ends_before).map_or(0, |at| at + 1);
+        let colon = before.get(start..)?.find(':')?;
+        Some(start + colon + 1..end)
+    })
+}
+
 /// A terminal obeys control characters; a foreign file does not command it.
 fn printable(c: char) -> char {
     match c {
@@ -118,6 +131,15 @@ fn printable(c: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_password_is_shown_that_stands_before_a_host() {
+        let text = "a = \"mysql://app:hush@db:3306\"\nb = 'app:hu:sh@db' # app@'%'";
+        let source = Source::new(text);
+        let shown = |offset| source.spot(&(offset..offset + 1)).shown;
+        assert_eq!(shown(0), "a = \"mysql://app:····@db:3306\"");
+        assert_eq!(shown(30), "b = 'app:·····@db' # app@'%'");
+    }
 
     #[test]
     fn hidden_ranges_that_overlap_become_one() {

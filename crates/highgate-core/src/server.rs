@@ -220,10 +220,14 @@ impl ServerState {
     /// Whether both are one place, by other words perhaps: a name that was looked up, and its address.
     #[must_use]
     pub fn is_at(&self, other: &Self) -> bool {
+        if self.id == other.id || self.address == other.address {
+            return true;
+        }
+        if port(&self.address) != port(&other.address) {
+            return false;
+        }
         let (own, others) = (self.hosts(), other.hosts());
-        self.address == other.address
-            || port(&self.address) == port(&other.address)
-                && own.iter().any(|address| others.contains(address))
+        own.iter().any(|address| others.contains(address))
     }
 
     fn hosts(&self) -> Arc<[IpAddr]> {

@@ -1,8 +1,8 @@
 //! Numbers that a statement compares with a text: SQLite finds each of them smaller than any text, and says
 //! nothing. A text that is a number is compared as that number, as MySQL does.
 //!
-//! Seen are columns that are compared with what is written, alone: an expression may have any type. A list
-//! behind `IN` or `NOT IN` is not seen, since SQLite shows no value of one: there such a text still equals none.
+//! Seen are columns that are compared with what is written, alone: an expression may have any type. Of
+//! several behind `IN`, and of any behind `NOT IN`, SQLite shows none: there such a text still equals no number.
 
 use highgate_config::table::{Column, Kind, Table};
 use rusqlite::{

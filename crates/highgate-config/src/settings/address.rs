@@ -57,6 +57,12 @@ fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
     if let Ok(address) = text.parse() {
         return Ok(Address::Ip(address));
     }
+    // Not shown: a password may be part of it.
+    if text.contains('@') {
+        let hint = "no account belongs into an address; those of clients are [[user]]s".to_owned();
+        let what = "this is an account and an address".to_owned();
+        return Err(Mistake { hint: Some(hint), ..kind.mistake(what) });
+    }
     if text.parse::<Ipv6Addr>().is_ok() {
         let hint = Some(format!("write \"[{text}]:{port}\""));
         return Err(Mistake { hint, ..kind.mistake(format!("`{text}` has no port")) });
@@ -130,6 +136,14 @@ pub(crate) fn clash(left: &Address, right: &Address) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_before_an_address_is_refused_unseen() {
+        for text in ["mysql://app:hush@db:3306", "app:hush@127.0.0.1:3306"] {
+            let mistake = parse(text).unwrap_err();
+            assert!(!format!("{mistake:?}").contains("hush"), "{mistake:?}");
+        }
+    }
 
     #[test]
     fn every_form_of_a_bind_is_read() {
