@@ -234,11 +234,18 @@ impl Session<'_> {
     }
 }
 
-/// Whether that text is ROLLBACK and nothing else.
+/// Whether that text is ROLLBACK and nothing else, behind whatever pools and tracers write before it.
 fn is_rollback(text: &[u8]) -> bool {
-    let text = text.trim_ascii();
+    let mut text = text.trim_ascii();
+    while let Some(comment) = text.strip_prefix(b"/*") {
+        let Some(end) = comment.windows(2).position(|pair| pair == b"*/") else { return false };
+        if comment.starts_with(b"!") || comment.starts_with(b"M!") {
+            return false;
+        }
+        text = comment.get(end + 2..).unwrap_or_default().trim_ascii_start();
+    }
     let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
-    text.eq_ignore_ascii_case(b"ROLLBACK")
+    [&b"ROLLBACK"[..], b"ROLLBACK WORK"].iter().any(|it| text.eq_ignore_ascii_case(it))
 }
 
 /// What a client is told when its session ends because this node stops.
@@ -264,10 +271,18 @@ mod tests {
 
     #[test]
     fn only_a_rollback_of_all_ends_a_lost_transaction_without_a_word() {
-        assert!(
-            ["ROLLBACK", " rollback ;\n", "Rollback"].iter().all(|it| is_rollback(it.as_bytes()))
-        );
-        let others = ["ROLLBACK TO a", "ROLLBACK; INSERT INTO t VALUES (1)", "COMMIT", ""];
+        let rollbacks =
+            ["ROLLBACK", " rollback ;\n", "Rollback work", "/* pool */ /* 7 */ROLLBACK;"];
+        assert!(rollbacks.iter().all(|it| is_rollback(it.as_bytes())));
+        let others = [
+            "ROLLBACK TO a",
+            "ROLLBACK; INSERT INTO t VALUES (1)",
+            "COMMIT",
+            "/*! ROLLBACK */",
+            "/*!50000 COMMIT */ ROLLBACK",
+            "/* ROLLBACK",
+            "",
+        ];
         assert!(!others.iter().any(|it| is_rollback(it.as_bytes())));
     }
 }
