@@ -32,7 +32,7 @@ pub struct Request<'a> {
     pub exclude: &'a [ServerId],
     /// Lag that this command tolerates, in milliseconds, where it asks for less than the servers' caps.
     pub max_lag_ms: Option<u64>,
-    /// Whether a server at its connection cap may be taken (the caller waits there, or has a lease).
+    /// Whether a server at its connection cap may be taken where all of them are (the caller waits there).
     pub full_ok: bool,
     /// Whether the command writes: then a server that has just refused a write is not taken.
     pub writes: bool,
@@ -168,6 +168,8 @@ impl fmt::Display for NoServer {
 ///
 /// `turn` is the caller's memory for [`Balance::RoundRobin`] in this group; `rng` yields random bits.
 /// Shunned servers are taken when nobody else is left: a command that waits for nobody is lost for sure.
+/// A full server is taken only while all of its tier are full, but with [`Balance::Source`], which keeps a
+/// client where it is: it waits there.
 ///
 /// # Errors
 /// Nobody can; with the reasons counted.
@@ -178,7 +180,7 @@ pub fn choose(
 ) -> Result<usize, NoServer> {
     for tier in [Tier::Regular, Tier::Backup, Tier::Shunned] {
         if let Some(index) = pick::pick(request, tier, turn, rng) {
-            return Ok(index);
+            return Ok(with_room(request, tier, index, turn, rng));
         }
     }
     let servers = u32::try_from(request.members.len()).unwrap_or(u32::MAX);
@@ -195,6 +197,33 @@ pub fn choose(
         }
     }
     Err(none)
+}
+
+/// Who takes it in place of one that was picked and is full: another of the same tier that has room.
+///
+/// Looked at only once somebody is picked, so that a choice reads no more of servers that have room.
+fn with_room(
+    request: &Request<'_>,
+    tier: Tier,
+    picked: usize,
+    turn: &mut Turn,
+    rng: &mut impl FnMut() -> u64,
+) -> usize {
+    let keeps_its_server = request.balance == Balance::Source && request.key.is_some();
+    if keeps_its_server || !request.members.get(picked).is_some_and(is_full) {
+        return picked;
+    }
+    let with_room = Request { full_ok: false, ..*request };
+    pick::pick(&with_room, tier, turn, rng).unwrap_or(picked)
+}
+
+/// Whether whoever comes would wait: as many are at work there or wait as may be open, and are.
+///
+/// With fewer at work there is an idle connection, or one will be in a moment; only the pool knows.
+#[must_use]
+pub fn is_full(member: &Member) -> bool {
+    let (max, state) = (member.server.max_connections, &member.state);
+    max > 0 && state.load() >= max && state.opened.load(Ordering::Relaxed) >= max
 }
 
 /// Whom a read goes to: the `first` choice, unless nobody was found or who was gives no connections, as a
@@ -262,11 +291,7 @@ fn passed_over(request: &Request<'_>, member: &Member) -> Option<Passed> {
     if request.writes && member.state.holds_writes(request.now) {
         return Some(Passed::Refusing);
     }
-    let max = member.server.max_connections;
-    if !request.full_ok && max > 0 && member.state.opened.load(Ordering::Relaxed) >= max
-        // A full server with an idle connection can still be leased from; only the pool knows.
-        && member.state.hot.leased.load(Ordering::Relaxed) >= max
-    {
+    if !request.full_ok && is_full(member) {
         return Some(Passed::Full);
     }
     // Last, so that a shunned server is one that could serve otherwise.
@@ -276,6 +301,7 @@ fn passed_over(request: &Request<'_>, member: &Member) -> Option<Passed> {
 /// For every member of the group: its index and why it was passed over; `None` = chosen.
 #[must_use]
 pub fn explain(request: &Request<'_>, chosen: Option<usize>) -> Vec<(usize, Option<Passed>)> {
+    let request = Request { full_ok: false, ..*request };
     (request.members.iter().enumerate())
         .map(|(index, member)| {
             let passed = if Some(index) == chosen {
@@ -285,7 +311,7 @@ pub fn explain(request: &Request<'_>, chosen: Option<usize>) -> Vec<(usize, Opti
                 let status = (!member.status.serves()).then_some(Passed::Status(member.status));
                 Some(status.unwrap_or(Passed::NotCandidate))
             } else {
-                Some(passed_over(request, member).unwrap_or(if member.server.backup {
+                Some(passed_over(&request, member).unwrap_or(if member.server.backup {
                     Passed::Backup
                 } else {
                     Passed::NotChosen

@@ -111,6 +111,8 @@ pub struct Candidates {
     pub servers: Vec<Candidate>,
     /// Who takes it; of equals this may be another one each time.
     pub chosen: Option<String>,
+    /// Whether it waits there, since as many connections are at work as may be.
+    pub is_full: bool,
     /// How many others could take it as well.
     pub equals: usize,
     /// Whether that is the primary although a replica is wanted: none can take it.
@@ -289,6 +291,7 @@ fn candidates(route: &Route<'_>, snapshot: &Snapshot, now: Instant) -> Option<Ca
         plan: group.reason.to_string(),
         servers,
         chosen: taker.map(|member| member.state.name.to_string()),
+        is_full: taker.is_some_and(choose::is_full),
         equals,
         for_want: wants_replica && on_primary && equals == 0,
         nobody: chosen.err().map(|none| nobody(none, target, group)),

@@ -86,7 +86,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
         default: Is("least-connections"),
         takes_effect: TakesEffect::NextAcquire,
         summary: "How a server is chosen among those that may serve.",
-        detail: "`least-connections` counts commands in flight and adapts to slow servers; HAProxy's default is round robin, ProxySQL's a random choice by weight.",
+        detail: "`least-connections` counts commands in flight and adapts to slow servers; HAProxy's default is round robin, ProxySQL's a random choice by weight. A server whose `max_connections` are all in use is passed over while another one can take the command, but by `source`: as in HAProxy it keeps a client at its server, whose commands wait there.",
         example: "balance = \"least-connections\"",
         also_known_as: &[("haproxy", "balance"), ("maxscale", "slave_selection_criteria")],
         put: |draft, value| {

@@ -92,7 +92,7 @@ pub(super) const SETTINGS: &[Setting<Server>] = &[
         default: Is("200"),
         takes_effect: TakesEffect::NextAcquire,
         summary: "Upper bound of connections that this node opens to it, idle and leased together.",
-        detail: "Commands beyond it wait up to `queue_timeout`. Keep the sum over all nodes below the server's own `max_connections`. ProxySQL's default is 1000.",
+        detail: "Commands beyond it go to another server that may take them (`balance`); where none has room, they wait up to `queue_timeout`. Keep the sum over all nodes below the server's own `max_connections`. ProxySQL's default is 1000.",
         example: "max_connections = 500",
         also_known_as: &[
             ("haproxy", "server maxconn"),

@@ -180,6 +180,96 @@ fn nobody_left_is_an_error_that_counts_the_reasons() {
     }
 }
 
+/// As many at work as may be, and that many more waiting.
+fn fill(member: &mut Member, max: u32, queued: u32) {
+    member.server.max_connections = max;
+    member.state.opened.store(max, Ordering::Relaxed);
+    member.state.hot.leased.store(max, Ordering::Relaxed);
+    member.state.hot.queued.store(queued, Ordering::Relaxed);
+}
+
+/// Commands waited behind a full server to the end of `queue_timeout` while another one had room.
+#[test]
+fn a_full_server_is_passed_over_while_another_has_room_and_waited_for_when_all_are_full() {
+    let now = origin();
+    for balance in ALL.into_iter().filter(|balance| *balance != Balance::Source) {
+        // By weight, order and load it would be the first's turn each time.
+        let mut members = members(&[10_000, 1], now);
+        fill(&mut members[0], 2, 0);
+        members[1].server.max_connections = 60;
+        members[1].state.hot.leased.store(20, Ordering::Relaxed);
+        members.iter().for_each(|one| one.state.hot.latency_us.store(100, Ordering::Relaxed));
+        let (mut turn, mut dice) = (Turn::default(), Dice::new(7));
+        let mut take = |members: &[Member]| {
+            let request = request(members, &[0, 1], balance, now);
+            let request = Request { full_ok: true, ..request };
+            choose(&request, &mut turn, &mut || dice.bits()).unwrap()
+        };
+        for _ in 0..50 {
+            assert_eq!(take(&members), 1, "{balance:?}");
+        }
+        fill(&mut members[1], 60, 0);
+        let mut all_full = [0, 0];
+        (0..50).for_each(|_| all_full[take(&members)] += 1);
+        assert!(all_full[0] > 40, "as its weight asks for: {balance:?} {all_full:?}");
+        // A place came free, for which others wait already.
+        fill(&mut members[0], 2, 3);
+        members[0].state.hot.leased.store(1, Ordering::Relaxed);
+        members[1].state.hot.leased.store(59, Ordering::Relaxed);
+        assert_eq!(take(&members), 1, "{balance:?}");
+        // An idle connection, and nobody waits for it.
+        fill(&mut members[1], 60, 0);
+        members[0].state.hot.queued.store(0, Ordering::Relaxed);
+        assert_eq!(take(&members), 0, "{balance:?}");
+    }
+}
+
+#[test]
+fn a_source_waits_at_its_full_server_and_who_has_no_address_passes_it_over() {
+    let now = origin();
+    let mut members = members(&[10_000, 1], now);
+    fill(&mut members[0], 2, 5);
+    let request = request(&members, &[0, 1], Balance::Source, now);
+    let request = Request { full_ok: true, ..request };
+    let take = |key| choose(&Request { key, ..request }, &mut Turn::default(), &mut || 0).unwrap();
+    assert_eq!(take(Some(7)), 0);
+    assert_eq!(take(None), 1);
+}
+
+#[test]
+fn a_backup_does_not_serve_because_the_others_are_full() {
+    let now = origin();
+    for balance in ALL {
+        let mut members = members(&[1, 1], now);
+        members[1].server.backup = true;
+        fill(&mut members[0], 2, 0);
+        let request = request(&members, &[0, 1], balance, now);
+        let full_ok = Request { full_ok: true, ..request };
+        assert_eq!(choose(&full_ok, &mut Turn::default(), &mut || 0), Ok(0), "{balance:?}");
+    }
+}
+
+#[test]
+fn round_robin_goes_on_smoothly_among_those_with_room() {
+    let now = origin();
+    let mut members = members(&[1, 1, 1], now);
+    fill(&mut members[0], 2, 0);
+    let mut turn = Turn::default();
+    let mut take = |members: &[Member]| {
+        let request = request(members, &[0, 1, 2], Balance::RoundRobin, now);
+        choose(&Request { full_ok: true, ..request }, &mut turn, &mut || 0).unwrap()
+    };
+    let mut counts = [0_u32; 3];
+    (0..300).for_each(|_| counts[take(&members)] += 1);
+    assert_eq!(counts[0], 0);
+    assert!(counts[1].abs_diff(counts[2]) <= 1, "{counts:?}");
+    // Nothing is made up for.
+    members[0].state.hot.leased.store(0, Ordering::Relaxed);
+    counts = [0; 3];
+    (0..30).for_each(|_| counts[take(&members)] += 1);
+    assert!(counts.iter().all(|count| (9..=11).contains(count)), "{counts:?}");
+}
+
 #[test]
 fn where_nobody_has_the_role_it_is_told_who_is_not_up() {
     let now = origin();
@@ -224,10 +314,12 @@ fn a_command_that_tolerates_less_lag_passes_over_those_behind() {
 #[test]
 fn explain_gives_every_member_its_reason() {
     let now = origin();
-    let mut members = members(&[1, 1, 1, 1], now);
+    let mut members = members(&[1, 1, 1, 1, 1], now);
     members[1].status = Status::Broken;
     members[2].server.backup = true;
-    let request = request(&members, &[0, 2], Balance::First, now);
+    fill(&mut members[4], 5, 0);
+    let request = request(&members, &[4, 0, 2], Balance::First, now);
+    let request = Request { full_ok: true, ..request };
     let chosen = choose(&request, &mut Turn::default(), &mut || 0).unwrap();
     assert_eq!(
         explain(&request, Some(chosen)),
@@ -236,6 +328,7 @@ fn explain_gives_every_member_its_reason() {
             (1, Some(Passed::Status(Status::Broken))),
             (2, Some(Passed::Backup)),
             (3, Some(Passed::NotCandidate)),
+            (4, Some(Passed::Full)),
         ]
     );
 }

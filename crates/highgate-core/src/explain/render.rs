@@ -47,6 +47,9 @@ const fn sharing(multiplex: bool) -> &'static str {
 fn result(trace: &Trace) -> String {
     let Some(group) = &trace.backend else { return trace.route.clone() };
     match (&group.chosen, &group.nobody) {
+        (Some(chosen), _) if group.is_full => {
+            format!("waits for a connection to {chosen}, whose limit is reached: {}", trace.route)
+        }
         (Some(chosen), _) if group.equals > 0 => {
             let (equals, route) = (group.equals + 1, &trace.route);
             format!("goes to {chosen}, or another of the {equals} that can take it: {route}")

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use highgate_config::{AdminState, Listener, Rule, RuleRole, Topology, User};
 
@@ -142,6 +142,30 @@ fn of_equals_one_is_named_and_the_others_are_counted() {
         "result     goes to db2, or another of the 2 that can take it: a replica of backend shop"
     );
     assert!(told.contains("- db3  passed over: another was chosen"), "{told}");
+}
+
+#[test]
+fn a_full_server_is_passed_over_and_waited_at_once_all_are_full() {
+    let mut outcome = outcome();
+    outcome.roles.get_mut("db3").unwrap().unfit = None;
+    let mut snapshot = snapshot_of(outcome, &[], origin());
+    let fill = |snapshot: &mut Snapshot, name: &str| {
+        let placement = Arc::get_mut(&mut snapshot.placement).unwrap();
+        let group = Arc::get_mut(placement.groups.get_mut("shop").unwrap()).unwrap();
+        let member = group.members.iter_mut().find(|it| it.state.name.as_str() == name).unwrap();
+        member.server.max_connections = 2;
+        member.state.opened.store(2, Ordering::Relaxed);
+        member.state.hot.leased.store(2, Ordering::Relaxed);
+    };
+    fill(&mut snapshot, "db2");
+    let told = ask_on(&snapshot, "SELECT 1 FROM item").to_string();
+    assert!(told.starts_with("result     goes to db3: a replica of backend shop\n"), "{told}");
+    assert!(told.contains("- db2  passed over: its connection limit is reached"), "{told}");
+    fill(&mut snapshot, "db3");
+    let told = ask_on(&snapshot, "SELECT 1 FROM item").to_string();
+    let first = "result     waits for a connection to db2, whose limit is reached: a replica of";
+    assert!(told.starts_with(first), "{told}");
+    assert!(told.contains("- db3  passed over: its connection limit is reached"), "{told}");
 }
 
 #[test]
