@@ -138,7 +138,7 @@ mod tests {
         let source = Source::new(text);
         let shown = |offset| source.spot(&(offset..offset + 1)).shown;
         assert_eq!(shown(0), "a = \"mysql://app:····@db:3306\"");
-        assert_eq!(shown(30), "b = 'app:·····@db' # app@'%'");
+        assert_eq!(shown(31), "b = 'app:·····@db' # app@'%'");
     }
 
     #[test]
