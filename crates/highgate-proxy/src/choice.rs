@@ -17,14 +17,13 @@ use highgate_core::{
     server::{ServerId, ServerState},
     snapshot::{Group, Member},
 };
-use highgate_io::clock;
 
 use crate::{
     broker::{Place, Wanted},
     pool::{Grant, Limit, PoolKey},
     session::{Context, Ending},
     session_info::Activity,
-    slots::Interrupt,
+    slots::{Interrupt, Within},
     worker::{Mail, Worker},
 };
 
@@ -91,7 +90,7 @@ pub(crate) async fn wait_for_member(
     if let Some(member) = pick(first, want.candidates) {
         return Ok(Some(member));
     }
-    context.slot.set_deadline(worker.deadline(deadline.saturating_duration_since(clock::now())));
+    context.slot.set_deadline(Some(Within::until(deadline)));
     let found = poll_fn(|_| {
         match context.slot.interrupted() {
             Some(Interrupt::Deadline) => return Poll::Ready(Ok(None)),
@@ -188,7 +187,7 @@ pub(crate) async fn wait_in_queue(
     if let Some(grant) = worker.pools.grant_now(&key, group, member) {
         return Ok(grant);
     }
-    context.slot.set_deadline(worker.deadline(deadline.saturating_duration_since(clock::now())));
+    context.slot.set_deadline(Some(Within::until(deadline)));
     let mut is_in_place = in_place(worker, group, server.id);
     let end = poll_fn(|_| {
         if let Some(grant) = context.slot.take_grant() {

@@ -1,13 +1,24 @@
 //! One slot per session of a worker: its deadline, its waker and what others want of it.
 //!
 //! There is one timer per worker, not per command: a sweep over the deadlines, ten times a second,
-//! wakes the sessions whose time has come. Arming a deadline is one store.
+//! wakes the sessions whose time has come. Arming a deadline is one store, which reads no clock: a worker's time
+//! is as of its last sweep, so the next one makes a time of it. None is told early, whatever holds sweeps up.
 
-use std::{cell::RefCell, net::IpAddr, os::fd::RawFd, rc::Rc, task::Waker, time::Duration};
+use std::{
+    cell::RefCell,
+    net::IpAddr,
+    os::fd::RawFd,
+    rc::Rc,
+    task::Waker,
+    time::{Duration, Instant},
+};
 
-use highgate_io::tcp_info_unsafe::{Unacknowledged, local_address, unacknowledged};
+use highgate_io::{
+    clock,
+    tcp_info_unsafe::{Unacknowledged, local_address, unacknowledged},
+};
 
-/// Time between two sweeps; deadlines are kept to this precision.
+/// Time between two sweeps. A deadline is told in the second sweep after its time at the latest.
 pub(crate) const SWEEP: Duration = Duration::from_millis(100);
 
 /// Milliseconds since the worker started.
@@ -15,6 +26,27 @@ pub(crate) type Millis = u64;
 
 /// No deadline.
 const NEVER: Millis = Millis::MAX;
+
+/// Marks a deadline that was set since the last sweep: its time runs from the next one on.
+const FRESH: Millis = 1 << 63;
+
+/// How much time is left from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Within(Millis);
+
+impl Within {
+    /// That long, or a millisecond: what has passed already is told by the next sweeps.
+    pub(crate) fn new(after: Duration) -> Self {
+        let after = Millis::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER);
+        // Longer than any machine runs.
+        Self(after.clamp(1, FRESH >> 1))
+    }
+
+    /// Until then; also where that has passed.
+    pub(crate) fn until(at: Instant) -> Self {
+        Self::new(at.saturating_duration_since(clock::now()))
+    }
+}
 
 /// What a session is told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,7 +194,12 @@ impl<G> Slots<G> {
     pub(crate) fn sweep(&self, now: Millis) {
         let mut deadlines = self.deadlines.borrow_mut();
         for (index, deadline) in deadlines.iter_mut().enumerate() {
-            if *deadline <= now {
+            if *deadline == NEVER {
+                continue;
+            }
+            if *deadline & FRESH != 0 {
+                *deadline = now.saturating_add(*deadline & !FRESH);
+            } else if *deadline <= now {
                 *deadline = NEVER;
                 if let Some(entry) = self.entries.borrow().get(index) {
                     self.tell(index, entry, Interrupt::Deadline);
@@ -293,9 +330,9 @@ impl<G> Slot<G> {
     }
 
     /// Sets the deadline; `None` = none. An earlier deadline that has just passed is forgotten.
-    pub(crate) fn set_deadline(&self, at: Option<Millis>) {
+    pub(crate) fn set_deadline(&self, within: Option<Within>) {
         if let Some(deadline) = self.slots.deadlines.borrow_mut().get_mut(self.id.index as usize) {
-            *deadline = at.unwrap_or(NEVER);
+            *deadline = within.map_or(NEVER, |Within(after)| after | FRESH);
         }
         self.clear(Interrupt::Deadline);
     }
@@ -406,14 +443,54 @@ mod tests {
     fn a_deadline_is_told_once_and_only_when_it_has_passed() {
         let slots: Rc<Slots<()>> = Rc::default();
         let slot = slots.take();
-        slot.set_deadline(Some(100));
-        slots.sweep(99);
-        assert_eq!(slot.interrupted(), None);
-        slots.sweep(100);
+        slots.sweep(1_000);
+        slot.set_deadline(Some(Within::new(Duration::from_millis(100))));
+        for now in [1_100, 1_199] {
+            slots.sweep(now);
+            assert_eq!(slot.interrupted(), None);
+        }
+        slots.sweep(1_200);
         assert_eq!(slot.interrupted(), Some(Interrupt::Deadline));
         slot.set_deadline(None);
-        slots.sweep(1_000);
+        slots.sweep(9_000);
         assert_eq!(slot.interrupted(), None);
+    }
+
+    /// A statement was killed after 4 ms by a time-out of 50 ms: a worker's time is as of its last sweep.
+    #[test]
+    fn no_deadline_is_told_early_however_late_its_sweeps_come_and_none_two_sweeps_late() {
+        for (after, asked_at, sweeps, told_at) in [
+            (50, 1_099, &[1_100, 1_200][..], 1_200),
+            (50, 1_000, &[1_100, 1_200], 1_200),
+            (100, 1_000, &[1_100, 1_200], 1_200),
+            (1, 1_000, &[1_100, 1_200], 1_200),
+            // Something kept the worker from its sweeps.
+            (50, 1_699, &[1_700, 1_701, 1_800], 1_800),
+            (3_000, 1_699, &[1_700, 1_800, 4_600, 4_699, 4_700], 4_700),
+        ] {
+            let slots: Rc<Slots<()>> = Rc::default();
+            let slot = slots.take();
+            slots.sweep(1_000);
+            slot.set_deadline(Some(Within::new(Duration::from_millis(after))));
+            let told = sweeps.iter().find(|now| {
+                slots.sweep(**now);
+                slot.was_told(Interrupt::Deadline)
+            });
+            assert_eq!(told, Some(&told_at));
+            assert!(told_at >= asked_at + after);
+        }
+    }
+
+    #[test]
+    fn what_is_as_good_as_over_is_a_deadline_and_so_is_what_nobody_lives_to_see() {
+        let slots: Rc<Slots<()>> = Rc::default();
+        let slot = slots.take();
+        for after in [Duration::ZERO, Duration::from_micros(1), Duration::MAX] {
+            slot.set_deadline(Some(Within::new(after)));
+            assert!(slot.has_deadline());
+            [1_000, 2_000].into_iter().for_each(|now| slots.sweep(now));
+            assert_eq!(slot.was_told(Interrupt::Deadline), after < Duration::MAX);
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ use crate::{
     rule_cache::RuleCache,
     session_info::SessionInfo,
     shared::{Accepted, Shared, WorkerHandle},
-    slots::{Interrupt, Millis, SWEEP, Seat, Slot, SlotId, Slots},
+    slots::{Interrupt, Millis, SWEEP, Seat, Slot, SlotId, Slots, Within},
 };
 
 /// Letters that may wait for a worker. A sender that finds it full does without: every letter is
@@ -200,10 +200,15 @@ impl Worker {
         self.born_wall_ms + self.now_ms.get()
     }
 
-    /// The deadline that lies `after` ahead; none for zero.
-    pub(crate) fn deadline(&self, after: Duration) -> Option<Millis> {
-        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-        (after > 0).then(|| self.now_ms().saturating_add(after))
+    /// What of a time-out is left: all of it; none for zero, which stands for no time-out.
+    pub(crate) fn deadline(&self, after: Duration) -> Option<Within> {
+        (!after.is_zero()).then(|| Within::new(after))
+    }
+
+    /// A time of [`Worker::now_ms`] that does not come before `after` has passed.
+    pub(crate) fn later(&self, after: Duration) -> Millis {
+        let after = Millis::try_from((after + SWEEP).as_millis()).unwrap_or(Millis::MAX);
+        self.now_ms().saturating_add(after)
     }
 
     /// A slot for a new session.

@@ -14,7 +14,7 @@ use crate::{
     choice::{self, Want},
     session::{Context, Ending},
     session_info::Activity,
-    slots::Interrupt,
+    slots::{Interrupt, Within},
 };
 
 pub(super) async fn choose(
@@ -98,7 +98,7 @@ async fn wait(
             return Err(no_server(order, &seen, why, last));
         }
         context.shows(Activity::Waiting);
-        context.slot.set_deadline(worker.deadline(left.clamp(SHORTEST, FORGIVEN)));
+        context.slot.set_deadline(Some(Within::new(left.min(FORGIVEN))));
         let found = poll_fn(|_| {
             if let Some(end) = told_while_waiting(context) {
                 return Poll::Ready(end);
@@ -132,8 +132,6 @@ async fn wait(
 /// After this time a server that failed may be tried again, whether it was judged anew or not: it
 /// may have been away for less than a check's interval.
 const FORGIVEN: Duration = Duration::from_millis(300);
-/// What a slot's deadline can tell from none.
-const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Where writes are refused, waiting would not help.
 fn refused(order: &Order<'_>, group: &Group) -> Result<(), AcquireError> {

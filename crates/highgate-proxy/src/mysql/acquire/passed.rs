@@ -22,6 +22,7 @@ use crate::{
     pool::{Claim, PoolKey, Room},
     session::{Context, Ending},
     session_info::Activity,
+    slots::Within,
     tls_files,
 };
 
@@ -80,8 +81,7 @@ pub(crate) async fn acquire_passed(
         let now = in_force(context, &group);
         let key = Arc::new(who.key(member.state.id, now.backend.send_proxy));
         // Waiting has its own deadline.
-        let left = by.saturating_duration_since(clock::now());
-        context.slot.set_deadline(context.worker.deadline(left));
+        context.slot.set_deadline(Some(Within::until(by)));
         context.shows(Activity::Preparing);
         let claim = Claim::new(member.state.clone());
         match Box::pin(open_one(context, who, (&now, member), (key, room), passing)).await {

@@ -382,7 +382,7 @@ impl Session<'_> {
     /// A replica did not come far enough in time; the primary is asked.
     pub(super) fn after_behind(&mut self, lease: Lease, behind: Behind) {
         if matches!(behind, Behind::Stuck | Behind::Waited) {
-            self.asks_primary_until = self.context.worker.deadline(ASKS_PRIMARY).unwrap_or(0);
+            self.asks_primary_until = self.context.worker.later(ASKS_PRIMARY);
         }
         let server = lease.connection.server();
         let timeout = self.settings.causal_reads_timeout.as_millis();
