@@ -147,6 +147,8 @@ pub enum Unfit {
     Defaults,
     /// The session holds its connection: nothing else will do.
     Pinned,
+    /// It was reset, or would have to be, and waits for its cluster no more then.
+    Reset,
     /// The session has no current schema; the connection has one, and it can't be taken away.
     Schema,
 }
@@ -161,6 +163,9 @@ impl fmt::Display for Unfit {
                 "the server's init_connect makes defaults differ from a login's state"
             }
             Self::Pinned => "the session is bound to another connection",
+            Self::Reset => {
+                "a Galera server's connection waits for its cluster no more once it was reset"
+            }
             Self::Schema => "it has a current schema, and the session has none",
         })
     }
@@ -249,7 +254,12 @@ pub fn difference(
     if !own && !state.pins.may_change_server() {
         return Err(Unfit::Pinned);
     }
-    if !own && (!conn.dirt.is_empty() || render::is_far(&conn.profile, &state.profile)) {
+    if !own && conn.is_galera {
+        // However long the way is: a reset would be no shorter one.
+        if conn.is_spoilt() || !conn.dirt.is_empty() {
+            return Err(Unfit::Reset);
+        }
+    } else if !own && (!conn.dirt.is_empty() || render::is_far(&conn.profile, &state.profile)) {
         let mut after = conn.clone();
         after.was_reset();
         steps.push(Step::ResetConnection);

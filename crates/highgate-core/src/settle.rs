@@ -97,6 +97,8 @@ pub enum CloseReason {
     ServerCloses,
     /// The server's connection ended.
     ServerGone,
+    /// It was reset, and its session is to wait for the cluster ([`ConnState::is_spoilt`]).
+    Spoilt,
     /// It holds what a reset does not undo.
     Unwashable(PinSet),
 }
@@ -108,6 +110,7 @@ impl fmt::Display for CloseReason {
             Self::ClientGone => f.write_str("the client left within an answer"),
             Self::ServerCloses => f.write_str("the server ends this connection"),
             Self::ServerGone => f.write_str("the server closed the connection"),
+            Self::Spoilt => f.write_str("it was reset, and waits for its cluster no more"),
             Self::Unwashable(pins) => write!(f, "a reset does not undo {pins}"),
         }
     }
@@ -177,7 +180,15 @@ pub fn settle(
     if releases {
         return Verdict::Close(CloseReason::ServerCloses);
     }
-    if state.pins.is_empty() { Verdict::Keep } else { Verdict::Hold(state.pins) }
+    if state.pins.is_empty() {
+        return Verdict::Keep;
+    }
+    // It would wait on a connection of its own: it gets another, where nothing else binds it to this one.
+    let waits = conn.is_spoilt() && state.profile.variable("wsrep_sync_wait").is_some();
+    if waits && state.pins.may_change_server() {
+        return Verdict::Close(CloseReason::Spoilt);
+    }
+    Verdict::Hold(state.pins)
 }
 
 /// Whether the session's connection is shared from this command on: as the last rule said that spoke
@@ -208,10 +219,11 @@ pub fn left(state: &SessionState, conn: &ConnState) -> Verdict {
 }
 
 /// Whether a reset takes back all that its session left on a connection. What stays (a role is one,
-/// whatever the client changes to) must not meet the next session: it is closed.
+/// whatever the client changes to) must not meet the next session: it is closed. So is one that a reset
+/// would spoil ([`ConnState::is_spoilt`]).
 #[must_use]
 pub fn is_washable(conn: &ConnState) -> bool {
-    !conn.dirt.iter().any(survives_reset)
+    !conn.is_galera && !conn.dirt.iter().any(survives_reset)
 }
 
 /// What COM_RESET_CONNECTION does not surely undo.

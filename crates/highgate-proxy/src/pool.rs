@@ -282,6 +282,7 @@ impl Pools {
         // Of no use to anybody, whose room goes to whoever waits; or of an age that one which is always
         // at work would not be found idle at; or one too many since its server may have fewer.
         if !connection.is_usable()
+            || connection.state.is_spoilt()
             || connection.is_old(now) && !is_rare
             || connection.server().has_too_many_open()
         {

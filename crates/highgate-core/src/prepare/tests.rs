@@ -294,6 +294,32 @@ fn the_oldest_statement_makes_room() {
     assert_eq!(conn.statements.len(), crate::state::MAX_STATEMENTS);
 }
 
+/// `wsrep_sync_wait` does nothing on what was ever reset: a session's own writes were missing, without a word.
+#[test]
+fn a_member_of_galera_serves_no_session_on_a_connection_that_was_reset_or_would_have_to_be() {
+    let state = state(Some("shop"));
+    let wait = CausalWait::WsrepSyncWait;
+    let causal = Some(CausalNeed { position: "", wait, timeout_ms: 250 });
+    let needs = Needs { causal, ..Needs::default() };
+    let member = || ConnState { is_galera: true, ..conn(Some("shop")) };
+    let waits = ["SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1 LIMIT 1"];
+    assert_eq!(texts(&steps(&state, &mut member(), &needs).unwrap()), waits);
+    let [mut reset, mut changed, mut dirty, mut far] = [(); 4].map(|()| member());
+    reset.was_reset();
+    changed.was_changed(45, Some("shop"));
+    dirty.dirt.insert(PinCause::SessionUnknown);
+    for needs in [&needs, &Needs::default()] {
+        for conn in [&mut reset, &mut changed, &mut dirty] {
+            assert_eq!(steps(&state, conn, needs), Err(Unfit::Reset));
+        }
+    }
+    // What costs a reset elsewhere is undone, one by one.
+    let foreign = &mut Arc::make_mut(&mut far.profile).variables;
+    (0..20).for_each(|n| drop(foreign.insert(format!("v{n}").into(), VarValue::text(b"1"))));
+    let steps = steps(&state, &mut far, &needs).unwrap();
+    assert!(matches!(&steps[..], [Step::Set { .. }, Step::CausalWait { .. }]), "{steps:?}");
+}
+
 #[test]
 fn a_causal_wait_and_the_next_transaction_come_last() {
     let mut state = state(None);

@@ -50,6 +50,31 @@ fn a_plain_read_leaves_its_connection_clean() {
     assert_eq!(twin.state.found_rows, Some(3));
 }
 
+/// Whose reset the server carried out never waited for its cluster again, whatever it set.
+#[test]
+fn who_sets_wsrep_sync_wait_leaves_what_it_had_reset_on_a_member_of_galera() {
+    for is_galera in [true, false] {
+        let mut twin = Twin::new(Flavor::MariaDb);
+        twin.conn.is_galera = is_galera;
+        share(&mut twin.state, None, false);
+        let reset = CommandFacts::bare(CommandKind::ResetConnection);
+        let verdict = settle(&mut twin.state, &mut twin.conn, &reset, &ok(AUTOCOMMIT));
+        assert_eq!(verdict, hold(&[PinCause::MultiplexOff]), "one that does not wait keeps it");
+        let value = crate::state::VarValue::text(b"1");
+        twin.state.profile_mut().variables.insert("wsrep_sync_wait".into(), value);
+        let begun = twin.run(
+            StatementKind::Begin,
+            Effects::BEGINS_TRANSACTION,
+            ok(AUTOCOMMIT | StatusFlags::IN_TRANS),
+        );
+        assert_eq!(begun, hold(&[PinCause::MultiplexOff, PinCause::Transaction]));
+        let commit = StatementKind::Commit { chain: false, release: false };
+        let ended = twin.run(commit, Effects::ENDS_TRANSACTION, ok(AUTOCOMMIT));
+        let spoilt = Verdict::Close(CloseReason::Spoilt);
+        assert_eq!(ended, if is_galera { spoilt } else { hold(&[PinCause::MultiplexOff]) });
+    }
+}
+
 #[test]
 fn a_rule_keeps_the_connection_until_a_rule_gives_it_back() {
     let mut twin = Twin::new(Flavor::MariaDb);

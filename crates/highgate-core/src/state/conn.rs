@@ -27,6 +27,10 @@ pub struct ConnState {
     pub diagnostics: bool,
     /// The collation it was opened with.
     pub login_collation: u16,
+    /// Its server is a member of a Galera cluster.
+    pub is_galera: bool,
+    /// It was reset, or its user was changed; see [`Self::is_spoilt`].
+    pub(crate) was_cleaned: bool,
     /// `SET x = DEFAULT` gives what a fresh login would have: no `init_connect`.
     pub default_is_login: bool,
     /// It logged in with CLIENT_IGNORE_SPACE, which added to its `sql_mode`.
@@ -83,6 +87,8 @@ impl ConnState {
             track_again: false,
             diagnostics: false,
             login_collation: collation,
+            is_galera: false,
+            was_cleaned: false,
             default_is_login: true,
             ignores_space: false,
             profile: Arc::new(Profile::new(collation, schema)),
@@ -101,6 +107,7 @@ impl ConnState {
 
     /// After COM_RESET_CONNECTION: server defaults, the schema kept, nothing prepared.
     pub fn was_reset(&mut self) {
+        self.was_cleaned = true;
         let schema = self.profile.schema.clone();
         self.profile = Arc::new(Profile {
             schema,
@@ -124,6 +131,20 @@ impl ConnState {
         self.diagnostics = false;
         self.track_again |= self.tracks;
         self.tracks = false;
+    }
+
+    /// Whether it never waits for its cluster again, whatever `wsrep_sync_wait` says there.
+    ///
+    /// Quirk: so it is on members of Galera behind COM_RESET_CONNECTION and COM_CHANGE_USER (mariadb-corporation/galera#613,
+    /// MariaDB 10.11), without a word. So Highgate resets none: what it would reset, it closes, and what a
+    /// session had reset serves no other session. To keep such for what waits for nothing would spare logins,
+    /// but nobody can tell who waits: `wsrep_sync_wait` may be set for the whole server, out of our sight. The
+    /// logins are few: a client's reset goes to a server only where its session holds a connection, all
+    /// others are answered by Highgate; and a session that shares with nobody keeps the one that it
+    /// had reset, so that a client that resets at each checkout causes none.
+    #[must_use]
+    pub const fn is_spoilt(&self) -> bool {
+        self.is_galera && self.was_cleaned
     }
 
     /// Whether a session with a schema has to choose it there anew, be it the same one.

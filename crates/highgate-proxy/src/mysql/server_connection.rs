@@ -80,12 +80,14 @@ impl ServerConnection {
         backend: Arc<Backend>,
         now: Millis,
     ) -> Self {
+        let mut state = login.state;
+        state.is_galera = backend.topology == Topology::Galera;
         Self {
             transport: login.transport,
             key,
             capabilities: login.capabilities,
             thread: login.thread,
-            state: login.state,
+            state,
             idle_since: now,
             kill_in_flight: None,
             to_close: Vec::new(),
@@ -119,13 +121,14 @@ impl ServerConnection {
             return false;
         }
         self.follow(backend);
-        Arc::ptr_eq(&self.backend, backend)
+        Arc::ptr_eq(&self.backend, backend) && !self.state.is_spoilt()
     }
 
     /// Follows the settings of its backend while a session holds it.
     pub(crate) fn follow(&mut self, backend: &Arc<Backend>) {
         if !Arc::ptr_eq(&self.backend, backend) && opens_alike(&self.backend, backend) {
             self.backend = backend.clone();
+            self.state.is_galera = backend.topology == Topology::Galera;
             self.retires_at = retires_at(self.opened_at, self.thread, backend);
         }
     }
