@@ -7,7 +7,7 @@ use crate::{
 /// The server `host` as that backend's, with that number.
 fn server(id: u32, backend: &str, host: &str) -> Member {
     let mut member = member(id, 100, origin());
-    let address = highgate_config::Address::Host(host.to_owned(), 3306);
+    let address = Address::Host(host.to_owned(), 3306);
     let key = ServerKey { backend: backend.into(), name: host.into(), address };
     member.state = Arc::new(ServerState::new(ServerId(id), key, origin()));
     member
