@@ -189,7 +189,12 @@ fn set_variables(out: &mut Vec<u8>, conn: &ConnState, from: &Profile, to: &Profi
         put_user(name, b"NULL");
     }
     for (name, value) in &to.user_variables {
-        if from.user_variables.get(name) != Some(value) || anew && is_string(value) {
+        let there = from.user_variables.get(name);
+        if there != Some(value) || anew && is_string(value) {
+            if flavor == Flavor::MariaDb && there.is_some() && value.is_null() {
+                // Quirk: MariaDB's NULL keeps the type and the collation of the value before it.
+                put_user(name, b"_binary''");
+            }
             put_user(name, value.as_bytes());
         }
     }

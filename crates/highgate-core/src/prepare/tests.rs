@@ -102,6 +102,26 @@ fn strings_are_set_once_their_collation_is_in_force() {
     assert_eq!(texts(&steps(&state, &mut conn, &Needs::default()).unwrap()), both);
 }
 
+/// `IFNULL(@v, 'x')` failed with 1267, or compared by another session's collation: MariaDB's NULL keeps them.
+#[test]
+fn a_user_variable_that_is_null_has_nothing_of_another_sessions_value() {
+    let with = |flavor, there: Option<&str>| {
+        let (mut state, mut conn) = (state(None), ConnState { flavor, ..conn(None) });
+        state.profile_mut().user_variables.insert("v".into(), VarValue::text(b"NULL"));
+        if let Some(value) = there {
+            let variables = &mut Arc::make_mut(&mut conn.profile).user_variables;
+            variables.insert("v".into(), VarValue::text(value.as_bytes()));
+        }
+        texts(&steps(&state, &mut conn, &Needs::default()).unwrap()).join(";")
+    };
+    for there in ["'x'", "5", "'',@`v`=NULL"] {
+        assert_eq!(with(Flavor::MariaDb, Some(there)), "SET @`v`=_binary'',@`v`=NULL", "{there}");
+    }
+    assert_eq!(with(Flavor::MariaDb, None), "SET @`v`=NULL", "nobody gave it a value there");
+    assert_eq!(with(Flavor::MariaDb, Some("NULL")), "");
+    assert_eq!(with(Flavor::MySql, Some("'x'")), "SET @`v`=NULL");
+}
+
 /// Others' rows were not checked for their parents any more: on MySQL DEFAULT turns these two off.
 #[test]
 fn checks_of_keys_are_given_back_by_their_global_value() {

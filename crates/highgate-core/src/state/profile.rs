@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use highgate_mysql::sql::{Flavor, LexMode};
+use highgate_mysql::sql::{Flavor, LexMode, quote_identifier};
 use serde::{Deserialize, Serialize};
 
 use super::Charset;
@@ -30,6 +30,38 @@ impl VarValue {
             Self::Default => b"DEFAULT",
             Self::Text(text) => text,
         }
+    }
+
+    /// Whether it is NULL, and nothing else was before.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.as_bytes().eq_ignore_ascii_case(b"NULL")
+    }
+
+    /// What the user variable `name` is that had this value and is set to NULL: one of the kind, and NULL
+    /// after it.
+    ///
+    /// Quirk: MariaDB's NULL keeps the type and the collation of the value before it. Of the value no more is
+    /// kept than that, so that sessions which all clear a variable have it alike.
+    #[must_use]
+    pub fn then_null(&self, name: &str) -> Self {
+        /// Digits of which no number is too large for a signed BIGINT.
+        const SIGNED: usize = 18;
+        let mut second = b",@".to_vec();
+        quote_identifier(&mut second, name.as_bytes());
+        second.extend_from_slice(b"=NULL");
+        let first = self.as_bytes();
+        if self.is_null() || first.ends_with(&second) {
+            return self.clone();
+        }
+        let is_number = first.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+'));
+        let kind = match first {
+            [b'\'', ..] => b"''".as_slice(),
+            _ if is_number && first.contains(&b'.') => b"0.0",
+            _ if is_number && first.len() <= SIGNED => b"0",
+            _ => first,
+        };
+        Self::Text([kind, &second].concat().into())
     }
 }
 

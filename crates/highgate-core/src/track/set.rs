@@ -3,7 +3,7 @@
 use highgate_mysql::{
     reply::{StateChange, StateChanges},
     sql::{
-        LexMode,
+        Flavor, LexMode,
         set_statement::{Assignment, Isolation, Item, Scope, Value, parse},
     },
 };
@@ -138,7 +138,9 @@ fn assigned(
     let name = &*assignment.name;
     match assignment.scope {
         Scope::Global | Scope::Persist | Scope::PersistOnly => return,
-        Scope::User => return user_variable(state, name, assignment.value, facts.mode),
+        Scope::User => {
+            return user_variable(state, (name, assignment.value), facts.mode, conn.flavor);
+        }
         Scope::Next => return next(state, name, assignment.value, facts.mode),
         Scope::Session => {}
     }
@@ -262,7 +264,12 @@ fn last_insert_id(state: &mut SessionState, conn: &mut ConnState, value: Value<'
     state.pins.set(PinCause::LastInsertIdUnknown, id.is_none());
 }
 
-fn user_variable(state: &mut SessionState, name: &str, value: Value<'_>, mode: LexMode) {
+fn user_variable(
+    state: &mut SessionState,
+    (name, value): (&str, Value<'_>),
+    mode: LexMode,
+    flavor: Flavor,
+) {
     let literal = match value {
         Value::Literal(text) => normal(text, mode),
         Value::Default | Value::Expression(_) => None,
@@ -275,8 +282,14 @@ fn user_variable(state: &mut SessionState, name: &str, value: Value<'_>, mode: L
     if state.profile.user_variables.len() >= MAX_USER_VARIABLES {
         state.pins.insert(PinCause::UserVariables);
     }
-    if state.profile.user_variables.get(name) != Some(&literal) {
-        state.profile_mut().user_variables.insert(name.to_ascii_lowercase().into(), literal);
+    let name = name.to_ascii_lowercase();
+    let before = state.profile.user_variables.get(&*name);
+    let literal = match before {
+        Some(before) if flavor == Flavor::MariaDb && literal.is_null() => before.then_null(&name),
+        _ => literal,
+    };
+    if before != Some(&literal) {
+        state.profile_mut().user_variables.insert(name.into(), literal);
     }
 }
 
@@ -426,7 +439,7 @@ fn put_charset(state: &mut SessionState, charset: Charset) {
 
 fn charset_variable(state: &mut SessionState, name: &str, value: VarValue) {
     let Some(Charset::Set { mut client, mut results, mut described, mut connection }) =
-        state.profile.charset.spelt(highgate_mysql::sql::Flavor::Unknown)
+        state.profile.charset.spelt(Flavor::Unknown)
     else {
         state.pins.insert(PinCause::UnreplayableSet);
         return;

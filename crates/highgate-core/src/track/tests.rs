@@ -251,6 +251,34 @@ fn user_variables_of_literals_are_replayed_and_others_bind() {
     assert!(twin.state.pins.contains(PinCause::UserVariables));
 }
 
+/// Whose variable was never anything but NULL got the collation of one that had been something.
+#[test]
+fn a_user_variable_that_becomes_null_keeps_the_kind_of_its_value() {
+    let run = |texts: &[&str], flavor| {
+        let mut twin = Twin::new();
+        twin.conn.flavor = flavor;
+        for text in texts {
+            assert_eq!(twin.set(text, &[]), Verdict::Keep, "{text}");
+        }
+        let value = twin.state.profile.user_variables["v"].as_bytes();
+        String::from_utf8(value.to_vec()).unwrap()
+    };
+    for (before, expected) in [
+        ("NULL", "NULL"),
+        ("'joe'", "'',@`v`=NULL"),
+        ("-5", "0,@`v`=NULL"),
+        ("1.50", "0.0,@`v`=NULL"),
+        ("18446744073709551615", "18446744073709551615,@`v`=NULL"),
+        ("TRUE", "TRUE,@`v`=NULL"),
+    ] {
+        let texts = [&format!("SET @V = {before}"), "SET @v = NULL", "SET @V = null"];
+        assert_eq!(run(&texts[..2], Flavor::MariaDb), expected);
+        assert_eq!(run(&texts, Flavor::MariaDb), expected, "once more changes nothing");
+        assert_eq!(run(&texts[..2], Flavor::MySql), "NULL");
+    }
+    assert_eq!(run(&["SET @v = 'a'", "SET @v = NULL", "SET @v = 'b'"], Flavor::MariaDb), "'b'");
+}
+
 #[test]
 fn a_charset_change_binds_string_variables() {
     let mut twin = Twin::new();
