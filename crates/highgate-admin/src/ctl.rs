@@ -27,7 +27,7 @@ pub enum CtlError {
         cause: io::Error,
     },
     /// The connection broke, or the answer is not one.
-    #[error("highgate at {path} did not answer")]
+    #[error("highgate at {path} did not answer; whether it did what was asked is not known")]
     Exchange {
         /// The socket.
         path: String,

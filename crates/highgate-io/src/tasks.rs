@@ -2,9 +2,19 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the edge that the ban points to")]
 
-use std::{cell::RefCell, future::Future, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    time::Instant,
+};
 
 use tokio::sync::watch;
+
+use crate::clock;
 
 /// Says once, to everybody who holds a copy, that it is time to stop.
 #[derive(Debug, Clone)]
@@ -162,21 +172,76 @@ pub fn local_runtime() -> std::io::Result<tokio::runtime::LocalRuntime> {
         .build_local(tokio::runtime::LocalOptions::default())
 }
 
-/// Waits on this thread for a future that other threads complete. Not for a data worker.
+/// Waits on this thread for a future that other threads complete. Not for a data worker, and not for a future
+/// with a timer: the runtime whose timer it is may end meanwhile, which is a panic here. See [`wait_until`].
 pub fn wait<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let Some(output) = poll_here(future.as_mut()) {
+            return output;
+        }
+        std::thread::park();
+    }
+}
+
+/// As [`wait`], for no longer than until `deadline`, whatever becomes of any runtime.
+pub fn wait_until<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let Some(output) = poll_here(future.as_mut()) {
+            return Some(output);
+        }
+        let left = deadline.saturating_duration_since(clock::now());
+        if left.is_zero() {
+            return None;
+        }
+        std::thread::park_timeout(left);
+    }
+}
+
+/// What the future gives, or this thread is unparked once it may be asked again.
+fn poll_here<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
     struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
+    impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
             self.0.unpark();
         }
     }
-    let waker = std::task::Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = std::task::Context::from_waker(&waker);
-    let mut future = std::pin::pin!(future);
-    loop {
-        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-        std::thread::park();
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    match future.poll(&mut Context::from_waker(&waker)) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A panic as the process ended: an `apply` made a timer of the runtime that was shut down.
+    #[test]
+    fn a_wait_of_a_thread_has_its_end_though_its_runtime_has_ended() {
+        let runtime = local_runtime().unwrap();
+        let (ended, told) = std::sync::mpsc::channel();
+        let waits = runtime.block_on(async {
+            thread_beside("waits", move || {
+                told.recv().unwrap();
+                wait_until(clock::now() + Duration::from_millis(1), std::future::pending::<()>())
+            })
+        });
+        runtime.shutdown_timeout(Duration::ZERO);
+        ended.send(()).unwrap();
+        assert_eq!(waits.unwrap().join().unwrap(), None);
+    }
+
+    #[test]
+    fn what_another_thread_completes_is_had_before_the_deadline() {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let sends = thread("sends", move || sender.send(7)).unwrap();
+        let deadline = clock::now() + Duration::from_secs(60);
+        assert_eq!(wait_until(deadline, receiver), Some(Ok(7)));
+        sends.join().unwrap().unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell, collections::BTreeMap, io, net::SocketAddr, os::fd::OwnedFd, path::Path,
-    sync::Arc,
+    sync::Arc, time::Duration,
 };
 
 use anyhow::Context;
@@ -10,7 +10,7 @@ use highgate_admin::{Alarm, Logins, Offer, Room, TlsOffer, Users, sql, web};
 use highgate_config::{Address, Admin, Config, Node as NodeConfig, Secret, UserName};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
-    listen,
+    clock, listen,
     tasks::{self, LocalTasks, Stop, Stopper},
 };
 use highgate_proxy::tls_files;
@@ -30,7 +30,12 @@ pub(crate) struct AdminSide {
     tls: watch::Sender<Offer>,
     stopper: Stopper,
     ctl: RefCell<Stopper>,
+    /// What serves `highgate ctl`.
+    serving_ctl: LocalTasks,
 }
+
+/// How long the end of the process waits for answers to `highgate ctl` that are under way.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// A listening socket of the admin side, for the process behind.
 struct Port {
@@ -73,6 +78,7 @@ impl AdminSide {
             tls,
             stopper,
             ctl: RefCell::new(Stopper::new().0),
+            serving_ctl: LocalTasks::default(),
         };
         side.sql_port(&own, inherited, tasks, stop.clone())?;
         if let Some(address) = &own.admin.web {
@@ -153,14 +159,14 @@ impl AdminSide {
 
     /// Opens the socket for `highgate ctl`, in place of one that is there. Only for who holds the
     /// data directory.
-    pub(crate) fn open_ctl(&self, data_dir: &Path, tasks: &LocalTasks) -> anyhow::Result<()> {
+    pub(crate) fn open_ctl(&self, data_dir: &Path) -> anyhow::Result<()> {
         let socket = web::OwnerSocket::bind(&socket_path(data_dir))
             .context("cannot open the socket for `highgate ctl`")?;
         let (stopper, stop) = Stopper::new();
         self.ctl.replace(stopper).stop();
         let router = web::router(&self.site, web::Door::Owner);
         // Some descriptors are kept for it alone.
-        tasks.spawn(web::serve(socket, router, Room::default(), stop));
+        self.serving_ctl.spawn(web::serve(socket, router, Room::default(), stop));
         Ok(())
     }
 
@@ -177,6 +183,14 @@ impl AdminSide {
     pub(crate) fn stop(&self) {
         self.stopper.stop();
         self.ctl.borrow().stop();
+    }
+
+    /// Waits, once it was stopped, until who asked something by `highgate ctl` has its answer, or for a
+    /// moment.
+    ///
+    /// Cancel safe: yes.
+    pub(crate) async fn answered(&self) {
+        clock::before(clock::now() + LAST_ANSWERS, self.serving_ctl.all_ended()).await;
     }
 }
 

@@ -16,8 +16,15 @@ pub(crate) type Outcome = Result<(), String>;
 /// The questions that wait, for the one task that puts configurations in force.
 #[derive(Debug, Default)]
 pub(crate) struct Again {
-    waiting: Mutex<Vec<Question>>,
+    asked: Mutex<Asked>,
     news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    waiting: Vec<Question>,
+    /// Nothing is put in force any more.
+    is_over: bool,
 }
 
 #[derive(Debug)]
@@ -37,17 +44,35 @@ impl Again {
     /// A sentence for the operator: what is not in force, or that this is not known yet.
     pub(crate) fn ask(&self, reads_anew: bool) -> Outcome {
         let (answer, told) = oneshot::channel();
-        self.waiting.lock().push(Question { reads_anew, answer });
+        let mut asked = self.asked.lock();
+        if asked.is_over {
+            drop(answer);
+        } else {
+            asked.waiting.push(Question { reads_anew, answer });
+        }
+        drop(asked);
         self.news.notify_one();
-        match tasks::wait(clock::before(clock::now() + PATIENCE, told)) {
+        // The runtime may end while it waits.
+        match tasks::wait_until(clock::now() + PATIENCE, told) {
             Some(Ok(outcome)) => outcome,
-            Some(Err(_)) => Err("the process ends, or lets another one take over".to_owned()),
+            Some(Err(_)) => {
+                Err("not put in force here: this process ends, or another one takes over; \
+                                 what is stored is in force there, or with the next start"
+                    .to_owned())
+            }
             None => Err(format!(
                 "not in force within {} s, and still under way: `highgate ctl events` tells what \
                  comes of it",
                 PATIENCE.as_secs()
             )),
         }
+    }
+
+    /// Nothing is put in force from now on: who waits is told so, and so is who asks later.
+    pub(crate) fn end(&self) {
+        let mut asked = self.asked.lock();
+        asked.is_over = true;
+        asked.waiting.clear();
     }
 
     /// Waits until somebody asks.
@@ -59,7 +84,7 @@ impl Again {
 
     /// Those who asked so far, and what they can be told without more work.
     pub(crate) fn take(&self, current: &Arc<Config>, last: &Last) -> (Waiting, Option<Outcome>) {
-        let waiting = std::mem::take(&mut *self.waiting.lock());
+        let waiting = std::mem::take(&mut self.asked.lock().waiting);
         let known = last.as_ref().filter(|(config, _)| {
             Arc::ptr_eq(config, current) && !waiting.iter().any(|question| question.reads_anew)
         });
@@ -101,11 +126,28 @@ mod tests {
             (false, Arc::new(Config::default()), None),
         ] {
             let (asked, mut told) = question(reads_anew);
-            again.waiting.lock().push(asked);
+            again.asked.lock().waiting.push(asked);
             let (waiting, found) = again.take(&current, &last);
             assert_eq!(found, known);
             waiting.tell(&failed);
             assert_eq!(told.try_recv(), Ok(failed.clone()));
         }
+    }
+
+    #[test]
+    fn who_waits_as_the_process_ends_is_told_that_it_is_stored_and_not_in_force() {
+        let again = Arc::new(Again::default());
+        let (asking, asked) = (again.clone(), std::sync::mpsc::channel());
+        let waits = tasks::thread("waits", move || {
+            asked.0.send(()).unwrap();
+            asking.ask(false)
+        });
+        asked.1.recv().unwrap();
+        again.end();
+        for told in [waits.unwrap().join().unwrap(), again.ask(true)] {
+            let why = told.unwrap_err();
+            assert!(why.contains("this process ends") && why.contains("stored"), "{why}");
+        }
+        assert!(again.asked.lock().waiting.is_empty());
     }
 }

@@ -250,6 +250,8 @@ async fn reload(running: &Running, list: &[PathBuf]) {
 /// Drains within the bound; a second signal ends it at once.
 async fn finish(running: &Running, signals: &mut Signals, ended: Ended) {
     let wired = &running.wired;
+    // Who waits for what is not done any more is told so while there are ports to tell it by.
+    wired.again.end();
     let patience = wired.patience();
     let text = format!("draining, for at most {} s", patience.as_secs());
     let event = Event::new(Severity::Info, Kind::Lifecycle, text);
@@ -265,6 +267,7 @@ async fn finish(running: &Running, signals: &mut Signals, ended: Ended) {
         }
     }
     running.admin.stop();
+    running.admin.answered().await;
     wired.end();
     tracing::info!("ended");
 }

@@ -64,7 +64,7 @@ pub(crate) struct Running {
 impl Running {
     /// Opens the sockets that lie in the data directory. Only for who holds it.
     pub(crate) fn open_door(&self, tasks: &LocalTasks) -> anyhow::Result<Door> {
-        let socket = self.open_sockets(tasks)?;
+        let socket = self.open_sockets()?;
         let (ready, peers) = mpsc::channel(1);
         let (stopper, stop) = Stopper::new();
         tasks.spawn(give::offer(socket, self.wired.clone(), self.admin.clone(), ready, stop));
@@ -76,14 +76,13 @@ impl Running {
         let (ready, peers) = mpsc::channel(1);
         let (stopper, stop) = Stopper::new();
         let this = Self { wired: self.wired.clone(), admin: self.admin.clone() };
-        let own = tasks.clone();
         tasks.spawn(async move {
             tokio::select! {
                 biased;
                 () = stop.stopped() => return,
                 () = give::taken_back(&this.wired) => {}
             }
-            match this.open_sockets(&own) {
+            match this.open_sockets() {
                 Ok(socket) => give::offer(socket, this.wired, this.admin, ready, stop).await,
                 Err(error) => not_opened(&error),
             }
@@ -91,8 +90,8 @@ impl Running {
         Door { peers, _stopper: stopper }
     }
 
-    fn open_sockets(&self, tasks: &LocalTasks) -> anyhow::Result<UnixListener> {
-        self.admin.open_ctl(&self.wired.data_dir, tasks)?;
+    fn open_sockets(&self) -> anyhow::Result<UnixListener> {
+        self.admin.open_ctl(&self.wired.data_dir)?;
         give::open(&self.wired.data_dir)
     }
 }

@@ -388,6 +388,28 @@ fn what_an_operator_did_is_answered_in_words_with_the_way_back_and_the_price() {
     assert!(told.contains("takes that back. Writes to shop can't be sent now: "), "{told}");
 }
 
+/// It waited for five seconds; once the process had ended meanwhile, it panicked, and nobody was answered.
+#[test]
+fn an_apply_while_the_process_ends_is_told_at_once_that_it_is_stored_and_not_in_force() {
+    let a = server("a");
+    let mine = toml(&[("db1", &a)], "");
+    let process = HighgateProcess::start(BINARY, &mine).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut holds = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    holds.ok("BEGIN").unwrap();
+    holds.ok(UPDATE).unwrap();
+    process.signal(Signal::TERM).unwrap();
+    process.wait_for_log("draining").unwrap();
+    put(&process, &(mine + "weight = 7\n"));
+    let (done, said) = apply(&process, &[]);
+    assert!(!done && said.contains("server shop/db1: weight 1 → 7\n"), "{said}");
+    assert!(
+        said.contains("this process ends, or another one takes over; what is stored"),
+        "{said}"
+    );
+    holds.ok("COMMIT").unwrap();
+}
+
 /// The thread of the SQL port knew no runtime: what had to be stored ended in "ran into a bug".
 #[test]
 fn an_action_over_sql_is_stored_as_one_of_ctl_is() {
