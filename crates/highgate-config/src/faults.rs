@@ -7,7 +7,7 @@ mod machine;
 pub(crate) mod tcp;
 mod vip;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Address, Admin, AuthSource, Backend, BackendName, Check, Config, Mode, Node, NodeName, Rule,
@@ -83,6 +83,13 @@ pub(crate) fn faults(config: &Config) -> Vec<Fault> {
         }
     }
     found
+}
+
+/// What is accepted in that state and probably not meant, in words.
+#[must_use]
+pub fn warned_of(config: &Config) -> BTreeSet<String> {
+    let warnings = faults(config).into_iter().filter(|fault| fault.severity == Severity::Warning);
+    warnings.map(|fault| fault.what).collect()
 }
 
 fn listeners(config: &Config, found: &mut Vec<Fault>) {

@@ -44,7 +44,7 @@ pub use control::{Batch, BoxFuture, ControlPlane, Layers, ProposeError, StoreErr
 pub use describe::{describe, describe_beside};
 pub use dialect::Dialect;
 pub use drains::Drains;
-pub use faults::Severity;
+pub use faults::{Severity, warned_of};
 pub use names::{
     BackendName, ListenerName, NodeName, ProcessName, ScriptName, ServerName, UserName,
     VipGroupName, VipName,

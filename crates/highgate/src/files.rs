@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use highgate_config::{Config, NodeName, Place, native};
+use highgate_config::{Config, NodeName, Place, native, warned_of};
 use highgate_mysql::auth::StoredPassword;
 use rustix::fs::OFlags;
 
@@ -50,8 +50,8 @@ fn parsed_by(
     let inputs: Vec<_> = texts.iter().map(|(name, text)| input((name, text))).collect();
     match native::read_all(&inputs, node, &Machine) {
         Ok(parsed) => {
-            for warning in &parsed.warnings {
-                output::complain(&warning.to_string());
+            for warning in warnings(&parsed) {
+                output::complain(&warning);
             }
             readable_passwords(&parsed)?;
             Ok(parsed)
@@ -60,13 +60,24 @@ fn parsed_by(
     }
 }
 
-/// Refuses passwords that look like a stored form and are none: nobody could log in by them. Warns of
-/// those that may be one which lost something on its way.
+/// What is warned of where it is read, in words.
+pub(crate) fn warnings(parsed: &native::Parsed) -> Vec<String> {
+    let problems = parsed.warnings.iter().map(ToString::to_string);
+    problems.chain(faults_of_passwords(parsed).1).collect()
+}
+
+/// As [`warnings`], of files that are in force together with what others say: what these have is not missing.
+pub(crate) fn warnings_within(parsed: &native::Parsed, in_force: &Config) -> Vec<String> {
+    let (alone, together) = (warned_of(&parsed.config), warned_of(in_force));
+    let holds = |what: &String| !alone.contains(what) || together.contains(what);
+    let problems = parsed.warnings.iter().filter(|problem| holds(&problem.what));
+    let problems = problems.map(|problem| problem.to_string().trim_end().to_owned());
+    problems.chain(faults_of_passwords(parsed).1).collect()
+}
+
+/// Refuses passwords that look like a stored form and are none: nobody could log in by them.
 fn readable_passwords(parsed: &native::Parsed) -> anyhow::Result<()> {
-    let (errors, warnings) = faults_of_passwords(parsed);
-    for warning in &warnings {
-        output::complain(warning);
-    }
+    let (errors, _) = faults_of_passwords(parsed);
     match errors.len() {
         0 => Ok(()),
         1 => bail!("{}\n1 error; nothing was changed", errors.concat()),
@@ -74,7 +85,7 @@ fn readable_passwords(parsed: &native::Parsed) -> anyhow::Result<()> {
     }
 }
 
-/// The errors, and the warnings.
+/// The errors, and the warnings of those that may be one which lost something on its way.
 fn faults_of_passwords(parsed: &native::Parsed) -> (Vec<String>, Vec<String>) {
     let users = parsed.config.shared.users.iter().flat_map(|(name, user)| {
         let whose = format!("this password of user `{name}`");

@@ -164,9 +164,10 @@ impl NodeTable {
         let merged = merge::three_way(&base, &parsed.config, &current);
         let given = self.given(files, &key, parsed, &applied);
         // What does not fit is said by `apply`.
-        let notes = apply_all(&current, &merged.changes).map(|after| given.notes(&after));
-        let mut notes = notes.unwrap_or_default();
+        let after = apply_all(&current, &merged.changes).ok();
+        let mut notes = after.as_ref().map(|after| given.notes(after)).unwrap_or_default();
         notes.extend(self.marked(&current, &merged.changes));
+        notes.extend(after.into_iter().flat_map(|after| files::warnings_within(parsed, &after)));
         lines((&self.started, &current), &merged.changes, &merged.conflicts, &notes)
     }
 
@@ -236,7 +237,10 @@ impl NodeTable {
         let told = format!("applied: {}", text.replace('\n', "; "));
         let event = Event::new(Severity::Info, EventKind::Config, told);
         self.shared.event(event);
-        in_force.map(|()| text.clone()).map_err(|error| format!("{text}\n{error}"))
+        in_force.map_err(|error| format!("{text}\n{error}"))?;
+        let mut told = vec![text];
+        told.extend(files::warnings_within(&parsed, &after));
+        Ok(told.join("\n"))
     }
 }
 

@@ -388,6 +388,24 @@ fn what_an_operator_did_is_answered_in_words_with_the_way_back_and_the_price() {
     assert!(told.contains("takes that back. Writes to shop can't be sent now: "), "{told}");
 }
 
+/// `check` and `run` did: who only ever applies was never told of a port that is open to everybody.
+#[test]
+fn apply_warns_of_what_check_warns_of_in_the_same_words() {
+    let a = server("a");
+    let mine = toml(&[("db1", &a)], "");
+    let process = HighgateProcess::start(BINARY, &mine).unwrap();
+    assert_eq!(apply(&process, &[]), (true, "nothing changes\n".to_owned()));
+    let users = "[[admin.user]]\nname = \"ann\"\npassword = \"\"\n";
+    put(&process, &mine.replacen("[[listener]]", &format!("{users}[[listener]]"), 1));
+    let checked = Command::new(BINARY).arg("check").arg(process.config_file()).output().unwrap();
+    let warnings = String::from_utf8(checked.stderr).unwrap();
+    assert!(warnings.contains("warning: ") && warnings.contains("password"), "{warnings}");
+    for arguments in [&["--dry-run"][..], &[]] {
+        let (done, said) = apply(&process, arguments);
+        assert!(done && said.trim_end().ends_with(warnings.trim_end()), "{said}\n{warnings}");
+    }
+}
+
 /// It waited for five seconds; once the process had ended meanwhile, it panicked, and nobody was answered.
 #[test]
 fn an_apply_while_the_process_ends_is_told_at_once_that_it_is_stored_and_not_in_force() {
