@@ -223,16 +223,19 @@ impl<'a> Input<'a> {
         self.unread.map_or_else(String::new, |unread| format!(", as last read: {}", unread.why()))
     }
 
-    /// Why nothing is known about it now.
+    /// Why nothing is known about it now: what it "is", within a sentence.
     fn absence(&self) -> &'static str {
         match (self.admin, self.checked, self.alive) {
             (AdminState::Maintenance, ..) => "in maintenance",
             (_, false, _) => "not checked yet",
             (_, _, false) => "down",
             (_, _, true) => match self.unread.map(|unread| unread.kind) {
-                None => "answers, but its status could not be read",
+                None => "alive, but its status could not be read",
                 Some(CheckFailure::Full) => {
                     "alive, but its role is not known: no connection is free for the monitor"
+                }
+                Some(CheckFailure::Slow) => {
+                    "alive, but its role is not known: its answers to the monitor are late"
                 }
                 Some(_) => "alive, but its role is not known: the monitor's account is refused",
             },

@@ -155,14 +155,20 @@ fn succession(
         ([], []) => Verdict::Waiting(format!(
             "the primary {primary} is {state}, and no other server is writable"
         )),
-        ([], strangers) => Verdict::Refused(format!(
-            "the primary {primary} is {state}; {} is writable but was not seen as its replica and may lack \
-             writes: set read_only=1 and then 0 there to make it the primary, or, if {primary} is gone for \
-             good, `highgate ctl forget-primary {backend}`",
-            names(inputs, strangers)
-        )),
+        ([], strangers) => {
+            let (writable, there) = match strangers {
+                [_] => ("is writable but was not seen as its replica", "there"),
+                _ => ("are writable but were not seen as its replicas", "on one of them"),
+            };
+            Verdict::Refused(format!(
+                "the primary {primary} is {state}; {} {writable} and may lack writes: set read_only=1 \
+                 and then 0 {there} to make it the primary, or, if {primary} is gone for good, \
+                 `highgate ctl forget-primary {backend}`",
+                names(inputs, strangers)
+            ))
+        }
         (several, _) => Verdict::Refused(format!(
-            "the primary {primary} is {state} and {} are all writable: set read_only=1 on all but one",
+            "the primary {primary} is {state}, and {} are all writable: set read_only=1 on all but one",
             names(inputs, several)
         )),
     }

@@ -695,3 +695,58 @@ fn who_replicates_from_elsewhere_is_a_stranger_also_while_the_primary_is_not_che
     is(&outcome, "db2", Role::Replica, Some(Status::Quarantined));
     is(&outcome, "db3", Role::Replica, None);
 }
+
+/// "The primary db2 is answers, but its status could not be read."
+#[test]
+fn why_a_primary_takes_no_writes_reads_well_whatever_it_is() {
+    let unread = |rig: &mut Rig, kind| {
+        rig.unread[0] = Some(Unread { since: rig.now, kind, known: false });
+    };
+    let down: &dyn Fn(&mut Rig) = &|rig| rig.alive[0] = false;
+    let stale: &dyn Fn(&mut Rig) = &|rig| {
+        rig.doubted[0] = true;
+        rig.now += ms(20_000);
+    };
+    for (befall, is) in [
+        (down, "down"),
+        (stale, "alive, but its status could not be read"),
+        (
+            &|rig| unread(rig, CheckFailure::Denied),
+            "alive, but its role is not known: the monitor's account is refused",
+        ),
+        (
+            &|rig| unread(rig, CheckFailure::Full),
+            "alive, but its role is not known: no connection is free for the monitor",
+        ),
+        (
+            &|rig| unread(rig, CheckFailure::Slow),
+            "alive, but its role is not known: its answers to the monitor are late",
+        ),
+        (&|rig| rig.seen[0].read_only = true, "read-only"),
+    ] {
+        let mut rig = Rig::new();
+        assert_eq!(rig.step().writes, Writes::Open);
+        befall(&mut rig);
+        let Writes::Waiting { reason } = rig.step().writes else { panic!("{is}") };
+        assert_eq!(*reason, *format!("the primary db1 is {is}, and no other server is writable"));
+    }
+}
+
+#[test]
+fn strangers_that_are_writable_beside_a_lost_primary_are_told_by_their_number() {
+    for (count, told) in [
+        (1, "is down; db2 is writable but was not seen as its replica and may lack writes"),
+        (2, "is down; db2, db3 are writable but were not seen as its replicas and may lack writes"),
+    ] {
+        let mut rig = Rig::new();
+        rig.step();
+        // Added since, and this node has just started.
+        let mut record = rig.machine.record().unwrap().clone();
+        record.followers.clear();
+        rig.machine = Machine::new("shop".into(), Some(record));
+        rig.alive[0] = false;
+        (1..=count).for_each(|index| rig.promote(index));
+        let Writes::Refused { reason } = rig.step().writes else { panic!("{told}") };
+        assert!(reason.contains(told), "{reason}");
+    }
+}
