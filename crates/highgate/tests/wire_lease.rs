@@ -417,3 +417,49 @@ fn an_idle_connection_of_another_backend_is_given_up_at_a_server_that_takes_no_m
         assert_eq!(asks.join().unwrap().unwrap(), "1");
     });
 }
+
+/// Each command, and each login with a schema, waited for the first one's only connection.
+#[test]
+fn a_server_whose_connections_are_all_in_use_is_passed_over_while_another_has_room() {
+    let start = || ScriptedServer::start(Script::new(usual)).unwrap();
+    let (full, free) = (start(), start());
+    for balance in ["first", "round-robin", "least-connections"] {
+        let text = toml(&[full.addr(), free.addr()], BACKEND, "")
+            .replace(
+                "check = \"off\" }\n",
+                &format!("check = \"off\" }}\nbalance = \"{balance}\"\n"),
+            )
+            .replacen("[[backend.server]]\n", "[[backend.server]]\nmax_connections = 1\n", 1);
+        let process = HighgateProcess::start(BINARY, &text).unwrap();
+        // Sessions that keep theirs, until the first server has none left.
+        let mut keep: Vec<RawClient> = Vec::new();
+        let is_full = || {
+            let rows = table(&process, "servers").unwrap();
+            rows[0]["leased"].as_u64() == Some(1)
+        };
+        while !is_full() {
+            let mut one = client(&process);
+            one.ok("BEGIN").unwrap();
+            keep.push(one);
+        }
+        let before = full.commands().len();
+        let mut other = client(&process);
+        for _ in 0..6 {
+            assert_eq!(other.value("SELECT n FROM t").unwrap(), "1", "{balance}");
+        }
+        assert_eq!(full.commands().len(), before, "{balance}: at the one with room");
+    }
+}
+
+/// Nothing was left of the time to wait, which stood for no bound at all.
+#[test]
+fn who_may_not_wait_for_a_connection_is_refused_and_does_not_wait_for_ever() {
+    let server = ScriptedServer::start(Script::new(usual)).unwrap();
+    let text = toml(&[server.addr()], &BACKEND.replace("20s", "0s"), "") + "max_connections = 1\n";
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let (mut keeps, mut comes) = (client(&process), client(&process));
+    keeps.ok("BEGIN").unwrap();
+    assert_eq!(comes.query("SELECT n FROM t").unwrap()[0].error(), Some(1040));
+    keeps.ok("COMMIT").unwrap();
+    assert_eq!(comes.value("SELECT n FROM t").unwrap(), "1");
+}
