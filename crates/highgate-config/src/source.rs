@@ -29,7 +29,7 @@ impl Source {
             starts: std::iter::once(0).chain(after).collect(),
             hidden: BTreeMap::new(),
         };
-        passwords_of_accounts(text).for_each(|range| source.hide(range));
+        passwords_of_accounts(text).into_iter().for_each(|range| source.hide(range));
         source
     }
 
@@ -108,15 +108,23 @@ impl Source {
     }
 }
 
-/// Where `account:password@` is written, as in addresses of other programs: the passwords.
-fn passwords_of_accounts(text: &str) -> impl Iterator<Item = Range<usize>> {
-    text.match_indices('@').filter_map(move |(end, _)| {
-        let before = text.get(..end)?;
-        let ends_before = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '/');
-        let start = before.rfind(ends_before).map_or(0, |at| at + 1);
-        let colon = before.get(start..)?.find(':')?;
-        Some(start + colon + 1..end)
-    })
+/// Where `account:password@` or `password=` is written, as in addresses of other programs: the passwords.
+fn passwords_of_accounts(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    for word in text.split_inclusive(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')) {
+        let after_scheme = word.find("://").map_or(0, |at| at + 3);
+        let colon = word.get(after_scheme..).and_then(|rest| rest.find(':'));
+        if let (Some(colon), Some(end)) = (colon, word.rfind('@')) {
+            found.push(start + after_scheme + colon + 1..start + end);
+        }
+        if let Some(at) = word.find("password=").filter(|at| *at > 0) {
+            found.push(start + at + "password=".len()..start + word.len());
+        }
+        start += word.len();
+    }
+    found.retain(|range| !range.is_empty());
+    found
 }
 
 /// A terminal obeys control characters; a foreign file does not command it.
@@ -134,11 +142,16 @@ mod tests {
 
     #[test]
     fn no_password_is_shown_that_stands_before_a_host() {
-        let text = "a = \"mysql://app:hush@db:3306\"\nb = 'app:hu:sh@db' # app@'%'";
-        let source = Source::new(text);
-        let shown = |offset| source.spot(&(offset..offset + 1)).shown;
-        assert_eq!(shown(0), "a = \"mysql://app:····@db:3306\"");
-        assert_eq!(shown(31), "b = 'app:·····@db' # app@'%'");
+        for (text, expected) in [
+            ("a = \"mysql://app:hush@db:3306\"", "a = \"mysql://app:····@db:3306\""),
+            ("a = \"mysql://app:hu/sh@db:3306\"", "a = \"mysql://app:·····@db:3306\""),
+            ("b = 'app:hu:s@h@db' # app@'%'", "b = 'app:······@db' # app@'%'"),
+            ("a = 'db:3306/x?user=app&password=hush'", "a = 'db:3306/x?user=app&password=····'"),
+            ("grant = \"app@'%'\" # [::1]:3306", "grant = \"app@'%'\" # [::1]:3306"),
+        ] {
+            let source = Source::new(&format!("x\n{text}"));
+            assert_eq!(source.spot(&(2..3)).shown, expected);
+        }
     }
 
     #[test]

@@ -290,6 +290,9 @@ pub fn captured(state: &mut SessionState, conn: &mut ConnState, value: u64) {
         LastInsertId::Doubtful { candidate, previous } => {
             LastInsertId::Known(if value == candidate { candidate } else { previous })
         }
+        LastInsertId::Failed { there, previous } => {
+            LastInsertId::Known(if value == there { previous } else { value })
+        }
         LastInsertId::Known(known) => LastInsertId::Known(known),
         LastInsertId::OnConnection => LastInsertId::Known(value),
     };

@@ -12,6 +12,7 @@ use std::{
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{RecvFlags, SendFlags},
 };
@@ -205,6 +206,19 @@ impl Transport {
                 _ => Ok(()),
             }
         })
+    }
+
+    /// Whether the peer says nothing more, whatever it said before that is not read yet. A system call, where
+    /// epoll has told of something.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let mut ended = false;
+        self.is_told(|socket| {
+            let mut sockets = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
+            ended = again(|| poll(&mut sockets, Some(&Timespec::default()))).is_ok_and(|it| it > 0);
+            Ok(())
+        });
+        ended
     }
 
     /// Whether epoll has told that something can be read, and `look` agrees.

@@ -190,14 +190,15 @@ pub(crate) async fn wait_in_queue(
     context.slot.set_deadline(Some(Within::until(deadline)));
     let mut is_in_place = in_place(worker, group, server.id);
     let end = poll_fn(|_| {
-        if let Some(grant) = context.slot.take_grant() {
-            return Poll::Ready(Ok(grant));
-        }
+        // Before what was handed over is taken: a place at a server that was set apart comes free just then.
         if server.generation() != generation {
             return Poll::Ready(Err(QueueEnd::ServerDown));
         }
         if !is_in_place() {
             return Poll::Ready(Err(QueueEnd::OutOfPlace));
+        }
+        if let Some(grant) = context.slot.take_grant() {
+            return Poll::Ready(Ok(grant));
         }
         match context.slot.interrupted() {
             Some(Interrupt::Deadline) => Poll::Ready(Err(QueueEnd::Timeout)),
@@ -217,7 +218,7 @@ pub(crate) async fn wait_in_queue(
 }
 
 /// Whether a server still takes whatever commands it took in `group`: asked anew with each new snapshot of it.
-fn in_place<'g>(
+pub(crate) fn in_place<'g>(
     worker: &'g Worker,
     group: &'g Group,
     server: ServerId,

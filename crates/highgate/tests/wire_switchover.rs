@@ -53,6 +53,13 @@ impl Pair {
         toml(&addresses, BACKEND, "read_write_split = true\n")
     }
 
+    fn without_first(&self) -> String {
+        let first = format!("name = \"db1\"\naddress = \"{}\"\n", self.members[0].addr());
+        let without = self.toml().replacen(&format!("[[backend.server]]\n{first}"), "", 1);
+        assert_ne!(without, self.toml());
+        without
+    }
+
     fn switch(&self, process: &HighgateProcess) {
         self.demote_first();
         self.promote_second();
@@ -364,12 +371,7 @@ fn sessions_let_go_of_a_primary_that_was_removed_once_another_takes_the_writes()
     let process = pair.front();
     let (mut transaction, mut locks) = (in_transaction(&process), with_a_lock(&process));
     let mut ends = in_transaction(&process);
-    let first = format!("name = \"db1\"\naddress = \"{}\"\n", pair.members[0].addr());
-    let without = pair.toml().replacen(&format!("[[backend.server]]\n{first}"), "", 1);
-    assert_ne!(without, pair.toml());
-    std::fs::write(process.config_file(), without).unwrap();
-    let (done, said) = failure::apply(&process, &[], &process.config_file());
-    assert!(done, "{said}");
+    apply(&process, &pair.without_first());
     ends.ok("COMMIT").unwrap();
     assert_eq!(held(&process), 2, "while nobody else takes the writes");
     pair.promote_second();
@@ -378,6 +380,31 @@ fn sessions_let_go_of_a_primary_that_was_removed_once_another_takes_the_writes()
     assert_eq!(locks.query("INSERT INTO t VALUES (2)").unwrap()[0].error(), Some(1927));
     let old = pair.members[0].queries();
     assert_eq!(old.iter().filter(|text| *text == "COMMIT").count(), 1, "{old:?}");
+}
+
+/// The group that they looked for had another name, and nobody judged: they went on writing there.
+#[test]
+fn sessions_let_go_of_a_replaced_primary_that_is_removed_as_its_backend_is_renamed() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let (mut transaction, mut locks) = (in_transaction(&process), with_a_lock(&process));
+    pair.switch(&process);
+    let renamed = pair
+        .without_first()
+        .replace("backend = \"shop\"", "backend = \"other\"")
+        .replace("[[backend]]\nname = \"shop\"", "[[backend]]\nname = \"other\"");
+    apply(&process, &renamed);
+    assert_eq!(transaction.query("COMMIT").unwrap()[0].error(), Some(1213));
+    transaction.ok("INSERT INTO t VALUES (3)").unwrap();
+    assert_eq!(locks.query("INSERT INTO t VALUES (2)").unwrap()[0].error(), Some(1927));
+    let old = pair.members[0].queries();
+    assert!(!old.iter().any(|text| text == "COMMIT" || text.contains("VALUES (2)")), "{old:?}");
+}
+
+fn apply(process: &HighgateProcess, text: &str) {
+    std::fs::write(process.config_file(), text).unwrap();
+    let (done, said) = failure::apply(process, &[], &process.config_file());
+    assert!(done, "{said}");
 }
 
 /// Sessions that hold a server's connection.

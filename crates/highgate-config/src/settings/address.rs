@@ -58,9 +58,9 @@ fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
         return Ok(Address::Ip(address));
     }
     // Not shown: a password may be part of it.
-    if text.contains('@') {
+    if text.contains('@') || text.contains("password=") {
         let hint = "no account belongs into an address; those of clients are [[user]]s".to_owned();
-        let what = "this is an account and an address".to_owned();
+        let what = "an account or password is in this address".to_owned();
         return Err(Mistake { hint: Some(hint), ..kind.mistake(what) });
     }
     if text.parse::<Ipv6Addr>().is_ok() {
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn an_account_before_an_address_is_refused_unseen() {
-        for text in ["mysql://app:hush@db:3306", "app:hush@127.0.0.1:3306"] {
+        for text in ["mysql://app:hush@db:3306", "app:hush@[::1]:3306", "db:1?password=hush"] {
             let mistake = parse(text).unwrap_err();
             assert!(!format!("{mistake:?}").contains("hush"), "{mistake:?}");
         }

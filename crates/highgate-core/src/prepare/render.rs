@@ -184,15 +184,17 @@ fn set_variables(out: &mut Vec<u8>, conn: &ConnState, from: &Profile, to: &Profi
         out.extend_from_slice(value);
     };
     for name in from.user_variables.keys().filter(|name| !to.user_variables.contains_key(*name)) {
-        // NULL alone would leave it the type of what it was.
-        put_user(name, b"_binary''");
+        // NULL alone would leave it the type and collation of what it was. On MySQL one that was never set
+        // takes the collation of what it meets, as one that was a number does; on MariaDB it is binary.
+        put_user(name, if flavor == Flavor::MySql { b"0" } else { b"_binary''" });
         put_user(name, b"NULL");
     }
     for (name, value) in &to.user_variables {
         let there = from.user_variables.get(name);
         if there != Some(value) || anew && is_string(value) {
-            if flavor == Flavor::MariaDb && there.is_some() && value.is_null() {
-                // Quirk: MariaDB's NULL keeps the type and the collation of the value before it.
+            let keeps = matches!(flavor, Flavor::MariaDb | Flavor::MySql);
+            if keeps && there.is_some() && value.is_null() {
+                // Quirk: their NULL keeps the type and the collation of the value before it.
                 put_user(name, b"_binary''");
             }
             put_user(name, value.as_bytes());

@@ -119,7 +119,8 @@ fn a_user_variable_that_is_null_has_nothing_of_another_sessions_value() {
     }
     assert_eq!(with(Flavor::MariaDb, None), "SET @`v`=NULL", "nobody gave it a value there");
     assert_eq!(with(Flavor::MariaDb, Some("NULL")), "");
-    assert_eq!(with(Flavor::MySql, Some("'x'")), "SET @`v`=NULL");
+    assert_eq!(with(Flavor::MySql, Some("'x'")), "SET @`v`=_binary'',@`v`=NULL");
+    assert_eq!(with(Flavor::StarRocks, Some("'x'")), "SET @`v`=NULL");
 }
 
 /// Others' rows were not checked for their parents any more: on MySQL DEFAULT turns these two off.

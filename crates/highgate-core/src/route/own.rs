@@ -38,7 +38,9 @@ pub fn own_answer(
         Asked::FoundRows => (i64::try_from(state.found_rows?).ok()?, false),
         Asked::LastInsertId => match state.last_insert_id {
             LastInsertId::Known(id) => (i64::try_from(id).ok()?, true),
-            LastInsertId::Doubtful { .. } | LastInsertId::OnConnection => return None,
+            LastInsertId::Doubtful { .. }
+            | LastInsertId::Failed { .. }
+            | LastInsertId::OnConnection => return None,
         },
         Asked::RowCount => (state.row_count?, false),
     };

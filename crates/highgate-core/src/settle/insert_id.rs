@@ -44,6 +44,9 @@ pub(super) fn follow(
         if facts.shape.effects.intersects(UNSEEN) || inserts {
             state.last_insert_id = LastInsertId::OnConnection;
         }
+    } else if facts.shape.kind == StatementKind::Load {
+        // Servers answer it without an id, whatever was generated.
+        state.last_insert_id = LastInsertId::OnConnection;
     } else if inserts && outcome.rows.is_some() {
         // RETURNING: rows came in place of the OK that names the id.
         state.last_insert_id = LastInsertId::OnConnection;
@@ -55,9 +58,7 @@ pub(super) fn follow(
                 LastInsertId::Doubtful { candidate: id, previous }
             }
             (LastInsertId::Known(_), true) => LastInsertId::Known(id),
-            (LastInsertId::Doubtful { .. } | LastInsertId::OnConnection, true) => {
-                LastInsertId::OnConnection
-            }
+            (_, true) => LastInsertId::OnConnection,
         };
     } else if outcome.insert_id != 0 {
         // CREATE TABLE … SELECT, as far as is known.
@@ -67,7 +68,9 @@ pub(super) fn follow(
     }
     let known = match state.last_insert_id {
         LastInsertId::Known(id) => Some(id),
-        LastInsertId::Doubtful { .. } | LastInsertId::OnConnection => None,
+        LastInsertId::Doubtful { .. }
+        | LastInsertId::Failed { .. }
+        | LastInsertId::OnConnection => None,
     };
     conn.last_insert_id = known;
     state.pins.set(PinCause::LastInsertIdUnknown, known.is_none());

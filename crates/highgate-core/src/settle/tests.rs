@@ -317,6 +317,57 @@ fn an_insert_of_several_rows_that_fails_leaves_an_id_that_only_its_connection_kn
     assert_eq!(run("CALL p()", StatementKind::Call, call, NO_TABLE), (lost, None));
 }
 
+/// A LOAD DATA of no file took LAST_INSERT_ID() from a session whose connection others had used.
+#[test]
+fn a_statement_that_fails_leaves_the_sessions_own_insert_id_where_its_connection_had_another() {
+    const DUPLICATE: u16 = 1062;
+    let (insert, load) = (StatementKind::Insert, StatementKind::Load);
+    for (kind, text) in [(insert, "INSERT INTO t (a) VALUES (NULL), (5)"), (load, "LOAD DATA …")]
+    {
+        for (there, said, expected) in [(0, 0, 9), (7, 7, 9), (0, 12, 12), (9, 9, 9)] {
+            let mut twin = Twin::new(Flavor::MariaDb);
+            twin.state.last_insert_id = LastInsertId::Known(9);
+            twin.conn.last_insert_id = Some(there);
+            let facts = CommandFacts {
+                shape: Shape { kind, effects: Effects::WRITES, ..Shape::default() },
+                text: Some(text.as_bytes()),
+                ..CommandFacts::bare(CommandKind::Query)
+            };
+            before(&mut twin.state, &facts);
+            let outcome = Outcome { error: Some(DUPLICATE), ..Outcome::default() };
+            let verdict = settle(&mut twin.state, &mut twin.conn, &facts, &outcome);
+            let left = hold(&[PinCause::LastInsertIdUnknown, PinCause::Warnings]);
+            assert_eq!(verdict, left, "until it is asked");
+            assert!(
+                crate::prepare::needs_last_insert_id(&twin.state, &twin.conn, &facts) || there == 9
+            );
+            captured(&mut twin.state, &mut twin.conn, said);
+            assert_eq!(
+                twin.state.last_insert_id,
+                LastInsertId::Known(expected),
+                "{kind:?} {there}"
+            );
+        }
+    }
+}
+
+/// `LAST_INSERT_ID()` was that of the statement before, since no answer to LOAD DATA names one.
+#[test]
+fn what_a_load_generated_is_asked_of_its_connection_which_knows_the_sessions_own() {
+    let mut twin = Twin::new(Flavor::MySql);
+    twin.state.last_insert_id = LastInsertId::Known(9);
+    let facts = CommandFacts {
+        shape: Shape { kind: StatementKind::Load, effects: Effects::WRITES, ..Shape::default() },
+        text: Some(b"LOAD DATA INFILE 'f' INTO TABLE t"),
+        ..CommandFacts::bare(CommandKind::Query)
+    };
+    assert!(crate::prepare::needs_last_insert_id(&twin.state, &twin.conn, &facts));
+    let verdict = twin.run(StatementKind::Load, Effects::WRITES, ok(AUTOCOMMIT));
+    assert_eq!(verdict, hold(&[PinCause::LastInsertIdUnknown]));
+    captured(&mut twin.state, &mut twin.conn, 12);
+    assert_eq!(twin.state.last_insert_id, LastInsertId::Known(12));
+}
+
 /// Such a session went on, bound to a connection that was gone.
 #[test]
 fn a_session_whose_server_ends_the_connection_with_an_error_has_lost_what_only_that_had() {

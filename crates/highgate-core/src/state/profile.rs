@@ -41,7 +41,7 @@ impl VarValue {
     /// What the user variable `name` is that had this value and is set to NULL: one of the kind, and NULL
     /// after it.
     ///
-    /// Quirk: MariaDB's NULL keeps the type and the collation of the value before it. Of the value no more is
+    /// Quirk: NULL of MariaDB and MySQL keeps the type and the collation of the value before it. Of the value no more is
     /// kept than that, so that sessions which all clear a variable have it alike.
     #[must_use]
     pub fn then_null(&self, name: &str) -> Self {

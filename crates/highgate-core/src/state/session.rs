@@ -77,6 +77,14 @@ pub enum LastInsertId {
         /// What it was before.
         previous: u64,
     },
+    /// One of two: a statement failed that may have generated ids before. The connection says something else
+    /// than it did, or the same for the session's own of before.
+    Failed {
+        /// What the connection said before.
+        there: u64,
+        /// What it was in the session.
+        previous: u64,
+    },
     /// This.
     Known(u64),
     /// What the connection says.

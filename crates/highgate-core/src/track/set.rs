@@ -285,7 +285,9 @@ fn user_variable(
     let name = name.to_ascii_lowercase();
     let before = state.profile.user_variables.get(&*name);
     let literal = match before {
-        Some(before) if flavor == Flavor::MariaDb && literal.is_null() => before.then_null(&name),
+        Some(before) if matches!(flavor, Flavor::MariaDb | Flavor::MySql) && literal.is_null() => {
+            before.then_null(&name)
+        }
         _ => literal,
     };
     if before != Some(&literal) {

@@ -291,6 +291,10 @@ async fn send_from(
         if done.is_ready() {
             return done;
         }
+        // Who has ended its side reads no more, and its kernel may not say so for a minute.
+        if server.transport.poll_readable(cx).is_ready() && server.transport.has_ended() {
+            return Poll::Ready(Err(Stopped::ServerClosed));
+        }
         match slot.interrupted() {
             None | Some(Interrupt::Drain) => Poll::Pending,
             Some(told) => Poll::Ready(Err(Stopped::Told(told))),

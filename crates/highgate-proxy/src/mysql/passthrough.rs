@@ -34,7 +34,8 @@ use crate::{
 };
 
 /// The servers' errors whose text says nothing about where Highgate is.
-const TOLD: [u16; 11] = [1040, 1044, 1049, 1203, 1226, 1820, 1862, 3118, 3955, 4150, 4151];
+const TOLD: [u16; 13] =
+    [1040, 1044, 1049, 1059, 1102, 1203, 1226, 1820, 1862, 3118, 3955, 4150, 4151];
 
 /// What came of it.
 pub(crate) struct Passed {

@@ -386,6 +386,7 @@ impl Session<'_> {
         if listener.is_none() && user.is_none() {
             return;
         }
+        let before = self.backend().clone();
         if let Some(listener) = listener {
             // How it was verified stays: a change of its user is verified so, too.
             self.settings = if listener.auth == self.verified_by {
@@ -403,6 +404,10 @@ impl Session<'_> {
                 self.keys.clear();
             }
             self.user = user;
+        }
+        // It was renamed: whoever is its primary by that name judges of what is held.
+        if self.holds.as_ref() == Some(&before) && !policy.backends.contains_key(&before) {
+            self.holds = Some(self.backend().clone());
         }
         self.read_as_servers();
     }

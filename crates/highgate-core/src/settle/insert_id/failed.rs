@@ -35,7 +35,12 @@ pub(in crate::settle) fn failed(
         || ran && effects.contains(Effects::WRITES_LAST_INSERT_ID)
         || ran && inserts && !inserts_one_row(facts);
     if lost {
-        state.last_insert_id = LastInsertId::OnConnection;
+        state.last_insert_id = match (conn.last_insert_id, state.last_insert_id) {
+            (Some(there), LastInsertId::Known(previous)) if there != previous => {
+                LastInsertId::Failed { there, previous }
+            }
+            _ => LastInsertId::OnConnection,
+        };
         state.pins.insert(PinCause::LastInsertIdUnknown);
     }
     // A trigger may have failed after the only row was there.

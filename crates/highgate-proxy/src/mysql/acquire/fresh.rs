@@ -72,8 +72,13 @@ pub(super) async fn fresh(
     };
     let claim = Claim::new(member.state.clone());
     context.shows(Activity::Preparing);
+    let mut is_in_place = choice::in_place(&context.worker, group, member.state.id);
     let opening = Box::pin(open_one(context, who, &now, member, key, room));
     let connection = opening.await?;
+    // It took its time, or came by a place that is free since the server was set apart.
+    if !is_in_place() {
+        return Err(Fresh::OutOfPlace);
+    }
     Ok(Lease { connection: Box::new(connection), _claim: claim, shelf: None })
 }
 

@@ -1,6 +1,6 @@
 //! Bringing a lease to the session's state before a command, and what is to be done where that fails.
 
-use highgate_config::Topology;
+use highgate_config::{BackendName, Topology};
 use highgate_core::{
     events::Severity,
     pins::PinCause,
@@ -107,7 +107,7 @@ impl Session<'_> {
 
     /// Whether the connection that the session holds can serve it no more.
     pub(super) fn is_over(&self, lease: &Lease) -> bool {
-        is_over(self.context, self.taken_for, lease)
+        is_over(self.context, self.taken_for, self.holds.as_ref(), lease)
     }
 
     /// What the session held is gone with its connection, which ended before the command came.
@@ -148,7 +148,8 @@ impl Session<'_> {
         facts: &CommandFacts<'_>,
         framed: Framed,
     ) -> Option<Result<(), Ending>> {
-        let lease = self.lease.take_if(|lease| is_over(self.context, self.taken_for, lease))?;
+        let (context, taken_for, holds) = (self.context, self.taken_for, self.holds.as_ref());
+        let lease = self.lease.take_if(|lease| is_over(context, taken_for, holds, lease))?;
         let Tried::Refused(answer) = self.found_dead(&lease, facts) else {
             self.abandon(lease);
             return None;
@@ -382,14 +383,19 @@ fn causal_wait(flavor: Flavor, topology: Topology) -> CausalWait {
 
 /// What has come there unasked is the connection's end; and a server that was declared down since may live
 /// on, while another took its place.
-fn is_over(context: &Context, taken_for: Option<Wish>, lease: &Lease) -> bool {
+fn is_over(
+    context: &Context,
+    taken_for: Option<Wish>,
+    holds: Option<&BackendName>,
+    lease: &Lease,
+) -> bool {
     let may_go_on = |group: &Group, server: &ServerState| {
         group.may_go_on(server, taken_for == Some(Wish::Writer))
     };
     let connection = &lease.connection;
     connection.transport.has_news()
         || !connection.is_current()
-            && !in_its_group(context, connection.server(), may_go_on)
+            && !in_its_group(context, connection.server(), holds, may_go_on)
                 .unwrap_or(!connection.server().is_given_up())
 }
 
@@ -400,16 +406,22 @@ pub(crate) fn must_part(context: &Context, taken_for: Option<Wish>, lease: &Leas
     };
     let connection = &lease.connection;
     !connection.is_current()
-        && in_its_group(context, connection.server(), must_part)
+        && in_its_group(context, connection.server(), None, must_part)
             .unwrap_or(connection.server().is_given_up())
 }
 
-/// What its group says of a server; `None` where there is none.
+/// What its group says of a server: its backend's, or that of what this is called now, which may not have the
+/// server any more, or another one with it. `None` where there is none.
 fn in_its_group(
     context: &Context,
     server: &ServerState,
+    holds: Option<&BackendName>,
     says: impl FnOnce(&Group, &ServerState) -> bool,
 ) -> Option<bool> {
     let snapshot = context.worker.snapshot();
-    snapshot.placement.group_of(server).map(|group| says(group, server))
+    let placement = &snapshot.placement;
+    let own = placement.groups.get(&server.backend);
+    let renamed = || holds.and_then(|holds| placement.groups.get(holds));
+    let group = own.or_else(renamed).or_else(|| placement.group_of(server))?;
+    Some(says(group, server))
 }
