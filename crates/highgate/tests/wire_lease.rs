@@ -191,34 +191,39 @@ fn a_client_that_leaves_while_its_login_waits_frees_its_place_and_has_nothing_ca
 }
 
 /// Any account may send one, with any number: it went to one server after the other.
-/// They waited on where they had begun, to the end of `queue_timeout`, while the new primary was idle.
+/// They waited on where they had begun, to the end of `queue_timeout`, while the new primary was idle; or got the
+/// place of who was let go there, and wrote to a server in maintenance.
 #[test]
 fn who_waits_for_a_connection_goes_elsewhere_when_its_server_takes_no_more_commands() {
-    let [first, second] = [(), ()].map(|()| ScriptedServer::start(Script::new(usual)).unwrap());
-    let each = "[[backend.server]]\n";
-    let text = toml(&[first.addr(), second.addr()], BACKEND, "");
-    let text = text.replace(each, &format!("{each}max_connections = 1\n"));
-    let process = HighgateProcess::start(BINARY, &text).unwrap();
-    let ctl = |words: &[&str]| ctl(&process, words).unwrap();
-    ctl(&["drain", "shop/db2"]);
-    let mut holds = client(&process);
-    holds.ok("BEGIN").unwrap();
-    let began = [&first, &second].map(|it| connection_of(it, "BEGIN").is_some());
-    let waiters: Vec<_> = (0..3)
-        .map(|_| {
-            let mut waits = client(&process);
-            std::thread::spawn(move || waits.value("SELECT n FROM t").unwrap())
-        })
-        .collect();
-    until_queued(&process, 3);
-    ctl(&["enable", "shop/db2"]);
-    ctl(&["drain", "shop/db1"]);
-    for waiter in waiters {
-        assert_eq!(waiter.join().unwrap(), "1");
+    for (how, is_let_go) in [("drain", false), ("maintenance", true)] {
+        let [first, second] = [(), ()].map(|()| ScriptedServer::start(Script::new(usual)).unwrap());
+        let each = "[[backend.server]]\n";
+        let text = toml(&[first.addr(), second.addr()], BACKEND, "");
+        let text = text.replace(each, &format!("{each}max_connections = 1\n"));
+        let process = HighgateProcess::start(BINARY, &text).unwrap();
+        let ctl = |words: &[&str]| ctl(&process, words).unwrap();
+        for _ in 0..5 {
+            ctl(&["drain", "shop/db2"]);
+            let mut holds = client(&process);
+            holds.ok("BEGIN").unwrap();
+            let waiters: Vec<_> = (0..6)
+                .map(|_| {
+                    let mut waits = client(&process);
+                    std::thread::spawn(move || waits.value("SELECT n FROM t").unwrap())
+                })
+                .collect();
+            until_queued(&process, 6);
+            ctl(&["enable", "shop/db2"]);
+            ctl(&[how, "shop/db1"]);
+            for waiter in waiters {
+                assert_eq!(waiter.join().unwrap(), "1");
+            }
+            let told = holds.query("COMMIT").unwrap()[0].error();
+            assert_eq!(told, Some(1213).filter(|_| is_let_go), "{how}");
+            assert!(connection_of(&first, "SELECT n FROM t").is_none(), "{how}");
+            ctl(&["enable", "shop/db1"]);
+        }
     }
-    assert_eq!(began, [true, false], "where it was not drained");
-    assert!(connection_of(&first, "SELECT n FROM t").is_none(), "it is held all the while");
-    holds.ok("COMMIT").unwrap();
 }
 
 #[test]
