@@ -118,13 +118,20 @@ fn passwords_of_accounts(text: &str) -> Vec<Range<usize>> {
         if let (Some(colon), Some(end)) = (colon, word.rfind('@')) {
             found.push(start + after_scheme + colon + 1..start + end);
         }
-        if let Some(at) = word.find("password=").filter(|at| *at > 0) {
-            found.push(start + at + "password=".len()..start + word.len());
+        if let Some(at) = password_of_parameters(word) {
+            found.push(start + at..start + word.len());
         }
         start += word.len();
     }
     found.retain(|range| !range.is_empty());
     found
+}
+
+/// Where the value begins of a parameter that has a password, as `…?password=…` of other programs.
+pub(crate) fn password_of_parameters(text: &str) -> Option<usize> {
+    let lower = text.to_ascii_lowercase();
+    let named = |name: &str| lower.find(name).filter(|at| *at > 0).map(|at| at + name.len());
+    ["password=", "passwd=", "pwd="].iter().find_map(|name| named(name))
 }
 
 /// A terminal obeys control characters; a foreign file does not command it.
@@ -147,6 +154,7 @@ mod tests {
             ("a = \"mysql://app:hu/sh@db:3306\"", "a = \"mysql://app:·····@db:3306\""),
             ("b = 'app:hu:s@h@db' # app@'%'", "b = 'app:······@db' # app@'%'"),
             ("a = 'db:3306/x?user=app&password=hush'", "a = 'db:3306/x?user=app&password=····'"),
+            ("a = 'db:3306;Pwd=hush'", "a = 'db:3306;Pwd=····'"),
             ("grant = \"app@'%'\" # [::1]:3306", "grant = \"app@'%'\" # [::1]:3306"),
         ] {
             let source = Source::new(&format!("x\n{text}"));

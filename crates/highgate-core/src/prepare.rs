@@ -214,8 +214,6 @@ pub fn needs_last_insert_id(
     match (conn.last_insert_id, state.last_insert_id) {
         (Some(there), LastInsertId::Known(here)) if there == here => false,
         _ if facts.text.is_some_and(returns) => true,
-        // No answer tells whether it generated one: the connection is asked, and must know the session's own.
-        (_, LastInsertId::Known(_)) if facts.shape.kind == StatementKind::Load => true,
         (Some(0), _) => false,
         (Some(there), LastInsertId::Known(_)) => insert_id::may_be_written(facts, there),
         (None, LastInsertId::Known(_)) => true,

@@ -394,6 +394,12 @@ fn sessions_let_go_of_a_replaced_primary_that_is_removed_as_its_backend_is_renam
         .replace("backend = \"shop\"", "backend = \"other\"")
         .replace("[[backend]]\nname = \"shop\"", "[[backend]]\nname = \"other\"");
     apply(&process, &renamed);
+    wait::eventually(Deadline::seconds(20), "the primary by its new name", || {
+        let servers = failure::servers(&process)?;
+        anyhow::ensure!(servers.iter().map(|it| &*it.role).eq(["primary"]), "{servers:?}");
+        Ok(())
+    })
+    .unwrap();
     assert_eq!(transaction.query("COMMIT").unwrap()[0].error(), Some(1213));
     transaction.ok("INSERT INTO t VALUES (3)").unwrap();
     assert_eq!(locks.query("INSERT INTO t VALUES (2)").unwrap()[0].error(), Some(1927));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Kind, Mistake, kind::short};
-use crate::Address;
+use crate::{Address, source::password_of_parameters};
 
 /// Reads an address to connect to.
 pub(super) fn parse(text: &str) -> Result<Address, Mistake> {
@@ -58,7 +58,7 @@ fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
         return Ok(Address::Ip(address));
     }
     // Not shown: a password may be part of it.
-    if text.contains('@') || text.contains("password=") {
+    if text.contains('@') || password_of_parameters(text).is_some() {
         let hint = "no account belongs into an address; those of clients are [[user]]s".to_owned();
         let what = "an account or password is in this address".to_owned();
         return Err(Mistake { hint: Some(hint), ..kind.mistake(what) });

@@ -184,9 +184,10 @@ fn set_variables(out: &mut Vec<u8>, conn: &ConnState, from: &Profile, to: &Profi
         out.extend_from_slice(value);
     };
     for name in from.user_variables.keys().filter(|name| !to.user_variables.contains_key(*name)) {
-        // NULL alone would leave it the type and collation of what it was. On MySQL one that was never set
-        // takes the collation of what it meets, as one that was a number does; on MariaDB it is binary.
-        put_user(name, if flavor == Flavor::MySql { b"0" } else { b"_binary''" });
+        // NULL alone would leave it the type and collation of what it was. (On MySQL one that was never set
+        // takes the collation of what it meets, as one does that was a number. But a session that then sets it
+        // to NULL itself would have that, where directly it has a binary one: the likelier of the two.)
+        put_user(name, b"_binary''");
         put_user(name, b"NULL");
     }
     for (name, value) in &to.user_variables {

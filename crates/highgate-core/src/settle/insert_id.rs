@@ -44,9 +44,6 @@ pub(super) fn follow(
         if facts.shape.effects.intersects(UNSEEN) || inserts {
             state.last_insert_id = LastInsertId::OnConnection;
         }
-    } else if facts.shape.kind == StatementKind::Load {
-        // Servers answer it without an id, whatever was generated.
-        state.last_insert_id = LastInsertId::OnConnection;
     } else if inserts && outcome.rows.is_some() {
         // RETURNING: rows came in place of the OK that names the id.
         state.last_insert_id = LastInsertId::OnConnection;

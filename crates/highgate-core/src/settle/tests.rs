@@ -351,23 +351,6 @@ fn a_statement_that_fails_leaves_the_sessions_own_insert_id_where_its_connection
     }
 }
 
-/// `LAST_INSERT_ID()` was that of the statement before, since no answer to LOAD DATA names one.
-#[test]
-fn what_a_load_generated_is_asked_of_its_connection_which_knows_the_sessions_own() {
-    let mut twin = Twin::new(Flavor::MySql);
-    twin.state.last_insert_id = LastInsertId::Known(9);
-    let facts = CommandFacts {
-        shape: Shape { kind: StatementKind::Load, effects: Effects::WRITES, ..Shape::default() },
-        text: Some(b"LOAD DATA INFILE 'f' INTO TABLE t"),
-        ..CommandFacts::bare(CommandKind::Query)
-    };
-    assert!(crate::prepare::needs_last_insert_id(&twin.state, &twin.conn, &facts));
-    let verdict = twin.run(StatementKind::Load, Effects::WRITES, ok(AUTOCOMMIT));
-    assert_eq!(verdict, hold(&[PinCause::LastInsertIdUnknown]));
-    captured(&mut twin.state, &mut twin.conn, 12);
-    assert_eq!(twin.state.last_insert_id, LastInsertId::Known(12));
-}
-
 /// Such a session went on, bound to a connection that was gone.
 #[test]
 fn a_session_whose_server_ends_the_connection_with_an_error_has_lost_what_only_that_had() {
