@@ -350,12 +350,16 @@ fn an_address_that_somebody_removes_all_the_while_is_set_again_and_told_once() {
     let mut removed = 0;
     let until = Deadline::after(Duration::from_millis(2_500));
     while !until.is_past() {
-        removed += u32::from(has(host, VIP).unwrap());
-        // It may be gone.
-        let _ = host.ip("address flush to 10.99.0.100");
+        // Only what is seen is removed: each time that it was set is counted.
+        if has(host, VIP).unwrap() {
+            host.ip("address flush to 10.99.0.100").unwrap();
+            removed += 1;
+        }
+        last(Duration::from_millis(1));
     }
     until_held(&lab, 1, START).unwrap();
-    assert!((2..=8).contains(&removed), "set {removed} times");
+    eprintln!("removed {removed} times");
+    assert!((2..=8).contains(&removed), "removed {removed} times");
     let told = one.events().unwrap();
     assert_eq!(told.matches("was removed by somebody else").count(), 1, "{told}");
     assert_eq!(one.count("became_active").unwrap(), 1, "{told}");
