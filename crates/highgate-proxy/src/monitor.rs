@@ -9,6 +9,6 @@ pub mod director;
 mod names;
 mod probe;
 mod questions;
-mod turns;
+pub(crate) mod turns;
 
 pub use director::{Command, Director, Forgotten, Inputs, Records, View};

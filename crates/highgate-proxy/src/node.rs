@@ -31,7 +31,7 @@ pub use self::vitals::Vitals;
 use crate::{
     certificate::CertificateDate,
     listener::{Bound, ListenerState, Unserved},
-    monitor::View,
+    monitor::{View, turns},
     shared::Shared,
     slots::Interrupt,
     tables, tls_files,
@@ -180,6 +180,8 @@ impl Node {
         let (seeds, handles) = worker::seeds(settings.workers.max(1), settings.number);
         let key = rsa::KeyPair::generate().ok().map(Arc::new);
         let shared = Shared::new(Arc::new(empty), handles, key);
+        // Checks begin before the first configuration is applied.
+        shared.check_sockets.store(turns::bound(descriptor_limit()), Ordering::Relaxed);
         let (stopper, stop) = Stopper::new();
         let threads = seeds
             .into_iter()
@@ -331,7 +333,7 @@ impl Node {
         const FEW: usize = 16;
         let node = config.node.get(&self.settings.name);
         let limit = descriptor_limit();
-        let checks = (limit / 4).max(16);
+        let checks = turns::bound(limit);
         self.shared.check_sockets.store(checks, Ordering::Relaxed);
         let servers: usize = config.shared.backends.values().map(|it| it.servers.len()).sum();
         let checks = checks.min(u32::try_from(servers.saturating_sub(FEW)).unwrap_or(u32::MAX));

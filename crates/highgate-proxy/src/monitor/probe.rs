@@ -230,7 +230,7 @@ impl Probe {
     pub(crate) async fn connects(&self) -> bool {
         // What it hears says nothing of the connection that checks keep.
         let asks = Rc::new(Asks { heard: Rc::default(), ..Asks::clone(&self.asks) });
-        let turn = match self.turns().take(Standing::Alive) {
+        let turn = match self.turns().take(Standing::Alive, &self.asks.server.backend) {
             Ok(turn) => Some(turn),
             Err(queue) => queue.await.ok(),
         };

@@ -59,6 +59,13 @@ fn unserved(node: &Node) -> Option<ListenerName> {
 }
 
 #[test]
+fn checks_take_turns_from_the_first_on() {
+    let node = node();
+    let most = node.shared().check_sockets.load(Ordering::Relaxed);
+    assert!((16..=1024).contains(&most), "{most}");
+}
+
+#[test]
 fn a_listener_that_a_worker_takes_is_served() {
     let node = node();
     node.apply(&config()).unwrap();

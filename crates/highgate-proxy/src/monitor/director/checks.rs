@@ -46,7 +46,7 @@ impl Watched {
             tasks.spawn(report(probe, None, wanted, results));
             return false;
         }
-        let queue = match probe.turns().take(wanted.standing) {
+        let queue = match probe.turns().take(wanted.standing, &self.state.backend) {
             Ok(turn) => {
                 tasks.spawn(report(probe, Some(turn), wanted, results));
                 return false;
