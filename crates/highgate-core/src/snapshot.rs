@@ -24,6 +24,27 @@ pub struct Snapshot {
     pub placement: Arc<Placement>,
 }
 
+impl Snapshot {
+    /// The group that judges of what a session holds on that server: its backend's, or that of what this is
+    /// called now, which may not have the server any more; else that of the backend by which the session
+    /// `holds` it, or another one with the server. `None` where there is none.
+    #[must_use]
+    pub fn judge_of(
+        &self,
+        server: &ServerState,
+        holds: Option<&BackendName>,
+    ) -> Option<&Arc<Group>> {
+        let groups = &self.placement.groups;
+        let heir = || groups.get(self.policy.heirs.get(&server.backend)?);
+        let held_by = || groups.get(holds?);
+        groups
+            .get(&server.backend)
+            .or_else(heir)
+            .or_else(held_by)
+            .or_else(|| self.placement.group_of(server))
+    }
+}
+
 /// The part of a snapshot that only a configuration change replaces.
 #[derive(Debug)]
 pub struct Policy {
@@ -38,6 +59,8 @@ pub struct Policy {
     pub users: BTreeMap<UserName, Arc<User>>,
     /// Groups of servers as configured.
     pub backends: BTreeMap<BackendName, Arc<Backend>>,
+    /// What backends that are no more are called now: those with roles that have a server of theirs.
+    pub heirs: BTreeMap<BackendName, BackendName>,
     /// Query rules, compiled; their hits outlive a change.
     pub rules: Arc<RuleSet>,
     /// The rules as written, whether they could be compiled or not.
@@ -52,6 +75,7 @@ impl PartialEq for Policy {
             && self.renamed == other.renamed
             && self.users == other.users
             && self.backends == other.backends
+            && self.heirs == other.heirs
             && self.written_rules == other.written_rules
     }
 }

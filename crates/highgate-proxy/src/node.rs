@@ -172,6 +172,7 @@ impl Node {
                 renamed: BTreeMap::new(),
                 users: BTreeMap::new(),
                 backends: BTreeMap::new(),
+                heirs: BTreeMap::new(),
                 rules: Arc::default(),
                 written_rules: Arc::default(),
             }),

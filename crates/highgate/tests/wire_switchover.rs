@@ -75,11 +75,11 @@ impl Pair {
     }
 }
 
-fn until_roles(process: &HighgateProcess, roles: [&str; 2]) {
+fn until_roles<const N: usize>(process: &HighgateProcess, roles: [&str; N]) {
     wait::eventually(Deadline::seconds(20), "the roles", || {
         let servers = failure::servers(process)?;
         let are = servers.iter().zip(roles).all(|(it, role)| it.role == role && it.status == "up");
-        anyhow::ensure!(are && servers.len() == 2, "{servers:?}");
+        anyhow::ensure!(are && servers.len() == N, "{servers:?}");
         Ok(())
     })
     .unwrap();
@@ -387,19 +387,39 @@ fn sessions_let_go_of_a_primary_that_was_removed_once_another_takes_the_writes()
 fn sessions_let_go_of_a_replaced_primary_that_is_removed_as_its_backend_is_renamed() {
     let pair = Pair::start();
     let process = pair.front();
-    let (mut transaction, mut locks) = (in_transaction(&process), with_a_lock(&process));
+    let (transaction, locks) = (in_transaction(&process), with_a_lock(&process));
     pair.switch(&process);
-    let renamed = pair
-        .without_first()
-        .replace("backend = \"shop\"", "backend = \"other\"")
-        .replace("[[backend]]\nname = \"shop\"", "[[backend]]\nname = \"other\"");
-    apply(&process, &renamed);
-    wait::eventually(Deadline::seconds(20), "the primary by its new name", || {
-        let servers = failure::servers(&process)?;
-        anyhow::ensure!(servers.iter().map(|it| &*it.role).eq(["primary"]), "{servers:?}");
-        Ok(())
-    })
-    .unwrap();
+    apply(&process, &renamed(&pair.without_first()));
+    until_roles(&process, ["primary"]);
+    let_go(&pair, transaction, locks);
+}
+
+/// Those alone were told whose listener or account named the backend: who came there by a rule went on.
+#[test]
+fn sessions_that_a_rule_sent_to_a_renamed_backend_let_go_of_its_replaced_primary() {
+    let pair = Pair::start();
+    let by_rule = |text: String| {
+        let elsewhere = text.replacen("backend = \"shop\"", "backend = \"empty\"", 1);
+        elsewhere
+            + "[[backend]]\nname = \"empty\"\n\
+               [[rule]]\nrule_id = 1\nmatch_pattern = \".\"\nbackend = \"shop\"\n"
+    };
+    let process = HighgateProcess::start(BINARY, &by_rule(pair.toml())).unwrap();
+    until_roles(&process, ["primary", "replica"]);
+    let (transaction, locks) = (in_transaction(&process), with_a_lock(&process));
+    pair.switch(&process);
+    apply(&process, &renamed(&by_rule(pair.without_first())));
+    until_roles(&process, ["primary"]);
+    let_go(&pair, transaction, locks);
+}
+
+fn renamed(text: &str) -> String {
+    text.replace("backend = \"shop\"", "backend = \"other\"")
+        .replace("[[backend]]\nname = \"shop\"", "[[backend]]\nname = \"other\"")
+}
+
+/// Both are told with their next command, and nothing of it gets to the old primary.
+fn let_go(pair: &Pair, mut transaction: RawClient, mut locks: RawClient) {
     assert_eq!(transaction.query("COMMIT").unwrap()[0].error(), Some(1213));
     transaction.ok("INSERT INTO t VALUES (3)").unwrap();
     assert_eq!(locks.query("INSERT INTO t VALUES (2)").unwrap()[0].error(), Some(1927));

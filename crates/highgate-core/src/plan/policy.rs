@@ -1,8 +1,13 @@
 //! The policy: what only a configuration change replaces.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use highgate_config::{Address, BackendName, Config, Listener, ListenerName, NodeName, Rule};
+use highgate_config::{
+    Address, Backend, BackendName, Config, Listener, ListenerName, NodeName, Rule, Topology,
+};
 use highgate_mysql::auth::StoredPassword;
 
 use crate::{
@@ -37,6 +42,7 @@ pub(super) fn policy(
         binds,
         users: carry(&shared.users, old.map(|old| &old.users)),
         backends: carry(&shared.backends, old.map(|old| &old.backends)),
+        heirs: old.map(|old| heirs(old, &shared.backends)).unwrap_or_default(),
         rules,
         written_rules,
     };
@@ -67,6 +73,32 @@ fn renamed(
     };
     let before = old.renamed.iter();
     let present = old.binds.keys().map(|name| (name, name));
+    before
+        .chain(present)
+        .filter(|(name, _)| !is(name))
+        .filter_map(|(name, now)| {
+            let now = if is(now) { now.clone() } else { heir(now)? };
+            Some((name.clone(), now))
+        })
+        .collect()
+}
+
+/// What the backends of the past that are no more are called now. One that is new goes before others; and
+/// one without roles would not know who takes the writes.
+fn heirs(old: &Policy, new: &BTreeMap<BackendName, Backend>) -> BTreeMap<BackendName, BackendName> {
+    let is = |name: &BackendName| new.contains_key(name);
+    let heir = |name: &BackendName| {
+        let servers = old.backends.get(name)?.servers.values();
+        let had: BTreeSet<&Address> = servers.map(|server| &server.address).collect();
+        let has_one = |backend: &Backend| {
+            backend.topology != Topology::Static
+                && backend.servers.values().any(|server| had.contains(&server.address))
+        };
+        let heirs = new.iter().filter(|(_, backend)| has_one(backend)).map(|(name, _)| name);
+        heirs.min_by_key(|name| old.backends.contains_key(*name)).cloned()
+    };
+    let before = old.heirs.iter();
+    let present = old.backends.keys().map(|name| (name, name));
     before
         .chain(present)
         .filter(|(name, _)| !is(name))

@@ -155,6 +155,38 @@ fn a_listener_that_is_no_more_is_known_by_the_name_that_has_its_address() {
     }
 }
 
+/// Backends of that name, topology and those hosts each.
+fn serving(backends: &[(&str, &str, &[&str])]) -> Config {
+    let mut text = "[[listener]]\nname = 'l'\nbind = '127.0.0.1:0'\nbackend = 'shop'\n".to_owned();
+    for (name, topology, hosts) in backends {
+        text += &format!("[[backend]]\nname = '{name}'\ntopology = '{topology}'\n");
+        text += "monitor = { user = 'm', password = 'm' }\n";
+        for (at, host) in hosts.iter().enumerate() {
+            text += &format!("[[backend.server]]\nname = 'db{at}'\naddress = '{host}:3306'\n");
+        }
+    }
+    highgate_config::native::parse("b.toml", &text, &"n1".into()).unwrap().config
+}
+
+#[test]
+fn a_backend_that_is_no_more_is_known_by_the_name_that_has_a_server_of_its_cluster() {
+    const ROLES: &str = "mariadb-replication";
+    let mut policy_now = None;
+    for (backends, name_of_first) in [
+        (vec![("shop", ROLES, &["a", "b", "c"][..]), ("more", ROLES, &["c"])], None),
+        (vec![("more", ROLES, &["c"]), ("shop2", ROLES, &["b", "c"])], Some("shop2")),
+        (vec![("shop2", ROLES, &["b"]), ("x", ROLES, &["a", "b"])], Some("shop2")),
+        (vec![("shop3", ROLES, &["b"]), ("a", "static", &["b"])], Some("shop3")),
+        (vec![("shop", ROLES, &["a"]), ("shop3", ROLES, &["b"])], None),
+        (vec![("shop4", ROLES, &["d"]), ("shop5", "static", &["a"])], None),
+    ] {
+        let (policy, _) = policy(&serving(&backends), &"n1".into(), policy_now.as_ref());
+        let found = policy.heirs.get("shop").map(|it| it.as_str());
+        assert_eq!(found, name_of_first, "{backends:?}");
+        policy_now = Some(policy);
+    }
+}
+
 #[test]
 fn a_health_flip_rebuilds_one_group_and_leaves_the_policy_alone() {
     let mut rig = Rig::new();

@@ -24,6 +24,7 @@ fn shared() -> (Arc<Shared>, mpsc::Receiver<Mail>) {
         renamed: Default::default(),
         users: Default::default(),
         backends: Default::default(),
+        heirs: Default::default(),
         rules: Arc::default(),
         written_rules: Arc::default(),
     };

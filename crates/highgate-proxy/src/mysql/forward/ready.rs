@@ -410,8 +410,7 @@ pub(crate) fn must_part(context: &Context, taken_for: Option<Wish>, lease: &Leas
             .unwrap_or(connection.server().is_given_up())
 }
 
-/// What its group says of a server: its backend's, or that of what this is called now, which may not have the
-/// server any more, or another one with it. `None` where there is none.
+/// What the group says of a server that judges of it. `None` where there is none.
 fn in_its_group(
     context: &Context,
     server: &ServerState,
@@ -419,9 +418,5 @@ fn in_its_group(
     says: impl FnOnce(&Group, &ServerState) -> bool,
 ) -> Option<bool> {
     let snapshot = context.worker.snapshot();
-    let placement = &snapshot.placement;
-    let own = placement.groups.get(&server.backend);
-    let renamed = || holds.and_then(|holds| placement.groups.get(holds));
-    let group = own.or_else(renamed).or_else(|| placement.group_of(server))?;
-    Some(says(group, server))
+    Some(says(snapshot.judge_of(server, holds)?, server))
 }
