@@ -27,20 +27,21 @@ pub struct Snapshot {
 impl Snapshot {
     /// The group that judges of what a session holds on that server: its backend's, or that of what this is
     /// called now, which may not have the server any more; else that of the backend by which the session
-    /// `holds` it, or another one with the server. `None` where there is none.
+    /// `holds` it, or another one with the server. `None` where there is none. `by_role`: the session came
+    /// to it as the primary, or as a replica; a backend without roles that has the name now judges of others.
     #[must_use]
     pub fn judge_of(
         &self,
         server: &ServerState,
+        by_role: bool,
         holds: Option<&BackendName>,
     ) -> Option<&Arc<Group>> {
         let groups = &self.placement.groups;
-        let heir = || groups.get(self.policy.heirs.get(&server.backend)?);
-        let held_by = || groups.get(holds?);
-        groups
-            .get(&server.backend)
-            .or_else(heir)
-            .or_else(held_by)
+        let heirs = by_role.then_some(&self.policy.heirs);
+        heirs
+            .and_then(|heirs| groups.get(heirs.get(&server.backend)?))
+            .or_else(|| groups.get(&server.backend))
+            .or_else(|| groups.get(holds?))
             .or_else(|| self.placement.group_of(server))
     }
 }
@@ -59,7 +60,8 @@ pub struct Policy {
     pub users: BTreeMap<UserName, Arc<User>>,
     /// Groups of servers as configured.
     pub backends: BTreeMap<BackendName, Arc<Backend>>,
-    /// What backends that are no more are called now: those with roles that have a server of theirs.
+    /// What backends with roles are called now that are no more, or have none any more: those with roles
+    /// that have a server of theirs.
     pub heirs: BTreeMap<BackendName, BackendName>,
     /// Query rules, compiled; their hits outlive a change.
     pub rules: Arc<RuleSet>,

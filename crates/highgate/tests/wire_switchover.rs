@@ -391,6 +391,7 @@ fn sessions_let_go_of_a_replaced_primary_that_is_removed_as_its_backend_is_renam
     pair.switch(&process);
     apply(&process, &renamed(&pair.without_first()));
     until_roles(&process, ["primary"]);
+    until_held(&process, 0);
     let_go(&pair, transaction, locks);
 }
 
@@ -410,7 +411,27 @@ fn sessions_that_a_rule_sent_to_a_renamed_backend_let_go_of_its_replaced_primary
     pair.switch(&process);
     apply(&process, &renamed(&by_rule(pair.without_first())));
     until_roles(&process, ["primary"]);
+    until_held(&process, 0);
     let_go(&pair, transaction, locks);
+}
+
+/// Another backend that knows no roles had its name: by that they went on at the old primary.
+#[test]
+fn sessions_let_go_of_a_replaced_primary_whose_backend_was_renamed_and_its_name_given_away() {
+    for name in ["db1", "x1"] {
+        let pair = Pair::start();
+        let process = pair.front();
+        let (transaction, locks) = (in_transaction(&process), with_a_lock(&process));
+        pair.switch(&process);
+        let taken = format!(
+            "[[backend]]\nname = \"shop\"\n[[backend.server]]\nname = \"{name}\"\naddress = \"{}\"\n",
+            pair.members[0].addr(),
+        );
+        apply(&process, &(renamed(&pair.without_first()) + &taken));
+        until_roles(&process, ["primary", "member"]);
+        until_held(&process, 0);
+        let_go(&pair, transaction, locks);
+    }
 }
 
 fn renamed(text: &str) -> String {

@@ -83,15 +83,16 @@ fn renamed(
         .collect()
 }
 
-/// What the backends of the past that are no more are called now. One that is new goes before others; and
-/// one without roles would not know who takes the writes.
+/// What the backends with roles of the past that are no more are called now, or that have none any more. One
+/// that is new goes before others; and one without roles would not know who takes the writes.
 fn heirs(old: &Policy, new: &BTreeMap<BackendName, Backend>) -> BTreeMap<BackendName, BackendName> {
-    let is = |name: &BackendName| new.contains_key(name);
+    let has_roles = |backend: &Backend| backend.topology != Topology::Static;
+    let is = |name: &BackendName| new.get(name).is_some_and(has_roles);
     let heir = |name: &BackendName| {
-        let servers = old.backends.get(name)?.servers.values();
-        let had: BTreeSet<&Address> = servers.map(|server| &server.address).collect();
+        let before = old.backends.get(name).filter(|before| has_roles(before))?;
+        let had: BTreeSet<&Address> = before.servers.values().map(|it| &it.address).collect();
         let has_one = |backend: &Backend| {
-            backend.topology != Topology::Static
+            has_roles(backend)
                 && backend.servers.values().any(|server| had.contains(&server.address))
         };
         let heirs = new.iter().filter(|(_, backend)| has_one(backend)).map(|(name, _)| name);

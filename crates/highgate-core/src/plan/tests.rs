@@ -177,6 +177,7 @@ fn a_backend_that_is_no_more_is_known_by_the_name_that_has_a_server_of_its_clust
         (vec![("more", ROLES, &["c"]), ("shop2", ROLES, &["b", "c"])], Some("shop2")),
         (vec![("shop2", ROLES, &["b"]), ("x", ROLES, &["a", "b"])], Some("shop2")),
         (vec![("shop3", ROLES, &["b"]), ("a", "static", &["b"])], Some("shop3")),
+        (vec![("shop3", ROLES, &["b"]), ("shop", "static", &["a"])], Some("shop3")),
         (vec![("shop", ROLES, &["a"]), ("shop3", ROLES, &["b"])], None),
         (vec![("shop4", ROLES, &["d"]), ("shop5", "static", &["a"])], None),
     ] {

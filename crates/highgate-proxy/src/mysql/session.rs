@@ -563,8 +563,10 @@ impl Session<'_> {
     async fn message(&mut self, max: u64) -> Result<Framed, Unread> {
         loop {
             let (context, taken_for, lease) = (self.context, self.taken_for, &self.lease);
-            let must_part =
-                || lease.as_ref().is_some_and(|it| forward::must_part(context, taken_for, it));
+            let holds = self.holds.as_ref();
+            let must_part = || {
+                lease.as_ref().is_some_and(|it| forward::must_part(context, taken_for, holds, it))
+            };
             if let Some(come) = unless(must_part, self.client.message(context, max)).await {
                 return come;
             }

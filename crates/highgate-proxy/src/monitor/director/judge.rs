@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use highgate_config::{AdminState, Override, OverrideKind};
+use highgate_config::{AdminState, Override, OverrideKind, Topology};
 use highgate_core::{
     plan::{self, Observed},
-    snapshot::{Member, Snapshot},
+    snapshot::{Group, Member, Snapshot},
 };
 use highgate_io::clock;
 
@@ -96,8 +96,10 @@ pub(super) fn overrides(marks: &[Override]) -> plan::Overrides {
 }
 
 /// Sessions that hold a connection to a server which is quarantined from now on must not go on there, nor at
-/// one that was removed, once another takes the writes. Whether there is one.
+/// one that was removed, or whose backend has no roles any more, once another takes the writes. Whether there
+/// is one.
 fn part(snapshot: &Snapshot, previous: &Snapshot) -> bool {
+    let has_roles = |group: &Group| group.backend.topology != Topology::Static;
     let mut parts = false;
     for (name, group) in &snapshot.placement.groups {
         let Some(before) = previous.placement.groups.get(name) else { continue };
@@ -110,6 +112,10 @@ fn part(snapshot: &Snapshot, previous: &Snapshot) -> bool {
         }
         for member in group.quarantined_since(before) {
             member.state.next_generation();
+            parts = true;
+        }
+        if has_roles(before) && !has_roles(group) {
+            group.members.iter().for_each(|member| member.state.next_generation());
             parts = true;
         }
     }

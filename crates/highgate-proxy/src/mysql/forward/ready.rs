@@ -395,18 +395,23 @@ fn is_over(
     let connection = &lease.connection;
     connection.transport.has_news()
         || !connection.is_current()
-            && !in_its_group(context, connection.server(), holds, may_go_on)
+            && !in_its_group(context, connection.server(), taken_for, holds, may_go_on)
                 .unwrap_or(!connection.server().is_given_up())
 }
 
 /// Whether it leads to a server with which no session goes on.
-pub(crate) fn must_part(context: &Context, taken_for: Option<Wish>, lease: &Lease) -> bool {
+pub(crate) fn must_part(
+    context: &Context,
+    taken_for: Option<Wish>,
+    holds: Option<&BackendName>,
+    lease: &Lease,
+) -> bool {
     let must_part = |group: &Group, server: &ServerState| {
         group.must_part(server, taken_for == Some(Wish::Writer))
     };
     let connection = &lease.connection;
     !connection.is_current()
-        && in_its_group(context, connection.server(), None, must_part)
+        && in_its_group(context, connection.server(), taken_for, holds, must_part)
             .unwrap_or(connection.server().is_given_up())
 }
 
@@ -414,9 +419,10 @@ pub(crate) fn must_part(context: &Context, taken_for: Option<Wish>, lease: &Leas
 fn in_its_group(
     context: &Context,
     server: &ServerState,
+    taken_for: Option<Wish>,
     holds: Option<&BackendName>,
     says: impl FnOnce(&Group, &ServerState) -> bool,
 ) -> Option<bool> {
     let snapshot = context.worker.snapshot();
-    Some(says(snapshot.judge_of(server, holds)?, server))
+    Some(says(snapshot.judge_of(server, taken_for.is_some(), holds)?, server))
 }
