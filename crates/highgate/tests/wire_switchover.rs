@@ -434,6 +434,22 @@ fn sessions_let_go_of_a_replaced_primary_whose_backend_was_renamed_and_its_name_
     }
 }
 
+/// Their new backend has no server of the old one, by which they could know it: they went on holding it.
+#[test]
+fn idle_sessions_let_go_of_a_replaced_primary_by_what_their_listener_names_now() {
+    let pair = Pair::start();
+    let addresses = [pair.members[0].addr(), pair.members[1].addr()];
+    let only = |at: usize| toml(&addresses[at..=at], BACKEND, "read_write_split = true\n");
+    let process = HighgateProcess::start(BINARY, &only(0)).unwrap();
+    until_roles(&process, ["primary"]);
+    let (transaction, locks) = (in_transaction(&process), with_a_lock(&process));
+    pair.promote_second();
+    apply(&process, &renamed(&only(1)));
+    until_roles(&process, ["primary"]);
+    until_held(&process, 0);
+    let_go(&pair, transaction, locks);
+}
+
 fn renamed(text: &str) -> String {
     text.replace("backend = \"shop\"", "backend = \"other\"")
         .replace("[[backend]]\nname = \"shop\"", "[[backend]]\nname = \"other\"")

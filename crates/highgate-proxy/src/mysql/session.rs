@@ -562,13 +562,23 @@ impl Session<'_> {
     /// Cancel safe: yes.
     async fn message(&mut self, max: u64) -> Result<Framed, Unread> {
         loop {
-            let (context, taken_for, lease) = (self.context, self.taken_for, &self.lease);
-            let holds = self.holds.as_ref();
-            let must_part = || {
-                lease.as_ref().is_some_and(|it| forward::must_part(context, taken_for, holds, it))
+            let (context, taken_for, seen) = (self.context, self.taken_for, self.seen.settings);
+            let (lease, holds) = (self.lease.as_ref(), self.holds.as_ref());
+            // What its backend is called now may say that it must part.
+            let is_late = || {
+                lease.is_some_and(|lease| !lease.connection.is_current())
+                    && context.worker.snapshot().version != seen
             };
-            if let Some(come) = unless(must_part, self.client.message(context, max)).await {
+            let looks = || {
+                is_late()
+                    || lease.is_some_and(|it| forward::must_part(context, taken_for, holds, it))
+            };
+            if let Some(come) = unless(looks, self.client.message(context, max)).await {
                 return come;
+            }
+            if is_late() {
+                self.follow_settings(&context.worker.snapshot());
+                continue;
             }
             self.part_with_held();
             self.show_pins();
