@@ -1,9 +1,6 @@
 //! The policy: what only a configuration change replaces.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use highgate_config::{
     Address, Backend, BackendName, Config, Listener, ListenerName, NodeName, Rule, Topology,
@@ -88,15 +85,18 @@ fn renamed(
 fn heirs(old: &Policy, new: &BTreeMap<BackendName, Backend>) -> BTreeMap<BackendName, BackendName> {
     let has_roles = |backend: &Backend| backend.topology != Topology::Static;
     let is = |name: &BackendName| new.get(name).is_some_and(has_roles);
+    let with_roles = new.iter().filter(|(_, backend)| has_roles(backend));
+    let mut by_address: BTreeMap<&Address, Vec<&BackendName>> = BTreeMap::new();
+    for (name, backend) in with_roles {
+        for server in backend.servers.values() {
+            by_address.entry(&server.address).or_default().push(name);
+        }
+    }
     let heir = |name: &BackendName| {
         let before = old.backends.get(name).filter(|before| has_roles(before))?;
-        let had: BTreeSet<&Address> = before.servers.values().map(|it| &it.address).collect();
-        let has_one = |backend: &Backend| {
-            has_roles(backend)
-                && backend.servers.values().any(|server| had.contains(&server.address))
-        };
-        let heirs = new.iter().filter(|(_, backend)| has_one(backend)).map(|(name, _)| name);
-        heirs.min_by_key(|name| old.backends.contains_key(*name)).cloned()
+        let servers = before.servers.values();
+        let heirs = servers.filter_map(|server| by_address.get(&server.address)).flatten();
+        heirs.copied().min_by_key(|name| (old.backends.contains_key(*name), *name)).cloned()
     };
     let before = old.heirs.iter();
     let present = old.backends.keys().map(|name| (name, name));
