@@ -101,6 +101,17 @@ pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>
     Route { to, reason, actions: Actions { causal, ..actions } }
 }
 
+/// The role of a command that was routed for one backend and goes to another: of what is known of it only that it
+/// reads is of use there, where the listener still splits.
+#[must_use]
+pub const fn role_at(role: Role, topology: Topology, may_split: bool) -> Role {
+    match (topology, role) {
+        (Topology::Static, _) => Role::Any,
+        (_, Role::Replica) if may_split => Role::Replica,
+        _ => Role::Primary,
+    }
+}
+
 /// COM_INIT_DB, or USE.
 #[must_use]
 pub fn chooses_schema(facts: &CommandFacts<'_>) -> bool {

@@ -386,3 +386,16 @@ fn a_schema_that_cannot_be_chosen_again_is_chosen_where_writes_can_follow() {
         assert_eq!(classify(&state, &used).0, role);
     }
 }
+
+/// Without roles at the first, a write could go to any: at the second one that would be a replica.
+#[test]
+fn what_may_go_to_any_server_of_one_backend_goes_to_the_primary_of_another() {
+    use Topology::{Galera, MariadbReplication, Static};
+    for topology in [Galera, MariadbReplication] {
+        assert_eq!(role_at(Role::Any, topology, true), Role::Primary);
+        assert_eq!(role_at(Role::Primary, topology, true), Role::Primary);
+        assert_eq!(role_at(Role::Replica, topology, true), Role::Replica);
+        assert_eq!(role_at(Role::Replica, topology, false), Role::Primary);
+    }
+    assert_eq!(role_at(Role::Primary, Static, true), Role::Any);
+}

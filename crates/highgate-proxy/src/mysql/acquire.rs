@@ -111,6 +111,9 @@ pub(crate) enum AcquireError {
     /// A server refuses the account.
     #[error("server {server} can't be logged in to with this account: {error}")]
     Denied { server: ServerName, error: ServerLoginError },
+    /// The session's commands go to another backend by now.
+    #[error("the session's commands go to another backend by now")]
+    Elsewhere,
     /// The session is to end.
     #[error("{0}")]
     Ended(Ending),
@@ -142,6 +145,11 @@ fn and_last(last: Option<&str>) -> String {
 }
 
 impl AcquireError {
+    /// Whether another backend may have what this one could not give.
+    pub(crate) const fn is_of_backend(&self) -> bool {
+        !matches!(self, Self::Ended(_) | Self::Killed)
+    }
+
     /// What the client is told: no address, no name of a server. `executed` says what is known of
     /// tries before.
     pub(crate) fn answer(&self, executed: &str) -> Answer {
@@ -160,7 +168,10 @@ impl AcquireError {
                 .answer("The backend that this command is routed to does not exist"),
             Self::NoPrimary(_) => answer::no_writes(executed),
             // Nothing is full there, whoever waits in vain.
-            Self::NoReader { .. } | Self::NoServer { .. } | Self::Queue(QueueEnd::Unconnected) => {
+            Self::Elsewhere
+            | Self::NoReader { .. }
+            | Self::NoServer { .. }
+            | Self::Queue(QueueEnd::Unconnected) => {
                 error_code::ER_CON_COUNT_ERROR
                     .answer(format!("No database server can serve at the moment; {executed}"))
             }

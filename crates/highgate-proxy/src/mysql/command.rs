@@ -402,6 +402,7 @@ impl Session<'_> {
         match to {
             To::Server(target) => Decided::Server(forward::Destination {
                 backend: target.backend.clone(),
+                by_rule: rules.backend.is_some(),
                 role: if causal && self.asks_primary(target.role) {
                     Role::Primary
                 } else {

@@ -2,12 +2,13 @@
 //! is proved to be safe.
 
 mod demoted;
+mod elsewhere;
 mod lost;
 mod quick;
 mod ready;
 mod release;
 
-use std::{future::poll_fn, ops::Range, pin::pin, rc::Rc, sync::atomic::Ordering, time::Duration};
+use std::{ops::Range, rc::Rc, sync::atomic::Ordering, time::Duration};
 
 use highgate_config::{BackendName, Topology};
 use highgate_core::{
@@ -20,6 +21,7 @@ use highgate_core::{
 use highgate_io::clock;
 use highgate_mysql::{Answer, Capabilities, error_code, scan};
 
+pub(crate) use elsewhere::{Aim, while_there};
 pub(crate) use quick::Running;
 pub(crate) use ready::{connection_killed, must_part};
 pub(crate) use release::{let_go, look_for_schema};
@@ -28,7 +30,7 @@ use crate::{
     mysql::{
         acquire::{self, AcquireError, Chosen, Lease, Order, Wish},
         answer,
-        client_stream::{ClientStream, Framed},
+        client_stream::Framed,
         command::{RestSpace, shutdown, stopped_unknown, was_killed},
         exchange::{Peers, Stopped},
         kill,
@@ -36,7 +38,7 @@ use crate::{
         wash,
     },
     pool::Room,
-    session::{Context, Ending, KilledBy},
+    session::{Ending, KilledBy},
     session_info::Activity,
     slots::Interrupt,
 };
@@ -45,6 +47,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Destination {
     pub(crate) backend: BackendName,
+    /// Whether a rule names it: else it is the session's own.
+    pub(crate) by_rule: bool,
     pub(crate) role: Role,
     pub(crate) server: Option<Box<str>>,
     pub(crate) causal: bool,
@@ -178,26 +182,6 @@ impl Reached {
     const ANSWERING: Self = Self { delivery: Delivery::Complete, answering: true };
 }
 
-/// Gets a connection for a client that is there: who leaves while it waits has nothing carried out, and its
-/// place is free. (Not while one is opened: a login that was broken off would be held against us by its
-/// server.)
-pub(crate) async fn while_there(
-    context: &Context,
-    client: &mut ClientStream,
-    acquired: impl Future<Output = Result<Lease, AcquireError>>,
-) -> Result<Lease, AcquireError> {
-    let mut acquired = pin!(acquired);
-    poll_fn(|cx| {
-        let lease = acquired.as_mut().poll(cx);
-        let waits = context.presence.info.activity() == Activity::Waiting;
-        if lease.is_pending() && waits {
-            return client.poll_gone(cx).map(|ending| Err(AcquireError::Ended(ending)));
-        }
-        lease
-    })
-    .await
-}
-
 /// Tries of one command.
 const ATTEMPTS: u32 = 8;
 /// Time that a statement has to end after it was told to; beyond it its connection is given up.
@@ -234,8 +218,10 @@ impl Session<'_> {
                     }
                     return Err(ending);
                 }
-                Err(AcquireError::NoBackend(_)) if self.is_sent_elsewhere(&mut to) => continue,
                 Err(error) => {
+                    if error.is_of_backend() && self.is_sent_elsewhere(&mut to) {
+                        continue;
+                    }
                     let refused = (&error, &to);
                     return self.not_acquired(refused, &tried, facts, sending.framed).await;
                 }
@@ -369,22 +355,13 @@ impl Session<'_> {
             is_own: false,
             is_fresh: tried.unfit,
         };
+        let aim = Aim::new(&self.listener_now, &self.settings, &self.state.user, &self.user);
+        let aim = (!to.by_rule && to.backend == *self.backend()).then_some(aim);
         let (who, keys) = (&self.who, &mut self.keys);
         let acquired = acquire::acquire(self.context, who, keys, order, chosen, room);
-        let lease = while_there(self.context, &mut self.client, acquired).await?;
+        let lease = while_there(self.context, &mut self.client, aim, acquired).await?;
         self.took(&lease, to);
         Ok(lease)
-    }
-
-    /// Whether the session's backend was renamed, or is another one, since the command was sent there.
-    fn is_sent_elsewhere(&mut self, to: &mut Destination) -> bool {
-        if to.backend != *self.backend() {
-            return false;
-        }
-        let snapshot = self.context.worker.snapshot();
-        self.follow_settings(&snapshot);
-        let before = std::mem::replace(&mut to.backend, self.backend().clone());
-        before != to.backend
     }
 
     /// Where a command goes whose session has lost its connection: to one that is not its own, and so is

@@ -1,11 +1,12 @@
 //! Whether the schema of a login exists, as a server says.
 
+use highgate_config::BackendName;
 use highgate_core::prepare::{Needs, difference};
 use highgate_io::clock;
 use highgate_mysql::Answer;
 
 use crate::mysql::{
-    acquire::{self, AcquireError, Order, Wish},
+    acquire::{self, AcquireError, Lease, Order, Wish},
     forward,
     prepare::{self, Unprepared},
     session::Session,
@@ -28,34 +29,25 @@ impl Session<'_> {
 
     /// What a server says of the schema, and whether the primary may know better.
     async fn ask_for_schema(&mut self, wish: Wish) -> (Result<(), Answer>, bool) {
-        let backend = self.backend().clone();
-        let order = Order {
-            backend: &backend,
-            wish,
-            server: None,
-            exclude: &[],
-            avoid: &[],
-            profile: &self.state.profile,
-            from: self.who.from,
-            started: clock::now(),
-            is_own: true,
-            is_fresh: false,
+        let acquired = loop {
+            let backend = self.backend().clone();
+            match self.acquire_for_schema(&backend, wish).await {
+                Some(Err(AcquireError::Elsewhere)) => {
+                    let snapshot = self.context.worker.snapshot();
+                    self.follow_settings(&snapshot);
+                    if *self.backend() == backend {
+                        break None;
+                    }
+                }
+                acquired => break acquired,
+            }
         };
-        let snapshot = self.context.worker.snapshot();
-        let can_serve = snapshot
-            .placement
-            .groups
-            .get(&backend)
-            .is_some_and(|group| group.members.iter().any(|member| member.status.serves()));
-        if !can_serve {
-            return (Ok(()), false);
-        }
-        let lease = acquire::acquire(self.context, &self.who, &mut self.keys, order, None, None);
-        let lease = forward::while_there(self.context, &mut self.client, lease).await;
-        let mut lease = match lease {
-            Ok(lease) => lease,
-            Err(error @ AcquireError::Denied { .. }) => return (Err(error.answer("")), false),
-            Err(_) => return (Ok(()), false),
+        let mut lease = match acquired {
+            Some(Ok(lease)) => lease,
+            Some(Err(error @ AcquireError::Denied { .. })) => {
+                return (Err(error.answer("")), false);
+            }
+            Some(Err(_)) | None => return (Ok(()), false),
         };
         let mut space = self.context.worker.take_space();
         let connection = &mut lease.connection;
@@ -81,5 +73,38 @@ impl Session<'_> {
             worker.pools.give_to(lease.shelf, lease.connection, worker.now_ms());
         }
         (refused, may_be_new)
+    }
+
+    /// A connection to ask over; `None` where no server can be reached.
+    async fn acquire_for_schema(
+        &mut self,
+        backend: &BackendName,
+        wish: Wish,
+    ) -> Option<Result<Lease, AcquireError>> {
+        let order = Order {
+            backend,
+            wish,
+            server: None,
+            exclude: &[],
+            avoid: &[],
+            profile: &self.state.profile,
+            from: self.who.from,
+            started: clock::now(),
+            is_own: true,
+            is_fresh: false,
+        };
+        let snapshot = self.context.worker.snapshot();
+        let can_serve = snapshot
+            .placement
+            .groups
+            .get(backend)
+            .is_some_and(|group| group.members.iter().any(|member| member.status.serves()));
+        if !can_serve {
+            return None;
+        }
+        let aim =
+            forward::Aim::new(&self.listener_now, &self.settings, &self.state.user, &self.user);
+        let acquired = acquire::acquire(self.context, &self.who, &mut self.keys, order, None, None);
+        Some(forward::while_there(self.context, &mut self.client, Some(aim), acquired).await)
     }
 }

@@ -203,6 +203,11 @@ fn inbox(context: &Context, rest: &[u8]) -> Buffer {
     inbox
 }
 
+/// Where commands go that no rule sends elsewhere: the account's backend, or the listener's.
+pub(crate) fn backend_of<'s>(user: &'s User, settings: &'s Listener) -> &'s BackendName {
+    user.backend.as_ref().unwrap_or(&settings.backend)
+}
+
 /// In whose name the servers are logged in to.
 pub(crate) fn who(
     user: &User,
@@ -414,7 +419,7 @@ impl Session<'_> {
 
     /// Where its commands go that no rule sends elsewhere.
     pub(crate) fn backend(&self) -> &BackendName {
-        self.user.backend.as_ref().unwrap_or(&self.settings.backend)
+        backend_of(&self.user, &self.settings)
     }
 
     /// The settings of its account, where they are others by now.

@@ -1,0 +1,230 @@
+//! Sessions that wait for a connection while their listener or account is pointed at another backend.
+
+#[path = "common/failure.rs"]
+mod failure;
+#[path = "client/raw.rs"]
+mod raw;
+
+use std::net::SocketAddr;
+
+use failure::{BINARY, apply, table, toml};
+use highgate_testkit::{
+    HighgateProcess, Reply, Script, ScriptedServer,
+    scripted::Command,
+    wait::{self, Deadline},
+};
+use raw::{Part, RawClient, USUAL};
+
+/// Longer than any test may take.
+const BACKEND: &str =
+    "queue_timeout = \"5m\"\nfailover_wait = \"5m\"\nmonitor = { check = \"off\" }\n";
+const WATCHED: &str = "topology = \"mariadb-replication\"\nfailover_wait = \"5m\"\nmax_lag = \"1h\"\n\
+    monitor = { user = \"m\", password = \"m\", interval = \"100ms\" }\n";
+
+/// A server of which all is well.
+fn usual(command: &Command) -> Reply {
+    match command.text().as_str() {
+        text if text.starts_with("SELECT @@") => Reply::variables(text),
+        text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        // Autocommit is on, and a transaction open.
+        "BEGIN" => Reply::OkStatus(3),
+        _ => Reply::OkStatus(2),
+    }
+}
+
+/// One of a replication: of that primary, or itself one.
+fn member(id: u16, source: Option<u16>) -> ScriptedServer {
+    let rows = |names: &[&str], row: &[&str]| {
+        let row = row.iter().map(|it| Some((*it).to_owned())).collect();
+        Reply::Rows(names.iter().map(|it| (*it).to_owned()).collect(), vec![row])
+    };
+    let script = Script::new(move |command: &Command| match command.text().as_str() {
+        text if text.starts_with("SELECT @@global.read_only") => {
+            let read_only = if source.is_some() { "1" } else { "0" };
+            rows(&["read_only", "server_id", "gtid"], &[read_only, &id.to_string(), "0-1-1"])
+        }
+        text if text.starts_with("SHOW ALL SLAVES STATUS") => {
+            let names = [
+                "Connection_name",
+                "Master_Host",
+                "Master_Port",
+                "Slave_IO_Running",
+                "Slave_SQL_Running",
+                "Seconds_Behind_Master",
+            ];
+            match source {
+                None => Reply::Rows(names.map(str::to_owned).to_vec(), Vec::new()),
+                Some(port) => {
+                    rows(&names, &["", "127.0.0.1", &port.to_string(), "Yes", "Yes", "0"])
+                }
+            }
+        }
+        _ => usual(command),
+    });
+    ScriptedServer::start(script).unwrap()
+}
+
+/// The listener's backend `shop` with a server for one connection, and the backend `two`.
+fn two(first: SocketAddr, second: &[SocketAddr], settings: &str) -> String {
+    let mut text = toml(&[first], BACKEND, "read_write_split = true\n");
+    text += &format!("max_connections = 1\n[[backend]]\nname = \"two\"\n{settings}");
+    for (index, address) in second.iter().enumerate() {
+        text += &format!("[[backend.server]]\nname = \"x{index}\"\naddress = \"{address}\"\n");
+    }
+    text
+}
+
+fn listener_at_two(text: &str) -> String {
+    text.replacen("backend = \"shop\"", "backend = \"two\"", 1)
+}
+
+fn account_at_two(text: &str) -> String {
+    text.replacen("password = \"app\"\n", "password = \"app\"\nbackend = \"two\"\n", 1)
+}
+
+fn put_in_force(process: &HighgateProcess, text: &str) {
+    std::fs::write(process.config_file(), text).unwrap();
+    let (done, said) = apply(process, &[], &process.config_file());
+    assert!(done, "{said}");
+}
+
+fn client(process: &HighgateProcess) -> RawClient {
+    RawClient::connect(process.listener("shop").unwrap(), "app", "app", None, USUAL).unwrap()
+}
+
+/// One that has the one connection of `shop`.
+fn holder(process: &HighgateProcess) -> RawClient {
+    let mut holder = client(process);
+    holder.ok("BEGIN").unwrap();
+    holder
+}
+
+/// One that waits with that statement.
+fn waits(process: &HighgateProcess, text: &str) -> RawClient {
+    let mut client = client(process);
+    client.send(&[b"\x03", text.as_bytes()].concat()).unwrap();
+    client
+}
+
+fn until_waiting(process: &HighgateProcess, count: usize) {
+    wait::eventually(Deadline::seconds(20), "sessions to wait", || {
+        let sessions = table(process, "sessions")?;
+        let waiting = sessions.iter().filter(|it| it["state"] == "waiting").count();
+        anyhow::ensure!(waiting == count, "{sessions:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn until_up(process: &HighgateProcess, roles: &[&str]) {
+    wait::eventually(Deadline::seconds(20), "the roles", || {
+        let servers = failure::servers(process)?;
+        let of_two = || servers.iter().filter(|it| it.name.starts_with('x'));
+        anyhow::ensure!(of_two().map(|it| &*it.role).eq(roles.iter().copied()), "{servers:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn runs(server: &ScriptedServer, text: &str) -> usize {
+    server.queries().iter().filter(|query| *query == text).count()
+}
+
+/// They waited on to the end of `queue_timeout`, and were refused, while new sessions were served at once.
+#[test]
+fn who_waits_for_a_connection_goes_where_its_listener_or_account_is_pointed() {
+    type Change = fn(&str) -> String;
+    for change in [listener_at_two as Change, account_at_two] {
+        let [first, second] = [(); 2].map(|()| ScriptedServer::start(Script::new(usual)).unwrap());
+        let text = two(first.addr(), &[second.addr()], BACKEND);
+        let process = HighgateProcess::start(BINARY, &text).unwrap();
+        let mut holder = holder(&process);
+        let texts = ["INSERT INTO t VALUES (1)", "SELECT n FROM t", "BEGIN", "SET @a = 1"];
+        let mut waiting = texts.map(|text| waits(&process, text));
+        until_waiting(&process, texts.len());
+        put_in_force(&process, &change(&text));
+        for (client, text) in waiting.iter_mut().zip(texts) {
+            assert_eq!(client.answer().unwrap()[0].error(), None, "{text}");
+            assert_eq!(
+                (runs(&first, text), runs(&second, text)),
+                (usize::from(text == "BEGIN"), 1)
+            );
+        }
+        holder.ok("COMMIT").unwrap();
+        assert_eq!(runs(&first, "COMMIT"), 1, "it ends where it began");
+    }
+}
+
+#[test]
+fn a_login_that_waits_to_ask_for_its_schema_asks_where_its_listener_is_pointed() {
+    let [first, second] = [(); 2].map(|()| ScriptedServer::start(Script::new(usual)).unwrap());
+    let text = two(first.addr(), &[second.addr()], BACKEND);
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let _holder = holder(&process);
+    let listener = process.listener("shop").unwrap();
+    std::thread::scope(|scope| {
+        let login = scope.spawn(|| RawClient::connect(listener, "app", "app", Some("own"), USUAL));
+        until_waiting(&process, 1);
+        put_in_force(&process, &listener_at_two(&text));
+        login.join().unwrap().unwrap().ok("SELECT n FROM t").unwrap();
+    });
+    assert!(!first.commands().iter().any(|command| command.text().contains("own")));
+    let asked = second.commands();
+    assert!(asked.iter().any(|command| command.text().contains("own")), "{asked:?}");
+}
+
+/// Any server of a backend without roles will do for a write.
+#[test]
+fn a_write_that_goes_from_a_backend_without_roles_to_a_replication_goes_to_its_primary() {
+    let first = ScriptedServer::start(Script::new(usual)).unwrap();
+    let primary = member(1, None);
+    let replica = member(2, Some(primary.addr().port()));
+    let text = two(first.addr(), &[replica.addr(), primary.addr()], WATCHED);
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    until_up(&process, &["replica", "primary"]);
+    let _holder = holder(&process);
+    let insert = "INSERT INTO t VALUES (1)";
+    let mut waiting: Vec<_> = (0..6).map(|_| waits(&process, insert)).collect();
+    until_waiting(&process, waiting.len());
+    put_in_force(&process, &listener_at_two(&text));
+    for client in &mut waiting {
+        assert_eq!(client.answer().unwrap()[0].error(), None);
+    }
+    assert_eq!((runs(&first, insert), runs(&replica, insert), runs(&primary, insert)), (0, 0, 6));
+}
+
+#[test]
+fn a_write_that_waits_for_a_primary_goes_where_its_listener_is_pointed() {
+    let elsewhere = ScriptedServer::start(Script::new(usual)).unwrap();
+    let replica = member(2, Some(elsewhere.addr().port()));
+    let of_two = two(elsewhere.addr(), &[replica.addr()], WATCHED);
+    let text = listener_at_two(&of_two);
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    until_up(&process, &["replica"]);
+    let mut client = waits(&process, "INSERT INTO t VALUES (1)");
+    until_waiting(&process, 1);
+    put_in_force(&process, &of_two);
+    assert_eq!(client.answer().unwrap()[0].error(), None);
+    assert_eq!(runs(&elsewhere, "INSERT INTO t VALUES (1)"), 1);
+}
+
+/// The rule stands, wherever the listener points.
+#[test]
+fn a_command_that_waits_where_a_rule_sends_it_waits_on_there() {
+    let [first, second] = [(); 2].map(|()| ScriptedServer::start(Script::new(usual)).unwrap());
+    let rule =
+        "[[rule]]\nrule_id = 1\nmatch_pattern = \"by_rule\"\nbackend = \"shop\"\napply = true\n";
+    let text = two(first.addr(), &[second.addr()], BACKEND) + rule;
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let mut holder = holder(&process);
+    let texts = ["INSERT INTO by_rule VALUES (1)", "INSERT INTO t VALUES (1)"];
+    let [mut by_rule, mut other] = texts.map(|text| waits(&process, text));
+    until_waiting(&process, 2);
+    put_in_force(&process, &listener_at_two(&text));
+    assert_eq!(other.answer().unwrap()[0].error(), None);
+    until_waiting(&process, 1);
+    holder.ok("COMMIT").unwrap();
+    assert!(matches!(by_rule.answer().unwrap()[..], [Part::Ok { .. }]));
+    assert_eq!(texts.map(|text| runs(&first, text)), [1, 0]);
+    assert_eq!(texts.map(|text| runs(&second, text)), [0, 1]);
+}
