@@ -2,12 +2,14 @@
 
 use std::{
     future::poll_fn,
+    net::SocketAddr,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
-    task::Poll,
+    task::{Context as Cx, Poll, ready},
     time::{Duration, Instant},
 };
 
-use highgate_config::{BackendName, SendProxy};
+use highgate_config::{BackendName, ListenerName, Mode, SendProxy};
 use highgate_core::{
     server::{ErrorKind, ServerId, ServerState, TrafficFailure},
     snapshot::{Group, Member},
@@ -83,10 +85,22 @@ async fn begin(context: &Context, mut accepted: Box<Accepted>) -> Result<Box<Ope
     let mut client = accepted.attach().map_err(Ending::ClientFailed)?;
     context.slot.set_waker(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
     context.slot.set_deadline(context.worker.deadline(settings.handshake_timeout));
-    let introduced = proxy_header::read(context, &mut client, &mut accepted, &settings).await?;
+    let mut introduced = proxy_header::read(context, &mut client, &mut accepted, &settings).await?;
     context.slot.set_deadline(None);
     let to = client.local().map(proxy_header::canonical);
-    let link = connect(context, &settings.backend, introduced.from, to).await?;
+    let ends = (introduced.from, to);
+    let mut aim =
+        Aim { listener: &accepted.listener.name, backend: settings.backend.clone(), seen: 0 };
+    let started = clock::now();
+    let link = loop {
+        let backend = aim.backend.clone();
+        let connected = connect(context, &backend, ends, started);
+        let first = &mut introduced.rest;
+        if let Some(connected) = while_there(context, &mut client, first, &mut aim, connected).await
+        {
+            break connected?;
+        }
+    };
     let mut relay = Relay::new(&context.worker.buffers, &introduced.rest);
     if introduced.is_foreign {
         relay.refuse_header();
@@ -146,18 +160,94 @@ async fn relay(context: &Context, opened: &mut Opened) -> Ending {
     }
 }
 
+/// Where a listener's clients go.
+struct Aim<'l> {
+    listener: &'l ListenerName,
+    backend: BackendName,
+    /// The version of the snapshot that was looked at last.
+    seen: u64,
+}
+
+impl Aim<'_> {
+    /// Whether they go to another backend by now.
+    fn moves(&mut self, context: &Context) -> bool {
+        let snapshot = context.worker.snapshot();
+        if snapshot.version == self.seen {
+            return false;
+        }
+        self.seen = snapshot.version;
+        // One in another mode serves others.
+        let listener = snapshot.policy.listener(self.listener).map(|(_, settings)| settings);
+        let Some(now) = listener.filter(|now| now.mode != Mode::Mysql) else { return false };
+        let moves = now.backend != self.backend;
+        if moves {
+            self.backend.clone_from(&now.backend);
+        }
+        moves
+    }
+}
+
+/// What comes of connecting for a client that is there: who leaves while it waits frees its place. `None`: its
+/// listener points to another backend by now.
+async fn while_there(
+    context: &Context,
+    client: &mut Transport,
+    first: &mut Vec<u8>,
+    aim: &mut Aim<'_>,
+    connected: impl Future<Output = Result<Link, Ending>>,
+) -> Option<Result<Link, Ending>> {
+    let mut connected = pin!(connected);
+    let waits = || context.presence.info.activity() == Activity::Waiting;
+    let link = poll_fn(|cx| {
+        // Before what comes free at the old one is taken.
+        if waits() && aim.moves(context) {
+            return Poll::Ready(None);
+        }
+        let polled = connected.as_mut().poll(cx);
+        if !polled.is_pending() || !waits() {
+            return polled.map(Some);
+        }
+        if aim.moves(context) {
+            return Poll::Ready(None);
+        }
+        poll_gone(cx, client, first).map(|ending| Some(Err(ending)))
+    })
+    .await;
+    if link.is_none() {
+        // That of the wait which was broken off.
+        context.slot.set_deadline(None);
+    }
+    link
+}
+
+/// Ready when a client leaves that has said nothing. One that has spoken may have ended its half and wait for the
+/// answer: what it says `first` is for the server.
+fn poll_gone(cx: &mut Cx<'_>, client: &mut Transport, first: &mut Vec<u8>) -> Poll<Ending> {
+    if !first.is_empty() {
+        return Poll::Pending;
+    }
+    let mut chunk = [0; 256];
+    match ready!(client.poll_read(cx, &mut chunk)) {
+        Ok(0) => Poll::Ready(Ending::ClientClosed),
+        Ok(count) => {
+            first.extend(chunk.iter().take(count));
+            Poll::Pending
+        }
+        Err(error) => Poll::Ready(Ending::ClientFailed(error)),
+    }
+}
+
 /// Chooses and connects; tries others while servers refuse.
 async fn connect(
     context: &Context,
     backend: &BackendName,
-    from: Option<std::net::SocketAddr>,
-    to: Option<std::net::SocketAddr>,
+    (from, to): (Option<SocketAddr>, Option<SocketAddr>),
+    started: Instant,
 ) -> Result<Link, Ending> {
-    context.shows(Activity::Waiting);
     let mut tried: Vec<ServerId> = Vec::new();
     let mut why = String::from("no server is configured");
-    let started = clock::now();
     for _ in 0..ATTEMPTS {
+        context.shows(Activity::Waiting);
         let group = choice::group(&context.worker, backend)
             .ok_or_else(|| Ending::NoServer(format!("backend {backend} does not exist")))?;
         let want = Want {
@@ -191,7 +281,7 @@ async fn open(
     context: &Context,
     group: &Group,
     member: &Member,
-    addresses: Option<(std::net::SocketAddr, std::net::SocketAddr)>,
+    addresses: Option<(SocketAddr, SocketAddr)>,
     deadline: Instant,
 ) -> Result<Link, OpenFailed> {
     let room = room(context, group, member, deadline).await?;

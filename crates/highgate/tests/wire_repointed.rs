@@ -5,7 +5,10 @@ mod failure;
 #[path = "client/raw.rs"]
 mod raw;
 
-use std::net::SocketAddr;
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpStream},
+};
 
 use failure::{BINARY, apply, table, toml};
 use highgate_testkit::{
@@ -227,4 +230,74 @@ fn a_command_that_waits_where_a_rule_sends_it_waits_on_there() {
     assert!(matches!(by_rule.answer().unwrap()[..], [Part::Ok { .. }]));
     assert_eq!(texts.map(|text| runs(&first, text)), [1, 0]);
     assert_eq!(texts.map(|text| runs(&second, text)), [0, 1]);
+}
+
+/// A listener in tcp mode that is served by `shop`, with one connection.
+fn tcp(first: SocketAddr, second: SocketAddr) -> String {
+    two(first, &[second], BACKEND).replacen("mode = \"mysql\"", "mode = \"tcp\"", 1).replacen(
+        "read_write_split = true\n",
+        "",
+        1,
+    )
+}
+
+/// A client that has its server's greeting.
+fn greeted(process: &HighgateProcess) -> TcpStream {
+    let client = TcpStream::connect(process.listener("shop").unwrap()).unwrap();
+    is_greeted(&client);
+    client
+}
+
+fn is_greeted(mut client: &TcpStream) {
+    client.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    client.read_exact(&mut [0; 8]).unwrap();
+}
+
+#[test]
+fn a_client_in_tcp_mode_that_waits_goes_where_its_listener_is_pointed() {
+    let [first, second] = [(); 2].map(|()| ScriptedServer::start(Script::new(usual)).unwrap());
+    let text = tcp(first.addr(), second.addr());
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let _holder = greeted(&process);
+    let waiting = TcpStream::connect(process.listener("shop").unwrap()).unwrap();
+    until_waiting(&process, 1);
+    put_in_force(&process, &listener_at_two(&text));
+    is_greeted(&waiting);
+    assert_eq!((first.accepted(), second.accepted()), (1, 1));
+}
+
+/// Each kept its place to the end of `queue_timeout`, and a connection was opened for it if its turn came.
+#[test]
+fn a_client_in_tcp_mode_that_leaves_while_it_waits_frees_its_place() {
+    let [first, second] = [(); 2].map(|()| ScriptedServer::start(Script::new(usual)).unwrap());
+    let process = HighgateProcess::start(BINARY, &tcp(first.addr(), second.addr())).unwrap();
+    let holder = greeted(&process);
+    let address = process.listener("shop").unwrap();
+    let leave = [(); 3].map(|()| TcpStream::connect(address).unwrap());
+    until_waiting(&process, 3);
+    drop(leave);
+    until_waiting(&process, 0);
+    let waiting = TcpStream::connect(address).unwrap();
+    until_waiting(&process, 1);
+    drop(holder);
+    is_greeted(&waiting);
+    assert_eq!(first.accepted(), 2, "none for who has left");
+}
+
+/// It may only have ended its half, and wait for the answer to what it said.
+#[test]
+fn a_client_in_tcp_mode_that_has_spoken_is_served_though_it_says_no_more() {
+    let [first, second] = [(); 2].map(|()| ScriptedServer::start(Script::new(usual)).unwrap());
+    let text = tcp(first.addr(), second.addr());
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let holder = greeted(&process);
+    let mut speaks = TcpStream::connect(process.listener("shop").unwrap()).unwrap();
+    until_waiting(&process, 1);
+    speaks.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    speaks.shutdown(Shutdown::Write).unwrap();
+    // Each new setting has it look again.
+    put_in_force(&process, &text.replace("5m", "4m"));
+    until_waiting(&process, 1);
+    drop(holder);
+    is_greeted(&speaks);
 }
