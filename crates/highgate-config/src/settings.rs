@@ -33,7 +33,7 @@ pub use kind::{Kind, Mistake};
 pub use route_text::mac_bytes;
 pub use value::Value;
 
-pub(crate) use address::clash;
+pub(crate) use address::{clash, may_be_shown};
 pub(crate) use kind::{HIDDEN, short};
 pub(crate) use route_text::RULE_PRIORITY;
 pub(crate) use tls::problem as tls_problem;

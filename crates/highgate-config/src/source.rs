@@ -130,8 +130,8 @@ fn passwords_of_accounts(text: &str) -> Vec<Range<usize>> {
 /// Where the value begins of a parameter that has a password, as `…?password=…` of other programs.
 pub(crate) fn password_of_parameters(text: &str) -> Option<usize> {
     let lower = text.to_ascii_lowercase();
-    let named = |name: &str| lower.find(name).filter(|at| *at > 0).map(|at| at + name.len());
-    ["password=", "passwd=", "pwd="].iter().find_map(|name| named(name))
+    let named = |name: &&str| lower.find(*name).map(|at| at + name.len());
+    ["password=", "passwd=", "pwd="].iter().filter_map(named).min()
 }
 
 /// A terminal obeys control characters; a foreign file does not command it.
@@ -155,6 +155,8 @@ mod tests {
             ("b = 'app:hu:s@h@db' # app@'%'", "b = 'app:······@db' # app@'%'"),
             ("a = 'db:3306/x?user=app&password=hush'", "a = 'db:3306/x?user=app&password=····'"),
             ("a = 'db:3306;Pwd=hush'", "a = 'db:3306;Pwd=····'"),
+            ("server a db:1 Pwd=hush", "server a db:1 Pwd=····"),
+            ("b = 'db?pwd=hush&password=hush'", "b = 'db?pwd=··················'"),
             ("grant = \"app@'%'\" # [::1]:3306", "grant = \"app@'%'\" # [::1]:3306"),
         ] {
             let source = Source::new(&format!("x\n{text}"));

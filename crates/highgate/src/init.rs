@@ -69,7 +69,8 @@ fn text(arguments: &cli::Init, app: &str, monitor: &str) -> String {
     );
     for (number, server) in arguments.servers.iter().enumerate() {
         let made = format!("db{}", number + 1);
-        let (name, address) = server.split_once('=').unwrap_or((&made, server));
+        let named = server.split_once('=').filter(|(name, _)| is_name(name));
+        let (name, address) = named.unwrap_or((&made, server));
         let (name, address) = (quote(name), quote(address));
         text.push_str(&format!("\n[[backend.server]]\nname = {name}\naddress = {address}\n"));
     }
@@ -84,6 +85,13 @@ fn text(arguments: &cli::Init, app: &str, monitor: &str) -> String {
          web = \"127.0.0.1:6080\"\n"
     ));
     text
+}
+
+/// Whether what stands before `=` is a server's name, and no part of an address with parameters.
+fn is_name(text: &str) -> bool {
+    let is_parameter =
+        ["password", "passwd", "pwd"].iter().any(|known| text.eq_ignore_ascii_case(known));
+    !is_parameter && !text.contains([':', '/', '?', '@', '[', ' '])
 }
 
 /// A text in TOML; what TOML does not take so (control characters) is refused when it is read.

@@ -91,6 +91,22 @@ fn a_first_configuration_is_valid_private_and_never_put_over_another_file() {
     assert!(!good && err.contains("nonsense") && !folder.path().join("x.toml").exists(), "{err}");
 }
 
+/// What stood behind `=` was taken for the address of a server of that name, and quoted.
+#[test]
+fn init_shows_no_password_that_is_in_an_argument() {
+    let folder = folder("init-password", &[]);
+    for server in [
+        "127.0.0.1:21003?password=hunter",
+        "one=127.0.0.1:21003?Pwd=hunter",
+        "password=hunter",
+        "host=127.0.0.1 password=hunter",
+        "app/hunter@127.0.0.1:3306",
+    ] {
+        let (good, out, err) = highgate(folder.path(), &["init", "--server", server, "x.toml"]);
+        assert!(!good && err.contains("address = ") && !(out + &err).contains("hunter"), "{err}");
+    }
+}
+
 /// `check` said that they are valid, and the next start failed.
 #[test]
 fn a_certificate_or_key_that_is_there_and_unusable_is_an_error_of_check() {

@@ -7,7 +7,7 @@ use toml_edit::{Item, TableLike, Value as Toml};
 use crate::{
     nearest::nearest,
     piece::{Piece, Span},
-    settings::{Kind, Mistake, Setting, TableOf, Value, WhenLeftOut, short},
+    settings::{Kind, Mistake, Setting, TableOf, Value, WhenLeftOut, may_be_shown, short},
 };
 
 /// A thing as far as it could be read.
@@ -142,6 +142,9 @@ impl Reader {
             Err(mistake) => {
                 if toml.is_inline_table() || toml.is_array() {
                     self.hide_line_at(at.start);
+                }
+                if kind.is_address() && !toml.as_str().is_none_or(may_be_shown) {
+                    self.hide(toml.span().unwrap_or_else(|| at.clone()));
                 }
                 self.error(toml.span().unwrap_or_else(|| at.clone()), mistake);
                 None

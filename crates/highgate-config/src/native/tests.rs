@@ -78,6 +78,48 @@ fn no_report_shows_a_secret() {
     }
 }
 
+/// Of what was no address, the excerpt showed all but what stood in a few known forms.
+#[test]
+fn no_report_shows_what_is_written_for_an_address_and_is_none() {
+    for text in [
+        "mysql://app:hunter 2@127.0.0.1:21003",
+        "127.0.0.1:3306 password=hunter",
+        "host=127.0.0.1 port=3306 password=hunter",
+        "127.0.0.1:3306?PASSWORD=hunter",
+        "127.0.0.1:3306?pwd=hunter&x",
+        "Server=127.0.0.1;Passwd=hunter",
+        "Pwd=hunter;Server=127.0.0.1",
+        "hunter 127.0.0.1:3306",
+        "app/hunter@h:3306",
+        "app/hunter:3306",
+        "unix:/tmp/x.sock?password=hunter",
+    ] {
+        let server = format!("[[backend.server]]\nname = 'a'\naddress = '{text}' # hidden\n");
+        let listener =
+            format!("[[listener]]\nname = 'a'\nbackend = 'b'\nbind = ['*:1', '{text}']\n");
+        let admin = format!("[[backend]]\nname = 'b'\n[admin]\nsql = '{text}'\n");
+        let haproxy = |line: &str| format!("listen b\n  mode tcp\n  {line} {text} check\n");
+        for file in [
+            format!("[[backend]]\nname = 'b'\n{server}"),
+            format!("[[backend]]\nname = 'b'\n{listener}"),
+            admin,
+            haproxy("bind :1\n  server a"),
+            haproxy("bind"),
+        ] {
+            // There words are not one value.
+            if file.starts_with("listen") && text.starts_with("hunter ") {
+                continue;
+            }
+            let told = read(&file).unwrap_err().to_string();
+            assert!(!told.contains("hunter"), "{told}");
+            let is_server = file.starts_with("[[backend]]") && file.contains("address");
+            assert!(!is_server || told.contains(":5:11: error: "), "{told}");
+        }
+    }
+    let mistyped = DESIGN.replace("10.0.0.11:3306", "10.0.0.11:33O6");
+    assert!(read(&mistyped).unwrap_err().to_string().contains("\"10.0.0.11:33O6\""));
+}
+
 #[test]
 fn what_is_not_toml_is_told_in_the_same_shape() {
     let report = read("workers = 1\n[[listener]\nname = 'x'\n").unwrap_err();

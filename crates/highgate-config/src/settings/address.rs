@@ -8,6 +8,21 @@ use std::{
 use super::{Kind, Mistake, kind::short};
 use crate::{Address, source::password_of_parameters};
 
+/// Whether a text that was refused as an address may be quoted: it is made as a host with a port is, a
+/// mistyped one included. Of anything else nobody knows where in it a password stands.
+pub(crate) fn may_be_shown(text: &str) -> bool {
+    let path = text.strip_prefix("unix:");
+    let is_of_ip = |c: char| c.is_ascii_hexdigit() || ":.[]%".contains(c);
+    let has_port = path.is_none() && text.matches(':').count() < 2;
+    (has_port || path.is_some() || text.chars().all(is_of_ip)) && odd(text).is_none()
+}
+
+/// The first character that no address has.
+fn odd(text: &str) -> Option<char> {
+    let known = if text.starts_with("unix:") { "-_.:/" } else { "-_.:[]%*${}" };
+    text.chars().find(|c| !c.is_ascii_alphanumeric() && !known.contains(*c))
+}
+
 /// Reads an address to connect to.
 pub(super) fn parse(text: &str) -> Result<Address, Mistake> {
     let kind = Kind::Address;
@@ -38,6 +53,9 @@ pub(super) fn parse_bind(text: &str, kind: &Kind) -> Result<Address, Mistake> {
 
 fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
     if let Some(path) = text.strip_prefix("unix:") {
+        if password_of_parameters(text).is_some() {
+            return Err(has_an_account(kind));
+        }
         if matches!(kind, Kind::BindOrOff { .. }) {
             let what = "the ports for operators are TCP ports".to_owned();
             let hint = "on this machine `highgate ctl` needs no port: it asks by `highgate.sock`";
@@ -59,9 +77,13 @@ fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
     }
     // Not shown: a password may be part of it.
     if text.contains('@') || password_of_parameters(text).is_some() {
-        let hint = "no account belongs into an address; those of clients are [[user]]s".to_owned();
-        let what = "an account or password is in this address".to_owned();
-        return Err(Mistake { hint: Some(hint), ..kind.mistake(what) });
+        return Err(has_an_account(kind));
+    }
+    if !may_be_shown(text) {
+        let what = odd(text).map(|c| format!("`{}` can't be in an address", c.escape_debug()));
+        let what =
+            what.unwrap_or_else(|| "this is neither an address nor a host's name".to_owned());
+        return Err(kind.mistake(what));
     }
     if text.parse::<Ipv6Addr>().is_ok() {
         let hint = Some(format!("write \"[{text}]:{port}\""));
@@ -89,6 +111,12 @@ fn parse_any(text: &str, kind: &Kind) -> Result<Address, Mistake> {
         );
     }
     Ok(Address::Host(host.to_owned(), parse_port(port, kind)?))
+}
+
+fn has_an_account(kind: &Kind) -> Mistake {
+    let hint = "no account belongs into an address; those of clients are [[user]]s".to_owned();
+    let what = "an account or password is in this address".to_owned();
+    Mistake { hint: Some(hint), ..kind.mistake(what) }
 }
 
 /// A number alone is meant as a port: what it would be with a host.
@@ -142,6 +170,32 @@ mod tests {
         for text in ["mysql://app:hush@db:3306", "app:hush@[::1]:3306", "db:1?password=hush"] {
             let mistake = parse(text).unwrap_err();
             assert!(!format!("{mistake:?}").contains("hush"), "{mistake:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_text_that_is_made_otherwise_than_an_address_nothing_is_quoted() {
+        for text in [
+            "mysql://app:hush",
+            "db:1 password=hush",
+            "host=db port=1 password=hush",
+            "hush db:3306",
+            "app/hush:1",
+            "db:1?PWD=hush",
+            "Pwd=hush;Server=db",
+            "app:hush:db:3306",
+            "unix:/tmp/x.sock?password=hush",
+            "unix:x hush",
+        ] {
+            let mistake = parse(text).unwrap_err();
+            assert!(!may_be_shown(text) && !format!("{mistake:?}").contains("hush"), "{mistake:?}");
+        }
+        let what = |text: &str| parse(text).unwrap_err().what;
+        assert_eq!(what("a b:1"), "` ` can't be in an address");
+        assert_eq!(what("h:b:1"), "this is neither an address nor a host's name");
+        for text in ["db1", "10.0.0.300:3306", "db:33O6", "fe80::1%eth0:1", "unix:run/x"] {
+            assert!(parse(text).is_err(), "{text}");
+            assert_eq!(may_be_shown(text), !text.contains("eth"), "{text}");
         }
     }
 

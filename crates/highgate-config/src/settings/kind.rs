@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{Value, address, command, route_text, vip_text};
-use crate::{Secret, nearest::nearest, units};
+use crate::{Secret, nearest::nearest, source::password_of_parameters, units};
 
 /// What may be written for a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +185,11 @@ impl Kind {
     /// Whether `off` may be written for "not set".
     pub(crate) const fn has_off(&self) -> bool {
         matches!(self, Self::BindOrOff { .. })
+    }
+
+    /// Whether it is an address of a server or a listener.
+    pub(crate) const fn is_address(&self) -> bool {
+        matches!(self, Self::Address | Self::Binds | Self::BindOrOff { .. })
     }
 
     /// Whether several values may be given as an array.
@@ -388,11 +393,13 @@ fn quoted(words: &[&str]) -> String {
     quoted.join(", ")
 }
 
-/// A foreign text as far as an error may quote it.
+/// A foreign text as far as an error may quote it: a password that is named as one is left out.
 pub(crate) fn short(text: &str) -> String {
+    let named = password_of_parameters(text).and_then(|at| text.get(..at));
+    let quoted = named.unwrap_or(text);
     let mut shown: String =
-        text.chars().take(40).map(|c| if c.is_control() { '·' } else { c }).collect();
-    if text.chars().nth(40).is_some() {
+        quoted.chars().take(40).map(|c| if c.is_control() { '·' } else { c }).collect();
+    if named.is_some() || quoted.chars().nth(40).is_some() {
         shown.push('…');
     }
     shown

@@ -4,15 +4,24 @@ use std::net::Ipv6Addr;
 
 use crate::{
     Address,
-    settings::{Kind, Mistake, Value, short},
+    settings::{Kind, Mistake, Value, may_be_shown, short},
 };
 
 /// Ports that one `bind` may open.
 const MOST_PORTS: u16 = 256;
 
+/// What HAProxy knows before an `@`, and is not honoured; anything else there is an account.
+const FAMILIES: &[&str] = &[
+    "abns", "abnsz", "fd", "mptcp", "mptcp4", "mptcp6", "quic4", "quic6", "rev", "rhttp",
+    "sockpair", "udp", "udp4", "udp6", "uxdg", "uxst",
+];
+
 /// Reads the address of a `server`.
 pub(super) fn server(text: &str) -> Result<Value, Mistake> {
     let plain = plain(text)?;
+    if !may_be_shown(&plain) {
+        return Kind::Address.read(&plain);
+    }
     if plain.ends_with(|c: char| c.is_ascii_digit()) && !plain.contains(':')
         || plain.parse::<Ipv6Addr>().is_ok() && !has_port(&plain)
     {
@@ -21,6 +30,14 @@ pub(super) fn server(text: &str) -> Result<Value, Mistake> {
         return Err(Mistake { hint: Some(hint.to_owned()), ..Kind::Address.mistake(what) });
     }
     Kind::Address.read(&bracketed(&plain))
+}
+
+/// Whether addresses that were refused may be quoted.
+pub(super) fn is_harmless(text: &str) -> bool {
+    text.split(',').all(|part| {
+        let of_family = || part.split_once('@').map_or(part, |(_, rest)| rest).to_owned();
+        may_be_shown(&plain(part).unwrap_or_else(|_| of_family()))
+    })
 }
 
 /// `::1:80` may be an address, or an address with its port: as HAProxy, the last part is a port.
@@ -53,6 +70,7 @@ fn plain(text: &str) -> Result<String, Mistake> {
     match family {
         "ipv4" | "ipv6" | "tcp" | "tcp4" | "tcp6" => Ok(rest.to_owned()),
         "unix" => Ok(format!("unix:{rest}")),
+        _ if !FAMILIES.contains(&family) => Ok(text.to_owned()),
         _ => {
             let what = format!("`{}@` is known, but not honoured", short(family));
             let hint = Some("write an address with its port, or the path of a socket".to_owned());
@@ -74,7 +92,7 @@ fn ports(text: &str) -> Result<Vec<String>, Mistake> {
     let Some((host, range)) = text.rsplit_once(':').filter(|(host, _)| *host != "unix") else {
         return Ok(vec![text.to_owned()]);
     };
-    let Some((first, last)) = range.split_once('-') else {
+    let Some((first, last)) = range.split_once('-').filter(|_| may_be_shown(text)) else {
         return Ok(vec![text.to_owned()]);
     };
     match (first.parse::<u16>(), last.parse::<u16>()) {

@@ -220,7 +220,12 @@ impl Reader<'_> {
         };
         match address::bind(&value.text) {
             Ok(list) => proxy.binds.extend(list.into_iter().map(|one| (one, value.at.clone()))),
-            Err(mistake) => self.piece.error(value.at.clone(), mistake),
+            Err(mistake) => {
+                self.piece.error(value.at.clone(), mistake);
+                if !address::is_harmless(&value.text) {
+                    return self.hide(line.get(1..).unwrap_or_default());
+                }
+            }
         }
         let mut words = line.iter().skip(2);
         while let Some(word) = words.next() {
@@ -326,6 +331,12 @@ impl Reader<'_> {
                 None
             }
         };
+        // What follows may be the rest of it: nothing is said of its words.
+        let is_account = read.is_none() && !address::is_harmless(&address.text);
+        let words = if is_account { &[] } else { words };
+        if is_account {
+            self.hide(line.get(2..).unwrap_or_default());
+        }
         let mut server = Server {
             name: name.text.clone(),
             at: name.at.clone(),

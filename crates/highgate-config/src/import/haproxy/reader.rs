@@ -15,7 +15,7 @@ use crate::{
         thing::Thing,
     },
     piece::{At, Piece, Span},
-    settings::{Kind, Mistake, NODE, Value, short},
+    settings::{Kind, Mistake, NODE, Value, may_be_shown, short},
 };
 
 pub(super) struct Reader<'a> {
@@ -120,7 +120,8 @@ impl<'a> Reader<'a> {
                 (self.named_well(name), Some(other.clone()))
             }
             [name, extra, ..] => {
-                let hint = extra.text.contains(':').then(|| {
+                let is_address = extra.text.contains(':') && may_be_shown(&extra.text);
+                let hint = is_address.then(|| {
                     format!(
                         "an address is written in a line of its own: bind {}",
                         short(&extra.text)
