@@ -9,7 +9,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use crate::problem::{Problem, Problems};
 use crate::{
@@ -29,6 +29,8 @@ pub struct Parsed {
     pub warnings: Vec<Problem>,
     /// Where it is written what is looked at outside: addresses, files and passwords.
     pub written: Written,
+    /// The names of those in which nothing is written but remarks.
+    pub empty: BTreeSet<String>,
 }
 
 /// Where the settings of listeners, backends and nodes and the passwords of users are written, for
@@ -97,7 +99,15 @@ pub fn read_all(
     surroundings: &dyn Surroundings,
 ) -> Result<Parsed, Problems> {
     let pieces = inputs.iter().map(|input| piece_of(input, node, surroundings)).collect();
-    piece::finish(pieces, node, surroundings)
+    let parsed = piece::finish(pieces, node, surroundings)?;
+    let empty = inputs.iter().filter(|input| is_empty(input.text));
+    Ok(Parsed { empty: empty.map(|input| input.name.to_owned()).collect(), ..parsed })
+}
+
+/// Whether a text is blank but for remarks, in any dialect.
+fn is_empty(text: &str) -> bool {
+    let mut lines = text.lines().map(|line| line.trim_start_matches('\u{feff}').trim());
+    lines.all(|line| line.is_empty() || line.starts_with(['#', '!']))
 }
 
 fn piece_of(input: &Input<'_>, node: &NodeName, surroundings: &dyn Surroundings) -> Piece {

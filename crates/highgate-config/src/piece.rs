@@ -118,7 +118,7 @@ pub(crate) fn finish(
         return Err(Problems(problems));
     }
     let written = written(&whole);
-    Ok(Parsed { config, warnings: problems, written })
+    Ok(Parsed { config, warnings: problems, written, empty: BTreeSet::new() })
 }
 
 /// Where things are written that are looked at outside: what has to do with the machine, and passwords,

@@ -1,6 +1,13 @@
 //! Files put in force in a running process: accepted only if what comes of them can be had here.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
 
 use crate::{again::Again, files, vips::Link};
 use highgate_cluster::{Alone, Applied};
@@ -18,8 +25,55 @@ pub(crate) struct Applying {
     pub(crate) node: Arc<Node>,
     pub(crate) vips: Arc<Link>,
     pub(crate) again: Arc<Again>,
-    /// The files that the process was started with.
-    pub(crate) files: Vec<PathBuf>,
+    pub(crate) own: OwnFiles,
+}
+
+/// The files that the process was started with.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnFiles {
+    pub(crate) list: Vec<PathBuf>,
+    /// The whole paths of those in which something was written when they were last in force.
+    filled: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl OwnFiles {
+    /// Those that a process starts with, as they were read.
+    pub(crate) fn new(list: &[PathBuf], parsed: &Parsed) -> Self {
+        let own = Self { list: list.to_owned(), filled: Arc::default() };
+        own.are_in_force(&parsed.empty);
+        own
+    }
+
+    fn are_in_force(&self, empty: &BTreeSet<String>) {
+        let mut filled = files::whole_paths(&self.list);
+        for file in whole(empty) {
+            filled.remove(&file);
+        }
+        self.filled.lock().extend(filled);
+    }
+
+    /// Refuses one of several in which nothing is written any more: what the others say would hide that.
+    /// One alone is told by what it had.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(crate) fn none_is_emptied(&self, key: &str, parsed: &Parsed) -> Result<(), String> {
+        if self.list.len() < 2 || key != files::key(&self.list) {
+            return Ok(());
+        }
+        let filled = self.filled.lock();
+        match whole(&parsed.empty).into_iter().find(|file| filled.contains(file)) {
+            Some(file) => Err(refused(&format!(
+                "nothing is in {file}, and there was when it was last applied"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn whole(names: &BTreeSet<String>) -> BTreeSet<String> {
+    let paths: Vec<PathBuf> = names.iter().map(PathBuf::from).collect();
+    files::whole_paths(&paths)
 }
 
 impl Applying {
@@ -37,7 +91,8 @@ impl Applying {
         who: &str,
     ) -> Result<Applied, String> {
         self.vips.could_keep(&parsed.config)?;
-        let Parsed { config, written, .. } = parsed;
+        self.own.none_is_emptied(key, &parsed)?;
+        let Parsed { config, written, empty, .. } = parsed;
         let (this, (_, before)) = (self.clone(), self.alone.current());
         let emptied = self.emptied(key, &config);
         let ready = move |config: &Config| {
@@ -45,6 +100,9 @@ impl Applying {
             this.get_ready(config, &written)
         };
         let applied = self.alone.apply_file(key, config, who, ready).await;
+        if applied.is_ok() && key == files::key(&self.own.list) {
+            self.own.are_in_force(&empty);
+        }
         applied.map_err(|error| {
             // Sockets that nobody will serve would take clients into a queue nobody empties.
             self.node.forgo();
@@ -59,7 +117,7 @@ impl Applying {
         let vips = |config: &Config| config.node.get(node).is_some_and(|it| !it.vips.is_empty());
         let listens = |config: &Config| !config.shared.listeners.is_empty();
         let is_emptied = !listens(now) && (listens(&last) || vips(&last) && !vips(now));
-        let (is_own, keeps_vips) = (key == files::key(&self.files), vips(now));
+        let (is_own, keeps_vips) = (key == files::key(&self.own.list), vips(now));
         is_emptied.then(|| {
             let mut others = self.alone.all_applied();
             others.remove(key);
@@ -162,10 +220,14 @@ pub(crate) fn keeps_a_listener(
             }
         }
     };
-    Err(format!(
+    Err(refused(why))
+}
+
+fn refused(why: &str) -> String {
+    format!(
         "{why}: is a file empty, or cut off? If it is meant, stop the process and start it with these \
          files"
-    ))
+    )
 }
 
 fn would_take(file: &str, name: &ListenerName) -> String {

@@ -114,7 +114,7 @@ impl Table for NodeTable {
             "compare" => {
                 let text = self.compare(&given, &parsed);
                 let note = self.applying.vips.could_keep(&parsed.config);
-                let note = note.and_then(|()| self.would_keep_a_listener(&given, &parsed.config));
+                let note = note.and_then(|()| self.would_keep_a_listener(&given, &parsed));
                 let note = note.err();
                 Ok(note.map_or(text.clone(), |note| {
                     format!("{text}\nnote: it would be refused: {note}")
@@ -202,9 +202,11 @@ impl NodeTable {
         Given { key, is_own, parsed, applied }
     }
 
-    fn would_keep_a_listener(&self, files: &[PathBuf], parsed: &Config) -> Result<(), String> {
+    fn would_keep_a_listener(&self, files: &[PathBuf], parsed: &Parsed) -> Result<(), String> {
         let (_, current) = self.alone.current();
         let key = files::key(files);
+        self.applying.own.none_is_emptied(&key, parsed)?;
+        let parsed = &parsed.config;
         let base = self.alone.applied(self.alone.node(), &key).unwrap_or_default();
         let merged = merge::three_way(&base, parsed, &current);
         let emptied = self.applying.emptied(&key, parsed);

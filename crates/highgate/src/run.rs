@@ -13,6 +13,7 @@ use highgate_io::{
 
 use crate::{
     again::{Last, Outcome},
+    applying::OwnFiles,
     cli, files,
     handover::{
         Peer,
@@ -47,7 +48,9 @@ fn run_logged(
 ) -> anyhow::Result<()> {
     let node = NodeName::from(arguments.node.as_str());
     // Before anything else: a file with mistakes changes nothing.
-    let config = files::read(&arguments.files, &node)?;
+    let parsed = files::parsed(&arguments.files, &node)?;
+    let own = OwnFiles::new(&arguments.files, &parsed);
+    let config = parsed.config;
     let data_dir = arguments
         .data_dir
         .clone()
@@ -59,7 +62,7 @@ fn run_logged(
     }
     log::write_elsewhere(queue)?;
     let log = lines.clone();
-    let start = Start { arguments, node, config, data_dir, keeper, log };
+    let start = Start { arguments, node, config, own, data_dir, keeper, log };
     let runtime = tasks::local_runtime().context("cannot start the control runtime")?;
     let done = runtime.block_on(serve(start));
     // What a disk or a name server holds up ends with the process; a file is replaced whole or not.

@@ -14,6 +14,7 @@ use tokio::{net::UnixListener, sync::mpsc};
 
 use crate::{
     admin_side::{self, AdminSide},
+    applying::OwnFiles,
     cli, files,
     handover::{
         Peer, give,
@@ -31,6 +32,7 @@ pub(crate) struct Start<'a> {
     pub(crate) arguments: &'a cli::Run,
     pub(crate) node: NodeName,
     pub(crate) config: Config,
+    pub(crate) own: OwnFiles,
     pub(crate) data_dir: PathBuf,
     /// Keeps the addresses of this node, if it has any.
     pub(crate) keeper: Option<Keeper>,
@@ -114,7 +116,7 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
     let wired = Rc::new(wiring::wire(
         alone,
         start.data_dir,
-        &arguments.files,
+        start.own,
         (start.keeper, true),
         start.log,
         local,
@@ -146,7 +148,7 @@ async fn take_over(
     let alone = Alone::peek(&start.data_dir, start.node)?;
     alone.stage_file(&key, file.clone())?;
     let keeper = (start.keeper, false);
-    let wired = Rc::new(wiring::wire(alone, start.data_dir, list, keeper, start.log, local)?);
+    let wired = Rc::new(wiring::wire(alone, start.data_dir, start.own, keeper, start.log, local)?);
     let node = &wired.node;
     admin_side::low_ports(&wired, &mut given.admin).await;
     let admin = Rc::new(AdminSide::open(&wired, &mut given.admin, local)?);

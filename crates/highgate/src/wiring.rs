@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     acting_table::{ActingTable, Actions},
     again::Again,
-    applying::Applying,
+    applying::{Applying, OwnFiles},
     backend_actions::BackendActions,
     log,
     node_table::NodeTable,
@@ -48,8 +48,7 @@ pub(crate) struct Wired {
     pub(crate) again: Arc<Again>,
     /// Of the ports for operators.
     pub(crate) admin_certificate: Arc<CertificateDate>,
-    /// The configuration files that it was started with.
-    files: Vec<PathBuf>,
+    own: OwnFiles,
     log: LogLines,
     stopper: Stopper,
     /// Who the primaries are, as the director learns it.
@@ -64,25 +63,25 @@ const ORDERS: usize = 4;
 pub(crate) fn wire(
     alone: Alone,
     data_dir: PathBuf,
-    files: &[PathBuf],
+    own: OwnFiles,
     (keeper, in_charge): (Option<Keeper>, bool),
     lines: LogLines,
     tasks: &LocalTasks,
 ) -> anyhow::Result<Wired> {
     let alone = Arc::new(alone);
     let (_, config) = alone.current();
-    let own = config.node.get(alone.node());
+    let this = config.node.get(alone.node());
     let settings = Settings {
         name: alone.node().clone(),
         number: 0,
-        workers: workers(own.map_or(0, |node| node.workers)),
+        workers: workers(this.map_or(0, |node| node.workers)),
     };
     let node = Arc::new(Node::start(settings).context("cannot start the data workers")?);
     let (stopper, stop) = Stopper::new();
     let (director, orders) = mpsc::channel(ORDERS);
     let learned = direct(&alone, &node, orders, tasks, stop.clone());
     tasks.spawn(log::watch(lines.clone(), node.shared().clone(), stop.clone()));
-    let (serving, files) = (watch::Sender::new(false), files.to_owned());
+    let serving = watch::Sender::new(false);
     let (faults, fault) = watch::channel(None);
     tasks.spawn(vitals::watch(node.clone(), faults, stop.clone()));
     let serves = (serving.subscribe(), fault.clone(), in_charge);
@@ -99,7 +98,7 @@ pub(crate) fn wire(
         vips,
         again: Arc::default(),
         admin_certificate,
-        files,
+        own,
         log: lines,
         stopper,
         learned,
@@ -136,7 +135,7 @@ impl Wired {
         let shared = self.node.shared();
         let mut tables: Vec<Arc<dyn Table>> = vec![Arc::new(NodeTable {
             alone: self.alone.clone(),
-            files: self.files.clone(),
+            files: self.own.list.clone(),
             shared: shared.clone(),
             certificate: self.admin_certificate.clone(),
             log: self.log.clone(),
@@ -177,7 +176,7 @@ impl Wired {
     /// What changes of the configuration go through.
     pub(crate) fn applying(&self) -> Applying {
         let (alone, node, vips) = (self.alone.clone(), self.node.clone(), self.vips.clone());
-        Applying { alone, node, vips, again: self.again.clone(), files: self.files.clone() }
+        Applying { alone, node, vips, again: self.again.clone(), own: self.own.clone() }
     }
 
     /// The configuration in force.

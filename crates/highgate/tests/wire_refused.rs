@@ -14,6 +14,7 @@ use std::{
 
 use failure::{BINARY, table};
 use highgate_testkit::{
+    Scratch,
     highgate::HighgateProcess,
     scripted::{Reply, Script, ScriptedServer},
     wait::{self, Deadline},
@@ -235,6 +236,60 @@ fn an_emptied_file_is_refused_also_where_another_file_keeps_its_listener() {
     let told = String::from_utf8(dry.stdout).unwrap();
     assert!(told.contains(&format!("note: it would be refused: {why}")), "{told}");
     assert!(comes_in(address).is_ok(), "as before");
+}
+
+/// What one of several files said hid that another was emptied: all that this one had was taken away.
+#[test]
+fn one_of_several_files_that_is_emptied_is_refused_and_one_that_was_empty_is_not() {
+    let db = server();
+    let folder = Scratch::new("several").unwrap();
+    let (more, blank) = (folder.join("more.toml"), folder.join("blank.toml"));
+    let listener = |limit: u32| {
+        format!(
+            "[[listener]]\nname = \"more\"\nbackend = \"shop\"\n{ANYWHERE}\n\
+             max_connections = {limit}\n"
+        )
+    };
+    std::fs::write(&more, listener(7)).unwrap();
+    std::fs::write(&blank, "# nothing yet\n").unwrap();
+    let text = toml(&db, ANYWHERE, "", "");
+    let with_all = |command: &mut Command| {
+        command.args([&more, &blank]);
+    };
+    let process = HighgateProcess::start_with(BINARY, &text, with_all).unwrap();
+    let (own, address) = (process.config_file(), process.listener("shop").unwrap());
+    let all = |action: &[&str]| {
+        let files = [&own, &more, &blank].map(|file| file.to_str().unwrap());
+        let data = process.folder().join("highgate-data");
+        let data = ["--data-dir", data.to_str().unwrap()];
+        let output = Command::new(BINARY).args([action, &files, &data].concat()).output().unwrap();
+        (output.status.success(), failure::said(&output))
+    };
+    let whole = std::fs::canonicalize(&own).unwrap().display().to_string();
+    let why =
+        format!("nothing is in {whole}, and there was when it was last applied: is a file empty");
+    for emptied in ["", "\n# [[listener]]\n"] {
+        std::fs::write(&own, emptied).unwrap();
+        let (is_done, told) = all(&["apply"]);
+        assert!(!is_done && told.contains(&why), "{told}");
+        let (_, told) = all(&["apply", "--dry-run"]);
+        assert!(told.contains(&format!("note: it would be refused: {why}")), "{told}");
+    }
+    process.signal(Signal::HUP).unwrap();
+    wait_for_event(&process, &format!("nothing was changed: {why}"));
+    assert!(comes_in(address).is_ok(), "as before");
+    std::fs::write(&own, &text).unwrap();
+    let (_, told) = all(&["apply"]);
+    assert!(told.contains("nothing changes"), "{told}");
+    // The other one, and once that was empty it says nothing that could go.
+    std::fs::write(&more, "").unwrap();
+    assert!(!all(&["apply"]).0);
+    std::fs::write(&more, listener(8)).unwrap();
+    std::fs::write(&blank, "[[user]]\nname = \"b\"\npassword = \"b\"\n").unwrap();
+    assert!(all(&["apply"]).0, "what was empty at first may stay so, and be filled");
+    std::fs::write(&blank, "").unwrap();
+    let (is_done, told) = all(&["apply"]);
+    assert!(!is_done && told.contains("stop the process and start it with these files"), "{told}");
 }
 
 #[test]

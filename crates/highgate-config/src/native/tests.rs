@@ -353,6 +353,19 @@ fn several_files_are_read_as_one() {
 }
 
 #[test]
+fn which_of_several_files_say_nothing_is_known() {
+    let inputs = [
+        Input { name: "full", text: DESIGN },
+        Input { name: "blank", text: "\u{feff}\n \t\r\n" },
+        Input { name: "remarks", text: "# nothing\n  # [[user]]\n" },
+        Input { name: "setting", text: "drain_timeout = '3s'" },
+        Input { name: "foreign", text: "! Configuration File for keepalived\n" },
+    ];
+    let parsed = parse_all(&inputs, &NodeName::from("here")).unwrap();
+    assert_eq!(parsed.empty, ["blank", "foreign", "remarks"].map(str::to_owned).into());
+}
+
+#[test]
 fn what_two_files_say_both_names_both_places() {
     let first = format!("{DESIGN}\n[[rule]]\nrule_id = 1\nbackend = 'shop'\n");
     let second = "\nworkers = 2\n[[user]]\nname = 'app'\npassword = 'x'\n\
