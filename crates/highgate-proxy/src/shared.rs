@@ -85,6 +85,8 @@ pub struct Shared {
     pub(crate) decoys: crate::mysql::accounts::DecoyMaker,
     /// Accounts of clusters, as they were read last; none before the first time.
     pub(crate) accounts: Mutex<std::collections::BTreeMap<BackendName, Arc<AccountList>>>,
+    /// Held by each session that accounts of clusters let in: they are read while one is left, too.
+    pub(crate) lets_in: Arc<()>,
     /// Wakes the logins that wait for their first reading.
     pub(crate) accounts_read: Notify,
     /// Wakes who reads them: a login failed, for which they may be out of date.
@@ -186,6 +188,7 @@ impl Shared {
             learned_sha2: Default::default(),
             decoys: Default::default(),
             accounts: Mutex::default(),
+            lets_in: Arc::default(),
             accounts_read: Notify::new(),
             accounts_wanted: Notify::new(),
             digests: Mutex::default(),

@@ -12,7 +12,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -419,6 +419,53 @@ fn a_login_before_the_accounts_are_read_is_told_that_they_are_not_known_yet() {
         let told = waits.join().unwrap();
         assert!(told.contains("1045"), "decided once they are known: {told}");
     });
+}
+
+/// The accounts were given up with the last listener that verifies by them: who had been let in was told 1045
+/// at each change of its user, and operators that they were never read.
+#[test]
+fn accounts_are_read_while_sessions_are_there_that_they_let_in() {
+    let readings = Arc::new(AtomicUsize::new(0));
+    let read = readings.clone();
+    let server = ScriptedServer::start(Script::new(move |command| match command.text().as_str() {
+        text if text.contains("mysql.global_priv") => {
+            read.fetch_add(1, Ordering::Relaxed);
+            let account = |name: &str| {
+                let document =
+                    "{\"plugin\":\"mysql_native_password\",\"authentication_string\":\"\"}";
+                [name, "%", document].map(|field| Some(field.to_owned())).to_vec()
+            };
+            let rows = ["app", "two"].map(account).to_vec();
+            Reply::Rows(["User", "Host", "Priv"].map(str::to_owned).to_vec(), rows)
+        }
+        text if text.starts_with("SELECT @@") => Reply::variables(text),
+        text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        _ => Reply::Ok,
+    }))
+    .unwrap();
+    let backend = format!("{BACKEND}accounts = {{ interval = \"1s\" }}\n");
+    let text =
+        |auth: &str| failure::toml(&[server.addr()], &backend, &format!("auth = \"{auth}\""));
+    let process = failure::start(&text("cluster"), 1).unwrap();
+    let address = process.listener("shop").unwrap();
+    let [mut client, other] =
+        [(); 2].map(|()| RawClient::connect(address, "app", "", None, USUAL).unwrap());
+    std::fs::write(process.config_file(), text("local")).unwrap();
+    let (is_done, told) = failure::apply(&process, &[], &process.config_file());
+    assert!(is_done, "{told}");
+    drop(other);
+    let before = readings.load(Ordering::Relaxed);
+    wait::eventually(Deadline::seconds(10), "the next readings", || {
+        anyhow::ensure!(readings.load(Ordering::Relaxed) > before + 1);
+        Ok(())
+    })
+    .unwrap();
+    client.send(b"\x11two\0\0\0\x2d\0mysql_native_password\0").unwrap();
+    assert_eq!(client.packet().unwrap()[0], 0xfe, "a challenge, which nothing answers");
+    client.send_raw(&[0, 0, 0, 2]).unwrap();
+    let told = client.answer().unwrap();
+    assert_eq!(told[0].error(), None, "{told:?}");
+    assert_eq!(client.value("SELECT n FROM t").unwrap(), "1");
 }
 
 #[test]

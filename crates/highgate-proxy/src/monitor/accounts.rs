@@ -54,7 +54,7 @@ pub(super) async fn follow(shared: Arc<Shared>, stop: Stop) {
     let mut changes = shared.snapshot_changed.subscribe();
     let mut known: BTreeMap<BackendName, Known> = BTreeMap::new();
     loop {
-        let wanted = wanted(&shared);
+        let wanted = wanted(&shared, &known);
         known.retain(|name, _| wanted.contains_key(name));
         shared.accounts.lock().retain(|name, _| wanted.contains_key(name));
         let now = clock::now();
@@ -79,14 +79,21 @@ pub(super) async fn follow(shared: Arc<Shared>, stop: Stop) {
     }
 }
 
-/// Backends whose accounts let clients in.
-fn wanted(shared: &Shared) -> BTreeMap<BackendName, Arc<Group>> {
+/// Backends whose accounts let clients in. While sessions are there that any let in, those that did stay:
+/// a change of a session's user is verified by them, whatever became of its listener.
+fn wanted(
+    shared: &Shared,
+    known: &BTreeMap<BackendName, Known>,
+) -> BTreeMap<BackendName, Arc<Group>> {
     let snapshot = shared.snapshot.load();
     let listeners = snapshot.policy.listeners.values();
-    let names: BTreeSet<_> = listeners
+    let mut names: BTreeSet<_> = listeners
         .filter(|listener| listener.auth == AuthSource::Cluster && listener.mode == Mode::Mysql)
         .map(|listener| &listener.backend)
         .collect();
+    if Arc::strong_count(&shared.lets_in) > 1 {
+        names.extend(known.keys());
+    }
     let group = |name: &BackendName| snapshot.placement.groups.get(name).cloned();
     names.into_iter().filter_map(|name| Some((name.clone(), group(name)?))).collect()
 }

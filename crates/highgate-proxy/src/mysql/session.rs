@@ -58,6 +58,8 @@ pub(crate) struct Session<'c> {
     pub(crate) user: Arc<User>,
     /// Who said that it is that account.
     pub(crate) verified_by: AuthSource,
+    /// Keeps the accounts of clusters read that verified it.
+    _let_in: Option<Arc<()>>,
     pub(crate) client: ClientStream,
     pub(crate) capabilities: Capabilities,
     pub(crate) who: Who,
@@ -182,6 +184,7 @@ async fn begin(
         shown_pins: PinSet::EMPTY,
         held: worker.buffers.counter(),
         verified_by: settings.auth,
+        _let_in: (settings.auth == AuthSource::Cluster).then(|| worker.shared.lets_in.clone()),
         listener_now: accepted.listener.name.clone(),
         listener: accepted.listener,
         settings,
