@@ -152,6 +152,37 @@ pub(crate) fn regular(files: &[PathBuf]) -> anyhow::Result<()> {
         .try_for_each(|file| check(file).with_context(|| format!("cannot read {}", file.display())))
 }
 
+/// As [`regular`], for the files of TLS that configuration files name.
+///
+/// # Errors
+/// A sentence for the operator, with where such a file is asked for.
+pub(crate) fn regular_certificates(parsed: &native::Parsed) -> Result<(), String> {
+    let Config { shared, node } = &parsed.config;
+    let listeners = shared.listeners.iter();
+    let listeners = listeners.map(|(name, it)| (Place::Listener(name.clone()), &it.tls));
+    let backends = shared.backends.iter();
+    let backends = backends.map(|(name, it)| (Place::Backend(name.clone()), &it.tls));
+    let own = node.iter().map(|(name, it)| (Place::Node(name.clone()), &it.admin.tls));
+    for (place, tls) in listeners.chain(backends).chain(own) {
+        let settings = match place {
+            Place::Node(_) => ["admin.tls.cert", "admin.tls.key", "admin.tls.ca"],
+            _ => ["tls.cert", "tls.key", "tls.ca"],
+        };
+        for (setting, file) in settings.into_iter().zip([&tls.cert, &tls.key, &tls.ca]) {
+            // What can't be looked at is told by who reads it.
+            let found = file.as_ref().and_then(|file| Some((file, std::fs::metadata(file).ok()?)));
+            if let Some((file, found)) = found {
+                let at =
+                    parsed.written.at(&place, setting).map_or_else(String::new, |at| at + ": ");
+                is_regular(&found).map_err(|why| {
+                    format!("{at}{place}: cannot read {}: {why} (`{setting}`)", file.display())
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A folder passes: reading it says what it is.
 fn is_regular(found: &Metadata) -> io::Result<()> {
     if found.is_file() || found.is_dir() {

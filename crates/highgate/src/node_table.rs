@@ -110,6 +110,7 @@ impl Table for NodeTable {
         together(&files::whole_paths(&self.files), &files::whole_paths(&given))?;
         let parsed = files::parsed_for_operator(&given, self.alone.node());
         let parsed = parsed.map_err(|error| format!("{error:#}"))?;
+        files::regular_certificates(&parsed)?;
         match action {
             "compare" => {
                 let text = self.compare(&given, &parsed);

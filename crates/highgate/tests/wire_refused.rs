@@ -355,6 +355,31 @@ fn a_reload_reads_no_pipe_and_what_is_changed_afterwards_is_in_force() {
     .unwrap();
 }
 
+/// It waited for somebody to write, and every later action with it.
+#[test]
+fn a_pipe_that_is_named_as_a_certificate_is_refused_by_apply() {
+    let server = server();
+    let start = toml(&server, ANYWHERE, "", "");
+    let process = HighgateProcess::start(BINARY, &start).unwrap();
+    let pipe = process.folder().join("pipe.pem");
+    make_pipe(&pipe);
+    let pipe = pipe.display();
+    let pair = format!("tls = {{ cert = \"/nowhere\", key = \"{pipe}\" }}");
+    let authorities = format!("tls = {{ mode = \"verify-ca\", ca = \"{pipe}\" }}");
+    for (text, place) in [
+        (toml(&server, &format!("{ANYWHERE}\n{pair}"), "", ""), "listener shop"),
+        (toml(&server, ANYWHERE, &authorities, ""), "backend shop"),
+        (start.replace("[admin]", &format!("[admin]\n{pair}")), ""),
+    ] {
+        let told = apply(&process, &text).unwrap_err();
+        let why = "it is no file but a pipe, a device or a socket: write it to a file";
+        let line = text.lines().position(|line| line.starts_with("tls =")).unwrap() + 1;
+        let parts = [why, place, &format!("highgate.toml:{line}:")];
+        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    }
+    apply(&process, &start).unwrap();
+}
+
 /// The process waited for somebody to write, and every later action with it.
 #[test]
 fn a_pipe_or_a_device_is_no_file_to_apply() {
