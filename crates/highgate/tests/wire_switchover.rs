@@ -399,20 +399,29 @@ fn sessions_let_go_of_a_replaced_primary_that_is_removed_as_its_backend_is_renam
 #[test]
 fn sessions_that_a_rule_sent_to_a_renamed_backend_let_go_of_its_replaced_primary() {
     let pair = Pair::start();
-    let by_rule = |text: String| {
-        let elsewhere = text.replacen("backend = \"shop\"", "backend = \"empty\"", 1);
-        elsewhere
-            + "[[backend]]\nname = \"empty\"\n\
-               [[rule]]\nrule_id = 1\nmatch_pattern = \".\"\nbackend = \"shop\"\n"
-    };
-    let process = HighgateProcess::start(BINARY, &by_rule(pair.toml())).unwrap();
+    let process = HighgateProcess::start(BINARY, &by_rule(&pair.toml())).unwrap();
     until_roles(&process, ["primary", "replica"]);
     let (transaction, locks) = (in_transaction(&process), with_a_lock(&process));
     pair.switch(&process);
-    apply(&process, &renamed(&by_rule(pair.without_first())));
+    apply(&process, &renamed(&by_rule(&pair.without_first())));
     until_roles(&process, ["primary"]);
     until_held(&process, 0);
     let_go(&pair, transaction, locks);
+}
+
+/// It was told that its backend does not exist.
+#[test]
+fn a_session_goes_on_by_the_new_name_of_the_backend_that_a_rule_sent_it_to() {
+    let pair = Pair::start();
+    let process = HighgateProcess::start(BINARY, &by_rule(&pair.toml())).unwrap();
+    until_roles(&process, ["primary", "replica"]);
+    let (mut commits, mut rolls_back) = (in_transaction(&process), in_transaction(&process));
+    apply(&process, &renamed(&by_rule(&pair.toml())));
+    until_roles(&process, ["primary", "replica"]);
+    commits.ok("COMMIT").unwrap();
+    pair.members[0].close_all();
+    rolls_back.ok("ROLLBACK").unwrap();
+    rolls_back.ok("INSERT INTO t VALUES (3)").unwrap();
 }
 
 /// Another backend that knows no roles had its name: by that they went on at the old primary.
@@ -448,6 +457,14 @@ fn idle_sessions_let_go_of_a_replaced_primary_by_what_their_listener_names_now()
     until_roles(&process, ["primary"]);
     until_held(&process, 0);
     let_go(&pair, transaction, locks);
+}
+
+/// The configuration in which a rule sends there what the listener would send elsewhere.
+fn by_rule(text: &str) -> String {
+    let elsewhere = text.replacen("backend = \"shop\"", "backend = \"empty\"", 1);
+    elsewhere
+        + "[[backend]]\nname = \"empty\"\n\
+           [[rule]]\nrule_id = 1\nmatch_pattern = \".\"\nbackend = \"shop\"\n"
 }
 
 fn renamed(text: &str) -> String {

@@ -375,6 +375,12 @@ impl Session<'_> {
         }
         self.seen.settings = snapshot.version;
         let policy = &snapshot.policy;
+        // Whoever sent it there, a rule perhaps: what it holds is its backend's by the new name.
+        if let Some(heir) = self.holds.as_ref().and_then(|holds| policy.heirs.get(holds))
+            && self.taken_for.is_some()
+        {
+            self.holds = Some(heir.clone());
+        }
         if let (Some(lease), Some(holds)) = (&mut self.lease, &self.holds)
             && let Some(backend) = policy.backends.get(holds)
         {
