@@ -137,14 +137,13 @@ async fn begin(
     mut accepted: Box<Accepted>,
 ) -> Result<(Session<'_>, crate::listener::ClientPermit), Ending> {
     let settings = accepted.listener.settings.load_full();
-    let worker = &context.worker;
-    context.slot.set_deadline(worker.deadline(settings.handshake_timeout));
+    context.slot.set_deadline(context.worker.deadline(settings.handshake_timeout));
     let mut transport = accepted.attach().map_err(Ending::ClientFailed)?;
     let introduced = proxy_header::read(context, &mut transport, &mut accepted, &settings).await?;
     let (from, to) = (introduced.from, transport.local().map(proxy_header::canonical));
     let inbox = inbox(context, &introduced.rest);
-    let seen = Seen { facts: worker.shared.facts.changes(), settings: 0 };
-    let facts = worker.shared.facts_of(&settings.backend);
+    let seen = Seen { facts: context.worker.shared.facts.changes(), settings: 0 };
+    let facts = context.worker.shared.facts_of(&settings.backend);
     let entrance = Entrance {
         context,
         listener: &accepted.listener,
@@ -182,9 +181,9 @@ async fn begin(
         consumed_ahead: 0,
         answers: true,
         shown_pins: PinSet::EMPTY,
-        held: worker.buffers.counter(),
+        held: context.worker.buffers.counter(),
         verified_by: settings.auth,
-        _let_in: (settings.auth == AuthSource::Cluster).then(|| worker.shared.lets_in.clone()),
+        _let_in: let_in(context, settings.auth),
         listener_now: accepted.listener.name.clone(),
         listener: accepted.listener,
         settings,
@@ -195,6 +194,11 @@ async fn begin(
     session.hold_passed(lease);
     session.admit().await?;
     Ok((session, accepted.permit))
+}
+
+/// What the accounts of clusters are kept read by, for who was verified by them.
+fn let_in(context: &Context, auth: AuthSource) -> Option<Arc<()>> {
+    (auth == AuthSource::Cluster).then(|| context.worker.shared.lets_in.clone())
 }
 
 /// What was read of a client behind its introduction; no memory where that is nothing.
