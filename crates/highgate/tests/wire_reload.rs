@@ -497,6 +497,26 @@ fn open_sessions_follow_the_settings_of_their_listener_with_the_next_command() {
     assert_eq!(holds.value("SELECT name FROM t").unwrap(), "b");
 }
 
+/// It held from the second command on: the first was waited for, and taken in, under the old one.
+#[test]
+fn a_lower_bound_of_packets_holds_for_the_next_command_of_an_open_session() {
+    let a = server("a");
+    let text = toml(&[("a", &a)], "");
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    let long = format!("SELECT name FROM t /* {} */", "x".repeat(2000));
+    assert_eq!(client.value(&long).unwrap(), "a");
+    let lowered = "backend = \"shop\"\nmax_allowed_packet = \"1KiB\"";
+    put(&process, &text.replacen("backend = \"shop\"", lowered, 1));
+    let (done, said) = apply(&process, &[]);
+    assert!(done, "{said}");
+    assert_eq!(client.query(&long).unwrap()[0].error(), Some(1153));
+    assert_eq!(client.query(&long).unwrap()[0].error(), Some(1153));
+    assert_eq!(client.value("SELECT name FROM t").unwrap(), "a");
+    assert_eq!(a.queries().iter().filter(|query| **query == long).count(), 1);
+}
+
 /// Who came by a listener that has another name since followed nothing any more, and was refused each
 /// command when the backend was renamed, too.
 #[test]

@@ -52,6 +52,11 @@ impl Framed {
         let packets = u8::try_from(self.packets % 256).unwrap_or(0);
         self.seq.wrapping_add(packets)
     }
+
+    /// Bytes without headers.
+    pub(crate) fn payload(self) -> u64 {
+        self.wire.saturating_sub(HEADER_LEN * self.packets) as u64
+    }
 }
 
 /// What the front of the inbox is.

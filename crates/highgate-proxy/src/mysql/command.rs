@@ -143,7 +143,14 @@ impl Session<'_> {
         commands.store(commands.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         self.follow_facts();
         let snapshot = self.context.worker.snapshot();
+        let max = self.settings.max_allowed_packet;
         self.follow_settings(&snapshot);
+        // It was read under the bound of before.
+        if self.settings.max_allowed_packet < max
+            && self.settings.max_allowed_packet < framed.payload()
+        {
+            return Err(Box::new(Rest::Refused(self.too_long())));
+        }
         let parsed = match self.parse(framed, &mut space.rest) {
             Ok(parsed) => parsed,
             Err(refusal) => return Err(Box::new(Rest::Refused(refusal))),

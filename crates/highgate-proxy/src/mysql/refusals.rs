@@ -10,6 +10,7 @@ use highgate_core::{
     route::{Reason, RouteRefused},
     server::ServerState,
 };
+use highgate_mysql::{Answer, error_code};
 
 use crate::mysql::{acquire::Lease, session::Session};
 
@@ -27,6 +28,14 @@ impl Session<'_> {
     /// Tells operators that a command was refused before it was for any backend.
     pub(crate) fn note_refused_here(&self, severity: Severity, why: &str) {
         self.tell(self.refusal(severity, why));
+    }
+
+    /// A command is longer than allowed: operators are told, and so is the client.
+    pub(crate) fn too_long(&self) -> Answer {
+        let why = "it is larger than `max_allowed_packet`";
+        self.note_refused_here(Severity::Warning, why);
+        error_code::ER_NET_PACKET_TOO_LARGE
+            .answer("Got a packet bigger than 'max_allowed_packet' bytes")
     }
 
     /// Tells operators that a command was not routed anywhere.

@@ -544,10 +544,7 @@ impl Session<'_> {
                 }
                 Err(Unread::TooLong) if self.may_be_longer_now(&mut max) => {}
                 Err(Unread::TooLong) => {
-                    let why = "it is larger than `max_allowed_packet`";
-                    self.note_refused_here(Severity::Warning, why);
-                    let answer = error_code::ER_NET_PACKET_TOO_LARGE
-                        .answer("Got a packet bigger than 'max_allowed_packet' bytes");
+                    let answer = self.too_long();
                     self.refuse_message(&answer).await?;
                 }
                 Err(Unread::NoMemory) => {
