@@ -199,7 +199,7 @@ pub fn needs_last_insert_id(
         return true;
     }
     // A stored function may read it; other servers have none, and may know no SET LAST_INSERT_ID.
-    let is_kin = matches!(conn.flavor, Flavor::MariaDb | Flavor::MySql);
+    let is_kin = conn.is_kin();
     if is_kin && facts.does(Effects::SIDE_EFFECT_FUNCTION) {
         return true;
     }
@@ -214,11 +214,13 @@ pub fn needs_last_insert_id(
     match (conn.last_insert_id, state.last_insert_id) {
         (Some(there), LastInsertId::Known(here)) if there == here => false,
         _ if facts.text.is_some_and(returns) => true,
+        // No answer tells whether it generated one: the connection is asked, and must know the session's own.
+        (_, LastInsertId::Known(_)) if facts.shape.kind == StatementKind::Load && is_kin => true,
         (Some(0), _) => false,
         (Some(there), LastInsertId::Known(_)) => insert_id::may_be_written(facts, there),
         (None, LastInsertId::Known(_)) => true,
         (_, LastInsertId::Doubtful { .. } | LastInsertId::Failed { .. }) => true,
-        (_, LastInsertId::OnConnection) => false,
+        (_, LastInsertId::OnConnection | LastInsertId::Untold) => false,
     }
 }
 

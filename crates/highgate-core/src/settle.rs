@@ -294,7 +294,7 @@ pub fn captured(state: &mut SessionState, conn: &mut ConnState, value: u64) {
             LastInsertId::Known(if value == there { previous } else { value })
         }
         LastInsertId::Known(known) => LastInsertId::Known(known),
-        LastInsertId::OnConnection => LastInsertId::Known(value),
+        LastInsertId::OnConnection | LastInsertId::Untold => LastInsertId::Known(value),
     };
     state.pins.remove(PinCause::LastInsertIdUnknown);
     conn.last_insert_id = Some(value);

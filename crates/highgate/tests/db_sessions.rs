@@ -6,12 +6,12 @@ mod raw;
 mod shop;
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use highgate_mysql::Capabilities;
-use highgate_testkit::{Deadline, wait_until};
+use highgate_testkit::{Deadline, scratch::Scratch, wait_until};
 use raw::{Part, RawClient, USUAL, execute};
 use shop::{first, id, shop};
 
@@ -27,6 +27,62 @@ fn named_locks_let_their_connection_go_once_all_are_released() {
         // There is one connection: it must be free.
         assert_eq!(other.value("SELECT IS_FREE_LOCK('a')").unwrap(), "1", "{release}");
     }
+}
+
+/// Who had loaded a file, or inserted what may name an id itself, and said nothing more kept a connection from
+/// others; and another session's `LAST_INSERT_ID()` was the one that the file's first row was given.
+#[test]
+fn an_insert_id_that_no_answer_tells_is_asked_for_and_keeps_no_connection() {
+    let Some(shop) = shop(1, 1, "") else { return };
+    let folder = Scratch::new("loads").unwrap();
+    let file = folder.path().join("rows").display().to_string();
+    std::fs::write(&file, "a\nb\n").unwrap();
+    for schema in ["shop", "twin"] {
+        shop.db
+            .sql(&format!(
+                "CREATE DATABASE IF NOT EXISTS {schema}; CREATE TABLE {schema}.n (id INT); \
+                 CREATE TABLE {schema}.i (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(9) UNIQUE)"
+            ))
+            .unwrap();
+    }
+    let directly = (Ipv4Addr::LOCALHOST, shop.db.port()).into();
+    let mut direct = RawClient::connect(directly, "app", "app", Some("twin"), USUAL).unwrap();
+    let (mut one, mut other) = (shop.client(USUAL), shop.client(USUAL));
+    let load = format!("LOAD DATA INFILE '{file}' INTO TABLE i (v)");
+    for (number, text) in [
+        &*load,
+        "INSERT INTO i SET v = 'c'",
+        "INSERT INTO i (v) VALUES (LENGTH('abcd')) ON DUPLICATE KEY UPDATE v = 'd'",
+        "INSERT INTO i (v) SELECT CONCAT(v, v) FROM i WHERE v = 'a'",
+        "INSERT INTO i (v) VALUES ('f'), ('f')",
+        "CREATE TABLE c (id INT AUTO_INCREMENT PRIMARY KEY) SELECT 'a' AS v",
+        "INSERT INTO i (id) VALUES (77)",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for client in [&mut one, &mut direct] {
+            client.query(text).unwrap();
+            // Behind an error its text is kept, until a table is used.
+            client.ok("SELECT MIN(id) FROM n").unwrap();
+        }
+        // There is one connection: it must be free, and say this session's own.
+        other.ok("INSERT INTO n VALUES (LAST_INSERT_ID())").unwrap();
+        assert_eq!(other.value("SELECT SUM(id) FROM n").unwrap(), "0", "{text}");
+        let [id, expected] =
+            [&mut one, &mut direct].map(|client| client.value("SELECT LAST_INSERT_ID()").unwrap());
+        assert_eq!(id, expected, "{text}");
+        assert_eq!(other.value("SELECT COUNT(*) FROM n").unwrap(), (number + 1).to_string());
+    }
+    for client in [&mut one, &mut direct] {
+        client.ok("TRUNCATE i").unwrap();
+        client.ok("BEGIN").unwrap();
+        client.ok(&load).unwrap();
+        assert_eq!(client.value("SELECT LAST_INSERT_ID()").unwrap(), "1");
+        client.ok("COMMIT").unwrap();
+    }
+    assert_eq!(other.value("SELECT LAST_INSERT_ID() + COUNT(*) FROM i").unwrap(), "2");
+    assert_eq!(one.value("SELECT LAST_INSERT_ID()").unwrap(), "1");
 }
 
 #[test]

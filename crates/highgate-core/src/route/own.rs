@@ -40,7 +40,8 @@ pub fn own_answer(
             LastInsertId::Known(id) => (i64::try_from(id).ok()?, true),
             LastInsertId::Doubtful { .. }
             | LastInsertId::Failed { .. }
-            | LastInsertId::OnConnection => return None,
+            | LastInsertId::OnConnection
+            | LastInsertId::Untold => return None,
         },
         Asked::RowCount => (state.row_count?, false),
     };

@@ -44,6 +44,9 @@ pub(super) fn follow(
         if facts.shape.effects.intersects(UNSEEN) || inserts {
             state.last_insert_id = LastInsertId::OnConnection;
         }
+    } else if facts.shape.kind == StatementKind::Load && conn.is_kin() {
+        // Servers answer it without an id, whatever was generated.
+        state.last_insert_id = LastInsertId::Untold;
     } else if inserts && outcome.rows.is_some() {
         // RETURNING: rows came in place of the OK that names the id.
         state.last_insert_id = LastInsertId::OnConnection;
@@ -59,7 +62,7 @@ pub(super) fn follow(
         };
     } else if outcome.insert_id != 0 {
         // CREATE TABLE … SELECT, as far as is known.
-        state.last_insert_id = LastInsertId::OnConnection;
+        state.last_insert_id = LastInsertId::Untold;
     } else {
         return;
     }
@@ -67,7 +70,8 @@ pub(super) fn follow(
         LastInsertId::Known(id) => Some(id),
         LastInsertId::Doubtful { .. }
         | LastInsertId::Failed { .. }
-        | LastInsertId::OnConnection => None,
+        | LastInsertId::OnConnection
+        | LastInsertId::Untold => None,
     };
     conn.last_insert_id = known;
     state.pins.set(PinCause::LastInsertIdUnknown, known.is_none());

@@ -306,7 +306,7 @@ fn an_insert_of_several_rows_that_fails_leaves_an_id_that_only_its_connection_kn
         (twin.state.last_insert_id, twin.conn.last_insert_id)
     };
     let (insert, writes) = (StatementKind::Insert, Effects::WRITES);
-    let (known, lost) = (LastInsertId::Known(0), LastInsertId::OnConnection);
+    let (known, lost) = (LastInsertId::Known(0), LastInsertId::Untold);
     let several = "INSERT INTO t (a) VALUES (NULL), (5)";
     assert_eq!(run(several, insert, writes, DUPLICATE), (lost, None));
     assert_eq!(run(several, insert, writes, NO_TABLE), (known, Some(0)));
@@ -314,6 +314,7 @@ fn an_insert_of_several_rows_that_fails_leaves_an_id_that_only_its_connection_kn
     let sets = Effects::WRITES_LAST_INSERT_ID;
     assert_eq!(run("UPDATE …", StatementKind::Update, writes | sets, DUPLICATE), (lost, None));
     let call = Effects::CAN_CHANGE_SESSION;
+    let lost = LastInsertId::OnConnection;
     assert_eq!(run("CALL p()", StatementKind::Call, call, NO_TABLE), (lost, None));
 }
 
@@ -349,6 +350,31 @@ fn a_statement_that_fails_leaves_the_sessions_own_insert_id_where_its_connection
             );
         }
     }
+}
+
+/// `LAST_INSERT_ID()` was that of the statement before, since no answer to LOAD DATA names one; and another
+/// session's that was the same was believed to be the connection's.
+#[test]
+fn what_a_load_generated_is_asked_of_its_connection_which_knows_the_sessions_own() {
+    let mut twin = Twin::new(Flavor::MySql);
+    twin.state.last_insert_id = LastInsertId::Known(9);
+    let facts = CommandFacts {
+        shape: Shape { kind: StatementKind::Load, effects: Effects::WRITES, ..Shape::default() },
+        text: Some(b"LOAD DATA INFILE 'f' INTO TABLE t"),
+        ..CommandFacts::bare(CommandKind::Query)
+    };
+    assert!(crate::prepare::needs_last_insert_id(&twin.state, &twin.conn, &facts));
+    twin.conn.last_insert_id = Some(9);
+    let verdict = twin.run(StatementKind::Load, Effects::WRITES, ok(AUTOCOMMIT));
+    assert_eq!(verdict, hold(&[PinCause::LastInsertIdUnknown]));
+    assert_eq!(twin.conn.last_insert_id, None);
+    assert!(twin.state.keeps_only_insert_id());
+    twin.state.pins.insert(PinCause::Warnings);
+    assert!(!twin.state.keeps_only_insert_id(), "it would hide them");
+    twin.state.pins.remove(PinCause::Warnings);
+    captured(&mut twin.state, &mut twin.conn, 12);
+    assert_eq!(twin.state.last_insert_id, LastInsertId::Known(12));
+    assert!(!twin.state.keeps_only_insert_id());
 }
 
 /// Such a session went on, bound to a connection that was gone.

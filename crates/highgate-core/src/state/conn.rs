@@ -77,6 +77,12 @@ pub struct ConnStatement {
 }
 
 impl ConnState {
+    /// Whether its server is MySQL or of its kin, with all that these know of ids and variables.
+    #[must_use]
+    pub const fn is_kin(&self) -> bool {
+        matches!(self.flavor, Flavor::MariaDb | Flavor::MySql)
+    }
+
     /// A connection that just logged in with that collation and schema.
     #[must_use]
     pub fn new(flavor: Flavor, collation: u16, schema: Option<&str>) -> Self {

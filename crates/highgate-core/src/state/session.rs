@@ -89,6 +89,8 @@ pub enum LastInsertId {
     Known(u64),
     /// What the connection says.
     OnConnection,
+    /// What the connection says, which is to be asked as soon as nothing else binds the session to it.
+    Untold,
 }
 
 /// The transaction of a session.
@@ -226,6 +228,15 @@ impl SessionState {
     #[must_use]
     pub fn named_statement(&self, id: u32) -> u32 {
         if id == LAST_PREPARED { self.last_prepared.unwrap_or(id) } else { id }
+    }
+
+    /// Whether nothing binds the session to its connection but what this says for `LAST_INSERT_ID()`, and
+    /// asking it takes nothing from the session.
+    #[must_use]
+    pub fn keeps_only_insert_id(&self) -> bool {
+        let is_told =
+            matches!(self.last_insert_id, LastInsertId::Known(_) | LastInsertId::OnConnection);
+        !is_told && self.pins.iter().eq([PinCause::LastInsertIdUnknown])
     }
 
     /// Panics in debug builds if the parts contradict each other.

@@ -7,6 +7,7 @@ mod lost;
 mod quick;
 mod ready;
 mod release;
+mod untold;
 
 use std::{ops::Range, rc::Rc, sync::atomic::Ordering, time::Duration};
 

@@ -39,7 +39,8 @@ pub(in crate::settle) fn failed(
             (Some(there), LastInsertId::Known(previous)) if there != previous => {
                 LastInsertId::Failed { there, previous }
             }
-            _ => LastInsertId::OnConnection,
+            _ if whole => LastInsertId::OnConnection,
+            _ => LastInsertId::Untold,
         };
         state.pins.insert(PinCause::LastInsertIdUnknown);
     }
