@@ -95,6 +95,10 @@ pub struct Director {
     snapshot: Option<Arc<Snapshot>>,
     /// When backends were judged last.
     judged: Instant,
+    /// Not judged again before: where that takes long, checks would wait for it all the time.
+    judge_after: Instant,
+    /// Of whom something was heard since, if anything is to be judged.
+    unjudged: Option<Vec<ServerId>>,
     results: mpsc::Sender<Probed>,
     /// Servers whose names are looked up, ever: numbers are not used again.
     named: BTreeSet<ServerId>,
@@ -149,6 +153,8 @@ impl Director {
             policy: None,
             snapshot: None,
             judged: clock::now(),
+            judge_after: clock::now(),
+            unjudged: None,
             results,
             named: BTreeSet::new(),
             turns: names::turns(),
@@ -181,9 +187,15 @@ impl Director {
     }
 
     fn next_deadline(&self) -> Instant {
-        let review = self.judged + REVIEW;
+        let judge = match self.unjudged {
+            Some(_) => self.judge_after,
+            None => {
+                let first = self.first_by.values().copied();
+                first.fold(self.judged + REVIEW, Instant::min).max(self.judge_after)
+            }
+        };
         let checks = self.healths.values().filter_map(ServerHealth::next_deadline);
-        checks.chain(self.first_by.values().copied()).fold(review, Instant::min)
+        checks.fold(judge, Instant::min)
     }
 
     /// Takes over configuration and overrides: machines for new servers, new settings for the rest.
@@ -353,8 +365,7 @@ impl Director {
             return;
         }
         // Judged in any case: facts may have changed.
-        self.judge(now);
-        self.let_writes_go_on(judged, now);
+        self.judge_soon(judged, now);
     }
 
     /// A server that is not checked any more holds no turn.
@@ -397,10 +408,12 @@ impl Director {
                 must_judge |= self.step(*id, HealthEvent::TrafficFailed { kind }, now);
             }
         }
+        let reported = reports.into_iter().map(|(id, _)| id);
         if must_judge {
-            self.judge(now);
+            self.judge_soon(reported, now);
+        } else {
+            self.let_writes_go_on(reported, now);
         }
-        self.let_writes_go_on(reports.into_iter().map(|(id, _)| id), now);
     }
 
     fn tick(&mut self) {
@@ -423,8 +436,20 @@ impl Director {
         let marks = overrides(&self.inputs.overrides.borrow());
         if marks != self.overrides {
             self.configure(now);
-        } else if must_judge {
-            self.judge(now);
+        } else if must_judge || self.unjudged.is_some() {
+            self.judge_soon([], now);
         }
+    }
+
+    /// Judges what was heard of these servers: now, unless that took long lately.
+    fn judge_soon(&mut self, servers: impl IntoIterator<Item = ServerId>, now: Instant) {
+        let mut unjudged = self.unjudged.take().unwrap_or_default();
+        unjudged.extend(servers);
+        if now < self.judge_after {
+            self.unjudged = Some(unjudged);
+            return;
+        }
+        self.judge(now);
+        self.let_writes_go_on(unjudged, now);
     }
 }
