@@ -447,12 +447,10 @@ impl Session<'_> {
     ) -> Result<(), Ending> {
         let framed = sending.framed;
         match decided {
-            Decided::Server(to) => {
-                self.answers = sending.scan != scan::CommandKind::NoReply;
-                let done = self.forward(to, facts, sending, begun, space).await;
-                self.answers = true;
-                done
+            Decided::Server(to) if sending.scan == scan::CommandKind::NoReply => {
+                self.forward_unanswered(to, facts, sending, begun, space).await
             }
+            Decided::Server(to) => self.forward(to, facts, sending, begun, space).await,
             Decided::Answer(answer) => {
                 if facts.command == CommandKind::Ping
                     && let Some(told) = self.ping_held(facts, framed).await

@@ -57,6 +57,10 @@ impl Session<'_> {
 
     /// Tells operators that a transaction went with its connection.
     pub(crate) fn note_transaction_lost(&self, server: Option<&ServerState>) {
+        if !self.answers {
+            // With the command by which its client is told.
+            return;
+        }
         let name = &self.listener.name;
         let text = format!(
             "listener {name}: a transaction was rolled back: its server connection was lost"

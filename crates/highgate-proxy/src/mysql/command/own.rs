@@ -5,13 +5,19 @@ use std::sync::atomic::Ordering;
 use highgate_core::{
     answer::OwnAnswer,
     events::{Event, Kind, Severity},
-    pins::PinSet,
+    pins::{PinCause, PinSet},
     track::{self, CommandFacts, CommandKind},
 };
 use highgate_mysql::{Answer, ErrorCode, error_code, scan, sql::KillScope};
 
 use crate::{
-    mysql::{answer, client_stream::Framed, forward::connection_killed, kill, session::Session},
+    mysql::{
+        answer,
+        client_stream::Framed,
+        forward::{Begun, Destination, Sending, connection_killed},
+        kill,
+        session::Session,
+    },
     session::{Ending, KilledBy},
     slots::Interrupt,
     worker::Mail,
@@ -133,6 +139,33 @@ impl Session<'_> {
         }
     }
 
+    /// Forwards a command that nobody waits for an answer to. A transaction that goes meanwhile with its
+    /// connection is told by the next command that has one.
+    ///
+    /// Cancel safe: no; the connections must be closed.
+    pub(super) async fn forward_unanswered(
+        &mut self,
+        to: Destination,
+        facts: &CommandFacts<'_>,
+        sending: Sending,
+        begun: Begun,
+        space: &mut RestSpace,
+    ) -> Result<(), Ending> {
+        let (pins, had) = (self.state.pins, self.has_what_is_told());
+        self.answers = false;
+        let done = self.forward(to, facts, sending, begun, space).await;
+        self.answers = true;
+        if had && !self.has_what_is_told() {
+            self.lost.get_or_insert(pins);
+        }
+        done
+    }
+
+    /// Whether it would be told by an error that its connection is lost, and with it what is open there.
+    fn has_what_is_told(&self) -> bool {
+        self.state.in_transaction() || self.state.pins.contains(PinCause::OpenCursor)
+    }
+
     /// What this command would go on with, where that was lost and nobody said so yet.
     pub(super) fn lost_before(
         &mut self,
@@ -165,8 +198,12 @@ impl Session<'_> {
         framed: Framed,
         parsed: &Parsed,
     ) -> Result<(), Ending> {
-        if matches!(parsed.scan, scan::CommandKind::NoReply) {
-            // Parameters sent ahead: their execution is told.
+        let is_unanswered = parsed.scan == scan::CommandKind::NoReply;
+        let statement = parsed.statement;
+        let facts = CommandFacts { statement, ..CommandFacts::bare(parsed.kind) };
+        // Parameters sent ahead go nowhere; their execution is told so, or refused here.
+        track::spoiled(&mut self.state, &facts, is_unanswered);
+        if is_unanswered {
             self.lost = Some(lost);
             return Ok(());
         }
