@@ -100,6 +100,12 @@ opcodes! {
     COM_STMT_BULK_EXECUTE = 0xfa;
 }
 
+/// Whether the command of that byte has no reply: what is said of it is taken for the next one's.
+#[must_use]
+pub const fn is_unanswered(opcode: u8) -> bool {
+    matches!(opcode, COM_QUIT | COM_STMT_CLOSE | COM_STMT_SEND_LONG_DATA)
+}
+
 /// A command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {

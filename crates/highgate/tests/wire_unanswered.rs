@@ -18,6 +18,7 @@ use highgate_testkit::{
 use parking_lot::Mutex;
 use raw::{Param, Part, RawClient, USUAL, about, execute, long_data};
 
+const COM_QUIT: u8 = 0x01;
 const COM_PING: u8 = 0x0e;
 const COM_STMT_PREPARE: u8 = 0x16;
 const COM_STMT_EXECUTE: u8 = 0x17;
@@ -39,6 +40,9 @@ fn server(prepares: impl Fn(usize) -> Option<Reply> + Send + Sync + 'static) -> 
                 return prepares(*prepared - 1).unwrap_or(usual);
             }
             (COM_STMT_SEND_LONG_DATA | COM_STMT_CLOSE, _) => return Reply::Bytes(Vec::new()),
+            (0x03, text) if text.starts_with("SELECT 'q") => {
+                return Reply::value("q", text.trim_start_matches("SELECT ").trim_matches('\''));
+            }
             (0x03, text) if text.starts_with("SELECT") => return usual(command),
             (0x03, "BEGIN") => _ = open.insert(command.connection),
             (0x03, "COMMIT") => _ = open.remove(&command.connection),
@@ -151,4 +155,83 @@ fn a_transaction_that_is_lost_as_a_statement_is_prepared_for_parameters_is_told_
     assert_eq!(executed(&mut client, id), Some(1210), "not without its parameter");
     let prepared = server.commands().into_iter().filter(|it| it.code == COM_STMT_PREPARE).count();
     assert_eq!(prepared, 2, "it was lost there");
+}
+
+/// What a client reads that sends these packets and then asks for `q0`, `q1` and so on: the first packet of each
+/// answer, until the session ends.
+fn reads(client: &mut RawClient, packets: &[Vec<u8>]) -> Vec<String> {
+    for packet in packets {
+        client.send(packet).unwrap();
+    }
+    let mut read = Vec::new();
+    for number in 0..3 {
+        if client.send(format!("\x03SELECT 'q{number}'").as_bytes()).is_err() {
+            break;
+        }
+        match client.answer() {
+            Ok(parts) => read.push(match &parts[0] {
+                Part::Err { code, .. } => code.to_string(),
+                rows => rows.texts()[0][0].clone().unwrap(),
+            }),
+            Err(_) => break,
+        }
+    }
+    read
+}
+
+/// They were answered, and the session went on: each command's answer was taken for the next one's.
+#[test]
+fn a_command_without_an_answer_that_is_too_large_ends_its_session_as_at_a_server() {
+    let server = server(|_| None);
+    let process = front(&server, "max_allowed_packet = \"1KiB\"");
+    for code in [COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE] {
+        let mut client = client(&process);
+        let id = prepared(&mut client);
+        let long = [about(code, id), vec![0; 2000]].concat();
+        assert_eq!(client.command(&long).unwrap()[0].error(), Some(1153), "{code:#x}");
+        assert_eq!(reads(&mut client, &[]), [""; 0], "{code:#x}");
+    }
+    let mut client = client(&process);
+    let long = format!("SELECT '{}'", "x".repeat(2000));
+    assert_eq!(client.query(long).unwrap()[0].error(), Some(1153));
+    assert_eq!(reads(&mut client, &[]), ["q0", "q1", "q2"], "that has an answer");
+}
+
+#[test]
+fn parameters_sent_ahead_beyond_a_bound_that_was_lowered_end_their_session() {
+    let server = server(|_| None);
+    let process = front(&server, "");
+    let mut client = client(&process);
+    let id = prepared(&mut client);
+    let file = process.config_file();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lowered = "backend = \"shop\"\nmax_allowed_packet = \"1KiB\"";
+    std::fs::write(&file, text.replacen("backend = \"shop\"", lowered, 1)).unwrap();
+    let (done, said) = failure::apply(&process, &[], &file);
+    assert!(done, "{said}");
+    let told = client.command(&long_data(id, 0, &[b'x'; 2000])).unwrap();
+    assert_eq!(told[0].error(), Some(1153), "{told:?}");
+    assert_eq!(reads(&mut client, &[]), [""; 0]);
+    let sent = server.commands().into_iter().find(|it| it.code == COM_STMT_SEND_LONG_DATA);
+    assert_eq!(sent, None);
+}
+
+#[test]
+fn nothing_is_said_to_a_malformed_command_without_an_answer() {
+    let server = server(|_| None);
+    let process = front(&server, "");
+    let mut closes = client(&process);
+    let malformed = [vec![COM_STMT_CLOSE], vec![COM_STMT_CLOSE, 1, 0, 0]];
+    assert_eq!(reads(&mut closes, &malformed), ["q0", "q1", "q2"]);
+    // Nobody knows whose parameter it was to be: no execution may run without it.
+    let mut sends = client(&process);
+    assert_eq!(reads(&mut sends, &[vec![COM_STMT_SEND_LONG_DATA, 1, 0, 0, 0, 0]]), [""; 0]);
+    // An answer of its own; of an empty one, too, before a packet whose length reads as a command.
+    let mut fetches = client(&process);
+    assert_eq!(fetches.command(&[0x1c, 1]).unwrap()[0].error(), Some(1047));
+    let ping_behind = [&[0; 4][..], &[COM_QUIT, 0, 0, 0, COM_PING]].concat();
+    fetches.send_raw(&ping_behind).unwrap();
+    assert_eq!(fetches.answer().unwrap()[0].error(), Some(1047));
+    assert_eq!(fetches.answer().unwrap()[0].error(), None);
+    assert_eq!(reads(&mut fetches, &[]), ["q0", "q1", "q2"]);
 }

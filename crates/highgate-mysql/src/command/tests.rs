@@ -55,6 +55,7 @@ fn commands_without_a_reply_are_known() {
         (vec![0x77], CommandKind::Simple),
     ] {
         assert_eq!(Command::parse(&payload).unwrap().kind(), kind, "{payload:?}");
+        assert_eq!(is_unanswered(payload[0]), kind == CommandKind::NoReply, "{payload:?}");
     }
     assert!(Command::parse(&[]).is_err());
     assert!(Command::parse(&[COM_STMT_CLOSE, 1]).is_err());

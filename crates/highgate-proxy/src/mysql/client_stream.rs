@@ -161,15 +161,22 @@ impl ClientStream {
     }
 
     /// Reads past the message at the front, which is too long to be taken in. Gives the sequence id
-    /// of its answer.
+    /// of its answer, and its first byte.
     ///
     /// Cancel safe: no; the connection must be closed.
-    pub(crate) async fn skip(&mut self, context: &Context) -> Result<u8, Unread> {
+    pub(crate) async fn skip(&mut self, context: &Context) -> Result<(u8, Option<u8>), Unread> {
+        let mut command = None;
         loop {
             let header = loop {
-                match Header::peek(self.inbox.bytes()) {
-                    Some(header) => break header,
-                    None => poll_fn(|cx| self.poll_more(cx, context, HEADER_LEN)).await?,
+                let bytes = self.inbox.bytes();
+                let first = bytes.get(HEADER_LEN).copied();
+                match Header::peek(bytes) {
+                    Some(header) if command.is_some() || header.len == 0 => break header,
+                    Some(header) if first.is_some() => {
+                        command = first;
+                        break header;
+                    }
+                    _ => poll_fn(|cx| self.poll_more(cx, context, HEADER_LEN + 1)).await?,
                 }
             };
             let mut left = HEADER_LEN + usize::try_from(header.len).unwrap_or(usize::MAX);
@@ -184,7 +191,7 @@ impl ClientStream {
             }
             if !header.is_continued() {
                 self.begin_answer();
-                return Ok(header.seq.wrapping_add(1));
+                return Ok((header.seq.wrapping_add(1), command));
             }
         }
     }

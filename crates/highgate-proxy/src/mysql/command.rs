@@ -258,7 +258,7 @@ impl Session<'_> {
                 self.carry_out(decided, &facts, sending, begun, &mut space.rest).await
             }
             Rest::Lost(lost, parsed) => self.tell_lost(lost, framed, &parsed).await,
-            Rest::Refused(refusal) => self.answer_error(&refusal, framed).await,
+            Rest::Refused(refusal) => self.refuse(&refusal, framed).await,
         }
     }
 

@@ -10,9 +10,17 @@ use highgate_core::{
     route::{Reason, RouteRefused},
     server::ServerState,
 };
-use highgate_mysql::{Answer, error_code};
+use highgate_mysql::{
+    Answer,
+    command::{COM_STMT_CLOSE, is_unanswered, opcode_name},
+    error_code,
+    packet::HEADER_LEN,
+};
 
-use crate::mysql::{acquire::Lease, session::Session};
+use crate::{
+    mysql::{acquire::Lease, client_stream::Framed, session::Session},
+    session::Ending,
+};
 
 impl Session<'_> {
     /// Counts a command that is answered with an error of our own.
@@ -36,6 +44,22 @@ impl Session<'_> {
         self.note_refused_here(Severity::Warning, why);
         error_code::ER_NET_PACKET_TOO_LARGE
             .answer("Got a packet bigger than 'max_allowed_packet' bytes")
+    }
+
+    /// Refuses a command that was not looked into.
+    ///
+    /// Cancel safe: no; the client's connection must be closed.
+    pub(crate) async fn refuse(&mut self, refusal: &Answer, framed: Framed) -> Result<(), Ending> {
+        let payload = self.client.inbox.bytes().get(HEADER_LEN..framed.wire);
+        let command = payload.and_then(|payload| payload.first().copied());
+        let ending = unanswered(refusal, command);
+        if ending.is_none() || !is_of_form(refusal) {
+            self.answer_error(refusal, framed).await?;
+        } else if command == Some(COM_STMT_CLOSE) {
+            // Servers pass over it.
+            return Ok(());
+        }
+        ending.map_or(Ok(()), Err)
     }
 
     /// Tells operators that a command was not routed anywhere.
@@ -136,4 +160,22 @@ fn at(event: Event, server: Option<&ServerState>) -> Event {
         Some(server) => event.backend(&server.backend).server(&server.name),
         None => event,
     }
+}
+
+/// The ending of a session whose `command` was refused, where that has no answer: what it was told is read as
+/// that of its next command, as servers have it, which close behind it.
+pub(crate) fn unanswered(refusal: &Answer, command: Option<u8>) -> Option<Ending> {
+    let name = command.filter(|&command| is_unanswered(command)).and_then(opcode_name)?;
+    Some(if is_of_form(refusal) {
+        Ending::ClientProtocol(format!("its {name} is shorter than its header"))
+    } else if refusal.code == error_code::ER_NET_PACKET_TOO_LARGE.code {
+        Ending::ClientProtocol(format!("its {name} is larger than `max_allowed_packet`"))
+    } else {
+        Ending::Refused(format!("its {name}: {}", refusal.text))
+    })
+}
+
+/// Whether it says that a command is malformed.
+const fn is_of_form(refusal: &Answer) -> bool {
+    refusal.code == error_code::ER_UNKNOWN_COM_ERROR.code
 }

@@ -37,6 +37,7 @@ use crate::{
         forward,
         login::{self, Entrance, LoggedInClient},
         open,
+        refusals::unanswered,
     },
     proxy_header,
     rule_cache::Number,
@@ -618,7 +619,8 @@ impl Session<'_> {
         }
     }
 
-    /// Reads past a message that is too long, as servers do, and refuses it: the session lives on.
+    /// Reads past a message that is too long, as servers do, and refuses it: the session lives on, unless
+    /// that is of a command without an answer.
     async fn refuse_message(&mut self, refusal: &highgate_mysql::Answer) -> Result<(), Ending> {
         /// Time for the rest of a message that nobody wants.
         const PATIENCE: Duration = Duration::from_secs(30);
@@ -626,10 +628,11 @@ impl Session<'_> {
         context.slot.set_deadline(context.worker.deadline(PATIENCE));
         let slow = "the rest of a packet that is too large does not come".to_owned();
         let skipped = self.client.skip(context).await;
-        let seq = skipped.map_err(|u| u.ending(Ending::ClientProtocol(slow)))?;
+        let (seq, command) = skipped.map_err(|u| u.ending(Ending::ClientProtocol(slow)))?;
         self.count_refused();
         context.slot.set_deadline(context.worker.deadline(self.settings.client_timeout));
-        self.client.send(context, &answer::error(refusal, seq)).await
+        self.client.send(context, &answer::error(refusal, seq)).await?;
+        unanswered(refusal, command).map_or(Ok(()), Err)
     }
 
     /// How long the client may say nothing: as configured, or shorter where it asked for that.
