@@ -109,7 +109,7 @@ impl Source {
 }
 
 /// Where `account:password@` or `password=` is written, as in addresses of other programs: the passwords.
-fn passwords_of_accounts(text: &str) -> Vec<Range<usize>> {
+pub(crate) fn passwords_of_accounts(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut start = 0;
     for word in text.split_inclusive(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')) {

@@ -7,7 +7,7 @@ use toml_edit::{Item, TableLike, Value as Toml};
 use crate::{
     nearest::nearest,
     piece::{Piece, Span},
-    settings::{Kind, Mistake, Setting, TableOf, Value, WhenLeftOut, may_be_shown, short},
+    settings::{Kind, Mistake, Setting, TableOf, Value, WhenLeftOut, short},
 };
 
 /// A thing as far as it could be read.
@@ -143,7 +143,7 @@ impl Reader {
                 if toml.is_inline_table() || toml.is_array() {
                     self.hide_line_at(at.start);
                 }
-                if kind.is_address() && !toml.as_str().is_none_or(may_be_shown) {
+                if !toml.as_str().is_none_or(|text| kind.may_be_shown(text)) {
                     self.hide(toml.span().unwrap_or_else(|| at.clone()));
                 }
                 self.error(toml.span().unwrap_or_else(|| at.clone()), mistake);

@@ -120,6 +120,73 @@ fn no_report_shows_what_is_written_for_an_address_and_is_none() {
     assert!(read(&mistyped).unwrap_err().to_string().contains("\"10.0.0.11:33O6\""));
 }
 
+/// The message quoted what its excerpt hid.
+#[test]
+fn no_report_shows_what_is_written_for_a_network_or_a_vip_and_is_none() {
+    for text in [
+        "mysql://app:hunter@127.0.0.1:21003",
+        "mysql://app:hunter 2@127.0.0.1:21003",
+        "app:hunter@10.0.0.1",
+        "app/hunter@10.0.0.1",
+        "10.0.0.1/hunter",
+        "10.0.0.1:hunter",
+        "10.0.0.1?password=hunter",
+        "host=10.0.0.1 password=hunter",
+        "hunter 2@10.0.0.1",
+        "-phunter",
+        "${hunter}",
+    ] {
+        let backend = "[[backend]]\nname = 'b'\n";
+        let listener = format!("{backend}[[listener]]\nname = 'a'\nbackend = 'b'\nbind = '*:1'\n");
+        let user = format!("{backend}[[user]]\nname = 'a'\npassword = 'b'\n");
+        let rule = format!("{backend}[[rule]]\nrule_id = 1\nbackend = 'b'\n");
+        let vip = "[[vip]]\nname = 'v'\ninterface = 'lo'\nrouter_id = 51\n";
+        let whole = format!("{vip}addresses = '10.0.0.9'\n");
+        for (file, setting) in [
+            (&listener, "allow"),
+            (&listener, "proxy_protocol_from"),
+            (&user, "allow"),
+            (&rule, "client_addr"),
+            (&vip.to_owned(), "addresses"),
+            (&whole, "excluded_addresses"),
+            (&whole, "multicast_group"),
+            (&whole, "peers"),
+            (&whole, "routes"),
+            (&whole, "rules"),
+            (&whole, "source"),
+        ] {
+            let line = file.lines().count() + 1;
+            let told = read(&format!("{file}{setting} = '{text}' # there\n")).unwrap_err();
+            let told = told.to_string();
+            assert!(!told.contains("hunter") && told.contains("error: this is not "), "{told}");
+            let at = format!("test.toml:{line}:{}: ", setting.len() + 4);
+            assert!(told.contains(&at) && told.contains(" # there"), "{told}");
+        }
+    }
+    for (text, what) in [
+        ("10.0.0.O/8", "`10.0.0.O/8` is not a network"),
+        ("10.0.0.0/8, 10.1.0.0/16", "`10.0.0.0/8, 10.1.0.0/16` is not a network"),
+        ("db1:3306", "`db1:3306` is not a network"),
+        ("db1.example", "`db1.example` is not a network"),
+    ] {
+        let user = format!("[[user]]\nname = 'a'\npassword = 'b'\nallow = '{text}'\n");
+        let told = read(&user).unwrap_err().to_string();
+        assert!(told.contains(what) && told.contains(&format!("allow = '{text}'")), "{told}");
+    }
+}
+
+#[test]
+fn no_message_quotes_a_password_that_stands_before_a_host() {
+    let url = "mysql://app:hunter@127.0.0.1:21003";
+    for line in ["mode", "max_connections", "client_timeout", "backend = 'b'\nlog_queries"] {
+        let text = format!("[[listener]]\nname = 'a'\nbind = '*:1'\n{line} = '{url}'\n");
+        let told = read(&text).unwrap_err().to_string();
+        assert!(!told.contains("hunter"), "{told}");
+    }
+    let told = read(&DESIGN.replace("\"mysql\"", &format!("\"{url}\""))).unwrap_err().to_string();
+    assert!(told.contains("`mysql://app:······@127.0.0.1:21003` is not known here"), "{told}");
+}
+
 #[test]
 fn what_is_not_toml_is_told_in_the_same_shape() {
     let report = read("workers = 1\n[[listener]\nname = 'x'\n").unwrap_err();

@@ -17,6 +17,22 @@ pub(crate) fn may_be_shown(text: &str) -> bool {
     (has_port || path.is_some() || text.chars().all(is_of_ip)) && odd(text).is_none()
 }
 
+/// As [`may_be_shown`], of what should be an IP address or a network, or several of them. A host's name is
+/// none of these, and no secret.
+pub(super) fn may_be_shown_as_ip(text: &str) -> bool {
+    let is_ip = |c: char| c.is_ascii_hexdigit() || ":.[]()%*".contains(c);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.*".contains(c);
+    let is_one = |part: &str, is_known: &dyn Fn(char) -> bool| {
+        let (address, prefix) = part.split_once('/').unwrap_or((part, ""));
+        address.chars().all(is_known) && prefix.chars().all(|c| c.is_ascii_digit() || c == '.')
+    };
+    let is_port = |port: &str| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
+    let host =
+        text.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(text, |(host, _)| host);
+    text.split([',', ' ']).all(|part| is_one(part, &is_ip))
+        || is_one(host, &is_name) && !host.starts_with('-')
+}
+
 /// The first character that no address has.
 fn odd(text: &str) -> Option<char> {
     let known = if text.starts_with("unix:") { "-_.:/" } else { "-_.:[]%*${}" };

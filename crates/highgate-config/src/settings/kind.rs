@@ -5,7 +5,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{Value, address, command, route_text, vip_text};
-use crate::{Secret, nearest::nearest, source::password_of_parameters, units};
+use crate::{
+    Secret,
+    nearest::nearest,
+    source::{password_of_parameters, passwords_of_accounts},
+    units,
+};
 
 /// What may be written for a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +116,15 @@ impl Kind {
     /// Reads one text; a list has one element then.
     ///
     /// # Errors
-    /// What is wrong and what may be written instead.
+    /// What is wrong and what may be written instead. Of a text that must not be shown nothing is quoted.
     pub fn read(&self, text: &str) -> Result<Value, Mistake> {
+        self.read_any(text).map_err(|mistake| match self.of_addresses() {
+            Some(thing) if !self.may_be_shown(text) => self.mistake(format!("this is not {thing}")),
+            _ => mistake,
+        })
+    }
+
+    fn read_any(&self, text: &str) -> Result<Value, Mistake> {
         match self {
             Self::Address => address::parse(text).map(|one| Value::Addresses(vec![one])),
             Self::BindOrOff { .. } if text == "off" => Ok(Value::Absent),
@@ -187,9 +199,28 @@ impl Kind {
         matches!(self, Self::BindOrOff { .. })
     }
 
-    /// Whether it is an address of a server or a listener.
-    pub(crate) const fn is_address(&self) -> bool {
-        matches!(self, Self::Address | Self::Binds | Self::BindOrOff { .. })
+    /// Whether a text that was refused may be quoted, and shown in its line: where addresses belong,
+    /// addresses of other programs are written that have an account.
+    pub(crate) fn may_be_shown(&self, text: &str) -> bool {
+        match self {
+            Self::Address | Self::Binds | Self::BindOrOff { .. } => address::may_be_shown(text),
+            Self::IpAddress | Self::Network | Self::Networks => address::may_be_shown_as_ip(text),
+            _ if self.of_addresses().is_some() => vip_text::may_be_shown(text),
+            _ => true,
+        }
+    }
+
+    /// What is made of IP addresses, in words.
+    const fn of_addresses(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::IpAddress => "an IP address",
+            Self::Network | Self::Networks => "a network",
+            Self::Peers => "the address of a peer",
+            Self::Routes => "a route",
+            Self::RoutingRules => "a rule of routing",
+            Self::VipAddresses => "an address of a vip",
+            _ => return None,
+        })
     }
 
     /// Whether several values may be given as an array.
@@ -393,12 +424,14 @@ fn quoted(words: &[&str]) -> String {
     quoted.join(", ")
 }
 
-/// A foreign text as far as an error may quote it: a password that is named as one is left out.
+/// A foreign text as far as an error may quote it: no password that is named as one, or stands before a host.
 pub(crate) fn short(text: &str) -> String {
     let named = password_of_parameters(text).and_then(|at| text.get(..at));
     let quoted = named.unwrap_or(text);
-    let mut shown: String =
-        quoted.chars().take(40).map(|c| if c.is_control() { '·' } else { c }).collect();
+    let accounts = passwords_of_accounts(quoted);
+    let is_hidden = |at| accounts.iter().any(|range| range.contains(&at));
+    let shown = |(at, c): (usize, char)| if c.is_control() || is_hidden(at) { '·' } else { c };
+    let mut shown: String = quoted.char_indices().take(40).map(shown).collect();
     if named.is_some() || quoted.chars().nth(40).is_some() {
         shown.push('…');
     }

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Mistake, kind::short};
+use super::{Mistake, address::may_be_shown_as_ip, kind::short};
 use crate::{
     Broadcast, Peer, ProcessName, Scope, ScriptName, Track, VipAddress, Weight, nearest::nearest,
 };
@@ -16,6 +16,18 @@ pub(super) const PEER: &str =
     "an address such as \"10.0.0.81\", followed by min_ttl N or max_ttl N where needed";
 /// The longest name that the kernel gives to an interface.
 const LONGEST_INTERFACE: usize = 15;
+
+/// Whether a text of such words that was refused may be quoted.
+pub(super) fn may_be_shown(text: &str) -> bool {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let before = std::iter::once("").chain(words.iter().copied());
+    words.iter().zip(before).all(|(word, before)| match before {
+        "brd" | "broadcast" if matches!(*word, "+" | "-") => true,
+        "fwmark" => word.chars().all(|c| c.is_ascii_hexdigit() || "x/".contains(c)),
+        "label" => super::may_be_shown(word),
+        _ => may_be_shown_as_ip(word),
+    })
+}
 
 /// Reads `10.0.0.100/24 dev eth1 label eth1:vip`.
 pub(crate) fn address(text: &str) -> Result<VipAddress, Mistake> {

@@ -85,6 +85,7 @@ impl Reader<'_> {
                 self.keep("interface", line, read);
             }
             "vrrp_mcast_group4" | "vrrp_mcast_group6" => {
+                self.hide_what_is_no(Kind::IpAddress, line.arguments());
                 let Some(word) = self.one(line) else { return };
                 let index = usize::from(line.name().ends_with('6'));
                 match VIP.setting("multicast_group").map(|it| it.kind.read(&word.text)) {

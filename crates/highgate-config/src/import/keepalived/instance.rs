@@ -93,8 +93,9 @@ impl Reader<'_> {
             list.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours)
         };
         if let Some(field) = of(NUMBERS) {
-            let Some(word) = self.one(line) else { return };
             let Some(setting) = VIP.setting(field) else { return };
+            self.hide_what_is_no(setting.kind, line.arguments());
+            let Some(word) = self.one(line) else { return };
             thing.set(self.piece, &VIP, field, setting.kind.read(&word.text), &word.at);
         } else if let Some(field) = of(SECONDS) {
             let Some(word) = self.one(line) else { return };

@@ -144,9 +144,11 @@ impl Reader<'_> {
     /// Words that mean something together only; the one that is named is blamed.
     fn whole(&mut self, kind: Kind, words: &[Word]) -> Option<Value> {
         let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-        match kind.read(&texts.join(" ")) {
+        let text = texts.join(" ");
+        match kind.read(&text) {
             Ok(value) => Some(value),
             Err(mistake) => {
+                self.hide_what_is_no(kind, words);
                 let at = words.iter().find(|it| mistake.what.contains(&format!("`{}`", it.text)));
                 let at = at.map_or_else(|| across(words), |word| word.at.clone());
                 self.piece.error(at, mistake);
@@ -159,7 +161,11 @@ impl Reader<'_> {
     pub(super) fn entry(&mut self, kind: Kind, words: &[Word]) -> Option<Value> {
         let (first, rest) = words.split_first()?;
         let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-        match (kind.read(&first.text), kind.read(&texts.join(" "))) {
+        let text = texts.join(" ");
+        if !kind.may_be_shown(&text) {
+            return self.whole(kind, words);
+        }
+        match (kind.read(&first.text), kind.read(&text)) {
             (Err(mistake), _) => {
                 self.piece.error(first.at.clone(), mistake);
                 None

@@ -109,6 +109,14 @@ impl<'a> Reader<'a> {
         self.piece.error(word.at.clone(), mistake);
     }
 
+    /// Nothing of these words will be shown if they are not made as what belongs there.
+    pub(super) fn hide_what_is_no(&mut self, kind: Kind, words: &[Word]) {
+        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        if !kind.may_be_shown(&texts.join(" ")) {
+            self.hide(words);
+        }
+    }
+
     /// Nothing of these words will be shown.
     pub(super) fn hide(&mut self, words: &[Word]) {
         for word in words {

@@ -80,6 +80,25 @@ fn every_mistake_is_told_at_its_place() {
 }
 
 #[test]
+fn no_report_shows_what_is_written_for_an_address_or_a_route_and_is_none() {
+    for text in ["mysql://app:hunter@10.0.0.2", "app:hunter 2@10.0.0.2", "10.0.0.2/hunter"] {
+        for lines in [
+            format!("unicast_src_ip {text}"),
+            format!("mcast_src_ip {text}"),
+            format!("unicast_peer {{\n {text}\n }}"),
+            format!("virtual_ipaddress_excluded {{\n 10.0.0.7\n {text}\n }}"),
+            format!("virtual_routes {{\n 10.7.0.0/16 via {text}\n }}"),
+            format!("virtual_rules {{\n from {text} table 7 priority 1\n }}"),
+        ] {
+            let told = read(&instance(&lines)).unwrap_err().to_string();
+            assert!(!told.contains("hunter"), "{told}");
+        }
+        let told = read(&format!("global_defs {{\n vrrp_mcast_group4 {text}\n}}\n")).unwrap_err();
+        assert!(!told.to_string().contains("hunter"), "{told}");
+    }
+}
+
+#[test]
 fn a_script_that_asks_for_haproxy_asks_for_this_process_where_it_listens() {
     let inputs =
         [Input { name: "a.toml", text: LISTENER }, Input { name: "keepalived.conf", text: SEED }];
