@@ -18,7 +18,7 @@ use rustls::{
 
 use crate::certificate::{algorithm_and_key, key_of_version_1};
 
-pub use self::pem::Unusable;
+pub use self::pem::{Unusable, content};
 use self::{
     pem::{certificates, key},
     words::Whose,

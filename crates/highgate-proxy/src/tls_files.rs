@@ -93,7 +93,7 @@ impl TowardsServers {
 fn fingerprint(settings: &Tls) -> u64 {
     let ca = settings.ca.as_deref().filter(|_| settings.mode >= TlsMode::VerifyCa);
     let content =
-        [ca, settings.cert.as_deref()].map(|path| path.and_then(|it| std::fs::read(it).ok()));
+        [ca, settings.cert.as_deref()].map(|path| path.and_then(|it| tls::content(it).ok()));
     foldhash::quality::FixedState::default().hash_one(content)
 }
 

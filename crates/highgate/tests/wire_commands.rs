@@ -150,6 +150,20 @@ fn a_certificate_or_key_that_is_there_and_unusable_is_an_error_of_check() {
         );
         assert!(!told.contains("is valid") && !told.contains("hunter2"), "{told}");
     }
+    fs::File::create(path("long.pem")).unwrap().set_len(5 << 20).unwrap();
+    let device = Path::new("/dev/null").to_owned();
+    for (cert, key, expected) in [
+        (path("long.pem"), a.key.clone(), "long.pem`: it is longer than 4 MiB (`tls.cert`)"),
+        (
+            device.clone(),
+            a.key.clone(),
+            "certificate `/dev/null`: this is a device; write it to a file",
+        ),
+        (a.cert.clone(), device, "private key `/dev/null`: this is a device"),
+    ] {
+        let (good, told) = check(&cert, &key);
+        assert!(!good && told.starts_with("h.toml:5:") && told.contains(expected), "{told}");
+    }
     let (good, told) = check(&path("absent.pem"), &a.key);
     assert!(good && told.contains(": warning: listener shop: certificate"), "{told}");
 }

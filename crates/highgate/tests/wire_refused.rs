@@ -380,6 +380,32 @@ fn a_pipe_that_is_named_as_a_certificate_is_refused_by_apply() {
     apply(&process, &start).unwrap();
 }
 
+/// One that never ends was read until there was no memory left.
+#[test]
+fn a_reload_reads_no_certificate_that_is_a_device_or_longer_than_any() {
+    let server = server();
+    let process = HighgateProcess::start(BINARY, &toml(&server, ANYWHERE, "", "")).unwrap();
+    let long = process.folder().join("long.pem");
+    std::fs::File::create(&long).unwrap().set_len(5 << 20).unwrap();
+    for (file, said) in [("/dev/null", "this is a device"), (long.to_str().unwrap(), "4 MiB")] {
+        let pair = format!("tls = {{ cert = \"{file}\", key = \"{file}\" }}");
+        let authorities = format!("tls = {{ mode = \"verify-ca\", ca = \"{file}\" }}");
+        for (text, what) in [
+            (toml(&server, &format!("{ANYWHERE}\n{pair}"), "", ""), "certificate"),
+            (toml(&server, ANYWHERE, &authorities, ""), "trusted authorities"),
+        ] {
+            std::fs::write(process.config_file(), &text).unwrap();
+            process.signal(Signal::HUP).unwrap();
+            let line = text.lines().position(|line| line.starts_with("tls =")).unwrap() + 1;
+            wait_for_event(&process, &format!("highgate.toml:{line}:"));
+            let told = format!("{what} `{file}`: ");
+            wait_for_event(&process, &told);
+            assert!(events(&process).contains(said), "{}", events(&process));
+        }
+    }
+    apply(&process, &toml(&server, ANYWHERE, "", "weight = 7\n")).unwrap();
+}
+
 /// The process waited for somebody to write, and every later action with it.
 #[test]
 fn a_pipe_or_a_device_is_no_file_to_apply() {

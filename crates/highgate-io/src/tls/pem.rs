@@ -1,6 +1,12 @@
 //! Certificates and keys out of PEM files, or what is wrong with those in words.
 
-use std::{fmt, io, path::Path};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::FileTypeExt as _,
+    path::Path,
+};
 
 use rustls::{
     crypto::aws_lc_rs::sign::any_supported_type,
@@ -35,9 +41,34 @@ fn wrong(what: TlsFile, path: &Path, why: impl Into<String>) -> TlsError {
     TlsError::File { what, path, cause: Unusable::Content(why.into()) }
 }
 
-fn content(what: TlsFile, path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|error| match error.kind() {
+/// No certificate, key or list of authorities is that long.
+const LONGEST: u64 = 4 << 20;
+
+/// What is in a file of TLS, if it ends somewhere: a device is not even opened. Waits for who writes a pipe.
+///
+/// # Errors
+/// Those of reading; [`io::ErrorKind::InvalidInput`] of a device, and [`io::ErrorKind::FileTooLarge`].
+pub fn content(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        let why = "this is a device; write it to a file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    let mut content = Vec::new();
+    let read = File::open(path)?.take(LONGEST + 1).read_to_end(&mut content)?;
+    if read as u64 > LONGEST {
+        let why = format!("it is longer than {} MiB", LONGEST >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(content)
+}
+
+fn content_of(what: TlsFile, path: &Path) -> Result<Vec<u8>, TlsError> {
+    content(path).map_err(|error| match error.kind() {
         io::ErrorKind::IsADirectory => wrong(what, path, "this is a folder"),
+        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => {
+            wrong(what, path, error.to_string())
+        }
         _ => {
             let cause = Unusable::Unreadable(error.to_string());
             TlsError::File { what, path: path.display().to_string(), cause }
@@ -49,7 +80,7 @@ pub(super) fn certificates(
     what: TlsFile,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let content = content(what, path)?;
+    let content = content_of(what, path)?;
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
     match read {
         Ok(list) if list.is_empty() => Err(wrong(what, path, instead(what, &content))),
@@ -61,7 +92,7 @@ pub(super) fn certificates(
 /// A key that TLS may be spoken with.
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let what = TlsFile::Key;
-    let content = content(what, path)?;
+    let content = content_of(what, path)?;
     let has = |text: &str| content.windows(text.len()).any(|part| part == text.as_bytes());
     if has("-----BEGIN ENCRYPTED PRIVATE KEY") || has("Proc-Type: 4,ENCRYPTED") {
         return Err(wrong(what, path, ENCRYPTED));
@@ -129,6 +160,22 @@ fn in_words(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_never_ends_is_read_no_further_than_a_certificate_may_be_long() {
+        let told = content(Path::new("/dev/zero")).unwrap_err();
+        assert_eq!(told.kind(), io::ErrorKind::InvalidInput, "{told}");
+        let path = std::env::temp_dir().join(format!("highgate-{}.pem", std::process::id()));
+        let file = File::create(&path).unwrap();
+        let read = |length| {
+            file.set_len(length).unwrap();
+            content(&path).map(|it| it.len() as u64).map_err(|error| error.to_string())
+        };
+        let (longest, longer) = (read(LONGEST), read(LONGEST + 1));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(longest, Ok(LONGEST));
+        assert_eq!(longer, Err("it is longer than 4 MiB".to_owned()));
+    }
 
     #[test]
     fn a_file_that_holds_something_else_is_told_in_words() {
