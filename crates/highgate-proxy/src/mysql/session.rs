@@ -507,10 +507,10 @@ impl Session<'_> {
             if let Err(ending) = self.command(framed).await {
                 return ending;
             }
-            if self.state.keeps_only_insert_id() {
-                if let Err(ending) = Box::pin(self.ask_for_untold()).await {
-                    return ending;
-                }
+            if self.state.keeps_only_insert_id()
+                && let Err(ending) = Box::pin(self.ask_for_untold()).await
+            {
+                return ending;
             }
             // Who was told within a transaction has forgotten it by its end; a stop is none to forget.
             let stops = self.context.worker.shared.stopping.load(Ordering::Relaxed);
