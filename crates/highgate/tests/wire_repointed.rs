@@ -18,6 +18,8 @@ use highgate_testkit::{
 };
 use raw::{Part, RawClient, USUAL};
 
+const COM_STMT_PREPARE: u8 = 0x16;
+const COM_STMT_EXECUTE: u8 = 0x17;
 /// Longer than any test may take.
 const BACKEND: &str =
     "queue_timeout = \"5m\"\nfailover_wait = \"5m\"\nmonitor = { check = \"off\" }\n";
@@ -27,6 +29,7 @@ const WATCHED: &str = "topology = \"mariadb-replication\"\nfailover_wait = \"5m\
 /// A server of which all is well.
 fn usual(command: &Command) -> Reply {
     match command.text().as_str() {
+        _ if command.code == COM_STMT_PREPARE => Reply::Prepared(9, Vec::new(), Vec::new()),
         text if text.starts_with("SELECT @@") => Reply::variables(text),
         text if text.starts_with("SELECT") => Reply::value("n", "1"),
         // Autocommit is on, and a transaction open.
@@ -230,6 +233,90 @@ fn a_command_that_waits_where_a_rule_sends_it_waits_on_there() {
     assert!(matches!(by_rule.answer().unwrap()[..], [Part::Ok { .. }]));
     assert_eq!(texts.map(|text| runs(&first, text)), [1, 0]);
     assert_eq!(texts.map(|text| runs(&second, text)), [0, 1]);
+}
+
+/// What a rule sends to `two` instead of `shop`, where one connection is to be had.
+fn ruled(first: SocketAddr, second: &[SocketAddr], settings: &str) -> String {
+    let rule = "[[rule]]\nrule_id = 1\nmatch_pattern = \"by_rule\"\nbackend = \"two\"\n";
+    two(first, second, settings) + "max_connections = 1\n" + rule
+}
+
+fn renamed_with_its_rule(text: &str) -> String {
+    text.replace("\"two\"", "\"three\"")
+}
+
+fn without_two(text: &str) -> String {
+    text[..text.find("[[backend]]\nname = \"two\"").unwrap()].to_owned()
+}
+
+/// They were told at once that the backend does not exist, while new ones were served.
+#[test]
+fn who_waits_where_a_rule_sent_it_goes_where_the_rules_send_it_once_that_backend_is_no_more() {
+    type Change = fn(&str) -> String;
+    for (change, at) in [(renamed_with_its_rule as Change, 1), (without_two, 0)] {
+        let servers = [(); 2].map(|()| ScriptedServer::start(Script::new(usual)).unwrap());
+        let text = ruled(servers[0].addr(), &[servers[1].addr()], BACKEND);
+        let process = HighgateProcess::start(BINARY, &text).unwrap();
+        let mut executes = client(&process);
+        let prepared = executes.prepare("INSERT INTO by_rule VALUES (2)").unwrap();
+        let Part::Prepared { id, .. } = prepared else { panic!("{prepared:?}") };
+        let mut holder = client(&process);
+        holder.value("SELECT GET_LOCK('by_rule', 0)").unwrap();
+        assert_eq!(runs(&servers[1], "SELECT GET_LOCK('by_rule', 0)"), 1);
+        let texts = ["INSERT INTO by_rule VALUES (1)", "SELECT n FROM by_rule", "SET @by_rule = 1"];
+        let mut waiting = texts.map(|text| waits(&process, text));
+        let execution = [&[COM_STMT_EXECUTE][..], &id.to_le_bytes(), b"\0\x01\0\0\0"].concat();
+        executes.send(&execution).unwrap();
+        until_waiting(&process, texts.len() + 1);
+        put_in_force(&process, &change(&text));
+        for (client, text) in waiting.iter_mut().zip(texts) {
+            assert_eq!(client.answer().unwrap()[0].error(), None, "{text}");
+            assert_eq!([runs(&servers[at], text), runs(&servers[1 - at], text)], [1, 0], "{text}");
+        }
+        assert_eq!(executes.answer().unwrap()[0].error(), None);
+        let executed = servers[at].commands();
+        assert!(executed.iter().any(|command| command.code == COM_STMT_EXECUTE), "{executed:?}");
+    }
+}
+
+#[test]
+fn who_waits_where_a_rule_sent_it_is_told_what_the_rules_say_once_that_backend_is_no_more() {
+    let [first, second] = [(); 2].map(|()| ScriptedServer::start(Script::new(usual)).unwrap());
+    let text = ruled(first.addr(), &[second.addr()], BACKEND);
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let mut holder = client(&process);
+    holder.value("SELECT GET_LOCK('by_rule', 0)").unwrap();
+    let insert = "INSERT INTO by_rule VALUES (1)";
+    let mut waiting = waits(&process, insert);
+    until_waiting(&process, 1);
+    let rule = "[[rule]]\nrule_id = 1\nmatch_pattern = \"by_rule\"\nerror_msg = \"no more\"\n";
+    put_in_force(&process, &(without_two(&text) + rule));
+    assert_eq!(waiting.answer().unwrap()[0].error(), Some(1148));
+    assert_eq!(runs(&first, insert) + runs(&second, insert), 0);
+    assert_eq!(waiting.value("SELECT n FROM t").unwrap(), "1");
+}
+
+/// `failover_wait` was of no use to them.
+#[test]
+fn who_waits_for_a_primary_where_a_rule_sent_it_waits_on_by_the_new_name_of_that_backend() {
+    let elsewhere = ScriptedServer::start(Script::new(usual)).unwrap();
+    let primary = member(1, None);
+    let replica = member(2, Some(primary.addr().port()));
+    let text = ruled(elsewhere.addr(), &[replica.addr()], WATCHED);
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    until_up(&process, &["replica"]);
+    let insert = "INSERT INTO by_rule VALUES (1)";
+    let mut waiting: Vec<_> = (0..4).map(|_| waits(&process, insert)).collect();
+    until_waiting(&process, waiting.len());
+    put_in_force(&process, &renamed_with_its_rule(&text));
+    until_up(&process, &["replica"]);
+    until_waiting(&process, waiting.len());
+    let both = ruled(elsewhere.addr(), &[replica.addr(), primary.addr()], WATCHED);
+    put_in_force(&process, &renamed_with_its_rule(&both));
+    for client in &mut waiting {
+        assert_eq!(client.answer().unwrap()[0].error(), None);
+    }
+    assert_eq!([&elsewhere, &replica, &primary].map(|server| runs(server, insert)), [0, 0, 4]);
 }
 
 /// A listener in tcp mode that is served by `shop`, with one connection.

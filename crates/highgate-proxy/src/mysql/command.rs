@@ -242,6 +242,15 @@ impl Session<'_> {
         Judged { decided, known, sending: Sending { framed, scan: parsed.scan, rules, instead } }
     }
 
+    /// The command once more, by what is in force now. Nothing of it was sent that may not be sent again.
+    fn judge_anew(&mut self, framed: Framed, space: &mut CommandSpace) -> Result<Judged, Answer> {
+        self.follow_facts();
+        let snapshot = self.context.worker.snapshot();
+        self.follow_settings(&snapshot);
+        let parsed = self.parse(framed, &mut space.rest)?;
+        Ok(self.judge(parsed, framed, &snapshot, space))
+    }
+
     /// The general way.
     async fn rest(
         &mut self,
@@ -252,11 +261,18 @@ impl Session<'_> {
         // Who is answered by Highgate alone waits for nobody.
         tasks::breathe().await;
         match *rest {
-            Rest::Judged(judged, begun) => {
+            Rest::Judged(mut judged, mut begun) => loop {
                 let facts = space.texts.facts(&judged.known);
                 let (decided, sending) = (judged.decided, judged.sending);
-                self.carry_out(decided, &facts, sending, begun, &mut space.rest).await
-            }
+                self.carry_out(decided, &facts, sending, &mut begun, &mut space.rest).await?;
+                if !begun.lost_its_way() {
+                    return Ok(());
+                }
+                judged = match self.judge_anew(framed, space) {
+                    Ok(judged) => judged,
+                    Err(refusal) => return self.answer_error(&refusal, framed).await,
+                };
+            },
             Rest::Lost(lost, parsed) => self.tell_lost(lost, framed, &parsed).await,
             Rest::Refused(refusal) => self.refuse(&refusal, framed).await,
         }
@@ -442,7 +458,7 @@ impl Session<'_> {
         decided: Decided,
         facts: &CommandFacts<'_>,
         sending: Sending,
-        begun: Begun,
+        begun: &mut Begun,
         space: &mut RestSpace,
     ) -> Result<(), Ending> {
         let framed = sending.framed;

@@ -9,7 +9,12 @@ mod ready;
 mod release;
 mod untold;
 
-use std::{ops::Range, rc::Rc, sync::atomic::Ordering, time::Duration};
+use std::{
+    ops::Range,
+    rc::Rc,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use highgate_config::{BackendName, Topology};
 use highgate_core::{
@@ -77,12 +82,23 @@ pub(crate) struct Sending {
     pub(crate) instead: Option<Vec<u8>>,
 }
 
-/// What the quick way has done for a command that goes on in the general one.
+/// What was done for a command that goes on in the general way: by the quick one, or before it was routed anew.
 #[derive(Debug, Default)]
 pub(crate) struct Begun {
     chosen: Option<Chosen>,
     lease: Option<Lease>,
     sent: Sent,
+    since: Option<Instant>,
+    tried: Tries,
+    is_lost_way: bool,
+}
+
+impl Begun {
+    /// Whether the backend is no more where it was sent: nothing was said to the client, and it is to be routed
+    /// anew.
+    pub(crate) fn lost_its_way(&mut self) -> bool {
+        std::mem::take(&mut self.is_lost_way)
+    }
 }
 
 /// How much of a command is sent.
@@ -189,7 +205,7 @@ const ATTEMPTS: u32 = 8;
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl Session<'_> {
-    /// Sends a command to a server and its answer to the client.
+    /// Sends a command to a server and its answer to the client, unless it [lost its way](Begun::lost_its_way).
     ///
     /// Cancel safe: no; the connections must be closed.
     #[expect(clippy::too_many_lines, reason = "one flat match over how a try ended")]
@@ -198,11 +214,11 @@ impl Session<'_> {
         mut to: Destination,
         facts: &CommandFacts<'_>,
         sending: Sending,
-        mut begun: Begun,
+        begun: &mut Begun,
         space: &mut RestSpace,
     ) -> Result<(), Ending> {
-        let started = clock::now();
-        let mut tried = Tries::default();
+        let started = *begun.since.get_or_insert_with(clock::now);
+        let mut tried = std::mem::take(&mut begun.tried);
         for _ in 0..ATTEMPTS {
             let lease = match begun.lease.take() {
                 Some(lease) => Ok(lease),
@@ -220,6 +236,11 @@ impl Session<'_> {
                     return Err(ending);
                 }
                 Err(error) => {
+                    if error.is_of_backend() && self.is_gone(&to) {
+                        self.forget_lease();
+                        (begun.tried, begun.is_lost_way) = (tried, true);
+                        return Ok(());
+                    }
                     if error.is_of_backend() && self.is_sent_elsewhere(&mut to) {
                         continue;
                     }
@@ -334,7 +355,7 @@ impl Session<'_> {
         &mut self,
         to: &Destination,
         tried: &Tries,
-        started: std::time::Instant,
+        started: Instant,
         chosen: Option<Chosen>,
         room: Option<Room>,
     ) -> Result<Lease, AcquireError> {

@@ -4,7 +4,7 @@
 use std::{future::poll_fn, pin::pin, task::Poll};
 
 use highgate_config::{BackendName, Listener, ListenerName, User};
-use highgate_core::route;
+use highgate_core::route::{self, Role};
 
 use super::Destination;
 use crate::{
@@ -94,6 +94,14 @@ pub(crate) async fn while_there(
 }
 
 impl Session<'_> {
+    /// Whether a backend is no more that is not the session's own: what rules say by now tells where its
+    /// commands go.
+    pub(super) fn is_gone(&self, to: &Destination) -> bool {
+        let is_sent = to.by_rule || to.backend != *self.backend();
+        let snapshot = self.context.worker.snapshot();
+        is_sent && to.role != Role::Same && !snapshot.policy.backends.contains_key(&to.backend)
+    }
+
     /// Whether the session's backend was renamed, or is another one, since the command was sent there.
     pub(super) fn is_sent_elsewhere(&mut self, to: &mut Destination) -> bool {
         if to.backend != *self.backend() {

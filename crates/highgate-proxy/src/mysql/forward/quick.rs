@@ -48,7 +48,7 @@ impl Running {
     fn rest(self, sent: Sent) -> Box<Rest> {
         let Self { lease, to, known, sending, .. } = self;
         let judged = Judged { decided: Decided::Server(to), known, sending };
-        Box::new(Rest::Judged(judged, Begun { lease: Some(lease), sent, chosen: None }))
+        Box::new(Rest::Judged(judged, Begun { lease: Some(lease), sent, ..Begun::default() }))
     }
 }
 
