@@ -29,6 +29,9 @@ impl Dialect {
             return Self::Native;
         };
         let line = line.trim();
+        if line.is_empty() && text.lines().any(|remark| remark.trim_start().starts_with('!')) {
+            return Self::Keepalived;
+        }
         if line.starts_with('[') {
             let is_maxscale = line.eq_ignore_ascii_case("[maxscale]") || text.lines().any(is_type);
             return if is_maxscale { Self::Maxscale } else { Self::Native };

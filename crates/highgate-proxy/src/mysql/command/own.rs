@@ -148,7 +148,7 @@ impl Session<'_> {
         to: Destination,
         facts: &CommandFacts<'_>,
         sending: Sending,
-        begun: Begun,
+        begun: &mut Begun,
         space: &mut RestSpace,
     ) -> Result<(), Ending> {
         let (pins, had) = (self.state.pins, self.has_what_is_told());
