@@ -156,7 +156,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Waits for a connection of a full server, or for room to open one: first come, first served.
+/// Waits for a connection of a full server, or for room to open one: first come, first served. `is_own`: for
+/// Highgate's own question about the schema of a login, which is let in without an answer, too.
 ///
 /// Cancel safe: yes; the place in the queue is left.
 pub(crate) async fn wait_in_queue(
@@ -164,7 +165,7 @@ pub(crate) async fn wait_in_queue(
     group: &Group,
     member: &Member,
     key: Arc<PoolKey>,
-    deadline: Instant,
+    (deadline, is_own): (Instant, bool),
 ) -> Result<Grant, QueueEnd> {
     let worker = &context.worker;
     let server = &member.state;
@@ -174,7 +175,7 @@ pub(crate) async fn wait_in_queue(
     let mut waiting = Waiting { context, server: server.clone(), place: None };
     let place = worker.shared.brokers.enqueue(server, max, worker.index, wanted, now);
     let Some(Place { id, tell }) = place else {
-        return Err(in_vain(worker, group, member, QueueEnd::Full));
+        return Err(in_vain(worker, group, member, QueueEnd::Full, is_own));
     };
     waiting.place = Some(id);
     if tell {
@@ -214,7 +215,7 @@ pub(crate) async fn wait_in_queue(
     .await;
     context.slot.set_deadline(None);
     drop(waiting);
-    end.map_err(|end| in_vain(worker, group, member, end))
+    end.map_err(|end| in_vain(worker, group, member, end, is_own))
 }
 
 /// Whether a server still takes whatever commands it took in `group`: asked anew with each new snapshot of it.
@@ -271,7 +272,13 @@ fn scarcity(limit: Limit, open: u32, has_descriptors: bool) -> String {
 }
 
 /// Tells operators of a wait without success, and returns why.
-fn in_vain(worker: &Worker, group: &Group, member: &Member, end: QueueEnd) -> QueueEnd {
+fn in_vain(
+    worker: &Worker,
+    group: &Group,
+    member: &Member,
+    end: QueueEnd,
+    is_own: bool,
+) -> QueueEnd {
     let what = match end {
         QueueEnd::Full => "found `max_queue` others waiting for a connection",
         QueueEnd::Timeout => "waited for a connection for the whole of `queue_timeout`",
@@ -291,8 +298,13 @@ fn in_vain(worker: &Worker, group: &Group, member: &Member, end: QueueEnd) -> Qu
         } else {
             format!("the server's limit is {}", member.server.max_connections)
         };
-        let text = format!("a client {what} and was refused; {limit}{more}");
-        let event = Event::new(Severity::Warning, Kind::Refusal, text);
+        let (kind, text) = if is_own {
+            let let_in = "and was let in, though nobody could be asked for its schema";
+            (Kind::Limit, format!("a login {what} {let_in}; {limit}{more}"))
+        } else {
+            (Kind::Refusal, format!("a client {what} and was refused; {limit}{more}"))
+        };
+        let event = Event::new(Severity::Warning, kind, text);
         worker.shared.event(event.backend(&group.name).server(&member.state.name));
     }
     if is_unconnected { QueueEnd::Unconnected } else { end }

@@ -347,7 +347,7 @@ async fn room(
         capabilities: 0,
         announced: None,
     });
-    match choice::wait_in_queue(context, group, member, key, deadline).await {
+    match choice::wait_in_queue(context, group, member, key, (deadline, false)).await {
         Ok(Grant::Room(room)) => Ok(room),
         Ok(_) => Err(OpenFailed::Server("was given a connection of another kind".to_owned())),
         Err(choice::QueueEnd::Ended(ending)) => Err(OpenFailed::Ended(ending)),

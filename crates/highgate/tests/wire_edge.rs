@@ -346,6 +346,23 @@ fn a_server_at_its_limit_is_told_of_when_clients_wait_and_when_they_waited_in_va
     }
 }
 
+/// It was told of as refused.
+#[test]
+fn a_login_that_waited_in_vain_to_ask_for_its_schema_is_told_of_as_let_in() {
+    let server = server();
+    let backend = format!("{BACKEND}queue_timeout = \"300ms\"\n");
+    let text = failure::toml(&[server.addr()], &backend, "")
+        .replace("[[backend.server]]\n", "[[backend.server]]\nmax_connections = 1\n");
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut holder = log_in(opened(address, b""), "app").unwrap();
+    holder.value("SELECT GET_LOCK('a', 0)").unwrap();
+    RawClient::connect(address, "app", "app", Some("own"), USUAL).unwrap();
+    wait_for_event(&process, "and was let in, though nobody could be asked for its schema");
+    let events = ctl(&process, &["events", "--last", "50"]).unwrap();
+    assert!(!events.contains("was refused"), "{events}");
+}
+
 #[test]
 fn a_listener_whose_certificate_has_expired_serves_and_check_and_an_event_say_so() {
     let folder = Scratch::new("expired").unwrap();

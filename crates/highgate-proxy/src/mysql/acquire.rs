@@ -291,7 +291,7 @@ pub(crate) async fn acquire(
         }
         // Everything beyond this point is rare and large: kept out of the command's future.
         let room = room.take_if(|room| room.server().id == member.state.id);
-        let way = room.map_or(Way::InTurn(order.started), Way::In);
+        let way = room.map_or(Way::InTurn(&order), Way::In);
         match Box::pin(fresh(context, who, &group, member, key, way)).await {
             Ok(lease) => return Ok(lease),
             // With the time that is left.

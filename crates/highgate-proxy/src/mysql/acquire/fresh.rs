@@ -14,7 +14,7 @@ use highgate_core::{
 use highgate_io::clock;
 use highgate_mysql::server_login::ServerLoginError;
 
-use super::{AcquireError, Lease, Who};
+use super::{AcquireError, Lease, Order, Who};
 use crate::{
     choice::{self, QueueEnd},
     mysql::{
@@ -42,11 +42,11 @@ pub(super) enum Fresh {
 }
 
 /// How a session comes to the room for another connection.
-pub(super) enum Way {
+pub(super) enum Way<'o> {
     /// It has it.
     In(Room),
-    /// In turn; it has waited since then.
-    InTurn(Instant),
+    /// In turn, as is ordered.
+    InTurn(&'o Order<'o>),
 }
 
 pub(super) async fn fresh(
@@ -55,11 +55,11 @@ pub(super) async fn fresh(
     group: &Arc<Group>,
     member: &Member,
     key: Arc<PoolKey>,
-    way: Way,
+    way: Way<'_>,
 ) -> Result<Lease, Fresh> {
     let room = match way {
         Way::In(room) => room,
-        Way::InTurn(started) => match turn(context, group, member, key.clone(), started).await? {
+        Way::InTurn(order) => match turn(context, group, member, key.clone(), order).await? {
             Turn::Leased(lease) => return Ok(lease),
             Turn::Room(room) => room,
         },
@@ -99,14 +99,14 @@ pub(super) async fn turn(
     group: &Arc<Group>,
     member: &Member,
     key: Arc<PoolKey>,
-    started: Instant,
+    order: &Order<'_>,
 ) -> Result<Turn, Fresh> {
     let worker = &context.worker;
-    let by = started + group.backend.queue_timeout;
+    let by = order.started + group.backend.queue_timeout;
     if let Some(room) = room_now(context, member, Limit::of(group, member)) {
         return Ok(Turn::Room(room));
     }
-    let grant = choice::wait_in_queue(context, group, member, key, by).await;
+    let grant = choice::wait_in_queue(context, group, member, key, (by, order.is_own)).await;
     let claim = Claim::new(member.state.clone());
     match grant {
         Ok(Grant::Connection(connection)) => {

@@ -58,7 +58,7 @@ pub(crate) async fn acquire_passed(
         let (group, index) = chosen.map_err(NotPassedOn::Acquire)?;
         let Some(member) = group.members.get(index) else { continue };
         let key = Arc::new(who.key(member.state.id, group.backend.send_proxy));
-        let room = match turn(context, &group, member, key, order.started).await {
+        let room = match turn(context, &group, member, key, &order).await {
             Ok(Turn::Room(room)) => room,
             // Nobody else's connection has that key; what came is closed.
             Ok(Turn::Leased(lease)) => {
