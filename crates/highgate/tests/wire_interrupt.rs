@@ -11,7 +11,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -239,4 +239,37 @@ fn a_kill_behind_a_character_that_ends_in_a_backslash_reaches_no_server() {
     let kills = commands.iter().filter(|command| command.text().contains("KILL"));
     assert_eq!(kills.count(), 0);
     assert!(commands.iter().any(|command| command.text().contains("Kill Bill")));
+}
+
+/// The wait for the answer to Highgate's own question was broken off, and the answer was taken for that of the
+/// session's next command.
+#[test]
+fn a_kill_query_of_a_session_that_is_asked_for_its_insert_id_is_of_no_consequence() {
+    let is_held = Arc::new(AtomicBool::new(true));
+    let holds = is_held.clone();
+    let script = Script::new(move |command| match command.text() {
+        text if text.starts_with("SELECT LAST_INSERT_ID") => {
+            let is_let_go = || !holds.load(Ordering::Acquire);
+            assert!(wait::wait_until(wait::Deadline::seconds(20), is_let_go));
+            Reply::value("LAST_INSERT_ID()", "7")
+        }
+        text if text.starts_with("SELECT 'x") => Reply::value("x", text.trim_matches(|c| c != 'x')),
+        _ => Reply::Ok,
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let process = HighgateProcess::start(BINARY, &toml(&[server.addr()], BACKEND, "")).unwrap();
+    let listener = process.listener("shop").unwrap();
+    let connect = || RawClient::connect(listener, "app", "app", None, USUAL).unwrap();
+    let (mut loader, mut other) = (connect(), connect());
+    let number = loader.value("SELECT CONNECTION_ID()").unwrap();
+    loader.ok("LOAD DATA INFILE 'f' INTO TABLE t").unwrap();
+    let is_asked = || server.queries().iter().any(|text| text.starts_with("SELECT LAST_INSERT_ID"));
+    assert!(wait::wait_until(wait::Deadline::seconds(20), is_asked));
+    other.ok(&format!("KILL QUERY {number}")).unwrap();
+    loader.send(b"\x03SELECT 'x'").unwrap();
+    is_held.store(false, Ordering::Release);
+    let answer = loader.answer().unwrap();
+    assert_eq!(answer[0].texts(), [[Some("x".to_owned())]]);
+    assert_eq!(loader.value("SELECT LAST_INSERT_ID()").unwrap(), "7");
+    assert_eq!(server.queries().iter().filter(|text| text.contains("LAST_INSERT_ID")).count(), 1);
 }

@@ -18,7 +18,7 @@ use crate::{
         server_connection::ServerConnection,
     },
     pool::Grant,
-    slots::Slot,
+    slots::{Interrupt, Slot},
 };
 
 const NO_SUCH_SCHEMA: u16 = 1049;
@@ -52,7 +52,8 @@ pub(crate) async fn run(
     let unused = std::mem::take(&mut server.to_close);
     close_statements(slot, server, &unused).await.map_err(Unprepared::Stopped)?;
     for step in steps {
-        let refused = one(slot, server, step, space, captured.as_deref_mut()).await?;
+        let told = WhenKilled::Stops;
+        let refused = one((slot, told), server, step, space, captured.as_deref_mut()).await?;
         let Some(answer) = refused else { continue };
         tracing::debug!(server = %server.server().name, ?step, "a step was refused: {answer}");
         // A server that can't wait, or gave up, is not known to be that far.
@@ -70,9 +71,34 @@ pub(crate) async fn run(
     Ok(())
 }
 
+/// What becomes of a step whose session is told KILL QUERY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WhenKilled {
+    /// It was for the command that the step is for.
+    Stops,
+    /// The session carries out none: as on a server, nothing comes of it.
+    GoesOn,
+}
+
+/// Asks for the insert id of a session that waits for its next command.
+///
+/// Cancel safe: no; the connection must be closed, as behind [`Unprepared::Stopped`].
+pub(crate) async fn ask_for_insert_id(
+    slot: &Slot<Grant>,
+    server: &mut ServerConnection,
+    space: &mut Space,
+    state: &mut SessionState,
+) -> Result<(), Unprepared> {
+    let asked = Step::CaptureLastInsertId;
+    match one((slot, WhenKilled::GoesOn), server, &asked, space, Some(state)).await? {
+        None => Ok(()),
+        Some(answer) => Err(Unprepared::Refused { answer, is_clients: false, gone: None }),
+    }
+}
+
 /// One step; gives the server's refusal.
 async fn one(
-    slot: &Slot<Grant>,
+    (slot, when_killed): (&Slot<Grant>, WhenKilled),
     server: &mut ServerConnection,
     step: &Step,
     space: &mut Space,
@@ -87,7 +113,8 @@ async fn one(
         prepare::applied(&mut server.state, step);
         return Ok(None);
     }
-    let answer = whole_answer(slot, server, space).await.map_err(Unprepared::Stopped)?;
+    let answer = whole_answer((slot, when_killed), server, space).await;
+    let answer = answer.map_err(Unprepared::Stopped)?;
     if space.scanner.error().is_some() {
         return Ok(Some(refusal(space.scanner.last_packet())));
     }
@@ -161,7 +188,7 @@ fn command(step: &Step, flavor: Flavor) -> (CommandKind, Vec<u8>) {
 /// Reads a whole answer of ours; its beginning is what counts, and where that is all it is small. What a
 /// statement of 65,535 parameters is prepared with takes some MiB.
 async fn whole_answer(
-    slot: &Slot<Grant>,
+    (slot, when_killed): (&Slot<Grant>, WhenKilled),
     server: &mut ServerConnection,
     space: &mut Space,
 ) -> Result<Vec<u8>, Stopped> {
@@ -170,7 +197,15 @@ async fn whole_answer(
     let mut answer = Vec::new();
     let mut length = 0_usize;
     loop {
-        let is_whole = space.receive(slot, server).await?;
+        let is_whole = match space.receive(slot, server).await {
+            Err(Stopped::Told(told @ Interrupt::KillQuery))
+                if when_killed == WhenKilled::GoesOn =>
+            {
+                slot.clear(told);
+                continue;
+            }
+            received => received?,
+        };
         let scanned = space.take_scanned();
         length = length.saturating_add(scanned.len());
         if answer.len() < KEPT {

@@ -17,6 +17,7 @@ use crate::mysql::{
     acquire::{Lease, Wish},
     answer,
     command::RestSpace,
+    prepare::Unprepared,
     session::Session,
     wash,
 };
@@ -101,7 +102,11 @@ impl Session<'_> {
     ) -> Result<Option<Answer>, Lease> {
         space.steps.clear();
         space.steps.push(Step::CaptureLastInsertId);
-        if self.run_steps(&mut lease, false, space).await.is_err() {
+        if let Err(unprepared) = self.run_steps(&mut lease, false, space).await {
+            if matches!(unprepared, Unprepared::Stopped(_)) {
+                // Its answer is to come: nobody may use the connection any more.
+                lease.connection.state.dirt.insert(PinCause::SessionUnknown);
+            }
             return Err(lease);
         }
         if let Some(retry @ Retry::No(_)) = retry {
