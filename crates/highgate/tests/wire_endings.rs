@@ -232,6 +232,10 @@ fn a_client_that_numbers_its_file_wrongly_is_told_so_and_its_server_is_not_blame
     let script = Script::new(|command| match command.text().as_str() {
         text if text.starts_with("SELECT @@") => Reply::variables(text),
         text if text.starts_with("LOAD") => Reply::TakesFile("rows".to_owned()),
+        // What the file's rows were given.
+        text if text.starts_with("SELECT LAST_INSERT_ID()") => {
+            Reply::value("LAST_INSERT_ID()", "1")
+        }
         _ => Reply::OkStatus(2),
     });
     let server = ScriptedServer::start(script).unwrap();
