@@ -59,8 +59,10 @@ fn returner() -> anyhow::Result<()> {
     cluster.node(0)?.sql("SET GLOBAL read_only = 0")?;
     until_event(&process, "db2 is the primary now, in place of db1")?;
     load.wait_writes(50, Duration::from_secs(10))?;
-    let old = server(&process, "db1")?;
-    anyhow::ensure!((old.role.as_str(), old.status.as_str()) == ("replica", "up"), "{old:?}");
+    // Its applier may just have been started.
+    until_server(&process, "db1", Duration::from_secs(10), |s| {
+        (s.role.as_str(), s.status.as_str()) == ("replica", "up")
+    })?;
     cluster.node(0)?.sql("STOP SLAVE; RESET SLAVE ALL")?;
     until_event(&process, "several servers are writable: db1, db2; db2 is the primary of record")?;
     until_server(&process, "db1", Duration::from_secs(5), |s| s.status == "quarantined")?;
