@@ -92,11 +92,41 @@ impl Reply {
         Self::Rows(names, vec![row])
     }
 
+    /// What MariaDB's server `id` answers where it is asked for its role: the primary, or the replica of
+    /// the one on 127.0.0.1 at the port `source`. `None` for any other text.
+    pub fn role(text: &str, id: u16, source: Option<u16>) -> Option<Self> {
+        let rows = |names: &[&str], row: Option<Vec<String>>| {
+            let rows = row.map(|row| row.into_iter().map(Some).collect());
+            Self::Rows(names.iter().map(|&it| it.to_owned()).collect(), rows.into_iter().collect())
+        };
+        if text.starts_with("SELECT @@global.read_only") {
+            let read_only = u16::from(source.is_some()).to_string();
+            let row = vec![read_only, id.to_string(), "0-1-1".to_owned()];
+            return Some(rows(&["read_only", "server_id", "gtid"], Some(row)));
+        }
+        text.starts_with("SHOW ALL SLAVES STATUS").then(|| {
+            let row = |port: u16| {
+                ["", "127.0.0.1", &port.to_string(), "Yes", "Yes", "0"].map(str::to_owned).to_vec()
+            };
+            rows(&REPLICATION, source.map(row))
+        })
+    }
+
     /// A result of one row and one column.
     pub fn value(name: &str, value: &str) -> Self {
         Self::Rows(vec![name.to_owned()], vec![vec![Some(value.to_owned())]])
     }
 }
+
+/// Of SHOW ALL SLAVES STATUS, what tells a role.
+const REPLICATION: [&str; 6] = [
+    "Connection_name",
+    "Master_Host",
+    "Master_Port",
+    "Slave_IO_Running",
+    "Slave_SQL_Running",
+    "Seconds_Behind_Master",
+];
 
 type Answer = dyn Fn(&Command) -> Reply + Send + Sync;
 type Opening = dyn Fn(usize) -> Option<Reply> + Send + Sync;

@@ -6,6 +6,7 @@ mod failure;
 mod raw;
 
 use failure::{BINARY, toml};
+use highgate_mysql::command::COM_RESET_CONNECTION;
 use highgate_testkit::{
     HighgateProcess, Reply, Script, ScriptedServer,
     scripted::Command,
@@ -15,7 +16,6 @@ use raw::{RawClient, USUAL};
 
 const BACKEND: &str = "topology = \"galera\"\nfailover_wait = \"20s\"\nslow_start = \"0s\"\n\
     monitor = { user = \"m\", password = \"m\", interval = \"100ms\" }\n";
-const COM_RESET_CONNECTION: u8 = 0x1f;
 const WAIT: &str = "SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1 LIMIT 1";
 
 /// A synced member of that index.

@@ -184,33 +184,13 @@ fn on_a_full_disk_traffic_goes_on_changes_are_refused_and_lost_lines_are_counted
 /// A member of a replication of two; `source` is the port that it replicates from, 0 for the primary.
 fn member(id: u16, source: &Arc<AtomicU16>) -> ScriptedServer {
     let source = Arc::clone(source);
-    let rows = |names: &[&str], row: Option<Vec<String>>| {
-        let row = row.map(|row| row.into_iter().map(Some).collect());
-        Reply::Rows(names.iter().map(|it| (*it).to_owned()).collect(), row.into_iter().collect())
-    };
     let script = Script::new(move |command| {
-        let from = source.load(Ordering::Relaxed);
-        match command.text().as_str() {
-            text if text.starts_with("SELECT @@global.read_only") => {
-                let values = [u16::from(from != 0).to_string(), id.to_string(), "0-1-1".to_owned()];
-                let names = ["read_only", "server_id", "gtid"];
-                rows(&names, Some(values.to_vec()))
-            }
-            text if text.starts_with("SHOW ALL SLAVES STATUS") => {
-                let names = [
-                    "Connection_name",
-                    "Master_Host",
-                    "Master_Port",
-                    "Slave_IO_Running",
-                    "Slave_SQL_Running",
-                    "Seconds_Behind_Master",
-                ];
-                let row = ["", "127.0.0.1", &from.to_string(), "Yes", "Yes", "0"];
-                rows(&names, (from != 0).then(|| row.map(str::to_owned).to_vec()))
-            }
-            text if text.starts_with("SELECT") => Reply::value("n", "1"),
-            _ => Reply::Ok,
-        }
+        let (text, from) = (command.text(), source.load(Ordering::Relaxed));
+        let role = Reply::role(&text, id, (from != 0).then_some(from));
+        role.unwrap_or_else(|| match text.starts_with("SELECT") {
+            true => Reply::value("n", "1"),
+            false => Reply::Ok,
+        })
     });
     ScriptedServer::start(script).unwrap()
 }

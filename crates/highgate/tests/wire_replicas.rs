@@ -8,13 +8,13 @@ mod faulty;
 mod raw;
 
 use faulty::{front, usual};
+use highgate_mysql::command::COM_BINLOG_DUMP;
 use highgate_testkit::{
     scripted::{Command, Reply, Script, ScriptedServer, wire},
     wait::{self, Deadline},
 };
 use raw::{RawClient, USUAL};
 
-const COM_BINLOG_DUMP: u8 = 0x12;
 const REGISTERS: u8 = 0x15;
 /// What an acknowledgement begins with.
 const ACKNOWLEDGES: u8 = 0xef;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use failure::{BINARY, apply, table, toml};
+use highgate_mysql::command::{COM_STMT_EXECUTE, COM_STMT_PREPARE};
 use highgate_testkit::{
     HighgateProcess, Reply, Script, ScriptedServer,
     scripted::Command,
@@ -18,8 +19,6 @@ use highgate_testkit::{
 };
 use raw::{Part, RawClient, USUAL};
 
-const COM_STMT_PREPARE: u8 = 0x16;
-const COM_STMT_EXECUTE: u8 = 0x17;
 /// Longer than any test may take.
 const BACKEND: &str =
     "queue_timeout = \"5m\"\nfailover_wait = \"5m\"\nmonitor = { check = \"off\" }\n";
@@ -40,32 +39,8 @@ fn usual(command: &Command) -> Reply {
 
 /// One of a replication: of that primary, or itself one.
 fn member(id: u16, source: Option<u16>) -> ScriptedServer {
-    let rows = |names: &[&str], row: &[&str]| {
-        let row = row.iter().map(|it| Some((*it).to_owned())).collect();
-        Reply::Rows(names.iter().map(|it| (*it).to_owned()).collect(), vec![row])
-    };
-    let script = Script::new(move |command: &Command| match command.text().as_str() {
-        text if text.starts_with("SELECT @@global.read_only") => {
-            let read_only = if source.is_some() { "1" } else { "0" };
-            rows(&["read_only", "server_id", "gtid"], &[read_only, &id.to_string(), "0-1-1"])
-        }
-        text if text.starts_with("SHOW ALL SLAVES STATUS") => {
-            let names = [
-                "Connection_name",
-                "Master_Host",
-                "Master_Port",
-                "Slave_IO_Running",
-                "Slave_SQL_Running",
-                "Seconds_Behind_Master",
-            ];
-            match source {
-                None => Reply::Rows(names.map(str::to_owned).to_vec(), Vec::new()),
-                Some(port) => {
-                    rows(&names, &["", "127.0.0.1", &port.to_string(), "Yes", "Yes", "0"])
-                }
-            }
-        }
-        _ => usual(command),
+    let script = Script::new(move |command: &Command| {
+        Reply::role(&command.text(), id, source).unwrap_or_else(|| usual(command))
     });
     ScriptedServer::start(script).unwrap()
 }

@@ -10,6 +10,7 @@ mod raw;
 
 use failure::{BINARY, table, toml};
 use faulty::{BACKEND, VICTIM, usual};
+use highgate_mysql::command::{COM_STMT_EXECUTE, COM_STMT_PREPARE, COM_STMT_SEND_LONG_DATA};
 use highgate_testkit::{
     highgate::HighgateProcess,
     scripted::{Reply, Script, ScriptedServer},
@@ -17,10 +18,6 @@ use highgate_testkit::{
 };
 use raw::{Param, Part, RawClient, USUAL, execute, long_data};
 use rustix::process::Signal;
-
-const COM_STMT_PREPARE: u8 = 0x16;
-const COM_STMT_EXECUTE: u8 = 0x17;
-const COM_STMT_SEND_LONG_DATA: u8 = 0x18;
 
 /// A read that no server is to see.
 const QUIET: &str = "[[rule]]\nrule_id = 4\nactive = true\nmatch_pattern = \"^SELECT n FROM quiet\"\n\

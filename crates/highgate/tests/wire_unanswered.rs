@@ -11,19 +11,15 @@ use std::collections::BTreeSet;
 
 use failure::{BINARY, table, toml};
 use faulty::{BACKEND, usual};
+use highgate_mysql::command::{
+    COM_PING, COM_QUIT, COM_STMT_CLOSE, COM_STMT_EXECUTE, COM_STMT_PREPARE, COM_STMT_SEND_LONG_DATA,
+};
 use highgate_testkit::{
     highgate::HighgateProcess,
     scripted::{Command, Reply, Script, ScriptedServer},
 };
 use parking_lot::Mutex;
 use raw::{Param, Part, RawClient, USUAL, about, execute, long_data};
-
-const COM_QUIT: u8 = 0x01;
-const COM_PING: u8 = 0x0e;
-const COM_STMT_PREPARE: u8 = 0x16;
-const COM_STMT_EXECUTE: u8 = 0x17;
-const COM_STMT_SEND_LONG_DATA: u8 = 0x18;
-const COM_STMT_CLOSE: u8 = 0x19;
 
 const INSERT: &str = "INSERT INTO t VALUES (?)";
 
