@@ -223,6 +223,23 @@ impl Alone {
         Self::told(self.commit(edit).await, file_name, who)
     }
 
+    /// What a file said when this node last applied it is kept under another name from now on.
+    ///
+    /// Cancel safe: yes, but the edit itself goes on to its end.
+    ///
+    /// # Errors
+    /// When it could not be stored.
+    pub async fn rename_applied(&self, before: &str, file_name: &str) -> Result<(), StoreError> {
+        let (node, before, file) = (self.node.clone(), before.to_owned(), file_name.to_owned());
+        self.store(move |state| {
+            let files = state.applied.entry(node).or_default();
+            if let Some(said) = files.remove(&before) {
+                files.insert(file, said);
+            }
+        })
+        .await
+    }
+
     /// As [`Self::apply_file`] for the files that the process is started with. Where they are others
     /// than at its last start (one was added, renamed or split), what changed since then is applied all
     /// the same: what those said and these don't is gone.
@@ -350,7 +367,7 @@ impl Layers for Alone {
     fn set_override(&self, mark: Override) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.store(move |state| {
             let marks = Arc::make_mut(&mut state.overrides);
-            match marks.binary_search_by(|held| held.server.cmp(&mark.server)) {
+            match marks.binary_search_by(|held| held.place().cmp(&mark.place())) {
                 Ok(at) => {
                     if let Some(held) = marks.get_mut(at) {
                         *held = mark;
@@ -364,11 +381,11 @@ impl Layers for Alone {
     fn clear_override(
         &self,
         server: (BackendName, ServerName),
-    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+    ) -> BoxFuture<'_, Result<Option<Override>, StoreError>> {
         Box::pin(self.store(move |state| {
-            let before = state.overrides.len();
-            Arc::make_mut(&mut state.overrides).retain(|mark| mark.server != server);
-            state.overrides.len() < before
+            // The state stands behind the weight.
+            let at = state.overrides.iter().rposition(|mark| mark.server == server)?;
+            Some(Arc::make_mut(&mut state.overrides).remove(at))
         }))
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct State {
     /// The files that a node's process was started with last.
     #[serde(default)]
     pub(crate) started_with: BTreeMap<NodeName, String>,
-    /// At most one per server, ordered by server.
+    /// Per server at most one of weight and one of state, in this order.
     pub(crate) overrides: Arc<Vec<Override>>,
     /// The vips of the node that are taken out.
     #[serde(default)]

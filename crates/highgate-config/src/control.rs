@@ -76,15 +76,16 @@ pub trait Layers: Send + Sync {
         file: &str,
         config: Arc<Config>,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
-    /// The marks in force, at most one per server, ordered by server.
+    /// The marks in force: per server at most one of weight and one of state, in this order.
     fn overrides(&self) -> Arc<Vec<Override>>;
-    /// Sets the mark of a server in place of the one it may have.
+    /// Sets a mark of a server in place of the one of its sort that it may have.
     fn set_override(&self, mark: Override) -> BoxFuture<'_, Result<(), StoreError>>;
-    /// Takes the mark of a server away; answers whether there was one.
+    /// Takes the mark of a server's state away, or where it has none the one of its weight; answers
+    /// with what was taken.
     fn clear_override(
         &self,
         server: (BackendName, ServerName),
-    ) -> BoxFuture<'_, Result<bool, StoreError>>;
+    ) -> BoxFuture<'_, Result<Option<Override>, StoreError>>;
     /// Which vips of this node are taken out.
     fn drains(&self) -> Arc<Drains>;
     /// Takes a vip of this node out, or all without a name; without a reason it is let back in.

@@ -1,7 +1,8 @@
 //! Overrides: an operator's marks on servers that are not desired state.
 //!
 //! They work without quorum and survive a restart; `state` and `weight` of a server in the
-//! configuration stay as they are beneath them.
+//! configuration stay as they are beneath them. State and weight are marks of their own: neither
+//! replaces the other, as in HAProxy.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,13 @@ impl Override {
     pub fn holds_at(&self, now: u64) -> bool {
         self.until.is_none_or(|until| now < until)
     }
+
+    /// What there is one mark of, and where it stands among the others: by server, the weight first.
+    /// Versions that knew one mark per server go by the last: such a one keeps a drained server drained.
+    #[must_use]
+    pub fn place(&self) -> (&(BackendName, ServerName), bool) {
+        (&self.server, self.kind.is_state())
+    }
 }
 
 /// What an override says.
@@ -39,4 +47,15 @@ pub enum OverrideKind {
     Maintenance,
     /// Has this weight instead of the configured one.
     Weight(u32),
+}
+
+impl OverrideKind {
+    /// Whether it is about the state of the server, not about its weight.
+    #[must_use]
+    pub fn is_state(self) -> bool {
+        match self {
+            Self::Drain | Self::Maintenance => true,
+            Self::Weight(_) => false,
+        }
+    }
 }

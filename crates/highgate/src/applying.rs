@@ -1,15 +1,8 @@
 //! Files put in force in a running process: accepted only if what comes of them can be had here.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use parking_lot::Mutex;
-
-use crate::{again::Again, files, vips::Link};
+use crate::{again::Again, files, own_files::OwnFiles, vips::Link};
 use highgate_cluster::{Alone, Applied};
 use highgate_config::{
     Config, ControlPlane as _, Layers as _, ListenerName, NodeName,
@@ -28,57 +21,36 @@ pub(crate) struct Applying {
     pub(crate) own: OwnFiles,
 }
 
-/// The files that the process was started with.
-#[derive(Debug, Clone)]
-pub(crate) struct OwnFiles {
-    pub(crate) list: Vec<PathBuf>,
-    /// The whole paths of those in which something was written when they were last in force.
-    filled: Arc<Mutex<BTreeSet<String>>>,
-}
-
-impl OwnFiles {
-    /// Those that a process starts with, as they were read.
-    pub(crate) fn new(list: &[PathBuf], parsed: &Parsed) -> Self {
-        let own = Self { list: list.to_owned(), filled: Arc::default() };
-        own.are_in_force(&parsed.empty);
-        own
-    }
-
-    fn are_in_force(&self, empty: &BTreeSet<String>) {
-        let mut filled = files::whole_paths(&self.list);
-        for file in whole(empty) {
-            filled.remove(&file);
+impl Applying {
+    /// The name under which files were last applied, which may have been another path or link to them; else
+    /// what `files::key` gives.
+    pub(crate) fn key_before(&self, files: &[PathBuf]) -> String {
+        let (key, applied) = (files::key(files), self.alone.all_applied());
+        if key == self.own.key || applied.contains_key(&key) {
+            return key;
         }
-        self.filled.lock().extend(filled);
+        files::same_now(applied.keys(), files).cloned().unwrap_or(key)
     }
 
-    /// Refuses one of several in which nothing is written any more: what the others say would hide that.
-    /// One alone is told by what it had.
+    /// As [`Self::key_before`], for files that are to be applied. Where they were by the path to which a link
+    /// leads, the link's takes its place: that path is another one once the link leads elsewhere.
     ///
     /// # Errors
-    /// A sentence for the operator.
-    pub(crate) fn none_is_emptied(&self, key: &str, parsed: &Parsed) -> Result<(), String> {
-        if self.list.len() < 2 || key != files::key(&self.list) {
-            return Ok(());
+    /// A sentence for the operator. Nothing was changed.
+    ///
+    /// Cancel safe: yes, but the outcome is then unknown.
+    pub(crate) async fn key_of(&self, files: &[PathBuf]) -> Result<String, String> {
+        let (key, before) = (files::key(files), self.key_before(files));
+        if before == key || before != files::resolved_key(files) {
+            return Ok(before);
         }
-        let filled = self.filled.lock();
-        match whole(&parsed.empty).into_iter().find(|file| filled.contains(file)) {
-            Some(file) => Err(refused(&format!(
-                "nothing is in {file}, and there was when it was last applied"
-            ))),
-            None => Ok(()),
-        }
+        let renamed = self.alone.rename_applied(&before, &key).await;
+        renamed.map_err(|error| error.to_string())?;
+        Ok(key)
     }
-}
 
-fn whole(names: &BTreeSet<String>) -> BTreeSet<String> {
-    let paths: Vec<PathBuf> = names.iter().map(PathBuf::from).collect();
-    files::whole_paths(&paths)
-}
-
-impl Applying {
-    /// Applies files that were read, as one; `key` is what `files::key` gives of them. Where an address can't be listened on or a certificate
-    /// can't be read, the whole of it is refused before anything is stored.
+    /// Applies files that were read, as one; `key` is the name under which they are kept. Where an address
+    /// can't be listened on or a certificate can't be read, the whole of it is refused before anything is stored.
     ///
     /// # Errors
     /// A sentence for the operator. Nothing was changed, unless it says that this is unknown.
@@ -100,7 +72,7 @@ impl Applying {
             this.get_ready(config, &written)
         };
         let applied = self.alone.apply_file(key, config, who, ready).await;
-        if applied.is_ok() && key == files::key(&self.own.list) {
+        if applied.is_ok() && key == self.own.key {
             self.own.are_in_force(&empty);
         }
         applied.map_err(|error| {
@@ -117,7 +89,7 @@ impl Applying {
         let vips = |config: &Config| config.node.get(node).is_some_and(|it| !it.vips.is_empty());
         let listens = |config: &Config| !config.shared.listeners.is_empty();
         let is_emptied = !listens(now) && (listens(&last) || vips(&last) && !vips(now));
-        let (is_own, keeps_vips) = (key == files::key(&self.own.list), vips(now));
+        let (is_own, keeps_vips) = (key == self.own.key, vips(now));
         is_emptied.then(|| {
             let mut others = self.alone.all_applied();
             others.remove(key);
@@ -223,7 +195,7 @@ pub(crate) fn keeps_a_listener(
     Err(refused(why))
 }
 
-fn refused(why: &str) -> String {
+pub(crate) fn refused(why: &str) -> String {
     format!(
         "{why}: is a file empty, or cut off? If it is meant, stop the process and start it with these \
          files"

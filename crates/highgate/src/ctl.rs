@@ -135,9 +135,12 @@ pub(crate) fn apply(arguments: &cli::Apply) -> anyhow::Result<()> {
         .unwrap_or_else(|| files::default_data_dir(arguments.files.first()));
     files::regular(&arguments.files)?;
     let whole = |file: &PathBuf| {
-        let path = std::fs::canonicalize(file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
-        path.into_os_string().into_string().ok().context("the file's path is not UTF-8")
+        // Links stay: the process may run with them, or have applied them when they led elsewhere.
+        files::absolute(file)
+            .into_os_string()
+            .into_string()
+            .ok()
+            .context("the file's path is not UTF-8")
     };
     let files: Vec<String> = arguments.files.iter().map(whole).collect::<Result<_, _>>()?;
     let files: Vec<&str> = files.iter().map(String::as_str).collect();

@@ -5,7 +5,7 @@ use std::{
     fs::{File, Metadata},
     io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
@@ -25,13 +25,15 @@ pub(crate) fn parsed(files: &[PathBuf], node: &NodeName) -> anyhow::Result<nativ
     parsed_by(text_of, files, node)
 }
 
-/// As [`parsed`], by a running process for its operator or a signal, whom no pipe keeps waiting: see
-/// [`regular`].
+/// As [`parsed`], by a running process for its operator or a signal, whom no pipe keeps waiting: neither in the place
+/// of a file (see [`regular`]) nor in that of a certificate.
 pub(crate) fn parsed_for_operator(
     files: &[PathBuf],
     node: &NodeName,
 ) -> anyhow::Result<native::Parsed> {
-    parsed_by(text_of_regular, files, node)
+    let parsed = parsed_by(text_of_regular, files, node)?;
+    regular_certificates(&parsed).map_err(anyhow::Error::msg)?;
+    Ok(parsed)
 }
 
 fn parsed_by(
@@ -156,7 +158,7 @@ pub(crate) fn regular(files: &[PathBuf]) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// A sentence for the operator, with where such a file is asked for.
-pub(crate) fn regular_certificates(parsed: &native::Parsed) -> Result<(), String> {
+fn regular_certificates(parsed: &native::Parsed) -> Result<(), String> {
     let Config { shared, node } = &parsed.config;
     let listeners = shared.listeners.iter();
     let listeners = listeners.map(|(name, it)| (Place::Listener(name.clone()), &it.tls));
@@ -193,27 +195,71 @@ fn is_regular(found: &Metadata) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
-fn twice(files: &[PathBuf]) -> anyhow::Result<()> {
+/// Refuses one file that is given twice, by whatever names.
+pub(crate) fn twice(files: &[PathBuf]) -> anyhow::Result<()> {
     let mut seen = BTreeSet::new();
-    match files.iter().find(|file| !seen.insert(whole(file))) {
+    match files.iter().find(|file| !seen.insert(resolved(file))) {
         Some(again) => bail!("{} is given twice", again.display()),
         None => Ok(()),
     }
 }
 
-/// The name under which the last applied form of files is kept: their whole paths, whatever their
-/// order.
+/// The name under which the last applied form of files is kept: their absolute paths, whatever their
+/// order. Links stay in it: one that leads elsewhere since then is the same file in a new form.
 pub(crate) fn key(files: &[PathBuf]) -> String {
-    whole_paths(files).into_iter().collect::<Vec<_>>().join(" + ")
+    joined(files.iter().map(|file| absolute(file)))
 }
 
-/// The whole paths of files.
-pub(crate) fn whole_paths(files: &[PathBuf]) -> BTreeSet<String> {
-    files.iter().map(|file| whole(file)).collect()
+/// As [`key`], of the files to which links lead now.
+pub(crate) fn resolved_key(files: &[PathBuf]) -> String {
+    joined(files.iter().map(|file| resolved(file)))
 }
 
-fn whole(file: &Path) -> String {
-    std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()).display().to_string()
+/// Of names under which files are kept, the one that stands for the same files as these now.
+pub(crate) fn same_now<'a>(
+    mut kept: impl Iterator<Item = &'a String>,
+    files: &[PathBuf],
+) -> Option<&'a String> {
+    let now = resolved_key(files);
+    let leads_to = |key: &str| {
+        let files: Vec<PathBuf> = key.split(BETWEEN).map(PathBuf::from).collect();
+        resolved_key(&files)
+    };
+    kept.find(|key| leads_to(key) == now)
+}
+
+/// Between the files of a key.
+const BETWEEN: &str = " + ";
+
+fn joined(paths: impl Iterator<Item = PathBuf>) -> String {
+    let names: BTreeSet<String> = paths.map(|path| path.display().to_string()).collect();
+    names.into_iter().collect::<Vec<_>>().join(BETWEEN)
+}
+
+/// The path of a file from the root, links in it left as they are. What `..` leaves goes, unless it is a link:
+/// behind that one, `..` is wherever it leads to.
+pub(crate) fn absolute(file: &Path) -> PathBuf {
+    let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let mut path = PathBuf::new();
+    for part in whole.components() {
+        let is_folder = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        if part == Component::ParentDir && path.file_name().is_some() && is_folder(&path) {
+            path.pop();
+        } else {
+            path.push(part);
+        }
+    }
+    path
+}
+
+/// Whether two paths lead to one file now.
+pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |file| std::fs::canonicalize(file).ok();
+    real(one).is_some_and(|one| Some(one) == real(other))
+}
+
+fn resolved(file: &Path) -> PathBuf {
+    std::fs::canonicalize(file).unwrap_or_else(|_| absolute(file))
 }
 
 /// Where state is kept if nothing was said.
@@ -225,6 +271,42 @@ pub(crate) fn default_data_dir(file: Option<&PathBuf>) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_files_is_their_absolute_paths_in_one_order_with_their_links() {
+        let folder = std::env::temp_dir().join(format!("highgate-files-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("v1/deep")).unwrap();
+        let folder = std::fs::canonicalize(folder).unwrap();
+        std::fs::write(folder.join("v1/shop.toml"), "").unwrap();
+        for (to, link) in [("v1/shop.toml", "shop.toml"), ("v1/deep", "deep")] {
+            std::os::unix::fs::symlink(to, folder.join(link)).unwrap();
+        }
+        let path = |name: &str| folder.join(name);
+        for (given, whole) in [
+            ("shop.toml", "shop.toml"),
+            ("./v1/.././shop.toml", "shop.toml"),
+            ("v1/../../..//x", "../../x"),
+            // There it is another file than beside the link.
+            ("deep/../shop.toml", "deep/../shop.toml"),
+            ("none/../shop.toml", "none/../shop.toml"),
+        ] {
+            let whole = whole.strip_prefix("../../").map_or_else(
+                || path(whole),
+                |rest| folder.parent().and_then(Path::parent).unwrap_or(&folder).join(rest),
+            );
+            assert_eq!(absolute(&path(given)), whole, "{given}");
+        }
+        assert_eq!(absolute(Path::new("/../a/.")), Path::new("/../a"));
+        assert!(absolute(Path::new("shop.toml")).is_absolute());
+        let both = [path("shop.toml"), path("a.toml")];
+        assert_eq!(key(&both), format!("{} + {}", both[1].display(), both[0].display()));
+        assert_eq!(resolved_key(&both[..1]), path("v1/shop.toml").display().to_string());
+        assert!(is_same(&both[0], &path("v1/shop.toml")) && !is_same(&both[1], &both[1]));
+        let kept = [key(&both), key(&both[..1])];
+        assert_eq!(same_now(kept.iter(), &[path("v1/shop.toml")]), Some(&kept[1]));
+        assert_eq!(same_now(kept.iter(), &[path("v1/deep")]), None);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn a_password_that_only_looks_like_a_stored_form_is_refused_or_doubted_where_it_is_written() {

@@ -23,6 +23,7 @@ mod init;
 mod log;
 mod node_table;
 mod output;
+mod own_files;
 mod records;
 mod rule_actions;
 mod run;

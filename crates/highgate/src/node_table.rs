@@ -1,14 +1,15 @@
 //! This process, for operators.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
 };
 
 use highgate_cluster::Alone;
 use highgate_config::{
-    Change, Config, ControlPlane, Layers, OverrideKind, apply_all, describe_beside, merge,
+    Change, Config, ControlPlane, Layers, Override, OverrideKind, apply_all, describe_beside,
+    merge,
     native::Parsed,
     table::{
         Action, Column,
@@ -30,8 +31,6 @@ use crate::{
 /// The table `node`.
 pub(crate) struct NodeTable {
     pub(crate) alone: Arc<Alone>,
-    /// The files that the process was started with.
-    pub(crate) files: Vec<PathBuf>,
     pub(crate) shared: Arc<Shared>,
     /// Of the ports for operators.
     pub(crate) certificate: Arc<CertificateDate>,
@@ -107,15 +106,15 @@ impl Table for NodeTable {
 
     fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
         let given: Vec<PathBuf> = arguments.iter().map(PathBuf::from).collect();
-        together(&files::whole_paths(&self.files), &files::whole_paths(&given))?;
+        let given = self.applying.own.meant_by(&given)?;
         let parsed = files::parsed_for_operator(&given, self.alone.node());
         let parsed = parsed.map_err(|error| format!("{error:#}"))?;
-        files::regular_certificates(&parsed)?;
         match action {
             "compare" => {
-                let text = self.compare(&given, &parsed);
+                let key = self.applying.key_before(&given);
+                let text = self.compare(&key, &parsed);
                 let note = self.applying.vips.could_keep(&parsed.config);
-                let note = note.and_then(|()| self.would_keep_a_listener(&given, &parsed));
+                let note = note.and_then(|()| self.would_keep_a_listener(&key, &parsed));
                 let note = note.err();
                 Ok(note.map_or(text.clone(), |note| {
                     format!("{text}\nnote: it would be refused: {note}")
@@ -158,12 +157,11 @@ impl NodeTable {
         all.any(|tls| tls.cert.is_some() || tls.ca.is_some())
     }
 
-    fn compare(&self, files: &[PathBuf], parsed: &Parsed) -> String {
-        let (_, current) = self.alone.current();
-        let (key, applied) = (files::key(files), self.alone.all_applied());
-        let base = applied.get(&key).cloned().unwrap_or_default();
+    fn compare(&self, key: &str, parsed: &Parsed) -> String {
+        let ((_, current), applied) = (self.alone.current(), self.alone.all_applied());
+        let base = applied.get(key).cloned().unwrap_or_default();
         let merged = merge::three_way(&base, &parsed.config, &current);
-        let given = self.given(files, &key, parsed, &applied);
+        let given = self.given(key, parsed, &applied);
         // What does not fit is said by `apply`.
         let after = apply_all(&current, &merged.changes).ok();
         let mut notes = after.as_ref().map(|after| given.notes(after)).unwrap_or_default();
@@ -178,14 +176,18 @@ impl NodeTable {
         let note = |change: &Change| {
             let Change::Server(backend, name, Some(new)) = change else { return None };
             let old = before.shared.backends.get(backend)?.servers.get(name)?;
-            let mark = marks
+            let of_it = marks
                 .iter()
-                .find(|it| (&it.server.0, &it.server.1) == (backend, name) && it.holds_at(now))?;
-            let OverrideKind::Weight(weight) = mark.kind else { return None };
+                .filter(|it| (&it.server.0, &it.server.1) == (backend, name) && it.holds_at(now));
+            let weight_of = |mark: &Override| match mark.kind {
+                OverrideKind::Weight(weight) => Some(weight),
+                OverrideKind::Drain | OverrideKind::Maintenance => None,
+            };
+            let weight = of_it.filter_map(weight_of).next()?;
             (old.weight != new.weight).then(|| {
                 format!(
                     "note: server {backend}/{name}: the weight {weight} of an operator stays in force \
-                     until `highgate ctl enable {backend}/{name}`"
+                     until `highgate ctl enable {backend}/{name}` takes it back"
                 )
             })
         };
@@ -194,23 +196,21 @@ impl NodeTable {
 
     fn given<'a>(
         &self,
-        files: &[PathBuf],
         key: &'a str,
         parsed: &'a Parsed,
         applied: &'a BTreeMap<String, Arc<Config>>,
     ) -> Given<'a> {
-        let is_own = files::whole_paths(&self.files) == files::whole_paths(files);
+        let is_own = key == self.applying.own.key;
         Given { key, is_own, parsed, applied }
     }
 
-    fn would_keep_a_listener(&self, files: &[PathBuf], parsed: &Parsed) -> Result<(), String> {
+    fn would_keep_a_listener(&self, key: &str, parsed: &Parsed) -> Result<(), String> {
         let (_, current) = self.alone.current();
-        let key = files::key(files);
-        self.applying.own.none_is_emptied(&key, parsed)?;
+        self.applying.own.none_is_emptied(key, parsed)?;
         let parsed = &parsed.config;
-        let base = self.alone.applied(self.alone.node(), &key).unwrap_or_default();
+        let base = self.alone.applied(self.alone.node(), key).unwrap_or_default();
         let merged = merge::three_way(&base, parsed, &current);
-        let emptied = self.applying.emptied(&key, parsed);
+        let emptied = self.applying.emptied(key, parsed);
         // What does not fit is said by `apply`.
         apply_all(&current, &merged.changes)
             .map_or(Ok(()), |after| keeps_a_listener(&current, &after, emptied.as_ref()))
@@ -218,14 +218,16 @@ impl NodeTable {
 
     fn apply(&self, files: &[PathBuf], parsed: Parsed) -> Result<String, String> {
         let (_, before) = self.alone.current();
-        let (key, all_applied) = (files::key(files), self.alone.all_applied());
-        let applied = tasks::wait(self.applying.apply(&key, parsed.clone(), "apply"));
-        let applied = applied.inspect_err(|error| {
+        let refused = |error: &String| {
             let text = format!("`apply` was refused: {error}");
             self.shared.event(Event::new(Severity::Error, EventKind::Config, text));
-        })?;
+        };
+        let key = tasks::wait(self.applying.key_of(files)).inspect_err(refused)?;
+        let all_applied = self.alone.all_applied();
+        let applied = tasks::wait(self.applying.apply(&key, parsed.clone(), "apply"));
+        let applied = applied.inspect_err(refused)?;
         let (_, after) = self.alone.current();
-        let mut notes = self.given(files, &key, &parsed, &all_applied).notes(&after);
+        let mut notes = self.given(&key, &parsed, &all_applied).notes(&after);
         notes.extend(self.marked(&before, &applied.changes));
         let configs = (&*self.started, &*before);
         let mut text = lines(configs, &applied.changes, &applied.conflicts, &notes);
@@ -247,16 +249,6 @@ impl NodeTable {
     }
 }
 
-/// Files that are read together are one configuration: a part of them alone would read as one in
-/// which the rest was never written.
-fn together(own: &BTreeSet<String>, given: &BTreeSet<String>) -> Result<(), String> {
-    if own == given || own.is_disjoint(given) {
-        return Ok(());
-    }
-    let own = own.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
-    Err(format!("this process runs with these files together, so give them together: {own}"))
-}
-
 /// What changes, a line each.
 fn lines(
     (started, before): (&Config, &Config),
@@ -272,19 +264,4 @@ fn lines(
     }
     lines.extend_from_slice(notes);
     lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_part_of_files_that_are_read_together_is_not_applied_alone() {
-        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let own = set(&["/a", "/b"]);
-        assert!(together(&own, &set(&["/b", "/a"])).is_ok());
-        assert!(together(&own, &set(&["/other"])).is_ok());
-        assert!(together(&own, &set(&["/a"])).unwrap_err().ends_with("together: /a /b"));
-        assert!(together(&own, &set(&["/a", "/b", "/c"])).is_err());
-    }
 }

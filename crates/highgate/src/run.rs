@@ -13,13 +13,13 @@ use highgate_io::{
 
 use crate::{
     again::{Last, Outcome},
-    applying::OwnFiles,
     cli, files,
     handover::{
         Peer,
         give::{self, LetGo},
     },
     log,
+    own_files::OwnFiles,
     signals::{Asked, Signals},
     start::{self, Door, Running, Start},
     vips,
@@ -222,10 +222,13 @@ async fn reload(running: &Running, list: &[PathBuf]) {
     let wired = &running.wired;
     let shared = wired.node.shared();
     let (files, node) = (list.to_owned(), wired.alone.node().clone());
-    let read = move || (files::key(&files), files::parsed_for_operator(&files, &node));
+    let read = move || files::parsed_for_operator(&files, &node);
     let applied = match tasks::blocking(read).await {
-        Some((key, Ok(parsed))) => wired.applying().apply(&key, parsed, "SIGHUP").await,
-        Some((_, Err(error))) => Err(format!("{error:#}")),
+        Some(Ok(parsed)) => {
+            let applying = wired.applying();
+            applying.apply(&applying.own.key, parsed, "SIGHUP").await
+        }
+        Some(Err(error)) => Err(format!("{error:#}")),
         None => Err("reading the files ran into a bug; the log has its place".to_owned()),
     };
     match applied {

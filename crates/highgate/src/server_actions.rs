@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use highgate_cluster::Alone;
-use highgate_config::{BackendName, Layers, Override, OverrideKind, ServerName, table::Action};
+use highgate_config::{
+    BackendName, Layers, Override, OverrideKind, ServerName, StoreError, table::Action,
+};
 use highgate_core::{
     events::{Event, Kind, Severity},
-    snapshot::Writes,
+    snapshot::{Status, Writes},
 };
 use highgate_io::{clock, tasks};
 use highgate_proxy::{monitor::Command, shared::Shared};
@@ -21,6 +23,9 @@ pub(crate) struct ServerActions {
     pub(crate) director: mpsc::Sender<Command>,
 }
 
+/// A server within its backend.
+type Named = (BackendName, ServerName);
+
 const ACTIONS: &[Action] = &[
     Action {
         name: "drain",
@@ -30,7 +35,7 @@ const ACTIONS: &[Action] = &[
     Action {
         name: "enable",
         arguments: &["server"],
-        doc: "Takes back drain, maintenance or weight of BACKEND/SERVER.",
+        doc: "Takes back drain or maintenance of BACKEND/SERVER; where it has neither, the weight that an operator gave it.",
     },
     Action {
         name: "maintenance",
@@ -40,7 +45,7 @@ const ACTIONS: &[Action] = &[
     Action {
         name: "weight",
         arguments: &["server", "weight"],
-        doc: "Another weight for BACKEND/SERVER until it is taken back, in the measure of the configuration (the column shows thousandths).",
+        doc: "Another weight for BACKEND/SERVER until it is taken back, in the measure of the configuration (the column shows thousandths). What is drained or in maintenance stays so.",
     },
 ];
 
@@ -54,46 +59,13 @@ impl Actions for ServerActions {
             return Err("which server?".to_owned());
         };
         let server = self.find(name)?;
-        let kind = match (action, rest) {
-            ("drain", []) => Some(OverrideKind::Drain),
-            ("enable", []) => None,
-            ("maintenance", []) => Some(OverrideKind::Maintenance),
-            ("weight", [weight]) => Some(OverrideKind::Weight(weight_of(weight)?)),
-            _ => return Err(format!("`{action}` does not take these arguments")),
-        };
-        let done = match kind {
-            Some(kind) => {
-                let mark = Override {
-                    server: server.clone(),
-                    kind,
-                    who: "operator".to_owned(),
-                    since: clock::wall_ms() / 1000,
-                    until: None,
-                };
-                tasks::wait(self.alone.set_override(mark)).map(|()| true)
-            }
-            None => tasks::wait(self.alone.clear_override(server.clone())),
-        };
-        let (backend, server) = server;
-        let had = done.map_err(|error| {
-            let text = format!("an operator's mark was refused, nothing was changed: {error}");
-            let event = Event::new(Severity::Error, Kind::Override, text);
-            self.shared.event(event.backend(&backend).server(&server));
-            error.to_string()
-        })?;
-        if kind.is_none() && !had {
-            return Ok(format!(
-                "{backend}/{server} is as configured; there was nothing to take back"
-            ));
+        match (action, rest) {
+            ("drain", []) => self.mark(&server, OverrideKind::Drain),
+            ("enable", []) => self.enable(&server),
+            ("maintenance", []) => self.mark(&server, OverrideKind::Maintenance),
+            ("weight", [weight]) => self.mark(&server, OverrideKind::Weight(weight_of(weight)?)),
+            _ => Err(format!("`{action}` does not take these arguments")),
         }
-        let text = format!("{backend}/{server} {}", in_words(kind));
-        let event = Event::new(Severity::Info, Kind::Override, format!("by an operator: {text}"));
-        self.shared.event(event.backend(&backend).server(&server));
-        tasks::wait(self.in_force());
-        let back = kind.map_or_else(String::new, |_| {
-            format!("; `highgate ctl enable {backend}/{server}` takes that back")
-        });
-        Ok(format!("{text}{back}{}", self.price(kind, &backend)))
     }
 }
 
@@ -102,19 +74,108 @@ fn weight_of(text: &str) -> Result<u32, String> {
     text.parse().map_err(wrong)
 }
 
-/// What a mark, or its end, makes of a server.
-fn in_words(kind: Option<OverrideKind>) -> String {
+/// What a mark makes of a server.
+fn in_words(kind: OverrideKind) -> String {
     match kind {
-        Some(OverrideKind::Drain) => {
-            "is draining: it finishes what runs and gets nothing new".to_owned()
-        }
-        Some(OverrideKind::Maintenance) => "is in maintenance: no work, no checks".to_owned(),
-        Some(OverrideKind::Weight(weight)) => format!("has the weight {weight}"),
-        None => "is as configured again".to_owned(),
+        OverrideKind::Drain => "is draining: it finishes what runs and gets nothing new".to_owned(),
+        OverrideKind::Maintenance => "is in maintenance: no work, no checks".to_owned(),
+        OverrideKind::Weight(weight) => format!("has the weight {weight}"),
+    }
+}
+
+/// What the end of a mark makes of a server, and which other mark it still has.
+fn in_words_ended(ended: OverrideKind, left: Option<OverrideKind>) -> String {
+    let noun = |kind| match kind {
+        OverrideKind::Drain => "drain".to_owned(),
+        OverrideKind::Maintenance => "maintenance".to_owned(),
+        OverrideKind::Weight(weight) => format!("weight {weight}"),
+    };
+    let taken = format!("the {} of an operator is taken back", noun(ended));
+    match left {
+        None => format!("is as configured again: {taken}"),
+        Some(left) => format!(
+            "is as configured again but for one thing: {taken}, the {} of an operator stays",
+            noun(left)
+        ),
     }
 }
 
 impl ServerActions {
+    /// Sets a mark; beside it a mark of the other sort stays as it is.
+    fn mark(&self, server: &Named, kind: OverrideKind) -> Result<String, String> {
+        let mark = Override {
+            server: server.clone(),
+            kind,
+            who: "operator".to_owned(),
+            since: clock::wall_ms() / 1000,
+            until: None,
+        };
+        tasks::wait(self.alone.set_override(mark)).map_err(|error| self.refused(server, &error))?;
+        let text = self.done(server, &in_words(kind));
+        Ok(format!("{text}{}{}", self.way_back(server, kind), self.price(kind, &server.0)))
+    }
+
+    /// Takes one mark back: that of the state first, so that the weight is there when it serves again.
+    fn enable(&self, server: &Named) -> Result<String, String> {
+        let (backend, name) = server;
+        let ended = tasks::wait(self.alone.clear_override(server.clone()))
+            .map_err(|error| self.refused(server, &error))?;
+        let Some(ended) = ended else {
+            return Ok(format!(
+                "{backend}/{name} is as configured; there was nothing to take back"
+            ));
+        };
+        let marks = self.alone.overrides();
+        let left = marks.iter().find(|mark| mark.server == *server).map(|mark| mark.kind);
+        let text = self.done(server, &in_words_ended(ended.kind, left));
+        let again = left.map_or_else(String::new, |_| {
+            format!("; `highgate ctl enable {backend}/{name}` again takes that back")
+        });
+        let out = self.out_of_service(server);
+        let out = out.map_or_else(String::new, |why| format!(". It stays out of service: {why}"));
+        Ok(format!("{text}{again}{out}"))
+    }
+
+    /// Tells of what was done, and waits until it holds.
+    fn done(&self, (backend, name): &Named, what: &str) -> String {
+        let text = format!("{backend}/{name} {what}");
+        let event = Event::new(Severity::Info, Kind::Override, format!("by an operator: {text}"));
+        self.shared.event(event.backend(backend).server(name));
+        tasks::wait(self.in_force());
+        text
+    }
+
+    fn refused(&self, (backend, name): &Named, error: &StoreError) -> String {
+        let text = format!("an operator's mark was refused, nothing was changed: {error}");
+        let event = Event::new(Severity::Error, Kind::Override, text);
+        self.shared.event(event.backend(backend).server(name));
+        error.to_string()
+    }
+
+    /// How a mark is taken back; of a weight also that it brings nothing into service.
+    fn way_back(&self, server: &Named, kind: OverrideKind) -> String {
+        let enable = format!("`highgate ctl enable {}/{}`", server.0, server.1);
+        let marks = self.alone.overrides();
+        let is_marked = marks.iter().any(|it| it.server == *server && it.kind.is_state());
+        match self.out_of_service(server) {
+            Some(why) if !kind.is_state() && is_marked => format!(
+                "; it stays out of service ({why}) until {enable}, and has this weight then"
+            ),
+            Some(why) if !kind.is_state() => {
+                format!("; it stays out of service ({why}); {enable} takes the weight back")
+            }
+            _ => format!("; {enable} takes that back"),
+        }
+    }
+
+    /// By whose word a server is out of service.
+    fn out_of_service(&self, (backend, name): &Named) -> Option<Arc<str>> {
+        let snapshot = self.shared.snapshot.load_full();
+        let member = snapshot.placement.groups.get(backend)?.member(name)?;
+        matches!(member.status, Status::Draining | Status::Maintenance)
+            .then(|| Arc::clone(&member.reason))
+    }
+
     /// Waits until the snapshot in force has the marks that are stored.
     async fn in_force(&self) {
         let (done, settled) = oneshot::channel();
@@ -125,11 +186,10 @@ impl ServerActions {
     }
 
     /// What taking a server out costs: without its primary, a backend takes no writes.
-    fn price(&self, kind: Option<OverrideKind>, backend: &BackendName) -> String {
-        let takes_out = matches!(kind, Some(OverrideKind::Drain | OverrideKind::Maintenance));
+    fn price(&self, kind: OverrideKind, backend: &BackendName) -> String {
         let snapshot = self.shared.snapshot.load_full();
         match snapshot.placement.groups.get(backend).map(|group| &group.writes) {
-            Some(Writes::Waiting { reason } | Writes::Refused { reason }) if takes_out => {
+            Some(Writes::Waiting { reason } | Writes::Refused { reason }) if kind.is_state() => {
                 format!(". Writes to {backend} can't be sent now: {reason}")
             }
             _ => String::new(),
@@ -137,7 +197,7 @@ impl ServerActions {
     }
 
     /// The server named `BACKEND/SERVER`, or by its own name where that is the only one.
-    fn find(&self, name: &str) -> Result<(BackendName, ServerName), String> {
+    fn find(&self, name: &str) -> Result<Named, String> {
         let snapshot = self.shared.snapshot.load_full();
         let groups = snapshot.placement.groups.values();
         let found: Vec<_> = groups

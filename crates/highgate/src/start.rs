@@ -14,12 +14,12 @@ use tokio::{net::UnixListener, sync::mpsc};
 
 use crate::{
     admin_side::{self, AdminSide},
-    applying::OwnFiles,
-    cli, files,
+    cli,
     handover::{
         Peer, give,
         take::{self, Before, Given},
     },
+    own_files::OwnFiles,
     vips::Keeper,
     wiring::{self, Wired},
 };
@@ -110,7 +110,7 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
         Alone::forget(&start.data_dir)?;
     }
     let alone = Alone::open(&start.data_dir, start.node)?;
-    let key = files::key(&arguments.files);
+    let key = start.own.key.clone();
     let applied = alone.start_with(&key, start.config);
     warn(&applied.await?);
     let wired = Rc::new(wiring::wire(
@@ -142,8 +142,7 @@ async fn take_over(
     mut given: Given,
     local: &LocalTasks,
 ) -> anyhow::Result<(Running, Door)> {
-    let list = &start.arguments.files;
-    let key = files::key(list);
+    let key = start.own.key.clone();
     let file = Arc::new(start.config);
     let alone = Alone::peek(&start.data_dir, start.node)?;
     alone.stage_file(&key, file.clone())?;

@@ -21,10 +21,11 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     acting_table::{ActingTable, Actions},
     again::Again,
-    applying::{Applying, OwnFiles},
+    applying::Applying,
     backend_actions::BackendActions,
     log,
     node_table::NodeTable,
+    own_files::OwnFiles,
     records,
     rule_actions::RuleActions,
     server_actions::ServerActions,
@@ -135,7 +136,6 @@ impl Wired {
         let shared = self.node.shared();
         let mut tables: Vec<Arc<dyn Table>> = vec![Arc::new(NodeTable {
             alone: self.alone.clone(),
-            files: self.own.list.clone(),
             shared: shared.clone(),
             certificate: self.admin_certificate.clone(),
             log: self.log.clone(),

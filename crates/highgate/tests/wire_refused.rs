@@ -357,7 +357,7 @@ fn a_reload_reads_no_pipe_and_what_is_changed_afterwards_is_in_force() {
 
 /// It waited for somebody to write, and every later action with it.
 #[test]
-fn a_pipe_that_is_named_as_a_certificate_is_refused_by_apply() {
+fn a_pipe_that_is_named_as_a_certificate_is_refused_by_apply_and_a_reload() {
     let server = server();
     let start = toml(&server, ANYWHERE, "", "");
     let process = HighgateProcess::start(BINARY, &start).unwrap();
@@ -376,6 +376,9 @@ fn a_pipe_that_is_named_as_a_certificate_is_refused_by_apply() {
         let line = text.lines().position(|line| line.starts_with("tls =")).unwrap() + 1;
         let parts = [why, place, &format!("highgate.toml:{line}:")];
         assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+        std::fs::write(process.config_file(), &text).unwrap();
+        process.signal(Signal::HUP).unwrap();
+        wait_for_event(&process, &format!("highgate.toml:{line}:"));
     }
     apply(&process, &start).unwrap();
 }
@@ -387,20 +390,20 @@ fn a_reload_reads_no_certificate_that_is_a_device_or_longer_than_any() {
     let process = HighgateProcess::start(BINARY, &toml(&server, ANYWHERE, "", "")).unwrap();
     let long = process.folder().join("long.pem");
     std::fs::File::create(&long).unwrap().set_len(5 << 20).unwrap();
-    for (file, said) in [("/dev/null", "this is a device"), (long.to_str().unwrap(), "4 MiB")] {
+    for (file, said) in [("/dev/null", "it is no file"), (long.to_str().unwrap(), "4 MiB")] {
         let pair = format!("tls = {{ cert = \"{file}\", key = \"{file}\" }}");
         let authorities = format!("tls = {{ mode = \"verify-ca\", ca = \"{file}\" }}");
-        for (text, what) in [
-            (toml(&server, &format!("{ANYWHERE}\n{pair}"), "", ""), "certificate"),
-            (toml(&server, ANYWHERE, &authorities, ""), "trusted authorities"),
+        for (text, setting) in [
+            (toml(&server, &format!("{ANYWHERE}\n{pair}"), "", ""), "`tls.cert`"),
+            (toml(&server, ANYWHERE, &authorities, ""), "`tls.ca`"),
         ] {
             std::fs::write(process.config_file(), &text).unwrap();
             process.signal(Signal::HUP).unwrap();
             let line = text.lines().position(|line| line.starts_with("tls =")).unwrap() + 1;
             wait_for_event(&process, &format!("highgate.toml:{line}:"));
-            let told = format!("{what} `{file}`: ");
-            wait_for_event(&process, &told);
-            assert!(events(&process).contains(said), "{}", events(&process));
+            wait_for_event(&process, setting);
+            let told = events(&process);
+            assert!(told.contains(said) && told.contains(file), "{told}");
         }
     }
     apply(&process, &toml(&server, ANYWHERE, "", "weight = 7\n")).unwrap();

@@ -343,7 +343,7 @@ fn a_weight_of_the_file_that_an_operators_mark_outweighs_is_told_with_the_way_ba
     put(&process, &(mine + "weight = 7\n"));
     let told = "server shop/db1: weight 1 → 7\n\
                 note: server shop/db1: the weight 3 of an operator stays in force until \
-                `highgate ctl enable shop/db1`\n";
+                `highgate ctl enable shop/db1` takes it back\n";
     for arguments in [&["--dry-run"][..], &[]] {
         assert_eq!(apply(&process, arguments), (true, told.to_owned()));
     }
@@ -366,13 +366,27 @@ fn what_an_operator_did_is_answered_in_words_with_the_way_back_and_the_price() {
         ),
         (
             &["weight", "shop/db1", "5"],
-            "shop/db1 has the weight 5; `highgate ctl enable shop/db1` takes",
+            "shop/db1 has the weight 5; it stays out of service (draining by operator) until \
+             `highgate ctl enable shop/db1`, and has this weight then\n",
         ),
         (
             &["maintenance", "db1"],
             "shop/db1 is in maintenance: no work, no checks; `highgate ctl enable",
         ),
-        (&["enable", "shop/db1"], "shop/db1 is as configured again\n"),
+        (
+            &["enable", "shop/db1"],
+            "shop/db1 is as configured again but for one thing: the maintenance of an operator is \
+             taken back, the weight 5 of an operator stays; `highgate ctl enable shop/db1` again \
+             takes that back\n",
+        ),
+        (
+            &["weight", "shop/db1", "6"],
+            "shop/db1 has the weight 6; `highgate ctl enable shop/db1` takes that back\n",
+        ),
+        (
+            &["enable", "shop/db1"],
+            "shop/db1 is as configured again: the weight 6 of an operator is taken back\n",
+        ),
         (&["enable", "shop/db1"], "shop/db1 is as configured; there was nothing to take back\n"),
     ] {
         let told = ctl(&process, given).unwrap();
@@ -386,6 +400,54 @@ fn what_an_operator_did_is_answered_in_words_with_the_way_back_and_the_price() {
     let process = HighgateProcess::start(BINARY, &watched).unwrap();
     let told = ctl(&process, &["drain", "shop/db1"]).unwrap();
     assert!(told.contains("takes that back. Writes to shop can't be sent now: "), "{told}");
+}
+
+/// A weight took the drain's place, so the server got work again; a drain took the weight's.
+#[test]
+fn a_server_that_is_drained_or_in_maintenance_stays_so_and_keeps_the_weight_it_is_given() {
+    let (a, b) = (server("a"), server("b"));
+    let text = toml(&[("db1", &a), ("db2", &b)], "")
+        .replace("name = \"shop\"\nmonitor", "name = \"shop\"\nslow_start = \"0s\"\nmonitor");
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let shown = || {
+        let row = table(&process, "servers").unwrap()[0].clone();
+        (row["status"].as_str().unwrap().to_owned(), row["weight"].as_u64().unwrap())
+    };
+    // Behind a maintenance it is checked first.
+    let serves_with = |weight| {
+        let wanted = ("up".to_owned(), weight);
+        wait::eventually(Deadline::seconds(10), "a server that is up", || {
+            let now = shown();
+            anyhow::ensure!(now == wanted, "{now:?}, not {wanted:?}");
+            Ok(())
+        })
+        .unwrap();
+    };
+    serves_with(1000);
+    for (taken_out, status) in [("drain", "draining"), ("maintenance", "maintenance")] {
+        let is_out = (status.to_owned(), 5000);
+        ctl(&process, &[taken_out, "shop/db1"]).unwrap();
+        ctl(&process, &["weight", "shop/db1", "5"]).unwrap();
+        assert_eq!(shown(), is_out);
+        ctl(&process, &["enable", "shop/db1"]).unwrap();
+        serves_with(5000);
+        ctl(&process, &[taken_out, "shop/db1"]).unwrap();
+        assert_eq!(shown(), is_out);
+        ctl(&process, &["enable", "shop/db1"]).unwrap();
+        ctl(&process, &["enable", "shop/db1"]).unwrap();
+        serves_with(1000);
+    }
+    // Who is out by the configuration: no `enable` of an operator changes that, and the answers say so.
+    put(&process, &(text + "state = \"drain\"\n"));
+    assert!(apply(&process, &[]).0);
+    let told = ctl(&process, &["weight", "shop/db2", "5"]).unwrap();
+    assert_eq!(
+        told,
+        "shop/db2 has the weight 5; it stays out of service (draining by configuration); \
+         `highgate ctl enable shop/db2` takes the weight back\n"
+    );
+    let told = ctl(&process, &["enable", "shop/db2"]).unwrap();
+    assert!(told.ends_with(". It stays out of service: draining by configuration\n"), "{told}");
 }
 
 /// `check` and `run` did: who only ever applies was never told of a port that is open to everybody.

@@ -192,8 +192,29 @@ async fn watchers_are_told_of_what_changed_only() {
     assert_eq!(**overrides.borrow_and_update(), [drain("db1")]);
 }
 
+/// A weight took the place of a drain, which so ended without a word.
 #[tokio::test]
-async fn a_server_has_one_mark_and_marks_are_ordered() {
+async fn a_server_has_a_mark_of_state_beside_one_of_weight_and_both_survive_a_restart() {
+    let dir = Dir::new("two-marks");
+    let alone = dir.open();
+    let weight = |weight| Override { kind: OverrideKind::Weight(weight), ..drain("db2") };
+    let maintenance = Override { kind: OverrideKind::Maintenance, ..drain("db2") };
+    for mark in [drain("db2"), weight(3), drain("db1"), maintenance.clone(), weight(5)] {
+        alone.set_override(mark).await.unwrap();
+    }
+    drop(alone);
+    let alone = dir.open();
+    // The state last: a version that knew one mark per server goes by that.
+    assert_eq!(*alone.overrides(), [drain("db1"), weight(5), maintenance.clone()]);
+    let server: (BackendName, ServerName) = ("shop".into(), "db2".into());
+    for ended in [Some(maintenance), Some(weight(5)), None] {
+        assert_eq!(alone.clear_override(server.clone()).await.unwrap(), ended);
+    }
+    assert_eq!(*alone.overrides(), [drain("db1")]);
+}
+
+#[tokio::test]
+async fn a_server_has_one_mark_of_state_and_marks_are_ordered() {
     let dir = Dir::new("marks");
     let alone = dir.open();
     for server in ["db2", "db1", "db2"] {
@@ -201,8 +222,8 @@ async fn a_server_has_one_mark_and_marks_are_ordered() {
     }
     assert_eq!(*alone.overrides(), [drain("db1"), drain("db2")]);
     let server: (BackendName, ServerName) = ("shop".into(), "db1".into());
-    assert!(alone.clear_override(server.clone()).await.unwrap());
-    assert!(!alone.clear_override(server).await.unwrap());
+    assert_eq!(alone.clear_override(server.clone()).await.unwrap(), Some(drain("db1")));
+    assert_eq!(alone.clear_override(server).await.unwrap(), None);
     assert_eq!(*alone.overrides(), [drain("db2")]);
 }
 
@@ -417,6 +438,20 @@ async fn a_start_with_other_files_is_compared_with_the_files_of_the_last_start()
     let back = dir.open();
     back.start_with("a.toml", shop(&[("db1", 1)])).await.unwrap();
     assert_eq!(names(&back.current().1), ["db1"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_known_by_another_name_brings_what_changed_since_it_was_applied() {
+    let dir = Dir::new("renamed");
+    let alone = dir.open();
+    alone.apply_file("v1/a.toml", shop(&[("db1", 1), ("db2", 2)]), "t", fits).await.unwrap();
+    alone.rename_applied("v1/a.toml", "a.toml").await.unwrap();
+    alone.rename_applied("none.toml", "a.toml").await.unwrap();
+    drop(alone);
+    let again = dir.open();
+    again.apply_file("a.toml", shop(&[("db1", 1)]), "t", fits).await.unwrap();
+    assert_eq!(names(&again.current().1), ["db1"]);
+    assert_eq!(again.all_applied().into_keys().collect::<Vec<_>>(), ["a.toml"]);
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ pub(super) const SETTINGS: &[Setting<Server>] = &[
         default: Is("1"),
         takes_effect: TakesEffect::NextAcquire,
         summary: "Its share of the work, relative to the others of its backend.",
-        detail: "0: only what is there already.",
+        detail: "0: only what is there already. `ctl weight` gives another one without a change of the configuration; what is drained or in maintenance stays so, and has that weight once it is enabled.",
         example: "weight = 5",
         also_known_as: &[("haproxy", "server weight"), ("proxysql", "mysql_servers.weight")],
         put: |draft, value| draft.weight = value.count(),

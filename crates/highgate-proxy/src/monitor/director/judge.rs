@@ -87,7 +87,8 @@ impl Director {
     }
 }
 
-/// The marks that hold now, in the form of the plan.
+/// The marks that hold now, in the form of the plan: one for both marks of a server. Its author is
+/// the one of the state where there is one, whom the server's reason names.
 pub(super) fn overrides(marks: &[Override]) -> plan::Overrides {
     let wall_ms = clock::wall_ms();
     let mut by_server = plan::Overrides::new();
@@ -97,9 +98,10 @@ pub(super) fn overrides(marks: &[Override]) -> plan::Overrides {
             OverrideKind::Maintenance => (Some(AdminState::Maintenance), None),
             OverrideKind::Weight(weight) => (None, Some(weight)),
         };
+        let before = by_server.get(&mark.server);
         let mark_of_plan = plan::Override {
-            state,
-            weight,
+            state: state.or(before.and_then(|before| before.state)),
+            weight: weight.or(before.and_then(|before| before.weight)),
             who: mark.who.clone(),
             since_ms: mark.since * 1000,
             until_ms: mark.until.map(|until| until * 1000),
