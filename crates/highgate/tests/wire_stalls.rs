@@ -9,12 +9,12 @@ mod hang;
 mod raw;
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{Read as _, Write as _},
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::{fs::OpenOptionsExt as _, net::UnixStream},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -28,7 +28,7 @@ use highgate_testkit::{
 };
 use raw::{RawClient, USUAL};
 use rustix::{
-    fs::{FlockOperation, OFlags, flock},
+    fs::{FlockOperation, flock},
     process::Signal,
 };
 
@@ -86,17 +86,51 @@ fn ends_in_time(mut process: HighgateProcess) {
     assert!(took < Duration::from_secs(5), "it took {took:?}: {}", process.log());
 }
 
-/// Asks for a reload that a disk holds up: a certificate's file gives nothing until somebody writes, since a
-/// configuration is not read from such a file. The reload has nothing until this is dropped.
-fn stalled_reload(process: &HighgateProcess, server: &ScriptedServer) -> File {
+/// A file that the system lets nobody open until this is dropped, or for 45 s: another process has a lease of it
+/// (fcntl(2), F_SETLEASE), and is asked for it in vain.
+struct Leased {
+    holder: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Leased {
+    const HOLDS: &str = "$SIG{IO} = sub { print \"asked\n\" }; $| = 1; open(F, '+<', $ARGV[0]) or die; \
+        fcntl(F, 1024, 1) or die; print \"held\n\"; sleep 60";
+
+    fn file(at: &Path) -> Self {
+        let mut command = Command::new("perl");
+        command.arg("-e").arg(Self::HOLDS).arg(at).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut holder = command.spawn().unwrap();
+        let said = BufReader::new(holder.stdout.take().unwrap());
+        let mut leased = Self { holder, said };
+        leased.until("held");
+        leased
+    }
+
+    fn until(&mut self, word: &str) {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        assert_eq!(line.trim_end(), word);
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        self.holder.kill().unwrap();
+        self.holder.wait().unwrap();
+    }
+}
+
+/// Asks for a reload that a disk holds up: a certificate, which is none, can't be read until this is dropped.
+fn stalled_reload(process: &HighgateProcess, server: &ScriptedServer) -> Leased {
     let at = process.folder().join("stalled.pem");
-    assert!(Command::new("mkfifo").arg(&at).status().unwrap().success());
+    std::fs::write(&at, "this is no certificate\n").unwrap();
     let tls = format!("tls = {{ cert = \"{0}\", key = \"{0}\" }}", at.display());
     std::fs::write(process.config_file(), config_with(server, "1s", &tls)).unwrap();
+    let mut leased = Leased::file(&at);
     process.signal(Signal::HUP).unwrap();
-    let mut options = OpenOptions::new();
-    options.write(true).custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).unwrap());
-    wait::eventually(Deadline::after(SOON), "a reader", || Ok(options.open(&at)?)).unwrap()
+    leased.until("asked");
+    leased
 }
 
 /// The status of `/health`.
@@ -150,13 +184,12 @@ fn a_reload_that_is_asked_for_during_another_one_follows_it() {
     let server = server();
     let process = start(&server);
     let (file, text) = (process.config_file(), config(&server, "1s"));
-    let mut given = stalled_reload(&process, &server);
+    let stalled = stalled_reload(&process, &server);
     let new = file.with_extension("new");
     std::fs::write(&new, text + "weight = 7\n").unwrap();
     std::fs::rename(&new, &file).unwrap();
     process.signal(Signal::HUP).unwrap();
-    given.write_all(b"this is no certificate\n").unwrap();
-    drop(given);
+    drop(stalled);
     process.wait_for_log("nothing was changed").unwrap();
     eventually("the second one to be in force", || {
         let weight = table(&process, "servers")?[0]["weight"].clone();

@@ -1,6 +1,13 @@
 //! Opening a connection to a server and logging in.
 
-use std::{future::poll_fn, io, sync::Arc, task::Poll, time::Instant};
+use std::{
+    future::poll_fn,
+    io,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use highgate_config::{Backend, SendProxy, TlsMode};
 use highgate_core::{
@@ -53,11 +60,39 @@ pub(crate) struct Passing<'a> {
     pub(crate) stream: &'a mut ClientStream,
     pub(crate) relay: Relay,
     pub(crate) attributes: Vec<(String, String)>,
+    /// How long its login may take from the first question on.
+    pub(crate) patience: Duration,
+    /// Until when that is, once it was asked.
+    pub(crate) by: Option<Instant>,
 }
 
 impl Passing<'_> {
-    /// Sends the client these packets and gives its answer.
+    /// The server's turn, for as long as the client is there: until `deadline` before the first question.
+    /// Behind that a plugin may take its time with an answer (a directory, a delay for wrong passwords), so it
+    /// has what the client has.
+    async fn await_server<T>(
+        &mut self,
+        deadline: Instant,
+        turn: impl Future<Output = Result<T, OpenError>>,
+    ) -> Result<T, OpenError> {
+        let mut turn = pin!(clock::before(self.by.unwrap_or(deadline), turn));
+        let done = poll_fn(|cx| match turn.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(done),
+            Poll::Pending => {
+                let gone = self.stream.poll_said(cx, self.context);
+                gone.map(|ending| Some(Err(OpenError::Client(ending))))
+            }
+        });
+        let late = if self.by.is_some() { OpenError::Unanswered } else { OpenError::Timeout };
+        done.await.unwrap_or(Err(late))
+    }
+
+    /// Sends the client these packets and gives its answer. Its time begins with the first.
     async fn ask(&mut self, packets: &[u8]) -> Result<Vec<u8>, Ending> {
+        if self.by.is_none() {
+            self.by = Some(clock::now() + self.patience);
+            self.context.slot.set_deadline(self.context.worker.deadline(self.patience));
+        }
         self.stream.send(self.context, packets).await?;
         let framed = self.stream.message(self.context, u64::from(MAX_LOGIN_PACKET)).await;
         let framed = framed.map_err(|unread| unread.ending(Ending::HandshakeTimeout))?;
@@ -82,6 +117,10 @@ pub(crate) enum OpenError {
     Timeout,
     #[error("TLS failed: {0} (see `tls.mode` and `tls.ca` of the backend)")]
     Tls(#[source] io::Error),
+    #[error(
+        "it did not say whether it lets the client in before the listener's `handshake_timeout` was over"
+    )]
+    Unanswered,
     #[error("{0}")]
     Login(#[from] ServerLoginError),
     #[error(
@@ -122,6 +161,8 @@ impl OpenError {
             | Self::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {
                 TrafficFailure::Garbage
             }
+            // Whoever gives a wrong password may have it so; nobody else is to suffer from it.
+            Self::Unanswered => return None,
             Self::Client(_) | Self::Login(_) => return None,
         })
     }
@@ -154,7 +195,8 @@ pub(crate) async fn while_up<T>(
     .await
 }
 
-/// Connects by `deadline` and has the client log in, which takes as long as it does.
+/// Connects, and has the client log in: `deadline` is for what the server alone has to do before the client
+/// is asked anything.
 ///
 /// Cancel safe: no; the client's connection is to be closed.
 pub(crate) async fn open_passed(
@@ -162,23 +204,25 @@ pub(crate) async fn open_passed(
     passing: &mut Passing<'_>,
     deadline: Instant,
 ) -> Result<(LoggedIn, Greeting), OpenError> {
-    let transport = connect::connect(&door.target, deadline).await.map_err(OpenError::Connect)?;
-    log_in(door, transport, Some(passing)).await
+    let target = door.target.clone();
+    let connecting =
+        async { connect::connect(&target, deadline).await.map_err(OpenError::Connect) };
+    let transport = passing.await_server(deadline, connecting).await?;
+    log_in(door, transport, Some((passing, deadline))).await
 }
 
 async fn log_in(
     door: Door,
     mut transport: Transport,
-    passing: Option<&mut Passing<'_>>,
+    passing: Option<(&mut Passing<'_>, Instant)>,
 ) -> Result<(LoggedIn, Greeting), OpenError> {
     let header = match door.backend.send_proxy {
         SendProxy::Off => Vec::new(),
         SendProxy::V1 => proxy_protocol::encode_v1(door.announced),
         SendProxy::V2 => proxy_protocol::encode_v2(door.announced),
     };
-    send(&mut transport, &header).await?;
     let (credential, attributes, own_rsa_key) = match &passing {
-        Some(client) => {
+        Some((client, _)) => {
             let is_private = client.stream.transport.is_private();
             let key = client.context.worker.shared.rsa.as_ref();
             let key = key.map(|key| key.public_pem().to_vec());
@@ -202,10 +246,19 @@ async fn log_in(
         zstd_level: None,
         own_rsa_key,
     };
-    let login = ServerLogin::new(settings);
+    let mut login = ServerLogin::new(settings);
     let verifies = door.backend.tls.mode >= TlsMode::VerifyCa;
     let peer = Peer { host: &door.host, tls: door.tls, verifies };
-    let opened = dialogue(login, &mut transport, peer, passing).await?;
+    let first = ServerAction::Send(header);
+    let opened = match passing {
+        Some((client, deadline)) => {
+            Box::pin(in_turns(client, &mut login, &mut transport, peer, first, deadline)).await?
+        }
+        None => match dialogue(&mut login, &mut transport, &peer, first).await? {
+            ServerAction::Done(opened) => *opened,
+            _ => return Err(ServerLoginError::Unexpected.into()),
+        },
+    };
     let Opened { greeting, capabilities, .. } = opened;
     let flavor = facts::flavor(&greeting);
     let mut state = ConnState::new(flavor, u16::from(door.collation), door.schema.as_deref());
@@ -232,17 +285,33 @@ fn wish(mode: TlsMode) -> TlsWish {
     }
 }
 
-async fn dialogue(
-    mut login: ServerLogin,
+/// A login by turns of the server's and the client's.
+async fn in_turns(
+    client: &mut Passing<'_>,
+    login: &mut ServerLogin,
     transport: &mut Transport,
     peer: Peer<'_>,
-    mut passing: Option<&mut Passing<'_>>,
+    mut action: ServerAction,
+    deadline: Instant,
 ) -> Result<Opened, OpenError> {
-    let (seq, payload) = receive(transport).await?;
-    let mut action = login.packet(seq, &payload);
+    loop {
+        let turn = dialogue(login, transport, &peer, action);
+        action = match client.await_server(deadline, turn).await? {
+            ServerAction::Done(opened) => return Ok(*opened),
+            asked => pass_on(asked, login, client).await?,
+        };
+    }
+}
+
+/// The server's turn: up to what ends the login, or what the client is to be asked or told.
+async fn dialogue(
+    login: &mut ServerLogin,
+    transport: &mut Transport,
+    peer: &Peer<'_>,
+    mut action: ServerAction,
+) -> Result<ServerAction, OpenError> {
     loop {
         action = match action {
-            ServerAction::Done(opened) => return Ok(*opened),
             ServerAction::Failed(error) => return Err(error.into()),
             ServerAction::Send(packets) => {
                 send(transport, &packets).await?;
@@ -265,7 +334,7 @@ async fn dialogue(
                     None => return Err(ServerLoginError::Unexpected.into()),
                 }
             }
-            asked => pass_on(asked, &mut login, transport, passing.as_deref_mut()).await?,
+            done_or_asked => return Ok(done_or_asked),
         };
     }
 }
@@ -274,10 +343,8 @@ async fn dialogue(
 async fn pass_on(
     asked: ServerAction,
     login: &mut ServerLogin,
-    transport: &mut Transport,
-    passing: Option<&mut Passing<'_>>,
+    client: &mut Passing<'_>,
 ) -> Result<ServerAction, OpenError> {
-    let Some(client) = passing else { return Err(ServerLoginError::Unexpected.into()) };
     let packets = match asked {
         ServerAction::RsaDecrypt { bytes } => {
             let masked = rsa_decrypt(client.context, bytes).await;
@@ -288,8 +355,7 @@ async fn pass_on(
         ServerAction::TellClientMore(payload) => {
             let packets = client.relay.step(&payload);
             client.stream.send(client.context, &packets).await.map_err(OpenError::Client)?;
-            let (seq, payload) = receive(transport).await?;
-            return Ok(login.packet(seq, &payload));
+            return Ok(ServerAction::Wait);
         }
         _ => return Err(ServerLoginError::Unexpected.into()),
     };

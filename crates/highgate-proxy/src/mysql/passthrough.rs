@@ -4,7 +4,7 @@
 //! Highgate then has no credential: the session keeps the one connection that it logged in on. It
 //! can't share it or move, and says so by its pin cause.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use highgate_config::{BackendName, User};
 use highgate_core::{
@@ -91,7 +91,14 @@ pub(crate) async fn log_in(
     }
     let who = who_of(&user, &login, entrance, nonce);
     let backend = user.backend.clone().unwrap_or_else(|| entrance.settings.backend.clone());
-    let mut passing = Passing { context, stream, relay, attributes: login.attributes.clone() };
+    let mut passing = Passing {
+        context,
+        stream,
+        relay,
+        attributes: login.attributes.clone(),
+        patience: entrance.settings.handshake_timeout,
+        by: None,
+    };
     let acquired = acquire(entrance, &who, &backend, &mut passing).await;
     let Passing { relay, .. } = passing;
     match acquired {
@@ -131,7 +138,6 @@ async fn acquire(
     backend: &BackendName,
     passing: &mut Passing<'_>,
 ) -> Result<Lease, NotPassedOn> {
-    let started: Instant = clock::now();
     let profile = Arc::new(Profile::new(45, who.schema.as_deref()));
     let order = Order {
         backend,
@@ -142,12 +148,11 @@ async fn acquire(
         avoid: &[],
         profile: &profile,
         from: entrance.from,
-        started,
+        started: clock::now(),
         is_own: false,
         is_fresh: false,
     };
-    let by = started + entrance.settings.handshake_timeout;
-    acquire_passed(entrance.context, who, order, passing, by).await
+    acquire_passed(entrance.context, who, order, passing).await
 }
 
 fn denied(entrance: &Entrance<'_>, login: &Login) -> Answer {
@@ -187,7 +192,10 @@ fn unreachable_server() -> Answer {
 fn tell(entrance: &Entrance<'_>, login: &Login, backend: &BackendName, error: &NotPassedOn) {
     let user = &login.user;
     let text = format!("a login of `{user}` was not let in by a server: {error}");
-    let event = Event::new(Severity::Warning, Kind::Login, text).backend(backend);
+    let mut event = Event::new(Severity::Warning, Kind::Login, text).backend(backend);
+    if let NotPassedOn::Server { server, .. } = error {
+        event = event.server(server);
+    }
     let shared = &entrance.context.worker.shared;
     shared.event_limited(event.session(entrance.context.presence.info.id));
 }

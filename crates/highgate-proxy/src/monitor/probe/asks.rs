@@ -221,7 +221,7 @@ fn kind_of(error: &io::Error) -> CheckFailure {
 fn failed_open(error: &OpenError) -> Failed {
     let kind = match error {
         OpenError::Connect(cause) | OpenError::Lost(cause) => kind_of(cause),
-        OpenError::Timeout | OpenError::WentDown => CheckFailure::Timeout,
+        OpenError::Timeout | OpenError::Unanswered | OpenError::WentDown => CheckFailure::Timeout,
         OpenError::Tls(_) => CheckFailure::Error,
         OpenError::Login(ServerLoginError::Refused { code, .. }) => CheckFailure::from_code(*code),
         OpenError::NoMySql

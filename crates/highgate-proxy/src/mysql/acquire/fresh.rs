@@ -182,8 +182,13 @@ async fn open_one(
     Err(Fresh::Denied(denied.unwrap_or(ServerLoginError::Unexpected)))
 }
 
-/// A server that gave no connection: told, and counted.
 fn failed(context: &Context, server: &ServerState, error: &OpenError) -> Fresh {
+    blame(context, server, error);
+    Fresh::Failed(error.to_string())
+}
+
+/// A server that gave no connection: told, and counted.
+pub(super) fn blame(context: &Context, server: &ServerState, error: &OpenError) {
     let worker = &context.worker;
     // Its checks succeed, over a connection of their own.
     let told = if error.is_full() {
@@ -204,7 +209,6 @@ fn failed(context: &Context, server: &ServerState, error: &OpenError) -> Fresh {
         server.note_unconnected(&error.to_string());
         worker.report(server, failure);
     }
-    Fresh::Failed(error.to_string())
 }
 
 /// Has a new connection report what changes; a part of its opening, which may hang as any other.

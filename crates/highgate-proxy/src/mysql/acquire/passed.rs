@@ -1,9 +1,10 @@
 //! A connection that the client logs in to itself: opened for one session, never pooled.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
+use highgate_config::ServerName;
 use highgate_core::{
-    server::{ErrorKind, ServerId},
+    server::ErrorKind,
     snapshot::{Group, Member},
 };
 use highgate_io::clock;
@@ -12,7 +13,7 @@ use highgate_mysql::auth::Proof;
 use super::{
     AcquireError, Lease, Order, Who,
     choosing::choose,
-    fresh::{Fresh, Turn, first_steps, in_force, turn},
+    fresh::{Fresh, Turn, blame, first_steps, in_force, turn},
 };
 use crate::{
     mysql::{
@@ -22,7 +23,6 @@ use crate::{
     pool::{Claim, PoolKey, Room},
     session::{Context, Ending},
     session_info::Activity,
-    slots::Within,
     tls_files,
 };
 
@@ -37,7 +37,7 @@ pub(crate) enum NotPassedOn {
     Client(Ending),
     /// The server's answer, or what stands against asking it.
     #[error("{error}")]
-    Server { server: ServerId, error: OpenError },
+    Server { server: ServerName, error: OpenError },
 }
 
 /// Opens a connection to whichever server the order leads to, and has the client log in there.
@@ -49,7 +49,6 @@ pub(crate) async fn acquire_passed(
     who: &Who,
     order: Order<'_>,
     passing: &mut Passing<'_>,
-    by: Instant,
 ) -> Result<Lease, NotPassedOn> {
     let mut failed = order.exclude.to_vec();
     let mut last = None;
@@ -80,8 +79,8 @@ pub(crate) async fn acquire_passed(
         };
         let now = in_force(context, &group);
         let key = Arc::new(who.key(member.state.id, now.backend.send_proxy));
-        // Waiting has its own deadline.
-        context.slot.set_deadline(Some(Within::until(by)));
+        // What the server does has its own; the client's time begins with the first question.
+        context.slot.set_deadline(None);
         context.shows(Activity::Preparing);
         let claim = Claim::new(member.state.clone());
         match Box::pin(open_one(context, who, (&now, member), (key, room), passing)).await {
@@ -90,8 +89,9 @@ pub(crate) async fn acquire_passed(
                 return Ok(Lease { connection, _claim: claim, shelf: None });
             }
             Err(OpenError::Client(ending)) => return Err(NotPassedOn::Client(ending)),
-            Err(error) if passing.relay.has_asked() || error.failure().is_none() => {
-                return Err(NotPassedOn::Server { server: member.state.id, error });
+            // Who has no room says nothing of the account: another server may have some.
+            Err(error) if passing.relay.has_asked() || !is_of_server(&error) => {
+                return Err(NotPassedOn::Server { server: member.state.name.clone(), error });
             }
             Err(error) => {
                 last = Some(error.to_string());
@@ -99,6 +99,11 @@ pub(crate) async fn acquire_passed(
             }
         }
     }
+}
+
+/// Whether it is the server that can't serve, whoever logs in: it failed, or takes no more connections.
+fn is_of_server(error: &OpenError) -> bool {
+    error.failure().is_some() || error.is_full()
 }
 
 async fn open_one(
@@ -118,9 +123,10 @@ async fn open_one(
     door.tls = tls.await;
     let opening = open::while_up(server, era, open::open_passed(door, passing, deadline));
     let failed = |error: OpenError| {
-        if let Some(failure) = error.failure() {
+        if is_of_server(&error) {
+            blame(context, server, &error);
+        } else if matches!(error, OpenError::Unanswered) {
             server.count_error(ErrorKind::Connect);
-            worker.report(server, failure);
         }
         error
     };
@@ -130,6 +136,7 @@ async fn open_one(
     let backend = group.backend.clone();
     let mut connection = ServerConnection::new(login, key, room, era, backend, now);
     // The client took the time that it wanted.
+    context.slot.set_deadline(None);
     let deadline = clock::now() + group.backend.connect_timeout;
     first_steps(context, &mut connection, era, deadline).await.map_err(failed)?;
     Ok(connection)
