@@ -3,7 +3,7 @@
 use super::head::{self, Head};
 use super::token::{Lexer, Token};
 use super::words::{Call, Kw};
-use super::{Effects, LexMode, LockingClause, Span, StatementKind};
+use super::{Effects, Flavor, LexMode, LockingClause, Span, StatementKind};
 
 /// What the classifier found.
 #[derive(Debug, Default)]
@@ -97,6 +97,8 @@ enum Phase {
 
 /// Stands for a user variable among marks: `@` is never one.
 const VARIABLE: u8 = b'@';
+/// Stands for a literal among marks: a quote is never one.
+const LITERAL: u8 = b'\'';
 
 /// What the next token decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +117,8 @@ enum Pending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Callee {
     None,
+    /// SELECT, or one of its options behind it.
+    Options,
     /// After a dot, quoted, or a name that starts with a digit.
     Stored,
     Word(Call),
@@ -123,13 +127,14 @@ enum Callee {
 /// One statement while it is read.
 struct Statement<'t> {
     text: &'t [u8],
+    flavor: Flavor,
     ignore_space: bool,
     phase: Phase,
     head: Head,
     effects: Effects,
     locking: Option<LockingClause>,
     depth: u32,
-    /// The mark read last; of other tokens [`VARIABLE`] or 0.
+    /// The mark read last; of other tokens [`VARIABLE`], [`LITERAL`] or 0.
     previous: u8,
     previous_kw: Kw,
     callee: Callee,
@@ -150,6 +155,7 @@ impl<'t> Statement<'t> {
     fn new(text: &'t [u8], mode: LexMode) -> Self {
         Statement {
             text,
+            flavor: mode.flavor,
             ignore_space: mode.ignore_space,
             phase: Phase::Start,
             head: Head::default(),
@@ -179,7 +185,7 @@ impl<'t> Statement<'t> {
         let (mut previous, mut previous_kw, mut callee) = (0, Kw::Other, Callee::None);
         match token {
             Token::Word(span, kw, call) => {
-                callee = if self.after_dot() { Callee::Stored } else { Callee::Word(call) };
+                callee = self.callee_of(kw, call);
                 previous_kw = kw;
                 self.word(span, kw, call);
                 self.callee_span = span;
@@ -192,7 +198,10 @@ impl<'t> Statement<'t> {
                 self.head.push_mark();
                 callee = Callee::Stored;
             }
-            Token::Text(span) => self.literal(span),
+            Token::Text(span) => {
+                self.literal(span);
+                previous = LITERAL;
+            }
             Token::Quoted(span) => {
                 self.quoted(span);
                 callee = Callee::Stored;
@@ -222,6 +231,29 @@ impl<'t> Statement<'t> {
             && self.head.is_full()
     }
 
+    /// What a parenthesis behind this word would call.
+    #[inline]
+    fn callee_of(&self, kw: Kw, call: Call) -> Callee {
+        if self.after_dot() {
+            return Callee::Stored;
+        }
+        let among_options = self.callee == Callee::Options;
+        let keyword = match call {
+            Call::Option | Call::NamedOption if among_options => return Callee::Options,
+            Call::MariaDbOption if among_options && self.flavor == Flavor::MariaDb => {
+                return Callee::Options;
+            }
+            _ if kw == Kw::Select => return Callee::Options,
+            // No call follows a literal; the path before these columns is one.
+            Call::Columns => self.previous == LITERAL,
+            Call::MariaDbSyntax => self.flavor == Flavor::MariaDb,
+            Call::MySqlSyntax => self.flavor == Flavor::MySql,
+            Call::Option => true,
+            _ => false,
+        };
+        Callee::Word(if keyword { Call::Syntax } else { call })
+    }
+
     fn after_dot(&self) -> bool {
         self.previous == b'.'
     }
@@ -233,7 +265,7 @@ impl<'t> Statement<'t> {
             Pending::LastInsertId => {
                 self.effects |= Effects::READS_LAST_INSERT_ID;
                 if token != Token::Punct(b')') {
-                    self.effects |= Effects::WRITES_LAST_INSERT_ID | Effects::SIDE_EFFECT_FUNCTION;
+                    self.effects |= Effects::WRITES_LAST_INSERT_ID;
                 }
             }
             Pending::WriteVerb => {
@@ -489,7 +521,7 @@ impl<'t> Statement<'t> {
             return;
         }
         let call = match self.callee {
-            Callee::None => return,
+            Callee::None | Callee::Options => return,
             Callee::Stored => Call::Unknown,
             Callee::Word(Call::Pure | Call::Varying) if spaced && !self.ignore_space => {
                 if head::needs_no_space(self.callee_span.of(self.text)) {
@@ -509,11 +541,18 @@ impl<'t> Statement<'t> {
                 Effects::READS_LAST_INSERT_ID
             }
             Call::NamedLock => Effects::NAMED_LOCK | Effects::SIDE_EFFECT_FUNCTION,
-            Call::Pure | Call::Syntax => Effects::empty(),
+            Call::Option | Call::Pure | Call::Syntax => Effects::empty(),
             Call::ReleaseLock => Effects::RELEASES_NAMED_LOCK | Effects::SIDE_EFFECT_FUNCTION,
             Call::RowCount => Effects::READS_ROW_COUNT,
             Call::Sequence => Effects::SEQUENCE | Effects::SIDE_EFFECT_FUNCTION,
-            Call::SideEffect | Call::Unknown => Effects::SIDE_EFFECT_FUNCTION,
+            // Keywords have become [`Call::Syntax`] where they are some.
+            Call::Columns
+            | Call::MariaDbOption
+            | Call::MariaDbSyntax
+            | Call::MySqlSyntax
+            | Call::NamedOption
+            | Call::SideEffect
+            | Call::Unknown => Effects::SIDE_EFFECT_FUNCTION,
             Call::Varying => Effects::NON_REPEATABLE,
         };
     }

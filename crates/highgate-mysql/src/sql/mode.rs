@@ -16,6 +16,14 @@ pub enum Flavor {
     Unknown,
 }
 
+impl Flavor {
+    /// Whether it is MySQL or of its kin, with all that these know of ids and variables.
+    #[must_use]
+    pub const fn is_kin(self) -> bool {
+        matches!(self, Self::MariaDb | Self::MySql)
+    }
+}
+
 /// The part of a session's state that changes how its texts are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct LexMode {

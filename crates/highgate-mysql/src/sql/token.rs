@@ -224,7 +224,7 @@ impl<'t> Lexer<'t> {
                 let blank =
                     self.text.get(self.pos + 2).is_none_or(|&byte| byte <= b' ' || byte == 0x7f);
                 if !blank {
-                    if !matches!(self.mode.flavor, Flavor::MariaDb | Flavor::MySql) {
+                    if !self.mode.flavor.is_kin() {
                         self.doubt();
                     }
                     return false;

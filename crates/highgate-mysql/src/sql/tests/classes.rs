@@ -380,6 +380,60 @@ fn a_statement_is_of_its_leading_words_kind() {
     }
 }
 
+/// Behind it was taken for the arguments of a stored function, which binds its session for good.
+#[test]
+fn returning_is_no_function_where_it_is_a_keyword() {
+    for text in ["INSERT INTO t VALUES (1) RETURNING (id)", "DELETE FROM t RETURNING(SELECT 5)"] {
+        assert!(!effects(text, MARIADB).contains(E::SIDE_EFFECT_FUNCTION), "{text}");
+        assert!(effects(text, MYSQL).contains(E::SIDE_EFFECT_FUNCTION), "{text}");
+    }
+}
+
+/// Read as calls of stored functions, these would go to the primary and bind their sessions for good.
+#[test]
+fn a_keyword_before_a_parenthesis_is_no_function() {
+    all_read(&[
+        "SELECT SQL_NO_CACHE (v) FROM t",
+        "SELECT SQL_BUFFER_RESULT(v) FROM t",
+        "SELECT HIGH_PRIORITY (v), SQL_BIG_RESULT (v) FROM t",
+        "SELECT DISTINCT SQL_SMALL_RESULT SQL_NO_CACHE (v) FROM t",
+        "WITH c AS (SELECT 1) SELECT STRAIGHT_JOIN SQL_NO_CACHE (1) FROM c",
+        "SELECT * FROM JSON_TABLE('[1]', '$[*]' COLUMNS (a INT PATH '$')) AS j",
+        "SELECT * FROM t, JSON_TABLE(t.a, \"$[*]\" COLUMNS(b FOR ORDINALITY, NESTED PATH '$.b'
+            COLUMNS(c DATETIME(3) PATH '$', d BIT(8) PATH '$', e CHARACTER VARYING(9) PATH '$'))) AS j",
+        "SELECT CAST(v AS DATETIME(6)), CONVERT(v, DATETIME(6)), CAST(v AS CHARACTER(6)) FROM t",
+        "SELECT TRIM(BOTH ('x') FROM v), TRIM(LEADING ('x') FROM v), TRIM(TRAILING ('x') FROM v) FROM t",
+        "SELECT * FROM t FOR SYSTEM_TIME FROM ('2020-01-01') TO ('2021-01-01')",
+        "EXPLAIN (SELECT 1)",
+        "DESC (SELECT 1)",
+    ]);
+    for text in
+        ["UPDATE (t CROSS JOIN u) SET t.v = 1", "UPDATE LOW_PRIORITY (t) SET v = 1", "DO (1)"]
+    {
+        assert!(!effects(text, MARIADB).contains(E::SIDE_EFFECT_FUNCTION), "{text}");
+    }
+    let counts = effects("SELECT SQL_CALC_FOUND_ROWS (v) FROM t", MYSQL);
+    assert!(counts.contains(E::CALC_FOUND_ROWS) && !counts.contains(E::SIDE_EFFECT_FUNCTION));
+    assert!(reads("SELECT SQL_CACHE (v) FROM t", MARIADB));
+    assert!(reads("SELECT v FROM t GROUP BY ROLLUP (v)", MYSQL));
+}
+
+#[test]
+fn a_function_may_have_the_name_of_a_keyword_that_is_not_reserved() {
+    all_have(
+        E::SIDE_EFFECT_FUNCTION,
+        &[
+            "SELECT COLUMNS(1)",
+            "SELECT * FROM JSON_TABLE(COLUMNS(1), '$' COLUMNS (a INT PATH '$')) AS j",
+            "SELECT 1, SQL_NO_CACHE(1)",
+            "SELECT COUNT(DISTINCT SQL_BUFFER_RESULT(1))",
+            "SELECT t.SQL_NO_CACHE(1)",
+            "SELECT v FROM t GROUP BY ROLLUP (v)",
+        ],
+    );
+    assert!(!reads("SELECT SQL_CACHE (v) FROM t", MYSQL));
+}
+
 #[test]
 fn session_state_is_seen() {
     all_have(E::TEMP_TABLE, &["CREATE TEMPORARY TABLE t (a int)"]);
