@@ -76,7 +76,7 @@ pins! {
         "the session used HANDLER; ends when its connection is reset";
     /// LAST_INSERT_ID() can't be told from the answer.
     LastInsertIdUnknown = "last_insert_id_unknown", false, false, true,
-        "LAST_INSERT_ID() cannot be told from the server's answer; ends when it is read, or the next statement sets it";
+        "LAST_INSERT_ID() cannot be told from the server's answer; ends when it is read, when nothing else keeps the connection (Highgate asks for it then), or the next statement sets it";
     /// A file is on its way from the client.
     LocalInfile = "local_infile", false, false, false,
         "the client sends a file for LOAD DATA LOCAL; ends with the statement";

@@ -199,7 +199,7 @@ pub fn needs_last_insert_id(
         return true;
     }
     // A stored function may read it; other servers have none, and may know no SET LAST_INSERT_ID.
-    let is_kin = conn.is_kin();
+    let is_kin = conn.flavor.is_kin();
     if is_kin && facts.does(Effects::SIDE_EFFECT_FUNCTION) {
         return true;
     }

@@ -3,8 +3,8 @@
 //! Yes only if no byte of its answer reached the client, and it is certain that it was not carried
 //! out, or that carrying it out twice changes nothing. "The pooled connection was stale" proves nothing:
 //! what counts is whether the command's last byte was handed to the kernel, since half a command
-//! can't run. A server's ERR proves that it did not run only if it is the first packet of the answer to a
-//! single statement, outside a transaction, and its code can't follow a partial execution.
+//! can't run. A server's ERR proves that it did not run only if it is the first packet of the answer, outside a
+//! transaction, and its code can't follow a partial execution.
 
 use std::fmt;
 
@@ -225,16 +225,14 @@ fn only_begins(facts: &CommandFacts<'_>) -> bool {
 }
 
 /// Whether what a replica refused, for it takes no writes, may be asked of the primary: by its text it reads,
-/// or nobody would have sent it there. Behind the first of several statements nothing has run.
+/// or nobody would have sent it there.
 #[must_use]
 pub fn may_read_elsewhere(
     progress: &Progress,
     facts: &CommandFacts<'_>,
     session: &SessionFacts,
 ) -> bool {
-    let mut first = *facts;
-    first.shape.effects.remove(Effects::MULTI);
-    let retry = may_retry(progress, &first, session);
+    let retry = may_retry(progress, facts, session);
     facts.shape.is_read() && matches!(retry, Retry::Again(_))
 }
 
@@ -331,6 +329,9 @@ fn after_error(
     facts: &CommandFacts<'_>,
     session: &SessionFacts,
 ) -> Retry {
+    // It is the first word of the answer: of several statements it refuses the first, and none ran.
+    let mut first = *facts;
+    first.shape.effects.remove(Effects::MULTI);
     let proof = proof(code, sqlstate, session.flavor);
     // The same code for another reason: sent elsewhere it would fail elsewhere.
     let is_other_reason = match code {
@@ -342,9 +343,9 @@ fn after_error(
         && match proof {
             Proof::Always => !signals(facts),
             Proof::Never => false,
-            // A routine or a second statement may have done its work before the error came.
-            Proof::Single => !signals(facts) && !runs_several(facts),
-            Proof::SingleStatement => !may_signal(facts),
+            // A routine may have done its work before the error came.
+            Proof::Single => !signals(&first) && !runs_several(&first),
+            Proof::SingleStatement => !may_signal(&first),
         };
     let refuses_writes = matches!(word, Word::NotReady | Word::ReadOnly);
     if word == Word::LeftGroup && !signals(facts) {
@@ -379,9 +380,9 @@ enum Proof {
     Always,
     /// Nothing.
     Never,
-    /// It was not carried out, if it is a single statement; what its functions did is undone with it.
+    /// It was not carried out, if no routine hides others in it; what its functions did is undone with it.
     Single,
-    /// It was not carried out, if it is a single statement without routines.
+    /// It was not carried out, if it calls no routines.
     SingleStatement,
 }
 

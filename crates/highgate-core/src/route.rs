@@ -563,6 +563,7 @@ const TO_PRIMARY: Effects = Effects::WRITES
     .union(Effects::SEQUENCE)
     .union(Effects::SERVER_SPECIFIC)
     .union(Effects::SIDE_EFFECT_FUNCTION)
+    .union(Effects::WRITES_LAST_INSERT_ID)
     .union(Effects::NAMED_LOCK)
     .union(Effects::DOUBTFUL)
     .union(Effects::ADMINISTRATION);

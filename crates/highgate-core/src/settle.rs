@@ -12,7 +12,7 @@ mod transaction;
 
 use std::{fmt, sync::Arc};
 
-use highgate_mysql::StatusFlags;
+use highgate_mysql::{StatusFlags, sql::Effects};
 
 use crate::{
     pins::{PinCause, PinSet},
@@ -296,10 +296,30 @@ pub fn captured(state: &mut SessionState, conn: &mut ConnState, value: u64) {
         LastInsertId::Known(known) => LastInsertId::Known(known),
         LastInsertId::OnConnection | LastInsertId::Untold => LastInsertId::Known(value),
     };
+    state.insert_id_lost &= state.last_insert_id == LastInsertId::Known(0);
     state.pins.remove(PinCause::LastInsertIdUnknown);
     conn.last_insert_id = Some(value);
     conn.dirt.remove(PinCause::LastInsertIdUnknown);
     state.check_invariants();
+}
+
+/// Nobody can be asked for LAST_INSERT_ID() any more: the session goes on without it, and who asks for it is told
+/// so ([`asks_for_lost_id`]).
+pub fn lose_insert_id(state: &mut SessionState) {
+    state.last_insert_id = LastInsertId::Known(0);
+    state.insert_id_lost = true;
+    state.pins.remove(PinCause::LastInsertIdUnknown);
+    state.check_invariants();
+}
+
+/// Whether a command asks for a LAST_INSERT_ID() that was lost, or a routine might for it.
+#[must_use]
+pub fn asks_for_lost_id(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    const MAY_ASK: Effects = Effects::READS_LAST_INSERT_ID
+        .union(Effects::CAN_CHANGE_SESSION)
+        .union(Effects::SIDE_EFFECT_FUNCTION)
+        .union(Effects::DOUBTFUL);
+    state.insert_id_lost && facts.command.runs() && facts.does(MAY_ASK)
 }
 
 /// Errors after which the server closes the connection.

@@ -22,7 +22,7 @@ use crate::{
 pub use counts::{asks_counts, denied, moved};
 pub(crate) use counts::{knows_found_rows, leaves_row_count};
 pub use effects::{alters_schema, answered, changed_user, refused, reset, spoiled, unanswered};
-pub(crate) use effects::{failed, is_early, succeeded};
+pub(crate) use effects::{failed, is_early, never_ran, succeeded};
 pub(crate) use set::DEFAULT_IS_OFF;
 
 /// Which command a client sent.
@@ -323,6 +323,7 @@ fn leaves_warnings(facts: &CommandFacts<'_>) -> bool {
             | StatementKind::StartTransaction { .. }
             | StatementKind::UnlockTables
             | StatementKind::Use
+            | StatementKind::Values
     );
     plain && !facts.text.is_none_or(|text| sql::reads_from_table(text, facts.mode))
 }

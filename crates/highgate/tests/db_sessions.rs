@@ -6,6 +6,7 @@ mod raw;
 mod shop;
 
 use std::{
+    iter,
     net::{Ipv4Addr, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -29,6 +30,28 @@ fn named_locks_let_their_connection_go_once_all_are_released() {
     }
 }
 
+/// Statements whose answers do not tell the insert id, on `i (id, v)` of two rows.
+const UNTOLD: [&str; 18] = [
+    "INSERT INTO i SET v = 'c'",
+    "INSERT INTO i (v) VALUES (LENGTH('abcd')) ON DUPLICATE KEY UPDATE v = 'd'",
+    "INSERT INTO i (v) SELECT CONCAT(v, v) FROM i WHERE v = 'a'",
+    "INSERT INTO i (v) VALUES ('f'), ('f')",
+    "CREATE TABLE c (id INT AUTO_INCREMENT PRIMARY KEY) SELECT 'a' AS v",
+    "INSERT INTO i (id) VALUES (77)",
+    "INSERT INTO i (v) VALUES ('g'), ('h') RETURNING id",
+    "REPLACE INTO i (v) SELECT 'i' RETURNING v",
+    "UPDATE i SET id = LAST_INSERT_ID(id + 90) WHERE v = 'g'",
+    "UPDATE i SET v = LAST_INSERT_ID(0) WHERE v = 'g'",
+    "UPDATE i SET v = LAST_INSERT_ID(5) WHERE v = 'none'",
+    "BEGIN; INSERT INTO i SET v = 'j'; COMMIT",
+    "INSERT INTO i SET v = 'm'; INSERT INTO i SET v = 'j'",
+    "INSERT INTO i SET v = 'n' RETURNING (id)",
+    "SET last_insert_id = 40 + 4",
+    "SELECT LAST_INSERT_ID(99) WHERE FALSE",
+    "SELECT LAST_INSERT_ID(99)",
+    "DELETE FROM i WHERE id = LAST_INSERT_ID(id) AND v = 'h'",
+];
+
 /// Who had loaded a file, or inserted what may name an id itself, and said nothing more kept a connection from
 /// others; and another session's `LAST_INSERT_ID()` was the one that the file's first row was given.
 #[test]
@@ -49,25 +72,15 @@ fn an_insert_id_that_no_answer_tells_is_asked_for_and_keeps_no_connection() {
     let mut direct = RawClient::connect(directly, "app", "app", Some("twin"), USUAL).unwrap();
     let (mut one, mut other) = (shop.client(USUAL), shop.client(USUAL));
     let load = format!("LOAD DATA INFILE '{file}' INTO TABLE i (v)");
-    for (number, text) in [
-        &*load,
-        "INSERT INTO i SET v = 'c'",
-        "INSERT INTO i (v) VALUES (LENGTH('abcd')) ON DUPLICATE KEY UPDATE v = 'd'",
-        "INSERT INTO i (v) SELECT CONCAT(v, v) FROM i WHERE v = 'a'",
-        "INSERT INTO i (v) VALUES ('f'), ('f')",
-        "CREATE TABLE c (id INT AUTO_INCREMENT PRIMARY KEY) SELECT 'a' AS v",
-        "INSERT INTO i (id) VALUES (77)",
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (number, text) in iter::once(&*load).chain(UNTOLD).enumerate() {
         for client in [&mut one, &mut direct] {
             client.query(text).unwrap();
             // Behind an error its text is kept, until a table is used.
             client.ok("SELECT MIN(id) FROM n").unwrap();
         }
         // There is one connection: it must be free, and say this session's own.
-        other.ok("INSERT INTO n VALUES (LAST_INSERT_ID())").unwrap();
+        let free = other.ok("INSERT INTO n VALUES (LAST_INSERT_ID())");
+        assert!(free.is_ok(), "{text}: {free:?}");
         assert_eq!(other.value("SELECT SUM(id) FROM n").unwrap(), "0", "{text}");
         let [id, expected] =
             [&mut one, &mut direct].map(|client| client.value("SELECT LAST_INSERT_ID()").unwrap());
@@ -83,6 +96,16 @@ fn an_insert_id_that_no_answer_tells_is_asked_for_and_keeps_no_connection() {
     }
     assert_eq!(other.value("SELECT LAST_INSERT_ID() + COUNT(*) FROM i").unwrap(), "2");
     assert_eq!(one.value("SELECT LAST_INSERT_ID()").unwrap(), "1");
+    for client in [&mut one, &mut direct] {
+        client.ok("BEGIN").unwrap();
+        client.ok("INSERT INTO i SET v = 'k'").unwrap();
+        client.ok("INSERT INTO i SET v = 'l'").unwrap();
+        client.ok("COMMIT").unwrap();
+    }
+    assert_eq!(other.value("SELECT LAST_INSERT_ID() + COUNT(*) FROM i").unwrap(), "4");
+    let [id, expected] =
+        [&mut one, &mut direct].map(|client| client.value("SELECT LAST_INSERT_ID()").unwrap());
+    assert_eq!(id, expected);
 }
 
 #[test]

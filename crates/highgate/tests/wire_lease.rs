@@ -16,6 +16,7 @@ use std::{
 };
 
 use failure::{BINARY, ctl, table, toml};
+use highgate_mysql::command::{COM_FIELD_LIST, COM_STMT_CLOSE, COM_STMT_EXECUTE, COM_STMT_PREPARE};
 use highgate_testkit::{
     HighgateProcess, Reply, Script, ScriptedServer,
     scripted::{Command, wire},
@@ -24,9 +25,6 @@ use highgate_testkit::{
 use raw::{Part, RawClient, USUAL, about, execute};
 
 const BACKEND: &str = "queue_timeout = \"20s\"\nmonitor = { check = \"off\" }\n";
-const COM_STMT_PREPARE: u8 = 0x16;
-const COM_STMT_EXECUTE: u8 = 0x17;
-const COM_STMT_CLOSE: u8 = 0x19;
 
 /// What every server does besides what a test is about.
 fn usual(command: &Command) -> Reply {
@@ -326,6 +324,35 @@ fn a_write_behind_the_end_of_a_held_connection_is_told_as_not_carried_out() {
     assert!(!events.iter().any(|event| event["kind"] == "outcome_unknown"), "{events:#?}");
 }
 
+/// It ended there and then, though nobody had asked for the id; or its next command was answered with that error.
+#[test]
+fn a_session_whose_insert_id_cannot_be_asked_for_goes_on_and_ends_if_it_asks_for_it() {
+    let refusal = Reply::Err(1226, "42000", "User 'app' has exceeded".to_owned());
+    for question in [Reply::Close, refusal] {
+        let script = Script::new(move |command| match command.text().as_str() {
+            text if text.starts_with("SELECT LAST_INSERT_ID()") => question.clone(),
+            text if text.ends_with("RETURNING n") => Reply::value("n", "1"),
+            // With an insert id of 7.
+            text if text.starts_with("INSERT") => Reply::Packets(vec![vec![0, 1, 7, 2, 0, 0, 0]]),
+            _ => usual(command),
+        });
+        let server = ScriptedServer::start(script).unwrap();
+        let process = front(&[server.addr()], "");
+        let (mut asks, mut inserts) = (client(&process), client(&process));
+        let mut calls = client(&process);
+        for client in [&mut asks, &mut inserts, &mut calls] {
+            client.ok("INSERT INTO t VALUES (1) RETURNING n").unwrap();
+            assert_eq!(client.value("SELECT n FROM t").unwrap(), "1");
+        }
+        inserts.ok("INSERT INTO t VALUES (1)").unwrap();
+        assert_eq!(inserts.value("SELECT LAST_INSERT_ID()").unwrap(), "7");
+        assert_eq!(asks.query("SELECT LAST_INSERT_ID() + 1").unwrap()[0].error(), Some(1927));
+        assert!(asks.query("SELECT n FROM t").is_err());
+        assert_eq!(calls.query("CALL p()").unwrap()[0].error(), Some(1927), "it might ask");
+        process.wait_for_log("the LAST_INSERT_ID() of a session is lost").unwrap();
+    }
+}
+
 /// Pools of connections test by one what they lend: it was answered with OK, and the next command with 1927.
 #[test]
 fn a_ping_tells_that_the_connection_has_ended_which_its_session_was_bound_to() {
@@ -376,7 +403,6 @@ fn a_session_that_locked_tables_leaves_its_connection_when_it_unlocks_them() {
 /// did each of its later commands.
 #[test]
 fn the_fields_of_a_table_in_no_schema_are_refused_without_a_server() {
-    const COM_FIELD_LIST: u8 = 0x04;
     let server = ScriptedServer::start(Script::new(|command| match command.code {
         COM_FIELD_LIST => Reply::Hang,
         _ => usual(command),

@@ -97,32 +97,16 @@ fn until_no_primary(process: &HighgateProcess) {
 fn member(id: u16, source: &Arc<AtomicU16>, sleeps: &Arc<AtomicBool>) -> ScriptedServer {
     let (source, sleeps) = (Arc::clone(source), Arc::clone(sleeps));
     let greets = Arc::clone(&sleeps);
-    let rows = |names: &[&str], row: Option<Vec<String>>| {
-        let row = row.map(|row| row.into_iter().map(Some).collect());
-        Reply::Rows(names.iter().map(|it| (*it).to_owned()).collect(), row.into_iter().collect())
-    };
     let script = Script::new(move |command: &Command| {
         let from = source.load(Ordering::Relaxed);
         if sleeps.load(Ordering::Relaxed) {
             return Reply::Hang;
         }
-        match command.text().as_str() {
-            text if text.starts_with("SELECT @@global.read_only") => {
-                let values = [u16::from(from != 0).to_string(), id.to_string(), "0-1-1".to_owned()];
-                rows(&["read_only", "server_id", "gtid"], Some(values.to_vec()))
-            }
-            text if text.starts_with("SHOW ALL SLAVES STATUS") => {
-                let names = [
-                    "Connection_name",
-                    "Master_Host",
-                    "Master_Port",
-                    "Slave_IO_Running",
-                    "Slave_SQL_Running",
-                    "Seconds_Behind_Master",
-                ];
-                let row = ["", "127.0.0.1", &from.to_string(), "Yes", "Yes", "0"];
-                rows(&names, (from != 0).then(|| row.map(str::to_owned).to_vec()))
-            }
+        let text = command.text();
+        if let Some(role) = Reply::role(&text, id, (from != 0).then_some(from)) {
+            return role;
+        }
+        match text.as_str() {
             text if text.starts_with("SELECT @@") => Reply::variables(text),
             text if from != 0 && writes(text) => Reply::Err(1290, "HY000", READ_ONLY.to_owned()),
             "SELECT 1; SELECT n FROM v" => {
@@ -133,9 +117,9 @@ fn member(id: u16, source: &Arc<AtomicU16>, sleeps: &Arc<AtomicBool>) -> Scripte
                 let second = Reply::value("2", "2");
                 Reply::Several(vec![Reply::Result(10, vec!["n".to_owned()], Vec::new()), second])
             }
-            // With an id that no OK tells of.
-            text if text.starts_with("INSERT") && text.ends_with("RETURNING id") => {
-                Reply::value("id", "7")
+            // With a warning, for which its session keeps its connection until it runs another statement.
+            "DELETE FROM t; INSERT INTO t VALUES (DEFAULT)" => {
+                Reply::Packets(vec![vec![0, 1, 0, 2, 0, 1, 0]])
             }
             text if text.starts_with("SELECT") => Reply::value("n", "7"),
             "BEGIN" => Reply::OkStatus(3),
@@ -196,7 +180,7 @@ fn a_session_that_can_not_leave_a_demoted_primary_is_told_why() {
         let told = session.query("UPDATE t SET a = 1").unwrap();
         let [Part::Err { code: 1290, sqlstate, text }] = &told[..] else { panic!("{told:?}") };
         assert_eq!(sqlstate, "HY000");
-        assert!(text.starts_with(READ_ONLY), "{text}");
+        assert!(text.starts_with("Its server takes no writes any more (read-only)"), "{text}");
         assert!(
             text.contains("bound to that server") && text.contains("temporary_table"),
             "{text}"
@@ -228,7 +212,7 @@ fn a_session_with_an_insert_id_begins_its_next_transaction_on_the_new_primary() 
     let pair = Pair::start();
     let process = pair.front();
     let mut session = client(&process);
-    session.ok("INSERT INTO t VALUES (DEFAULT) RETURNING id").unwrap();
+    session.ok("DELETE FROM t; INSERT INTO t VALUES (DEFAULT)").unwrap();
     pair.switch(&process);
     session.ok("BEGIN").unwrap();
     session.ok("INSERT INTO t VALUES (8)").unwrap();
@@ -250,6 +234,61 @@ fn several_reads_of_which_the_first_writes_by_a_view_go_to_the_primary() {
     let sent =
         |at: usize| pair.members[at].queries().iter().any(|it| it.starts_with("SELECT n FROM v"));
     assert!(sent(0) && sent(1), "by the replica to the primary");
+}
+
+/// They were refused there, also when another had been the primary for long.
+#[test]
+fn several_statements_whose_first_is_refused_for_a_switchover_go_to_the_new_primary() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let mut session = client(&process);
+    let text = "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)";
+    session.ok(text).unwrap();
+    // Both before Highgate knows of it, and after.
+    pair.demote_first();
+    pair.promote_second();
+    for _ in 0..2 {
+        let told = session.query(text).unwrap();
+        assert!(told.iter().all(|it| it.error().is_none()), "{told:?}");
+        until_roles(&process, ["replica", "primary"]);
+    }
+    let ran = |at: usize| pair.members[at].queries().iter().filter(|it| *it == text).count();
+    assert!(ran(0) >= 1 && ran(1) == 2, "{} {}", ran(0), ran(1));
+}
+
+/// An account with the right to, or a routine of such an account, writes to a server that is read-only: what it
+/// wrote to the old primary was lost, and broke its replication.
+#[test]
+fn a_session_that_is_bound_to_a_replaced_primary_writes_nothing_there_that_this_would_take() {
+    let pair = Pair::start();
+    let process = pair.front();
+    let mut locks = with_a_lock(&process);
+    let mut calls = client(&process);
+    calls.ok("CALL p()").unwrap();
+    let mut transaction = client(&process);
+    transaction.ok("BEGIN").unwrap();
+    transaction.ok("INSERT INTO t VALUES ('in transaction')").unwrap();
+    pair.switch(&process);
+    let count = || pair.members[0].queries().len();
+    let before = count();
+    for session in [&mut locks, &mut calls] {
+        for text in ["CALL p()", "INSERT INTO t VALUES (1)", "SELECT f(1), GET_LOCK('b', 0)"] {
+            let told = session.query(text).unwrap();
+            assert_eq!(told[0].error(), Some(1290), "{told:?}");
+            assert!(format!("{told:?}").contains("connect anew"), "{told:?}");
+        }
+    }
+    let multi = "CREATE TEMPORARY TABLE own (a INT); INSERT INTO t VALUES (1)";
+    assert_eq!(locks.query(multi).unwrap()[0].error(), Some(1290));
+    for text in ["CREATE TEMPORARY TABLE own (a INT)", "DROP TEMPORARY TABLE own"] {
+        locks.ok(text).unwrap();
+    }
+    let ends = transaction.query("ROLLBACK TO a; COMMIT").unwrap();
+    assert_eq!(ends[0].error(), Some(1213), "{ends:?}");
+    let sent: Vec<_> = pair.members[0].queries().split_off(before.min(count()));
+    assert!(!sent.iter().any(|it| writes(it) || it == "CALL p()" || it == "COMMIT"), "{sent:?}");
+    transaction.ok("INSERT INTO t VALUES (3)").unwrap();
+    assert!(pair.members[1].queries().iter().any(|it| it == "INSERT INTO t VALUES (3)"));
 }
 
 /// What came before is at the client already: see docs/differences.md.

@@ -68,16 +68,7 @@ fn renamed(
         let heir = binds.iter().find(|(name, has)| is(name) && has_one(has));
         heir.map(|(name, _)| name.clone())
     };
-    let before = old.renamed.iter();
-    let present = old.binds.keys().map(|name| (name, name));
-    before
-        .chain(present)
-        .filter(|(name, _)| !is(name))
-        .filter_map(|(name, now)| {
-            let now = if is(now) { now.clone() } else { heir(now)? };
-            Some((name.clone(), now))
-        })
-        .collect()
+    called_now(&old.renamed, old.binds.keys(), is, heir)
 }
 
 /// What the backends with roles of the past that are no more are called now, or that have none any more. One
@@ -98,10 +89,20 @@ fn heirs(old: &Policy, new: &BTreeMap<BackendName, Backend>) -> BTreeMap<Backend
         let heirs = servers.filter_map(|server| by_address.get(&server.address)).flatten();
         heirs.copied().min_by_key(|name| (old.backends.contains_key(*name), *name)).cloned()
     };
-    let before = old.heirs.iter();
-    let present = old.backends.keys().map(|name| (name, name));
+    called_now(&old.heirs, old.backends.keys(), is, heir)
+}
+
+/// What those of the past are called now that are no more: those of `before`, by what they were called last, and
+/// those that were `present`. `is` says who is there, `heir` who has the place of one that just went.
+fn called_now<'o, N: Clone + Ord + 'o>(
+    before: &'o BTreeMap<N, N>,
+    present: impl Iterator<Item = &'o N>,
+    is: impl Fn(&N) -> bool,
+    heir: impl Fn(&N) -> Option<N>,
+) -> BTreeMap<N, N> {
     before
-        .chain(present)
+        .iter()
+        .chain(present.map(|name| (name, name)))
         .filter(|(name, _)| !is(name))
         .filter_map(|(name, now)| {
             let now = if is(now) { now.clone() } else { heir(now)? };

@@ -109,8 +109,7 @@ fn set_charset(
     let Charset::Set { client, results, described, connection } = &there else {
         return Err(Unfit::Charset);
     };
-    let described =
-        described.as_ref().filter(|_| matches!(flavor, Flavor::MariaDb | Flavor::MySql));
+    let described = described.as_ref().filter(|_| flavor.is_kin());
     if let Some(collation) = described {
         for part in [&b",NAMES "[..], results.as_bytes(), b" COLLATE ", collation.as_bytes()] {
             out.extend_from_slice(part);
@@ -193,7 +192,7 @@ fn set_variables(out: &mut Vec<u8>, conn: &ConnState, from: &Profile, to: &Profi
     for (name, value) in &to.user_variables {
         let there = from.user_variables.get(name);
         if there != Some(value) || anew && is_string(value) {
-            let keeps = matches!(flavor, Flavor::MariaDb | Flavor::MySql);
+            let keeps = flavor.is_kin();
             if keeps && there.is_some() && value.is_null() {
                 // Quirk: their NULL keeps the type and the collation of the value before it.
                 put_user(name, b"_binary''");

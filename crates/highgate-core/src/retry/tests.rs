@@ -137,11 +137,28 @@ fn errors_that_prove_that_nothing_ran_are_retried_and_no_others() {
 }
 
 #[test]
-fn a_read_only_error_of_a_routine_or_of_several_statements_proves_nothing() {
-    for effect in [Effects::CAN_CHANGE_SESSION, Effects::MULTI, Effects::SIDE_EFFECT_FUNCTION] {
+fn a_read_only_error_of_a_routine_proves_nothing() {
+    for effect in [Effects::CAN_CHANGE_SESSION, Effects::SIDE_EFFECT_FUNCTION] {
         let facts = facts(StatementKind::Call, Effects::WRITES | effect);
         assert_eq!(may_retry(&error(1290), &facts, &AUTOCOMMIT), Retry::No(No::Final));
     }
+}
+
+/// Texts of several statements were refused in a planned switchover, and single ones were not.
+#[test]
+fn a_read_only_error_of_the_first_of_several_statements_proves_that_none_ran() {
+    let facts = facts(StatementKind::Insert, Effects::WRITES | Effects::MULTI);
+    let again = Retry::Again(Again::Refused(1290));
+    assert_eq!(may_retry(&error(1290), &facts, &AUTOCOMMIT), again);
+    let passed_on = Progress { answered: true, ..error(1290) };
+    assert_eq!(may_retry(&passed_on, &facts, &AUTOCOMMIT), Retry::No(No::Final));
+    // What stands between BEGIN and END may have run.
+    let mut scratch = sql::Scratch::new();
+    let text = "BEGIN NOT ATOMIC INSERT INTO t VALUES (1); INSERT INTO u VALUES (1); END";
+    let mode = LexMode { flavor: Flavor::MariaDb, ..LexMode::default() };
+    let block = Shape::of(&sql::analyze(text.as_bytes(), mode, &mut scratch));
+    let block = CommandFacts { shape: block, ..CommandFacts::bare(CommandKind::Query) };
+    assert_eq!(may_retry(&error(1290), &block, &AUTOCOMMIT), Retry::No(No::Final));
 }
 
 #[test]

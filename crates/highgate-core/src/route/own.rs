@@ -1,6 +1,6 @@
 //! Questions that Highgate answers from what it knows of the session.
 
-use highgate_mysql::sql::{self, Effects, StatementKind};
+use highgate_mysql::sql::{self, Effects, Flavor, StatementKind};
 
 use crate::{
     answer::OwnAnswer,
@@ -30,11 +30,11 @@ pub fn own_answer(
     let may_ask = |text: &&[u8]| text.len() <= LONGEST && has_call_or_variable(text);
     let text = facts.text.filter(may_ask)?;
     let (asked, column) = question(text)?;
-    if gets_no_rows(state) {
+    if gets_no_rows(state) || !executes && asked != Asked::ThreadId && is_converted(state, facts) {
         return None;
     }
     let (value, unsigned) = match asked {
-        Asked::ConnectionId => (i64::from(session_id), true),
+        Asked::ConnectionId | Asked::ThreadId => (i64::from(session_id), true),
         Asked::FoundRows => (i64::try_from(state.found_rows?).ok()?, false),
         Asked::LastInsertId => match state.last_insert_id {
             LastInsertId::Known(id) => (i64::try_from(id).ok()?, true),
@@ -67,6 +67,14 @@ fn gets_no_rows(state: &SessionState) -> bool {
     limit.iter().all(|byte| matches!(byte, b'0' | b'\''))
 }
 
+/// Whether a server would write the digits and the column's name in a charset that is not like ASCII: it
+/// answers, and what the session knows is put there.
+///
+/// Quirk: MySQL leaves the digits as they are.
+fn is_converted(state: &SessionState, facts: &CommandFacts<'_>) -> bool {
+    facts.mode.flavor == Flavor::MariaDb && state.profile.charset.has_wide_results()
+}
+
 /// Looks at sixteen bytes at once.
 fn has_call_or_variable(text: &[u8]) -> bool {
     let begins = |byte: u8| u8::from(byte == b'(') | u8::from(byte == b'@');
@@ -91,6 +99,8 @@ enum Asked {
     FoundRows,
     LastInsertId,
     RowCount,
+    /// As a variable, into whose place nothing is put on the way to a server.
+    ThreadId,
 }
 
 const QUESTIONS: [(&str, Asked); 5] = [
@@ -98,7 +108,7 @@ const QUESTIONS: [(&str, Asked); 5] = [
     ("FOUND_ROWS", Asked::FoundRows),
     ("LAST_INSERT_ID", Asked::LastInsertId),
     ("ROW_COUNT", Asked::RowCount),
-    ("@@PSEUDO_THREAD_ID", Asked::ConnectionId),
+    ("@@PSEUDO_THREAD_ID", Asked::ThreadId),
 ];
 
 /// What a text asks for, and the name of the column.

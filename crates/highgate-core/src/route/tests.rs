@@ -57,6 +57,34 @@ fn plain_questions_are_answered_from_the_session() {
 }
 
 #[test]
+fn a_number_that_comes_in_a_wide_charset_is_the_servers() {
+    use crate::state::{Charset, ConnectionCharset, VarValue};
+    let answered = |text: &'static str, command: CommandKind, results: &str, flavor: Flavor| {
+        let utf8 = VarValue::text(b"utf8mb4");
+        let charset = Charset::Set {
+            client: utf8.clone(),
+            results: VarValue::text(results.as_bytes()),
+            described: None,
+            connection: ConnectionCharset::Charset(utf8),
+        };
+        let mut state = SessionState::new(0, "app", None, 45);
+        state.profile_mut().charset = charset;
+        let mode = LexMode { flavor, ..LexMode::default() };
+        own_answer(&state, &CommandFacts { command, mode, ..query(text) }, 77).is_some()
+    };
+    let question = "SELECT LAST_INSERT_ID()";
+    for charset in ["utf16", "'UCS2'", "utf16le", "utf32"] {
+        assert!(!answered(question, CommandKind::Query, charset, Flavor::MariaDb), "{charset}");
+        assert!(answered(question, CommandKind::Query, charset, Flavor::MySql), "{charset}");
+        assert!(answered(question, CommandKind::StmtExecute, charset, Flavor::MariaDb), "binary");
+    }
+    assert!(answered(question, CommandKind::Query, "latin1", Flavor::MariaDb));
+    // A server would tell its own.
+    let thread = "SELECT @@pseudo_thread_id";
+    assert!(answered(thread, CommandKind::Query, "utf16", Flavor::MariaDb));
+}
+
+#[test]
 fn nothing_is_answered_where_the_session_wants_no_rows() {
     let mut state = SessionState::new(0, "app", None, 45);
     let facts = CommandFacts {

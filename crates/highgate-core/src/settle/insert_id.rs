@@ -34,22 +34,23 @@ pub(super) fn follow(
         facts.shape.kind,
         StatementKind::Insert | StatementKind::Replace | StatementKind::Load
     );
-    let sets = facts.does(
-        Effects::WRITES_LAST_INSERT_ID
-            | Effects::CAN_CHANGE_SESSION
-            | Effects::MULTI
-            | Effects::DOUBTFUL,
-    );
-    if sets {
+    if facts.does(HIDES) {
         if facts.shape.effects.intersects(UNSEEN) || inserts {
-            state.last_insert_id = LastInsertId::OnConnection;
+            state.last_insert_id = conn.knows_insert_id();
         }
-    } else if facts.shape.kind == StatementKind::Load && conn.is_kin() {
+    } else if facts.does(Effects::WRITES_LAST_INSERT_ID) {
+        // An UPDATE is answered with the id that it set, unless that is 0.
+        let is_told = facts.shape.kind == StatementKind::Update && outcome.insert_id != 0;
+        state.last_insert_id = match is_told {
+            true => LastInsertId::Known(outcome.insert_id),
+            false => conn.knows_insert_id(),
+        };
+    } else if facts.shape.kind == StatementKind::Load && conn.flavor.is_kin() {
         // Servers answer it without an id, whatever was generated.
         state.last_insert_id = LastInsertId::Untold;
     } else if inserts && outcome.rows.is_some() {
         // RETURNING: rows came in place of the OK that names the id.
-        state.last_insert_id = LastInsertId::OnConnection;
+        state.last_insert_id = conn.knows_insert_id();
     } else if inserts && outcome.insert_id != 0 {
         let id = outcome.insert_id;
         state.last_insert_id = match (state.last_insert_id, may_be_written(facts, id)) {
@@ -58,7 +59,7 @@ pub(super) fn follow(
                 LastInsertId::Doubtful { candidate: id, previous }
             }
             (LastInsertId::Known(_), true) => LastInsertId::Known(id),
-            (_, true) => LastInsertId::OnConnection,
+            (_, true) => conn.knows_insert_id(),
         };
     } else if outcome.insert_id != 0 {
         // CREATE TABLE … SELECT, as far as is known.
@@ -73,9 +74,13 @@ pub(super) fn follow(
         | LastInsertId::OnConnection
         | LastInsertId::Untold => None,
     };
+    state.insert_id_lost &= known.is_none_or(|id| id == 0);
     conn.last_insert_id = known;
     state.pins.set(PinCause::LastInsertIdUnknown, known.is_none());
 }
+
+/// Effects of texts of which not all is seen, or more than the last answer tells of.
+const HIDES: Effects = Effects::CAN_CHANGE_SESSION.union(Effects::DOUBTFUL).union(Effects::MULTI);
 
 /// What may set it without the answer saying so.
 const UNSEEN: Effects = Effects::WRITES_LAST_INSERT_ID

@@ -314,7 +314,6 @@ fn an_insert_of_several_rows_that_fails_leaves_an_id_that_only_its_connection_kn
     let sets = Effects::WRITES_LAST_INSERT_ID;
     assert_eq!(run("UPDATE …", StatementKind::Update, writes | sets, DUPLICATE), (lost, None));
     let call = Effects::CAN_CHANGE_SESSION;
-    let lost = LastInsertId::OnConnection;
     assert_eq!(run("CALL p()", StatementKind::Call, call, NO_TABLE), (lost, None));
 }
 
@@ -375,6 +374,23 @@ fn what_a_load_generated_is_asked_of_its_connection_which_knows_the_sessions_own
     captured(&mut twin.state, &mut twin.conn, 12);
     assert_eq!(twin.state.last_insert_id, LastInsertId::Known(12));
     assert!(!twin.state.keeps_only_insert_id());
+}
+
+/// The idiom of a table for a sequence bound its session for good.
+#[test]
+fn an_update_that_sets_the_insert_id_is_answered_with_it() {
+    let run = |kind, insert_id, rows| {
+        let mut twin = Twin::new(Flavor::MariaDb);
+        let outcome = Outcome { insert_id, rows, ..ok(AUTOCOMMIT) };
+        let verdict = twin.run(kind, Effects::WRITES | Effects::WRITES_LAST_INSERT_ID, outcome);
+        (twin.state.last_insert_id, verdict, twin.state.keeps_only_insert_id())
+    };
+    let (update, insert) = (StatementKind::Update, StatementKind::Insert);
+    assert_eq!(run(update, 7, None), (LastInsertId::Known(7), Verdict::Keep, false));
+    let asked = (LastInsertId::Untold, hold(&[PinCause::LastInsertIdUnknown]), true);
+    assert_eq!(run(update, 0, None), asked, "set to 0, or no row");
+    assert_eq!(run(insert, 7, None), asked, "which may be a row's");
+    assert_eq!(run(insert, 0, Some(1)), asked, "RETURNING");
 }
 
 /// Such a session went on, bound to a connection that was gone.

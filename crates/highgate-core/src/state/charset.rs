@@ -89,14 +89,24 @@ impl Charset {
             Self::ServerDefault => return false,
             Self::Set { client, .. } => client.as_bytes(),
         };
-        let bare: &[u8] = match name {
-            [b'\'', inner @ .., b'\''] => inner,
-            other => other,
-        };
-        [&b"big5"[..], b"cp932", b"gb18030", b"gbk", b"sjis"]
-            .iter()
-            .any(|charset| bare.eq_ignore_ascii_case(charset))
+        is_one_of(name, &["big5", "cp932", "gb18030", "gbk", "sjis"])
     }
+
+    /// Whether results come in a charset in which even ASCII takes several bytes.
+    #[must_use]
+    pub fn has_wide_results(&self) -> bool {
+        let Self::Set { results, .. } = self else { return false };
+        is_one_of(results.as_bytes(), &["ucs2", "utf16", "utf16le", "utf32"])
+    }
+}
+
+/// Whether that is the name of one of them, quoted or not.
+fn is_one_of(name: &[u8], charsets: &[&str]) -> bool {
+    let bare: &[u8] = match name {
+        [b'\'', inner @ .., b'\''] => inner,
+        other => other,
+    };
+    charsets.iter().any(|charset| bare.eq_ignore_ascii_case(charset.as_bytes()))
 }
 
 /// Charset and collation of a collation id of the login.

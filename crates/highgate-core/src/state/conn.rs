@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use highgate_mysql::sql::Flavor;
 
-use super::{Charset, Profile};
+use super::{Charset, LastInsertId, Profile};
 use crate::pins::{PinCause, PinSet};
 
 /// Prepared statements kept on one server connection.
@@ -77,10 +77,10 @@ pub struct ConnStatement {
 }
 
 impl ConnState {
-    /// Whether its server is MySQL or of its kin, with all that these know of ids and variables.
-    #[must_use]
-    pub const fn is_kin(&self) -> bool {
-        matches!(self.flavor, Flavor::MariaDb | Flavor::MySql)
+    /// `LAST_INSERT_ID()` of a session whose own only this connection knows. Servers of another kin may not
+    /// know the question.
+    pub(crate) const fn knows_insert_id(&self) -> LastInsertId {
+        if self.flavor.is_kin() { LastInsertId::Untold } else { LastInsertId::OnConnection }
     }
 
     /// A connection that just logged in with that collation and schema.

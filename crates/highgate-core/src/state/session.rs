@@ -38,6 +38,9 @@ pub struct SessionState {
     pub last_prepared: Option<u32>,
     /// What LAST_INSERT_ID() says.
     pub last_insert_id: LastInsertId,
+    /// It is not that: only the connection knew it that is gone, or its server would not say.
+    #[serde(default)]
+    pub insert_id_lost: bool,
     /// What ROW_COUNT() says, if known.
     pub row_count: Option<i64>,
     /// What FOUND_ROWS() says, if known; else only the connection knows that it has held since.
@@ -87,7 +90,7 @@ pub enum LastInsertId {
     },
     /// This.
     Known(u64),
-    /// What the connection says.
+    /// What the connection says, whose server may not know the question.
     OnConnection,
     /// What the connection says, which is to be asked as soon as nothing else binds the session to it.
     Untold,
@@ -136,6 +139,7 @@ impl SessionState {
             next_statement: 1,
             last_prepared: None,
             last_insert_id: LastInsertId::Known(0),
+            insert_id_lost: false,
             row_count: Some(0),
             found_rows: Some(0),
             found_rows_lost: false,

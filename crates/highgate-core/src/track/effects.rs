@@ -202,9 +202,13 @@ fn names(text: &[u8], name: &str) -> bool {
 
 /// Whether a function may have changed the session before it failed in a way that looks early.
 fn may_have_run(effects: Effects, code: u16) -> bool {
-    // Syntax, no schema, no such function: nothing ran.
-    const NEVER_RAN: [u16; 5] = [1046, 1049, 1064, 1305, 1630];
-    effects.contains(Effects::SIDE_EFFECT_FUNCTION) && is_early(code) && !NEVER_RAN.contains(&code)
+    effects.contains(Effects::SIDE_EFFECT_FUNCTION) && is_early(code) && !never_ran(code)
+}
+
+/// Errors before anything of a statement ran: syntax, no schema, no such function. Other early ones may be those of
+/// a trigger, a view or a function, behind what ran before them.
+pub(crate) const fn never_ran(code: u16) -> bool {
+    matches!(code, 1046 | 1049 | 1064 | 1305 | 1630)
 }
 
 /// Errors that come before a statement does anything: syntax, names, privileges, values of a SET.

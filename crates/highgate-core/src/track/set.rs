@@ -260,7 +260,8 @@ fn last_insert_id(state: &mut SessionState, conn: &mut ConnState, value: Value<'
         Value::Default | Value::Expression(_) => None,
     };
     conn.last_insert_id = id;
-    state.last_insert_id = id.map_or(LastInsertId::OnConnection, LastInsertId::Known);
+    state.insert_id_lost &= id.is_none();
+    state.last_insert_id = id.map_or_else(|| conn.knows_insert_id(), LastInsertId::Known);
     state.pins.set(PinCause::LastInsertIdUnknown, id.is_none());
 }
 
@@ -285,9 +286,7 @@ fn user_variable(
     let name = name.to_ascii_lowercase();
     let before = state.profile.user_variables.get(&*name);
     let literal = match before {
-        Some(before) if matches!(flavor, Flavor::MariaDb | Flavor::MySql) && literal.is_null() => {
-            before.then_null(&name)
-        }
+        Some(before) if flavor.is_kin() && literal.is_null() => before.then_null(&name),
         _ => literal,
     };
     if before != Some(&literal) {

@@ -378,7 +378,7 @@ fn a_text_that_the_server_could_not_read_leaves_nothing() {
 }
 
 #[test]
-fn warnings_stay_behind_several_statements_unless_the_first_uses_a_table() {
+fn warnings_stay_behind_statements_of_which_the_first_uses_no_table() {
     let stay = |text: &str, flavor: Flavor, outcome: Outcome<'_>| {
         let mode = LexMode { flavor, ..LexMode::default() };
         let mut scratch = sql::Scratch::new();
@@ -395,6 +395,8 @@ fn warnings_stay_behind_several_statements_unless_the_first_uses_a_table() {
     for (text, expected) in [
         ("USE other; SELECT DATABASE(); USE shop", true),
         ("SELECT 1; SELECT 2", true),
+        ("VALUES (1), (2)", true),
+        ("VALUES ((SELECT MAX(a) FROM t))", false),
         ("SELECT 1; SELECT a FROM t", false),
         ("UPDATE t SET a = 1; SELECT 1", false),
         ("DROP TABLE IF EXISTS nowhere; SHOW WARNINGS", false),

@@ -17,6 +17,7 @@ use highgate_core::{
     pins::PinSet,
     route::{self, Actions, Role, Route, RouteHint, To, View},
     rules::RuleOutcome,
+    settle,
     snapshot::Snapshot,
     state::{SessionState, Shape},
     track::{self, CommandFacts, CommandKind},
@@ -270,7 +271,7 @@ impl Session<'_> {
                 }
                 judged = match self.judge_anew(framed, space) {
                     Ok(judged) => judged,
-                    Err(refusal) => return self.answer_error(&refusal, framed).await,
+                    Err(refusal) => return self.refuse(&refusal, framed).await,
                 };
             },
             Rest::Lost(lost, parsed) => self.tell_lost(lost, framed, &parsed).await,
@@ -409,6 +410,9 @@ impl Session<'_> {
         hint: Option<RouteHint<'_>>,
         snapshot: &Snapshot,
     ) -> Decided {
+        if settle::asks_for_lost_id(&self.state, facts) {
+            return Decided::Lost;
+        }
         let view = View {
             listener: &self.settings,
             user: Some(&self.user),
@@ -482,6 +486,7 @@ impl Session<'_> {
                 self.answer_result(answer, framed).await
             }
             Decided::Login => Box::pin(self.change_user(framed)).await,
+            Decided::Lost => self.tell_id_lost(framed).await,
             // Nobody waits for an answer: one would be taken for the next command's.
             Decided::Refuse(_) | Decided::Say(..) if sending.scan == scan::CommandKind::NoReply => {
                 track::spoiled(&mut self.state, facts, true);
@@ -578,6 +583,8 @@ pub(crate) enum Decided {
     End,
     Kill(KillScope, u64),
     Login,
+    /// It asks for an insert id that was lost.
+    Lost,
     Refuse(Answer),
     Say(bool, Box<str>),
     Server(forward::Destination),

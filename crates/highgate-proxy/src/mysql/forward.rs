@@ -460,6 +460,9 @@ impl Session<'_> {
         if own && self.leaves_before(lease, facts) {
             return Err(Tried::Leaves(None));
         }
+        if own && let Some(tried) = self.writes_behind(lease, facts) {
+            return Err(tried);
+        }
         if let Some(tried) = self.prepare(lease, own, to, facts, space).await {
             return Err(tried);
         }

@@ -123,8 +123,7 @@ async fn one(
             return Err(Unprepared::Behind);
         }
         Step::CaptureLastInsertId => {
-            let number = first_field(&answer).and_then(|text| std::str::from_utf8(text).ok());
-            let (Some(number), Some(state)) = (number.and_then(|n| n.parse().ok()), state) else {
+            let (Some(number), Some(state)) = (first_field(&answer).and_then(number), state) else {
                 return Err(Unprepared::Stopped(Stopped::Broken("no insert id".to_owned())));
             };
             settle::captured(state, &mut server.state, number);
@@ -235,6 +234,12 @@ fn first_field(answer: &[u8]) -> Option<&[u8]> {
     Reader::new(packet).lenenc_bytes().ok()
 }
 
+/// A number in text. MariaDB sends it in the charset of results, which may have characters of two or four bytes.
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().filter(|byte| **byte != 0).map(|byte| char::from(*byte));
+    digits.collect::<String>().parse().ok()
+}
+
 fn refusal(packet: &[u8]) -> Answer {
     match ErrPacket::parse(packet) {
         Ok(err) => {
@@ -257,6 +262,16 @@ pub(crate) fn first_steps(state: &ConnState) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_read_in_any_charset_of_results() {
+        for text in [&b"17"[..], b"\x001\x007", b"1\x007\x00", b"\0\0\x001\0\0\x007"] {
+            assert_eq!(number(text), Some(17), "{text:?}");
+        }
+        for text in [&b""[..], b"1x", b"-1", b"99999999999999999999"] {
+            assert_eq!(number(text), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn statements_are_closed_by_packets_in_one_piece() {

@@ -118,6 +118,16 @@ impl Session<'_> {
         self.tell(at(Event::new(Severity::Warning, Kind::Refusal, text), Some(server)));
     }
 
+    /// Tells operators that a session goes on without its insert id.
+    pub(crate) fn note_id_lost(&self, lease: &Lease, why: &str) {
+        let text = format!(
+            "listener {}: the LAST_INSERT_ID() of a session is lost, which ends if it asks for it: {why}",
+            self.listener.name
+        );
+        let server = lease.connection.server();
+        self.tell(at(Event::new(Severity::Warning, Kind::Refusal, text), Some(server)));
+    }
+
     /// Tells operators that a client with the right password was not let in.
     pub(crate) fn note_login_refused(&self, why: &str) {
         let (name, user) = (&self.listener.name, &self.login.user);

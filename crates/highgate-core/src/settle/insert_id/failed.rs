@@ -24,6 +24,7 @@ pub(in crate::settle) fn failed(
     }
     let effects = facts.shape.effects;
     let ran = outcome.error.is_some_and(|code| !track::is_early(code));
+    let began = outcome.error.is_some_and(|code| !track::never_ran(code));
     let inserts = matches!(
         facts.shape.kind,
         StatementKind::Insert | StatementKind::Load | StatementKind::Replace
@@ -32,15 +33,14 @@ pub(in crate::settle) fn failed(
     let whole = effects.contains(Effects::CAN_CHANGE_SESSION)
         || effects.contains(Effects::MULTI) && effects.intersects(super::UNSEEN);
     let lost = whole
-        || ran && effects.contains(Effects::WRITES_LAST_INSERT_ID)
+        || began && effects.contains(Effects::WRITES_LAST_INSERT_ID)
         || ran && inserts && !inserts_one_row(facts);
     if lost {
         state.last_insert_id = match (conn.last_insert_id, state.last_insert_id) {
             (Some(there), LastInsertId::Known(previous)) if there != previous => {
                 LastInsertId::Failed { there, previous }
             }
-            _ if whole => LastInsertId::OnConnection,
-            _ => LastInsertId::Untold,
+            _ => conn.knows_insert_id(),
         };
         state.pins.insert(PinCause::LastInsertIdUnknown);
     }

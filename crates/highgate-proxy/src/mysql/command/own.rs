@@ -190,6 +190,14 @@ impl Session<'_> {
         (!ends || lost.is_lost_silently()).then_some(lost)
     }
 
+    /// The insert id that it asks for went with a connection, and with that the session would have ended without a
+    /// proxy: it ends where that is of consequence.
+    pub(super) async fn tell_id_lost(&mut self, framed: Framed) -> Result<(), Ending> {
+        self.answer_error(&connection_killed(), framed).await?;
+        let why = format!("it asked for {}, which was lost before", PinCause::LastInsertIdUnknown);
+        Err(Ending::ServerFailed(why))
+    }
+
     /// The transaction went with its connection: said once, as a deadlock would be. Where more went than
     /// that the session ends, as it would without a proxy.
     pub(super) async fn tell_lost(

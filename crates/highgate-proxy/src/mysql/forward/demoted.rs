@@ -10,7 +10,12 @@ use highgate_core::{
     track::CommandFacts,
 };
 
-use highgate_mysql::{Answer, sql::Effects};
+use highgate_config::Topology;
+use highgate_mysql::{
+    Answer,
+    error_code::ER_OPTION_PREVENTS_STATEMENT,
+    sql::{Effects, StatementKind},
+};
 
 use super::{Ran, Tried};
 use crate::mysql::{
@@ -23,8 +28,36 @@ use crate::mysql::{
 };
 
 /// Why a command goes to the primary that was not sent yet.
-const NOT_SENT: &str =
-    "to the primary: it begins a transaction, and its session's server is the primary no more";
+const NOT_SENT: &str = "to the primary: its session's server is the primary no more";
+
+fn bound_by(silent: PinSet) -> String {
+    format!(
+        "; this session is bound to that server, which is not the primary any more, by {silent}: connect anew"
+    )
+}
+
+/// What is refused too late where its first statement, or the first behind it, is.
+const FIRST_IS_TOO_LATE: Effects = Effects::BEGINS_TRANSACTION.union(Effects::MULTI);
+
+/// Whether it may write to tables that other sessions see, as far as its text tells.
+fn may_write(facts: &CommandFacts<'_>) -> bool {
+    const WRITES: Effects = Effects::WRITES
+        .union(Effects::DOUBTFUL)
+        .union(Effects::SEQUENCE)
+        .union(Effects::ADMINISTRATION);
+    const CALLS: Effects = Effects::CAN_CHANGE_SESSION.union(Effects::SIDE_EFFECT_FUNCTION);
+    const LOCKS: Effects = Effects::NAMED_LOCK.union(Effects::RELEASES_NAMED_LOCK);
+    const OWN_TABLES: Effects = Effects::TEMP_TABLE.union(Effects::DROPS_TEMP_TABLE);
+    let effects = facts.shape.effects;
+    if effects.contains(Effects::MULTI) || effects.contains(Effects::CAN_CHANGE_SESSION) {
+        return effects.intersects(WRITES.union(CALLS));
+    }
+    // Of several calls only one need be of a lock.
+    let calls_once = |text: &[u8]| text.iter().filter(|byte| **byte == b'(').count() == 1;
+    let is_lock = effects.intersects(LOCKS) && facts.text.is_some_and(calls_once);
+    let calls = effects.contains(Effects::SIDE_EFFECT_FUNCTION) && !is_lock;
+    calls || effects.intersects(WRITES) && !effects.intersects(OWN_TABLES)
+}
 
 impl Session<'_> {
     /// What would become of the refused command, if the session took its insert id along. `None`: more than
@@ -51,16 +84,73 @@ impl Session<'_> {
         pins.contains(PinCause::LastInsertIdUnknown) && !pins.without(id).is_lost_silently()
     }
 
-    /// Whether a session that an insert id binds leaves its server before this command: it begins a
-    /// transaction, whose first write would be refused there.
+    /// Whether a session that an insert id binds leaves its server before this command: it begins a transaction, whose
+    /// first write would be refused there, or has several statements, of which the first need not be the write.
     pub(super) fn leaves_before(&self, lease: &Lease, facts: &CommandFacts<'_>) -> bool {
         self.is_bound_by_id_alone()
             && !self.state.pins.contains(PinCause::OpenCursor)
             && !self.state.in_transaction()
             && facts.command.runs()
             && !facts.reads_leftovers()
-            && (!self.state.autocommit || facts.shape.effects.contains(Effects::BEGINS_TRANSACTION))
+            && (!self.state.autocommit || facts.shape.effects.intersects(FIRST_IS_TOO_LATE))
             && self.is_demoted(lease.connection.server())
+    }
+
+    /// What becomes of a command that may write where its session holds a server as the primary and another
+    /// is that now: what the old one's refusal would make of it. It need not refuse: accounts with rights to, and
+    /// routines of such accounts, write to a server that is read-only, and what they write there is lost. `None`: it
+    /// is sent.
+    pub(super) fn writes_behind(
+        &mut self,
+        lease: &mut Lease,
+        facts: &CommandFacts<'_>,
+    ) -> Option<Tried> {
+        if !self.writes_at_replaced(lease, facts) {
+            return None;
+        }
+        if !self.state.in_transaction() && self.is_bound_by_id_alone() {
+            return Some(Tried::Leaves(None));
+        }
+        let refused = Retry::No(No::TransactionRefused(ER_OPTION_PREVENTS_STATEMENT.code));
+        if self.state.in_transaction()
+            && let Some(tried) = self.end_transaction(lease, refused)
+        {
+            return Some(tried);
+        }
+        let (server, pins) = (lease.connection.server(), self.state.pins);
+        let silent: PinSet = pins.iter().filter(|cause| cause.is_lost_silently()).collect();
+        if self.told_bound != Some(server.id) {
+            self.told_bound = Some(server.id);
+            self.note_bound(server, silent);
+        }
+        Some(Tried::Refused(ER_OPTION_PREVENTS_STATEMENT.answer(format!(
+            "Its server takes no writes any more (read-only), so it cannot execute this statement{}",
+            bound_by(silent)
+        ))))
+    }
+
+    /// Whether a command may write, or make lasting what was written, at a server that the session holds as the
+    /// primary, and another is that now. Members of a Galera cluster all take writes.
+    pub(super) fn writes_at_replaced(&self, lease: &Lease, facts: &CommandFacts<'_>) -> bool {
+        let is_rollback = matches!(facts.shape.kind, StatementKind::Rollback { .. })
+            && !facts.shape.effects.contains(Effects::MULTI);
+        let ends_writes =
+            self.state.in_transaction() && self.state.transaction.wrote && !is_rollback;
+        if self.taken_for != Some(Wish::Writer)
+            || !facts.command.runs()
+            || !ends_writes && !may_write(facts)
+        {
+            return false;
+        }
+        let snapshot = self.context.worker.snapshot();
+        let server = lease.connection.server();
+        snapshot.judge_of(server, true, self.holds.as_ref()).is_some_and(|group| {
+            let primary = group.primary.and_then(|primary| group.members.get(primary));
+            // It may be a member by another name now.
+            let there = group.member_at(server);
+            group.backend.topology != Topology::Galera
+                && primary.zip(there).is_some_and(|(it, there)| it.state.id != there.state.id)
+        })
     }
 
     /// Whether the session holds that server in order to write, and another takes the writes now, or none.
@@ -81,9 +171,7 @@ impl Session<'_> {
             return;
         }
         let silent: PinSet = pins.iter().filter(|cause| cause.is_lost_silently()).collect();
-        space.exchange.explain_error(&format!(
-            "; this session is bound to that server, which is not the primary any more, by {silent}: connect anew"
-        ));
+        space.exchange.explain_error(&bound_by(silent));
         if self.told_bound != Some(server.id) {
             self.told_bound = Some(server.id);
             self.note_bound(server, silent);

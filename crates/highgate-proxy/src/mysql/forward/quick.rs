@@ -139,7 +139,8 @@ impl Session<'_> {
             return Sent::Nothing;
         }
         // One from the pool was looked at as it was taken.
-        if own && (self.is_over(lease) || self.leaves_before(lease, facts)) {
+        let stays = || !self.leaves_before(lease, facts) && !self.writes_at_replaced(lease, facts);
+        if own && (self.is_over(lease) || !stays()) {
             return Sent::Nothing;
         }
         let fits = self.missing(&mut lease.connection, own, to, facts, &mut space.steps);
