@@ -177,6 +177,7 @@ impl<'a> CommandFacts<'a> {
     pub fn keep_text(&self) -> bool {
         self.shape.effects.intersects(
             Effects::SESSION_STATE
+                | Effects::LOCAL_INFILE
                 | Effects::LOCK_TABLES
                 | Effects::NAMED_LOCK
                 | Effects::NAMED_PREPARED

@@ -126,6 +126,34 @@ fn a_file_is_sent_only_where_the_account_may() {
     }
 }
 
+/// Behind what only reads its text was not kept, the request was refused, and its server kept out for all.
+#[test]
+fn a_file_that_is_named_behind_other_statements_is_sent_and_no_request_that_a_text_may_hide_keeps_a_server_out()
+ {
+    let Some(shop) = shop(1, 100, "local_infile = true\n") else { return };
+    let mut client = shop.client(USUAL | Capabilities::LOCAL_FILES);
+    client.ok("CREATE TABLE l (a INT, b VARCHAR(20))").unwrap();
+    let load = "load data local infile '/a/file' into table l";
+    for before in ["SELECT 1", "DO 1", "SET @a = 1"] {
+        let asked = client.query(&format!("{before}; {load}")).unwrap();
+        assert_eq!(asked.last(), Some(&Part::Text(b"\xfb/a/file".to_vec())), "{asked:?}");
+        let mut bytes = Vec::new();
+        let mut writer = highgate_mysql::packet::PacketWriter::new(&mut bytes, client.seq() + 1);
+        writer.payload(b"1\tone\n");
+        writer.payload(b"");
+        client.send_raw(&bytes).unwrap();
+        let loaded = client.answer().unwrap();
+        assert!(matches!(loaded[..], [Part::Ok { affected: 1, .. }]), "{loaded:?}");
+    }
+    assert_eq!(client.value("SELECT COUNT(*) FROM l").unwrap(), "3");
+    client.ok(&format!("PREPARE p FROM \"{load}\"")).unwrap();
+    let refused = client.query("EXECUTE p").unwrap();
+    assert_eq!(refused[0].error(), Some(1148), "{refused:?}");
+    shop.highgate.wait_for_log("no statement of its client names").unwrap();
+    // It would have been said beside it.
+    assert!(!shop.highgate.log().contains("kept out"), "{}", shop.highgate.log());
+}
+
 /// A replica whose master is the address of Highgate, with these settings of its own.
 fn replicates(own: &str) {
     let Some(shop) = shop(1, 100, "") else { return };

@@ -6,7 +6,11 @@ use highgate_core::{
     settle::{self, Lost},
     track::{self, CommandFacts},
 };
-use highgate_mysql::{error_code, packet::HEADER_LEN, sql};
+use highgate_mysql::{
+    error_code,
+    packet::HEADER_LEN,
+    sql::{self, Effects},
+};
 
 use crate::{
     mysql::{
@@ -24,6 +28,9 @@ use crate::{
 const MAX_PACKET: u64 = 0xff_ffff;
 /// The word of `LOAD DATA LOCAL`.
 const LOCAL: &[u8] = b"LOCAL";
+/// What may run a text of the client's that its command does not show.
+const HIDES: Effects =
+    Effects::NAMED_PREPARED.union(Effects::CAN_CHANGE_SESSION).union(Effects::DOUBTFUL);
 
 impl Session<'_> {
     /// Tells the client, in the place of the server's demand. The server's connection is closed: it
@@ -61,12 +68,13 @@ impl Session<'_> {
     }
 
     /// Says that a demand was blocked, and of whom to beware.
-    fn blocked(&self, lease: &Lease, statement: Option<&[u8]>, is_named: bool) {
+    fn blocked(&self, lease: &Lease, facts: &CommandFacts<'_>, is_named: bool) {
         let server = lease.connection.server();
-        // Behind several statements in one text it may be the client's wish in other words.
-        let is_doubtful = statement.is_some_and(|text| {
-            text.windows(LOCAL.len()).any(|word| word.eq_ignore_ascii_case(LOCAL))
-        });
+        let says_local =
+            |text: &[u8]| text.windows(LOCAL.len()).any(|word| word.eq_ignore_ascii_case(LOCAL));
+        // It may be the client's wish in other words: behind several statements in one text, or prepared before.
+        let is_doubtful =
+            facts.shape.effects.intersects(HIDES) || facts.text.is_some_and(says_local);
         let text = if is_named {
             "a server asked for a file that a statement names, and its account may not send; blocked"
         } else {
@@ -99,7 +107,7 @@ impl Session<'_> {
             analysis.local_file.map(<[u8]>::to_vec)
         });
         if !self.user.local_infile || named.as_deref() != Some(&*asked) {
-            self.blocked(lease, facts.text, named.as_deref() == Some(&*asked));
+            self.blocked(lease, facts, named.as_deref() == Some(&*asked));
             return Err(self.refuse_file(lease, space).await);
         }
         let patience = self.patience();
