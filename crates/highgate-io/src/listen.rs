@@ -3,7 +3,10 @@
 use std::{
     io,
     net::SocketAddr,
-    os::{fd::OwnedFd, unix::fs::FileTypeExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    },
     path::Path,
     time::Duration,
 };
@@ -90,7 +93,8 @@ fn unbound(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Binds a Unix socket, replacing one that nobody listens on any more.
+/// Binds a Unix socket, replacing one that nobody listens on any more. Every account of the machine may connect, as to
+/// the sockets of database servers: who may do what is told by logins, and by the mode of the folder.
 ///
 /// # Errors
 /// `AddrInUse` where somebody still answers there, `AlreadyExists` where there is anything but a
@@ -106,6 +110,7 @@ pub fn unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
         Err(error) => return Err(error),
     }
     let listener = std::os::unix::net::UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -131,7 +136,6 @@ fn remove_abandoned(socket: &Path) -> io::Result<()> {
 /// # Errors
 /// As the system says.
 pub fn unix_in_place(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
-    use std::os::unix::fs::PermissionsExt as _;
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = Path::new(&new);
@@ -183,6 +187,9 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let socket = folder.join("shop.sock");
         let listening = unix(&socket).unwrap();
+        // Whatever the process's umask says.
+        let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o777);
         assert_eq!(unix(&socket).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(listening);
         assert!(socket.exists(), "a process that dies leaves it");

@@ -250,6 +250,8 @@ pub struct ServerLogin {
     challenge: Vec<u8>,
     /// The password that the client told.
     told: Option<Secret>,
+    /// A plugin that wanted what we do not know, and whose account may have another one.
+    unanswered: Option<&'static str>,
     is_tls: bool,
     /// The sequence id of the next packet, whoever sends it.
     seq: u8,
@@ -267,6 +269,7 @@ impl ServerLogin {
             plugin: String::new(),
             challenge: Vec::new(),
             told: None,
+            unanswered: None,
             is_tls: false,
             seq: 0,
         }

@@ -187,9 +187,10 @@ impl ServerActions {
 
     /// What taking a server out costs: without its primary, a backend takes no writes.
     fn price(&self, kind: OverrideKind, backend: &BackendName) -> String {
+        let takes_out = kind.is_state() || kind == OverrideKind::Weight(0);
         let snapshot = self.shared.snapshot.load_full();
         match snapshot.placement.groups.get(backend).map(|group| &group.writes) {
-            Some(Writes::Waiting { reason } | Writes::Refused { reason }) if kind.is_state() => {
+            Some(Writes::Waiting { reason } | Writes::Refused { reason }) if takes_out => {
                 format!(". Writes to {backend} can't be sent now: {reason}")
             }
             _ => String::new(),

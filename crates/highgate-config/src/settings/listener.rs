@@ -62,7 +62,7 @@ pub(super) const SETTINGS: &[Setting<ListenerDraft>] = &[
         default: Required,
         takes_effect: TakesEffect::AtOnce,
         summary: "The address that clients connect to, or a list of addresses.",
-        detail: "`*` stands for every IPv4 address, `[::]` for every address. An address that stays open in a change keeps its connections.",
+        detail: "`*` stands for every IPv4 address, `[::]` for every address. An address that stays open in a change keeps its connections. Every account of the machine may connect to a Unix socket, as to those of database servers; the mode of its folder bounds that.",
         example: "bind = [\"127.0.0.1:6033\", \"unix:/run/highgate/shop.sock\"]",
         also_known_as: &[
             ("haproxy", "bind"),

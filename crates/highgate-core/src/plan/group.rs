@@ -198,6 +198,9 @@ fn writes(backend: &Backend, outcome: Option<&Outcome>, primary: Option<&Member>
                 .into(),
             }
         }
+        Some(member) if member.weight == 0 => Writes::Waiting {
+            reason: format!("the primary {} has the weight 0", member.state.name).into(),
+        },
         _ => outcome.writes.clone(),
     }
 }
@@ -209,8 +212,9 @@ fn reason(
     writes: &Writes,
 ) -> PlanReason {
     let serving = members.iter().filter(|member| member.status.serves()).count();
-    let mut text =
-        format!("{serving} of {} servers serve, {} take reads", members.len(), readers.len());
+    let takes = |index: &&usize| members.get(**index).is_some_and(|member| member.weight > 0);
+    let reading = readers.iter().filter(takes).count();
+    let mut text = format!("{serving} of {} servers serve, {reading} take reads", members.len());
     match (primary.and_then(|index| members.get(index)), writes) {
         (Some(member), Writes::Open) => {
             text.push_str(&format!(", {} takes writes", member.state.name))

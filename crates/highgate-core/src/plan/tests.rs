@@ -252,6 +252,27 @@ fn writes_wait_as_soon_as_the_primary_is_down_even_before_the_topology_says_so()
     assert!(group(&snapshot, "shop").writers.is_empty());
 }
 
+/// It was said that they are open, and each waited in vain.
+#[test]
+fn writes_wait_where_the_primary_has_the_weight_0_and_who_has_it_is_not_said_to_read() {
+    let mut rig = Rig::new();
+    for server in ["db1", "db2"] {
+        let mark = Override {
+            state: None,
+            weight: Some(0),
+            who: "ada".into(),
+            since_ms: 1,
+            until_ms: None,
+        };
+        rig.overrides.insert(("shop".into(), server.into()), mark);
+    }
+    let snapshot = rig.plan(None);
+    let shop = group(&snapshot, "shop");
+    let Writes::Waiting { reason } = &shop.writes else { panic!("{:?}", shop.writes) };
+    assert_eq!(&**reason, "the primary db1 has the weight 0");
+    assert!(shop.reason.0.starts_with("3 of 3 servers serve, 1 take reads"), "{:?}", shop.reason);
+}
+
 #[test]
 fn an_operators_mark_overrides_configuration_and_names_its_author() {
     let mut rig = Rig::new();

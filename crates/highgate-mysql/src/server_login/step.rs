@@ -1,7 +1,7 @@
 //! The steps: a packet or a result in, one action out.
 
 use super::{Credential, Opened, ServerAction, ServerLogin, ServerLoginError, State, TlsWish};
-use crate::auth::{CACHING_SHA2, CLEAR, ED25519, NATIVE, Secret, sha2};
+use crate::auth::{CACHING_SHA2, CLEAR, ED25519, NATIVE, Secret, ed25519, sha2};
 use crate::capability::{Capabilities, ServerFlavor};
 use crate::greeting::Greeting;
 use crate::login::{AuthSwitch, LoginRequest, encode_auth_more, parse_auth_more};
@@ -93,7 +93,13 @@ impl ServerLogin {
     fn take(&mut self, seq: u8, payload: &[u8]) -> Step {
         // Too many connections: some servers say so before they greet, with any sequence id.
         if payload.first() == Some(&0xff) && self.state != State::Ended {
-            return Err(refused(payload)?);
+            let refused = refused(payload)?;
+            return Err(match self.unanswered {
+                Some(plugin) if refused.is_about_account() => {
+                    ServerLoginError::ProofMissing { plugin: plugin.to_owned() }
+                }
+                _ => refused,
+            });
         }
         if seq != self.seq {
             return Err(ServerLoginError::Sequence { expected: self.seq, found: seq });
@@ -251,11 +257,19 @@ impl ServerLogin {
                 Ok(self.ask_client())
             }
             Credential::Own(proof) => {
-                let answer = self.own_answer(&proof, switch.plugin, switch.challenge)?;
+                let answer = match self.own_answer(&proof, switch.plugin, switch.challenge) {
+                    // Quirk: MariaDB's accounts may have several plugins (`VIA ed25519 OR …`), and it asks for
+                    // the next one behind a wrong answer.
+                    Err(ServerLoginError::ProofMissing { .. }) if switch.plugin == ED25519 => {
+                        self.unanswered = Some(ED25519);
+                        Secret::new([0; ed25519::ANSWER_LEN])
+                    }
+                    answer => answer?,
+                };
                 let payload = match switch.plugin {
                     // An empty password has a signature, too.
                     ED25519 if answer.expose().is_empty() => {
-                        Secret::new(crate::auth::ed25519::answer(b"", switch.challenge))
+                        Secret::new(ed25519::answer(b"", switch.challenge))
                     }
                     CACHING_SHA2 if answer.expose().is_empty() => Secret::new([0]),
                     _ => answer,

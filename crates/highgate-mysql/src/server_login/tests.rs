@@ -1,6 +1,7 @@
 use super::*;
 use crate::auth::{CACHING_SHA2, CLEAR, ED25519, NATIVE, StoredPassword, native, sha2};
 use crate::client_login::{Account, ClientAction, ClientLogin, ClientLoginSettings, Nonce};
+use crate::login::AuthSwitch;
 use crate::packet::{PacketWriter, split_packet};
 
 fn settings(credential: Credential) -> ServerLoginSettings {
@@ -136,6 +137,31 @@ fn a_hashed_account_is_opened_by_its_first_hash() {
     let ours = ServerLogin::new(settings(Credential::Own(proof)));
     let action = play(ours, peer(CACHING_SHA2, false), stored(ED25519, "pw"));
     assert!(matches!(action, ServerAction::Failed(ServerLoginError::ProofMissing { .. })));
+}
+
+/// MariaDB's `IDENTIFIED VIA ed25519 OR mysql_native_password`.
+#[test]
+fn an_account_of_two_plugins_is_opened_by_the_one_whose_proof_is_known() {
+    let proof = Proof::Sha1(Secret::new(native::stage1(b"pw").to_vec()));
+    let mut ours = ServerLogin::new(settings(Credential::Own(proof)));
+    let mut bytes = Vec::new();
+    peer(NATIVE, false).greeting(&mut bytes);
+    let (header, greeting, _) = split_packet(&bytes).unwrap();
+    assert!(matches!(ours.packet(header.seq, greeting), ServerAction::Send(_)));
+    let mut switch = |seq: u8, plugin: &str| {
+        let mut out = Vec::new();
+        AuthSwitch { plugin, challenge: &[7; 32] }.encode(&mut out);
+        match ours.packet(seq, &out) {
+            ServerAction::Send(sent) => split_packet(&sent).unwrap().1.to_vec(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(switch(2, ED25519), [0; 64]);
+    assert_eq!(switch(4, NATIVE), native::answer(b"pw", &[7; 32]));
+    // Where that one is refused as well, what is missing is said.
+    let refused = b"\xff\x15\x04#28000Access denied";
+    let ServerAction::Failed(error) = ours.packet(6, refused) else { panic!() };
+    assert_eq!(error, ServerLoginError::ProofMissing { plugin: ED25519.to_owned() });
 }
 
 #[test]

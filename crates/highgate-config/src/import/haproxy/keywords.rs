@@ -96,7 +96,13 @@ pub(crate) const TABLE: &[Keyword] = &[
     k(GLOBAL, "external-check", Warned(CHECKS)),
     k(GLOBAL, "insecure-fork-wanted", Noted(CHECKS)),
     k(GLOBAL, "insecure-setuid-wanted", Noted(PROCESS)),
-    k(GLOBAL, "unix-bind", Warned("sockets of listeners have the modes of the process's umask")),
+    k(
+        GLOBAL,
+        "unix-bind",
+        Warned(
+            "every account of the machine may use sockets of listeners; the mode of their folder bounds that",
+        ),
+    ),
     k(GLOBAL, "default-path", Warned("paths are those of the process's folder")),
     k(GLOBAL, "server-state-base", Noted(STATE)),
     k(GLOBAL, "server-state-file", Noted(STATE)),
@@ -292,7 +298,13 @@ pub(crate) const TABLE: &[Keyword] = &[
     ),
     k(BIND, "v4v6", Noted("`[::]` takes IPv4 as well")),
     k(BIND, "v6only", Warned("`[::]` takes IPv4 as well")),
-    k(BIND, "mode", Warned("sockets of listeners have the modes of the process's umask")),
+    k(
+        BIND,
+        "mode",
+        Warned(
+            "every account of the machine may use sockets of listeners; the mode of their folder bounds that",
+        ),
+    ),
     k(BIND, "user", Warned("sockets of listeners belong to the process's account")),
     k(BIND, "group", Warned("sockets of listeners belong to the process's account")),
     k(BIND, "uid", Warned("sockets of listeners belong to the process's account")),
