@@ -283,7 +283,7 @@ fn candidates(route: &Route<'_>, snapshot: &Snapshot, now: Instant) -> Option<Ca
         .map(|(member, (_, passed))| Candidate {
             name: member.state.name.to_string(),
             state: format!("{}, {}: {}", member.role, member.status, member.reason),
-            passed: passed.map(|passed| why_passed(passed, target, member)),
+            passed: passed.map(|passed| why_passed(passed, target, member, group)),
         })
         .collect();
     Some(Candidates {
@@ -299,13 +299,16 @@ fn candidates(route: &Route<'_>, snapshot: &Snapshot, now: Instant) -> Option<Ca
 }
 
 /// Of one whose role does not fit, which role is wanted.
-fn why_passed(passed: Passed, target: &Target<'_>, member: &Member) -> String {
+fn why_passed(passed: Passed, target: &Target<'_>, member: &Member, group: &Group) -> String {
     if passed != Passed::NotCandidate {
         return passed.to_string();
     }
     match (target.server, target.role, member.role) {
         (Some(only), ..) => format!("only {only} is asked for"),
         (None, Role::Primary, _) => "it is not the primary".to_owned(),
+        (None, _, MemberRole::Primary) if group.keeps_reads_off_primary() => {
+            "it is the primary, which takes no reads (`reads_on_primary`)".to_owned()
+        }
         (None, _, MemberRole::Primary) => "it is the primary, and others take the reads".to_owned(),
         (None, ..) => passed.to_string(),
     }

@@ -81,6 +81,9 @@ pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>
         return Route { to: To::Refuse(refused), reason: Reason::Unsplit, actions };
     };
     let (mut role, server, reason) = role(state, facts, view, group.backend.topology);
+    if role == Role::Any && group.leaves_all_to_primary() {
+        role = Role::Primary;
+    }
     // The schema may be one that the session has just made.
     let replicates = group.backend.topology != Topology::Static;
     let any = role == Role::Any && replicates && chooses_schema(facts);

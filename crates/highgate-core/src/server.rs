@@ -40,6 +40,8 @@ pub enum TrafficFailure {
     Timeout,
     /// No new connection with its login: not in time, or TLS fails.
     Unconnected,
+    /// It took a connection, as the kernel does for a process that hangs, and said nothing in time.
+    Silent,
     /// The server answered what the protocol does not allow.
     Garbage,
     /// It asked for a file that no statement named.
@@ -54,12 +56,13 @@ pub enum TrafficFailure {
 
 impl TrafficFailure {
     /// All of them, in the order of the pending counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Refused,
         Self::Unreachable,
         Self::Lost,
         Self::Timeout,
         Self::Unconnected,
+        Self::Silent,
         Self::Garbage,
         Self::FileDemand,
         Self::ReadOnly,
@@ -80,6 +83,12 @@ impl TrafficFailure {
         matches!(self, Self::Refused | Self::Unreachable)
     }
 
+    /// Whether a new connection was not had in time, or not with its login.
+    #[must_use]
+    pub const fn gives_no_connection(self) -> bool {
+        matches!(self, Self::Unconnected | Self::Silent)
+    }
+
     /// Whether the server itself says that it takes no writes now.
     #[must_use]
     pub const fn is_about_writes(self) -> bool {
@@ -95,6 +104,7 @@ impl fmt::Display for TrafficFailure {
             Self::Lost => "connection lost",
             Self::Timeout => "no answer in time",
             Self::Unconnected => "no new connection is had",
+            Self::Silent => "it takes connections and says nothing",
             Self::Garbage => "protocol violated",
             Self::FileDemand => "it asked for a file that no statement named",
             Self::ReadOnly => "it says that it is read-only",
@@ -301,7 +311,7 @@ impl ServerState {
     /// Tells what a command or a login saw. True if nothing was pending: the caller then wakes the
     /// monitor, which reads [`take_traffic`](Self::take_traffic). Who gives no connection is shunned at once.
     pub fn report_traffic_failure(&self, kind: TrafficFailure, now: Instant) -> bool {
-        if kind.is_about_connecting() || kind == TrafficFailure::Unconnected {
+        if kind.is_about_connecting() || kind.gives_no_connection() {
             self.shun(now + SHUN);
         }
         let mut quiet = true;

@@ -215,7 +215,7 @@ impl Sim {
         };
         let kind = match self.world.servers[index].life {
             Life::Dead => TrafficFailure::Refused,
-            Life::Hangs => TrafficFailure::Unconnected,
+            Life::Hangs => TrafficFailure::Silent,
             Life::Lives if self.dice.below(2) == 0 => TrafficFailure::Unconnected,
             Life::Lives => TrafficFailure::Lost,
         };

@@ -215,6 +215,14 @@ impl Group {
         if self.keeps_reads_off_primary() { &[] } else { &self.writers }
     }
 
+    /// Whether what any server may run is left to the primary: reads may not go there, and nobody else is there
+    /// for them.
+    #[must_use]
+    pub fn leaves_all_to_primary(&self) -> bool {
+        let takes = |at: &usize| self.members.get(*at).is_some_and(|member| member.weight > 0);
+        self.keeps_reads_off_primary() && !self.readers.iter().any(takes)
+    }
+
     /// Whether reads may be left without a server although there is a primary.
     #[must_use]
     pub fn keeps_reads_off_primary(&self) -> bool {

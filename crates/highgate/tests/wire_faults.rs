@@ -16,7 +16,7 @@ use std::{
 };
 
 use failure::{code, connect, run, table, toml};
-use faulty::{BACKEND, VICTIM, faulty, front, none_used_again, usual, victims};
+use faulty::{BACKEND, VICTIM, faulty, front, none_used_again, script, usual, victims};
 use highgate_testkit::{
     highgate::HighgateProcess,
     scripted::{Reply, Script, ScriptedServer, wire},
@@ -461,6 +461,43 @@ fn a_connection_that_is_being_opened_ends_when_its_server_is_found_hanging() {
     assert_eq!(client.value("SELECT n FROM victim").unwrap(), "1");
     assert!(wait::now() - began < Duration::from_secs(30), "not for all of `connect_timeout`");
     assert_eq!(victims(&second).len(), 1);
+}
+
+/// The kernel of a process that hangs goes on taking connections, and that was taken for a sign of life: each session
+/// in turn waited for it.
+#[test]
+fn a_server_that_takes_connections_and_says_nothing_is_left_though_checks_only_connect() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let flag = hangs.clone();
+    let first =
+        script(|_| None).greets(move |_| flag.load(Ordering::Relaxed).then_some(Reply::Hang));
+    let first = ScriptedServer::start(first).unwrap();
+    let second = faulty(|_| None).unwrap();
+    let backend = "monitor = { interval = \"200ms\", timeout = \"300ms\", fall = 2 }\nbalance = \"first\"\n\
+                   connect_timeout = \"1s\"\nslow_start = \"0s\"\n";
+    let text = toml(&[first.addr(), second.addr()], backend, "");
+    let process = failure::start(&text, 2).unwrap();
+    let read = || {
+        let address = process.listener("shop").unwrap();
+        let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+        assert_eq!(client.value("SELECT n FROM victim").unwrap(), "1");
+    };
+    read();
+    let is = |status: &'static str| {
+        let within = Duration::from_secs(10);
+        failure::until_server(&process, "db1", within, |it| it.status == status).unwrap();
+    };
+    is("down");
+    for _ in 0..10 {
+        read();
+    }
+    assert_eq!(victims(&second).len(), 11);
+    let events = failure::ctl(&process, &["show", "events"]).unwrap();
+    assert!(!events.contains("gives new connections again"), "{events}");
+    hangs.store(false, Ordering::Relaxed);
+    is("up");
+    read();
+    assert_eq!(victims(&first).len(), 1);
 }
 
 /// A server that has the work, of which no connection is kept, and another one beside it.

@@ -1,6 +1,8 @@
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use highgate_config::{AdminState, Listener, Rule, RuleRole, Topology, User};
+use highgate_config::{
+    AdminState, Backend, Listener, ReadsOnPrimary, Rule, RuleRole, ServerName, Topology, User,
+};
 
 use super::*;
 use crate::{
@@ -18,8 +20,17 @@ fn snapshot(rules: &[(u32, Rule)], now: Instant) -> Snapshot {
 }
 
 fn snapshot_of(outcome: Outcome, rules: &[(u32, Rule)], now: Instant) -> Snapshot {
-    let mut config =
-        config(&[("shop", backend(Topology::MariadbReplication, &["db1", "db2", "db3"]))]);
+    snapshot_by(ReadsOnPrimary::Fallback, outcome, rules, now)
+}
+
+fn snapshot_by(
+    reads_on_primary: ReadsOnPrimary,
+    outcome: Outcome,
+    rules: &[(u32, Rule)],
+    now: Instant,
+) -> Snapshot {
+    let shop = backend(Topology::MariadbReplication, &["db1", "db2", "db3"]);
+    let mut config = config(&[("shop", Backend { reads_on_primary, ..shop })]);
     config.shared.rules = rules.iter().cloned().collect();
     let listener =
         Listener { backend: "shop".into(), read_write_split: true, ..Listener::default() };
@@ -84,6 +95,28 @@ fn ask_on(snapshot: &Snapshot, text: &str) -> Trace {
 
 fn rule(digest: &str) -> Rule {
     Rule { active: true, match_digest: Some(digest.to_owned()), ..Rule::default() }
+}
+
+/// Drivers say such things as they connect: they waited in vain, and nobody could write.
+#[test]
+fn what_only_changes_the_session_goes_to_a_primary_that_takes_no_reads_where_nobody_else_is_there()
+{
+    let mut alone = outcome();
+    for name in ["db2", "db3"] {
+        let role = alone.roles.get_mut(&ServerName::from(name)).unwrap();
+        role.unfit = Some(Status::Broken);
+    }
+    for (outcome, reads, sets) in [(outcome(), Some("db2"), "db2"), (alone, None, "db1")] {
+        let snapshot = snapshot_by(ReadsOnPrimary::Never, outcome, &[], origin());
+        for set in ["SET NAMES utf8mb4", "SET autocommit = 1", "USE shop", "COMMIT"] {
+            let chosen = ask_on(&snapshot, set).backend.unwrap().chosen;
+            assert_eq!(chosen.as_deref(), Some(sets), "{set}");
+        }
+        let trace = ask_on(&snapshot, "SELECT 1 FROM t");
+        assert_eq!(trace.backend.as_ref().unwrap().chosen.as_deref(), reads);
+        let why = "it is the primary, which takes no reads (`reads_on_primary`)";
+        assert!(trace.to_string().contains(why), "{trace}");
+    }
 }
 
 #[test]

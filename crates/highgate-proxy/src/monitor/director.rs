@@ -18,7 +18,7 @@ use highgate_core::{
     events::Event,
     health::{self, Action, Condition, Event as HealthEvent, HealthSettings, ServerHealth},
     plan,
-    server::{ServerId, ServerRegistry, ServerState},
+    server::{ServerId, ServerRegistry, ServerState, TrafficFailure},
     snapshot::{Policy, Snapshot},
     topology::{Machine, Outcome, PrimaryRecord, Settings},
 };
@@ -292,6 +292,9 @@ impl Director {
         else {
             return false;
         };
+        if let HealthEvent::TrafficFailed { kind: TrafficFailure::Silent } = event {
+            watched.probe.is_silent();
+        }
         let actions = health.step(event, now);
         health::apply(&actions, &watched.state, now);
         let mut must_judge = false;

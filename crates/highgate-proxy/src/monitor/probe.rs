@@ -104,8 +104,8 @@ impl Probe {
         turns: Rc<Turns>,
     ) -> Self {
         let (heard, waits_for) = (Rc::default(), Cell::new(""));
-        let opens = Cell::default();
-        let asks = Asks { shared, server, backend, turns, heard, waits_for, opens };
+        let (opens, is_silent) = (Cell::default(), Rc::default());
+        let asks = Asks { shared, server, backend, turns, heard, waits_for, opens, is_silent };
         let stand_in = Rc::new(asks.clone());
         let generation = Cell::new(asks.server.generation());
         Self { asks: Rc::new(asks), stand_in, left: RefCell::default(), generation }
@@ -133,6 +133,12 @@ impl Probe {
     /// What a check that [opens](Self::opens_next) a connection has to take first.
     pub(crate) fn turns(&self) -> &Rc<Turns> {
         &self.asks.turns
+    }
+
+    /// Has checks that only connect read a greeting as well, until there is one: the server takes connections and
+    /// says nothing.
+    pub(crate) fn is_silent(&self) {
+        self.asks.is_silent.set(true);
     }
 
     /// Whether the next check opens a connection. What it would not go on with is given up then: who waits

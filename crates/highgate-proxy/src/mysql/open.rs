@@ -155,7 +155,8 @@ impl OpenError {
                 TrafficFailure::Unconnected
             }
             Self::Lost(_) => TrafficFailure::Lost,
-            Self::Timeout | Self::Tls(_) => TrafficFailure::Unconnected,
+            Self::Timeout => TrafficFailure::Silent,
+            Self::Tls(_) => TrafficFailure::Unconnected,
             Self::WentDown => TrafficFailure::Timeout,
             Self::NoMySql
             | Self::Login(ServerLoginError::Malformed(_) | ServerLoginError::Sequence { .. }) => {

@@ -73,7 +73,7 @@ impl ServerHealth {
             self.passive_failure(kind, now, actions);
             return;
         }
-        if kind == TrafficFailure::Unconnected {
+        if kind.gives_no_connection() {
             self.not_connected(now, actions);
         }
         if kind.is_about_connecting() && !std::mem::replace(&mut self.shunned, true) {

@@ -46,6 +46,8 @@ pub(super) struct Asks {
     pub(super) waits_for: Cell<&'static str>,
     /// Whether it has a turn: its connection is not open yet.
     pub(super) opens: Cell<bool>,
+    /// Whether a connection proves nothing until the server has greeted: it took one, and said nothing.
+    pub(super) is_silent: Rc<Cell<bool>>,
 }
 
 impl Asks {
@@ -63,8 +65,10 @@ impl Asks {
         let mut learned = None;
         self.opens.set(turn.is_some());
         let facts = match &self.backend.monitor.check {
-            Check::Connect => self.connect(deadline).await.map(|()| None),
-            Check::Handshake => self.greet(deadline, &mut learned).await.map(|()| None),
+            Check::Connect if !self.is_silent.get() => self.connect(deadline).await.map(|()| None),
+            Check::Connect | Check::Handshake => {
+                self.greet(deadline, &mut learned).await.map(|()| None)
+            }
             Check::Off | Check::Ping => {
                 self.ask(None, deadline, &mut kept, turn, &mut learned).await
             }
@@ -93,7 +97,7 @@ impl Asks {
         Ok((asker, greeting))
     }
 
-    /// Reads the greeting and leaves; needs no account.
+    /// Reads the greeting and leaves; needs no account. Who greets is silent no more.
     async fn greet(&self, deadline: Instant, learned: &mut Option<Greeting>) -> Result<(), Failed> {
         match self.open(deadline).await {
             Ok((_, greeting)) => *learned = Some(greeting),
@@ -103,6 +107,7 @@ impl Asks {
             )) => {}
             Err(error) => return Err(failed_open(&error)),
         }
+        self.is_silent.set(false);
         Ok(())
     }
 

@@ -196,7 +196,7 @@ pub(super) fn blame(context: &Context, server: &ServerState, error: &OpenError) 
         Some((Kind::Limit, format!("takes no more connections: {error}")))
     } else {
         // Told once, until it gives one again.
-        let is_news = error.failure() == Some(TrafficFailure::Unconnected)
+        let is_news = error.failure().is_some_and(TrafficFailure::gives_no_connection)
             && !server.is_shunned(clock::now());
         is_news.then(|| (Kind::Shun, format!("gives no connection: {error}")))
     };
