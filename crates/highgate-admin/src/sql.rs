@@ -8,6 +8,7 @@ mod answer;
 mod authorizer;
 mod bounds;
 mod describe;
+mod dialect;
 mod engine;
 mod explain;
 mod functions;
@@ -22,7 +23,9 @@ mod vtab_unsafe;
 /// The body of the fuzz target for statements of operators, which takes any bytes and must not panic.
 #[cfg(feature = "fuzzing")]
 pub fn fuzz(data: &[u8]) {
-    let _ = statement::recognize(&String::from_utf8_lossy(data));
+    let text = String::from_utf8_lossy(data);
+    let _ = statement::recognize(&text);
+    let _ = dialect::for_sqlite(&text);
 }
 
 pub use answer::{Answer, ResultColumn, Rows, SqlError};

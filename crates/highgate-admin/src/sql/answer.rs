@@ -72,6 +72,20 @@ impl SqlError {
         Self { code: 3024, state: "HY000", text: text.into() }
     }
 
+    /// Of a character set in which a character may hold a backslash.
+    pub(super) fn unknown_charset(name: &str) -> Self {
+        let text = format!("Character set '{name}' is not taken here; use utf8mb4");
+        Self { code: 1115, state: "42000", text: text.into() }
+    }
+
+    pub(super) fn wrong_mode(mode: &str) -> Self {
+        let text = format!(
+            "Variable 'sql_mode' can't be set to the value of '{mode}': backslashes escape here, and double \
+             quotes enclose texts"
+        );
+        Self { code: 1231, state: "42000", text: text.into() }
+    }
+
     pub(super) fn wrong_value(text: impl Into<Cow<'static, str>>) -> Self {
         Self { code: 1292, state: "22007", text: text.into() }
     }

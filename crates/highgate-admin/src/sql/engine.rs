@@ -22,7 +22,7 @@ use super::{
     answer::{Answer, Rows, SqlError},
     authorizer::Refusal,
     bounds::{Limits, bound},
-    describe,
+    describe, dialect,
     functions::{self, Session},
     rows::{self, FetchError},
     statement::{self, Statement},
@@ -179,8 +179,8 @@ impl Owner {
             // The mysql command line asks this to learn whether `$$` quotes; it expects this answer.
             return Err(SqlError::no_such_column("Unknown column '$$' in 'field list'"));
         }
-        let text = variables::rewrite(text);
-        let (prepared, text) = self.prepare(text);
+        let text = dialect::for_sqlite(text)?;
+        let (prepared, text) = self.prepare(variables::rewrite(&text));
         let fetched = prepared
             .map_err(FetchError::from)
             .and_then(|mut statement| rows::fetch(&mut statement, &self.limits));

@@ -4,6 +4,8 @@
 
 mod token;
 
+use highgate_mysql::charset::is_unsafe_for_lexing;
+
 use self::token::{Token, tokens};
 use super::answer::SqlError;
 
@@ -57,13 +59,45 @@ pub(super) fn recognize(text: &str) -> Result<Statement<'_>, SqlError> {
         "DESC" | "DESCRIBE" => columns_of(rest),
         "EXPLAIN" if matches!(rest, [Token::Word(_)]) => columns_of(rest),
         "HELP" => Ok(Statement::Help),
-        "SET" | "USE" => Ok(Statement::Quiet),
+        "SET" => set(rest),
         "SHOW" => show(rest),
+        "USE" => Ok(Statement::Quiet),
         "BEGIN" | "COMMIT" | "ROLLBACK" | "START" | "LOCK" | "UNLOCK" | "KILL" => {
             Err(unknown(text))
         }
         _ => Ok(Statement::Select),
     }
+}
+
+/// A SET means nothing here, but must not make the client write its texts otherwise than they are read.
+fn set<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {
+    // Those that are about quotes, and those that contain them.
+    const MODES: [&str; 8] = [
+        "ANSI",
+        "ANSI_QUOTES",
+        "DB2",
+        "MAXDB",
+        "MSSQL",
+        "NO_BACKSLASH_ESCAPES",
+        "ORACLE",
+        "POSTGRESQL",
+    ];
+    for token in tokens {
+        let value = match token {
+            Token::Sign(_) => continue,
+            Token::Text(text) => text.as_str(),
+            Token::Word(word) => word,
+        };
+        if is_unsafe_for_lexing(value) {
+            return Err(SqlError::unknown_charset(value));
+        }
+        let mut modes = value.split(',').map(str::trim);
+        if let Some(mode) = modes.find(|it| MODES.iter().any(|mode| mode.eq_ignore_ascii_case(it)))
+        {
+            return Err(SqlError::wrong_mode(mode));
+        }
+    }
+    Ok(Statement::Quiet)
 }
 
 fn show<'a>(tokens: &[Token<'a>]) -> Result<Statement<'a>, SqlError> {

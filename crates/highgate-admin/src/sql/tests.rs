@@ -282,3 +282,63 @@ impl Table for Worded {
         vec![vec!["db1".into()]]
     }
 }
+
+/// PyMySQL's `"x\' or 1=1 -- "` was read by SQLite's rules, and all rows came.
+#[tokio::test]
+async fn a_value_that_is_quoted_as_for_mysql_stays_a_value() {
+    let engine = engine(fake::tables(1));
+    let values = [
+        "x' or 1=1 -- ",
+        "\\' or 1=1 -- ",
+        "\" or 1=1 -- ",
+        "it's",
+        "a\\b",
+        "\\",
+        "a\0b\n\r\t\u{8}\u{1a}",
+        "'; select 1; -- ",
+        "@@version /* # ",
+        "%_",
+        "é\\ü'",
+    ];
+    for value in values {
+        for quoted in [escaped(value, '\''), escaped(value, '"'), doubled(value)] {
+            assert_eq!(one(&engine, &format!("SELECT {quoted}")).await, value.into(), "{quoted}");
+            let found =
+                rows(&engine, &format!("SELECT * FROM servers WHERE name = {quoted}")).await;
+            assert_eq!(found.rows.len(), 0, "{quoted}");
+        }
+    }
+    let found = rows(&engine, "SELECT name FROM servers WHERE commands > 5--10 AND name = 'db2'");
+    assert_eq!(found.await.rows, [["db2".into()]]);
+}
+
+/// As most drivers do.
+fn escaped(value: &str, quote: char) -> String {
+    let mut out = String::from(quote);
+    for c in value.chars() {
+        match c {
+            '\0' => out.push_str("\\0"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\u{1a}' => out.push_str("\\Z"),
+            '\'' | '"' | '\\' => out.extend(['\\', c]),
+            _ => out.push(c),
+        }
+    }
+    out.push(quote);
+    out
+}
+
+/// As some do: quotes are doubled, and backslashes as well.
+fn doubled(value: &str) -> String {
+    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[tokio::test]
+async fn a_pattern_may_escape_its_wildcards() {
+    let engine = engine(fake::tables(1));
+    for (pattern, count) in [("db_", 3), (r"db\_", 0), (r"%b2", 1), (r"d\\b2", 1)] {
+        let text = format!("SELECT count(*) FROM servers WHERE name LIKE '{pattern}'");
+        assert_eq!(one(&engine, &text).await, Value::Integer(count), "{pattern}");
+    }
+}

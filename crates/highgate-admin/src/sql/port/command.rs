@@ -20,6 +20,8 @@ use crate::{
 /// Sequence id of a reply's first packet.
 const FIRST: u8 = 1;
 
+/// Never without `AUTOCOMMIT`: whatever is called is in force at once. Never with
+/// `NO_BACKSLASH_ESCAPES`: backslashes escape, see `dialect`.
 const STATUS: StatusFlags = StatusFlags::AUTOCOMMIT;
 
 /// Who gets the reply, and what it can read.
@@ -54,8 +56,8 @@ pub(super) async fn reply(
         Command::ProcessInfo => reply.answer(engine.answer(caller, "SHOW PROCESSLIST").await),
         Command::FieldList { table, .. } => {
             // The name comes in quotes of its own, so that it can be nothing but a name.
-            let table = String::from_utf8_lossy(table).replace('"', "");
-            let text = format!("SELECT * FROM \"{table}\" LIMIT 0");
+            let table = String::from_utf8_lossy(table).replace('`', "");
+            let text = format!("SELECT * FROM `{table}` LIMIT 0");
             reply.fields(engine.answer(caller, &text).await)
         }
         Command::Statistics => reply.text(b"Highgate admin; see SELECT * FROM node"),

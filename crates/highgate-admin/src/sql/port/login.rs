@@ -6,13 +6,14 @@ use highgate_io::{clock, entropy};
 use highgate_mysql::{
     Capabilities, StatusFlags,
     auth::NATIVE,
+    charset::{Collation, is_unsafe_for_lexing},
     client_login::{ClientAction, ClientLogin, ClientLoginSettings, Login, Nonce},
     packet::PacketWriter,
     reply::OkPacket,
 };
 
-use super::{Port, wire::Wire};
-use crate::stream::Offer;
+use super::{Port, code, wire::Wire};
+use crate::{sql::SqlError, stream::Offer};
 
 /// utf8mb4_general_ci.
 const COLLATION: u8 = 45;
@@ -66,6 +67,13 @@ pub(super) async fn login(
             }
             ClientAction::Done(login) => {
                 let mut out = login.before_ok.clone();
+                if let Some(refusal) = unread(login.collation) {
+                    code(refusal.code, refusal.state)
+                        .answer(refusal.text.as_ref())
+                        .encode(&mut out, login.seq);
+                    wire.write(&out, deadline).await?;
+                    return Ok(None);
+                }
                 PacketWriter::new(&mut out, login.seq).packet(|body| {
                     let status = StatusFlags::AUTOCOMMIT;
                     OkPacket { status, ..OkPacket::default() }.encode(body, login.capabilities);
@@ -75,6 +83,13 @@ pub(super) async fn login(
             }
         };
     }
+}
+
+/// What is said to a client whose texts can't be read: drivers quote characters, and in these sets a part of
+/// one may be a backslash.
+fn unread(collation: u16) -> Option<SqlError> {
+    let charset = Collation::by_id(collation)?.charset;
+    is_unsafe_for_lexing(charset).then(|| SqlError::unknown_charset(charset))
 }
 
 fn settings(

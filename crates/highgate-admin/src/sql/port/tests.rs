@@ -99,6 +99,17 @@ async fn the_command_line_is_told_what_is_wrong() {
     }
 }
 
+/// The second half of a character may be a backslash there, which drivers don't escape.
+#[tokio::test]
+async fn a_client_whose_characters_may_hold_backslashes_is_refused() {
+    let (address, _stopper) = served(PortLimits::default()).await;
+    for charset in ["gbk", "sjis"] {
+        let charset = format!("--default-character-set={charset}");
+        let output = cli(address, "admin", "s3cret", &[&charset, "-e", "select 1"]).await;
+        assert!(text(&output.stderr).contains("ERROR 1115 (42000)"), "{output:?}");
+    }
+}
+
 #[tokio::test]
 async fn one_connection_too_many_is_told_so_and_a_silent_one_is_closed() {
     let login = Duration::from_millis(200);

@@ -61,3 +61,19 @@ fn any_text_is_recognized_or_refused() {
         let _ = recognize(text);
     }
 }
+
+#[test]
+fn a_set_that_would_change_how_texts_are_quoted_is_refused() {
+    for (text, code) in [
+        ("SET NAMES gbk", 1115),
+        ("set character_set_client = 'SJIS'", 1115),
+        ("SET sql_mode = 'STRICT_ALL_TABLES, no_backslash_escapes'", 1231),
+        ("SET SESSION sql_mode = ANSI_QUOTES", 1231),
+        ("SET @@sql_mode = CONCAT(@@sql_mode, ',ANSI')", 1231),
+    ] {
+        assert_eq!(recognize(text).map_err(|error| error.code), Err(code), "{text}");
+    }
+    for text in ["SET NAMES 'utf8mb4' COLLATE utf8mb4_bin", "SET sql_mode = 'STRICT_ALL_TABLES'"] {
+        assert_eq!(ok(text), Statement::Quiet, "{text}");
+    }
+}

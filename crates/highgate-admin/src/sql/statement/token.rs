@@ -1,5 +1,7 @@
 //! Words, quoted texts and signs: all that has to be known of a text to recognize it.
 
+use crate::sql::dialect;
+
 /// A word, a quoted text or a sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token<'a> {
@@ -19,15 +21,16 @@ pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
+        if let Some(after) = dialect::after_comment(rest) {
+            rest = after;
+            continue;
+        }
         rest = match next {
             _ if next.is_whitespace() => rest.trim_start(),
-            '#' => after(rest, "\n"),
-            '-' if rest.starts_with("--") => after(rest, "\n"),
-            '/' if rest.starts_with("/*") => after(rest, "*/"),
             '\'' | '"' => {
-                let (text, after) = quoted(rest, next);
+                let (text, after) = dialect::literal(rest, next);
                 tokens.push(Token::Text(text));
-                after
+                after.unwrap_or_default()
             }
             '`' => {
                 let body = rest.get(1..).unwrap_or_default();
@@ -52,26 +55,4 @@ pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
 
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '$' | '@' | '-')
-}
-
-fn after<'a>(text: &'a str, end: &str) -> &'a str {
-    text.split_once(end).map_or("", |(_, after)| after)
-}
-
-/// A quoted text with its quotes undone (doubled, or after a backslash), and what follows.
-fn quoted(text: &str, quote: char) -> (String, &str) {
-    let mut out = String::new();
-    let mut chars = text.char_indices().skip(1).peekable();
-    while let Some((place, c)) = chars.next() {
-        let follower = chars.peek().map(|(_, c)| *c);
-        if c == '\\' || (c == quote && follower == Some(quote)) {
-            out.extend(follower);
-            chars.next();
-        } else if c == quote {
-            return (out, text.get(place + quote.len_utf8()..).unwrap_or_default());
-        } else {
-            out.push(c);
-        }
-    }
-    (out, "")
 }
