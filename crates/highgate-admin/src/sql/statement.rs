@@ -26,7 +26,7 @@ pub(super) enum Statement<'a> {
     Help,
     /// `SHOW PROCESSLIST`.
     Processlist,
-    /// Something that clients send and that means nothing here: `SET`, `USE`.
+    /// Something that clients send and that means nothing here: `SET`, `USE`, `BEGIN`, `COMMIT`.
     Quiet,
     /// Anything that SQLite answers.
     Select,
@@ -62,10 +62,24 @@ pub(super) fn recognize(text: &str) -> Result<Statement<'_>, SqlError> {
         "SET" => set(rest),
         "SHOW" => show(rest),
         "USE" => Ok(Statement::Quiet),
+        "BEGIN" | "COMMIT" | "ROLLBACK" | "START" if is_transactional(first, rest) => {
+            Ok(Statement::Quiet)
+        }
         "BEGIN" | "COMMIT" | "ROLLBACK" | "START" | "LOCK" | "UNLOCK" | "KILL" => {
             Err(unknown(text))
         }
         _ => Ok(Statement::Select),
+    }
+}
+
+/// Whether this begins or ends a transaction. Drivers do so unasked; here is nothing that one could hold
+/// together: each SELECT sees its moment, and what is called is in force at once, whatever ROLLBACK says.
+fn is_transactional(first: &str, rest: &[Token<'_>]) -> bool {
+    match first.to_ascii_uppercase().as_str() {
+        "BEGIN" => rest.iter().all(|token| token.is("WORK")),
+        "START" => rest.first().is_some_and(|token| token.is("TRANSACTION")),
+        // There are no savepoints to go back to.
+        _ => !rest.iter().any(|token| token.is("TO")),
     }
 }
 

@@ -77,3 +77,26 @@ fn a_set_that_would_change_how_texts_are_quoted_is_refused() {
         assert_eq!(ok(text), Statement::Quiet, "{text}");
     }
 }
+
+/// PyMySQL's `commit()` and `rollback()` were syntax errors.
+#[test]
+fn transactions_are_begun_and_ended_without_a_meaning() {
+    for text in [
+        "BEGIN",
+        "begin work",
+        "START TRANSACTION",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        "COMMIT",
+        "commit and no chain;",
+        "ROLLBACK",
+        "SET autocommit=0",
+        "SET AUTOCOMMIT = 1",
+        "SET NAMES utf8mb4",
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    ] {
+        assert_eq!(ok(text), Statement::Quiet, "{text}");
+    }
+    for text in ["BEGIN NOT ATOMIC SELECT 1", "START", "START SLAVE", "ROLLBACK TO SAVEPOINT a"] {
+        assert!(recognize(text).is_err(), "{text}");
+    }
+}
