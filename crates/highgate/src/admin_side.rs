@@ -37,6 +37,10 @@ pub(crate) struct AdminSide {
 /// How long the end of the process waits for answers to `highgate ctl` that are under way.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
+/// What the SQL port says that it is. Drivers read a release of MySQL in front and refuse ones that are too
+/// old; from 8.0.3 on they ask for no variables that newer servers don't have.
+const SQL_VERSION: &str = concat!("8.0.36-highgate-", env!("CARGO_PKG_VERSION"));
+
 /// A listening socket of the admin side, for the process behind.
 struct Port {
     name: &'static str,
@@ -124,7 +128,7 @@ impl AdminSide {
         let Some(address) = &own.admin.sql else {
             return Ok(());
         };
-        let version = env!("CARGO_PKG_VERSION");
+        let version = SQL_VERSION;
         let tables = self.site.tables.clone();
         let engine = sql::Engine::start(tables, version, sql::Limits::default())?;
         let (listener, _) = self.bind("sql", address, inherited)?;

@@ -3,7 +3,11 @@
 #[path = "client/raw.rs"]
 mod raw;
 
-use std::process::Command;
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::TcpStream,
+    process::Command,
+};
 
 use highgate_testkit::{HighgateProcess, wait, wait::Deadline};
 use raw::{Part, RawClient, USUAL};
@@ -56,4 +60,26 @@ fn where_no_terminal_reads_a_table_each_row_is_whole_and_on_one_line() {
     assert_eq!(lines.len(), 3, "a head and two servers: {text}");
     assert!(lines[0].ends_with("LAST_ERROR") && lines[0].len() > 200, "{text}");
     assert!(lines[1].contains("127.0.0.1:1 "), "{text}");
+}
+
+/// It was Highgate's own: Connector/Python refuses servers before 4.1.
+#[test]
+fn the_version_is_one_that_drivers_take_and_the_same_wherever_they_look() {
+    let process = HighgateProcess::start(BINARY, TOML).unwrap();
+    let address = process.admin_sql().unwrap();
+    let mut greeting = [0; 5];
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.read_exact(&mut greeting).unwrap();
+    assert_eq!(greeting[4], 10, "protocol version");
+    let mut version = Vec::new();
+    BufReader::new(stream).read_until(0, &mut version).unwrap();
+    version.pop();
+    let version = String::from_utf8(version).unwrap();
+    assert_eq!(version, concat!("8.0.36-highgate-", env!("CARGO_PKG_VERSION")));
+    let mut operator = RawClient::connect(address, "admin", "secret", None, USUAL).unwrap();
+    for asked in ["SELECT VERSION()", "SELECT @@version", "SELECT @@global.version"] {
+        assert_eq!(operator.value(asked).unwrap(), version, "{asked}");
+    }
+    let shown = operator.query("SHOW VARIABLES LIKE 'version'").unwrap();
+    assert_eq!(shown[0].texts(), [[Some("version".to_owned()), Some(version)]]);
 }
