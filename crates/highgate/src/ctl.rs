@@ -15,7 +15,7 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
     let socket = admin_side::socket_path(&arguments.data_dir);
     let act = |table: &str, action: &str, arguments: &[&str]| {
         ctl::act(&socket, table, action, arguments)
-            .map_err(|error| explain(&error.to_string(), &socket))
+            .map_err(told)
             .and_then(|text| output::say(&text))
     };
     match &arguments.command {
@@ -66,8 +66,7 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
 pub(crate) fn ask(socket: &Path, question: &cli::Question) -> anyhow::Result<()> {
     let (user, listener) = (question.user.as_deref(), question.listener.as_deref());
     let arguments = [&question.sql, user.unwrap_or_default(), listener.unwrap_or_default()];
-    let told = ctl::act(socket, "rules", "explain", &arguments);
-    output::say(&told.map_err(|error| explain(&error.to_string(), socket))?)
+    output::say(&ctl::act(socket, "rules", "explain", &arguments).map_err(told)?)
 }
 
 /// What is asked first: of each table the columns that tell whether all is well, and why not.
@@ -79,9 +78,6 @@ const STATUS: [(&str, &str); 4] = [
 ];
 
 fn status(socket: &Path) -> anyhow::Result<()> {
-    if !socket.exists() {
-        return Err(explain("", socket));
-    }
     tables(socket, &STATUS)
 }
 
@@ -111,20 +107,13 @@ fn table_of(socket: &Path, table: &str, wishes: &str) -> anyhow::Result<String> 
 }
 
 fn get(socket: &Path, path: &str) -> anyhow::Result<String> {
-    let text = ctl::get(socket, path).map_err(|error| explain(&error.to_string(), socket))?;
+    let text = ctl::get(socket, path).map_err(told)?;
     Ok(text.trim_end().to_owned())
 }
 
-fn explain(error: &str, socket: &Path) -> anyhow::Error {
-    if socket.exists() {
-        anyhow::Error::msg(error.to_owned())
-    } else {
-        anyhow::anyhow!(
-            "there is no {}: does Highgate run, and is this its --data-dir? By default that is `highgate-data` \
-             beside its configuration",
-            socket.display()
-        )
-    }
+/// In its own words, which say what the system said.
+pub(crate) fn told(error: ctl::CtlError) -> anyhow::Error {
+    anyhow::Error::msg(error.to_string())
 }
 
 /// Applies files in the running process.
@@ -146,6 +135,5 @@ pub(crate) fn apply(arguments: &cli::Apply) -> anyhow::Result<()> {
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let socket = admin_side::socket_path(&data_dir);
     let action = if arguments.dry_run { "compare" } else { "apply" };
-    let told = ctl::act(&socket, "node", action, &files);
-    output::say(&told.map_err(|error| explain(&error.to_string(), &socket))?)
+    output::say(&ctl::act(&socket, "node", action, &files).map_err(told)?)
 }

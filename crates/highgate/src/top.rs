@@ -13,7 +13,7 @@ mod view;
 
 use std::{
     io::IsTerminal as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -117,7 +117,7 @@ impl Screen {
     async fn look(&mut self) -> anyhow::Result<()> {
         let socket = self.socket.clone();
         let taken = tasks::blocking(move || {
-            Sample::take(|path| ctl::get(&socket, path).map_err(|error| explain(&error, &socket)))
+            Sample::take(|path| ctl::get(&socket, path).map_err(crate::ctl::told))
         });
         let sample = taken.await.context("the question was not answered")??;
         self.before = self.now.replace((clock::now(), sample));
@@ -155,17 +155,6 @@ impl Screen {
         };
         frame(&view, &look)
     }
-}
-
-fn explain(error: &ctl::CtlError, socket: &Path) -> anyhow::Error {
-    if socket.exists() {
-        return anyhow::anyhow!("{error}");
-    }
-    anyhow::anyhow!(
-        "there is no {}: does Highgate run, and is this its --data-dir? By default that is `highgate-data` \
-             beside its configuration",
-        socket.display()
-    )
 }
 
 #[cfg(test)]

@@ -343,7 +343,7 @@ async fn the_owners_socket_needs_no_login() {
         let refused = ctl::act(&socket, "servers", "drain", &["nobody"]).unwrap_err();
         assert_eq!(refused.to_string(), "there is no server 'nobody'");
         let missing = ctl::get(&socket.with_extension("gone"), "/health").unwrap_err();
-        assert!(missing.to_string().contains("is it running"), "{missing}");
+        assert!(missing.to_string().contains("does Highgate run"), "{missing}");
     });
     done.await.unwrap();
     stopper.stop();
