@@ -93,13 +93,26 @@ impl OwnFiles {
 }
 
 /// Files that are read together are one configuration: a part of them alone would read as one in
-/// which the rest was never written.
+/// which the rest was never written, and no further one becomes a part of it while the process runs.
 fn together(own: &BTreeSet<PathBuf>, given: &BTreeSet<PathBuf>) -> Result<(), String> {
     if own == given || own.is_disjoint(given) {
         return Ok(());
     }
-    let own = own.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ");
-    Err(format!("this process runs with these files together, so give them together: {own}"))
+    let names = |files: &mut dyn Iterator<Item = &PathBuf>| {
+        files.map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let further = names(&mut given.difference(own));
+    let how_many = if own.len() == 1 { "alone" } else { "together" };
+    let own = names(&mut own.iter());
+    Err(if further.is_empty() {
+        format!("this process runs with these files together, so give them together: {own}")
+    } else {
+        format!(
+            "this process was started with {own} {how_many}, and `apply` adds no file to that. For what is in \
+             the others to be added, apply them by themselves: {further}. For all of them to be read as one \
+             configuration, start the process with all, as `highgate run --replace` does"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -113,6 +126,24 @@ mod tests {
         assert!(together(&own, &set(&["/b", "/a"])).is_ok());
         assert!(together(&own, &set(&["/other"])).is_ok());
         assert!(together(&own, &set(&["/a"])).unwrap_err().ends_with("together: /a /b"));
-        assert!(together(&own, &set(&["/a", "/b", "/c"])).is_err());
+    }
+
+    /// Of one file it was said that it runs "with these files together, so give them together", which was done.
+    #[test]
+    fn who_gives_a_further_file_is_told_with_which_the_process_runs_and_the_way_to_add_one() {
+        let set = |names: &[&str]| names.iter().map(PathBuf::from).collect();
+        for (own, given, runs, added) in [
+            (&["/a"][..], &["/a", "/c"][..], "started with /a alone,", "by themselves: /c. For"),
+            (&["/a", "/b"], &["/a", "/b", "/c"], "with /a /b together,", "by themselves: /c. For"),
+            (
+                &["/a", "/b"],
+                &["/c", "/b", "/d"],
+                "with /a /b together,",
+                "by themselves: /c /d. For",
+            ),
+        ] {
+            let told = together(&set(own), &set(given)).unwrap_err();
+            assert!(told.contains(runs) && told.contains(added), "{told}");
+        }
     }
 }
