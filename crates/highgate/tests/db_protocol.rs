@@ -135,7 +135,7 @@ fn a_file_that_is_named_behind_other_statements_is_sent_and_no_request_that_a_te
     client.ok("CREATE TABLE l (a INT, b VARCHAR(20))").unwrap();
     let load = "load data local infile '/a/file' into table l";
     for before in ["SELECT 1", "DO 1", "SET @a = 1"] {
-        let asked = client.query(&format!("{before}; {load}")).unwrap();
+        let asked = client.query(format!("{before}; {load}")).unwrap();
         assert_eq!(asked.last(), Some(&Part::Text(b"\xfb/a/file".to_vec())), "{asked:?}");
         let mut bytes = Vec::new();
         let mut writer = highgate_mysql::packet::PacketWriter::new(&mut bytes, client.seq() + 1);

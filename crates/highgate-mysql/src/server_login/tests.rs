@@ -171,7 +171,7 @@ fn a_server_does_not_get_the_password_where_others_can_listen() {
     peer(NATIVE, false).greeting(&mut bytes);
     ours.packet(0, &bytes[4..]);
     let mut switch = Vec::new();
-    crate::login::AuthSwitch { plugin: CLEAR, challenge: &[] }.encode(&mut switch);
+    AuthSwitch { plugin: CLEAR, challenge: &[] }.encode(&mut switch);
     let action = ours.packet(2, &switch);
     assert!(matches!(action, ServerAction::Failed(ServerLoginError::ClearRefused { .. })));
 }
@@ -247,7 +247,7 @@ fn passed_on(client_is_private: bool, server_is_private: bool) -> ServerLogin {
 fn passed_sha2(client_is_private: bool, server_is_private: bool) -> ServerLogin {
     let mut machine = passed_on(client_is_private, server_is_private);
     let mut switch = Vec::new();
-    crate::login::AuthSwitch { plugin: CACHING_SHA2, challenge: &[7; 20] }.encode(&mut switch);
+    AuthSwitch { plugin: CACHING_SHA2, challenge: &[7; 20] }.encode(&mut switch);
     assert!(matches!(machine.packet(2, &switch), ServerAction::AskClient { .. }));
     assert!(matches!(machine.client_answer(&[5; 32]), ServerAction::Send(_)));
     machine
@@ -322,7 +322,7 @@ fn a_client_is_not_made_to_tell_its_password_where_others_can_listen() {
     for plugin in [CLEAR, "dialog"] {
         for (client, server) in [(false, true), (true, false), (true, true)] {
             let mut switch = Vec::new();
-            crate::login::AuthSwitch { plugin, challenge: b"x" }.encode(&mut switch);
+            AuthSwitch { plugin, challenge: b"x" }.encode(&mut switch);
             let action = passed_on(client, server).packet(2, &switch);
             let is_asked = matches!(action, ServerAction::AskClient { .. });
             assert_eq!(is_asked, client && server, "{plugin}: {action:?}");
