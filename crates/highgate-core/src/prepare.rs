@@ -207,7 +207,8 @@ pub fn needs_last_insert_id(
         facts.shape.kind,
         StatementKind::Insert | StatementKind::Load | StatementKind::Replace
     );
-    if !inserts || !facts.command.runs() {
+    let fills = is_kin && insert_id::may_fill_table(facts);
+    if !inserts && !fills || !facts.command.runs() {
         return false;
     }
     let returns = |text: &[u8]| text.windows(9).any(|word| word.eq_ignore_ascii_case(b"RETURNING"));
@@ -215,6 +216,7 @@ pub fn needs_last_insert_id(
         (Some(there), LastInsertId::Known(here)) if there == here => false,
         _ if facts.text.is_some_and(returns) => true,
         // No answer tells whether it generated one: the connection is asked, and must know the session's own.
+        (_, LastInsertId::Known(_)) if fills => true,
         (_, LastInsertId::Known(_)) if facts.shape.kind == StatementKind::Load && is_kin => true,
         (Some(0), _) => false,
         (Some(there), LastInsertId::Known(_)) => insert_id::may_be_written(facts, there),

@@ -58,11 +58,15 @@ pub(super) fn follow(
             (LastInsertId::Known(previous), true) if previous != id => {
                 LastInsertId::Doubtful { candidate: id, previous }
             }
-            (LastInsertId::Known(_), true) => LastInsertId::Known(id),
+            // The session's own either way; but where it was written the connection says what it said before.
+            (LastInsertId::Known(_), true) => {
+                conn.last_insert_id = conn.last_insert_id.filter(|there| *there == id);
+                return;
+            }
             (_, true) => conn.knows_insert_id(),
         };
     } else if outcome.insert_id != 0 {
-        // CREATE TABLE … SELECT, as far as is known.
+        // CREATE TABLE … SELECT: its connection knew the session's own ([`may_fill_table`]).
         state.last_insert_id = LastInsertId::Untold;
     } else {
         return;
@@ -87,6 +91,18 @@ const UNSEEN: Effects = Effects::WRITES_LAST_INSERT_ID
     .union(Effects::CAN_CHANGE_SESSION)
     .union(Effects::WRITES)
     .union(Effects::DOUBTFUL);
+
+/// Whether a statement may make a table of rows, whose ids it may generate or write: `CREATE TABLE … SELECT`.
+pub(crate) fn may_fill_table(facts: &CommandFacts<'_>) -> bool {
+    let has = |text: &[u8], word: &[u8]| {
+        text.windows(word.len()).filter(|part| part.eq_ignore_ascii_case(word)).count()
+    };
+    matches!(facts.shape.kind, StatementKind::Ddl | StatementKind::CreateTemporary)
+        && facts.text.is_none_or(|text| {
+            has(text, b"CREATE") > 0
+                && (has(text, b"SELECT") > 0 || has(text, b"VALUES") > 0 || has(text, b"TABLE") > 1)
+        })
+}
 
 /// Whether the statement may have written that id itself.
 pub(crate) fn may_be_written(facts: &CommandFacts<'_>, id: u64) -> bool {

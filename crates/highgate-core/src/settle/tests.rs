@@ -376,6 +376,71 @@ fn what_a_load_generated_is_asked_of_its_connection_which_knows_the_sessions_own
     assert!(!twin.state.keeps_only_insert_id());
 }
 
+/// `LAST_INSERT_ID()` was 0, or another session's, behind a row that was written with the session's own id on a
+/// connection that said something else.
+#[test]
+fn an_id_that_is_written_again_is_not_believed_to_be_the_connections() {
+    for (text, there, left) in [
+        ("INSERT INTO t (id) VALUES (5)", Some(0), None),
+        ("INSERT INTO t (id) VALUES (5)", Some(9), None),
+        ("INSERT INTO t (id) VALUES (5)", Some(5), Some(5)),
+        ("INSERT INTO t (a) VALUES (1) ON DUPLICATE KEY UPDATE a = 2", Some(0), None),
+        ("INSERT INTO t (a) VALUES (1)", Some(0), Some(5)),
+    ] {
+        let mut twin = Twin::new(Flavor::MariaDb);
+        twin.state.last_insert_id = LastInsertId::Known(5);
+        twin.conn.last_insert_id = there;
+        let facts = CommandFacts {
+            shape: Shape {
+                kind: StatementKind::Insert,
+                effects: Effects::WRITES,
+                ..Shape::default()
+            },
+            text: Some(text.as_bytes()),
+            ..CommandFacts::bare(CommandKind::Query)
+        };
+        assert!(!crate::prepare::needs_last_insert_id(&twin.state, &twin.conn, &facts), "{text}");
+        before(&mut twin.state, &facts);
+        let outcome = Outcome { insert_id: 5, ..ok(AUTOCOMMIT) };
+        let verdict = settle(&mut twin.state, &mut twin.conn, &facts, &outcome);
+        assert_eq!(verdict, Verdict::Keep, "{text}");
+        assert_eq!(twin.state.last_insert_id, LastInsertId::Known(5), "{text}");
+        assert_eq!(twin.conn.last_insert_id, left, "{text} {there:?}");
+    }
+}
+
+/// `LAST_INSERT_ID()` was another's behind CREATE TABLE … SELECT of written ids, and in the next session where one
+/// failed.
+#[test]
+fn a_table_that_is_made_of_rows_is_an_insert() {
+    const DUPLICATE: u16 = 1062;
+    let text = "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY) SELECT 7 AS id";
+    let facts = CommandFacts {
+        shape: Shape { kind: StatementKind::Ddl, effects: Effects::WRITES, ..Shape::default() },
+        text: Some(text.as_bytes()),
+        ..CommandFacts::bare(CommandKind::Query)
+    };
+    for (error, insert_id) in [(None, 7), (Some(DUPLICATE), 0)] {
+        let mut twin = Twin::new(Flavor::MariaDb);
+        twin.state.last_insert_id = LastInsertId::Known(5);
+        assert!(crate::prepare::needs_last_insert_id(&twin.state, &twin.conn, &facts));
+        twin.conn.last_insert_id = Some(5);
+        before(&mut twin.state, &facts);
+        let outcome = Outcome { insert_id, error, ..Outcome::default() };
+        let _ = settle(&mut twin.state, &mut twin.conn, &facts, &outcome);
+        assert_eq!(
+            (twin.state.last_insert_id, twin.conn.last_insert_id),
+            (LastInsertId::Untold, None)
+        );
+        captured(&mut twin.state, &mut twin.conn, 5);
+        assert_eq!(twin.state.last_insert_id, LastInsertId::Known(5));
+    }
+    let plain = CommandFacts { text: Some(b"CREATE TABLE t (id INT)"), ..facts };
+    let mut twin = Twin::new(Flavor::MariaDb);
+    twin.state.last_insert_id = LastInsertId::Known(5);
+    assert!(!crate::prepare::needs_last_insert_id(&twin.state, &twin.conn, &plain));
+}
+
 /// The idiom of a table for a sequence bound its session for good.
 #[test]
 fn an_update_that_sets_the_insert_id_is_answered_with_it() {

@@ -5,7 +5,7 @@
 
 use highgate_mysql::sql::{Effects, StatementKind};
 
-use super::{Outcome, after_values, string};
+use super::{Outcome, after_values, may_fill_table, string};
 use crate::{
     pins::PinCause,
     state::{ConnState, LastInsertId, SessionState},
@@ -28,7 +28,7 @@ pub(in crate::settle) fn failed(
     let inserts = matches!(
         facts.shape.kind,
         StatementKind::Insert | StatementKind::Load | StatementKind::Replace
-    );
+    ) || conn.flavor.is_kin() && may_fill_table(facts);
     // A routine, or an earlier statement of several, may have failed after it did something.
     let whole = effects.contains(Effects::CAN_CHANGE_SESSION)
         || effects.contains(Effects::MULTI) && effects.intersects(super::UNSEEN);
