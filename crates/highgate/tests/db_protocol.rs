@@ -150,6 +150,14 @@ fn a_file_that_is_named_behind_other_statements_is_sent_and_no_request_that_a_te
     let refused = client.query("EXECUTE p").unwrap();
     assert_eq!(refused[0].error(), Some(1148), "{refused:?}");
     shop.highgate.wait_for_log("no statement of its client names").unwrap();
+    // Nor does a session go on whose transaction went with the connection, and take its COMMIT for one.
+    let mut other = shop.client(USUAL | Capabilities::LOCAL_FILES);
+    for text in ["BEGIN", "INSERT INTO l VALUES (7, 'lost')"] {
+        other.ok(text).unwrap();
+    }
+    let refused = other.query(format!("EXECUTE IMMEDIATE \"{load}\"")).unwrap();
+    assert_eq!(refused[0].error(), Some(1148), "{refused:?}");
+    assert!(other.query("COMMIT").is_err());
     // It would have been said beside it.
     assert!(!shop.highgate.log().contains("kept out"), "{}", shop.highgate.log());
 }

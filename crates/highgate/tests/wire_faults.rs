@@ -500,6 +500,37 @@ fn a_server_that_takes_connections_and_says_nothing_is_left_though_checks_only_c
     assert_eq!(victims(&first).len(), 1);
 }
 
+/// It waited for all of `handshake_timeout`.
+#[test]
+fn a_login_with_a_schema_leaves_an_idle_connection_whose_server_hangs() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let [for_commands, for_logins] = [hangs.clone(), hangs.clone()];
+    let answers = move |command: &highgate_testkit::scripted::Command| {
+        if for_commands.load(Ordering::Relaxed) {
+            return Reply::Hang;
+        }
+        if command.text().contains(VICTIM) { Reply::value("n", "1") } else { usual(command) }
+    };
+    let first = Script::new(answers)
+        .greets(move |_| for_logins.load(Ordering::Relaxed).then_some(Reply::Hang));
+    let first = ScriptedServer::start(first).unwrap();
+    let second = faulty(|_| None).unwrap();
+    let backend = "balance = \"first\"\nconnect_timeout = \"1s\"\n";
+    let text = toml(&[first.addr(), second.addr()], backend, "handshake_timeout = \"60s\"\n");
+    let process = failure::start(&text, 2).unwrap();
+    let address = process.listener("shop").unwrap();
+    let connect = |schema| RawClient::connect(address, "app", "app", schema, USUAL).unwrap();
+    // Each worker has an idle connection.
+    for _ in 0..8 {
+        assert_eq!(connect(None).value("SELECT n FROM victim").unwrap(), "1");
+    }
+    hangs.store(true, Ordering::Relaxed);
+    let began = wait::now();
+    assert_eq!(connect(Some("other")).value("SELECT n FROM victim").unwrap(), "1");
+    assert!(wait::now() - began < Duration::from_secs(30), "not for all of `handshake_timeout`");
+    assert_eq!(victims(&second).len(), 1);
+}
+
 /// A server that has the work, of which no connection is kept, and another one beside it.
 struct Pair {
     first: ScriptedServer,

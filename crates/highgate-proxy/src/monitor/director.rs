@@ -292,7 +292,10 @@ impl Director {
         else {
             return false;
         };
-        if let HealthEvent::TrafficFailed { kind: TrafficFailure::Silent } = event {
+        if let HealthEvent::TrafficFailed {
+            kind: TrafficFailure::Silent | TrafficFailure::Timeout,
+        } = event
+        {
             watched.probe.is_silent();
         }
         let actions = health.step(event, now);

@@ -63,7 +63,11 @@ impl Session<'_> {
             (Ok(()), Lost::State(pins)) => Tried::Ended(Ending::ServerFailed(format!(
                 "it asked for a file, and with its connection went {pins}"
             ))),
-            (Ok(()), Lost::Nothing | Lost::Transaction) => Tried::Broken,
+            // It would go on without it, and take its COMMIT for one.
+            (Ok(()), Lost::Transaction) => Tried::Ended(Ending::ServerFailed(
+                "it asked for a file, and with its connection went a transaction".to_owned(),
+            )),
+            (Ok(()), Lost::Nothing) => Tried::Broken,
         }
     }
 

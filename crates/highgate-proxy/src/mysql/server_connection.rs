@@ -1,6 +1,9 @@
 //! A logged-in connection to a database server, with what is known of its state.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use highgate_config::{Backend, Topology};
 use highgate_core::{
@@ -155,6 +158,11 @@ impl ServerConnection {
         self.backend.topology
     }
 
+    /// How long its server may take to answer where it was asked nothing that takes time.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.backend.connect_timeout
+    }
+
     /// Whether its backend allows sharing.
     pub(crate) fn multiplexes(&self) -> bool {
         self.backend.multiplex
@@ -231,7 +239,7 @@ fn retires_at(opened_at: Millis, thread: u32, backend: &Backend) -> Millis {
     opened_at.saturating_add(age - age / 10 * Millis::from(thread % 16) / 16)
 }
 
-fn millis(duration: std::time::Duration) -> Millis {
+fn millis(duration: Duration) -> Millis {
     Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }
 
