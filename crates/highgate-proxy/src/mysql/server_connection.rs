@@ -264,7 +264,7 @@ mod tests {
             opens_alike(&now, &other)
         };
         assert!(other(|_| {}));
-        assert!(other(|it| it.max_age = std::time::Duration::from_secs(1)));
+        assert!(other(|it| it.max_age = Duration::from_secs(1)));
         assert!(other(|it| it.max_idle = 0));
         assert!(!other(|it| it.tls.mode = TlsMode::VerifyIdentity));
         assert!(!other(|it| it.tls.ca = Some("/other/ca.pem".into())));
