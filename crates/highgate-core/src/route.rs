@@ -81,7 +81,11 @@ pub fn route<'a>(state: &SessionState, facts: &CommandFacts<'_>, view: &View<'a>
         return Route { to: To::Refuse(refused), reason: Reason::Unsplit, actions };
     };
     let (mut role, server, reason) = role(state, facts, view, group.backend.topology);
-    if role == Role::Any && group.leaves_all_to_primary() {
+    if matches!(role, Role::Any | Role::Replica)
+        && server.is_none()
+        && group.leaves_all_to_primary()
+        && (role == Role::Any || reads_no_table(facts))
+    {
         role = Role::Primary;
     }
     // The schema may be one that the session has just made.
@@ -113,6 +117,11 @@ pub const fn role_at(role: Role, topology: Topology, may_split: bool) -> Role {
         (_, Role::Replica) if may_split => Role::Replica,
         _ => Role::Primary,
     }
+}
+
+/// Whether it asks for nothing that is kept in tables, such as drivers do as they connect and pools before each use.
+fn reads_no_table(facts: &CommandFacts<'_>) -> bool {
+    facts.text.is_some_and(|text| !sql::reads_from_table(text, facts.mode))
 }
 
 /// COM_INIT_DB, or USE.

@@ -222,6 +222,14 @@ impl Facts {
         }
     }
 
+    /// Whether that server has greeted: it speaks the protocol.
+    pub(crate) fn has_greeted(&self, server: &ServerState) -> bool {
+        let backends = self.backends.lock();
+        backends
+            .get(&server.backend)
+            .is_some_and(|servers| servers.greeted.contains_key(&server.id))
+    }
+
     /// What is known of that backend.
     pub(crate) fn of(&self, backend: &BackendName) -> Arc<BackendFacts> {
         let backends = self.backends.lock();

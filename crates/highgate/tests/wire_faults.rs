@@ -500,6 +500,35 @@ fn a_server_that_takes_connections_and_says_nothing_is_left_though_checks_only_c
     assert_eq!(victims(&first).len(), 1);
 }
 
+/// Nothing but another session's login told that it hangs.
+#[test]
+fn a_server_that_owes_an_answer_and_hangs_is_found_though_checks_only_connect() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let [for_commands, for_logins] = [hangs.clone(), hangs.clone()];
+    let answers = move |command: &highgate_testkit::scripted::Command| {
+        if for_commands.load(Ordering::Relaxed) {
+            return Reply::Hang;
+        }
+        if command.text().contains(VICTIM) { Reply::value("n", "1") } else { usual(command) }
+    };
+    let first = Script::new(answers)
+        .greets(move |_| for_logins.load(Ordering::Relaxed).then_some(Reply::Hang));
+    let first = ScriptedServer::start(first).unwrap();
+    let second = faulty(|_| None).unwrap();
+    let backend = "monitor = { interval = \"200ms\", timeout = \"300ms\" }\nbalance = \"first\"\n";
+    let process = failure::start(&toml(&[first.addr(), second.addr()], backend, ""), 2).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.value("SELECT n FROM victim").unwrap(), "1");
+    }
+    hangs.store(true, Ordering::Relaxed);
+    assert_eq!(client.value("SELECT n FROM victim").unwrap(), "1");
+    let events = failure::ctl(&process, &["show", "events"]).unwrap();
+    assert!(events.contains("no login in time"), "{events}");
+    assert_eq!(victims(&second).len(), 1);
+}
+
 /// It waited for all of `handshake_timeout`.
 #[test]
 fn a_login_with_a_schema_leaves_an_idle_connection_whose_server_hangs() {

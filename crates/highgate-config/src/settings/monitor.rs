@@ -88,7 +88,7 @@ pub(super) const SETTINGS: &[Setting<Backend>] = &[
         default: Is("ping"),
         takes_effect: TakesEffect::NextCheck,
         summary: "What a check does: `connect`, `handshake`, `ping`, `off`, or a statement that must not fail.",
-        detail: "Without an account it is `connect` when left out. `ping` and a statement log in. A process that hangs still lets its kernel take connections: `connect` sees that only once a session got no login within `connect_timeout`; from then on it reads the server's greeting as well, until there is one.",
+        detail: "Without an account it is `connect` when left out. `ping` and a statement log in. The kernel of a process that hangs still takes connections: so `connect` reads the server's greeting as well where a session got no login within `connect_timeout`, or where sessions of mode `mysql` wait and nothing was heard since the check before.",
         example: "monitor = { user = \"monitor\", check = \"SELECT 1 FROM app.health\" }",
         also_known_as: &[
             ("haproxy", "option mysql-check"),

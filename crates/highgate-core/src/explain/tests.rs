@@ -108,7 +108,14 @@ fn what_only_changes_the_session_goes_to_a_primary_that_takes_no_reads_where_nob
     }
     for (outcome, reads, sets) in [(outcome(), Some("db2"), "db2"), (alone, None, "db1")] {
         let snapshot = snapshot_by(ReadsOnPrimary::Never, outcome, &[], origin());
-        for set in ["SET NAMES utf8mb4", "SET autocommit = 1", "USE shop", "COMMIT"] {
+        for set in [
+            "SET NAMES utf8mb4",
+            "SET autocommit = 1",
+            "USE shop",
+            "COMMIT",
+            "SELECT 1",
+            "SELECT @@max_allowed_packet, VERSION()",
+        ] {
             let chosen = ask_on(&snapshot, set).backend.unwrap().chosen;
             assert_eq!(chosen.as_deref(), Some(sets), "{set}");
         }

@@ -114,11 +114,27 @@ struct Watched {
     probe: Rc<Probe>,
     /// Bytes that sessions had received from it when its last check began.
     bytes_in: Cell<u64>,
+    /// Bytes that they had sent when a check last had to read a greeting for want of an answer.
+    asked: Cell<u64>,
 }
 
 impl Watched {
     fn bytes_in(&self) -> u64 {
         self.state.hot.bytes_in.load(Ordering::Relaxed)
+    }
+
+    /// Has the check that begins read a greeting where sessions hold connections, have sent something, and heard
+    /// nothing since the last one: a process that hangs owes them an answer, and its kernel takes connections.
+    fn doubt_silence(&self) {
+        let (hot, is_silent) = (&self.state.hot, self.bytes_in() == self.bytes_in.get());
+        let sent = hot.bytes_out.load(Ordering::Relaxed);
+        if is_silent
+            && hot.leased.load(Ordering::Relaxed) > 0
+            && self.probe.shared().facts.has_greeted(&self.state)
+            && self.asked.replace(sent) != sent
+        {
+            self.probe.is_silent();
+        }
     }
 
     /// Whether sessions had answers since its last check began that count as a sign of life.
@@ -225,8 +241,8 @@ impl Director {
                     let (server, shared) = (Arc::downgrade(&state), self.shared.clone());
                     self.tasks.spawn(names::follow(server, shared, self.turns.clone()));
                 }
-                let bytes_in = Cell::default();
-                self.servers.insert(id, Watched { state, probe, bytes_in });
+                let (bytes_in, asked) = (Cell::default(), Cell::default());
+                self.servers.insert(id, Watched { state, probe, bytes_in, asked });
             }
             let fresh = || ServerHealth::new(settings, admin, now);
             self.healths.entry(id).or_insert_with(fresh);

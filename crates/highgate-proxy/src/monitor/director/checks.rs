@@ -40,6 +40,7 @@ impl Watched {
         results: &mpsc::Sender<Probed>,
         tasks: &LocalTasks,
     ) -> bool {
+        self.doubt_silence();
         self.bytes_in.set(self.bytes_in());
         let (probe, results) = (self.probe.clone(), results.clone());
         if !probe.opens_next(wanted.afresh) {
