@@ -107,7 +107,7 @@ kinds! {
     /// Two servers are writable.
     SplitBrain = "split_brain",
         "Several servers are writable at once. Writes stay with the primary of record, which \
-         the text names, and the others are quarantined; without a record writes are refused. \
+         the text names, and others that do not replicate from it are quarantined; without a record writes are refused. \
          Decide which one is right. Look on the others for writes that only they have (somebody \
          may have written there directly). Then set `read_only=1` on them and let them \
          replicate from the primary.";

@@ -268,7 +268,9 @@ impl<'a> Links<'a> {
                 return Err(Fitness::unfit(Status::Lagging, Some(lag), reason));
             }
         }
-        Ok(Fitness::fit(lag, format!("replicates from {to}")))
+        let is_writable = input.seen.is_some_and(|seen| !seen.read_only);
+        let too = if is_writable { ", and is writable (read_only=0)" } else { "" };
+        Ok(Fitness::fit(lag, format!("replicates from {to}{too}")))
     }
 }
 
