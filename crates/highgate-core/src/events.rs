@@ -102,8 +102,8 @@ kinds! {
         "Writes wait up to `failover_wait` and then fail, or are refused at once; the text says \
          why. No server is writable: promote one (`SET GLOBAL read_only=0`). Several are: make \
          all but the right one read-only. The primary of record is gone for good, and the only \
-         writable server was not seen as its replica: `highgate ctl forget-primary BACKEND`. A \
-         monitor's account is refused: repair it.";
+         writable server was not seen as its replica, or was writable beside it and may lack what it \
+         wrote: `highgate ctl forget-primary BACKEND`. A monitor's account is refused: repair it.";
     /// Two servers are writable.
     SplitBrain = "split_brain",
         "Several servers are writable at once. Writes stay with the primary of record, which \

@@ -4,6 +4,7 @@
 //! latest observations. Start reading at [`Machine`].
 
 pub mod galera;
+mod gtid;
 mod links;
 pub mod mariadb;
 mod notes;

@@ -3,6 +3,7 @@
 //! Highgate does not promote: it follows whoever does, and refuses to follow into a split brain.
 
 mod assign;
+mod beside;
 mod elect;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use std::{
 
 use highgate_config::{BackendName, ServerName};
 
-use self::elect::Verdict;
+use self::{beside::Beside, elect::Verdict};
 use super::{
     Input, Observation, Outcome, PrimaryRecord,
     links::{LastFine, Links, target},
@@ -34,6 +35,8 @@ pub struct Machine {
     was_read_only: BTreeMap<ServerName, bool>,
     /// Servers seen to flip from read-only to writable, and when, until they turn back: these were promoted.
     promoted: BTreeMap<ServerName, Instant>,
+    /// Servers that are writable beside the primary, or were when they were read last.
+    beside: BTreeMap<ServerName, Beside>,
     fine: LastFine,
     before: Option<Outcome>,
     first_look: notes::FirstLook,
@@ -52,6 +55,7 @@ impl Machine {
             record,
             was_read_only: BTreeMap::new(),
             promoted: BTreeMap::new(),
+            beside: BTreeMap::new(),
             fine: LastFine::new(),
             before: None,
             first_look: notes::FirstLook::new(),
@@ -83,6 +87,8 @@ impl Machine {
             self.remember(inputs, input.name, seen, now, events);
         }
         self.tell_rivals(inputs, &candidates, events);
+        let primary = if let Verdict::Primary(index) = verdict { Some(index) } else { None };
+        self.refute(inputs, &candidates, primary, now);
         let outcome = self.assign(inputs, verdict, now);
         self.learn_followers(inputs, &outcome, now);
         let looked = (inputs, &mut self.first_look);
@@ -145,6 +151,7 @@ impl Machine {
         events.push(Event::new(severity, kind, text).backend(&self.backend).server(name));
         // A promotion counts once: who was the primary before must follow the new one first.
         self.promoted.retain(|promoted, _| promoted == name);
+        self.beside.clear();
         self.record = Some(PrimaryRecord {
             server: name.clone(),
             server_id: seen.server_id,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use highgate_config::{BackendName, ServerName};
+use highgate_config::ServerName;
 
 use super::Machine;
 use crate::topology::{Input, IoThread, Observation, PrimaryRecord, links::target};
@@ -57,17 +57,35 @@ impl Machine {
         if let Some(input) = old.filter(|input| !input.checked) {
             return Verdict::Waiting(format!("the primary {} is not checked yet", input.name));
         }
-        let seen = old.and_then(|input| input.live(now));
         let may = |index: &&usize| {
-            inputs.get(**index).is_some_and(|input| {
-                record.followers.contains(input.name)
-                    || self.promoted.contains_key(input.name)
-                    // The old primary itself follows it: nothing could be plainer.
-                    || seen.is_some_and(|old| follows(inputs, old, input.name))
-            })
+            inputs.get(**index).is_some_and(|heir| self.may_inherit(inputs, record, heir, now))
         };
         let heirs: Vec<usize> = candidates.iter().filter(may).copied().collect();
-        succession(inputs, &self.backend, record, &heirs, candidates, now)
+        self.succession(inputs, &heirs, candidates, now)
+    }
+
+    /// Whether a candidate may take the place of the primary of record.
+    fn may_inherit(
+        &self,
+        inputs: &[Input<'_>],
+        record: &PrimaryRecord,
+        heir: &Input<'_>,
+        now: Instant,
+    ) -> bool {
+        let Some(old) = inputs.iter().find(|input| *input.name == record.server) else {
+            return false;
+        };
+        let follows_it =
+            record.followers.contains(heir.name) || self.promoted.contains_key(heir.name);
+        match old.live(now) {
+            None => follows_it && !self.lacks_writes(record, old, heir),
+            Some(seen) => {
+                follows_it
+                    // The old primary itself follows it: nothing could be plainer.
+                    || follows(inputs, seen, heir.name)
+                    || (record.is(old.name, seen) && self.is_abreast(seen, heir))
+            }
+        }
     }
 
     /// Who was promoted in place of a primary of record that looks writable only because it was not
@@ -99,6 +117,63 @@ impl Machine {
         });
         successors.next().filter(|_| successors.next().is_none())
     }
+
+    /// The primary of record is no candidate: its one heir, or why there is none.
+    fn succession(
+        &self,
+        inputs: &[Input<'_>],
+        heirs: &[usize],
+        candidates: &[usize],
+        now: Instant,
+    ) -> Verdict {
+        let Some(record) = &self.record else {
+            return first(inputs, None, candidates, now);
+        };
+        let old = inputs.iter().find(|input| *input.name == record.server);
+        let state = old.map_or("gone", |input| match input.live(now) {
+            None => input.absence(),
+            Some(seen) if !record.is(input.name, seen) => "replaced by another server",
+            Some(seen) if seen.read_only => "read-only",
+            Some(_) => "replicating from another server",
+        });
+        let primary = &record.server;
+        match (heirs, candidates) {
+            ([heir], _) => Verdict::Primary(*heir),
+            ([], []) => Verdict::Waiting(format!(
+                "the primary {primary} is {state}, and no other server is writable"
+            )),
+            ([], strangers) => {
+                let (writable, there) = self.what_they_are(inputs, strangers);
+                Verdict::Refused(format!(
+                    "the primary {primary} is {state}; {} {writable} and may lack writes: set \
+                     read_only=1 and then 0 {there} to make it the primary, or, if {primary} is gone for \
+                     good, `highgate ctl forget-primary {}`",
+                    names(inputs, strangers),
+                    self.backend
+                ))
+            }
+            (several, _) => Verdict::Refused(format!(
+                "the primary {primary} is {state}, and {} are all writable: set read_only=1 on all but one",
+                names(inputs, several)
+            )),
+        }
+    }
+
+    /// Why no writable server is an heir, and where to say that it is one.
+    fn what_they_are(
+        &self,
+        inputs: &[Input<'_>],
+        strangers: &[usize],
+    ) -> (&'static str, &'static str) {
+        let beside = (strangers.iter().filter_map(|index| inputs.get(*index)))
+            .all(|input| self.beside.contains_key(input.name));
+        match (beside, strangers) {
+            (true, [_]) => ("was writable beside it", "there"),
+            (true, _) => ("were writable beside it", "on one of them"),
+            (false, [_]) => ("is writable but was not seen as its replica", "there"),
+            (false, _) => ("are writable but were not seen as its replicas", "on one of them"),
+        }
+    }
 }
 
 /// Without a record, or where that one is gone: the only writable server, once all were looked at.
@@ -128,47 +203,6 @@ fn first(
         [only] => Verdict::Primary(*only),
         several => Verdict::Refused(format!(
             "{} are writable and nothing says which is the primary: set read_only=1 on all but one",
-            names(inputs, several)
-        )),
-    }
-}
-
-/// The primary of record is no candidate: its one heir, or why there is none.
-fn succession(
-    inputs: &[Input<'_>],
-    backend: &BackendName,
-    record: &PrimaryRecord,
-    heirs: &[usize],
-    candidates: &[usize],
-    now: Instant,
-) -> Verdict {
-    let old = inputs.iter().find(|input| *input.name == record.server);
-    let state = old.map_or("gone", |input| match input.live(now) {
-        None => input.absence(),
-        Some(seen) if !record.is(input.name, seen) => "replaced by another server",
-        Some(seen) if seen.read_only => "read-only",
-        Some(_) => "replicating from another server",
-    });
-    let primary = &record.server;
-    match (heirs, candidates) {
-        ([heir], _) => Verdict::Primary(*heir),
-        ([], []) => Verdict::Waiting(format!(
-            "the primary {primary} is {state}, and no other server is writable"
-        )),
-        ([], strangers) => {
-            let (writable, there) = match strangers {
-                [_] => ("is writable but was not seen as its replica", "there"),
-                _ => ("are writable but were not seen as its replicas", "on one of them"),
-            };
-            Verdict::Refused(format!(
-                "the primary {primary} is {state}; {} {writable} and may lack writes: set read_only=1 \
-                 and then 0 {there} to make it the primary, or, if {primary} is gone for good, \
-                 `highgate ctl forget-primary {backend}`",
-                names(inputs, strangers)
-            ))
-        }
-        (several, _) => Verdict::Refused(format!(
-            "the primary {primary} is {state}, and {} are all writable: set read_only=1 on all but one",
             names(inputs, several)
         )),
     }

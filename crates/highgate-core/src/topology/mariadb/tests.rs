@@ -1,3 +1,5 @@
+mod beside;
+
 use std::time::Duration;
 
 use highgate_config::{Address, AdminState};
