@@ -219,6 +219,14 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// Whether its first word is still to come: it was not checked, or answers checks that did not have to
+    /// read it before. Each check that ends tells something, so this is over within a few of them.
+    #[must_use]
+    fn is_awaited(&self) -> bool {
+        let is_unread = self.alive && self.seen.is_none() && self.unread.is_none();
+        self.admin != AdminState::Maintenance && (!self.checked || is_unread)
+    }
+
     /// What to add to a reason that rests on an old reading.
     fn as_read(&self) -> String {
         self.unread.map_or_else(String::new, |unread| format!(", as last read: {}", unread.why()))
@@ -231,6 +239,7 @@ impl<'a> Input<'a> {
             (_, false, _) => "not checked yet",
             (_, _, false) => "down",
             (_, _, true) => match self.unread.map(|unread| unread.kind) {
+                None if self.seen.is_none() => "alive, but its status was not read yet",
                 None => "alive, but its status could not be read",
                 Some(CheckFailure::Full) => {
                     "alive, but its role is not known: no connection is free for the monitor"

@@ -1,11 +1,14 @@
 //! Who takes writes, from what is remembered and what is seen.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use highgate_config::ServerName;
+use highgate_config::{AdminState, ServerName};
 
 use super::Machine;
 use crate::topology::{Input, IoThread, Observation, PrimaryRecord, links::target};
+
+/// How long a first primary is not chosen for want of a server that answers and can't be read.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who is primary after one look.
 pub(super) enum Verdict {
@@ -176,7 +179,7 @@ impl Machine {
     }
 }
 
-/// Without a record, or where that one is gone: the only writable server, once all were looked at.
+/// Without a record, or where that one is gone: the only writable server, once all that answer were read.
 fn first(
     inputs: &[Input<'_>],
     gone: Option<&ServerName>,
@@ -189,6 +192,9 @@ fn first(
     );
     if let Some(input) = inputs.iter().find(|input| !input.checked) {
         return Verdict::Waiting(format!("{why}, and {} is not checked yet", input.name));
+    }
+    if let Some(input) = inputs.iter().find(|input| is_hidden(inputs, input, now)) {
+        return Verdict::Waiting(format!("{why}; {} is {}", input.name, input.absence()));
     }
     match candidates {
         [] => Verdict::Waiting(match inputs.iter().find(|i| i.alive && i.live(now).is_none()) {
@@ -206,6 +212,18 @@ fn first(
             names(inputs, several)
         )),
     }
+}
+
+/// Whether a server answers, and may turn out to be the primary once it can be read: the first one is
+/// remembered for good. Whoever can't be read for long is left out (its account may be wrong for ever), unless
+/// another fetches from it: then it is a source, and a writable server that is not may be far behind.
+fn is_hidden(inputs: &[Input<'_>], input: &Input<'_>, now: Instant) -> bool {
+    let Some(unread) = input.unread else { return input.is_awaited() };
+    let fetch =
+        |other: &Input<'_>| other.live(now).is_some_and(|seen| fetches(inputs, seen, input.name));
+    input.admin != AdminState::Maintenance
+        && input.live(now).is_none()
+        && (now.saturating_duration_since(unread.since) < PATIENCE || inputs.iter().any(fetch))
 }
 
 fn names(inputs: &[Input<'_>], indices: &[usize]) -> String {

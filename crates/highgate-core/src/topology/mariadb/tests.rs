@@ -1,4 +1,5 @@
 mod beside;
+mod first;
 
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ struct Rig {
     addresses: Vec<Address>,
     alive: Vec<bool>,
     checked: Vec<bool>,
+    /// Whether the status of a checked one was read, ever.
+    read: Vec<bool>,
     seen: Vec<Observation>,
     unread: Vec<Option<Unread>>,
     doubted: Vec<bool>,
@@ -37,6 +40,7 @@ impl Rig {
             names,
             alive: vec![true; 3],
             checked: vec![true; 3],
+            read: vec![true; 3],
             unread: vec![None; 3],
             doubted: vec![false; 3],
             seen: (1..=3).map(|id| observation(id, now)).collect(),
@@ -80,6 +84,7 @@ impl Rig {
         self.addresses.remove(0);
         self.alive.remove(0);
         self.checked.remove(0);
+        self.read.remove(0);
         self.seen.remove(0);
         self.unread.remove(0);
         self.doubted.remove(0);
@@ -103,7 +108,7 @@ impl Rig {
                 admin: AdminState::Enabled,
                 checked: self.checked[index],
                 alive: self.alive[index],
-                seen: self.checked[index].then_some(&self.seen[index]),
+                seen: (self.checked[index] && self.read[index]).then_some(&self.seen[index]),
                 unread: self.unread[index],
                 doubted: self.doubted[index],
                 max_lag: Some(Duration::from_secs(10)),

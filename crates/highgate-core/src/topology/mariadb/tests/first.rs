@@ -1,0 +1,62 @@
+use super::*;
+
+fn waiting(outcome: &Outcome) -> &str {
+    let Writes::Waiting { reason } = &outcome.writes else { panic!("{outcome:?}") };
+    reason
+}
+
+/// Where a backend gets a topology its servers are up, and not read: whoever was read first was the primary.
+#[test]
+fn who_is_read_first_is_no_primary_before_all_that_answer_were_read() {
+    for two in [false, true] {
+        let mut rig = Rig::new();
+        if two {
+            rig.promote(1);
+        }
+        rig.read = vec![true, false, true];
+        let told = "no primary is known; db2 is alive, but its status was not read yet";
+        assert_eq!(waiting(&rig.step()), told);
+        rig.read = vec![true; 3];
+        let outcome = rig.step();
+        assert_eq!(primary(&outcome), Some("db1").filter(|_| !two));
+        assert_eq!(matches!(outcome.writes, Writes::Refused { .. }), two);
+    }
+}
+
+#[test]
+fn a_writable_replica_that_knows_its_source_by_another_address_is_not_the_primary() {
+    let mut rig = Rig::new();
+    rig.seen[1].read_only = false;
+    rig.source(1).host = "127.0.0.1".to_owned();
+    rig.read[0] = false;
+    assert_eq!(primary(&rig.step()), None);
+    rig.read[0] = true;
+    assert_eq!(primary(&rig.step()), Some("db1"));
+}
+
+#[test]
+fn a_first_primary_waits_a_while_for_one_that_cannot_be_read_and_for_a_source_as_long_as_that_lasts()
+ {
+    for is_source in [false, true] {
+        let mut rig = Rig::new();
+        rig.promote(1);
+        if !is_source {
+            rig.follow(2, 1);
+        }
+        rig.deny(0);
+        rig.unread[0].as_mut().unwrap().known = false;
+        for _ in 1..20 {
+            let why = "no primary is known; db1 is alive, but its role is not known: \
+                       the monitor's account is refused";
+            assert_eq!(waiting(&rig.step()), why);
+        }
+        assert_eq!(primary(&rig.step()), Some("db2").filter(|_| !is_source));
+        rig.unread[0] = None;
+        let outcome = rig.step();
+        if is_source {
+            assert!(matches!(outcome.writes, Writes::Refused { .. }), "{outcome:?}");
+        } else {
+            is(&outcome, "db1", Role::Replica, Some(Status::Quarantined));
+        }
+    }
+}
