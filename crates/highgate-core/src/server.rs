@@ -154,6 +154,8 @@ struct Cold {
     errors: [AtomicU64; 3],
     retries: AtomicU64,
     pending: [AtomicU32; TrafficFailure::ALL.len()],
+    /// Whether the monitor was told to look at these, and has not yet.
+    is_reported: AtomicBool,
     shunned_until_us: AtomicU64,
     writes_held_until_us: AtomicU64,
     generation: AtomicU64,
@@ -314,20 +316,20 @@ impl ServerState {
         if kind.is_about_connecting() || kind.gives_no_connection() {
             self.shun(now + SHUN);
         }
-        let mut quiet = true;
-        for pending in &self.cold.pending {
-            quiet &= pending.load(Ordering::Relaxed) == 0;
-        }
-        self.cold.pending[kind as usize].fetch_add(1, Ordering::AcqRel);
-        quiet
+        self.cold.pending[kind as usize].fetch_add(1, Ordering::Relaxed);
+        // Behind the count: whoever finds it set leaves the count to a look that is still to come, and whoever
+        // sets it wakes the monitor. Two that look at the counts instead may each rely on the other.
+        !self.cold.is_reported.swap(true, Ordering::AcqRel)
     }
 
     /// Takes what was reported since the last call.
     #[must_use]
     pub fn take_traffic(&self) -> TrafficReport {
+        // Ahead of the counts: who reports from here on wakes the monitor anew, perhaps for nothing.
+        self.cold.is_reported.swap(false, Ordering::AcqRel);
         let mut counts = [0; TrafficFailure::ALL.len()];
         for (count, pending) in counts.iter_mut().zip(&self.cold.pending) {
-            *count = pending.swap(0, Ordering::AcqRel);
+            *count = pending.swap(0, Ordering::Relaxed);
         }
         TrafficReport { counts }
     }

@@ -54,6 +54,33 @@ fn only_the_first_pending_failure_wakes_the_monitor() {
     assert!(state.report_traffic_failure(TrafficFailure::Timeout, now));
 }
 
+/// Who reported beside another, while the monitor looked, left a count that nobody was told of: from then on nobody
+/// was told of any.
+#[test]
+fn no_failure_is_left_that_nobody_was_told_of() {
+    let now = test_now();
+    let state = ServerState::new(ServerId(1), key("db1"), now);
+    let (wake, woken) = std::sync::mpsc::channel();
+    let taken: u32 = std::thread::scope(|scope| {
+        for reporter in 0..8 {
+            let (wake, state) = (wake.clone(), &state);
+            let kind = [TrafficFailure::Lost, TrafficFailure::Silent][reporter % 2];
+            scope.spawn(move || {
+                for _ in 0..20_000 {
+                    if state.report_traffic_failure(kind, now) {
+                        wake.send(()).unwrap();
+                    }
+                }
+            });
+        }
+        drop(wake);
+        let take = |()| state.take_traffic().iter().map(|(_, count)| count).sum::<u32>();
+        woken.into_iter().map(take).sum()
+    });
+    assert!(state.take_traffic().is_empty());
+    assert_eq!(taken, 160_000);
+}
+
 #[test]
 fn the_connection_limit_holds_under_contention() {
     let state = Arc::new(ServerState::new(ServerId(1), key("db1"), test_now()));

@@ -234,6 +234,10 @@ impl Director {
             let id = state.id;
             let Some(checks) = self.checks.get(&state.backend) else { continue };
             let kept = self.servers.get(&id).filter(|watched| watched.probe.is_for(checks));
+            if !self.servers.contains_key(&id) {
+                // Sessions may have held it while nobody watched it: what they told of then is left.
+                let _ = state.take_traffic();
+            }
             if kept.is_none() {
                 let (shared, turns) = (self.shared.clone(), self.check_turns.clone());
                 let probe = Rc::new(Probe::new(shared, state.clone(), checks.clone(), turns));
