@@ -20,6 +20,9 @@ const DONOR: u32 = 2;
 /// How long a writer that became a donor stays the writer at least: an incremental transfer takes a
 /// few seconds, and moving the writes would cost more. A full one may block it, so this ends.
 const DONOR_GRACE: Duration = Duration::from_secs(10);
+/// How long a writer of record may take to be judged: a living one needs milliseconds, and a dead one is found
+/// within this under usual settings. One that greets and then hangs may never be.
+const FIRST_WORD: Duration = Duration::from_secs(5);
 
 /// The machine of one backend.
 #[derive(Debug, Clone)]
@@ -29,6 +32,8 @@ pub struct Machine {
     record: Option<PrimaryRecord>,
     /// Since when the writer of record is a donor.
     donor_since: Option<Instant>,
+    /// Since when the first word about the writer of record is awaited.
+    awaited_since: Option<Instant>,
     before: Option<Outcome>,
     first_look: notes::FirstLook,
 }
@@ -42,7 +47,15 @@ impl Machine {
         record: Option<PrimaryRecord>,
     ) -> Self {
         let first_look = notes::FirstLook::new();
-        Self { backend, settings, record, donor_since: None, before: None, first_look }
+        Self {
+            backend,
+            settings,
+            record,
+            donor_since: None,
+            awaited_since: None,
+            before: None,
+            first_look,
+        }
     }
 
     /// Takes over what an operator has changed.
@@ -99,7 +112,7 @@ impl Machine {
                 self.remember(input.name, seen, events);
             }
         }
-        let writes = writes(inputs, writer.is_some());
+        let writes = writes(inputs, self.record.as_ref(), writer.is_some());
         let outcome = Outcome { roles, primary: writer.map(|input| input.name.clone()), writes };
         let looked = (inputs, &mut self.first_look);
         notes::tell(&self.backend, looked, self.before.as_ref(), &outcome, events);
@@ -172,6 +185,7 @@ impl Machine {
         donors: &[(&'a Input<'a>, u32)],
         now: Instant,
     ) -> Option<&'a Input<'a>> {
+        let is_early = self.is_early(inputs, now);
         let record = self.record.as_ref();
         let current = |of: &[(&'a Input<'a>, u32)]| {
             of.iter().find(|(i, _)| record.is_some_and(|r| r.server == *i.name)).map(|(i, _)| *i)
@@ -191,13 +205,27 @@ impl Machine {
         } else {
             self.donor_since = None;
         }
-        // Before everybody was looked at, the lowest index of those seen would be a guess that sticks.
-        if self.record.is_none() && inputs.iter().any(|input| !input.checked) {
+        if is_early {
             return None;
         }
         // Better a donor than nobody: a cluster of two is down to one while the other takes its data.
         let from = if able.is_empty() { donors } else { able };
         from.iter().min_by_key(|(input, index)| (*index, input.name)).map(|(input, _)| *input)
+    }
+
+    /// Whether it is too early to choose a writer. Before everybody was looked at, the lowest index of those
+    /// seen would be a guess that sticks. And the writer of record may well be fine, and be the writer of
+    /// another node: this process has started just now, or its address was written otherwise.
+    fn is_early(&mut self, inputs: &[Input<'_>], now: Instant) -> bool {
+        let Some(record) = &self.record else {
+            return inputs.iter().any(|input| !input.checked);
+        };
+        if !inputs.iter().any(|input| *input.name == record.server && input.is_awaited()) {
+            self.awaited_since = None;
+            return false;
+        }
+        let since = *self.awaited_since.get_or_insert(now);
+        now.saturating_duration_since(since) < FIRST_WORD
     }
 
     fn remember(&mut self, name: &ServerName, seen: &Observation, events: &mut Vec<Event>) {
@@ -248,10 +276,16 @@ fn donors<'a>(
     inputs.iter().filter_map(donor).collect()
 }
 
-fn writes(inputs: &[Input<'_>], has_writer: bool) -> Writes {
-    let reason = if has_writer {
+fn writes(inputs: &[Input<'_>], record: Option<&PrimaryRecord>, has_writer: bool) -> Writes {
+    if has_writer {
         return Writes::Open;
-    } else if inputs.iter().any(|input| !input.checked) {
+    }
+    let awaited = record.filter(|record| record.is_unchecked_among(inputs));
+    if let Some(record) = awaited {
+        let reason = format!("the writer {} is not checked yet", record.server).into();
+        return Writes::Waiting { reason };
+    }
+    let reason = if inputs.iter().any(|input| !input.checked) {
         "not every member is checked yet"
     } else {
         "no writable synced member of a Primary component"

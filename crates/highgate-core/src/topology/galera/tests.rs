@@ -281,3 +281,42 @@ fn a_start_with_a_member_that_is_slow_to_answer_raises_no_alarm() {
     let alarm = rig.events.iter().find(|event| event.kind == Kind::NoPrimary);
     assert_eq!(alarm.unwrap().severity, Severity::Error);
 }
+
+/// Its address was written otherwise, or this process has just started: another was the writer at once, and stayed.
+#[test]
+fn a_writer_of_record_keeps_its_place_until_it_was_looked_at() {
+    for restart in [false, true] {
+        let mut rig = Rig::new(Settings::default());
+        rig.step();
+        if restart {
+            let record = rig.machine.record().cloned();
+            rig.machine = Machine::new("shop".into(), Settings::default(), record);
+        }
+        rig.unchecked = vec!["g1".into()];
+        let outcome = rig.step();
+        let Writes::Waiting { reason } = &outcome.writes else { panic!("{outcome:?}") };
+        assert_eq!(&**reason, "the writer g1 is not checked yet");
+        assert_eq!(unfit(&outcome, "g2"), None);
+        rig.unchecked.clear();
+        assert_eq!(writer(&rig.step()), Some("g1"));
+    }
+}
+
+#[test]
+fn a_writer_of_record_of_which_nothing_is_heard_loses_its_place_after_seconds() {
+    let mut rig = Rig::new(Settings::default());
+    rig.step();
+    rig.unchecked = vec!["g1".into()];
+    (0..10).for_each(|_| assert_eq!(writer(&rig.step()), None));
+    assert_eq!(writer(&rig.step()), Some("g2"));
+}
+
+#[test]
+fn a_writer_of_record_that_is_down_is_not_waited_for() {
+    let mut rig = Rig::new(Settings::default());
+    rig.step();
+    let record = rig.machine.record().cloned();
+    rig.machine = Machine::new("shop".into(), Settings::default(), record);
+    rig.nodes[0].1 = false;
+    assert_eq!(writer(&rig.step()), Some("g2"));
+}
