@@ -14,6 +14,15 @@ pub(super) fn is_same(position: &str, other: &str) -> bool {
     !position.is_empty() && position == other
 }
 
+/// Whether a server at that position has begun anew since it was at the other: of no row of transactions it has
+/// half as many. A crash costs the newest ones at most.
+pub(super) fn starts_over(position: &str, before: &str) -> bool {
+    let (own, before) = (heads(position), heads(before));
+    let is_small = |own: u64, before: u64| own < before.div_ceil(2);
+    !before.is_empty()
+        && before.iter().all(|(of, number)| own.get(of).is_none_or(|own| is_small(*own, *number)))
+}
+
 /// The last number of each row of transactions. Those of MariaDB are counted by domain (`0-1-42`), those of
 /// MySQL by server and tag (`uuid:1-40:42:tag:1-7`).
 fn heads(position: &str) -> BTreeMap<(&str, &str), u64> {
@@ -66,6 +75,20 @@ mod tests {
             ("nonsense", "nonsense", false),
         ] {
             assert_eq!(lacks(position, other), does, "{position} beside {other}");
+        }
+    }
+
+    #[test]
+    fn who_lost_half_of_all_rows_has_begun_anew() {
+        for (position, before, does) in [
+            ("", "0-1-1", true),
+            ("0-1-49", "0-1-100", true),
+            ("0-1-50", "0-1-100", false),
+            ("0-1-3,1-1-7", "0-1-100,1-1-7", false),
+            ("b:1-90", "a:1-100", true),
+            ("", "", false),
+        ] {
+            assert_eq!(starts_over(position, before), does, "{position} after {before}");
         }
     }
 }

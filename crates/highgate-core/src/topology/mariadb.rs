@@ -5,6 +5,7 @@
 mod assign;
 mod beside;
 mod elect;
+mod emptied;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,8 @@ pub struct Machine {
     promoted: BTreeMap<ServerName, Instant>,
     /// Servers that are writable beside the primary, or were when they were read last.
     beside: BTreeMap<ServerName, Beside>,
+    /// Whether the primary of record was away since it was elected last; at first it was.
+    was_away: bool,
     fine: LastFine,
     before: Option<Outcome>,
     first_look: notes::FirstLook,
@@ -56,6 +59,7 @@ impl Machine {
             was_read_only: BTreeMap::new(),
             promoted: BTreeMap::new(),
             beside: BTreeMap::new(),
+            was_away: true,
             fine: LastFine::new(),
             before: None,
             first_look: notes::FirstLook::new(),
@@ -78,6 +82,7 @@ impl Machine {
             self.record = None;
         }
         self.notice_flips(inputs, now);
+        self.notice_absence(inputs, now);
         let candidates = self.candidates(inputs, now);
         let verdict = self.elect(inputs, &candidates, now);
         if let Verdict::Primary(index) = verdict
@@ -85,6 +90,7 @@ impl Machine {
             && let Some(seen) = input.live(now)
         {
             self.remember(inputs, input.name, seen, now, events);
+            self.was_away = false;
         }
         self.tell_rivals(inputs, &candidates, events);
         let primary = if let Verdict::Primary(index) = verdict { Some(index) } else { None };

@@ -42,7 +42,7 @@ impl Machine {
             } else if input.live(now).is_none() {
                 absent(input, primary)
             } else if primary == Some(input.name) {
-                former(input, now)
+                former(input, self.is_emptied(inputs, input, now), now)
             } else {
                 let (assigned, lag) = replica(&links, input);
                 fine.extend(lag.map(|lag| (input.name.clone(), (now, lag))));
@@ -75,7 +75,11 @@ fn absent(input: &Input<'_>, primary: Option<&ServerName>) -> Assigned {
 }
 
 /// The primary of record while it may not take writes: it has the newest data, so reads are safe there.
-fn former(input: &Input<'_>, now: Instant) -> Assigned {
+fn former(input: &Input<'_>, is_emptied: bool, now: Instant) -> Assigned {
+    if is_emptied {
+        let reason = "was the primary; has come back without its data";
+        return assigned(Role::None, Some(Status::Quarantined), None, reason.into());
+    }
     if input.live(now).is_some_and(|seen| seen.read_only) {
         let reason = format!("read-only; was the primary{}", input.as_read());
         return assigned(Role::Replica, None, lag(input, Some(0)), reason.into());

@@ -29,6 +29,7 @@ impl Machine {
                     && (input.unread.is_none() || record.is_none_or(|r| r.server == *input.name))
                     // A writable replica is careless, not promoted, unless it was seen to become writable.
                     && (self.promoted.contains_key(input.name) || !links.replicates_inside(input))
+                    && !self.is_emptied(inputs, input, now)
             })
             .map(|(index, _)| index)
             .collect()
@@ -133,12 +134,8 @@ impl Machine {
             return first(inputs, None, candidates, now);
         };
         let old = inputs.iter().find(|input| *input.name == record.server);
-        let state = old.map_or("gone", |input| match input.live(now) {
-            None => input.absence(),
-            Some(seen) if !record.is(input.name, seen) => "replaced by another server",
-            Some(seen) if seen.read_only => "read-only",
-            Some(_) => "replicating from another server",
-        });
+        let state =
+            old.map_or_else(|| "gone".to_owned(), |old| self.state(inputs, record, old, now));
         let primary = &record.server;
         match (heirs, candidates) {
             ([heir], _) => Verdict::Primary(*heir),
@@ -160,6 +157,30 @@ impl Machine {
                 names(inputs, several)
             )),
         }
+    }
+
+    /// What the primary of record is, instead of that.
+    fn state(
+        &self,
+        inputs: &[Input<'_>],
+        record: &PrimaryRecord,
+        old: &Input<'_>,
+        now: Instant,
+    ) -> String {
+        let Some(seen) = old.live(now) else { return old.absence().to_owned() };
+        if self.is_emptied(inputs, old, now) {
+            return format!(
+                "without its data (its GTID position is `{}`, and was `{}`; if that is on purpose: `highgate \
+                 ctl forget-primary {}`)",
+                seen.gtid, record.gtid, self.backend
+            );
+        }
+        let state = match seen {
+            seen if !record.is(old.name, seen) => "replaced by another server",
+            seen if seen.read_only => "read-only",
+            _ => "replicating from another server",
+        };
+        state.to_owned()
     }
 
     /// Why no writable server is an heir, and where to say that it is one.

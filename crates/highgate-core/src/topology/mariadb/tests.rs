@@ -1,4 +1,5 @@
 mod beside;
+mod emptied;
 mod first;
 
 use std::time::Duration;
