@@ -49,6 +49,7 @@ pub(super) fn classify(text: &[u8], mode: LexMode) -> Found {
     let mut found = Found::default();
     let mut all_read = true;
     let mut statement = Statement::new(text, mode);
+    let mut begun = false;
     loop {
         let token = lexer.next();
         let ends = match token {
@@ -57,14 +58,17 @@ pub(super) fn classify(text: &[u8], mode: LexMode) -> Found {
             _ => false,
         };
         if !ends {
+            begun = true;
             statement.step(token, lexer.spaced);
             if token == Token::Punct(b',') && statement.passes_values() {
                 lexer.skip_listed();
             }
             continue;
         }
-        if statement.head.is_some() {
+        // Also one whose verb was not found: what is thrown away would be taken for harmless.
+        if begun {
             all_read &= statement.finish(&mut found);
+            begun = false;
             statement = Statement::new(text, mode);
         }
         if token == Token::End {
@@ -134,6 +138,10 @@ struct Statement<'t> {
     effects: Effects,
     locking: Option<LockingClause>,
     depth: u32,
+    /// How deep the last `WITH` stood that begins the statement; the statement's verb stands as deep.
+    with_depth: u32,
+    /// One of its definitions has ended, and no other begun.
+    defined: bool,
     /// The mark read last; of other tokens [`VARIABLE`], [`LITERAL`] or 0.
     previous: u8,
     previous_kw: Kw,
@@ -162,6 +170,8 @@ impl<'t> Statement<'t> {
             effects: Effects::empty(),
             locking: None,
             depth: 0,
+            with_depth: 0,
+            defined: false,
             previous: 0,
             previous_kw: Kw::Other,
             callee: Callee::None,
@@ -331,7 +341,10 @@ impl<'t> Statement<'t> {
 
     fn start(&mut self, kw: Kw) {
         match kw {
-            Kw::With => self.phase = Phase::With,
+            Kw::With => {
+                self.phase = Phase::With;
+                (self.with_depth, self.defined) = (self.depth, false);
+            }
             Kw::Analyze => {
                 self.phase = Phase::Analyze;
                 self.head.push(Kw::Analyze);
@@ -368,7 +381,8 @@ impl<'t> Statement<'t> {
         }
     }
 
-    /// The definitions are within parentheses; the main statement's verb is the first one outside.
+    /// The definitions are within parentheses; the main statement's verb is the first one outside, be it
+    /// within parentheses that stand around all of it.
     fn with(&mut self, kw: Kw) {
         let main = matches!(
             kw,
@@ -380,7 +394,7 @@ impl<'t> Statement<'t> {
                 | Kw::Values
                 | Kw::Table
         );
-        if self.depth == 0 && main {
+        if self.depth == self.with_depth && main {
             self.phase = Phase::Start;
             self.start(kw);
         } else {
@@ -498,6 +512,9 @@ impl<'t> Statement<'t> {
             }
             b')' => self.depth = self.depth.saturating_sub(1),
             b',' if self.limited => self.effects |= Effects::COUNTS_OTHERWISE,
+            b',' if self.phase == Phase::With && self.depth == self.with_depth => {
+                self.defined = false;
+            }
             b'=' | b',' | b'*' | b'.' => {}
             b'\\' => {}
             _ if self.phase == Phase::Start => self.effects |= Effects::DOUBTFUL,
@@ -510,11 +527,13 @@ impl<'t> Statement<'t> {
     }
 
     fn open(&mut self, spaced: bool) {
-        if self.phase == Phase::With && self.depth == 0 {
-            // `WITH name (columns) AS (…)`; after a closed one, the main statement in parentheses.
-            if self.previous == b')' {
+        if self.phase == Phase::With && self.depth == self.with_depth {
+            // `WITH name (columns) AS (…)`; after a closed one, the main statement in parentheses, also behind
+            // MariaDB's `CYCLE a RESTRICT`.
+            if self.defined {
                 self.phase = Phase::Start;
             }
+            self.defined = self.previous_kw == Kw::As;
             return;
         }
         if self.names_only || self.previous_kw == Kw::As {
@@ -559,8 +578,7 @@ impl<'t> Statement<'t> {
 
     /// Joins the statement to `found`; whether it is of a kind that may read from a replica.
     fn finish(&mut self, found: &mut Found) -> bool {
-        if self.pending != Pending::Nothing || matches!(self.phase, Phase::With | Phase::BeforeFor)
-        {
+        if self.pending != Pending::Nothing || !self.head.is_some() {
             self.effects |= Effects::DOUBTFUL;
         }
         let (kind, effects) = self.head.kind();

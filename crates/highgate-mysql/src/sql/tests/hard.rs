@@ -218,6 +218,34 @@ fn sequences_are_seen_in_oracles_words() {
     assert!(!effects("SELECT nextval FROM t", MARIADB).contains(E::SEQUENCE));
 }
 
+/// Seen: such a statement was taken for none at all, and what it did was not followed.
+#[test]
+fn common_table_expressions_within_parentheses_are_read() {
+    let reads = [
+        "(WITH q AS (SELECT 1) SELECT * FROM q)",
+        "(WITH a AS (SELECT 1) SELECT * FROM a) UNION ALL (WITH b AS (SELECT 2) SELECT * FROM b)",
+        "((WITH a (x) AS (SELECT 1), b (y) AS (SELECT 2) (SELECT * FROM a, b)))",
+        "WITH a AS (SELECT 1) (WITH b AS (SELECT * FROM a) SELECT * FROM b)",
+        "WITH RECURSIVE q AS (SELECT 1 AS a UNION SELECT a FROM q) CYCLE a RESTRICT (SELECT a FROM q)",
+    ];
+    assert_eq!(gone_astray(&reads, &[MARIADB, MYSQL], true), [""; 0]);
+    for (text, effect) in [
+        ("(WITH q AS (SELECT 1) SELECT GET_LOCK('m', 5))", E::NAMED_LOCK),
+        ("(WITH q AS (SELECT 1) SELECT LAST_INSERT_ID())", E::READS_LAST_INSERT_ID),
+        ("(WITH q AS (SELECT 1) SELECT 1); KILL 7", E::KILLS | E::MULTI),
+        ("SELECT 1; (WITH q AS (SELECT 1) SELECT 1); CALL p()", E::CAN_CHANGE_SESSION | E::MULTI),
+        ("SELECT 1; (WITH q AS (SELECT 1) SELECT 1); TRUNCATE t", E::WRITES | E::MULTI),
+        ("(WITH q AS (SELECT 1)); SELECT 1", E::DOUBTFUL | E::MULTI),
+        ("SELECT 1; SET STATEMENT a = 1; KILL 7", E::DOUBTFUL | E::KILLS),
+        ("SELECT 1; ((", E::DOUBTFUL | E::MULTI),
+        ("5", E::DOUBTFUL),
+    ] {
+        let found = effects(text, MYSQL);
+        assert!(found.contains(effect), "{text}: {found:?}");
+        assert!(!found.contains(E::READ_ONLY_PROVED), "{text}");
+    }
+}
+
 #[test]
 fn xa_is_seen_among_several_statements() {
     assert!(effects("SELECT 1; XA START 'x'", MARIADB).contains(E::XA));
