@@ -1,5 +1,6 @@
 //! Says what a text's statements are and do, token by token.
 
+use super::body::{self, Ends};
 use super::head::{self, Head};
 use super::token::{Lexer, Token};
 use super::words::{Call, Kw};
@@ -54,7 +55,7 @@ pub(super) fn classify(text: &[u8], mode: LexMode) -> Found {
         let token = lexer.next();
         let ends = match token {
             Token::End => true,
-            Token::Punct(b';') => !statement.head.has_body(),
+            Token::Punct(b';') => statement.ends_at(lexer.position()),
             _ => false,
         };
         if !ends {
@@ -71,6 +72,7 @@ pub(super) fn classify(text: &[u8], mode: LexMode) -> Found {
             begun = false;
             statement = Statement::new(text, mode);
         }
+        statement.start = lexer.position();
         if token == Token::End {
             break;
         }
@@ -131,8 +133,11 @@ enum Callee {
 /// One statement while it is read.
 struct Statement<'t> {
     text: &'t [u8],
-    flavor: Flavor,
-    ignore_space: bool,
+    mode: LexMode,
+    /// Behind the semicolon before it.
+    start: usize,
+    /// Where it ends, if that was asked.
+    ends: Option<Ends>,
     phase: Phase,
     head: Head,
     effects: Effects,
@@ -163,8 +168,9 @@ impl<'t> Statement<'t> {
     fn new(text: &'t [u8], mode: LexMode) -> Self {
         Statement {
             text,
-            flavor: mode.flavor,
-            ignore_space: mode.ignore_space,
+            mode,
+            start: 0,
+            ends: None,
             phase: Phase::Start,
             head: Head::default(),
             effects: Effects::empty(),
@@ -184,6 +190,23 @@ impl<'t> Statement<'t> {
             local_file: None,
             name: None,
             wants_name: false,
+        }
+    }
+
+    /// Whether a semicolon that ends at that byte is its last.
+    fn ends_at(&mut self, position: usize) -> bool {
+        if !self.head.may_have_body() {
+            return true;
+        }
+        let (text, start, mode) = (self.text, self.start, self.mode);
+        let ends = *self.ends.get_or_insert_with(|| body::end(text, start, mode));
+        match ends {
+            Ends::At(end) => end <= position,
+            Ends::Unsure => {
+                // Others may follow: a KILL, or what binds a session to its connection.
+                self.effects |= Effects::MULTI | Effects::DOUBTFUL;
+                false
+            }
         }
     }
 
@@ -250,14 +273,14 @@ impl<'t> Statement<'t> {
         let among_options = self.callee == Callee::Options;
         let keyword = match call {
             Call::Option | Call::NamedOption if among_options => return Callee::Options,
-            Call::MariaDbOption if among_options && self.flavor == Flavor::MariaDb => {
+            Call::MariaDbOption if among_options && self.mode.flavor == Flavor::MariaDb => {
                 return Callee::Options;
             }
             _ if kw == Kw::Select => return Callee::Options,
             // No call follows a literal; the path before these columns is one.
             Call::Columns => self.previous == LITERAL,
-            Call::MariaDbSyntax => self.flavor == Flavor::MariaDb,
-            Call::MySqlSyntax => self.flavor == Flavor::MySql,
+            Call::MariaDbSyntax => self.mode.flavor == Flavor::MariaDb,
+            Call::MySqlSyntax => self.mode.flavor == Flavor::MySql,
             Call::Option => true,
             _ => false,
         };
@@ -542,7 +565,7 @@ impl<'t> Statement<'t> {
         let call = match self.callee {
             Callee::None | Callee::Options => return,
             Callee::Stored => Call::Unknown,
-            Callee::Word(Call::Pure | Call::Varying) if spaced && !self.ignore_space => {
+            Callee::Word(Call::Pure | Call::Varying) if spaced && !self.mode.ignore_space => {
                 if head::needs_no_space(self.callee_span.of(self.text)) {
                     Call::Unknown
                 } else {

@@ -11,7 +11,6 @@ pub(super) struct Head {
     words: [Kw; KEPT],
     length: usize,
     started: bool,
-    bodied: bool,
 }
 
 impl Head {
@@ -25,9 +24,6 @@ impl Head {
         if let Some(slot) = self.words.get_mut(self.length) {
             *slot = kw;
             self.length += 1;
-        }
-        if matches!(kw, Kw::Procedure | Kw::Function | Kw::Trigger | Kw::Event | Kw::Package) {
-            self.bodied |= matches!(self.first(), Kw::Create | Kw::Alter);
         }
     }
 
@@ -54,12 +50,15 @@ impl Head {
             })
     }
 
-    /// Defines a routine, trigger or event: its body may have semicolons.
-    pub(super) fn has_body(&self) -> bool {
-        self.bodied
+    /// May define a routine, trigger or event, whose body may have semicolons: no more words than are kept
+    /// lead to what is defined.
+    pub(super) fn may_have_body(&self) -> bool {
+        const BODIED: [Kw; 5] = [Kw::Event, Kw::Function, Kw::Package, Kw::Procedure, Kw::Trigger];
+        matches!(self.first(), Kw::Create | Kw::Alter)
+            && self.kept().iter().any(|kw| BODIED.contains(kw))
     }
 
-    /// No further word is looked at, but for those that give a routine its body.
+    /// No further word is looked at.
     pub(super) fn is_full(&self) -> bool {
         self.length == KEPT && self.first() != Kw::Use
     }

@@ -53,6 +53,11 @@ impl<'t> Lexer<'t> {
         self.pos
     }
 
+    /// Reads on from there, where a statement begins.
+    pub(super) fn seek(&mut self, position: usize) {
+        (self.pos, self.in_version_comment) = (position, false);
+    }
+
     fn doubt(&mut self) {
         self.effects |= Effects::DOUBTFUL;
     }

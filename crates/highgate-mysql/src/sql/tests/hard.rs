@@ -218,6 +218,42 @@ fn sequences_are_seen_in_oracles_words() {
     assert!(!effects("SELECT nextval FROM t", MARIADB).contains(E::SEQUENCE));
 }
 
+/// Seen: what followed was taken for part of the definition, and LOCK TABLES was left on a shared connection.
+#[test]
+fn a_name_that_is_a_word_of_definitions_swallows_no_statement() {
+    for (text, effect) in [
+        ("ALTER TABLE log ADD COLUMN event INT; LOCK TABLES t WRITE", E::LOCK_TABLES),
+        ("CREATE TABLE x (event INT); FLUSH TABLES WITH READ LOCK", E::LOCK_TABLES),
+        ("ALTER EVENT e ENABLE; SELECT GET_LOCK('m', 5)", E::NAMED_LOCK),
+        ("ALTER EVENT e ENABLE; KILL 7", E::KILLS),
+        ("CREATE VIEW function AS SELECT 1; SET ROLE r", E::SESSION_STATE),
+        ("ALTER TABLE log ADD event INT; SELECT LAST_INSERT_ID()", E::READS_LAST_INSERT_ID),
+        (
+            "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DELETE FROM t; CALL p()",
+            E::CAN_CHANGE_SESSION,
+        ),
+        ("CREATE PROCEDURE p() BEGIN SELECT 1; END; HANDLER t OPEN", E::HANDLER),
+        ("CREATE PROCEDURE p() BEGIN SELECT 1; HANDLER t OPEN", E::DOUBTFUL),
+    ] {
+        let found = effects(text, MARIADB);
+        assert!(found.contains(effect | E::MULTI), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn a_body_is_one_statement_with_all_that_it_stores() {
+    for text in [
+        "CREATE PROCEDURE p() BEGIN DECLARE a INT; LOCK TABLES t WRITE; KILL 7; END",
+        "CREATE TRIGGER t BEFORE INSERT ON u FOR EACH ROW IF NEW.a THEN SET NEW.b = 1; END IF;",
+        "ALTER EVENT e DO BEGIN DELETE FROM t; DELETE FROM u; END",
+    ] {
+        let analysis = analyze(text.as_bytes(), MARIADB, &mut Scratch::new()).statements;
+        assert_eq!(analysis, 1, "{text}");
+        let not_run = E::MULTI | E::DOUBTFUL | E::LOCK_TABLES | E::KILLS;
+        assert!(!effects(text, MARIADB).intersects(not_run), "{text}");
+    }
+}
+
 /// Seen: such a statement was taken for none at all, and what it did was not followed.
 #[test]
 fn common_table_expressions_within_parentheses_are_read() {
