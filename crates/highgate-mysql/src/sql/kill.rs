@@ -2,8 +2,9 @@
 
 mod unread;
 
+use super::body::{self, Ends};
 use super::token::{Lexer, Token};
-use super::{LexMode, Span};
+use super::{Flavor, LexMode, Span};
 
 pub use unread::{may_hide_kill, names_kill};
 
@@ -49,14 +50,14 @@ pub fn kill_target(text: &[u8], mode: LexMode) -> KillTarget {
 }
 
 /// Whether `text` runs a `KILL` without being one: in a compound statement, as `BEGIN NOT ATOMIC KILL 7; END`,
-/// or in a literal that it prepares or executes, as `PREPARE s FROM 'KILL 7'`.
+/// or in a literal that it prepares or executes, as `PREPARE s FROM 'KILL 7'`. What it only stores, it doesn't run.
 #[must_use]
 pub fn hides_kill(text: &[u8], mode: LexMode) -> bool {
-    /// What a statement follows.
-    const BEFORE: [&[u8]; 6] = [b"ATOMIC", b"THEN", b"ELSE", b"DO", b"LOOP", b"REPEAT"];
     const PREPARES: [&[u8]; 2] = [b"FROM", b"IMMEDIATE"];
+    // The word is reserved: behind a dot alone it is a name. Where it isn't, there are no blocks.
+    let is_reserved = !matches!(mode.flavor, Flavor::MatrixOne | Flavor::StarRocks);
     let mut lexer = Lexer::new(text, mode);
-    let (mut begins, mut prepares) = (false, false);
+    let (mut start, mut begins, mut prepares, mut after_dot) = (0, true, false, false);
     // Literals beside each other are one.
     let mut literal = Vec::new();
     loop {
@@ -69,15 +70,28 @@ pub fn hides_kill(text: &[u8], mode: LexMode) -> bool {
             return true;
         }
         literal.clear();
-        (begins, prepares) = match token {
+        match token {
             Token::End => return false,
-            Token::Word(word, ..) if begins && is_one_of(word, text, &[b"KILL"]) => return true,
-            Token::Word(word, ..) => {
-                (is_one_of(word, text, &BEFORE), is_one_of(word, text, &PREPARES))
+            Token::Word(word, ..)
+                if is_one_of(word, text, &[b"KILL"]) && (begins || is_reserved && !after_dot) =>
+            {
+                return true;
             }
-            Token::Punct(sign) => (sign == b';', false),
-            _ => (false, false),
-        };
+            Token::Word(word, ..) if begins && is_one_of(word, text, &[b"CREATE"]) => {
+                if let Ends::At(end) = body::end(text, start, mode) {
+                    lexer.seek(end);
+                    start = end;
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        prepares = matches!(token, Token::Word(word, ..) if is_one_of(word, text, &PREPARES));
+        after_dot = token == Token::Punct(b'.');
+        begins = token == Token::Punct(b';');
+        if begins {
+            start = lexer.position();
+        }
     }
 }
 
@@ -169,12 +183,24 @@ mod tests {
             "BEGIN NOT ATOMIC DO 1; kill query 7; END",
             "IF 1 THEN KILL 7; END IF",
             "WHILE 1 DO KILL 7; END WHILE",
+            "BEGIN NOT ATOMIC BEGIN KILL 7; END; END",
+            "BEGIN NOT ATOMIC DECLARE EXIT HANDLER FOR SQLEXCEPTION KILL 7; SIGNAL SQLSTATE '45000'; END",
+            "BEGIN NOT ATOMIC SET STATEMENT max_statement_time=5 FOR KILL 7; END",
+            "EXECUTE IMMEDIATE 'SET STATEMENT max_statement_time=5 FOR KILL 7'",
+            "BEGIN KILL @id; END",
+            "BEGIN <<l>> KILL QUERY 7; END",
+            "CREATE TABLE x (event INT); KILL 7",
+            "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DELETE FROM t; KILL 7",
+            "CREATE PROCEDURE p() BEGIN SELECT 1; KILL 7",
         ] {
             assert!(hides(text), "{text}");
         }
         for text in [
             "PREPARE s FROM 'SELECT 1'",
-            "PREPARE kill FROM @kill",
+            "PREPARE s FROM @kill",
+            "BEGIN NOT ATOMIC SELECT t.kill, `kill` FROM t; END",
+            "CREATE PROCEDURE p() BEGIN SELECT 1; KILL 7; END; CALL p()",
+            "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO KILL 7; SELECT 1",
             "SELECT 'killed'",
             "EXECUTE IMMEDIATE 'INSERT INTO films VALUES (?)' USING 'Kill Bill'",
             "INSERT INTO films VALUES ('Kill Bill'); EXECUTE s",
@@ -182,5 +208,12 @@ mod tests {
         ] {
             assert!(!hides(text), "{text}");
         }
+    }
+
+    #[test]
+    fn where_the_word_is_not_reserved_a_column_may_have_it() {
+        let mode = LexMode { flavor: Flavor::StarRocks, ..LexMode::default() };
+        assert!(!hides_kill(b"SELECT kill FROM t; SELECT 1", mode));
+        assert!(hides_kill(b"SELECT kill FROM t; KILL 7", mode));
     }
 }
