@@ -12,7 +12,10 @@ mod transaction;
 
 use std::{fmt, sync::Arc};
 
-use highgate_mysql::{StatusFlags, sql::Effects};
+use highgate_mysql::{
+    StatusFlags,
+    sql::{Effects, StatementKind},
+};
 
 use crate::{
     pins::{PinCause, PinSet},
@@ -151,6 +154,8 @@ pub fn settle(
     if let Some(reason) = closed {
         return Verdict::Close(reason);
     }
+    let misread = misread(facts, outcome);
+    let facts = misread.as_ref().unwrap_or(facts);
     let releases = transaction::follow(state, conn, facts, outcome);
     if outcome.error.is_none() {
         track::succeeded(state, conn, facts, outcome);
@@ -189,6 +194,23 @@ pub fn settle(
         return Verdict::Close(CloseReason::Spoilt);
     }
     Verdict::Hold(state.pins)
+}
+
+/// A text that was read as one statement and had the answers of several: a server reads it otherwise. Nobody knows
+/// what the others did, so that it is settled as a text of which nothing is known.
+///
+/// A net below the reading of texts, which tells where servers would find a statement's end: it binds the session,
+/// and has nothing left to say about the choice of the server and a KILL.
+fn misread<'a>(facts: &CommandFacts<'a>, outcome: &Outcome<'_>) -> Option<CommandFacts<'a>> {
+    const HAVE_SEVERAL: Effects = Effects::MULTI.union(Effects::CAN_CHANGE_SESSION);
+    if outcome.results == 0 || !facts.command.runs() || facts.does(HAVE_SEVERAL) {
+        return None;
+    }
+    let mut shape = facts.shape;
+    shape.kind = StatementKind::Unknown;
+    shape.effects.remove(Effects::READ_ONLY_PROVED);
+    shape.effects |= Effects::MULTI | Effects::DOUBTFUL | Effects::WRITES;
+    Some(CommandFacts { shape, ..*facts })
 }
 
 /// Whether the session's connection is shared from this command on: as the last rule said that spoke

@@ -50,6 +50,30 @@ fn a_plain_read_leaves_its_connection_clean() {
     assert_eq!(twin.state.found_rows, Some(3));
 }
 
+/// Where a server finds more statements in a text than were read, it may hold locks of the session.
+#[test]
+fn a_statement_with_the_answers_of_several_binds_its_session() {
+    let several = Outcome { results: 1, rows: Some(3), ..ok(AUTOCOMMIT) };
+    for (kind, effects) in [
+        SELECT,
+        (StatementKind::Ddl, Effects::WRITES | Effects::IMPLICIT_COMMIT),
+        (StatementKind::Empty, Effects::empty()),
+    ] {
+        let mut twin = Twin::new(Flavor::MariaDb);
+        // One of them may have inserted.
+        let bound = hold(&[PinCause::LastInsertIdUnknown, PinCause::SessionUnknown]);
+        assert_eq!(twin.run(kind, effects, several), bound);
+        assert_eq!(twin.state.found_rows, None, "the last of them counted otherwise");
+    }
+    let mut twin = Twin::new(Flavor::MariaDb);
+    let failed = Outcome { error: Some(1064), ..several };
+    let Verdict::Hold(pins) = twin.run(SELECT.0, SELECT.1, failed) else { panic!("given back") };
+    assert!(pins.contains(PinCause::SessionUnknown), "one of them had run");
+    let mut twin = Twin::new(Flavor::MariaDb);
+    let selects = Effects::READ_ONLY_PROVED | Effects::MULTI;
+    assert_eq!(twin.run(SELECT.0, selects, several), Verdict::Keep);
+}
+
 /// Whose reset the server carried out never waited for its cluster again, whatever it set.
 #[test]
 fn who_sets_wsrep_sync_wait_leaves_what_it_had_reset_on_a_member_of_galera() {
