@@ -10,6 +10,7 @@
 //! names and values into statements of our own.
 
 mod analysis;
+mod blank;
 mod body;
 mod bytes;
 mod classify;

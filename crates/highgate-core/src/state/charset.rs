@@ -1,6 +1,6 @@
 //! Charsets of a session: as logged in, as reset, or as set.
 
-use highgate_mysql::sql::Flavor;
+use highgate_mysql::{charset, sql::Flavor};
 use serde::{Deserialize, Serialize};
 
 use super::VarValue;
@@ -81,15 +81,26 @@ impl Charset {
     /// Whether characters of the client's charset may end in ASCII bytes (big5, cp932, gb18030, gbk, sjis).
     #[must_use]
     pub fn is_unsafe(&self) -> bool {
-        let name = match self {
-            Self::Login(id) => match collation_names(*id, Flavor::Unknown).flatten() {
-                Some((charset, _)) => charset.as_bytes(),
-                None => return false,
-            },
-            Self::ServerDefault => return false,
-            Self::Set { client, .. } => client.as_bytes(),
-        };
-        is_one_of(name, &["big5", "cp932", "gb18030", "gbk", "sjis"])
+        let unsafe_ones = ["big5", "cp932", "gb18030", "gbk", "sjis"];
+        self.client().is_some_and(|name| is_one_of(name, &unsafe_ones))
+    }
+
+    /// The byte beyond ASCII that is a blank in the client's charset.
+    #[must_use]
+    pub fn high_blank(&self) -> Option<u8> {
+        self.client().and_then(|name| charset::high_blank(bare(name)))
+    }
+
+    /// The name of the client's charset, quoted or not, if it is known.
+    fn client(&self) -> Option<&[u8]> {
+        match self {
+            Self::Login(id) => {
+                let (charset, _) = collation_names(*id, Flavor::Unknown).flatten()?;
+                Some(charset.as_bytes())
+            }
+            Self::ServerDefault => None,
+            Self::Set { client, .. } => Some(client.as_bytes()),
+        }
     }
 
     /// Whether results come in a charset in which even ASCII takes several bytes.
@@ -100,13 +111,16 @@ impl Charset {
     }
 }
 
-/// Whether that is the name of one of them, quoted or not.
-fn is_one_of(name: &[u8], charsets: &[&str]) -> bool {
-    let bare: &[u8] = match name {
+const fn bare(name: &[u8]) -> &[u8] {
+    match name {
         [b'\'', inner @ .., b'\''] => inner,
         other => other,
-    };
-    charsets.iter().any(|charset| bare.eq_ignore_ascii_case(charset.as_bytes()))
+    }
+}
+
+/// Whether that is the name of one of them, quoted or not.
+fn is_one_of(name: &[u8], charsets: &[&str]) -> bool {
+    charsets.iter().any(|charset| bare(name).eq_ignore_ascii_case(charset.as_bytes()))
 }
 
 /// Charset and collation of a collation id of the login.
@@ -301,6 +315,9 @@ mod tests {
         assert!(Charset::Login(28).is_unsafe());
         assert!(Charset::names(VarValue::text(b"'SJIS'"), None).is_unsafe());
         assert!(!Charset::Login(45).is_unsafe());
+        assert_eq!(Charset::Login(8).high_blank(), Some(0xa0));
+        assert_eq!(Charset::names(VarValue::text(b"'CP852'"), None).high_blank(), Some(0xff));
+        assert_eq!(Charset::Login(45).high_blank(), None);
         assert!(!Charset::names(VarValue::Default, None).is_unsafe());
     }
 }

@@ -100,6 +100,7 @@ impl Profile {
             None => mode.ignore_space |= ignores_space,
         }
         mode.unsafe_charset = self.charset.is_unsafe();
+        mode.high_blank = self.charset.high_blank();
         mode
     }
 

@@ -1,5 +1,6 @@
 //! Says what a text's statements are and do, token by token.
 
+use super::blank;
 use super::body::{self, Ends};
 use super::head::{self, Head};
 use super::token::{Lexer, Token};
@@ -78,6 +79,9 @@ pub(super) fn classify(text: &[u8], mode: LexMode) -> Found {
         }
     }
     found.effects |= lexer.effects;
+    if blank::stands_outside(text, mode) {
+        found.effects |= Effects::DOUBTFUL;
+    }
     found.hint = lexer.hint;
     if found.statements > 1 {
         found.effects |= Effects::MULTI;

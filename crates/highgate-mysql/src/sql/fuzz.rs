@@ -13,6 +13,7 @@ pub(crate) fn fuzz_analyze(data: &[u8]) {
         pipes_as_concat: false,
         ignore_space: flags & 4 != 0,
         unsafe_charset: flags & 8 != 0,
+        high_blank: (flags & 9 == 1).then_some(0xa0),
         flavor: match flags >> 4 & 3 {
             0 => Flavor::MariaDb,
             1 => Flavor::MySql,

@@ -63,7 +63,9 @@ pub fn hides_kill(text: &[u8], mode: LexMode) -> bool {
     loop {
         let token = lexer.next();
         if let (true, Token::Text(part)) = (prepares, token) {
-            literal.extend(content(part.of(text)));
+            let is_blank = |byte: &u8| mode.high_blank == Some(*byte);
+            let said = content(part.of(text));
+            literal.extend(said.map(|byte| if is_blank(&byte) { b' ' } else { byte }));
             continue;
         }
         if !literal.is_empty() && (is_kill(&literal, mode) || hides_kill(&literal, mode)) {

@@ -46,4 +46,6 @@ pub struct LexMode {
     /// The client's charset has multi-byte characters that end in ASCII bytes
     /// (big5, cp932, gb18030, gbk, sjis): quotes and backslashes cannot be told by their bytes.
     pub unsafe_charset: bool,
+    /// The byte beyond ASCII that is a blank in the client's charset, as a no-break space is in latin1.
+    pub high_blank: Option<u8>,
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::analysis::unquoted;
+use super::blank;
 use super::token::{Lexer, Token};
 use super::words::Kw;
 use super::{Effects, LexMode, Span};
@@ -147,7 +148,7 @@ pub fn parse(text: &[u8], mode: LexMode) -> Result<SetStatement<'_>, SetRefused>
     }
     parser.take_mark(b';');
     let at = parser.start;
-    if parser.lexer.effects.contains(Effects::DOUBTFUL) {
+    if parser.lexer.effects.contains(Effects::DOUBTFUL) || blank::stands_outside(text, mode) {
         return Err(SetRefused::Doubtful { at });
     }
     match parser.token {

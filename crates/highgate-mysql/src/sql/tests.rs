@@ -18,6 +18,7 @@ const MARIADB: LexMode = LexMode {
     server_version: 101_119,
     newest_version: 0,
     unsafe_charset: false,
+    high_blank: None,
 };
 
 const MYSQL: LexMode = LexMode { flavor: Flavor::MySql, server_version: 80_036, ..MARIADB };

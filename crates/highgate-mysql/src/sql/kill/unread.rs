@@ -1,5 +1,6 @@
 //! A `KILL` in a text that servers may read in two ways: one may begin where a literal or a comment is seen here.
 
+use super::super::blank;
 use super::super::bytes::{find2, is_digit, is_name};
 use super::super::token::{Lexer, Token};
 use super::super::{Effects, Flavor, LexMode};
@@ -29,11 +30,13 @@ pub fn names_kill(text: &[u8]) -> bool {
 /// Where the word stands alone, in whatever.
 fn kills(text: &[u8]) -> impl Iterator<Item = usize> {
     const WORD: &[u8] = b"KILL";
-    let stands_alone = |at: usize| {
+    // Beyond ASCII may be a blank.
+    let is_outside = |byte: u8| !is_name(byte) || !byte.is_ascii();
+    let stands_alone = move |at: usize| {
         // The digits of a version comment touch what follows.
         let before = at.checked_sub(1).and_then(|before| text.get(before));
-        let begins = before.is_none_or(|&byte| is_digit(byte) || !is_name(byte));
-        begins && text.get(at + WORD.len()).is_none_or(|&byte| !is_name(byte))
+        let begins = before.is_none_or(|&byte| is_digit(byte) || is_outside(byte));
+        begins && text.get(at + WORD.len()).is_none_or(|&byte| is_outside(byte))
     };
     let is_word = move |at: usize| {
         let word = text.get(at..at + WORD.len());
@@ -62,6 +65,8 @@ fn sure(text: &[u8], mode: LexMode) -> Sure {
     let mut sure = Sure { length: 0, runs_no_others: false };
     // Whether characters may end in a mark, and quotes mean something else.
     let (mut has_pairs, mut has_quotes) = (mode.unsafe_charset, false);
+    // What may be a blank, from a SET on.
+    let mut blanks = [mode.high_blank, None];
     // Where the statement begins, whether it has begun, and whether it is a SET.
     let (mut start, mut begins, mut sets) = (0, true, false);
     loop {
@@ -72,6 +77,7 @@ fn sure(text: &[u8], mode: LexMode) -> Sure {
         if lexer.effects.contains(Effects::DOUBTFUL)
             || has_pairs && has_unsafe_pair(read, mode)
             || has_quotes && find2(read, 0, b'\\', b'"') < read.len()
+            || blanks.iter().any(|blank| blank::splits(token, text, *blank))
         {
             return sure;
         }
@@ -82,6 +88,9 @@ fn sure(text: &[u8], mode: LexMode) -> Sure {
                 if sets {
                     let set = text.get(start..sure.length).unwrap_or_default();
                     has_pairs |= sets_otherwise(set, mode, &CHARSETS, is_safe_charset);
+                    if sets_otherwise(set, mode, &CHARSETS, has_no_blank) {
+                        blanks = charset::HIGH_BLANKS.map(Some);
+                    }
                     has_quotes |= sets_otherwise(set, mode, &MODES, |to| leaves_quotes(to, mode));
                 }
                 (start, begins, sets) = (sure.length, true, false);
@@ -157,6 +166,10 @@ fn is_safe_charset(name: &[u8]) -> bool {
     !is_default && std::str::from_utf8(name).is_ok_and(|it| !charset::is_unsafe_for_lexing(it))
 }
 
+fn has_no_blank(name: &[u8]) -> bool {
+    !name.eq_ignore_ascii_case(b"DEFAULT") && charset::high_blank(name).is_none()
+}
+
 /// Whether a value of `sql_mode` leaves quotes and backslashes what they are by default, as they are now.
 fn leaves_quotes(value: &[u8], mode: LexMode) -> bool {
     /// Parts of the names of those that don't: the combined ones have ANSI_QUOTES in them.
@@ -184,6 +197,7 @@ fn has_unsafe_pair(text: &[u8], mode: LexMode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::hides_kill;
 
     const GBK: LexMode = LexMode {
         ansi_quotes: false,
@@ -194,6 +208,7 @@ mod tests {
         server_version: 0,
         newest_version: 0,
         unsafe_charset: true,
+        high_blank: None,
     };
     const UTF8: LexMode = LexMode { unsafe_charset: false, ..GBK };
 
@@ -238,6 +253,22 @@ mod tests {
             b"SET sql_mode = 1048576; SELECT '\\'; KILL 7 -- '",
         ];
         each(&texts, UTF8, true);
+    }
+
+    #[test]
+    fn a_kill_may_stand_behind_a_blank_that_is_a_letter_elsewhere() {
+        let latin = LexMode { high_blank: Some(0xa0), ..UTF8 };
+        let texts: [&[u8]; 4] = [
+            b"\xa0KILL 7",
+            b"SELECT 1;\xa0KILL\xa07",
+            b"BEGIN NOT ATOMIC\xa0KILL 7; END",
+            b"SELECT 1 --\xa0'\n; KILL 7 -- '",
+        ];
+        each(&texts, latin, true);
+        each(&[b"SET NAMES latin1; SELECT 1;\xa0KILL 7"], UTF8, true);
+        each(&[b"SELECT '\xa0KILL 7'", b"SELECT a\xa0b, 'Kill Bill'"], latin, false);
+        each(&[b"SET NAMES utf8mb4; SELECT \xc3\xa0, 'Kill Bill'"], UTF8, false);
+        assert!(hides_kill(b"PREPARE s FROM '\xa0KILL 7'", latin));
     }
 
     /// Films, and songs: statements that any application sends.

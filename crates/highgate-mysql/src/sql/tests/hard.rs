@@ -1,7 +1,7 @@
 //! Statements that mislead: where each goes was decided by hand, from what the server does with it.
 
 use super::{MARIADB, MYSQL};
-use crate::sql::{Effects as E, Flavor, LexMode, Scratch, analyze};
+use crate::sql::{Effects as E, Flavor, LexMode, Scratch, analyze, set_statement};
 
 fn effects(text: &str, mode: LexMode) -> E {
     analyze(text.as_bytes(), mode, &mut Scratch::new()).effects
@@ -280,6 +280,27 @@ fn common_table_expressions_within_parentheses_are_read() {
         assert!(found.contains(effect), "{text}: {found:?}");
         assert!(!found.contains(E::READ_ONLY_PROVED), "{text}");
     }
+}
+
+/// As of MariaDB 10.11: a no-break space in latin1 is a blank, and a word's letter in utf8mb4.
+#[test]
+fn a_blank_beyond_ascii_is_doubtful_outside_of_quotes() {
+    let latin = LexMode { high_blank: Some(0xa0), ..MARIADB };
+    let of = |text: &[u8], mode| analyze(text, mode, &mut Scratch::new()).effects;
+    let texts: [&[u8]; 4] = [
+        b"SELECT 1;\xa0KILL 7",
+        b"SELECT MAX(a) INTO\xa0@v FROM t",
+        b"SELECT @v\xa0:= 1",
+        b"SELECT 1 --\xa0'\n; KILL 7 -- '",
+    ];
+    for text in texts {
+        assert!(of(text, latin).contains(E::DOUBTFUL), "{}", text.escape_ascii());
+    }
+    let text = b"SELECT 'a\xa0b', `c\xa0d`, @'e\xa0f' /* \xa0 */";
+    assert!(of(text, latin).contains(E::READ_ONLY_PROVED));
+    assert!(of(b"SELECT a\xa0 FROM t", MARIADB).contains(E::READ_ONLY_PROVED));
+    assert!(set_statement::parse(b"SET\xa0@a = 1", latin).is_err());
+    assert!(set_statement::parse(b"SET a\xa0= 1", latin).is_err());
 }
 
 #[test]
