@@ -5,6 +5,7 @@
 //! an edit whose caller went away still ends whole.
 
 mod commit;
+mod files;
 mod outcome;
 #[cfg(test)]
 mod tests;
@@ -13,13 +14,16 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use highgate_config::{
     BackendName, Batch, BoxFuture, Config, ControlPlane, Drains, Layers, NodeName, Override,
-    ProposeError, ServerName, StoreError, Version, apply_all, merge,
+    ProposeError, ServerName, StoreError, Version, apply_all, merge::Merged,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use self::outcome::{Applied, ApplyError, SeedError};
-use self::outcome::{CommitError, FileRefused};
+use self::{
+    files::{merge_file, merged, started_with},
+    outcome::{CommitError, FileRefused},
+};
 use crate::{disk::Disk, open::OpenError, records::RecordsStore, state::State};
 
 /// Holds the desired state of a node that has no peers. A copy is another handle to it.
@@ -152,6 +156,12 @@ impl Alone {
         self.held.borrow().applied.get(&self.node).cloned().unwrap_or_default()
     }
 
+    /// What [`Self::apply_file`] would change now.
+    #[must_use]
+    pub fn would_apply(&self, file_name: &str, parsed: &Config) -> Merged {
+        merged(&self.held.borrow(), &self.node, file_name, parsed)
+    }
+
     /// Whether nothing was ever accepted or applied.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -267,44 +277,6 @@ impl Alone {
         let version = applied.version.0;
         tracing::info!(file = file_name, who, version, changes, conflicts, "file applied");
         Ok(applied)
-    }
-}
-
-fn merge_file(
-    state: &mut State,
-    node: NodeName,
-    file: String,
-    parsed: Arc<Config>,
-) -> Result<Applied, FileRefused> {
-    let nothing = Arc::new(Config::default());
-    let files = state.applied.entry(node).or_default();
-    let base = files.get(&file).unwrap_or(&nothing);
-    let merged = merge::three_way(base, &parsed, &state.config);
-    if !merged.changes.is_empty() {
-        let next = apply_all(&state.config, &merged.changes)
-            .map_err(|why| FileRefused::Unfit(why.to_string()))?;
-        state.config = Arc::new(next);
-        state.version += 1;
-    }
-    files.insert(file, parsed);
-    Ok(Applied {
-        changes: merged.changes,
-        conflicts: merged.conflicts,
-        version: Version(state.version),
-    })
-}
-
-/// Notes the files that a process starts with. Where they are others than at the last start, what those
-/// said is what these are compared with.
-fn started_with(state: &mut State, node: &NodeName, file: &str) {
-    let before = state.started_with.insert(node.clone(), file.to_owned());
-    let Some(files) = state.applied.get_mut(node) else { return };
-    // A store of a version that did not note it.
-    let only = || files.keys().next().filter(|_| files.len() == 1).cloned();
-    let Some(before) = before.or_else(only).filter(|before| before != file) else { return };
-    if let Some(base) = files.remove(&before) {
-        tracing::info!(files = file, %before, "started with other files than last time");
-        files.insert(file.to_owned(), base);
     }
 }
 

@@ -278,4 +278,44 @@ proptest! {
         let merged = merge::three_way(&base, &base, &current);
         prop_assert_eq!(merged.changes, vec![]);
     }
+
+    #[test]
+    fn an_untouched_further_file_changes_nothing(
+        own in config(), base in config(), current in config()
+    ) {
+        let merged = merge::three_way_over(&own, &base, &base, &current);
+        prop_assert_eq!(merged.changes, vec![]);
+    }
+
+    #[test]
+    fn a_further_file_that_changes_is_as_if_the_process_had_always_had_it_so(
+        own in config(), base in config(), file in config()
+    ) {
+        let current = merge::layered(&own, &base);
+        for file in [&file, &Config::default()] {
+            let merged = merge::three_way_over(&own, &base, file, &current);
+            let is_new = |it: &merge::Conflict| it.decided == merge::Decided::NewInFile;
+            prop_assert!(merged.conflicts.iter().all(is_new), "{:?}", merged.conflicts);
+            let next = apply_without_faults(&current, &merged.changes);
+            prop_assert_eq!(next, merge::layered(&own, file));
+        }
+    }
+
+    #[test]
+    fn without_other_files_a_further_one_is_merged_as_any(
+        base in config(), file in config(), current in config()
+    ) {
+        let nothing = Config::default();
+        let merged = merge::three_way_over(&nothing, &base, &file, &current);
+        prop_assert_eq!(merged, merge::three_way(&base, &file, &current));
+    }
+}
+
+/// Things that come together at random need not fit together.
+fn apply_without_faults(config: &Config, changes: &[crate::Change]) -> Config {
+    let mut next = config.clone();
+    for change in changes {
+        apply(&mut next, change).unwrap();
+    }
+    next
 }

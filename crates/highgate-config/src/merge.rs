@@ -5,6 +5,7 @@
 //! an event. Fields are those of the settings' declarations.
 
 mod fields;
+mod further;
 mod overruled;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use self::overruled::{Overruled, overruled};
+pub use self::{
+    further::{layered, three_way_over},
+    overruled::{Overruled, overruled},
+};
 
 use self::fields::{Merge, Three};
 use crate::{
@@ -78,6 +82,11 @@ impl fmt::Display for Conflict {
 /// not have, `file` says what differs from its default there; the rest stays.
 #[must_use]
 pub fn three_way(base: &Config, file: &Config, current: &Config) -> Merged {
+    let (merged, conflicts) = merge(base, file, current);
+    Merged { changes: diff(current, &merged), conflicts }
+}
+
+fn merge(base: &Config, file: &Config, current: &Config) -> (Config, Vec<Conflict>) {
     let mut merge = Merge { conflicts: Vec::new() };
     let mut merged = current.clone();
     let (b, f, c) = (&base.shared, &file.shared, &current.shared);
@@ -107,7 +116,7 @@ pub fn three_way(base: &Config, file: &Config, current: &Config) -> Merged {
         node,
     );
     keep_listeners_whole(&merge.conflicts, file, current, &mut merged);
-    Merged { changes: diff(current, &merged), conflicts: merge.conflicts }
+    (merged, merge.conflicts)
 }
 
 fn backend(

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
 use crate::{again::Again, files, own_files::OwnFiles, vips::Link};
 use highgate_cluster::{Alone, Applied};
 use highgate_config::{
-    Config, ControlPlane as _, Layers as _, ListenerName, NodeName,
+    Config, ControlPlane as _, Layers as _, ListenerName, NodeName, VipName,
     native::{Parsed, Written},
 };
 use highgate_io::tasks;
@@ -152,11 +152,20 @@ impl Emptied {
         })
     }
 
-    /// Whether this node is left a vip that is not from them.
+    /// Whether a listener is left that is not from them alone.
+    fn leaves_a_listener(&self, after: &Config) -> bool {
+        let has = |config: &Config, name: &ListenerName| config.shared.listeners.contains_key(name);
+        let mut left = after.shared.listeners.keys();
+        left.any(|name| !has(&self.last, name) || self.others.values().any(|it| has(it, name)))
+    }
+
+    /// Whether this node is left a vip that is not from them alone.
     fn leaves_a_vip(&self, after: &Config) -> bool {
-        let theirs = self.last.node.get(&self.node).map(|it| &it.vips);
-        let is_theirs = |name| theirs.is_some_and(|theirs| theirs.contains_key(name));
-        after.node.get(&self.node).is_some_and(|it| it.vips.keys().any(|name| !is_theirs(name)))
+        let has = |config: &Config, name: &VipName| {
+            config.node.get(&self.node).is_some_and(|it| it.vips.contains_key(name))
+        };
+        let mut left = after.node.get(&self.node).into_iter().flat_map(|it| it.vips.keys());
+        left.any(|name| !has(&self.last, name) || self.others.values().any(|it| has(it, name)))
     }
 }
 
@@ -175,9 +184,7 @@ pub(crate) fn keeps_a_listener(
     let (listeners, left) = (&before.shared.listeners, &after.shared.listeners);
     let taken = emptied.and_then(|emptied| emptied.taken_from_others(before, after));
     let is_meant = |emptied: &Emptied| {
-        let theirs = &emptied.last.shared.listeners;
-        let leaves_a_listener = left.keys().any(|name| !theirs.contains_key(name));
-        !emptied.is_own && (leaves_a_listener || emptied.leaves_a_vip(after))
+        !emptied.is_own && (emptied.leaves_a_listener(after) || emptied.leaves_a_vip(after))
     };
     let why = if !listeners.is_empty() && left.is_empty() {
         "no listener would be left"
@@ -267,6 +274,9 @@ mod tests {
         assert!(why.starts_with("listener a would go, which own.toml has"), "{why}");
         assert_eq!(kept(&a, &b, &b), Ok(()), "what it alone had goes");
         assert_eq!(kept(&a, &config(""), &b), Ok(()), "as it was last applied");
+        let stays = BTreeMap::from([("own.toml".to_owned(), Arc::new(a.clone()))]);
+        let emptied = Emptied { others: stays, ..emptied(false, &a) };
+        assert_eq!(keeps_a_listener(&a, &a, Some(&emptied)), Ok(()), "it said again what stays");
     }
 
     /// A further file could not take its vips back where there is no listener: stop the process, it was

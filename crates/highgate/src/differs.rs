@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use highgate_config::{
-    Config,
+    Config, Place,
     merge::{Overruled, overruled},
     native::Parsed,
 };
@@ -15,39 +15,66 @@ const SHOWN: usize = 10;
 pub(crate) struct Given<'a> {
     /// The name under which they are kept.
     pub(crate) key: &'a str,
-    /// The process was started with them: what they leave out has its default.
-    pub(crate) is_own: bool,
+    /// That of the files which the process was started with: what those leave out has its default.
+    pub(crate) own: &'a str,
     pub(crate) parsed: &'a Parsed,
     /// All files, as they were last applied before.
     pub(crate) applied: &'a BTreeMap<String, Arc<Config>>,
 }
 
 impl Given<'_> {
-    /// A line for each setting that is in force with another value than these files have.
+    /// A line for each setting that is in force with another value than these files have, and for each
+    /// thing that is not theirs alone to take back.
     pub(crate) fn notes(&self, in_force: &Config) -> Vec<String> {
+        let mut notes = self.not_taken_back(in_force);
+        notes.extend(self.overruled(in_force, |_| true));
+        few(notes.into_iter().map(|note| format!("note: {note}")).collect())
+    }
+
+    /// As [`Self::notes`], of the things alone that are not in force at all.
+    pub(crate) fn deleted_elsewhere(&self, in_force: &Config) -> Vec<String> {
+        few(self.overruled(in_force, |it| it.field.is_none()))
+    }
+
+    /// What a further file has no more, and the process's own files have.
+    fn not_taken_back(&self, in_force: &Config) -> Vec<String> {
+        let (before, own) = (self.applied.get(self.key), self.applied.get(self.own));
+        let (Some(before), Some(own), false) = (before, own, self.is_own()) else {
+            return Vec::new();
+        };
+        let missing = |config: &Config| {
+            let all = overruled(before, config).into_iter().filter(|it| it.field.is_none());
+            all.map(|it| it.place).collect::<Vec<_>>()
+        };
+        let (own_lacks, gone) = (missing(own), missing(in_force));
+        let stays = |place: &Place| !own_lacks.contains(place) && !gone.contains(place);
+        let taken = missing(&self.parsed.config).into_iter().filter(stays);
+        let note =
+            |place| format!("{place}: no longer in this file, and in {}; it stays", self.own);
+        taken.map(note).collect()
+    }
+
+    fn overruled(&self, in_force: &Config, which: impl Fn(&Overruled) -> bool) -> Vec<String> {
         let config = &self.parsed.config;
         let others = self.applied.iter().filter(|(file, _)| *file != self.key);
         let others: Vec<_> = others.map(|(file, said)| (file, overruled(config, said))).collect();
         let found = overruled(config, in_force);
-        let found: Vec<_> = found.iter().filter(|it| self.is_meant(it)).collect();
-        let mut notes: Vec<String> = found
-            .iter()
-            .take(SHOWN)
-            .map(|it| {
-                let other = others.iter().find(|(_, said)| it.is_said_by(said));
-                format!("note: {}", self.in_words(it, other.map(|(file, _)| file.as_str())))
-            })
-            .collect();
-        if found.len() > SHOWN {
-            notes.push(format!("and {} more", found.len() - SHOWN));
-        }
-        notes
+        let found = found.iter().filter(|it| self.is_meant(it) && which(it));
+        let in_words = |it: &Overruled| {
+            let other = others.iter().find(|(_, said)| it.is_said_by(said));
+            self.in_words(it, other.map(|(file, _)| file.as_str()))
+        };
+        found.map(in_words).collect()
+    }
+
+    fn is_own(&self) -> bool {
+        self.key == self.own
     }
 
     /// Further files mean what they say; a default in them mostly was not written.
     fn is_meant(&self, it: &Overruled) -> bool {
         let is_written = |field| self.parsed.written.says(&it.place, field);
-        self.is_own || !it.is_default || it.field.is_some_and(is_written)
+        self.is_own() || !it.is_default || it.field.is_some_and(is_written)
     }
 
     fn in_words(&self, it: &Overruled, by: Option<&str>) -> String {
@@ -62,12 +89,30 @@ impl Given<'_> {
             || "by an operator, or by a file that says so no more".to_owned(),
             |file| format!("by {file}"),
         );
-        let since = match (it.is_default, self.applied.contains_key(self.key)) {
-            (true, false) => "is the default, which a file that was never applied does not ask for",
+        let before = self.applied.get(self.key);
+        let is_same = |other: &Overruled| other.place == it.place && other.field == it.field;
+        let since = match before {
+            None if it.is_default => {
+                "is the default, which a file that was never applied does not ask for"
+            }
+            Some(before)
+                if it.is_default && overruled(&self.parsed.config, before).iter().any(is_same) =>
+            {
+                "is the default, which a further file does not ask for"
+            }
             _ => "was not changed since it was applied",
         };
         format!("{place}, `{field}`: in force is {value}, set {by}; this file's {own} {since}")
     }
+}
+
+fn few(mut lines: Vec<String>) -> Vec<String> {
+    if lines.len() > SHOWN {
+        let more = format!("and {} more", lines.len() - SHOWN);
+        lines.truncate(SHOWN);
+        lines.push(more);
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -90,7 +135,7 @@ mod tests {
         };
         let (mine, in_force) = (parsed(&users(1)), parsed(&users(2)));
         let applied = [("mine".to_owned(), Arc::new(mine.config.clone()))].into();
-        let given = Given { key: "mine", is_own: true, parsed: &mine, applied: &applied };
+        let given = Given { key: "mine", own: "mine", parsed: &mine, applied: &applied };
         let notes = given.notes(&in_force.config);
         assert_eq!(notes.len(), 11, "{notes:?}");
         assert_eq!(
@@ -109,11 +154,32 @@ mod tests {
              monitor = { user = \"m\", password = \"m\" }\n",
         );
         let applied = [("mine".to_owned(), Arc::new(mine.config.clone()))].into();
-        let given = Given { key: "further", is_own: false, parsed: &further, applied: &applied };
+        let given = Given { key: "further", own: "mine", parsed: &further, applied: &applied };
         assert_eq!(
             given.notes(&mine.config),
             ["note: backend shop, `topology`: in force is \"galera\", set by mine; this file's \
                  \"static\" is the default, which a file that was never applied does not ask for"]
         );
+    }
+
+    #[test]
+    fn what_a_further_file_has_no_more_and_stays_is_told_with_the_file_that_has_it() {
+        let user = |name: &str| format!("[[user]]\nname = \"{name}\"\npassword = \"p\"\n");
+        let own = parsed(&(user("a") + &user("b")));
+        let before = parsed(&(user("a") + &user("b") + &user("c"))).config;
+        let applied = BTreeMap::from([
+            ("own".to_owned(), Arc::new(own.config.clone())),
+            ("further".to_owned(), Arc::new(before)),
+        ]);
+        let further = parsed("");
+        let given = Given { key: "further", own: "own", parsed: &further, applied: &applied };
+        // `b` was deleted elsewhere.
+        let in_force = parsed(&user("a")).config;
+        assert_eq!(
+            given.notes(&in_force),
+            ["note: user a: no longer in this file, and in own; it stays"]
+        );
+        let of_own = Given { key: "own", own: "own", parsed: &further, applied: &applied };
+        assert_eq!(of_own.notes(&in_force), [""; 0], "what goes from those goes");
     }
 }

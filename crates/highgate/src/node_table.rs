@@ -159,8 +159,7 @@ impl NodeTable {
 
     fn compare(&self, key: &str, parsed: &Parsed) -> String {
         let ((_, current), applied) = (self.alone.current(), self.alone.all_applied());
-        let base = applied.get(key).cloned().unwrap_or_default();
-        let merged = merge::three_way(&base, &parsed.config, &current);
+        let merged = self.alone.would_apply(key, &parsed.config);
         let given = self.given(key, parsed, &applied);
         // What does not fit is said by `apply`.
         let after = apply_all(&current, &merged.changes).ok();
@@ -195,21 +194,19 @@ impl NodeTable {
     }
 
     fn given<'a>(
-        &self,
+        &'a self,
         key: &'a str,
         parsed: &'a Parsed,
         applied: &'a BTreeMap<String, Arc<Config>>,
     ) -> Given<'a> {
-        let is_own = key == self.applying.own.key;
-        Given { key, is_own, parsed, applied }
+        Given { key, own: &self.applying.own.key, parsed, applied }
     }
 
     fn would_keep_a_listener(&self, key: &str, parsed: &Parsed) -> Result<(), String> {
         let (_, current) = self.alone.current();
         self.applying.own.none_is_emptied(key, parsed)?;
         let parsed = &parsed.config;
-        let base = self.alone.applied(self.alone.node(), key).unwrap_or_default();
-        let merged = merge::three_way(&base, parsed, &current);
+        let merged = self.alone.would_apply(key, parsed);
         let emptied = self.applying.emptied(key, parsed);
         // What does not fit is said by `apply`.
         apply_all(&current, &merged.changes)

@@ -50,19 +50,18 @@ fn run_logged(
     // Before anything else: a file with mistakes changes nothing.
     let parsed = files::parsed(&arguments.files, &node)?;
     let own = OwnFiles::new(&arguments.files, &parsed);
-    let config = parsed.config;
     let data_dir = arguments
         .data_dir
         .clone()
         .unwrap_or_else(|| files::default_data_dir(arguments.files.first()));
     // While there is one thread, and all rights are there.
-    let keeper = vips::start(config.node.get(&node))?;
+    let keeper = vips::start(parsed.config.node.get(&node))?;
     if keeper.is_some() {
         vips::drop_rights().context("cannot give up the rights that only the keeper needs")?;
     }
     log::write_elsewhere(queue)?;
     let log = lines.clone();
-    let start = Start { arguments, node, config, own, data_dir, keeper, log };
+    let start = Start { arguments, node, parsed, own, data_dir, keeper, log };
     let runtime = tasks::local_runtime().context("cannot start the control runtime")?;
     let done = runtime.block_on(serve(start));
     // What a disk or a name server holds up ends with the process; a file is replaced whole or not.

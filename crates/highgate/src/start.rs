@@ -3,7 +3,7 @@
 use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use highgate_cluster::{Alone, Applied};
-use highgate_config::{Config, NodeName};
+use highgate_config::{NodeName, native::Parsed};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
     clock,
@@ -14,7 +14,7 @@ use tokio::{net::UnixListener, sync::mpsc};
 
 use crate::{
     admin_side::{self, AdminSide},
-    cli,
+    cli, differs,
     handover::{
         Peer, give,
         take::{self, Before, Given},
@@ -31,7 +31,7 @@ const FIRST_CHECKS: Duration = Duration::from_secs(3);
 pub(crate) struct Start<'a> {
     pub(crate) arguments: &'a cli::Run,
     pub(crate) node: NodeName,
-    pub(crate) config: Config,
+    pub(crate) parsed: Parsed,
     pub(crate) own: OwnFiles,
     pub(crate) data_dir: PathBuf,
     /// Keeps the addresses of this node, if it has any.
@@ -110,9 +110,7 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
         Alone::forget(&start.data_dir)?;
     }
     let alone = Alone::open(&start.data_dir, start.node)?;
-    let key = start.own.key.clone();
-    let applied = alone.start_with(&key, start.config);
-    warn(&applied.await?);
+    let applied = alone.start_with(&start.own.key, start.parsed.config.clone()).await?;
     let wired = Rc::new(wiring::wire(
         alone,
         start.data_dir,
@@ -121,6 +119,7 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
         start.log,
         local,
     )?);
+    tell(&wired, &start.parsed, &applied);
     // Who logs in before the accounts are in force would be refused.
     let mut planned = wired.node.shared().snapshot_changed.subscribe();
     planned.wait_for(|version| *version > 0).await?;
@@ -142,10 +141,8 @@ async fn take_over(
     mut given: Given,
     local: &LocalTasks,
 ) -> anyhow::Result<(Running, Door)> {
-    let key = start.own.key.clone();
-    let file = Arc::new(start.config);
     let alone = Alone::peek(&start.data_dir, start.node)?;
-    alone.stage_file(&key, file.clone())?;
+    alone.stage_file(&start.own.key, Arc::new(start.parsed.config.clone()))?;
     let keeper = (start.keeper, false);
     let wired = Rc::new(wiring::wire(alone, start.data_dir, start.own, keeper, start.log, local)?);
     let node = &wired.node;
@@ -159,7 +156,7 @@ async fn take_over(
     node.apply(&wired.config())?;
     wired.serving.send_replace(true);
     let running = Running { wired, admin };
-    match take_directory(&running, given.into_before(), &key, &file, local).await {
+    match take_directory(&running, given.into_before(), &start.parsed, local).await {
         Ok(door) => Ok((running, door)),
         Err(error) => {
             tracing::error!("cannot take over: {error:#}");
@@ -181,13 +178,13 @@ async fn take_over(
 async fn take_directory(
     running: &Running,
     before: Before,
-    key: &str,
-    file: &Arc<Config>,
+    parsed: &Parsed,
     local: &LocalTasks,
 ) -> anyhow::Result<Door> {
     let wired = &running.wired;
-    match before.take(&wired.vips, &wired.alone, key, file).await? {
-        Ok(applied) => warn(&applied),
+    let (own, file) = (wired.applying().own, Arc::new(parsed.config.clone()));
+    match before.take(&wired.vips, &wired.alone, &own.key, &file).await? {
+        Ok(applied) => tell(wired, parsed, &applied),
         Err(error) => {
             let event = Event::new(Severity::Error, Kind::Config, error.to_string());
             wired.node.shared().event(event);
@@ -202,8 +199,14 @@ async fn take_directory(
     Ok(door)
 }
 
-fn warn(applied: &Applied) {
-    for conflict in &applied.conflicts {
-        tracing::warn!("{conflict}");
+/// Tells where files and what is in force did not agree, and what of the files is not there: nobody asked `apply`,
+/// which would have told.
+fn tell(wired: &Wired, parsed: &Parsed, applied: &Applied) {
+    let (key, files) = (&wired.applying().own.key, wired.alone.all_applied());
+    let given = differs::Given { key, own: key, parsed, applied: &files };
+    let conflicts = applied.conflicts.iter().map(ToString::to_string);
+    for what in conflicts.chain(given.deleted_elsewhere(&wired.config())) {
+        let text = format!("started with {key}: {what}");
+        wired.node.shared().event(Event::new(Severity::Warning, Kind::Config, text));
     }
 }

@@ -440,6 +440,26 @@ async fn a_start_with_other_files_is_compared_with_the_files_of_the_last_start()
     assert_eq!(names(&back.current().1), ["db1"]);
 }
 
+/// It was removed, and neither `apply` of the process's own file nor a restart brought it back.
+#[tokio::test]
+async fn what_a_further_file_takes_back_stays_as_the_processs_own_file_has_it() {
+    let dir = Dir::new("over");
+    let alone = dir.open();
+    let own = shop(&[("db1", 1), ("db2", 2)]);
+    alone.start_with("a.toml", own.clone()).await.unwrap();
+    let further = shop(&[("db1", 1), ("db9", 9)]);
+    alone.apply_file("b.toml", further, "t", fits).await.unwrap();
+    assert_eq!(names(&alone.current().1), ["db1", "db2", "db9"]);
+    let told = alone.would_apply("b.toml", &shop(&[]));
+    let done = alone.apply_file("b.toml", shop(&[]), "t", fits).await.unwrap();
+    assert_eq!((&told.changes, told.conflicts), (&done.changes, done.conflicts));
+    assert_eq!(*alone.current().1, own);
+    drop(alone);
+    let again = dir.open();
+    again.start_with("a.toml", own.clone()).await.unwrap();
+    assert_eq!(*again.current().1, own);
+}
+
 #[tokio::test]
 async fn a_file_that_is_known_by_another_name_brings_what_changed_since_it_was_applied() {
     let dir = Dir::new("renamed");
