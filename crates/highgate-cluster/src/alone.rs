@@ -19,7 +19,10 @@ use highgate_config::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub use self::outcome::{Applied, ApplyError, SeedError};
+pub use self::{
+    files::BETWEEN_FILES,
+    outcome::{Applied, ApplyError, SeedError},
+};
 use self::{
     files::{merge_file, merged, started_with},
     outcome::{CommitError, FileRefused},
@@ -252,7 +255,7 @@ impl Alone {
 
     /// As [`Self::apply_file`] for the files that the process is started with. Where they are others
     /// than at its last start (one was added, renamed or split), what changed since then is applied all
-    /// the same: what those said and these don't is gone.
+    /// the same: what those said and these don't is gone. So is what one of these said as a further file.
     ///
     /// # Errors
     /// As [`Self::apply_file`].

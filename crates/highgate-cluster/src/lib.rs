@@ -14,6 +14,6 @@ mod open;
 mod records;
 mod state;
 
-pub use alone::{Alone, Applied, ApplyError, SeedError};
+pub use alone::{Alone, Applied, ApplyError, BETWEEN_FILES, SeedError};
 pub use open::OpenError;
 pub use records::RecordsStore;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use highgate_cluster::BETWEEN_FILES;
 use highgate_config::{Config, NodeName, Place, native, warned_of};
 use highgate_mysql::auth::StoredPassword;
 use rustix::fs::OFlags;
@@ -222,18 +223,15 @@ pub(crate) fn same_now<'a>(
 ) -> Option<&'a String> {
     let now = resolved_key(files);
     let leads_to = |key: &str| {
-        let files: Vec<PathBuf> = key.split(BETWEEN).map(PathBuf::from).collect();
+        let files: Vec<PathBuf> = key.split(BETWEEN_FILES).map(PathBuf::from).collect();
         resolved_key(&files)
     };
     kept.find(|key| leads_to(key) == now)
 }
 
-/// Between the files of a key.
-const BETWEEN: &str = " + ";
-
 fn joined(paths: impl Iterator<Item = PathBuf>) -> String {
     let names: BTreeSet<String> = paths.map(|path| path.display().to_string()).collect();
-    names.into_iter().collect::<Vec<_>>().join(BETWEEN)
+    names.into_iter().collect::<Vec<_>>().join(BETWEEN_FILES)
 }
 
 /// The path of a file from the root, links in it left as they are. What `..` leaves goes, unless it is a link:

@@ -1,6 +1,9 @@
 //! Files in the state: each as it was last applied, and what that means for its next form.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use highgate_config::{
     Config, NodeName, Version, apply_all,
@@ -9,6 +12,9 @@ use highgate_config::{
 
 use super::outcome::{Applied, FileRefused};
 use crate::state::State;
+
+/// Stands between the paths of files that are kept as one.
+pub const BETWEEN_FILES: &str = " + ";
 
 /// What applying a file would change. A further one lies over those that the process was started with; no other
 /// lies beneath it: a copy that somebody applied once under another name would keep everything for ever.
@@ -43,16 +49,32 @@ pub(super) fn merge_file(
     })
 }
 
-/// Notes the files that a process starts with. Where they are others than at the last start, what those
-/// said is what these are compared with.
+/// Notes the files that a process starts with. What they are compared with is what the files of the last start
+/// said, and over that what any of these or those said by itself, as a further file: from now on it is a part of
+/// them, or it is none, and applied as a new one if it comes back.
 pub(super) fn started_with(state: &mut State, node: &NodeName, file: &str) {
     let before = state.started_with.insert(node.clone(), file.to_owned());
     let Some(files) = state.applied.get_mut(node) else { return };
     // A store of a version that did not note it.
     let only = || files.keys().next().filter(|_| files.len() == 1).cloned();
-    let Some(before) = before.or_else(only).filter(|before| before != file) else { return };
-    if let Some(base) = files.remove(&before) {
+    let before = before.or_else(only).unwrap_or_else(|| file.to_owned());
+    if before != file {
         tracing::info!(files = file, %before, "started with other files than last time");
+    }
+    let mut base = files.remove(&before);
+    for said in take_parts(files, &[&before, file]) {
+        base = Some(
+            base.map_or_else(|| Arc::clone(&said), |base| Arc::new(merge::layered(&base, &said))),
+        );
+    }
+    if let Some(base) = base {
         files.insert(file.to_owned(), base);
     }
+}
+
+/// Takes out all whose every file is one of `wholes`.
+fn take_parts(files: &mut BTreeMap<String, Arc<Config>>, wholes: &[&str]) -> Vec<Arc<Config>> {
+    let all: BTreeSet<&str> = wholes.iter().flat_map(|it| it.split(BETWEEN_FILES)).collect();
+    let is_part = |name: &String| name.split(BETWEEN_FILES).all(|file| all.contains(file));
+    files.extract_if(.., |name, _| is_part(name)).map(|(_, said)| said).collect()
 }

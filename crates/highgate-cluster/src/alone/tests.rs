@@ -460,6 +460,50 @@ async fn what_a_further_file_takes_back_stays_as_the_processs_own_file_has_it() 
     assert_eq!(*again.current().1, own);
 }
 
+/// What went from it in the same edit was in no file, and stayed for ever.
+#[tokio::test]
+async fn a_further_file_that_becomes_one_of_the_start_takes_along_what_went_from_it() {
+    let dir = Dir::new("joined");
+    let alone = dir.open();
+    alone.start_with("a.toml", shop(&[("db1", 1), ("db2", 2)])).await.unwrap();
+    alone.apply_file("c.toml", shop(&[("db3", 3), ("db4", 4)]), "t", fits).await.unwrap();
+    alone.apply_file("other.toml", shop(&[("db5", 5)]), "t", fits).await.unwrap();
+    drop(alone);
+    let again = dir.open();
+    again.start_with("a.toml + c.toml", shop(&[("db1", 1), ("db3", 3)])).await.unwrap();
+    assert_eq!(names(&again.current().1), ["db1", "db3", "db5"]);
+    let kept = |alone: &Alone| alone.all_applied().into_keys().collect::<Vec<_>>();
+    assert_eq!(kept(&again), ["a.toml + c.toml", "other.toml"]);
+    drop(again);
+    // And back: what it says goes with it, and comes when it is applied by itself.
+    let back = dir.open();
+    back.start_with("a.toml", shop(&[("db1", 1)])).await.unwrap();
+    assert_eq!(names(&back.current().1), ["db1", "db5"]);
+    back.apply_file("c.toml", shop(&[("db3", 3)]), "t", fits).await.unwrap();
+    assert_eq!(names(&back.current().1), ["db1", "db3", "db5"]);
+    drop(back);
+    // It alone, though it was a further one.
+    let only = dir.open();
+    only.start_with("c.toml", shop(&[("db3", 3)])).await.unwrap();
+    assert_eq!(names(&only.current().1), ["db3", "db5"]);
+    assert_eq!(kept(&only), ["c.toml", "other.toml"]);
+}
+
+/// It was kept beside them by an earlier version, and applying it did nothing then.
+#[tokio::test]
+async fn a_file_that_was_kept_beside_those_of_the_last_start_comes_anew_when_it_is_applied() {
+    let dir = Dir::new("stale");
+    let alone = dir.open();
+    let both = shop(&[("db1", 1), ("db3", 3)]);
+    alone.start_with("a.toml + c.toml", both).await.unwrap();
+    alone.record_applied(&node(), "c.toml", Arc::new(shop(&[("db3", 3)]))).await.unwrap();
+    drop(alone);
+    let back = dir.open();
+    back.start_with("a.toml", shop(&[("db1", 1)])).await.unwrap();
+    back.apply_file("c.toml", shop(&[("db3", 3)]), "t", fits).await.unwrap();
+    assert_eq!(names(&back.current().1), ["db1", "db3"]);
+}
+
 #[tokio::test]
 async fn a_file_that_is_known_by_another_name_brings_what_changed_since_it_was_applied() {
     let dir = Dir::new("renamed");
