@@ -1,15 +1,13 @@
 //! This process, for operators.
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
 };
 
 use highgate_cluster::Alone;
 use highgate_config::{
-    Change, Config, ControlPlane, Layers, Override, OverrideKind, apply_all, describe_beside,
-    merge,
+    Config, ControlPlane, Layers, apply_all,
     native::Parsed,
     table::{
         Action, Column,
@@ -24,8 +22,8 @@ use highgate_proxy::{certificate::CertificateDate, shared::Shared};
 
 use crate::{
     applying::{Applying, keeps_a_listener},
-    differs::Given,
     files,
+    report::Before,
 };
 
 /// The table `node`.
@@ -158,48 +156,14 @@ impl NodeTable {
     }
 
     fn compare(&self, key: &str, parsed: &Parsed) -> String {
-        let ((_, current), applied) = (self.alone.current(), self.alone.all_applied());
+        let before = Before::of(&self.applying, &self.started);
         let merged = self.alone.would_apply(key, &parsed.config);
-        let given = self.given(key, parsed, &applied);
         // What does not fit is said by `apply`.
-        let after = apply_all(&current, &merged.changes).ok();
-        let mut notes = after.as_ref().map(|after| given.notes(after)).unwrap_or_default();
-        notes.extend(self.marked(&current, &merged.changes));
-        notes.extend(after.into_iter().flat_map(|after| files::warnings_within(parsed, &after)));
-        lines((&self.started, &current), &merged.changes, &merged.conflicts, &notes)
-    }
-
-    /// Servers whose weight changes, while the one in force is an operator's.
-    fn marked(&self, before: &Config, changes: &[Change]) -> Vec<String> {
-        let (marks, now) = (self.alone.overrides(), clock::wall_ms() / 1000);
-        let note = |change: &Change| {
-            let Change::Server(backend, name, Some(new)) = change else { return None };
-            let old = before.shared.backends.get(backend)?.servers.get(name)?;
-            let of_it = marks
-                .iter()
-                .filter(|it| (&it.server.0, &it.server.1) == (backend, name) && it.holds_at(now));
-            let weight_of = |mark: &Override| match mark.kind {
-                OverrideKind::Weight(weight) => Some(weight),
-                OverrideKind::Drain | OverrideKind::Maintenance => None,
-            };
-            let weight = of_it.filter_map(weight_of).next()?;
-            (old.weight != new.weight).then(|| {
-                format!(
-                    "note: server {backend}/{name}: the weight {weight} of an operator stays in force \
-                     until `highgate ctl enable {backend}/{name}` takes it back"
-                )
-            })
-        };
-        changes.iter().filter_map(note).collect()
-    }
-
-    fn given<'a>(
-        &'a self,
-        key: &'a str,
-        parsed: &'a Parsed,
-        applied: &'a BTreeMap<String, Arc<Config>>,
-    ) -> Given<'a> {
-        Given { key, own: &self.applying.own.key, parsed, applied }
+        let after = apply_all(&before.config, &merged.changes).ok();
+        let mut lines =
+            before.lines((key, parsed), &merged.changes, &merged.conflicts, after.as_ref());
+        lines.extend(after.into_iter().flat_map(|after| files::warnings_within(parsed, &after)));
+        lines.join("\n")
     }
 
     fn would_keep_a_listener(&self, key: &str, parsed: &Parsed) -> Result<(), String> {
@@ -214,20 +178,18 @@ impl NodeTable {
     }
 
     fn apply(&self, files: &[PathBuf], parsed: Parsed) -> Result<String, String> {
-        let (_, before) = self.alone.current();
         let refused = |error: &String| {
             let text = format!("`apply` was refused: {error}");
             self.shared.event(Event::new(Severity::Error, EventKind::Config, text));
         };
         let key = tasks::wait(self.applying.key_of(files)).inspect_err(refused)?;
-        let all_applied = self.alone.all_applied();
+        let before = Before::of(&self.applying, &self.started);
         let applied = tasks::wait(self.applying.apply(&key, parsed.clone(), "apply"));
         let applied = applied.inspect_err(refused)?;
         let (_, after) = self.alone.current();
-        let mut notes = self.given(&key, &parsed, &all_applied).notes(&after);
-        notes.extend(self.marked(&before, &applied.changes));
-        let configs = (&*self.started, &*before);
-        let mut text = lines(configs, &applied.changes, &applied.conflicts, &notes);
+        let lines =
+            before.lines((&key, &parsed), &applied.changes, &applied.conflicts, Some(&after));
+        let mut text = lines.join("\n");
         let in_force = self.applying.again.ask(applied.changes.is_empty());
         if applied.changes.is_empty() && in_force.is_ok() && self.has_certificates(&after) {
             text.push_str("\ncertificates are read again");
@@ -244,21 +206,4 @@ impl NodeTable {
         told.extend(files::warnings_within(&parsed, &after));
         Ok(told.join("\n"))
     }
-}
-
-/// What changes, a line each.
-fn lines(
-    (started, before): (&Config, &Config),
-    changes: &[Change],
-    conflicts: &[merge::Conflict],
-    notes: &[String],
-) -> String {
-    let line = |change: &Change| describe_beside(started, change, before);
-    let mut lines: Vec<String> = changes.iter().map(line).collect();
-    lines.extend(conflicts.iter().map(|conflict| format!("note: {conflict}")));
-    if lines.is_empty() {
-        lines.push("nothing changes".to_owned());
-    }
-    lines.extend_from_slice(notes);
-    lines.join("\n")
 }

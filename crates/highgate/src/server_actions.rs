@@ -14,7 +14,7 @@ use highgate_io::{clock, tasks};
 use highgate_proxy::{monitor::Command, shared::Shared};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::acting_table::Actions;
+use crate::{acting_table::Actions, marked::noun};
 
 /// What operators may do with `servers`.
 pub(crate) struct ServerActions {
@@ -58,7 +58,10 @@ impl Actions for ServerActions {
         let [name, rest @ ..] = arguments else {
             return Err("which server?".to_owned());
         };
-        let server = self.find(name)?;
+        let server = match action {
+            "enable" => self.find(name).or_else(|why| self.find_mark(name).ok_or(why))?,
+            _ => self.find(name)?,
+        };
         match (action, rest) {
             ("drain", []) => self.mark(&server, OverrideKind::Drain),
             ("enable", []) => self.enable(&server),
@@ -83,20 +86,16 @@ fn in_words(kind: OverrideKind) -> String {
     }
 }
 
-/// What the end of a mark makes of a server, and which other mark it still has.
-fn in_words_ended(ended: OverrideKind, left: Option<OverrideKind>) -> String {
-    let noun = |kind| match kind {
-        OverrideKind::Drain => "drain".to_owned(),
-        OverrideKind::Maintenance => "maintenance".to_owned(),
-        OverrideKind::Weight(weight) => format!("weight {weight}"),
-    };
+/// What the end of a mark makes of a server, if there is one of that name, and which other mark it still has.
+fn in_words_ended(ended: OverrideKind, left: Option<OverrideKind>, is_there: bool) -> String {
     let taken = format!("the {} of an operator is taken back", noun(ended));
+    let is = if is_there { "is as configured again" } else { "is no server now" };
     match left {
-        None => format!("is as configured again: {taken}"),
-        Some(left) => format!(
-            "is as configured again but for one thing: {taken}, the {} of an operator stays",
-            noun(left)
-        ),
+        None => format!("{is}: {taken}"),
+        Some(left) if is_there => {
+            format!("{is} but for one thing: {taken}, the {} of an operator stays", noun(left))
+        }
+        Some(left) => format!("{is}: {taken}, the {} of an operator stays", noun(left)),
     }
 }
 
@@ -127,7 +126,8 @@ impl ServerActions {
         };
         let marks = self.alone.overrides();
         let left = marks.iter().find(|mark| mark.server == *server).map(|mark| mark.kind);
-        let text = self.done(server, &in_words_ended(ended.kind, left));
+        let is_there = self.named().contains(server);
+        let text = self.done(server, &in_words_ended(ended.kind, left, is_there));
         let again = left.map_or_else(String::new, |_| {
             format!("; `highgate ctl enable {backend}/{name}` again takes that back")
         });
@@ -199,19 +199,28 @@ impl ServerActions {
 
     /// The server named `BACKEND/SERVER`, or by its own name where that is the only one.
     fn find(&self, name: &str) -> Result<Named, String> {
-        let snapshot = self.shared.snapshot.load_full();
-        let groups = snapshot.placement.groups.values();
-        let found: Vec<_> = groups
-            .flat_map(|group| &group.members)
-            .map(|member| (member.state.backend.clone(), member.state.name.clone()))
-            .filter(|(backend, server)| {
-                server.as_str() == name || format!("{backend}/{server}") == name
-            })
-            .collect();
+        let mut found = self.named();
+        found.retain(|(backend, server)| {
+            server.as_str() == name || format!("{backend}/{server}") == name
+        });
         match found.as_slice() {
             [one] => Ok(one.clone()),
             [] => Err(format!("there is no server `{name}`; see table `servers`")),
             _ => Err(format!("several backends have a server `{name}`: say BACKEND/{name}")),
         }
+    }
+
+    /// All servers.
+    fn named(&self) -> Vec<Named> {
+        let snapshot = self.shared.snapshot.load_full();
+        let members = snapshot.placement.groups.values().flat_map(|group| &group.members);
+        members.map(|it| (it.state.backend.clone(), it.state.name.clone())).collect()
+    }
+
+    /// The server that is no more and that an operator marked: its mark would wait for a later one of its name.
+    fn find_mark(&self, name: &str) -> Option<Named> {
+        let marks = self.alone.overrides();
+        let mut named = marks.iter().map(|mark| &mark.server);
+        named.find(|(backend, server)| format!("{backend}/{server}") == name).cloned()
     }
 }

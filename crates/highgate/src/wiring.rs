@@ -37,7 +37,7 @@ use crate::{
 pub(crate) struct Wired {
     pub(crate) alone: Arc<Alone>,
     /// The configuration that it was started with.
-    started: Arc<Config>,
+    pub(crate) started: Arc<Config>,
     pub(crate) node: Arc<Node>,
     pub(crate) serving: watch::Sender<bool>,
     /// What keeps this node from its work, though it is to serve.

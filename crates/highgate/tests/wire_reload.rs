@@ -333,24 +333,48 @@ fn a_further_file_changes_what_it_says_alone_and_the_first_one_tells_what_differ
     assert_eq!(of_other, (true, "nothing changes\n".to_owned()), "no certificate is read again");
 }
 
-/// `apply` told of the new weight alone, while the operator's stayed in force.
+/// `apply` told of the new weight and the new state alone, while the operator's stayed in force.
 #[test]
-fn a_weight_of_the_file_that_an_operators_mark_outweighs_is_told_with_the_way_back() {
+fn what_the_file_says_of_a_server_and_an_operators_mark_hides_is_told_with_the_way_back() {
     let a = server("a");
     let mine = toml(&[("db1", &a)], "");
     let process = HighgateProcess::start(BINARY, &mine).unwrap();
     ctl(&process, &["weight", "shop/db1", "3"]).unwrap();
-    put(&process, &(mine + "weight = 7\n"));
-    let told = "server shop/db1: weight 1 → 7\n\
-                note: server shop/db1: the weight 3 of an operator stays in force until \
-                `highgate ctl enable shop/db1` takes it back\n";
+    ctl(&process, &["drain", "shop/db1"]).unwrap();
+    put(&process, &(mine + "weight = 7\nstate = \"maintenance\"\n"));
+    let back = "of an operator stays in force until `highgate ctl enable shop/db1` takes it back";
+    let told = format!(
+        "server shop/db1: weight 1 → 7, state \"enabled\" → \"maintenance\"\n\
+         note: server shop/db1: the weight 3 {back}\nnote: server shop/db1: the drain {back}\n"
+    );
     for arguments in [&["--dry-run"][..], &[]] {
-        assert_eq!(apply(&process, arguments), (true, told.to_owned()));
+        assert_eq!(apply(&process, arguments), (true, told.clone()));
     }
-    let weight = || table(&process, "servers").unwrap()[0]["weight"].as_u64();
-    assert_eq!(weight(), Some(3000));
+    let shown = |column: &str| table(&process, "servers").unwrap()[0][column].clone();
+    assert_eq!((shown("weight"), shown("status")), (3000.into(), "draining".into()));
     ctl(&process, &["enable", "shop/db1"]).unwrap();
-    assert_eq!(weight(), Some(7000));
+    ctl(&process, &["enable", "shop/db1"]).unwrap();
+    assert_eq!((shown("weight"), shown("status")), (7000.into(), "maintenance".into()));
+}
+
+/// A server that was added weeks later came up draining, and there was "no server" whose mark could be taken back.
+#[test]
+fn a_mark_whose_server_went_is_told_and_taken_back_by_its_name() {
+    let (a, b) = (server("a"), server("b"));
+    let (one, both) = (toml(&[("db1", &a)], ""), toml(&[("db1", &a), ("db2", &b)], ""));
+    let process = HighgateProcess::start(BINARY, &both).unwrap();
+    ctl(&process, &["drain", "shop/db2"]).unwrap();
+    put(&process, &one);
+    let (_, told) = apply(&process, &[]);
+    assert!(told.contains("shop/db2: the drain of an operator stays, for whatever"), "{told}");
+    put(&process, &both);
+    let (_, told) = apply(&process, &["--dry-run"]);
+    assert!(told.contains("shop/db2: the drain that an operator gave this name before"), "{told}");
+    assert!(ctl(&process, &["drain", "shop/db2"]).unwrap_err().to_string().contains("no server"));
+    let told = ctl(&process, &["enable", "shop/db2"]).unwrap();
+    assert!(told.contains("is no server now: the drain of an operator is taken back"), "{told}");
+    assert!(!apply(&process, &[]).1.contains("note:"));
+    assert_ne!(table(&process, "servers").unwrap()[1]["status"], "draining");
 }
 
 /// Answers showed the program's own names of things (`shop/db1: Drain`), and not what a drain costs.
