@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use highgate_config::{Config, NodeName};
+use highgate_config::{Config, ControlPlane as _, NodeName, native::Parsed};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
     clock,
@@ -13,6 +13,7 @@ use highgate_io::{
 
 use crate::{
     again::{Last, Outcome},
+    applying::Applying,
     cli, files,
     handover::{
         Peer,
@@ -20,6 +21,7 @@ use crate::{
     },
     log,
     own_files::OwnFiles,
+    report::Before,
     signals::{Asked, Signals},
     start::{self, Door, Running, Start},
     vips,
@@ -222,34 +224,49 @@ async fn reload(running: &Running, list: &[PathBuf]) {
     let shared = wired.node.shared();
     let (files, node) = (list.to_owned(), wired.alone.node().clone());
     let read = move || files::parsed_for_operator(&files, &node);
-    let applied = match tasks::blocking(read).await {
-        Some(Ok(parsed)) => {
-            let applying = wired.applying();
-            applying.apply(&applying.own.key, parsed, "SIGHUP").await
-        }
-        Some(Err(error)) => Err(format!("{error:#}")),
+    let read = match tasks::blocking(read).await {
+        Some(read) => read.map_err(|error| format!("{error:#}")),
         None => Err("reading the files ran into a bug; the log has its place".to_owned()),
     };
-    match applied {
-        Ok(applied) => {
-            for conflict in &applied.conflicts {
-                let text = conflict.to_string();
-                shared.event(Event::new(Severity::Warning, Kind::Config, text));
+    let (applying, names) = (wired.applying(), names(list));
+    let lines = match read {
+        Ok(parsed) => apply(&applying, &wired.started, parsed).await,
+        Err(why) => Err(why),
+    };
+    let (severity, text) = match lines {
+        // Certificates may have changed under the same names.
+        Ok((severity, lines)) => match put_in_force(running, &wired.config()).await {
+            Ok(()) => {
+                (severity, format!("{names}: read again, and certificates with them: {lines}"))
             }
-            // Certificates may have changed under the same names.
-            if put_in_force(running, &wired.config()).await.is_ok() {
-                let names: Vec<_> = list.iter().map(|it| it.display().to_string()).collect();
-                let (names, count) = (names.join(", "), applied.changes.len());
-                let text = format!(
-                    "{names}: read again, and certificates with them; {count} changes are in force"
-                );
-                shared.event(Event::new(Severity::Info, Kind::Config, text));
+            // Which part of it, an event has said.
+            Err(_) => {
+                (Severity::Warning, format!("{names}: read again, and in part in force: {lines}"))
             }
-        }
-        Err(text) => {
-            shared.event(Event::new(Severity::Error, Kind::Config, unchanged(&text)));
-        }
-    }
+        },
+        Err(why) => (Severity::Error, unchanged(&why)),
+    };
+    shared.event(Event::new(severity, Kind::Config, text));
+}
+
+fn names(files: &[PathBuf]) -> String {
+    files.iter().map(|it| it.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Applies the process's own files; gives what `highgate apply` would say of it, in one line, and how
+/// much that matters: who sends a signal reads no answer, and is to find what was set twice.
+async fn apply(
+    applying: &Applying,
+    started: &Config,
+    parsed: Parsed,
+) -> Result<(Severity, String), String> {
+    let (before, key) = (Before::of(applying, started), &applying.own.key);
+    let applied = applying.apply(key, parsed.clone(), "SIGHUP").await?;
+    let (_, after) = applying.alone.current();
+    let told = before.lines((key, &parsed), &applied.changes, &applied.conflicts, Some(&after));
+    let has_conflicts = !applied.conflicts.is_empty();
+    let severity = if has_conflicts { Severity::Warning } else { Severity::Info };
+    Ok((severity, told.join("; ")))
 }
 
 /// Drains within the bound; a second signal ends it at once.

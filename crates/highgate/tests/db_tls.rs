@@ -320,7 +320,7 @@ fn lay_idle(clients: &mut [RawClient]) -> BTreeSet<String> {
 
 /// Puts `text` in force as the configuration, with a weight of the server that shows for whom it is.
 fn reload(process: &HighgateProcess, text: &str, weight: u32) {
-    let told = || process.log().matches("are in force").count();
+    let told = || process.log().matches("read again").count();
     std::fs::write(process.config_file(), format!("{text}weight = {weight}\n")).unwrap();
     let before = told();
     process.signal(Signal::HUP).unwrap();

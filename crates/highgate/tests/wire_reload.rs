@@ -377,6 +377,22 @@ fn a_mark_whose_server_went_is_told_and_taken_back_by_its_name() {
     assert_ne!(table(&process, "servers").unwrap()[1]["status"], "draining");
 }
 
+/// An open port that was to be closed was told of as closed: "1 changes are in force".
+#[test]
+fn a_signal_tells_what_apply_tells_and_what_waits_for_the_next_start() {
+    let a = server("a");
+    let mine = toml(&[("db1", &a)], "");
+    let process = HighgateProcess::start(BINARY, &mine).unwrap();
+    ctl(&process, &["weight", "shop/db1", "3"]).unwrap();
+    put(&process, &(mine.replace("workers = 2", "workers = 1") + "weight = 7\n"));
+    let told = apply(&process, &["--dry-run"]).1;
+    assert!(told.contains("workers 2 → 1 (with the next start of the process)"), "{told}");
+    assert!(told.contains("note: server shop/db1: the weight 3"), "{told}");
+    process.signal(Signal::HUP).unwrap();
+    let told = told.trim_end().replace('\n', "; ");
+    wait_for_event(&process, &format!("read again, and certificates with them: {told}"));
+}
+
 /// Answers showed the program's own names of things (`shop/db1: Drain`), and not what a drain costs.
 #[test]
 fn what_an_operator_did_is_answered_in_words_with_the_way_back_and_the_price() {
