@@ -51,7 +51,7 @@ pub use names::{
 };
 pub use nearest::nearest;
 pub use overrides::{Override, OverrideKind};
-pub use pattern::surely_compiles;
+pub use pattern::{compile_pattern, surely_compiles};
 pub use place::Place;
 pub use problem::{Problem, Problems};
 pub use render::{Secrets, render};

@@ -1,8 +1,41 @@
-//! Regular expressions of rules: which of them are sound without being compiled.
+//! Regular expressions of rules: how they are compiled, and which of them are sound without that.
+//!
+//! What is checked and what rules are decided by is compiled here, so that what is accepted can be put in
+//! force: two limits that differed let `check` and `apply` accept what was left out afterwards.
 //!
 //! To compile one costs about as much as to read a thousand lines of a file, and among a hundred
 //! thousand rules each is read, looked at again where it is put in force, and tested by an automaton
 //! that it shares with others. By itself it is compiled for the first text that it may match.
+
+use regex::bytes::{Regex, RegexBuilder};
+
+/// What a pattern may take, in bytes, in the form in which it is used: ignoring case makes it several times as large.
+const LARGEST: usize = 10 << 20;
+
+/// Compiles a pattern as a rule uses it.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn compile_pattern(text: &str, case_sensitive: bool) -> Result<Regex, String> {
+    let mut builder = RegexBuilder::new(text);
+    let built = builder.case_insensitive(!case_sensitive).size_limit(LARGEST).build();
+    built.map_err(|error| last_line(&error))
+}
+
+/// Looks at a pattern without compiling it: what may be wrong with it then is its size alone.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(crate) fn well_formed(text: &str) -> Result<(), String> {
+    regex_syntax::parse(text).map(drop).map_err(|error| last_line(&error))
+}
+
+/// Of an error that shows the pattern, too, with a mark below the place.
+fn last_line(error: &dyn std::fmt::Display) -> String {
+    let whole = error.to_string();
+    let last = whole.lines().last().unwrap_or_default().trim();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
 
 /// Patterns up to this many bytes are too short to outgrow what a pattern may take, whatever classes
 /// of characters they name.
@@ -21,13 +54,8 @@ mod tests {
 
     use super::*;
 
-    /// As rules have them compiled, in the crate that decides by them.
     fn compiles(text: &str) -> bool {
-        let bytes = |ignores_case| {
-            let mut builder = regex::bytes::RegexBuilder::new(text);
-            builder.case_insensitive(ignores_case).size_limit(4 << 20).build()
-        };
-        regex::Regex::new(text).is_ok() && bytes(true).is_ok() && bytes(false).is_ok()
+        compile_pattern(text, true).is_ok() && compile_pattern(text, false).is_ok()
     }
 
     #[test]

@@ -6,8 +6,8 @@ use toml_edit::{Document, Item, TableLike};
 
 use super::reader::{Read, Reader};
 use crate::{
-    AuthSource, BackendName, Check, ListenerName, Mode, Node, NodeName, Place, ProcessName,
-    ScriptName, ServerName, TlsMode, UserName, VipGroupName, VipName,
+    AuthSource, BackendName, Check, ListenerName, Mode, Node, NodeName, Place, ProcessName, Rule,
+    ScriptName, ServerName, TlsMode, UserName, VipGroupName, VipName, compile_pattern,
     faults::tcp,
     piece::{Piece, Span},
     settings::{
@@ -15,6 +15,7 @@ use crate::{
         TableOf, USER, VIP, VIP_GROUP, Value,
     },
     source::Source,
+    surely_compiles,
 };
 
 pub(super) fn read(file_name: &str, text: &str, node: &NodeName) -> Piece {
@@ -179,7 +180,25 @@ impl File {
         let Ok(id) = u32::try_from(id) else { return };
         if self.reader.piece.is_new(&Place::Rule(id), key_at.clone()) {
             self.note(Place::Rule(id), &key_at, &read);
+            self.patterns(&read);
             self.reader.piece.shared.rules.insert(id, read.draft);
+        }
+    }
+
+    /// Compiles what a rule matches by as it will be: whether that is too large depends on its other settings.
+    fn patterns(&mut self, read: &Read<Rule>) {
+        let rule = &read.draft;
+        for (field, text) in
+            [("match_digest", &rule.match_digest), ("match_pattern", &rule.match_pattern)]
+        {
+            let Some(text) = text.as_deref().filter(|text| !surely_compiles(text)) else {
+                continue;
+            };
+            let Err(why) = compile_pattern(text, rule.case_sensitive) else { continue };
+            let at = read.fields.iter().find(|(name, _)| *name == field);
+            let what = format!("the regular expression is not valid: {why}");
+            let mistake = Mistake { what, ..Mistake::default() };
+            self.reader.error(at.map_or(0..0, |(_, at)| at.clone()), mistake);
         }
     }
 

@@ -481,3 +481,30 @@ fn where_an_address_or_a_certificate_is_written_is_known_after_reading() {
     let written = parse("shop.toml", user, &NodeName::from("n")).unwrap().written;
     assert_eq!(written.at(&Place::User("app".into()), "password").unwrap(), "shop.toml:3:12");
 }
+
+/// Of two limits the check had the larger one: what was between them was accepted, and left out afterwards.
+#[test]
+fn a_pattern_is_accepted_exactly_where_the_rule_that_has_it_compiles() {
+    let accepted = |length: usize, modifiers: &str| {
+        let names: Vec<String> = (0..length).map(|it| format!("{it}aksk{it}")).collect();
+        let pattern = names.join("|");
+        let text = format!(
+            "[[rule]]\nrule_id = 7\nre_modifiers = \"{modifiers}\"\nmatch_digest = \"{pattern}\"\n"
+        );
+        let compiles = crate::compile_pattern(&pattern, modifiers.is_empty()).is_ok();
+        let read = read(&text).map_err(|problems| problems.to_string());
+        if let Err(told) = &read {
+            assert!(
+                told.contains("test.toml:4:16: error") && told.contains("size limit"),
+                "{told}"
+            );
+        }
+        assert_eq!(read.is_ok(), compiles, "{length} {modifiers}");
+        compiles
+    };
+    // Of these, one that is between what both limits were.
+    for length in [500, 6_000] {
+        assert!(accepted(length, "CASELESS") && accepted(length, ""));
+    }
+    assert!(!accepted(12_000, "CASELESS") && accepted(12_000, ""), "it takes more without case");
+}

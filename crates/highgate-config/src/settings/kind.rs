@@ -364,19 +364,11 @@ impl Kind {
         Ok(Value::Networks(vec![unmapped(network).trunc()]))
     }
 
+    /// Whether it is not too large depends on its rule, which is whole only later.
     fn read_regex(&self, text: &str) -> Result<Value, Mistake> {
-        if crate::surely_compiles(text) {
-            return Ok(Value::Text(text.to_owned()));
-        }
-        match regex::Regex::new(text) {
-            Ok(_) => Ok(Value::Text(text.to_owned())),
-            Err(error) => {
-                let reason = error.to_string();
-                let last = reason.lines().last().unwrap_or_default().trim();
-                let last = last.strip_prefix("error: ").unwrap_or(last);
-                Err(self.mistake(format!("the regular expression is not valid: {last}")))
-            }
-        }
+        let why = |why| self.mistake(format!("the regular expression is not valid: {why}"));
+        crate::pattern::well_formed(text).map_err(why)?;
+        Ok(Value::Text(text.to_owned()))
     }
 
     fn read_secret(&self, text: &str) -> Result<Value, Mistake> {

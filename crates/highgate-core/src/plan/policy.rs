@@ -9,7 +9,7 @@ use highgate_mysql::auth::StoredPassword;
 
 use crate::{
     events::{Event, Kind, Severity},
-    rules::{RuleError, RuleSet},
+    rules::RuleSet,
     snapshot::Policy,
 };
 
@@ -113,7 +113,9 @@ fn called_now<'o, N: Clone + Ord + 'o>(
 
 type Rules = BTreeMap<u32, Rule>;
 
-/// The rules compiled and as written; both are the old ones if nothing changed.
+/// The rules compiled and as written; both are the old ones if nothing changed. A rule that can't be compiled
+/// is left out, and the others come into force: what was accepted is not kept out by a rule beside it, and is
+/// the same after a restart.
 fn rules(
     written: &Rules,
     old: Option<&Arc<Policy>>,
@@ -123,32 +125,16 @@ fn rules(
         return (Arc::clone(&old.rules), Arc::clone(&old.written_rules));
     }
     let before = old.map(|old| &*old.rules);
-    let compiled = match (RuleSet::compile(written, before), old) {
-        (Ok(compiled), _) => Arc::new(compiled),
-        (Err(errors), Some(old)) => {
-            tell(&errors, "the rules in force before stay", events);
-            Arc::clone(&old.rules)
+    let compiled = RuleSet::compile(written, before).unwrap_or_else(|errors| {
+        for error in &errors {
+            let text = format!("{error}; it is left out");
+            events.push(Event::new(Severity::Error, Kind::Config, text));
         }
-        (Err(errors), None) => {
-            tell(&errors, "it is left out", events);
-            Arc::new(without(written, &errors))
-        }
-    };
-    (compiled, Arc::new(written.clone()))
-}
-
-/// Where no rules were in force before: those that are sound.
-fn without(written: &Rules, errors: &[RuleError]) -> RuleSet {
-    let mut sound = written.clone();
-    sound.retain(|id, _| errors.iter().all(|error| error.rule != *id));
-    RuleSet::compile(&sound, None).unwrap_or_default()
-}
-
-fn tell(errors: &[RuleError], then: &str, events: &mut Vec<Event>) {
-    for error in errors {
-        let text = format!("{error}; {then}");
-        events.push(Event::new(Severity::Error, Kind::Config, text));
-    }
+        let mut sound = written.clone();
+        sound.retain(|id, _| errors.iter().all(|error| error.rule != *id));
+        RuleSet::compile(&sound, before).unwrap_or_default()
+    });
+    (Arc::new(compiled), Arc::new(written.clone()))
 }
 
 fn equal<K: Ord, V: PartialEq>(old: &BTreeMap<K, Arc<V>>, new: &BTreeMap<K, V>) -> bool {

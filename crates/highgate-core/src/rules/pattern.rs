@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::bytes::{Regex, RegexSet, RegexSetBuilder};
 
 #[cfg(test)]
 mod tests;
@@ -166,14 +166,7 @@ fn are_same(old: &[Arc<Known>], new: &[Arc<Known>]) -> bool {
 }
 
 fn compile(pattern: &Pattern) -> Result<Regex, String> {
-    RegexBuilder::new(&pattern.text)
-        .case_insensitive(!pattern.case_sensitive)
-        .size_limit(4 << 20)
-        .build()
-        .map_err(|error| {
-            let why = error.to_string();
-            why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-        })
+    highgate_config::compile_pattern(&pattern.text, pattern.case_sensitive)
 }
 
 /// ProxySQL's replacement (`\1`) in the form of the regex crate (`${1}`).
