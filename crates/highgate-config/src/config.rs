@@ -112,10 +112,16 @@ impl Address {
     /// Whether it stands for any port that is free: two of them are two addresses.
     #[must_use]
     pub fn is_any_port(&self) -> bool {
+        self.port() == Some(0)
+    }
+
+    /// The port; a Unix socket has none.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
         match self {
-            Self::Host(_, port) => *port == 0,
-            Self::Ip(address) => address.port() == 0,
-            Self::Unix(_) => false,
+            Self::Host(_, port) => Some(*port),
+            Self::Ip(address) => Some(address.port()),
+            Self::Unix(_) => None,
         }
     }
 }

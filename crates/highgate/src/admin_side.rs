@@ -1,13 +1,13 @@
 //! The admin endpoints of a running process: the SQL port, the web port, the socket for `ctl`.
 
 use std::{
-    cell::RefCell, collections::BTreeMap, io, net::SocketAddr, os::fd::OwnedFd, path::Path,
-    sync::Arc, time::Duration,
+    cell::RefCell, collections::BTreeMap, io, os::fd::OwnedFd, path::Path, rc::Rc, sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
 use highgate_admin::{Alarm, Logins, Offer, Room, TlsOffer, Users, sql, web};
-use highgate_config::{Address, Admin, Config, Node as NodeConfig, Secret, UserName};
+use highgate_config::{Address, Admin, Config, Secret, UserName};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
     clock, listen,
@@ -25,7 +25,7 @@ pub(crate) type Inherited = BTreeMap<(String, String), OwnedFd>;
 pub(crate) struct AdminSide {
     site: web::Site,
     room: Room,
-    ports: Vec<Port>,
+    ports: RefCell<Vec<Port>>,
     accounts: watch::Sender<Arc<BTreeMap<UserName, Secret>>>,
     tls: watch::Sender<Offer>,
     stopper: Stopper,
@@ -41,6 +41,34 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// old; from 8.0.3 on they ask for no variables that newer servers don't have.
 const SQL_VERSION: &str = concat!("8.0.36-highgate-", env!("CARGO_PKG_VERSION"));
 
+/// What becomes of a port that can't be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// The start ends: another process serves, and goes on.
+    EndsTheStart,
+    /// It is tried again, and clients are served meanwhile: without this process nobody would.
+    IsTriedAgain,
+}
+
+/// Between two attempts to open a port that is taken.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// The ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Sql,
+    Web,
+}
+
+impl Which {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sql => "sql",
+            Self::Web => "web",
+        }
+    }
+}
+
 /// A listening socket of the admin side, for the process behind.
 struct Port {
     name: &'static str,
@@ -51,10 +79,11 @@ struct Port {
 impl AdminSide {
     /// Opens the TCP ports, on sockets of the process before where there are any.
     pub(crate) fn open(
-        wired: &Wired,
+        wired: &Rc<Wired>,
         inherited: &mut Inherited,
         tasks: &LocalTasks,
-    ) -> anyhow::Result<Self> {
+        missing: Missing,
+    ) -> anyhow::Result<Rc<Self>> {
         let config = wired.config();
         let own = config.node.get(wired.alone.node());
         let own = own.cloned().unwrap_or_default();
@@ -68,7 +97,7 @@ impl AdminSide {
         let alarm = Alarm::new(move |text| {
             shared.event(Event::new(Severity::Warning, Kind::Login, text));
         });
-        let mut side = Self {
+        let side = Rc::new(Self {
             site: web::Site {
                 tables,
                 logins: Logins::new(Users::new(accounts.subscribe()), alarm, rsa),
@@ -77,19 +106,34 @@ impl AdminSide {
                 turn: Arc::default(),
             },
             room: Room::new(wired.node.shared().operator_sockets()),
-            ports: Vec::new(),
+            ports: RefCell::default(),
             accounts,
             tls,
             stopper,
             ctl: RefCell::new(Stopper::new().0),
             serving_ctl: LocalTasks::default(),
-        };
-        side.sql_port(&own, inherited, tasks, stop.clone())?;
-        if let Some(address) = &own.admin.web {
-            let (listener, address) = side.bind("web", address, inherited)?;
-            let router = web::router(&side.site, web::Door::of(address.ip()));
-            let port = web::WebPort::new(listener, side.offers());
-            tasks.spawn(web::serve(port, router, side.room.clone(), stop));
+        });
+        let ports = [(Which::Sql, own.admin.sql), (Which::Web, own.admin.web)];
+        for (which, address) in ports.into_iter().filter_map(|(it, at)| Some((it, at?))) {
+            let inherited = inherited.remove(&(which.name().to_owned(), address.to_string()));
+            let socket = match inherited {
+                Some(socket) => Ok(std::net::TcpListener::from(socket)),
+                None => bind(&address).with_context(|| format!("[admin] {}", which.name())),
+            };
+            match socket {
+                Ok(socket) => side.serve(which, &address, socket, (tasks, stop.clone()))?,
+                Err(error) if missing == Missing::EndsTheStart => return Err(error),
+                Err(error) => {
+                    let seconds = AGAIN.as_secs();
+                    let text = format!(
+                        "{error:#}; clients are served without it, and it is tried again every {seconds} s"
+                    );
+                    let event = Event::new(Severity::Error, Kind::Config, text);
+                    wired.node.shared().event(event);
+                    let (which, again) = ((which, address), (tasks.clone(), stop.clone()));
+                    tasks.spawn(side.clone().serve_later(wired.clone(), which, again));
+                }
+            }
         }
         Ok(side)
     }
@@ -118,47 +162,74 @@ impl AdminSide {
         TlsOffer::new(self.tls.subscribe())
     }
 
-    fn sql_port(
-        &mut self,
-        own: &NodeConfig,
-        inherited: &mut Inherited,
-        tasks: &LocalTasks,
-        stop: Stop,
-    ) -> anyhow::Result<()> {
-        let Some(address) = &own.admin.sql else {
-            return Ok(());
+    /// Opens a port as soon as it can be, or ends with the others.
+    async fn serve_later(
+        self: Rc<Self>,
+        wired: Rc<Wired>,
+        (which, address): (Which, Address),
+        (tasks, stop): (LocalTasks, Stop),
+    ) {
+        let bound = async {
+            loop {
+                clock::pause(AGAIN).await;
+                let of_keeper = by_keeper(&wired, [(which.name(), Some(&address))], |_| true).await;
+                if let Some(socket) = of_keeper.into_values().next() {
+                    return socket.into();
+                }
+                let address = address.clone();
+                if let Some(Ok(socket)) = tasks::blocking(move || bind(&address)).await {
+                    return socket;
+                }
+            }
         };
-        let version = SQL_VERSION;
-        let tables = self.site.tables.clone();
-        let engine = sql::Engine::start(tables, version, sql::Limits::default())?;
-        let (listener, _) = self.bind("sql", address, inherited)?;
-        let port = sql::port::Port {
-            engine,
+        let socket = tokio::select! {
+            biased;
+            () = stop.stopped() => return,
+            bound = bound => bound,
+        };
+        let name = which.name();
+        let (severity, text) = match self.serve(which, &address, socket, (&tasks, stop.clone())) {
+            Ok(()) => (Severity::Info, format!("[admin] {name}: listening on {address} now")),
+            Err(error) => (Severity::Error, format!("[admin] {name}: {error:#}")),
+        };
+        wired.node.shared().event(Event::new(severity, Kind::Config, text));
+    }
+
+    fn serve(
+        &self,
+        which: Which,
+        wanted: &Address,
+        socket: std::net::TcpListener,
+        (tasks, stop): (&LocalTasks, Stop),
+    ) -> anyhow::Result<()> {
+        let (name, address) = (which.name(), socket.local_addr()?);
+        let (spare, wanted) = (socket.try_clone()?.into(), wanted.to_string());
+        let listener = tokio::net::TcpListener::from_std(socket)?;
+        match which {
+            Which::Sql => {
+                let port = self.sql_port()?;
+                tasks.spawn(sql::port::serve(listener, port, stop));
+            }
+            Which::Web => {
+                let router = web::router(&self.site, web::Door::of(address.ip()));
+                let port = web::WebPort::new(listener, self.offers());
+                tasks.spawn(web::serve(port, router, self.room.clone(), stop));
+            }
+        }
+        tracing::info!(admin = %name, %address, "listening");
+        self.ports.borrow_mut().push(Port { name, wanted, spare });
+        Ok(())
+    }
+
+    fn sql_port(&self) -> anyhow::Result<sql::port::Port> {
+        let (version, tables) = (SQL_VERSION, self.site.tables.clone());
+        Ok(sql::port::Port {
+            engine: sql::Engine::start(tables, version, sql::Limits::default())?,
             logins: self.site.logins.clone(),
             tls: self.offers(),
             version: version.to_owned(),
             limits: sql::port::PortLimits { room: self.room.clone(), ..Default::default() },
-        };
-        tasks.spawn(sql::port::serve(listener, port, stop));
-        Ok(())
-    }
-
-    fn bind(
-        &mut self,
-        name: &'static str,
-        address: &Address,
-        inherited: &mut Inherited,
-    ) -> anyhow::Result<(tokio::net::TcpListener, SocketAddr)> {
-        let wanted = address.to_string();
-        let listener = match inherited.remove(&(name.to_owned(), wanted.clone())) {
-            Some(socket) => std::net::TcpListener::from(socket),
-            None => bind(address).with_context(|| format!("[admin] {name}"))?,
-        };
-        let address = listener.local_addr()?;
-        tracing::info!(admin = %name, %address, "listening");
-        let spare = listener.try_clone()?.into();
-        self.ports.push(Port { name, wanted, spare });
-        Ok((tokio::net::TcpListener::from_std(listener)?, address))
+        })
     }
 
     /// Opens the socket for `highgate ctl`, in place of one that is there. Only for who holds the
@@ -180,7 +251,7 @@ impl AdminSide {
             let spare = port.spare.try_clone()?;
             Ok((port.name.to_owned(), port.wanted.clone(), spare))
         };
-        self.ports.iter().map(copy).collect()
+        self.ports.borrow().iter().map(copy).collect()
     }
 
     /// Ends all of it.
@@ -202,16 +273,25 @@ impl AdminSide {
 pub(crate) async fn low_ports(wired: &Wired, inherited: &mut Inherited) {
     let config = wired.config();
     let Some(own) = config.node.get(wired.alone.node()) else { return };
-    let ports = [("sql", &own.admin.sql), ("web", &own.admin.web)].into_iter();
-    let wanted = ports.filter_map(|(name, address)| match address {
+    let ports = [("sql", own.admin.sql.as_ref()), ("web", own.admin.web.as_ref())];
+    let bound = by_keeper(wired, ports, |key| !inherited.contains_key(key)).await;
+    inherited.extend(bound);
+}
+
+/// Those of these ports that are below 1024 and are missing, where the keeper could bind them.
+async fn by_keeper<const N: usize>(
+    wired: &Wired,
+    ports: [(&'static str, Option<&Address>); N],
+    is_missing: impl Fn(&(String, String)) -> bool,
+) -> Inherited {
+    let wanted = ports.into_iter().filter_map(|(name, address)| match address {
         Some(wanted @ Address::Ip(address)) => {
             Some(((name.to_owned(), wanted.to_string()), *address))
         }
         _ => None,
     });
-    let is_missing = |(key, _): &((String, String), SocketAddr)| !inherited.contains_key(key);
-    let missing = wanted.filter(is_missing).collect();
-    inherited.extend(wired.vips.bind(missing, wired.node.shared()).await);
+    let missing = wanted.filter(|(key, _)| is_missing(key)).collect();
+    wired.vips.bind(missing, wired.node.shared()).await
 }
 
 /// Where `highgate ctl` finds the process.
@@ -242,7 +322,8 @@ impl Certified {
     }
 }
 
-fn bind(address: &Address) -> anyhow::Result<std::net::TcpListener> {
+/// Blocks: it resolves names.
+pub(crate) fn bind(address: &Address) -> anyhow::Result<std::net::TcpListener> {
     let address = match address {
         Address::Ip(address) => *address,
         Address::Host(host, port) => {

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use crate::{again::Again, files, own_files::OwnFiles, vips::Link};
+use crate::{admin_side, again::Again, files, own_files::OwnFiles, vips::Link};
 use highgate_cluster::{Alone, Applied};
 use highgate_config::{
-    Config, ControlPlane as _, Layers as _, ListenerName, NodeName, VipName,
+    Address, Config, ControlPlane as _, Layers as _, ListenerName, NodeName, Place, VipName,
     native::{Parsed, Written},
 };
 use highgate_io::tasks;
@@ -19,6 +19,8 @@ pub(crate) struct Applying {
     pub(crate) vips: Arc<Link>,
     pub(crate) again: Arc<Again>,
     pub(crate) own: OwnFiles,
+    /// What the process was started with.
+    pub(crate) started: Arc<Config>,
 }
 
 impl Applying {
@@ -69,6 +71,7 @@ impl Applying {
         let emptied = self.emptied(key, &config);
         let ready = move |config: &Config| {
             keeps_a_listener(&before, config, emptied.as_ref())?;
+            this.could_open_ports(&before, config, &written)?;
             this.get_ready(config, &written)
         };
         let applied = self.alone.apply_file(key, config, who, ready).await;
@@ -119,6 +122,38 @@ impl Applying {
 
     async fn bind(&self, wanted: Vec<((ListenerName, String), SocketAddr)>) {
         self.node.inherit_more(self.vips.bind(wanted, self.node.shared()).await);
+    }
+
+    /// Refuses an address of a port for operators that nothing can listen on: the next start would find that out.
+    /// Only where it changes, since what waits for a start keeps no other change waiting. Blocks: it resolves names.
+    fn could_open_ports(
+        &self,
+        before: &Config,
+        after: &Config,
+        written: &Written,
+    ) -> Result<(), String> {
+        let node = self.alone.node();
+        let Some(new) = after.node.get(node).map(|own| &own.admin) else { return Ok(()) };
+        let of = |config: &Config| config.node.get(node).cloned().unwrap_or_default();
+        let (started, before) = (of(&self.started), of(before));
+        let binds = before.binds.values().flatten();
+        let own = binds.chain(&started.admin.sql).chain(&started.admin.web);
+        let held: Vec<u16> = own.filter_map(Address::port).collect();
+        for (setting, new, old) in
+            [("admin.sql", &new.sql, &before.admin.sql), ("admin.web", &new.web, &before.admin.web)]
+        {
+            let Some(address) = new.as_ref().filter(|_| new != old) else { continue };
+            // What this process itself holds may be free at a start, and the keeper opens low ports then.
+            let is_there = address
+                .port()
+                .is_some_and(|port| held.contains(&port) || (self.vips.is_there() && port < 1024));
+            if !is_there && let Err(error) = admin_side::bind(address) {
+                let at = written.at(&Place::Node(node.clone()), setting);
+                let at = at.map_or_else(String::new, |at| format!("{at}: "));
+                return Err(format!("{at}{error:#} (`{setting}`)"));
+            }
+        }
+        Ok(())
     }
 
     /// Blocks.
@@ -321,7 +356,7 @@ mod tests {
         let parsed = native::parse("shop.toml", text, &NodeName::from("here")).unwrap();
         let failed = |listener: &str| ApplyError::Bind {
             listener: listener.into(),
-            address: highgate_config::Address::Ip("127.0.0.1:1".parse().unwrap()),
+            address: Address::Ip("127.0.0.1:1".parse().unwrap()),
             cause: std::io::ErrorKind::AddrInUse.into(),
         };
         assert_eq!(

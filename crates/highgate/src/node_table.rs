@@ -34,8 +34,6 @@ pub(crate) struct NodeTable {
     pub(crate) certificate: Arc<CertificateDate>,
     pub(crate) log: LogLines,
     pub(crate) applying: Applying,
-    /// What the process was started with.
-    pub(crate) started: Arc<Config>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -156,7 +154,7 @@ impl NodeTable {
     }
 
     fn compare(&self, key: &str, parsed: &Parsed) -> String {
-        let before = Before::of(&self.applying, &self.started);
+        let before = Before::of(&self.applying);
         let merged = self.alone.would_apply(key, &parsed.config);
         // What does not fit is said by `apply`.
         let after = apply_all(&before.config, &merged.changes).ok();
@@ -183,7 +181,7 @@ impl NodeTable {
             self.shared.event(Event::new(Severity::Error, EventKind::Config, text));
         };
         let key = tasks::wait(self.applying.key_of(files)).inspect_err(refused)?;
-        let before = Before::of(&self.applying, &self.started);
+        let before = Before::of(&self.applying);
         let applied = tasks::wait(self.applying.apply(&key, parsed.clone(), "apply"));
         let applied = applied.inspect_err(refused)?;
         let (_, after) = self.alone.current();

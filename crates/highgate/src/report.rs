@@ -13,17 +13,15 @@ use crate::{applying::Applying, differs::Given, marked};
 /// What was in force, and what files said, before some were applied.
 pub(crate) struct Before<'a> {
     applying: &'a Applying,
-    /// What the process was started with.
-    started: &'a Config,
     pub(crate) config: Arc<Config>,
     /// All files, as they were last applied.
     applied: BTreeMap<String, Arc<Config>>,
 }
 
 impl<'a> Before<'a> {
-    pub(crate) fn of(applying: &'a Applying, started: &'a Config) -> Self {
+    pub(crate) fn of(applying: &'a Applying) -> Self {
         let (_, config) = applying.alone.current();
-        Self { applying, started, config, applied: applying.alone.all_applied() }
+        Self { applying, config, applied: applying.alone.all_applied() }
     }
 
     /// What changes, a line each; then what is in force otherwise than these files say.
@@ -34,7 +32,8 @@ impl<'a> Before<'a> {
         conflicts: &[Conflict],
         after: Option<&Config>,
     ) -> Vec<String> {
-        let line = |change: &Change| describe_beside(self.started, change, &self.config);
+        let started = &self.applying.started;
+        let line = |change: &Change| describe_beside(started, change, &self.config);
         let mut lines: Vec<String> = changes.iter().map(line).collect();
         lines.extend(conflicts.iter().map(|conflict| format!("note: {conflict}")));
         if lines.is_empty() {

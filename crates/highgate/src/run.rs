@@ -230,7 +230,7 @@ async fn reload(running: &Running, list: &[PathBuf]) {
     };
     let (applying, names) = (wired.applying(), names(list));
     let lines = match read {
-        Ok(parsed) => apply(&applying, &wired.started, parsed).await,
+        Ok(parsed) => apply(&applying, parsed).await,
         Err(why) => Err(why),
     };
     let (severity, text) = match lines {
@@ -255,12 +255,8 @@ fn names(files: &[PathBuf]) -> String {
 
 /// Applies the process's own files; gives what `highgate apply` would say of it, in one line, and how
 /// much that matters: who sends a signal reads no answer, and is to find what was set twice.
-async fn apply(
-    applying: &Applying,
-    started: &Config,
-    parsed: Parsed,
-) -> Result<(Severity, String), String> {
-    let (before, key) = (Before::of(applying, started), &applying.own.key);
+async fn apply(applying: &Applying, parsed: Parsed) -> Result<(Severity, String), String> {
+    let (before, key) = (Before::of(applying), &applying.own.key);
     let applied = applying.apply(key, parsed.clone(), "SIGHUP").await?;
     let (_, after) = applying.alone.current();
     let told = before.lines((key, &parsed), &applied.changes, &applied.conflicts, Some(&after));

@@ -13,7 +13,7 @@ use highgate_io::{
 use tokio::{net::UnixListener, sync::mpsc};
 
 use crate::{
-    admin_side::{self, AdminSide},
+    admin_side::{self, AdminSide, Missing},
     cli, differs,
     handover::{
         Peer, give,
@@ -127,9 +127,9 @@ async fn begin(start: Start<'_>, local: &LocalTasks) -> anyhow::Result<(Running,
     wired.node.apply(&wired.config())?;
     let mut inherited = admin_side::Inherited::new();
     admin_side::low_ports(&wired, &mut inherited).await;
-    let admin = AdminSide::open(&wired, &mut inherited, local)?;
+    let admin = AdminSide::open(&wired, &mut inherited, local, Missing::IsTriedAgain)?;
     wired.serving.send_replace(true);
-    let running = Running { wired, admin: Rc::new(admin) };
+    let running = Running { wired, admin };
     let door = running.open_door(local)?;
     Ok((running, door))
 }
@@ -147,7 +147,7 @@ async fn take_over(
     let wired = Rc::new(wiring::wire(alone, start.data_dir, start.own, keeper, start.log, local)?);
     let node = &wired.node;
     admin_side::low_ports(&wired, &mut given.admin).await;
-    let admin = Rc::new(AdminSide::open(&wired, &mut given.admin, local)?);
+    let admin = AdminSide::open(&wired, &mut given.admin, local, Missing::EndsTheStart)?;
     node.number_sessions_from(given.first_session);
     node.inherit(std::mem::take(&mut given.listeners));
     // Clients that come at once are to find servers.

@@ -37,7 +37,7 @@ use crate::{
 pub(crate) struct Wired {
     pub(crate) alone: Arc<Alone>,
     /// The configuration that it was started with.
-    pub(crate) started: Arc<Config>,
+    started: Arc<Config>,
     pub(crate) node: Arc<Node>,
     pub(crate) serving: watch::Sender<bool>,
     /// What keeps this node from its work, though it is to serve.
@@ -140,7 +140,6 @@ impl Wired {
             certificate: self.admin_certificate.clone(),
             log: self.log.clone(),
             applying: self.applying(),
-            started: self.started.clone(),
         })];
         for table in self.node.tables() {
             let (alone, shared) = (self.alone.clone(), shared.clone());
@@ -175,8 +174,14 @@ impl Wired {
 
     /// What changes of the configuration go through.
     pub(crate) fn applying(&self) -> Applying {
-        let (alone, node, vips) = (self.alone.clone(), self.node.clone(), self.vips.clone());
-        Applying { alone, node, vips, again: self.again.clone(), own: self.own.clone() }
+        Applying {
+            alone: self.alone.clone(),
+            node: self.node.clone(),
+            vips: self.vips.clone(),
+            again: self.again.clone(),
+            own: self.own.clone(),
+            started: self.started.clone(),
+        }
     }
 
     /// The configuration in force.

@@ -144,6 +144,39 @@ fn a_taken_port_refuses_the_whole_change_and_a_free_one_accepts_it() {
     assert!(!process.log().contains("panicked"), "{}", process.log());
 }
 
+/// It was accepted and stored, and the next start ended with it: nobody was served.
+#[test]
+fn a_taken_port_for_operators_is_refused_by_apply_and_keeps_no_client_waiting_at_a_start() {
+    let db = server();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (free, port) = (free_port(), taken.local_addr().unwrap().port());
+    let of = |sql: u16, web: u16| {
+        let ports = format!("[admin]\nsql = \"127.0.0.1:{sql}\"\nweb = \"127.0.0.1:{web}\"\n");
+        let text = toml(&db, ANYWHERE, "", "");
+        let (before, rest) = text.split_once("[admin]\n").unwrap();
+        let (_, rest) = rest.split_once("[[").unwrap();
+        format!("{before}{ports}[[{rest}")
+    };
+    let process = HighgateProcess::start(BINARY, &of(free, 0)).unwrap();
+    let bind = format!("cannot listen on 127.0.0.1:{port}");
+    let text = of(free, port);
+    let line = text.lines().position(|line| line.starts_with("web")).unwrap() + 1;
+    is_refused(&process, &text, &[&format!("highgate.toml:{line}:7: "), &bind, "`admin.web`"]);
+    // What this process holds is free at a start.
+    let told = apply(&process, &of(0, free)).unwrap();
+    assert!(told.contains("with the next start"), "{told}");
+    drop(process);
+
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    assert!(comes_in(process.listener("shop").unwrap()).is_ok(), "it is served");
+    assert!(process.admin_sql().is_ok() && process.admin_web().is_err());
+    wait_for_event(&process, &format!("{bind}: "));
+    wait_for_event(&process, "clients are served without it");
+    drop(taken);
+    wait_for_event(&process, &format!("[admin] web: listening on 127.0.0.1:{port} now"));
+    assert!(TcpStream::connect(process.admin_web().unwrap()).is_ok());
+}
+
 #[test]
 fn a_certificate_that_can_not_be_read_refuses_the_whole_change() {
     let db = server();
