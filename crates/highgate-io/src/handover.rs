@@ -16,7 +16,7 @@ pub const MAX_DESCRIPTORS: usize = 128;
 /// Bytes of text beside them.
 pub const MAX_TEXT: usize = 64 * 1024;
 
-/// Whether the peer runs as the same user as we do, or as root.
+/// Whether the peer runs as the same user as we do, or as root. Of a listening peer: as what it listened.
 ///
 /// # Errors
 /// As the system says.

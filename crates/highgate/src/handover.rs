@@ -68,6 +68,11 @@ enum Message {
     Refused(String),
 }
 
+/// Root is refused as well in the place of another account: what it wrote into the data directory that account
+/// could not read at its next start, and it would put to use what a lesser account gave it.
+const FOREIGN: &str = "the other process runs as another account: a process is replaced by one of its own \
+                       account (`sudo -u ACCOUNT highgate run --replace …`), and not by root's either";
+
 /// A listening socket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Socket {
@@ -97,7 +102,7 @@ impl Peer {
     /// The process at the other end, which must be of this account or root's.
     fn new(stream: UnixStream) -> anyhow::Result<Self> {
         if !handover::peer_is_trusted(&stream)? {
-            bail!("the other process runs as another user");
+            bail!(FOREIGN);
         }
         Ok(Self { stream, pid: 0 })
     }
