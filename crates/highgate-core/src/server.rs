@@ -160,14 +160,17 @@ struct Cold {
     writes_held_until_us: AtomicU64,
     generation: AtomicU64,
     idle_generation: AtomicU64,
+    /// How often its name lost an address.
+    address_losses: AtomicU64,
     is_given_up: AtomicBool,
 }
 
-/// When a connection was opened, in a server's two ways of counting.
+/// When a connection was opened, in a server's ways of counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Era {
     generation: u64,
     idle: u64,
+    address_losses: u64,
 }
 
 /// A server's identity with its counters: shared by `Arc`, outlives every snapshot.
@@ -249,17 +252,44 @@ impl ServerState {
         }
     }
 
-    /// Its name has these addresses now. True if none of those before is among them: the name means
-    /// another machine, and connections to the one before are closed as they become free.
+    /// Its name has these addresses now. True if one of those before is not among them: connections to that
+    /// one are closed as they become free ([`still_has`](Self::still_has)), and where none of those before
+    /// is left the name means another machine.
     pub fn resolve(&self, addresses: &[IpAddr]) -> bool {
         let before = std::mem::replace(&mut *self.resolved.lock(), addresses.into());
-        let moved = !before.is_empty()
-            && !addresses.is_empty()
-            && !before.iter().any(|address| addresses.contains(address));
-        if moved {
+        // Dropped for want of answers: nothing says that connections go to the wrong place.
+        if addresses.is_empty() {
+            return false;
+        }
+        let is_kept = |address| addresses.contains(address);
+        let loses = !before.iter().all(is_kept);
+        // Behind a time without any it may be elsewhere.
+        if loses || before.is_empty() {
+            self.cold.address_losses.fetch_add(1, Ordering::AcqRel);
+        }
+        if loses && !before.iter().any(is_kept) {
             self.next_generation();
         }
-        moved
+        loses
+    }
+
+    /// Whether its name still has the address of the `peer` of a connection that was opened then; the peer is
+    /// asked for where the name lost one since, and `era` remembers that this one stayed.
+    pub fn still_has(&self, era: &mut Era, peer: impl FnOnce() -> Option<IpAddr>) -> bool {
+        let losses = self.cold.address_losses.load(Ordering::Acquire);
+        if era.address_losses == losses {
+            return true;
+        }
+        let addresses = self.resolved();
+        let is_among = |peer: IpAddr| {
+            let mut own = addresses.iter();
+            own.any(|address| address.to_canonical() == peer.to_canonical())
+        };
+        let stays = addresses.is_empty() || peer().is_some_and(is_among);
+        if stays {
+            era.address_losses = losses;
+        }
+        stays
     }
 
     /// Commands in flight or waiting: what the balancing by load compares.
@@ -406,7 +436,8 @@ impl ServerState {
     #[must_use]
     pub fn era(&self) -> Era {
         let idle = self.cold.idle_generation.load(Ordering::Acquire);
-        Era { generation: self.generation(), idle }
+        let address_losses = self.cold.address_losses.load(Ordering::Acquire);
+        Era { generation: self.generation(), idle, address_losses }
     }
 
     /// Whether the server's generation is the one that a connection was opened in.

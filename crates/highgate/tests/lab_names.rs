@@ -13,6 +13,7 @@ use std::{
 };
 
 use failure::{BINARY, connect, run, toml};
+use highgate_mysql::command::COM_PING;
 use highgate_testkit::{
     highgate::HighgateProcess,
     scripted::{Reply, Script, ScriptedServer},
@@ -21,10 +22,10 @@ use highgate_testkit::{
 use mysql_async::prelude::Queryable as _;
 use parking_lot::Mutex;
 
-/// What the name server says.
+/// What the name server says, of IPv4 addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Answer {
-    Address(Ipv4Addr),
+    Addresses(Vec<Ipv4Addr>),
     Empty,
     Failure,
     Silence,
@@ -40,8 +41,10 @@ struct NameServer {
 impl NameServer {
     fn start(answer: Answer) -> Option<Self> {
         let [.., a, b] = std::process::id().to_be_bytes();
-        let address = Ipv4Addr::new(127, 53, a, b);
-        let socket = UdpSocket::bind((address, 53)).ok()?;
+        // Tests of one process have one each.
+        let mut addresses = (53..63).map(|net| Ipv4Addr::new(127, net, a, b));
+        let (address, socket) =
+            addresses.find_map(|at| Some((at, UdpSocket::bind((at, 53)).ok()?)))?;
         let (answer, asked) = (Arc::new(Mutex::new(answer)), Arc::new(Mutex::new(0)));
         let server = Self { address, answer: answer.clone(), asked: asked.clone() };
         std::thread::spawn(move || {
@@ -66,16 +69,16 @@ impl NameServer {
 fn reply(question: &[u8], answer: &Answer) -> Option<Vec<u8>> {
     let end = 12 + question[12..].iter().position(|byte| *byte == 0)? + 5;
     let is_a = question[end - 4..end - 2] == [0, 1];
-    let (code, addresses) = match answer {
+    let (code, addresses): (u8, &[Ipv4Addr]) = match answer {
         Answer::Silence => return None,
-        Answer::Failure => (2, None),
-        Answer::Address(address) if is_a => (0, Some(address)),
-        Answer::Address(_) | Answer::Empty => (0, None),
+        Answer::Failure => (2, &[]),
+        Answer::Addresses(addresses) if is_a => (0, addresses.as_slice()),
+        Answer::Addresses(_) | Answer::Empty => (0, &[]),
     };
     let mut bytes = question[..2].to_vec();
-    bytes.extend([0x81, 0x80 | code, 0, 1, 0, u8::from(addresses.is_some()), 0, 0, 0, 0]);
+    bytes.extend([0x81, 0x80 | code, 0, 1, 0, u8::try_from(addresses.len()).ok()?, 0, 0, 0, 0]);
     bytes.extend(&question[12..end]);
-    if let Some(address) = addresses {
+    for address in addresses {
         bytes.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
         bytes.extend(address.octets());
     }
@@ -112,14 +115,20 @@ fn front(text: &str, resolv: &std::path::Path) -> HighgateProcess {
 }
 
 /// Highgate with one server, known by a name of that name server; also the file that says whom to ask.
-fn front_by_name(names: &NameServer, server: SocketAddr) -> (HighgateProcess, std::path::PathBuf) {
-    let resolv = std::env::temp_dir().join(format!("highgate-resolv-{}", std::process::id()));
+fn front_by_name(
+    names: &NameServer,
+    server: SocketAddr,
+    check: &str,
+) -> (HighgateProcess, std::path::PathBuf) {
+    let file = format!("highgate-resolv-{}-{check}", std::process::id());
+    let resolv = std::env::temp_dir().join(file);
     let configuration = format!("nameserver {}\noptions timeout:1 attempts:1\n", names.address);
     std::fs::write(&resolv, configuration).unwrap();
-    let backend =
-        "monitor = { user = \"m\", password = \"m\", check = \"connect\", interval = \"200ms\" }\n";
+    let backend = format!(
+        "monitor = {{ user = \"m\", password = \"m\", check = \"{check}\", interval = \"200ms\" }}\n"
+    );
     let by_name = format!("address = \"db.highgate.test:{}\"", server.port());
-    let text = toml(&[server], backend, "").replace(&format!("address = \"{server}\""), &by_name);
+    let text = toml(&[server], &backend, "").replace(&format!("address = \"{server}\""), &by_name);
     (front(&text, &resolv), resolv)
 }
 
@@ -133,12 +142,12 @@ fn a_name_is_followed_and_a_resolver_that_fails_takes_nothing_away() {
     let first = server("one", SocketAddr::from(([127, 0, 0, 1], 0)));
     let second = server("two", SocketAddr::from(([127, 0, 0, 2], first.addr().port())));
     let (one, two) = (Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2));
-    let names = NameServer::start(Answer::Address(one));
+    let names = NameServer::start(Answer::Addresses(vec![one]));
     let Some(names) = names.filter(|_| may_mount()) else {
         eprintln!("skipped: needs root for a name server and a mount namespace of its own");
         return;
     };
-    let (process, resolv) = front_by_name(&names, first.addr());
+    let (process, resolv) = front_by_name(&names, first.addr(), "connect");
     let address = process.listener("shop").unwrap();
     let ask = || {
         run(async {
@@ -163,7 +172,7 @@ fn a_name_is_followed_and_a_resolver_that_fails_takes_nothing_away() {
         count
     };
     until("one", "");
-    names.says(Answer::Address(two));
+    names.says(Answer::Addresses(vec![two]));
     until("two", "has other addresses: 127.0.0.2; connections to the former ones end");
     for (answer, event) in [
         (Answer::Empty, "db.highgate.test: cannot be resolved"),
@@ -184,11 +193,59 @@ fn a_name_is_followed_and_a_resolver_that_fails_takes_nothing_away() {
     }
     let told = process.log().matches("cannot be resolved").count();
     assert_eq!(told, 1, "{}", process.log());
-    names.says(Answer::Address(one));
+    names.says(Answer::Addresses(vec![one]));
     until("one", "is resolved again");
     // Every five seconds, two kinds of address each: a time to live of 0 makes no flood.
     let asked = *names.asked.lock();
     eprintln!("asked {asked} times");
     assert!(asked < 40, "{asked}");
+    let _ = std::fs::remove_file(resolv);
+}
+
+/// A name that is moved by way of both addresses kept its connections, the monitor's too, at the first machine.
+#[test]
+fn a_name_that_loses_one_of_two_addresses_leaves_it_with_its_checks() {
+    let first = server("one", SocketAddr::from(([127, 0, 0, 1], 0)));
+    let second = server("two", SocketAddr::from(([127, 0, 0, 2], first.addr().port())));
+    let (one, two) = (Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2));
+    let names = NameServer::start(Answer::Addresses(vec![one]));
+    let Some(names) = names.filter(|_| may_mount()) else {
+        eprintln!("skipped: needs root for a name server and a mount namespace of its own");
+        return;
+    };
+    let (process, resolv) = front_by_name(&names, first.addr(), "ping");
+    let address = process.listener("shop").unwrap();
+    let until = |wanted: &str, event: &str| {
+        wait::eventually(Deadline::seconds(15), wanted, || {
+            let name: Option<String> = run(async {
+                let mut conn = connect(address).await?;
+                anyhow::Ok(conn.query_first("SELECT name").await?)
+            })?;
+            let name = name.unwrap_or_default();
+            anyhow::ensure!(name == wanted, "{name}");
+            anyhow::ensure!(process.log().contains(event), "no `{event}`:\n{}", process.log());
+            Ok(())
+        })
+        .unwrap();
+    };
+    until("one", "");
+    names.says(Answer::Addresses(vec![one, two]));
+    until("one", "has other addresses: 127.0.0.1, 127.0.0.2");
+    names.says(Answer::Addresses(vec![two]));
+    until("two", "has other addresses: 127.0.0.2; connections to the former ones end");
+    let checks = |count| {
+        wait::eventually(Deadline::seconds(10), "checks of the second machine", || {
+            let commands = second.commands();
+            let pings = commands.iter().filter(|command| command.code == COM_PING).count();
+            anyhow::ensure!(pings >= count, "{pings}");
+            Ok(())
+        })
+        .unwrap();
+    };
+    // None of the first one is under way any more.
+    checks(1);
+    let heard = first.commands().len();
+    checks(6);
+    assert_eq!(first.commands().len(), heard, "{:?}", first.commands());
     let _ = std::fs::remove_file(resolv);
 }

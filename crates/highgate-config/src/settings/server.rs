@@ -45,7 +45,7 @@ pub(super) const SETTINGS: &[Setting<Server>] = &[
         default: Required,
         takes_effect: TakesEffect::AtOnce,
         summary: "Where the server is.",
-        detail: "A host's name is resolved again while it is in use. A server that gets another address is another server: its connections are closed as they become free.",
+        detail: "A host's name is resolved again while it is in use. A server that gets another address is another server: its connections are closed as they become free. Where a name with several addresses loses one, those to that one are.",
         example: "address = \"10.0.0.11:3306\"",
         also_known_as: &[
             ("haproxy", "server ADDRESS"),

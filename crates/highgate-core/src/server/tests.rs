@@ -155,6 +155,33 @@ fn connections_end_when_a_name_means_another_machine_and_stay_when_it_gains_one(
     assert_eq!(&*server.resolved(), &[address(3)]);
 }
 
+/// A name that moved by way of both addresses, as names are moved, left its pooled connections at the first
+/// machine: writes of one backend went to two.
+#[test]
+fn connections_to_an_address_that_a_name_loses_are_told_from_those_that_stay() {
+    let key = ServerKey { address: Address::Host("db1.lan".to_owned(), 3306), ..key("db1") };
+    let server = ServerState::new(ServerId(1), key, test_now());
+    let address = |last: u8| IpAddr::from([10, 0, 0, last]);
+    let stays = |era: &mut Era, last| server.still_has(era, || Some(address(last)));
+    server.resolve(&[address(1)]);
+    let (mut at_first, mut at_second) = (server.era(), server.era());
+    assert!(!server.resolve(&[address(1), address(2)]), "gained one");
+    assert!(server.still_has(&mut at_first, || panic!("nobody is asked where nothing was lost")));
+    assert!(server.resolve(&[address(2)]), "lost one");
+    assert_eq!(server.generation(), 0, "the server is there, and who waits for it waits on");
+    assert!(!stays(&mut at_first, 1) && !stays(&mut at_first, 1));
+    assert!(!server.still_has(&mut at_first, || None), "a connection that is dead");
+    let mapped = || Some("::ffff:10.0.0.2".parse().unwrap());
+    assert!(server.still_has(&mut { at_second }, mapped), "IPv4 is IPv4, however it came");
+    assert!(stays(&mut at_second, 2));
+    assert!(server.still_has(&mut at_second, || panic!("it is asked once for each loss")));
+    // A resolver that fails for an hour takes addresses away, and no connections.
+    assert!(!server.resolve(&[]));
+    assert!(stays(&mut at_second, 2));
+    assert!(!server.resolve(&[address(3)]));
+    assert!(!stays(&mut at_second, 2));
+}
+
 #[test]
 fn idle_connections_are_retired_without_the_end_of_a_generation() {
     let server = ServerState::new(ServerId(1), key("db1"), test_now());

@@ -144,9 +144,9 @@ impl Answers {
             return told;
         }
         let list: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
-        let moved = server.resolve(&addresses);
+        let loses = server.resolve(&addresses);
         if !before.is_empty() {
-            let rest = if moved { "; connections to the former ones end" } else { "" };
+            let rest = if loses { "; connections to the former ones end" } else { "" };
             told.push((Severity::Info, format!("has other addresses: {}{rest}", list.join(", "))));
         }
         told

@@ -20,7 +20,7 @@ use std::{
 use highgate_config::{Backend, Check};
 use highgate_core::{
     health::{CheckFailure, Event},
-    server::{ServerId, ServerState},
+    server::{Era, ServerId, ServerState},
 };
 use highgate_io::clock;
 use highgate_mysql::greeting::Greeting;
@@ -61,8 +61,8 @@ pub(crate) struct Probe {
     /// On the second connection: whatever is heard there is heard, too.
     stand_in: Rc<Asks>,
     left: RefCell<Left>,
-    /// The server's generation at the last check: another one may be another machine.
-    generation: Cell<u64>,
+    /// When what is left was looked at last: since then the server's name may have come to mean another machine.
+    era: Cell<Era>,
 }
 
 /// What is left of the last checks.
@@ -107,8 +107,8 @@ impl Probe {
         let (opens, is_silent) = (Cell::default(), Rc::default());
         let asks = Asks { shared, server, backend, turns, heard, waits_for, opens, is_silent };
         let stand_in = Rc::new(asks.clone());
-        let generation = Cell::new(asks.server.generation());
-        Self { asks: Rc::new(asks), stand_in, left: RefCell::default(), generation }
+        let era = Cell::new(asks.server.era());
+        Self { asks: Rc::new(asks), stand_in, left: RefCell::default(), era }
     }
 
     /// Whether it checks by just these settings.
@@ -144,17 +144,46 @@ impl Probe {
     /// Whether the next check opens a connection. What it would not go on with is given up then: who waits
     /// for a turn holds none.
     pub(crate) fn opens_next(&self, afresh: bool) -> bool {
-        let is_another = self.generation.get() != self.asks.server.generation();
-        let opens = is_another
-            || match &self.left.borrow().state {
-                State::Nothing => true,
-                State::Kept(_) => afresh,
-                State::Late { heard, .. } => afresh && !heard,
-            };
+        self.leave_former_places();
+        let opens = match &self.left.borrow().state {
+            State::Nothing => true,
+            State::Kept(_) => afresh,
+            State::Late { heard, .. } => afresh && !heard,
+        };
         if opens {
             self.left.borrow_mut().state = State::Nothing;
         }
         opens
+    }
+
+    /// Gives up what is left of checks at another machine, or at an address that the server's name has lost:
+    /// what they hear there says nothing of the server that sessions get.
+    fn leave_former_places(&self) {
+        let server = &self.asks.server;
+        let before = self.era.replace(server.era());
+        let stays = |kept: Option<&Kept>| {
+            let peer = || kept.and_then(|(asker, _)| asker.peer());
+            server.still_has(&mut { before }, peer)
+        };
+        let mut left = self.left.borrow_mut();
+        let is_another = !server.is_of_this_generation(before);
+        // Where a check that goes on has got to, nobody knows.
+        let state_stays = match &left.state {
+            State::Nothing => true,
+            State::Kept(kept) => stays(Some(kept)),
+            State::Late { .. } => stays(None),
+        };
+        let second_stays = match &left.second {
+            Second::Nothing => true,
+            Second::Idle(kept) => stays(Some(kept)),
+            Second::Busy(_) => stays(None),
+        };
+        if is_another || !state_stays {
+            left.state = State::Nothing;
+        }
+        if is_another || !second_stays {
+            left.second = Second::Nothing;
+        }
     }
 
     /// Gives up connections that are not open yet: nobody goes on with them for now.
@@ -177,12 +206,8 @@ impl Probe {
         afresh: bool,
         turn: Option<Turn>,
     ) -> Probed {
-        let mut left = self.left.take();
-        let generation = self.asks.server.generation();
-        if self.generation.replace(generation) != generation {
-            left = Left { late_at: left.late_at, ..Left::default() };
-        }
-        let Left { state, second, mut late_at } = left;
+        self.leave_former_places();
+        let Left { state, second, mut late_at } = self.left.take();
         let (mut check, started, is_late) = match state {
             State::Late { check, started, heard } if heard || !afresh => (check, started, true),
             State::Kept(kept) if !afresh => {

@@ -1,6 +1,6 @@
 //! A plain client of one server, for checks, monitors and kills: asks, and reads small answers.
 
-use std::{cell::Cell, rc::Rc, time::Instant};
+use std::{cell::Cell, net::IpAddr, rc::Rc, time::Instant};
 
 use highgate_io::clock;
 use highgate_mysql::{
@@ -70,6 +70,11 @@ impl Asker {
         let (connection, greeting) = open::open(door, deadline).await?;
         connection.transport.insist();
         Ok((Self { connection, heard: Rc::default() }, greeting))
+    }
+
+    /// Whom it asks; none for a Unix socket, and one that is gone.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        self.connection.transport.peer().map(|peer| peer.ip())
     }
 
     /// Counts the login and every packet from now on there.

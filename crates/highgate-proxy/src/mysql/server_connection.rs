@@ -117,10 +117,13 @@ impl ServerConnection {
         !self.transport.has_news() && self.is_current()
     }
 
-    /// Whether it may serve somebody else, by the settings in force: those would open it alike, and
-    /// nothing has happened since for which idle connections are retired. It follows what else they say.
+    /// Whether it may serve somebody else, by the settings in force: those would open it alike, at an address
+    /// that the server still has, and nothing has happened since for which idle connections are retired. It
+    /// follows what else they say.
     pub(crate) fn suits(&mut self, backend: &Arc<Backend>) -> bool {
-        if !self.server().may_be_shared(self.era) {
+        let server = self.room.server();
+        let peer = || self.transport.peer().map(|peer| peer.ip());
+        if !server.may_be_shared(self.era) || !server.still_has(&mut self.era, peer) {
             return false;
         }
         self.follow(backend);
