@@ -14,11 +14,12 @@ use highgate_core::{
     server::{ErrorKind, ServerId, ServerState, TrafficFailure},
     snapshot::{Group, Member},
 };
-use highgate_io::{clock, proxy_protocol, transport::Transport};
+use highgate_io::{clock, connect, proxy_protocol, transport::Transport};
 
 use crate::{
-    choice::{self, Want},
+    choice::{self, QueueEnd, Want},
     listener::{ClientPermit, ListenerState, Refusal},
+    mysql::open::{self, OpenError},
     pool::{Claim, Grant, Limit, PoolKey, Room},
     proxy_header,
     relay::{Relay, RelayEnd},
@@ -261,18 +262,25 @@ async fn connect(
         let Some(member) = choice::wait_for_member(context, &group, &want, deadline).await? else {
             break;
         };
-        tried.push(member.state.id);
-        match open(context, &group, &member, from.zip(to), deadline).await {
+        let cause = match open(context, &group, &member, from.zip(to), deadline).await {
             Ok(link) => return Ok(link),
             Err(OpenFailed::Ended(ending)) => return Err(ending),
-            Err(OpenFailed::Server(cause)) => why = format!("{}: {cause}", member.state.name),
-        }
+            // It is chosen again where it serves again.
+            Err(OpenFailed::Parted(cause)) => cause,
+            Err(OpenFailed::Server(cause)) => {
+                tried.push(member.state.id);
+                cause
+            }
+        };
+        why = format!("{}: {cause}", member.state.name);
     }
     Err(Ending::NoServer(why))
 }
 
 enum OpenFailed {
     Ended(Ending),
+    /// It is another's turn: not that the server gave no connection.
+    Parted(String),
     Server(String),
 }
 
@@ -284,20 +292,20 @@ async fn open(
     addresses: Option<(SocketAddr, SocketAddr)>,
     deadline: Instant,
 ) -> Result<Link, OpenFailed> {
+    let server = &member.state;
+    // Nobody tells who waits here of a server that is declared down, and one that hangs goes on taking connections.
+    let era = server.era();
     let room = room(context, group, member, deadline).await?;
-    let claim = Claim::new(member.state.clone());
+    let claim = Claim::new(server.clone());
     context.shows(Activity::Preparing);
     // Other settings may have come into force while it waited for room.
     let now = choice::group(&context.worker, &group.name);
     let backend = now.as_ref().map_or(&group.backend, |now| &now.backend);
     let by = clock::now() + backend.connect_timeout;
-    let mut transport = match highgate_io::connect::connect(&target(&member.state), by).await {
-        Ok(transport) => transport,
-        Err(error) => {
-            failed(context, &member.state, &error);
-            return Err(OpenFailed::Server(error.to_string()));
-        }
-    };
+    let target = target(server);
+    let connecting = async { connect::connect(&target, by).await.map_err(OpenError::Connect) };
+    let opened = open::while_up(server, era, connecting).await;
+    let mut transport = opened.map_err(|error| failed(context, server, &error))?;
     let header = match backend.send_proxy {
         SendProxy::Off => Vec::new(),
         SendProxy::V1 => proxy_protocol::encode_v1(addresses),
@@ -310,22 +318,23 @@ async fn open(
             return Err(OpenFailed::Server("the PROXY header could not be sent".to_owned()));
         }
     }
+    // From here on the session is told.
+    if !server.is_of_this_generation(era) {
+        return Err(failed(context, server, &OpenError::WentDown));
+    }
     Ok(Link { transport, _room: room, claim })
 }
 
-fn failed(context: &Context, server: &ServerState, error: &std::io::Error) {
-    use std::io::ErrorKind::{ConnectionRefused, TimedOut};
-    if highgate_io::connect::is_our_own(error) {
-        return;
+fn failed(context: &Context, server: &ServerState, error: &OpenError) -> OpenFailed {
+    if matches!(error, OpenError::WentDown) {
+        return OpenFailed::Parted(error.to_string());
     }
-    let failure = match error.kind() {
-        ConnectionRefused => TrafficFailure::Refused,
-        TimedOut => TrafficFailure::Unconnected,
-        _ => TrafficFailure::Unreachable,
-    };
-    server.count_error(ErrorKind::Connect);
-    server.note_unconnected(&error.to_string());
-    context.worker.report(server, failure);
+    if let Some(failure) = error.failure() {
+        server.count_error(ErrorKind::Connect);
+        server.note_unconnected(&error.to_string());
+        context.worker.report(server, failure);
+    }
+    OpenFailed::Server(error.to_string())
 }
 
 /// Room for one connection, waiting for it in the server's queue where its limit is reached.
@@ -350,7 +359,11 @@ async fn room(
     match choice::wait_in_queue(context, group, member, key, (deadline, false)).await {
         Ok(Grant::Room(room)) => Ok(room),
         Ok(_) => Err(OpenFailed::Server("was given a connection of another kind".to_owned())),
-        Err(choice::QueueEnd::Ended(ending)) => Err(OpenFailed::Ended(ending)),
+        Err(QueueEnd::Ended(ending)) => Err(OpenFailed::Ended(ending)),
+        // KILL QUERY ends no statement here: none is known of.
+        Err(end @ (QueueEnd::Killed | QueueEnd::OutOfPlace | QueueEnd::ServerDown)) => {
+            Err(OpenFailed::Parted(end.to_string()))
+        }
         Err(other) => Err(OpenFailed::Server(other.to_string())),
     }
 }
