@@ -92,6 +92,8 @@ pub(crate) async fn wait_for_member(
     }
     context.slot.set_deadline(Some(Within::until(deadline)));
     let found = poll_fn(|_| {
+        // No statement runs: it would hide what comes behind it, the deadline too.
+        context.slot.clear(Interrupt::KillQuery);
         match context.slot.interrupted() {
             Some(Interrupt::Deadline) => return Poll::Ready(Ok(None)),
             Some(_) => {

@@ -16,11 +16,12 @@ use std::{
     time::Duration,
 };
 
-use failure::{start, toml};
+use failure::{BINARY, ctl, start, table, toml};
 use faulty::usual;
 use highgate_testkit::{
     highgate::HighgateProcess,
     scripted::{Script, ScriptedServer},
+    wait::{self, Deadline},
 };
 
 const SOON: Duration = Duration::from_secs(8);
@@ -90,4 +91,25 @@ fn a_client_in_tcp_mode_whose_server_is_declared_down_while_it_connects_gets_ano
     first.freezes();
     let mut client = client(&process);
     client.read_exact(&mut [0; 8]).expect("the greeting of the second one");
+}
+
+/// It waited for ever: what it was told hid the end of its time, and that the node drains.
+#[test]
+fn a_kill_query_of_a_client_in_tcp_mode_that_waits_for_a_server_leaves_it_its_time() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = tcp(&[nobody], "queue_timeout = \"3s\"\n");
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let mut client = client(&process);
+    let mut id = None;
+    wait::eventually(Deadline::seconds(3), "the session to wait", || {
+        let sessions = table(&process, "sessions")?;
+        id = sessions.iter().find(|it| it["state"] == "waiting").map(|it| it["id"].clone());
+        anyhow::ensure!(id.is_some(), "{sessions:?}");
+        Ok(())
+    })
+    .unwrap();
+    let id = id.unwrap().to_string();
+    ctl(&process, &["kill", "--query", id.trim_matches('"')]).unwrap();
+    let end = client.read(&mut [0; 8]);
+    assert!(matches!(end, Ok(0)), "{end:?}");
 }
