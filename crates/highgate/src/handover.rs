@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Until `taken` the old one goes on as if nothing had happened whenever the new one fails: at most it
-//! takes the data directory back. The keeper of the addresses sees nothing of all this but other
+//! takes the data directory back. Where the new one keeps that and is late, both serve, and the old one ends
+//! once it hears `taken`: never do both go on for good. The keeper of the addresses sees nothing of all this but other
 //! settings, where they differ. Sessions stay where they are. Both sides talk in turn, so one
 //! message is one read.
 

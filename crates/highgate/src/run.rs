@@ -15,10 +15,7 @@ use crate::{
     again::{Last, Outcome},
     applying::Applying,
     cli, files,
-    handover::{
-        Peer,
-        give::{self, LetGo},
-    },
+    handover::give::{self, LetGo, Word},
     log,
     own_files::OwnFiles,
     report::Before,
@@ -144,8 +141,8 @@ async fn follow(
                 look = clock::now() + CERTIFICATES;
                 wired.look_at_certificates();
             }
-            Some(peer) = door.peers.recv() => {
-                match signals.unless_stopped(hand_over(running, &peer, local)).await {
+            Some(word) = door.words.recv() => {
+                match signals.unless_stopped(hand_over(running, word, local)).await {
                     None => return Ended::Told,
                     Some(Handed::Over) => return Ended::Replaced,
                     Some(Handed::NotOver(new)) => door = new.unwrap_or(door),
@@ -163,10 +160,11 @@ enum Handed {
     NotOver(Option<Door>),
 }
 
-async fn hand_over(running: &Running, peer: &Peer, local: &LocalTasks) -> Handed {
+async fn hand_over(running: &Running, word: Word, local: &LocalTasks) -> Handed {
+    let Word::Ready(peer) = word else { return Handed::Over };
     match give::let_go(&running.wired, peer).await {
         LetGo::Taken => Handed::Over,
-        LetGo::Kept => Handed::NotOver(Some(running.open_door_later(local))),
+        LetGo::Kept(peer) => Handed::NotOver(Some(running.open_door_later(peer, local))),
         LetGo::TakenBack => {
             let door = running.open_door(local);
             Handed::NotOver(door.inspect_err(start::not_opened).ok())

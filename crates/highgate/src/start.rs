@@ -16,7 +16,8 @@ use crate::{
     admin_side::{self, AdminSide, Missing},
     cli, differs,
     handover::{
-        Peer, give,
+        Peer,
+        give::{self, Word},
         take::{self, Before, Given},
     },
     own_files::OwnFiles,
@@ -53,7 +54,7 @@ pub(crate) async fn start(start: Start<'_>, local: &LocalTasks) -> anyhow::Resul
 
 /// Where new processes come to replace this one; closed when dropped.
 pub(crate) struct Door {
-    pub(crate) peers: mpsc::Receiver<Peer>,
+    pub(crate) words: mpsc::Receiver<Word>,
     _stopper: Stopper,
 }
 
@@ -67,29 +68,34 @@ impl Running {
     /// Opens the sockets that lie in the data directory. Only for who holds it.
     pub(crate) fn open_door(&self, tasks: &LocalTasks) -> anyhow::Result<Door> {
         let socket = self.open_sockets()?;
-        let (ready, peers) = mpsc::channel(1);
+        let (sender, words) = mpsc::channel(1);
         let (stopper, stop) = Stopper::new();
-        tasks.spawn(give::offer(socket, self.wired.clone(), self.admin.clone(), ready, stop));
-        Ok(Door { peers, _stopper: stopper })
+        tasks.spawn(give::offer(socket, self.wired.clone(), self.admin.clone(), sender, stop));
+        Ok(Door { words, _stopper: stopper })
     }
 
-    /// As [`Self::open_door`], once the data directory is this process's again.
-    pub(crate) fn open_door_later(&self, tasks: &LocalTasks) -> Door {
-        let (ready, peers) = mpsc::channel(1);
+    /// As [`Self::open_door`], once the data directory, which that process keeps, is this process's again.
+    pub(crate) fn open_door_later(&self, peer: Peer, tasks: &LocalTasks) -> Door {
+        let (sender, words) = mpsc::channel(1);
         let (stopper, stop) = Stopper::new();
         let this = Self { wired: self.wired.clone(), admin: self.admin.clone() };
         tasks.spawn(async move {
-            tokio::select! {
+            let is_over = tokio::select! {
                 biased;
                 () = stop.stopped() => return,
-                () = give::taken_back(&this.wired) => {}
+                is_over = give::outlasted(&this.wired, &peer) => is_over,
+            };
+            drop(peer);
+            if is_over {
+                let _ = sender.send(Word::Taken).await;
+                return;
             }
             match this.open_sockets() {
-                Ok(socket) => give::offer(socket, this.wired, this.admin, ready, stop).await,
+                Ok(socket) => give::offer(socket, this.wired, this.admin, sender, stop).await,
                 Err(error) => not_opened(&error),
             }
         });
-        Door { peers, _stopper: stopper }
+        Door { words, _stopper: stopper }
     }
 
     fn open_sockets(&self) -> anyhow::Result<UnixListener> {

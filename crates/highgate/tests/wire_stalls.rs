@@ -309,6 +309,26 @@ fn a_data_directory_that_a_failed_process_keeps_is_taken_back_once_it_lets_go() 
     drop(new);
 }
 
+/// A new process that a disk had held up for longer than the one before waits went on when the disk answered: both
+/// served for ever, each by its own configuration, and operators reached one of them alone.
+#[test]
+fn a_process_that_has_given_up_on_another_ends_once_that_one_takes_over_after_all() {
+    let server = server();
+    let mut process = start(&server);
+    let other = newcomer(&process);
+    let lock = File::open(process.folder().join("highgate-data/highgate.lock")).unwrap();
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+    // What does not fit here is as good as half a minute of silence.
+    handover::send(&other, br#""more""#, &[]).unwrap();
+    process.wait_for_log("that is tried every second").unwrap();
+    eventually("a client to be served", || visit(&process));
+    handover::send(&other, br#""taken""#, &[]).unwrap();
+    let status = process.wait(Deadline::after(SOON)).unwrap();
+    assert!(status.success(), "{}", process.log());
+    assert!(process.log().contains("process 1 took over; this one drains"), "{}", process.log());
+    drop(lock);
+}
+
 /// A new process that is to fail, and its log.
 struct Failing {
     child: Child,

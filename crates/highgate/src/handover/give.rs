@@ -33,14 +33,23 @@ pub(crate) fn open(data_dir: &Path) -> anyhow::Result<UnixListener> {
         .context("cannot open the socket for `highgate run --replace`")
 }
 
-/// Gives new processes the sockets, one process at a time, and tells `ready` of each that serves.
+/// What other processes have to say, in the end.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// It serves, and wants the data directory.
+    Ready(Peer),
+    /// It has everything, later than it had to say so: this process is not needed any more.
+    Taken,
+}
+
+/// Gives new processes the sockets, one process at a time, and tells `words` of each that serves.
 ///
 /// Cancel safe: yes; a new process then fails, and changes nothing.
 pub(crate) async fn offer(
     listener: UnixListener,
     wired: Rc<Wired>,
     admin: Rc<AdminSide>,
-    ready: mpsc::Sender<Peer>,
+    words: mpsc::Sender<Word>,
     stop: Stop,
 ) {
     let serve = async {
@@ -55,7 +64,7 @@ pub(crate) async fn offer(
             };
             match give(asked, &wired, &admin).await {
                 Ok(peer) => {
-                    if ready.send(peer).await.is_err() {
+                    if words.send(Word::Ready(peer)).await.is_err() {
                         return;
                     }
                 }
@@ -127,10 +136,10 @@ async fn send_sockets(peer: &Peer, wired: &Wired, admin: &AdminSide) -> anyhow::
 }
 
 /// What became of a process that was ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum LetGo {
-    /// It failed and keeps the data directory: see [`taken_back`]. Else as `TakenBack`.
-    Kept,
+    /// It failed, or takes its time, and keeps the data directory: see [`outlasted`]. Else as `TakenBack`.
+    Kept(Peer),
     /// It has everything.
     Taken,
     /// It failed, and all is as it was; but the sockets in the data directory may be the other's and are
@@ -141,21 +150,26 @@ pub(crate) enum LetGo {
 /// Lets the process that is ready have the data directory.
 ///
 /// Cancel safe: yes, for a process that is about to end: the other one takes what is free then.
-pub(crate) async fn let_go(wired: &Wired, peer: &Peer) -> LetGo {
+pub(crate) async fn let_go(wired: &Wired, peer: Peer) -> LetGo {
     let alone = wired.alone.clone();
     let _ = tasks::blocking(move || alone.release()).await;
-    match taken(wired, peer).await {
+    match taken(wired, &peer).await {
         Ok(()) => {
-            wired.vips.leave().await;
-            let text = format!("process {} took over; this one drains", peer.pid);
-            tell(wired, Severity::Info, text);
+            leave(wired, &peer).await;
             LetGo::Taken
         }
         Err(error) => {
             wired.vips.resume().await;
-            take_back(wired, &error).await
+            take_back(wired, peer, &error).await
         }
     }
+}
+
+/// The other process is all that is needed.
+async fn leave(wired: &Wired, peer: &Peer) {
+    wired.vips.leave().await;
+    let text = format!("process {} took over; this one drains", peer.pid);
+    tell(wired, Severity::Info, text);
 }
 
 async fn taken(wired: &Wired, peer: &Peer) -> anyhow::Result<()> {
@@ -167,7 +181,7 @@ async fn taken(wired: &Wired, peer: &Peer) -> anyhow::Result<()> {
     }
 }
 
-async fn take_back(wired: &Wired, why: &anyhow::Error) -> LetGo {
+async fn take_back(wired: &Wired, peer: Peer, why: &anyhow::Error) -> LetGo {
     let deadline = clock::now() + TAKING_BACK;
     loop {
         match acquire(wired).await {
@@ -178,28 +192,60 @@ async fn take_back(wired: &Wired, why: &anyhow::Error) -> LetGo {
             }
             Err(error) if clock::now() > deadline => {
                 let text = format!(
-                    "the new process failed ({why:#}), and the data directory can't be taken back \
-                     ({error}): this process serves on, and no change can be stored until the other \
-                     process has ended; that is tried every second"
+                    "the new process ({}) failed or hangs ({why:#}), and the data directory can't be \
+                     taken back ({error}): this process serves on, and no change can be stored until \
+                     that one has ended; that is tried every second. If it takes over after all, this \
+                     process ends",
+                    peer.pid
                 );
                 tell(wired, Severity::Error, text);
-                return LetGo::Kept;
+                return LetGo::Kept(peer);
             }
             Err(_) => clock::pause(AGAIN).await,
         }
     }
 }
 
-/// Returns once the data directory, which another process keeps, is this process's again.
+/// Waits for what becomes of another process that keeps the data directory: it is this process's again, or
+/// the other one's for good. `true`: this process is to end.
+///
+/// One of both has to, or each serves a part of the clients by settings of its own for ever. A stalled disk
+/// holds the other one up only until it answers; so it is heard however late it speaks, and this process,
+/// which operators can't reach any more, is the one that goes.
 ///
 /// Cancel safe: yes.
-pub(crate) async fn taken_back(wired: &Wired) {
-    while acquire(wired).await.is_err() {
-        clock::pause(PATIENTLY).await;
+pub(crate) async fn outlasted(wired: &Wired, peer: &Peer) -> bool {
+    let is_over = late_word(peer, async || acquire(wired).await.is_ok()).await;
+    if is_over {
+        leave(wired, peer).await;
+    } else {
+        let text = "the data directory is taken back from the process that failed: changes are stored again";
+        tell(wired, Severity::Info, text.to_owned());
     }
-    let text =
-        "the data directory is taken back from the process that failed: changes are stored again";
-    tell(wired, Severity::Info, text.to_owned());
+    is_over
+}
+
+/// Whether the other process says that it has taken over, before this one can `acquire` what it keeps.
+async fn late_word(peer: &Peer, mut acquire: impl AsyncFnMut() -> bool) -> bool {
+    let taken_back = async {
+        while !acquire().await {
+            clock::pause(PATIENTLY).await;
+        }
+    };
+    let taken = async {
+        loop {
+            match peer.hear(clock::now() + TAKING).await {
+                Ok((Message::Taken, _)) => return,
+                // It is late, or gone: then it keeps nothing for long.
+                Ok(_) | Err(_) => clock::pause(PATIENTLY).await,
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = taken => true,
+        () = taken_back => false,
+    }
 }
 
 async fn acquire(wired: &Wired) -> Result<(), String> {
@@ -212,4 +258,30 @@ async fn acquire(wired: &Wired) -> Result<(), String> {
 fn tell(wired: &Wired, severity: Severity, text: String) {
     let event = Event::new(severity, Kind::Lifecycle, text);
     wired.node.shared().event(event);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Peer, Peer) {
+        let (one, other) = UnixStream::pair().unwrap();
+        (Peer { stream: one, pid: 1 }, Peer { stream: other, pid: 2 })
+    }
+
+    /// A new process that a disk had held up served beside the one that had given it up, for ever.
+    #[test]
+    fn a_process_that_takes_over_late_is_heard_and_one_that_is_gone_is_not_waited_for() {
+        let runtime = tasks::local_runtime().unwrap();
+        runtime.block_on(async {
+            let (here, there) = pair();
+            there.say(&Message::Taken, &[]).await.unwrap();
+            assert!(late_word(&here, async || false).await);
+            let (here, there) = pair();
+            drop(there);
+            let mut is_free = false;
+            let acquire = async || std::mem::replace(&mut is_free, true);
+            assert!(!late_word(&here, acquire).await);
+        });
+    }
 }
