@@ -29,7 +29,7 @@ pub(crate) struct Context {
 impl Context {
     /// Shows operators what the session does.
     pub(crate) fn shows(&self, activity: Activity) {
-        self.presence.info.set_activity(activity, self.worker.wall_ms());
+        self.presence.info.set_activity(activity, self.worker.age_ms());
     }
 
     /// The ending for what the session was told, where that ends it.
@@ -50,7 +50,8 @@ pub(crate) fn start(worker: &Rc<Worker>, accepted: Box<Accepted>) {
     let place = (worker.index, slot.id());
     let listener = accepted.listener.name.clone();
     let info = worker.shared.register(worker.node, |id| {
-        SessionInfo::new(id, listener, accepted.peer, clock::wall_ms(), place)
+        let now_ms = worker.shared.age_ms(clock::now());
+        SessionInfo::new(id, listener, accepted.peer, now_ms, place)
     });
     let presence = Presence::new(worker.clone(), info);
     let context = Context { worker: worker.clone(), slot, presence };

@@ -68,7 +68,7 @@ pub struct SessionInfo {
     pub id: u32,
     /// Where it came in.
     pub listener: ListenerName,
-    /// When it began, by the wall clock.
+    /// When it began, in milliseconds of the process's age.
     pub started_ms: u64,
     /// Worker that serves it.
     pub(crate) worker: usize,
@@ -89,7 +89,8 @@ pub struct SessionInfo {
     form: AtomicU64,
     /// Commands, ever.
     pub commands: AtomicU64,
-    /// When the activity began, by the worker's coarse clock in wall-clock milliseconds.
+    /// When the activity began, by the worker's coarse clock, as [`Shared::age_ms`](crate::shared::Shared::age_ms):
+    /// the wall clock may be set at any time.
     since_ms: AtomicU64,
 }
 
@@ -127,9 +128,9 @@ impl SessionInfo {
         Activity::ALL.get(number).copied().unwrap_or(Activity::Ending)
     }
 
-    pub(crate) fn set_activity(&self, activity: Activity, wall_ms: u64) {
+    pub(crate) fn set_activity(&self, activity: Activity, now_ms: u64) {
         self.activity.store(activity as u8, Ordering::Relaxed);
-        self.since_ms.store(wall_ms, Ordering::Relaxed);
+        self.since_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Digest of the statement that it runs.
@@ -156,7 +157,7 @@ impl SessionInfo {
         KilledBy::ALL.get(number).copied().unwrap_or(KilledBy::Node)
     }
 
-    /// When it began to do that, in milliseconds of Unix time, to about a tenth of a second.
+    /// When it began to do that, in milliseconds of the process's age, to about a tenth of a second.
     #[must_use]
     pub fn since_ms(&self) -> u64 {
         self.since_ms.load(Ordering::Relaxed)

@@ -107,6 +107,7 @@ pub(crate) struct Worker {
     rng: RefCell<FastRng>,
     born: Instant,
     born_wall_ms: u64,
+    born_age_ms: u64,
     now_ms: Cell<Millis>,
     now: Cell<Instant>,
 }
@@ -198,6 +199,11 @@ impl Worker {
     /// The wall clock as of the last sweep, in milliseconds.
     pub(crate) fn wall_ms(&self) -> u64 {
         self.born_wall_ms + self.now_ms.get()
+    }
+
+    /// [`Shared::age_ms`] as of the last sweep.
+    pub(crate) fn age_ms(&self) -> u64 {
+        self.born_age_ms + self.now_ms.get()
     }
 
     /// What of a time-out is left: all of it; none for zero, which stands for no time-out.
@@ -396,6 +402,7 @@ impl Seed {
             rng: RefCell::new(FastRng::seeded()),
             born: clock::now(),
             born_wall_ms: clock::wall_ms(),
+            born_age_ms: shared.age_ms(clock::now()),
             now_ms: Cell::new(0),
             now: Cell::new(clock::now()),
             shared,

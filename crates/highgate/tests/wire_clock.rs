@@ -8,12 +8,17 @@ mod failure;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::Path,
+    process::Stdio,
     time::Duration,
 };
 
 use crowd::{connect_from, log_in, query};
 use failure::{BINARY, ctl, run, server, until_server};
-use highgate_testkit::{HighgateProcess, Reply, Scratch, Script, ScriptedServer, wait};
+use highgate_testkit::{
+    HighgateProcess, Reply, Scratch, Script, ScriptedServer,
+    wait::{self, Deadline},
+};
 
 const FAKE_CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -41,9 +46,70 @@ async fn timed_out(address: SocketAddr, statement: &str) -> (Duration, String) {
     (wait::now() - asked, error.to_string())
 }
 
+/// The program, with a clock that goes by that file.
+fn start(text: &str, offset: &Path) -> HighgateProcess {
+    HighgateProcess::start_with(BINARY, text, |command| {
+        command.env("LD_PRELOAD", FAKE_CLOCK).env("FAKETIME_NO_CACHE", "1");
+        command.env("FAKETIME_TIMESTAMP_FILE", offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    })
+    .unwrap()
+}
+
+/// Every session was taken for a quiet one, and ended between two of its commands at once.
+#[test]
+fn a_clock_that_was_set_makes_no_busy_session_a_quiet_one_when_its_process_is_replaced() {
+    if !Path::new(FAKE_CLOCK).exists() {
+        return eprintln!("skipped: no libfaketime (faketime)");
+    }
+    let scratch = Scratch::new("clock-replaced").unwrap();
+    let offset = scratch.join("offset");
+    std::fs::write(&offset, "+0").unwrap();
+    let database = hangs_at_times();
+    let text = failure::toml(&[database.addr()], BACKEND, LISTENER);
+    let process = start(&format!("drain_timeout = \"8s\"\n{text}"), &offset);
+    let address = process.listener("shop").unwrap();
+    let busy = std::thread::spawn(move || {
+        run(async {
+            let mut stream = connect_from(HOME, address).await?;
+            log_in(&mut stream, "app").await?;
+            loop {
+                if let Err(error) = query(&mut stream, "SELECT 1").await {
+                    return anyhow::Ok((wait::now(), error.to_string()));
+                }
+                let _ = wait::wait_until(Deadline::after(Duration::from_millis(20)), || false);
+            }
+        })
+    });
+    let sessions = || failure::table(&process, "sessions");
+    wait::eventually(Deadline::seconds(5), "the session to be at work", || {
+        let commands = sessions()?.first().and_then(|it| it["commands"].as_u64());
+        anyhow::ensure!(commands > Some(2), "{commands:?}");
+        Ok(())
+    })
+    .unwrap();
+    std::fs::write(&offset, "+1h").unwrap();
+    let shown = sessions().unwrap();
+    let age = |column: &str| shown[0][column].as_u64().unwrap();
+    assert!(age("seconds") < 60 && age("age") < 60, "{shown:?}");
+    let new = HighgateProcess::start_with(BINARY, "", |command| {
+        let data = process.folder().join("highgate-data");
+        let mut behind = std::process::Command::new(BINARY);
+        behind.arg("run").arg(process.config_file()).args(["--replace", "--data-dir"]).arg(data);
+        behind.current_dir(process.folder()).stdin(Stdio::null()).stdout(Stdio::null());
+        behind.stderr(Stdio::piped());
+        *command = behind;
+    })
+    .unwrap();
+    let taken = wait::now();
+    let (ended, why) = busy.join().unwrap().unwrap();
+    let after = ended.saturating_duration_since(taken);
+    assert!(after > Duration::from_secs(2), "{after:?}: {why}");
+    drop(new);
+}
+
 #[test]
 fn a_clock_that_is_set_ends_no_session_early_and_no_time_out_late() {
-    if !std::path::Path::new(FAKE_CLOCK).exists() {
+    if !Path::new(FAKE_CLOCK).exists() {
         return eprintln!("skipped: no libfaketime (faketime)");
     }
     let scratch = Scratch::new("clock").unwrap();
@@ -52,11 +118,7 @@ fn a_clock_that_is_set_ends_no_session_early_and_no_time_out_late() {
     set("+0");
     let database = hangs_at_times();
     let text = failure::toml(&[database.addr()], BACKEND, LISTENER);
-    let process = HighgateProcess::start_with(BINARY, &text, |command| {
-        command.env("LD_PRELOAD", FAKE_CLOCK).env("FAKETIME_NO_CACHE", "1");
-        command.env("FAKETIME_TIMESTAMP_FILE", &offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    })
-    .unwrap();
+    let process = start(&text, &offset);
     let address = process.listener("shop").unwrap();
     run(async {
         let mut stream = connect_from(HOME, address).await.unwrap();

@@ -53,7 +53,7 @@ impl Session<'_> {
             return Err(self.no_memory());
         }
         self.context.worker.tell_digests();
-        let now = clock::wall_ms();
+        let now = shared.age_ms(clock::now());
         let has_progress = self.lex.flavor == Flavor::MariaDb;
         let mut columns = COLUMNS.to_vec();
         columns.extend(has_progress.then_some(PROGRESS));

@@ -76,7 +76,7 @@ impl Table for Sessions {
                 (state.id.0, (state.backend.to_string(), state.name.to_string()))
             })
             .collect();
-        let now = clock::wall_ms();
+        let now = self.shared.age_ms(clock::now());
         let forms = self.shared.digests.lock();
         let text = |info: &SessionInfo| forms.text(info.running_form()?).map(str::to_owned);
         let sessions = self.shared.sessions();
