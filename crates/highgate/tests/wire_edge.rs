@@ -498,3 +498,33 @@ fn statistics_tell_how_many_commands_went_to_servers() {
     let told = String::from_utf8(client.packet().unwrap()).unwrap();
     assert!(told.contains("Questions: 3  "), "{told}");
 }
+
+/// What a pool prepared was counted for as long as its session, however often that was reset.
+#[test]
+fn statements_that_go_with_a_reset_count_no_more_under_the_memory_limit() {
+    const RESET: &[u8] = b"\x1f";
+    let last = AtomicUsize::new(0);
+    let script = Script::new(move |command| match command.code {
+        0x16 => {
+            let id = last.fetch_add(1, Ordering::Relaxed) + 1;
+            Reply::Prepared(u32::try_from(id).unwrap(), Vec::new(), Vec::new())
+        }
+        _ => Reply::Ok,
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let text = failure::toml(&[server.addr()], &format!("{BACKEND}multiplex = false\n"), "");
+    let process =
+        HighgateProcess::start(BINARY, &format!("memory_limit = \"16MiB\"\n{text}")).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    let text = format!("DO 1 /*{}*/", "x".repeat(512 << 10));
+    for round in 0..16 {
+        for _ in 0..4 {
+            let prepared = client.prepare(&text).unwrap();
+            assert_eq!(prepared.error(), None, "round {round}: {prepared:?}");
+        }
+        client.command(RESET).unwrap();
+    }
+    let resets = server.commands().iter().filter(|command| command.code == 0x1f).count();
+    assert!(resets >= 16, "they went to the server: {resets}");
+}

@@ -63,6 +63,8 @@ impl Session<'_> {
         {
             // Their numbers may be other statements' from now on.
             lease.connection.to_close.clear();
+            // Those that the session kept went with it.
+            self.count_memory();
         }
         if space.exchange.scanner.error().is_none() && track::alters_schema(facts) {
             self.retire_idle(&lease);
