@@ -126,6 +126,34 @@ fn a_file_is_sent_only_where_the_account_may() {
     }
 }
 
+/// It was said to be killed, and loaded all.
+#[test]
+fn a_load_that_is_killed_while_its_file_comes_loads_nothing_and_its_session_goes_on() {
+    let Some(shop) = shop(2, 100, "local_infile = true\n") else { return };
+    let mut client = shop.client(USUAL | Capabilities::LOCAL_FILES);
+    client.ok("CREATE TABLE l (a INT) ENGINE=InnoDB").unwrap();
+    client.ok("CREATE TABLE kept (a INT) ENGINE=InnoDB").unwrap();
+    client.ok("BEGIN").unwrap();
+    client.ok("INSERT INTO kept VALUES (1)").unwrap();
+    let asked = client.query("LOAD DATA LOCAL INFILE '/a/file' INTO TABLE l").unwrap();
+    assert_eq!(asked[..], [Part::Text(b"\xfb/a/file".to_vec())]);
+    let frame = highgate_testkit::scripted::wire::frame;
+    client.send_raw(&frame(2, b"1\n2\n")).unwrap();
+    let mut other = shop.client(USUAL);
+    other.ok(&format!("KILL QUERY {}", client.id)).unwrap();
+    let came = wait_until(Deadline::seconds(10), || {
+        let kills = other.query("SHOW GLOBAL STATUS LIKE 'Com_kill'").unwrap();
+        kills[0].texts()[0][1].as_deref() == Some("1")
+    });
+    assert!(came, "the kill comes to the server while the file is on its way");
+    client.send_raw(&[frame(3, b"3\n4\n5\n"), frame(4, b"")].concat()).unwrap();
+    let loaded = client.answer().unwrap();
+    assert_eq!(loaded[0].error(), Some(1317), "{loaded:?}");
+    client.ok("COMMIT").unwrap();
+    assert_eq!(client.value("SELECT COUNT(*) FROM l").unwrap(), "0");
+    assert_eq!(client.value("SELECT COUNT(*) FROM kept").unwrap(), "1");
+}
+
 /// Behind what only reads its text was not kept, the request was refused, and its server kept out for all.
 #[test]
 fn a_file_that_is_named_behind_other_statements_is_sent_and_no_request_that_a_text_may_hide_keeps_a_server_out()

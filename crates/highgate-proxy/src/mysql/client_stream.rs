@@ -116,6 +116,17 @@ impl ClientStream {
         }
     }
 
+    /// The packet at the front alone, whether or not another continues it; how much it needs if it is not whole.
+    fn front_packet(&self) -> Result<Framed, usize> {
+        let bytes = self.inbox.bytes();
+        let header = Header::peek(bytes).ok_or(HEADER_LEN)?;
+        let wire = HEADER_LEN + usize::try_from(header.len).unwrap_or(usize::MAX);
+        if wire > bytes.len() {
+            return Err(wire);
+        }
+        Ok(Framed { wire, packets: 1, seq: header.seq })
+    }
+
     /// Numbers the packets of the message at the front, from `seq` on; what number comes next.
     ///
     /// Quirk: libmariadb numbers the compressed packets, and leaves 0 in those within; a server that
@@ -157,6 +168,27 @@ impl ClientStream {
             };
             let more = needs.saturating_sub(self.inbox.len());
             poll_fn(|cx| self.poll_more(cx, context, more)).await?;
+        }
+    }
+
+    /// Ready with the next packet of a file, which belongs to the command that runs: what the session was told
+    /// is for that, and the caller's to look at.
+    pub(crate) fn poll_packet(
+        &mut self,
+        cx: &mut Cx<'_>,
+        context: &Context,
+    ) -> Poll<Result<Framed, Unread>> {
+        loop {
+            match self.front_packet() {
+                Ok(framed) => {
+                    self.begin_answer();
+                    return Poll::Ready(Ok(framed));
+                }
+                Err(needs) => {
+                    let more = needs.saturating_sub(self.inbox.len());
+                    ready!(self.poll_fill(cx, context, more))?;
+                }
+            }
         }
     }
 
@@ -212,6 +244,16 @@ impl ClientStream {
                 told => return Poll::Ready(Err(Unread::Told(told))),
             }
         }
+        self.poll_fill(cx, context, more)
+    }
+
+    /// Reads once, for a message that needs so many bytes `more`.
+    fn poll_fill(
+        &mut self,
+        cx: &mut Cx<'_>,
+        context: &Context,
+        more: usize,
+    ) -> Poll<Result<(), Unread>> {
         if self.inbox.is_empty() && self.poll_readable(cx).map_err(Unread::Failed)?.is_pending() {
             self.rest();
             return Poll::Pending;

@@ -57,13 +57,13 @@ impl std::fmt::Display for Stopped {
 /// A client that takes nothing. A time-out of the command itself goes first; else the one for
 /// silence of the client holds, since what it is to take keeps a server's connection.
 #[derive(Debug, Default)]
-struct Stall {
+pub(crate) struct Stall {
     is_timed: bool,
 }
 
 impl Stall {
     /// The client can't be written to now.
-    fn judge(&mut self, context: &Context, patience: Duration) -> Option<Stopped> {
+    pub(crate) fn judge(&mut self, context: &Context, patience: Duration) -> Option<Stopped> {
         if self.is_timed {
             let is_over = context.slot.was_told(Interrupt::Deadline);
             return is_over.then_some(Stopped::Client(Ending::ClientStalled));
@@ -76,7 +76,7 @@ impl Stall {
     }
 
     /// It took something, or all.
-    fn over(&mut self, slot: &Slot<Grant>) {
+    pub(crate) fn over(&mut self, slot: &Slot<Grant>) {
         if std::mem::take(&mut self.is_timed) {
             slot.set_deadline(None);
         }
@@ -104,7 +104,8 @@ impl Peers<'_> {
         sent: usize,
     ) -> Result<(), Stopped> {
         let rest = self.client.inbox.bytes().get(rest).unwrap_or_default();
-        send_from(&self.context.slot, self.server, first, rest, sent).await
+        let mut sent = sent;
+        send_from(&self.context.slot, self.server, first, rest, &mut sent).await
     }
 
     /// Reads until the answer's first packet can be judged.
@@ -275,19 +276,19 @@ pub(crate) async fn send_both(
     first: &[u8],
     rest: &[u8],
 ) -> Result<(), Stopped> {
-    send_from(slot, server, first, rest, 0).await
+    send_from(slot, server, first, rest, &mut 0).await
 }
 
-/// As [`send_both`], from the byte at `sent` on.
-async fn send_from(
+/// As [`send_both`], from the byte at `sent` on, which tells how far it came.
+pub(crate) async fn send_from(
     slot: &Slot<Grant>,
     server: &mut ServerConnection,
     first: &[u8],
     rest: &[u8],
-    mut sent: usize,
+    sent: &mut usize,
 ) -> Result<(), Stopped> {
     poll_fn(|cx| {
-        let done = poll_send(cx, server, first, rest, &mut sent);
+        let done = poll_send(cx, server, first, rest, sent);
         if done.is_ready() {
             return done;
         }
@@ -330,6 +331,25 @@ pub(crate) fn poll_send(
 }
 
 impl Space {
+    /// What the server says while the client's file is on its way is kept for the file's end. Ready at the
+    /// server's end.
+    pub(crate) fn poll_early(
+        &mut self,
+        cx: &mut Cx<'_>,
+        server: &mut ServerConnection,
+    ) -> Poll<Stopped> {
+        loop {
+            if server.transport.poll_readable(cx).is_pending() || !self.takes_early() {
+                return Poll::Pending;
+            }
+            match ready!(server.transport.poll_read(cx, self.buffer.room())) {
+                Ok(0) => return Poll::Ready(Stopped::ServerClosed),
+                Ok(count) => self.came_early(count),
+                Err(error) => return Poll::Ready(Stopped::Server(error)),
+            }
+        }
+    }
+
     /// Reads once more of an answer that is for Highgate itself. True at its end.
     ///
     /// Cancel safe: no; the server connection must be closed.

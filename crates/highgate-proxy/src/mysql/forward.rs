@@ -202,7 +202,7 @@ impl Reached {
 /// Tries of one command.
 const ATTEMPTS: u32 = 8;
 /// Time that a statement has to end after it was told to; beyond it its connection is given up.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl Session<'_> {
     /// Sends a command to a server and its answer to the client, unless it [lost its way](Begun::lost_its_way).

@@ -1,31 +1,33 @@
 //! LOAD DATA LOCAL: the client's file on its way to the server.
 
+use std::{future::poll_fn, task::Poll};
+
 use highgate_core::{
     events::{Event, Kind, Severity},
     server::{ErrorKind, TrafficFailure},
     settle::{self, Lost},
     track::{self, CommandFacts},
 };
+use highgate_io::tasks;
 use highgate_mysql::{
     error_code,
-    packet::HEADER_LEN,
+    packet::{HEADER_LEN, MAX_PAYLOAD},
     sql::{self, Effects},
 };
 
 use crate::{
     mysql::{
         acquire::Lease,
-        client_stream::Unread,
+        client_stream::{Framed, Unread},
         command::RestSpace,
-        exchange::{Peers, send_both},
+        exchange::{Peers, Space, Stall, Stopped, send_from},
+        forward::LAST_WORDS,
         session::Session,
     },
     session::Ending,
     slots::Interrupt,
 };
 
-/// Longest packet of a file that is taken in one piece.
-const MAX_PACKET: u64 = 0xff_ffff;
 /// The word of `LOAD DATA LOCAL`.
 const LOCAL: &[u8] = b"LOCAL";
 /// What may run a text of the client's that its command does not show.
@@ -104,14 +106,16 @@ impl Session<'_> {
         space: &mut RestSpace,
     ) -> Result<(), super::forward::Tried> {
         use super::forward::Tried;
-        let asked = space.exchange.scanner.local_infile().unwrap_or_default().to_vec();
+        // None where it is too long to be one that can be compared.
+        let asked = space.exchange.scanner.local_infile().map(<[u8]>::to_vec);
         let mut scratch = sql::Scratch::new();
         let named = facts.text.and_then(|text| {
             let analysis = sql::analyze(text, facts.mode, &mut scratch);
             analysis.local_file.map(<[u8]>::to_vec)
         });
-        if !self.user.local_infile || named.as_deref() != Some(&*asked) {
-            self.blocked(lease, facts, named.as_deref() == Some(&*asked));
+        let is_named = asked.is_some() && named == asked;
+        if !self.user.local_infile || !is_named {
+            self.blocked(lease, facts, is_named);
             return Err(self.refuse_file(lease, space).await);
         }
         let patience = self.patience();
@@ -121,46 +125,136 @@ impl Session<'_> {
             server: &mut lease.connection,
             patience,
         };
-        let mut seq = space.exchange.scanner.next_seq();
+        let seq = space.exchange.scanner.next_seq();
         if let Err(stopped) = peers.pass_on(&mut space.exchange).await {
             return Err(Tried::Ended(Ending::ServerFailed(stopped.to_string())));
         }
         // The file follows the command in the inbox, which is not needed any more.
         self.client.inbox.consume(self.command_wire.saturating_sub(self.consumed_ahead));
         self.consumed_ahead = self.command_wire;
+        let seq = self.upload(lease, &mut space.exchange, seq).await.map_err(Tried::Ended)?;
+        if lease.connection.kill_in_flight.is_some() {
+            self.context.slot.set_deadline(self.context.worker.deadline(LAST_WORDS));
+        }
+        space.exchange.file_sent(seq);
+        Ok(())
+    }
+
+    /// Passes the file on, whose first packet is numbered `seq`. Gives the number of the answer's.
+    ///
+    /// Who reads its file takes no answer: where its server is gone the session ends, which it finds as it
+    /// writes on, as it would without a proxy. A statement that is killed goes on to the file's end, which the
+    /// server then reads and throws away, and its client is told so there; the session, and its transaction, go on.
+    ///
+    /// Cancel safe: no; both connections must be closed.
+    async fn upload(
+        &mut self,
+        lease: &mut Lease,
+        exchange: &mut Space,
+        mut seq: u8,
+    ) -> Result<u8, Ending> {
+        let mut goes_on = false;
         loop {
-            let framed = match self.client.message(self.context, MAX_PACKET).await {
-                Ok(framed) => framed,
-                // The statement runs: this is no safe point.
-                Err(Unread::Told(Interrupt::Drain)) => {
-                    self.context.slot.clear(Interrupt::Drain);
-                    continue;
-                }
-                // The server would close on it and seem ill: its connection goes unasked.
-                Err(Unread::OutOfOrder(seq)) => {
-                    return Err(Tried::Ended(self.out_of_order(seq).await));
-                }
-                Err(unread) => return Err(Tried::Ended(unread.ending(Ending::UploadTimeout))),
-            };
+            let framed = self.next_of_file(lease, exchange).await?;
+            // The server would close on it and seem ill: its connection goes unasked.
             if framed.seq != seq && self.client.compressed.is_none() {
-                return Err(Tried::Ended(self.out_of_order(framed.answer_seq()).await));
+                return Err(self.out_of_order(framed.answer_seq()).await);
             }
-            if self.client.compressed.is_some() {
-                seq = self.client.number(framed, seq);
-            } else {
-                seq = framed.answer_seq();
-            }
-            let packet = self.client.inbox.bytes().get(..framed.wire).unwrap_or_default();
-            let sent = send_both(&self.context.slot, &mut lease.connection, packet, &[]).await;
-            if let Err(stopped) = sent {
-                return Err(Tried::Ended(Ending::ServerFailed(stopped.to_string())));
-            }
-            let is_last = framed.wire == HEADER_LEN;
+            seq = match self.client.compressed {
+                Some(_) => self.client.number(framed, seq),
+                None => framed.answer_seq(),
+            };
+            self.pass_packet(lease, framed.wire).await?;
             self.client.inbox.consume(framed.wire);
+            let is_last = framed.wire == HEADER_LEN && !goes_on;
             if is_last {
-                space.exchange.file_sent(seq);
-                return Ok(());
+                return Ok(seq);
+            }
+            goes_on = framed.wire == HEADER_LEN + MAX_PAYLOAD;
+            tasks::breathe().await;
+        }
+    }
+
+    /// Waits for the next packet of the file, for as long as its client may say nothing.
+    async fn next_of_file(
+        &mut self,
+        lease: &mut Lease,
+        exchange: &mut Space,
+    ) -> Result<Framed, Ending> {
+        let (context, patience) = (self.context, self.patience());
+        loop {
+            let (client, server) = (&mut self.client, &mut lease.connection);
+            let mut stall = Stall::default();
+            let come = poll_fn(|cx| {
+                if let Some(told) = context.slot.interrupted() {
+                    return Poll::Ready(Err(Cut::Told(told)));
+                }
+                if let Poll::Ready(stopped) = exchange.poll_early(cx, server) {
+                    return Poll::Ready(Err(Cut::Stopped(stopped)));
+                }
+                let before = client.inbox.len();
+                let come = client.poll_packet(cx, context);
+                if client.inbox.len() > before {
+                    stall.over(&context.slot);
+                }
+                if come.is_pending() {
+                    let _ = stall.judge(context, patience);
+                }
+                come.map_err(Cut::Unread)
+            })
+            .await;
+            stall.over(&context.slot);
+            match come {
+                Ok(framed) => return Ok(framed),
+                Err(Cut::Told(told)) => self.told_within(lease, told)?,
+                Err(Cut::Stopped(stopped)) => return Err(failed(&stopped, exchange)),
+                Err(Cut::Unread(unread)) => return Err(unread.ending(Ending::UploadTimeout)),
             }
         }
     }
+
+    /// Sends the packet at the front of the inbox to the server.
+    async fn pass_packet(&mut self, lease: &mut Lease, wire: usize) -> Result<(), Ending> {
+        let mut sent = 0;
+        loop {
+            let packet = self.client.inbox.bytes().get(..wire).unwrap_or_default();
+            let (slot, server) = (&self.context.slot, &mut lease.connection);
+            match send_from(slot, server, packet, &[], &mut sent).await {
+                Ok(()) => return Ok(()),
+                Err(Stopped::Told(told)) => self.told_within(lease, told)?,
+                Err(stopped) => return Err(Ending::ServerFailed(stopped.to_string())),
+            }
+        }
+    }
+
+    /// The session was told something while the file is on its way.
+    fn told_within(&self, lease: &mut Lease, told: Interrupt) -> Result<(), Ending> {
+        match told {
+            // The statement runs: this is no safe point.
+            Interrupt::Drain => self.context.slot.clear(Interrupt::Drain),
+            Interrupt::KillQuery => {
+                self.context.slot.clear(Interrupt::KillQuery);
+                if lease.connection.kill_in_flight.is_none() {
+                    lease.connection.kill_in_flight = self.start_kill(lease, "QUERY");
+                }
+            }
+            Interrupt::Deadline => return Err(Ending::UploadTimeout),
+            Interrupt::Kill => return Err(Ending::Killed),
+            Interrupt::ServerDown => return Err(Ending::ServerDown),
+        }
+        Ok(())
+    }
+}
+
+/// Why no packet of a file came.
+enum Cut {
+    Stopped(Stopped),
+    Told(Interrupt),
+    Unread(Unread),
+}
+
+/// The server went before it had the file, and may have said why.
+fn failed(stopped: &Stopped, exchange: &Space) -> Ending {
+    let word = exchange.early_error().map(|word| format!("; it said: {word}"));
+    Ending::ServerFailed(format!("{stopped}{}", word.unwrap_or_default()))
 }

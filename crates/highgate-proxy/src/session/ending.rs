@@ -90,7 +90,8 @@ pub(crate) enum Ending {
     ServerFailed(String),
     #[error(
         "the file of its LOAD DATA LOCAL took longer than `query_timeout`, or a rule's `timeout`, \
-         allows"
+         allows; or nothing of it came for longer than `client_timeout`, or \
+         `idle_in_transaction_timeout` within a transaction, allows"
     )]
     UploadTimeout,
 }

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, rc::Rc, time::Duration};
 use highgate_core::retry::{self, Delivery, Progress, ServerSaid};
 use highgate_mysql::{
     Capabilities,
-    packet::{HEADER_LEN, PacketWriter},
+    packet::{HEADER_LEN, PacketWriter, split_packet},
     reply::{ErrPacket, OkPacket, strip_session_track},
     scan::{CommandKind, ReplyScanner, ScanState},
 };
@@ -61,6 +61,27 @@ impl Space {
     pub(crate) fn file_sent(&mut self, next: u8) {
         self.scanner.local_infile_sent(next);
         self.state = ScanState::More;
+        if self.scanned < self.buffer.len() {
+            self.scan();
+        }
+    }
+
+    /// Whether more is taken of what a server says before it has the file: no error is longer.
+    pub(super) fn takes_early(&self) -> bool {
+        self.buffer.is_empty() || !self.buffer.is_full()
+    }
+
+    /// The buffer got so many bytes more, which are to be scanned when the file is over.
+    pub(super) fn came_early(&mut self, count: usize) {
+        self.buffer.filled(count);
+        self.received += count as u64;
+    }
+
+    /// The error that a server said before it had the file.
+    pub(crate) fn early_error(&self) -> Option<String> {
+        let (_, payload, _) = split_packet(self.buffer.bytes().get(self.scanned..)?)?;
+        let error = ErrPacket::parse(payload).ok()?;
+        Some(format!("{} {}", error.code, error.text()))
     }
 
     /// Whether changes of session state are taken out of what is passed on.

@@ -431,7 +431,11 @@ impl Session<'_> {
         let _ = self.start_kill(lease, "CONNECTION");
     }
 
-    pub(super) fn start_kill(&self, lease: &Lease, what: &'static str) -> Option<Arc<AtomicBool>> {
+    pub(in crate::mysql) fn start_kill(
+        &self,
+        lease: &Lease,
+        what: &'static str,
+    ) -> Option<Arc<AtomicBool>> {
         let snapshot = self.context.worker.snapshot();
         let server = lease.connection.server();
         let group = snapshot.placement.groups.get(&server.backend)?;
