@@ -124,3 +124,19 @@ fn packets_of_a_file_may_have_the_greatest_length() {
     assert_eq!(client.packet().unwrap()[0], 0, "it was loaded");
     client.ok("DO 1").unwrap();
 }
+
+/// Five bytes were taken off such a demand, and the error behind it made up for them: a client in C opened the file.
+#[test]
+fn a_demand_with_a_name_that_is_too_long_to_be_compared_reaches_no_client() {
+    let name = format!("/etc/passwd\0{}", "x".repeat(2000));
+    let script = Script::new(move |command| {
+        let asks = command.text().contains("victim");
+        if asks { Reply::LocalInfile(name.clone()) } else { usual(command) }
+    });
+    let bench = bench(script, "");
+    for text in ["SELECT n FROM victim", "LOAD DATA LOCAL INFILE '' INTO TABLE victim"] {
+        let mut client = bench.client(Capabilities::SESSION_TRACK);
+        client.send(&[b"\x03", text.as_bytes()].concat()).unwrap();
+        assert_eq!(client.packet().unwrap()[..3], [0xff, 0x7c, 0x04], "{text}");
+    }
+}

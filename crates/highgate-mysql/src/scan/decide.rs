@@ -7,6 +7,9 @@ use crate::packet::{HEADER_LEN, Malformed, Reader};
 /// The code under which MariaDB reports progress in the form of an ERR packet.
 const PROGRESS: u16 = 0xffff;
 
+/// The first byte of a demand for a file.
+const LOCAL_INFILE: u8 = 0xfb;
+
 /// The longest prefix of a packet that any decision needs: an OK without its text.
 const LOOKED_AT: usize = 32;
 
@@ -40,7 +43,7 @@ impl ReplyScanner {
                 (self.facts.columns, self.facts.rows) = (0, 0);
                 self.ok(payload)?;
             }
-            (Some(0xfb), Phase::First) => self.phase = Phase::LocalInfile,
+            (Some(&LOCAL_INFILE), Phase::First) => self.phase = Phase::LocalInfile,
             (Some(_), Phase::First) if self.kind != CommandKind::Prepare => {
                 self.result_set(payload)?;
             }
@@ -295,8 +298,8 @@ impl ReplyScanner {
     }
 
     /// How many bytes the packet in [`ReplyScanner::last_packet`] took in the stream, headers
-    /// included: at [`ScanState::StateChanged`] the last so many that were consumed, by this
-    /// [`ReplyScanner::feed`] and those before it.
+    /// included: at [`ScanState::StateChanged`] and [`ScanState::NeedsLocalInfile`] the last so many that
+    /// were consumed, by this [`ReplyScanner::feed`] and those before it.
     #[must_use]
     pub fn changed_packet_len(&self) -> usize {
         let headers = (self.headers as usize).saturating_mul(HEADER_LEN);
@@ -316,6 +319,24 @@ impl ReplyScanner {
             (true, Body::Kept) => self.changed_packet_len().saturating_add(header),
             (true, Body::Passed) => 0,
         }
+    }
+
+    /// Whether the reply's first packet is known: all of it, or that it is a row or the like, which decides
+    /// nothing.
+    #[must_use]
+    pub fn is_first_known(&self) -> bool {
+        match self.facts.packets {
+            0 => false,
+            1 => self.body == Body::Passed || !(self.in_body || self.continued),
+            _ => true,
+        }
+    }
+
+    /// Whether the packet of which [`ReplyScanner::pending_kept`] bytes came may be the demand for a file.
+    #[must_use]
+    pub fn may_be_demand(&self) -> bool {
+        let is_begun = self.in_body || self.continued;
+        self.phase == Phase::First && (!is_begun || self.kept.first() == Some(&LOCAL_INFILE))
     }
 
     /// The name of the file that the server asks for; cut at the kept length, and then refused

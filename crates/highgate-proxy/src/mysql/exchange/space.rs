@@ -6,12 +6,15 @@ use std::{collections::VecDeque, rc::Rc, time::Duration};
 use highgate_core::retry::{self, Delivery, Progress, ServerSaid};
 use highgate_mysql::{
     Capabilities,
-    packet::{HEADER_LEN, PacketWriter, split_packet},
+    packet::{HEADER_LEN, Malformed, PacketWriter, split_packet},
     reply::{ErrPacket, OkPacket, strip_session_track},
     scan::{CommandKind, ReplyScanner, ScanState},
 };
 
 use crate::buffer::{Buffer, BufferPool};
+
+/// No answer that is awaited as a whole is longer, and no name of a file.
+const MOST_HELD: usize = 64 * 1024;
 
 /// What an exchange needs while it runs; pooled per worker.
 #[derive(Debug)]
@@ -135,9 +138,12 @@ impl Space {
     }
 
     /// Whether the answer's first packet is there, or enough of it.
+    ///
+    /// A part of it is not: in an OK to a preparation the statement's id is written over, and what of an error came
+    /// does not say which. One that is longer than any of these is taken as it comes.
     pub(crate) fn can_be_judged(&self) -> bool {
-        // Nine bytes hold the statement id of a prepared statement, which is rewritten.
-        self.state != ScanState::More || self.scanner.packets() > 0 || self.buffer.len() >= 9
+        let is_long = || self.buffer.len() >= MOST_HELD;
+        self.state != ScanState::More || self.scanner.is_first_known() || is_long()
     }
 
     /// Whether all of the answer is there, and it is neither an error nor to be passed on in parts.
@@ -176,9 +182,7 @@ impl Space {
     /// Takes the server's demand for a file, its latest packet, out of what is passed on. Gives that
     /// packet's sequence id.
     pub(crate) fn drop_demand(&mut self) -> u8 {
-        let asked = self.scanner.local_infile().map_or(0, <[u8]>::len);
-        // Header, mark, name.
-        self.scanned = self.scanned.saturating_sub(HEADER_LEN + 1 + asked);
+        self.scanned = self.scanned.saturating_sub(self.scanner.changed_packet_len());
         self.scanner.next_seq().wrapping_sub(1)
     }
 
@@ -261,8 +265,15 @@ impl Space {
             }
         }
         let is_over = matches!(self.state, ScanState::Done | ScanState::NeedsLocalInfile);
-        // A packet that may have to be rewritten is passed on when it is whole.
-        self.held = if self.hides_changes { self.scanner.pending_kept() } else { 0 };
+        // A packet that may have to be rewritten is passed on when it is whole; a demand for a file when it is
+        // judged: whoever had a part of it could be given the rest by the next packet.
+        let may_be_demand = self.scanner.may_be_demand();
+        let is_held = self.hides_changes || may_be_demand;
+        self.held = if is_held { self.scanner.pending_kept() } else { 0 };
+        if may_be_demand && self.held > MOST_HELD {
+            self.state =
+                ScanState::Broken(Malformed::new("a file's name of reasonable length").into());
+        }
         if is_over && self.scanned < self.buffer.len() {
             self.state = ScanState::Broken(highgate_mysql::scan::ScanError::Unexpected);
         }
@@ -274,5 +285,97 @@ impl Space {
         self.buffer.consume(self.scanned);
         self.scanned = 0;
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn space(kind: CommandKind, seq: u8) -> Space {
+        let mut space = Space::new(Rc::default());
+        space.reset(kind, Capabilities::empty(), seq);
+        space
+    }
+
+    fn come(space: &mut Space, bytes: &[u8]) {
+        space.buffer.make_room(bytes.len());
+        space.buffer.room()[..bytes.len()].copy_from_slice(bytes);
+        space.filled(bytes.len());
+    }
+
+    fn packet(seq: u8, payload: &[u8]) -> Vec<u8> {
+        let mut packet = Vec::new();
+        PacketWriter::new(&mut packet, seq).payload(payload);
+        packet
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_its_whole_first_packet_wherever_it_is_cut() {
+        let prepared = packet(1, &[0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let refused = packet(1, b"\xff\x0a\x05#HY000The server is read-only");
+        for (kind, answer) in [(CommandKind::Prepare, prepared), (CommandKind::Query, refused)] {
+            for cut in 1..answer.len() {
+                let mut space = space(kind, 1);
+                come(&mut space, &answer[..cut]);
+                assert!(!space.can_be_judged(), "{kind:?} cut at {cut}");
+                come(&mut space, &answer[cut..]);
+                assert!(space.can_be_judged());
+                let is_error = space.scanner.first_packet_is_error();
+                assert_eq!(is_error, kind == CommandKind::Query);
+                space.patch_statement_id(9);
+                assert_eq!(space.buffer.bytes()[5] == 9, kind == CommandKind::Prepare);
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_row_is_passed_on_as_it_comes() {
+        let mut space = space(CommandKind::Fetch, 1);
+        come(&mut space, &packet(1, &[1; 1000])[..50]);
+        assert!(space.can_be_judged());
+        assert_eq!(space.owed(), 50);
+    }
+
+    #[test]
+    fn nothing_of_a_demand_for_a_file_is_passed_on_before_it_is_judged() {
+        let long = [b"\xfb/etc/passwd\0", &[b'x'; 2000][..]].concat();
+        for demand in [packet(1, b"\xfb/etc/passwd"), packet(1, &long)] {
+            for cut in 1..demand.len() {
+                let mut space = space(CommandKind::Query, 1);
+                come(&mut space, &demand[..cut]);
+                assert_eq!(space.owed(), 0, "cut at {cut}");
+                come(&mut space, &demand[cut..]);
+                assert_eq!(space.state, ScanState::NeedsLocalInfile);
+                assert_eq!((space.drop_demand(), space.owed()), (1, 0), "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_demand_for_a_file_without_end_is_no_answer() {
+        let mut space = space(CommandKind::Query, 1);
+        come(&mut space, &packet(1, &[0xfb; 100_000])[..MOST_HELD + 100]);
+        assert!(matches!(space.state, ScanState::Broken(_)), "{:?}", space.state);
+        assert_eq!(space.owed(), 0);
+    }
+
+    #[test]
+    fn what_a_server_says_before_it_has_the_file_is_its_answer() {
+        let mut space = space(CommandKind::Query, 1);
+        come(&mut space, &packet(1, b"\xfbrows"));
+        space.passed(space.owed());
+        let error = packet(4, b"\xff\x87\x04#08S01Got timeout reading communication packets");
+        for part in [&error[..9], &error[9..]] {
+            assert!(space.takes_early());
+            space.buffer.make_room(part.len());
+            space.buffer.room()[..part.len()].copy_from_slice(part);
+            space.came_early(part.len());
+        }
+        let text = space.early_error().unwrap();
+        assert_eq!(text, "1159 Got timeout reading communication packets");
+        space.file_sent(4);
+        assert_eq!(space.state, ScanState::Done);
+        assert_eq!(space.scanner.error().unwrap().code, 1159);
     }
 }
