@@ -220,6 +220,41 @@ impl PinCause {
         }
     }
 
+    /// Whether others may have to wait for it, or a session that was its own: a lock, or what may be one.
+    #[must_use]
+    pub const fn may_keep_others_out(self) -> bool {
+        match self {
+            Self::AutocommitOff
+            | Self::BackupLock
+            | Self::GlobalReadLock
+            | Self::Handler
+            | Self::LocalInfile
+            | Self::LockedTables
+            | Self::NamedLock
+            | Self::OpenCursor
+            | Self::RoutineChangedState
+            | Self::Savepoint
+            | Self::SessionUnknown
+            | Self::Transaction
+            | Self::Xa => true,
+            Self::AsksCounts
+            | Self::BinlogDump
+            | Self::FoundRows
+            | Self::LastInsertIdUnknown
+            | Self::LongData
+            | Self::MultiplexOff
+            | Self::NextTransaction
+            | Self::Passthrough
+            | Self::Role
+            | Self::Sequence
+            | Self::TemporaryTable
+            | Self::TextPrepared
+            | Self::UnreplayableSet
+            | Self::UserVariables
+            | Self::Warnings => false,
+        }
+    }
+
     const fn bit(self) -> u32 {
         1 << self as u32
     }

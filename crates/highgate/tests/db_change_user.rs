@@ -153,6 +153,9 @@ fn nothing_of_an_account_is_left_after_a_change_to_another_and_back() {
             }
             let prepared = conn.prep("SELECT whose FROM app_only").await.unwrap();
             become_user(&mut conn, "other").await;
+            let is_free: Option<u8> =
+                conn.query_first("SELECT IS_FREE_LOCK('of-app')").await.unwrap();
+            assert_eq!(is_free, Some(1), "{name}");
             let error = conn.exec_drop(&prepared, ()).await.unwrap_err();
             assert_eq!(code(&error), Some(1243), "{name}: {error}");
             is_user(&mut conn, "other").await;

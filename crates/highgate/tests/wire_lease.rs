@@ -22,6 +22,7 @@ use highgate_testkit::{
     scripted::{Command, wire},
     wait::{self, Deadline},
 };
+use mysql_async::{ChangeUserOpts, prelude::Queryable as _};
 use raw::{Part, RawClient, USUAL, about, execute};
 
 const BACKEND: &str = "queue_timeout = \"20s\"\nmonitor = { check = \"off\" }\n";
@@ -493,4 +494,52 @@ fn who_may_not_wait_for_a_connection_is_refused_and_does_not_wait_for_ever() {
     assert_eq!(comes.query("SELECT n FROM t").unwrap()[0].error(), Some(1040));
     keeps.ok("COMMIT").unwrap();
     assert_eq!(comes.value("SELECT n FROM t").unwrap(), "1");
+}
+
+/// A front with the account `other`, before a server that does `reset` where it is to reset a connection.
+fn changes(reset: impl Fn() -> Reply + Send + Sync + 'static) -> (ScriptedServer, HighgateProcess) {
+    const RESET: u8 = 0x1f;
+    let answer = move |command: &Command| match command.code {
+        RESET => reset(),
+        _ if command.text().starts_with("INSERT") => Reply::OkStatus(3),
+        _ => usual(command),
+    };
+    let server = ScriptedServer::start(Script::new(answer)).unwrap();
+    let text = toml(&[server.addr()], BACKEND, "handshake_timeout = \"1s\"\n")
+        + "[[user]]\nname = \"other\"\npassword = \"other\"\n";
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    (server, process)
+}
+
+async fn change_within_transaction(process: &HighgateProcess) {
+    let mut conn = failure::connect(process.listener("shop").unwrap()).await.unwrap();
+    conn.query_drop("BEGIN").await.unwrap();
+    conn.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+    let other = ChangeUserOpts::default()
+        .with_user(Some("other".to_owned()))
+        .with_pass(Some("other".to_owned()));
+    conn.change_user(other).await.unwrap();
+}
+
+/// Who asked for its own lock again at once, did not get it.
+#[test]
+fn what_a_session_had_locked_is_let_go_before_its_change_of_user_is_answered() {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let flag = is_over.clone();
+    let (_server, process) = changes(move || {
+        // A rollback of many rows.
+        let (_never, much) = std::sync::mpsc::channel::<()>();
+        let _ = much.recv_timeout(std::time::Duration::from_millis(300));
+        flag.store(true, Ordering::Relaxed);
+        Reply::OkStatus(2)
+    });
+    failure::run(change_within_transaction(&process));
+    assert!(is_over.load(Ordering::Relaxed), "the transaction is rolled back");
+}
+
+#[test]
+fn a_change_of_user_waits_for_a_server_that_hangs_no_longer_than_a_login_may() {
+    let (server, process) = changes(|| Reply::Hang);
+    failure::run(change_within_transaction(&process));
+    assert!(server.commands().iter().any(|command| command.code == 0x1f));
 }

@@ -1,7 +1,7 @@
 //! COM_CHANGE_USER: another login on the same connection.
 
 use highgate_config::AuthSource;
-use highgate_core::{events::Severity, track};
+use highgate_core::{events::Severity, pins::PinCause, track};
 use highgate_mysql::{
     Answer, StatusFlags,
     client_login::{ClientAction, ClientLogin, ClientLoginSettings},
@@ -98,16 +98,16 @@ impl Session<'_> {
             Ok(())
         })
         .await?;
+        let goes_on = self.lex.flavor == Flavor::MariaDb;
+        if goes_on {
+            self.context.slot.set_deadline(None);
+            self.leave_held().await?;
+        }
         self.client.send(self.context, &answer::error(&refused, seq)).await?;
-        if self.lex.flavor != Flavor::MariaDb {
+        if !goes_on {
             return Err(Ending::Refused(refused.text));
         }
-        self.context.slot.set_deadline(None);
         self.refused_changes += 1;
-        if let Some(lease) = self.lease.take() {
-            wash::start(self.context, lease);
-        }
-        self.forget_lease();
         let schema = self.state.schema().map(str::to_owned);
         let (user, collation) = (&self.login.user, self.login.collation);
         self.gone_schema = None;
@@ -116,6 +116,25 @@ impl Session<'_> {
         self.introduce();
         self.show_pins();
         Ok(())
+    }
+
+    /// Leaves the connection that the session holds. What it has locked there is let go before anything is
+    /// answered, as by a server: the client may ask for it again at once (a lock of GET_LOCK(), its own rows), and
+    /// from another connection. A rollback that takes longer than a login may (`handshake_timeout`), and a server
+    /// that hangs, are not waited for: the connection is closed, and the server goes on by itself.
+    async fn leave_held(&mut self) -> Result<(), Ending> {
+        let Some(lease) = self.lease.take() else { return Ok(()) };
+        let pins = self.state.pins.union(lease.connection.state.dirt);
+        let may_lock =
+            self.state.in_transaction() || pins.iter().any(PinCause::may_keep_others_out);
+        let left = if may_lock {
+            wash::finish(self.context, lease, self.settings.handshake_timeout).await
+        } else {
+            wash::start(self.context, lease);
+            Ok(())
+        };
+        self.forget_lease();
+        left
     }
 
     fn entrance<'e>(&'e self, facts: &'e BackendFacts) -> Entrance<'e> {
@@ -132,9 +151,9 @@ impl Session<'_> {
 
     /// A change of user that the server verifies, on another connection.
     async fn change_passed(&mut self, mut machine: ClientLogin, name: &str) -> Result<(), Ending> {
-        drop(self.lease.take());
-        self.forget_lease();
+        self.leave_held().await?;
         let context = self.context;
+        context.slot.set_deadline(context.worker.deadline(self.settings.handshake_timeout));
         let facts = context.worker.shared.facts_of(&self.settings.backend);
         let (listener, settings) = (self.listener.clone(), self.settings.clone());
         let entrance = Entrance {
@@ -189,10 +208,7 @@ impl Session<'_> {
         login: highgate_mysql::client_login::Login,
         (who, passed): (Who, Option<Lease>),
     ) -> Result<(), Ending> {
-        if let Some(lease) = self.lease.take() {
-            wash::start(self.context, lease);
-        }
-        self.forget_lease();
+        self.leave_held().await?;
         self.who = who;
         self.keys.clear();
         self.user = user;
