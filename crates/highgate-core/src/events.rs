@@ -142,7 +142,8 @@ kinds! {
          weight, or took that back; or such a mark could not be stored.";
     /// A session was killed.
     Kill = "kill",
-        "An operator, or a session of the same account, ended a session or its statement.";
+        "An operator, or a session of the same account, ended a session or its statement; or a statement \
+         could not be ended where it runs: the text says why, and `KILL` on that server ends it.";
     /// A session ended otherwise than by its client.
     SessionEnd = "session_end",
         "A session ended, and not since its client closed it: a time-out, a kill, a drain, a failure. \

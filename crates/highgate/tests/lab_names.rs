@@ -88,6 +88,7 @@ fn reply(question: &[u8], answer: &Answer) -> Option<Vec<u8>> {
 fn server(name: &'static str, at: SocketAddr) -> ScriptedServer {
     let script = Script::new(move |command| match command.text().as_str() {
         text if text.starts_with("SELECT @@") => Reply::variables(text),
+        text if text.starts_with("SELECT SLEEP") => Reply::UntilKilled,
         text if text.starts_with("SELECT") => Reply::value("name", name),
         _ => Reply::Ok,
     });
@@ -120,7 +121,7 @@ fn front_by_name(
     server: SocketAddr,
     check: &str,
 ) -> (HighgateProcess, std::path::PathBuf) {
-    let file = format!("highgate-resolv-{}-{check}", std::process::id());
+    let file = format!("highgate-resolv-{}-{}-{check}", std::process::id(), server.port());
     let resolv = std::env::temp_dir().join(file);
     let configuration = format!("nameserver {}\noptions timeout:1 attempts:1\n", names.address);
     std::fs::write(&resolv, configuration).unwrap();
@@ -247,5 +248,48 @@ fn a_name_that_loses_one_of_two_addresses_leaves_it_with_its_checks() {
     let heard = first.commands().len();
     checks(6);
     assert_eq!(first.commands().len(), heard, "{:?}", first.commands());
+    let _ = std::fs::remove_file(resolv);
+}
+
+/// It went to where the name leads now, with the number of the machine before: there it is somebody else's
+/// connection, and that statement ended, or that transaction.
+#[test]
+fn a_statement_is_ended_on_the_machine_that_it_runs_on_and_not_on_another_of_its_name() {
+    let first = server("one", SocketAddr::from(([127, 0, 0, 1], 0)));
+    let second = server("two", SocketAddr::from(([127, 0, 0, 2], first.addr().port())));
+    let names = NameServer::start(Answer::Addresses(vec![Ipv4Addr::LOCALHOST]));
+    let Some(names) = names.filter(|_| may_mount()) else {
+        eprintln!("skipped: needs root for a name server and a mount namespace of its own");
+        return;
+    };
+    let (process, resolv) = front_by_name(&names, first.addr(), "connect");
+    let address = process.listener("shop").unwrap();
+    let kills = |server: &ScriptedServer| -> Vec<String> {
+        server.queries().into_iter().filter(|text| text.starts_with("KILL")).collect()
+    };
+    run(async {
+        let mut victim = connect(address).await?;
+        let id = victim.id();
+        let mut sleeps = Box::pin(victim.query_drop("SELECT SLEEP(1000)"));
+        let moves = async {
+            names.says(Answer::Addresses(vec![Ipv4Addr::new(127, 0, 0, 2)]));
+            wait::eventually(Deadline::seconds(15), "the name to lead elsewhere", || {
+                anyhow::ensure!(process.log().contains("has other addresses"), "{}", process.log());
+                Ok(())
+            })
+        };
+        // What has been polled once was sent.
+        tokio::select! {
+            biased;
+            ended = &mut sleeps => anyhow::bail!("{ended:?}"),
+            moved = moves => moved?,
+        }
+        connect(address).await?.query_drop(format!("KILL QUERY {id}")).await?;
+        let ended = format!("{:?}", sleeps.await);
+        anyhow::ensure!(ended.contains("1317") && !ended.contains("did not confirm"), "{ended}");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((kills(&first).len(), kills(&second)), (1, Vec::new()));
     let _ = std::fs::remove_file(resolv);
 }

@@ -1,5 +1,5 @@
 //! Statements that are told to end: while they are still being sent, over a connection that takes no more
-//! of them, and where the server does not obey.
+//! of them, where the server does not obey, where its backend was renamed, and where nobody may say so.
 
 #[path = "common/failure.rs"]
 mod failure;
@@ -14,9 +14,10 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
-use failure::{BINARY, toml};
+use failure::{BINARY, apply, ctl, toml};
 use highgate_mysql::Capabilities;
 use highgate_testkit::{HighgateProcess, Reply, Script, ScriptedServer, wait};
 use raw::{Part, RawClient, USUAL};
@@ -272,4 +273,92 @@ fn a_kill_query_of_a_session_that_is_asked_for_its_insert_id_is_of_no_consequenc
     assert_eq!(answer[0].texts(), [[Some("x".to_owned())]]);
     assert_eq!(loader.value("SELECT LAST_INSERT_ID()").unwrap(), "7");
     assert_eq!(server.queries().iter().filter(|text| text.contains("LAST_INSERT_ID")).count(), 1);
+}
+
+/// Runs what says SLEEP until it is killed.
+fn sleeps() -> ScriptedServer {
+    let script = Script::new(|command| match command.text() {
+        text if text.starts_with("SELECT SLEEP") => Reply::UntilKilled,
+        text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        text if text.starts_with("BEGIN") => Reply::OkStatus(3),
+        _ => Reply::Ok,
+    });
+    ScriptedServer::start(script).unwrap()
+}
+
+fn until_query(server: &ScriptedServer, begin: &str) {
+    wait::eventually(wait::Deadline::seconds(10), begin, || {
+        let queries = server.queries();
+        anyhow::ensure!(queries.iter().any(|text| text.starts_with(begin)), "{queries:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// Nothing was done under the name of before, every five seconds: it ran as long as it liked, with its locks.
+#[test]
+fn a_statement_is_ended_on_its_server_whatever_its_backend_is_called_meanwhile() {
+    let server = sleeps();
+    let text = toml(&[server.addr()], BACKEND, "");
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let listener = process.listener("shop").unwrap();
+    let connect = || RawClient::connect(listener, "app", "app", None, USUAL).unwrap();
+    let (mut client, mut leaves) = (connect(), connect());
+    for client in [&mut client, &mut leaves] {
+        client.ok("BEGIN").unwrap();
+        client.send(b"\x03SELECT SLEEP(1000)").unwrap();
+    }
+    wait::eventually(wait::Deadline::seconds(10), "both to run", || {
+        let queries = server.queries();
+        let run = queries.iter().filter(|text| text.starts_with("SELECT SLEEP")).count();
+        anyhow::ensure!(run == 2, "{queries:?}");
+        Ok(())
+    })
+    .unwrap();
+    let renamed = text
+        .replace("backend = \"shop\"", "backend = \"store\"")
+        .replace("[[backend]]\nname = \"shop\"", "[[backend]]\nname = \"store\"");
+    std::fs::write(process.config_file(), renamed).unwrap();
+    let (is_done, told) = apply(&process, &[], &process.config_file());
+    assert!(is_done, "{told}");
+    connect().ok(&format!("KILL QUERY {}", client.id)).unwrap();
+    let answer = client.answer().unwrap();
+    let Part::Err { code: 1317, text, .. } = &answer[0] else { panic!("{answer:?}") };
+    assert!(!text.contains("did not confirm"), "{text}");
+    client.ok("COMMIT").unwrap();
+    drop(leaves);
+    until_query(&server, "KILL CONNECTION");
+}
+
+/// Its password is the client's alone. It ran on, and an event said every five seconds that it was ended.
+#[test]
+fn a_statement_that_nobody_may_end_costs_its_connection_five_seconds_after_its_time() {
+    let server = sleeps();
+    let listener = "auth = \"passthrough\"\nquery_timeout = \"1s\"\n";
+    let process =
+        HighgateProcess::start(BINARY, &toml(&[server.addr()], BACKEND, listener)).unwrap();
+    let listener = process.listener("shop").unwrap();
+    let connect = || RawClient::connect(listener, "app", "app", None, USUAL).unwrap();
+    let (mut first, mut changed) = (connect(), connect());
+    let answer = changed.command(b"\x11app\0\0\0\x2d\0mysql_native_password\0").unwrap();
+    assert_eq!(answer[0].error(), None, "{answer:?}");
+    for client in [&mut first, &mut changed] {
+        client.send(b"\x03SELECT SLEEP(1000)").unwrap();
+    }
+    let began = wait::now();
+    for client in [&mut first, &mut changed] {
+        let answer = client.answer().unwrap();
+        assert!(
+            matches!(&answer[..], [Part::Err { code: 1317, text, .. }] if text.contains("did not confirm")),
+            "{answer:?}"
+        );
+        assert!(client.query("SELECT 1").is_err(), "its connection was its session's");
+    }
+    let took = wait::now() - began;
+    assert!(took > Duration::from_millis(5900) && took < Duration::from_secs(12), "{took:?}");
+    assert_eq!(server.accepted(), 3, "nobody logged in without the password");
+    let events = ctl(&process, &["events", "--last", "50"]).unwrap();
+    assert!(events.contains("nobody here has its password"), "{events}");
+    let listeners = failure::table(&process, "listeners").unwrap();
+    assert_eq!(listeners[0]["timed_out_statements"], 2, "{listeners:?}");
 }

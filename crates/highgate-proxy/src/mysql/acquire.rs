@@ -235,7 +235,7 @@ impl Who {
     }
 
     /// How to get in there.
-    pub(crate) fn door(&self, group: &Group, server: &ServerState, proof: &Proof) -> Door {
+    pub(crate) fn door(&self, backend: &Arc<Backend>, server: &ServerState, proof: &Proof) -> Door {
         Door {
             target: target(server),
             host: host(&server.address),
@@ -244,7 +244,7 @@ impl Who {
             schema: None,
             capabilities: (self.capabilities & SHARED_BY) | ALWAYS,
             collation: 45,
-            backend: group.backend.clone(),
+            backend: backend.clone(),
             announced: self.from.zip(self.to),
             tls: None,
         }

@@ -9,11 +9,17 @@ use std::{
     time::Duration,
 };
 
-use highgate_config::BackendName;
+use highgate_core::{
+    events::{Event, Kind, Severity},
+    server::ServerState,
+};
 use highgate_io::clock;
 
 use crate::{
-    mysql::{ask::Asker, open::Door},
+    mysql::{
+        ask::{AskError, Asker},
+        open::Door,
+    },
     session_info::SessionInfo,
     shared::Shared,
     tls_files,
@@ -51,31 +57,43 @@ pub(crate) async fn wait_until_gone(shared: &Shared, other: &Arc<SessionInfo>) {
     }
 }
 
-/// Starts a task that kills what runs on the connection `thread` of a server of that backend, as the
-/// same account; `what` is QUERY or CONNECTION. The flag that it returns is set when that is over.
+/// Starts a task that kills what a session runs on the connection `thread` of that server, as the same account;
+/// `what` is QUERY or CONNECTION. The flag that it returns is set when that is over.
 pub(crate) fn start(
     worker: &Rc<Worker>,
-    backend: &BackendName,
+    (server, session): (&Arc<ServerState>, u32),
     mut door: Door,
     what: &'static str,
     thread: u32,
 ) -> Arc<AtomicBool> {
     let over = Arc::new(AtomicBool::new(false));
-    let (flag, shared, backend) = (over.clone(), worker.shared.clone(), backend.clone());
+    let (flag, shared, server) = (over.clone(), worker.shared.clone(), server.clone());
     worker.tasks.spawn(async move {
         let deadline = clock::now() + PATIENCE;
-        door.tls = tls_files::towards(&shared, &backend, &door.backend.tls, deadline).await;
+        door.tls = tls_files::towards(&shared, &server.backend, &door.backend.tls, deadline).await;
         let killed = match Asker::open(door, deadline).await {
             Ok((mut asker, _)) => {
-                let statement = format!("KILL {what} {thread}");
-                asker.query(&statement, deadline).await.map(drop).map_err(|e| e.to_string())
+                asker.query(&format!("KILL {what} {thread}"), deadline).await.map(drop)
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error.into()),
         };
-        if let Err(why) = killed {
-            tracing::debug!(thread, "a statement could not be killed: {why}");
+        match killed {
+            // It ended by itself, and its connection.
+            Ok(()) | Err(AskError::Server { code: ER_NO_SUCH_THREAD, .. }) => {}
+            Err(why) => shared.event_limited(not_ended(&server, session, &why.to_string())),
         }
         flag.store(true, Ordering::Relaxed);
     });
     over
 }
+
+/// What operators are told of a statement that can't be ended where it runs.
+pub(crate) fn not_ended(server: &ServerState, session: u32, why: &str) -> Event {
+    let text = format!(
+        "a statement cannot be ended on its server, and may go on there, with its locks: {why}"
+    );
+    let event = Event::new(Severity::Warning, Kind::Kill, text);
+    event.backend(&server.backend).server(&server.name).session(session)
+}
+
+const ER_NO_SUCH_THREAD: u16 = 1094;

@@ -235,7 +235,7 @@ impl Session<'_> {
             Interrupt::KillQuery => {
                 self.context.slot.clear(Interrupt::KillQuery);
                 if lease.connection.kill_in_flight.is_none() {
-                    lease.connection.kill_in_flight = self.start_kill(lease, "QUERY");
+                    lease.connection.kill_in_flight = Some(self.start_kill(lease, "QUERY"));
                 }
             }
             Interrupt::Deadline => return Err(Ending::UploadTimeout),

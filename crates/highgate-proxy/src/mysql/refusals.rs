@@ -18,7 +18,7 @@ use highgate_mysql::{
 };
 
 use crate::{
-    mysql::{acquire::Lease, client_stream::Framed, session::Session},
+    mysql::{acquire::Lease, client_stream::Framed, kill, session::Session},
     session::Ending,
 };
 
@@ -152,6 +152,13 @@ impl Session<'_> {
         let text = "a statement was told to end and did not; its connection is given up";
         let event = Event::new(Severity::Warning, Kind::Kill, text);
         self.tell(at(event, Some(lease.connection.server())));
+    }
+
+    /// Tells operators that a statement can't be ended where it runs.
+    pub(crate) fn note_not_ended(&self, lease: &Lease, why: &str) {
+        let session = self.context.presence.info.id;
+        let event = kill::not_ended(lease.connection.server(), session, why);
+        self.context.worker.shared.event_limited(event);
     }
 
     fn refusal(&self, severity: Severity, why: &str) -> Event {

@@ -5,12 +5,15 @@ use std::{
     time::Duration,
 };
 
-use highgate_config::{Backend, Topology};
+use highgate_config::{Address, Backend, Topology};
 use highgate_core::{
     server::{Era, ServerState},
     state::ConnState,
 };
-use highgate_io::transport::{Detached, Transport};
+use highgate_io::{
+    connect::Target,
+    transport::{Detached, Transport},
+};
 use highgate_mysql::Capabilities;
 
 use crate::{
@@ -128,6 +131,19 @@ impl ServerConnection {
         }
         self.follow(backend);
         Arc::ptr_eq(&self.backend, backend) && !self.state.is_spoilt()
+    }
+
+    /// The settings that another one to the same place is to be opened by.
+    pub(crate) const fn settings(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+
+    /// Where it leads: its machine, whatever its server's name means by now. `None` where it is lost.
+    pub(crate) fn leads_to(&self) -> Option<Target> {
+        match &self.server().address {
+            Address::Unix(path) => Some(Target::Unix(path.clone())),
+            Address::Host(..) | Address::Ip(_) => self.transport.peer().map(Target::Ip),
+        }
     }
 
     /// Follows the settings of its backend while a session holds it.

@@ -157,7 +157,7 @@ async fn open_one(
     let era = server.era();
     let mut denied = None;
     for proof in &who.proofs {
-        let mut door = who.door(group, server, proof);
+        let mut door = who.door(&group.backend, server, proof);
         let tls = tls_files::towards(&worker.shared, &group.name, &group.backend.tls, deadline);
         let opening = Box::pin(async move {
             door.tls = tls.await;

@@ -117,7 +117,7 @@ async fn open_one(
     let server = &member.state;
     let deadline = clock::now() + group.backend.connect_timeout;
     let era = server.era();
-    let mut door = who.door(group, server, &Proof::None);
+    let mut door = who.door(&group.backend, server, &Proof::None);
     door.schema.clone_from(&who.schema);
     let tls = tls_files::towards(&worker.shared, &group.name, &group.backend.tls, deadline);
     door.tls = tls.await;

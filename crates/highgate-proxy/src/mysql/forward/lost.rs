@@ -19,7 +19,9 @@ use highgate_core::{
 };
 use highgate_io::clock;
 use highgate_mysql::{
-    Answer, Capabilities, error_code,
+    Answer, Capabilities,
+    auth::Proof,
+    error_code,
     packet::{HEADER_LEN, Header},
     reply::ErrPacket,
 };
@@ -30,6 +32,7 @@ use crate::{
         command::RestSpace,
         exchange::Stopped,
         kill,
+        open::Door,
         session::Session,
         wash,
     },
@@ -421,7 +424,7 @@ impl Session<'_> {
         if told == Interrupt::Deadline {
             self.note_timed_out(lease);
         }
-        lease.connection.kill_in_flight = self.start_kill(lease, "QUERY");
+        lease.connection.kill_in_flight = Some(self.start_kill(lease, "QUERY"));
         self.context.slot.set_deadline(self.context.worker.deadline(LAST_WORDS));
         true
     }
@@ -431,20 +434,41 @@ impl Session<'_> {
         let _ = self.start_kill(lease, "CONNECTION");
     }
 
-    pub(in crate::mysql) fn start_kill(
-        &self,
-        lease: &Lease,
-        what: &'static str,
-    ) -> Option<Arc<AtomicBool>> {
-        let snapshot = self.context.worker.snapshot();
-        let server = lease.connection.server();
-        let group = snapshot.placement.groups.get(&server.backend)?;
-        let proof = self.who.proofs.first()?;
-        let mut door = self.who.door(group, server, proof);
+    /// Has what runs on the connection ended; the flag tells when that is over, at once where nobody can do it.
+    pub(in crate::mysql) fn start_kill(&self, lease: &Lease, what: &'static str) -> Arc<AtomicBool> {
+        match self.door_for_kill(lease) {
+            Ok(door) => {
+                let session = self.context.presence.info.id;
+                let thread = lease.connection.thread;
+                let server = lease.connection.server();
+                kill::start(&self.context.worker, (server, session), door, what, thread)
+            }
+            Err(why) => {
+                self.note_not_ended(lease, why);
+                Arc::new(AtomicBool::new(true))
+            }
+        }
+    }
+
+    /// The way in to where the connection leads, by what it was opened by. By the server's name another machine
+    /// may be reached meanwhile, where the number is somebody else's connection; and its backend may be
+    /// called otherwise by now.
+    fn door_for_kill(&self, lease: &Lease) -> Result<Door, &'static str> {
+        let connection = &lease.connection;
+        // Without its password it would be refused, and a server may lock an account for that.
+        let is_passed = self.state.pins.contains(PinCause::Passthrough);
+        let mut proofs = self.who.proofs.iter();
+        let Some(proof) = proofs.find(|&proof| !is_passed || *proof != Proof::None) else {
+            return Err("its account logs in there by itself, so nobody here has its password");
+        };
+        let Some(target) = connection.leads_to() else {
+            return Err("its connection is lost");
+        };
+        let mut door = self.who.door(connection.settings(), connection.server(), proof);
+        door.target = target;
         // This one asks, and reads answers of the old form.
         door.capabilities.remove(Capabilities::DEPRECATE_EOF | Capabilities::MARIADB_EXTENDED);
-        let worker = &self.context.worker;
-        Some(kill::start(worker, &group.name, door, what, lease.connection.thread))
+        Ok(door)
     }
 }
 
