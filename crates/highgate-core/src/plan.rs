@@ -84,7 +84,7 @@ pub fn plan(
         let states: Vec<Arc<ServerState>> = (backend.servers.iter())
             .map(|(server, settings)| state(name, server, &settings.address, registry, now))
             .collect();
-        let new = group::group(name, backend, &states, observed, old);
+        let new = group::group(name, backend, &states, observed, old, now);
         let kept = old.filter(|old| ***old == new).map(Arc::clone);
         groups.insert(name.clone(), kept.unwrap_or_else(|| Arc::new(new)));
     }

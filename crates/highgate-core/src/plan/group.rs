@@ -1,6 +1,6 @@
 //! One backend's group: every server's status from operator, health and topology, in this order.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use highgate_config::{AdminState, Backend, BackendName, ReadsOnPrimary, Server, Topology};
 
@@ -19,6 +19,7 @@ pub(super) fn group(
     states: &[Arc<ServerState>],
     observed: Observed<'_>,
     old: Option<&Arc<Group>>,
+    now: Instant,
 ) -> Group {
     let outcome = observed.topologies.get(name);
     let alone = backend.servers.len() == 1;
@@ -28,7 +29,7 @@ pub(super) fn group(
             let health = observed.healths.get(&state.id);
             let assigned = outcome.and_then(|outcome| outcome.roles.get(server));
             let before = old.and_then(|old| old.member(server));
-            let seat = Seat { backend, settings, state, mark, health, assigned };
+            let seat = Seat { backend, settings, state, mark, health, assigned, now };
             seat.member(before, alone)
         })
         .collect();
@@ -55,6 +56,7 @@ struct Seat<'a> {
     mark: Option<&'a Override>,
     health: Option<&'a ServerHealth>,
     assigned: Option<&'a Assigned>,
+    now: Instant,
 }
 
 impl Seat<'_> {
@@ -134,18 +136,20 @@ impl Seat<'_> {
         }
     }
 
-    /// The climb of a server that begins to serve again; the very first appearance needs none.
+    /// The climb of a server that begins to serve again, whatever kept it out: down, behind, quarantined, drained.
+    /// The very first appearance needs none, so one of which nothing is known carries whether it served before.
     fn ramp(&self, status: Status, before: Option<&Member>) -> Option<Ramp> {
-        let Condition::Up { since } = self.health?.condition() else {
-            return None;
-        };
-        let before = before?;
-        if !status.serves() || self.backend.slow_start.is_zero() {
-            return None;
-        }
-        match before.status {
-            Status::Down | Status::Held => Some(Ramp { since, over: self.backend.slow_start }),
-            _ => before.ramp.filter(|ramp| ramp.since == since),
+        // Another address is another server.
+        let before = before.filter(|before| before.state.id == self.state.id)?;
+        let begins = Ramp { since: self.now, over: self.backend.slow_start };
+        let is_known = before.status != Status::Unknown;
+        match status {
+            _ if self.backend.slow_start.is_zero() => None,
+            Status::Unknown if is_known => Some(begins),
+            Status::Unknown => before.ramp,
+            status if !status.serves() => None,
+            _ if before.status.serves() => before.ramp,
+            _ => (is_known || before.ramp.is_some()).then_some(begins),
         }
     }
 }

@@ -311,6 +311,51 @@ fn a_server_that_came_back_starts_slowly_and_one_that_never_left_does_not() {
     assert!(Arc::ptr_eq(&third.placement, &fourth.placement));
 }
 
+/// Only those that had been down started slowly: a Galera member that joins is broken before it is up, and an old
+/// primary that comes back is quarantined.
+#[test]
+fn whatever_kept_a_server_out_it_starts_slowly_and_at_the_first_look_none_does() {
+    use Status::{Broken, Draining, Lagging, Maintenance, Quarantined, Unknown};
+    let ramp = |snapshot: &Snapshot| group(snapshot, "shop").member(&"db2".into()).unwrap().ramp;
+    let set = |rig: &mut Rig, admin| {
+        let id = rig.id("db2");
+        rig.healths.get_mut(&id).unwrap().step(HealthEvent::Admin(admin), rig.now);
+        rig.config.shared.backends.get_mut("shop").unwrap().servers.get_mut("db2").unwrap().state =
+            admin;
+    };
+    for out in [Broken, Draining, Lagging, Maintenance, Quarantined, Unknown] {
+        let mut rig = Rig::new();
+        let first = Some(rig.plan(None)).filter(|_| out != Unknown);
+        match out {
+            Draining => set(&mut rig, AdminState::Drain),
+            Maintenance => set(&mut rig, AdminState::Maintenance),
+            _ => {
+                let shop = rig.topologies.get_mut("shop").unwrap();
+                shop.roles.get_mut("db2").unwrap().unfit = Some(out);
+            }
+        }
+        let second = rig.plan(first.as_ref());
+        assert_eq!(group(&second, "shop").member(&"db2".into()).unwrap().status, out);
+        set(&mut rig, AdminState::Enabled);
+        rig.now += ms(60_000);
+        let enabled = rig.now;
+        let looked = rig.plan(Some(&second));
+        rig.ok("db2");
+        rig.roles("db1");
+        let third = rig.plan(Some(&looked));
+        let begins = ramp(&third).map(|ramp| ramp.since);
+        assert_eq!(
+            begins.is_some_and(|since| since >= enabled),
+            out != Unknown,
+            "{out}: {begins:?}"
+        );
+        // It goes on from there.
+        rig.now += ms(1000);
+        let fourth = rig.plan(Some(&third));
+        assert!(Arc::ptr_eq(&third.placement, &fourth.placement));
+    }
+}
+
 #[test]
 fn a_dangling_reference_is_a_warning() {
     let mut rig = Rig::new();
