@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use super::analysis::unquoted;
 use super::blank;
+use super::bytes::{is_digit, is_name};
 use super::token::{Lexer, Token};
 use super::words::Kw;
-use super::{Effects, LexMode, Span};
+use super::{Effects, Flavor, LexMode, Span};
 
 /// A `SET` statement, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -302,7 +303,11 @@ impl<'t> Parser<'t> {
         // Any of these may also be a variable's name: `names = …` is refused by servers, `password` is not.
         let assigned = matches!(self.token, Token::Assign | Token::Punct(b'=' | b'.'));
         match &*word {
-            b"password" => self.rest_is(Item::Password),
+            // MariaDB takes more behind a comma; MySQL has lists of roles here.
+            b"password" => self.expression().map(|_| Item::Password),
+            b"default" if self.is_kw(Kw::Role) && self.mode.flavor == Flavor::MariaDb => {
+                self.expression().map(|_| Item::DefaultRole)
+            }
             b"resource" if self.is_word("group") => self.rest_is(Item::ResourceGroup),
             b"default" if self.is_kw(Kw::Role) => self.rest_is(Item::DefaultRole),
             b"role" if !assigned => Ok(Item::Role(self.expression()?)),
@@ -354,7 +359,13 @@ impl<'t> Parser<'t> {
             return self.syntax();
         }
         self.advance();
-        let value = self.value()?;
+        let value = match self.value()? {
+            // What else stands alone is worked out, as SYSDATE is in Oracle's dialect.
+            Value::Literal(word) if scope == Scope::User && !is_constant(word) => {
+                Value::Expression(word)
+            }
+            value => value,
+        };
         Ok(Item::Assignment(Assignment { scope, name: Cow::Owned(lower(name)), value }))
     }
 
@@ -527,6 +538,13 @@ fn rest_is_bare(text: &[u8], from: usize) -> bool {
     length > 0
         && !word.starts_with(b"_")
         && !computed.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// A literal that is no word, or one of the few words that are values.
+fn is_constant(literal: &[u8]) -> bool {
+    let words: [&[u8]; 3] = [b"FALSE", b"NULL", b"TRUE"];
+    let is_word = literal.first().is_some_and(|byte| is_name(*byte) && !is_digit(*byte));
+    !is_word || words.iter().any(|word| word.eq_ignore_ascii_case(literal))
 }
 
 /// Whether nothing follows the literal just read but the rest of a decimal number.

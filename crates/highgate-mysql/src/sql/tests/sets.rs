@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::MARIADB;
+use super::{MARIADB, MYSQL};
 use crate::sql::set_statement::{Assignment, Isolation, Item, Scope, SetRefused, Value, parse};
 
 fn items(text: &str) -> Vec<Item<'_>> {
@@ -124,6 +124,16 @@ fn accounts_and_roles_are_told_apart() {
     assert_eq!(items("SET ROLE admin"), [Item::Role(b"admin")]);
     assert_eq!(items("SET DEFAULT ROLE a FOR b"), [Item::DefaultRole]);
     assert_eq!(items("SET RESOURCE GROUP g"), [Item::ResourceGroup]);
+    let mysql = parse(b"SET DEFAULT ROLE a, b TO c", MYSQL).unwrap().items;
+    assert_eq!(mysql, [Item::DefaultRole]);
+}
+
+/// As of MariaDB 10.11, which takes them in one list; what followed was neither recorded nor bound its session.
+#[test]
+fn an_assignment_behind_a_password_or_a_role_is_one() {
+    let one = assign(Scope::User, "a", literal("1"));
+    assert_eq!(items("SET PASSWORD = PASSWORD('x'), @a = 1"), [Item::Password, one.clone()]);
+    assert_eq!(items("SET DEFAULT ROLE NONE, @a = 1"), [Item::DefaultRole, one]);
 }
 
 #[test]
@@ -171,7 +181,7 @@ fn the_scope_of_a_name_without_one_is_the_latest_word() {
 
 #[test]
 fn what_is_worked_out_or_depends_on_the_charset_is_no_literal() {
-    for word in ["UTC_TIMESTAMP", "utc_date", "UTC_TIME", "CURRENT_TIMESTAMP"] {
+    for word in ["UTC_TIMESTAMP", "utc_date", "UTC_TIME", "CURRENT_TIMESTAMP", "SYSDATE", "a"] {
         let text = format!("SET @t = {word}");
         let [Item::Assignment(Assignment { value, .. })] = &items(&text)[..] else { panic!() };
         assert!(!matches!(value, Value::Literal(_)), "{text}: {value:?}");
