@@ -142,12 +142,13 @@ fn read_sql_mode(value: &[u8], mode: &mut LexMode) {
             names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
         }),
     };
-    let combined = has(0, &COMBINED);
+    let combined = has(COMBINED_BITS, &COMBINED);
     mode.pipes_as_concat = combined || has(1 << 1, &["PIPES_AS_CONCAT"]);
     mode.ansi_quotes = combined || has(1 << 2, &["ANSI_QUOTES"]);
     mode.ignore_space = combined || has(1 << 3, &["IGNORE_SPACE"]);
     mode.no_backslash_escapes = has(1 << 20, &["NO_BACKSLASH_ESCAPES"]);
 }
 
-/// Modes that contain PIPES_AS_CONCAT, ANSI_QUOTES and IGNORE_SPACE.
+/// Modes that contain PIPES_AS_CONCAT, ANSI_QUOTES and IGNORE_SPACE, and what they are in a number.
 const COMBINED: [&str; 6] = ["ANSI", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"];
+const COMBINED_BITS: u64 = 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 18;

@@ -324,6 +324,26 @@ fn the_state_survives_its_serial_form() {
     assert!(again.lex_mode(LexMode::default()).ansi_quotes);
 }
 
+/// As of MariaDB 10.11, which expands the bits of modes that stand for others.
+#[test]
+fn a_mode_that_stands_for_others_does_so_as_a_number_too() {
+    for (number, is_combined) in [
+        (262_144, true),
+        (256, true),
+        (512, true),
+        (1024, true),
+        (2048, true),
+        (4096, true),
+        (8192, false),
+    ] {
+        let mut twin = Twin::new();
+        let _ = twin.set(&format!("SET sql_mode = {number}"), &[]);
+        let mode = twin.state.lex_mode(LexMode::default());
+        let found = [mode.ansi_quotes, mode.pipes_as_concat, mode.ignore_space];
+        assert_eq!(found, [is_combined; 3], "{number}");
+    }
+}
+
 #[test]
 fn a_set_that_would_bind_is_not_replayable() {
     let mut twin = Twin::new();
