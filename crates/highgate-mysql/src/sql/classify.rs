@@ -2,6 +2,7 @@
 
 use super::blank;
 use super::body::{self, Ends};
+use super::bytes::{is_digit, span_of};
 use super::head::{self, Head};
 use super::token::{Lexer, Token};
 use super::words::{Call, Kw};
@@ -231,8 +232,11 @@ impl<'t> Statement<'t> {
                 self.punct(mark, spaced);
                 previous = mark;
             }
-            Token::Number(_) => {
+            Token::Number(span) => {
                 self.head.push_mark();
+                if runs_on(span.of(self.text), self.after_dot()) {
+                    self.effects |= Effects::DOUBTFUL;
+                }
                 callee = Callee::Stored;
             }
             Token::Text(span) => {
@@ -639,5 +643,19 @@ impl<'t> Statement<'t> {
                 | StatementKind::Show
                 | StatementKind::Describe
         )
+    }
+}
+
+/// Whether a word follows that servers read apart from the number: `1.5INTO @v`, `1e5LOCK IN SHARE MODE`. Without a
+/// fraction or an exponent all of it is a name.
+fn runs_on(number: &[u8], is_fraction: bool) -> bool {
+    if number.last().is_some_and(|byte| is_digit(*byte)) {
+        return false;
+    }
+    let rest = number.get(span_of(number, 0, is_digit)..).unwrap_or_default();
+    match rest {
+        [b'e' | b'E'] | [] => false,
+        [b'e' | b'E', digit, ..] if is_digit(*digit) => true,
+        _ => is_fraction,
     }
 }

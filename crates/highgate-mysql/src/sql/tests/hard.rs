@@ -304,6 +304,19 @@ fn a_blank_beyond_ascii_is_doubtful_outside_of_quotes() {
 }
 
 #[test]
+fn a_word_that_touches_a_number_is_doubtful_where_servers_read_it_apart() {
+    let of = |text: &str| effects(text, MARIADB).contains(E::DOUBTFUL);
+    for text in
+        ["SELECT 1 FROM t WHERE a > 1.5INTO @v", "SELECT 1 FROM t WHERE a > 1e5LOCK IN SHARE MODE"]
+    {
+        assert!(of(text), "{text}");
+    }
+    for text in ["SELECT 1.5, 1.5e10, 1.0E+2, 1E-5, 2e, 0x1AF, 1.e5", "SELECT 5a, 1f FROM 9b"] {
+        assert!(!of(text), "{text}");
+    }
+}
+
+#[test]
 fn xa_is_seen_among_several_statements() {
     assert!(effects("SELECT 1; XA START 'x'", MARIADB).contains(E::XA));
     assert!(effects("XA RECOVER", MYSQL).contains(E::XA));
