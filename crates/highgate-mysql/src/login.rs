@@ -13,6 +13,9 @@ pub use change_user::ChangeUser;
 /// Bytes of the fixed part, which is all that an SSLRequest has.
 const FIXED_LEN: usize = 32;
 
+/// Attributes that are kept, and passed on, of a client: drivers send a dozen. Each takes up to a hundred bytes more
+/// here than there, before anybody has shown a password.
+const MAX_PAIRS: usize = 128;
 /// The longest attributes that are accepted: what servers accept, too.
 const MAX_ATTRIBUTES: usize = 64 * 1024;
 
@@ -168,7 +171,7 @@ pub(crate) fn parse_attributes(bytes: &[u8]) -> Result<Vec<(String, String)>, Ma
     }
     let mut reader = Reader::new(bytes);
     let mut attributes = Vec::new();
-    while !reader.is_empty() {
+    while !reader.is_empty() && attributes.len() < MAX_PAIRS {
         let name = text(reader.lenenc_bytes()?);
         attributes.push((name, text(reader.lenenc_bytes()?)));
     }

@@ -72,6 +72,17 @@ fn an_auth_switch_comes_back_without_the_nul() {
     assert!(AuthSwitch::parse(&[0xfe]).is_err());
 }
 
+/// Seen by reading: 64 KiB of pairs of a byte each were 1.8 MiB, before any password was looked at.
+#[test]
+fn of_many_attributes_only_those_are_kept_that_drivers_send() {
+    let pair = |i: usize| (format!("k{i}"), "v".to_owned());
+    let attributes: Vec<_> = (0..5_000).map(pair).collect();
+    let mut out = Vec::new();
+    LoginRequest { attributes: attributes.clone(), ..login() }.encode(&mut out);
+    let FirstPacket::Login(kept) = LoginRequest::parse_first(&out).unwrap() else { panic!() };
+    assert_eq!(kept.attributes, attributes[..128]);
+}
+
 #[test]
 fn a_name_that_no_account_can_have_is_no_login() {
     let mut out = Vec::new();

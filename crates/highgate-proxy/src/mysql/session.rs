@@ -114,6 +114,8 @@ struct Seen {
 
 /// What a session keeps, besides statements and buffers: its state, its task, what operators see.
 const SESSION_SIZE: usize = 4 * 1024;
+/// What a connection attribute takes beside its bytes.
+const ATTRIBUTE_SIZE: usize = 80;
 /// What TLS keeps for one.
 const TLS_SIZE: usize = 12 * 1024;
 
@@ -308,7 +310,9 @@ impl Session<'_> {
     pub(crate) fn count_memory(&mut self) {
         let tls = if self.client.transport.is_tls() { TLS_SIZE } else { 0 };
         let texts = self.state.statements.values().map(|it| statement_size(it.text.len()));
-        self.held.set(SESSION_SIZE + tls + texts.sum::<usize>());
+        let pair = |(name, value): &(String, String)| ATTRIBUTE_SIZE + name.len() + value.len();
+        let attributes = self.login.attributes.iter().map(pair).sum::<usize>();
+        self.held.set(SESSION_SIZE + tls + attributes + texts.sum::<usize>());
     }
 
     /// There is no memory for what a command needs.
