@@ -7,7 +7,7 @@ use std::{
 
 use highgate_cluster::Alone;
 use highgate_config::{
-    Config, ControlPlane, Layers, apply_all,
+    Config, ControlPlane, apply_all,
     native::Parsed,
     table::{
         Action, Column,

@@ -435,7 +435,11 @@ impl Session<'_> {
     }
 
     /// Has what runs on the connection ended; the flag tells when that is over, at once where nobody can do it.
-    pub(in crate::mysql) fn start_kill(&self, lease: &Lease, what: &'static str) -> Arc<AtomicBool> {
+    pub(in crate::mysql) fn start_kill(
+        &self,
+        lease: &Lease,
+        what: &'static str,
+    ) -> Arc<AtomicBool> {
         match self.door_for_kill(lease) {
             Ok(door) => {
                 let session = self.context.presence.info.id;
