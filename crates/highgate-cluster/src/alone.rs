@@ -159,6 +159,13 @@ impl Alone {
         self.held.borrow().applied.get(&self.node).cloned().unwrap_or_default()
     }
 
+    /// What the files of the last start said when they were last applied; `None` where there was none.
+    #[must_use]
+    pub fn last_start(&self) -> Option<Arc<Config>> {
+        let held = self.held.borrow();
+        held.applied.get(&self.node)?.get(held.started_with.get(&self.node)?).cloned()
+    }
+
     /// What [`Self::apply_file`] would change now.
     #[must_use]
     pub fn would_apply(&self, file_name: &str, parsed: &Config) -> Merged {

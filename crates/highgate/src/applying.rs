@@ -85,19 +85,10 @@ impl Applying {
         })
     }
 
-    /// What is known of files that serve nobody any more, though they did when they were last applied.
+    /// As [`Emptied::of`], for files that are kept by that name.
     pub(crate) fn emptied(&self, key: &str, now: &Config) -> Option<Emptied> {
-        let node = self.alone.node();
-        let last = self.alone.applied(node, key)?;
-        let vips = |config: &Config| config.node.get(node).is_some_and(|it| !it.vips.is_empty());
-        let listens = |config: &Config| !config.shared.listeners.is_empty();
-        let is_emptied = !listens(now) && (listens(&last) || vips(&last) && !vips(now));
-        let (is_own, keeps_vips) = (key == self.own.key, vips(now));
-        is_emptied.then(|| {
-            let mut others = self.alone.all_applied();
-            others.remove(key);
-            Emptied { is_own, keeps_vips, node: node.clone(), last, others }
-        })
+        let last = self.alone.applied(self.alone.node(), key)?;
+        Emptied::of(&self.alone, key, (last, now), key == self.own.key)
     }
 
     /// Has the ports below 1024 of listeners bound that are to be put in force, where this process has
@@ -177,6 +168,25 @@ pub(crate) struct Emptied {
 }
 
 impl Emptied {
+    /// What is known of files that serve nobody any more, though they did when they were last applied.
+    pub(crate) fn of(
+        alone: &Alone,
+        key: &str,
+        (last, now): (Arc<Config>, &Config),
+        is_own: bool,
+    ) -> Option<Self> {
+        let node = alone.node();
+        let vips = |config: &Config| config.node.get(node).is_some_and(|it| !it.vips.is_empty());
+        let listens = |config: &Config| !config.shared.listeners.is_empty();
+        let is_emptied = !listens(now) && (listens(&last) || vips(&last) && !vips(now));
+        let keeps_vips = vips(now);
+        is_emptied.then(|| {
+            let mut others = alone.all_applied();
+            others.remove(key);
+            Self { is_own, keeps_vips, node: node.clone(), last, others }
+        })
+    }
+
     /// A listener that would go although another file has it, and that file.
     fn taken_from_others(&self, before: &Config, after: &Config) -> Option<(&str, &ListenerName)> {
         let (listeners, left) = (&before.shared.listeners, &after.shared.listeners);

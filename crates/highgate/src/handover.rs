@@ -22,6 +22,7 @@ pub(crate) mod give;
 pub(crate) mod take;
 
 use std::{
+    collections::BTreeSet,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -54,8 +55,15 @@ fn socket_path(data_dir: &Path) -> PathBuf {
 enum Message {
     /// The new one introduces itself.
     Hello { format: u32, pid: u32 },
-    /// Sockets, their descriptors beside the text; `more` follow when asked for.
-    Sockets { sockets: Vec<Socket>, more: bool, first_session: u32 },
+    /// Sockets, their descriptors beside the text; `more` follow when asked for. And in which of its files
+    /// something is written, as far as there is room; an older version does not say.
+    Sockets {
+        sockets: Vec<Socket>,
+        more: bool,
+        first_session: u32,
+        #[serde(default)]
+        filled: BTreeSet<String>,
+    },
     /// The next sockets, please.
     More,
     /// The new one serves.

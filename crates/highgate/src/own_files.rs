@@ -71,21 +71,37 @@ impl OwnFiles {
         self.filled.lock().extend(filled);
     }
 
+    /// Those in which something was written when they were last in force.
+    pub(crate) fn filled(&self) -> BTreeSet<String> {
+        self.filled.lock().iter().map(|file| file.display().to_string()).collect()
+    }
+
     /// Refuses one of several in which nothing is written any more: what the others say would hide that.
     /// One alone is told by what it had.
     ///
     /// # Errors
     /// A sentence for the operator.
     pub(crate) fn none_is_emptied(&self, key: &str, parsed: &Parsed) -> Result<(), String> {
-        if self.list.len() < 2 || key != self.key {
+        if key == self.key { self.none_is_emptied_since(&self.filled(), parsed) } else { Ok(()) }
+    }
+
+    /// As [`Self::none_is_emptied`], where a process that had these `filled` is to be replaced.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(crate) fn none_is_emptied_since(
+        &self,
+        filled: &BTreeSet<String>,
+        parsed: &Parsed,
+    ) -> Result<(), String> {
+        if self.list.len() < 2 {
             return Ok(());
         }
-        let empty = self.all_named(&parsed.empty);
-        let filled = self.filled.lock();
-        match empty.into_iter().find(|file| filled.contains(file)) {
+        let empty = self.all_named(&parsed.empty).into_iter();
+        let mut empty = empty.map(|file| file.display().to_string());
+        match empty.find(|file| filled.contains(file)) {
             Some(file) => Err(refused(&format!(
-                "nothing is in {}, and there was when it was last applied",
-                file.display()
+                "nothing is in {file}, and there was when it was last applied"
             ))),
             None => Ok(()),
         }

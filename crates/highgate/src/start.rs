@@ -1,9 +1,9 @@
 //! From nothing, or from a running process, to a process that serves.
 
-use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use highgate_cluster::{Alone, Applied};
-use highgate_config::{NodeName, native::Parsed};
+use highgate_config::{ControlPlane as _, NodeName, native::Parsed};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
     clock,
@@ -14,6 +14,7 @@ use tokio::{net::UnixListener, sync::mpsc};
 
 use crate::{
     admin_side::{self, AdminSide, Missing},
+    applying::{Emptied, keeps_a_listener},
     cli, differs,
     handover::{
         Peer,
@@ -148,7 +149,10 @@ async fn take_over(
     local: &LocalTasks,
 ) -> anyhow::Result<(Running, Door)> {
     let alone = Alone::peek(&start.data_dir, start.node)?;
-    alone.stage_file(&start.own.key, Arc::new(start.parsed.config.clone()))?;
+    if let Err(why) = stage(&alone, &start.own, &start.parsed, &given.filled) {
+        given.refuse(&why).await;
+        anyhow::bail!(why);
+    }
     let keeper = (start.keeper, false);
     let wired = Rc::new(wiring::wire(alone, start.data_dir, start.own, keeper, start.log, local)?);
     let node = &wired.node;
@@ -179,6 +183,25 @@ async fn take_over(
             Err(error)
         }
     }
+}
+
+/// Gets files ready to take over with, and refuses those that `apply` refuses: nobody who reloads a service means
+/// to take it from its clients.
+///
+/// # Errors
+/// A sentence for the operator.
+fn stage(
+    alone: &Alone,
+    own: &OwnFiles,
+    parsed: &Parsed,
+    filled: &BTreeSet<String>,
+) -> Result<(), String> {
+    own.none_is_emptied_since(filled, parsed)?;
+    let (before, last) = (alone.current().1, alone.last_start());
+    let staged = alone.stage_file(&own.key, Arc::new(parsed.config.clone()));
+    staged.map_err(|error| error.to_string())?;
+    let emptied = last.and_then(|last| Emptied::of(alone, &own.key, (last, &parsed.config), true));
+    keeps_a_listener(&before, &alone.current().1, emptied.as_ref())
 }
 
 async fn take_directory(

@@ -83,8 +83,9 @@ pub(crate) fn wire(
     let learned = direct(&alone, &node, orders, tasks, stop.clone());
     tasks.spawn(log::watch(lines.clone(), node.shared().clone(), stop.clone()));
     let serving = watch::Sender::new(false);
-    let (faults, fault) = watch::channel(None);
-    tasks.spawn(vitals::watch(node.clone(), faults, stop.clone()));
+    let (faults, fault) = watch::channel(vitals::idle(&config, alone.node()));
+    let desired = (alone.watch_config(), alone.node().clone());
+    tasks.spawn(vitals::watch(node.clone(), desired, faults, stop.clone()));
     let serves = (serving.subscribe(), fault.clone(), in_charge);
     let vips = Link::open(keeper, &alone, &node, serves, (tasks, stop))
         .context("cannot talk to the process that keeps the addresses")?;

@@ -8,6 +8,8 @@ mod raw;
 
 use std::{
     fs,
+    io::{Read, Write},
+    net::TcpStream,
     process::{Command, Stdio},
 };
 
@@ -16,7 +18,7 @@ use highgate_testkit::{
     Scratch,
     highgate::HighgateProcess,
     scripted::{Reply, Script, ScriptedServer},
-    wait::Deadline,
+    wait::{self, Deadline},
 };
 use raw::{RawClient, USUAL};
 use rustix::process::Signal;
@@ -127,4 +129,88 @@ fn a_further_file_that_takes_back_what_it_said_leaves_what_the_first_one_says() 
     end(process);
     let again = shop.run(&[], &["a.toml"]);
     assert!(comes_in(&again, "late") && comes_in(&again, "app") && !comes_in(&again, "later"));
+}
+
+/// What went from it in the same edit could log in for ever.
+#[test]
+fn a_further_file_that_the_next_process_is_started_with_is_a_part_of_its_files() {
+    let shop = Shop::new();
+    shop.put("a.toml", &shop.first(&["app"]));
+    let mut process = shop.run(&[], &["a.toml"]);
+    shop.put("c.toml", &accounts(&["temp", "more"]));
+    shop.apply(&["c.toml"]);
+    assert!(comes_in(&process, "temp"));
+    shop.put("c.toml", &accounts(&["more"]));
+    let next = shop.run(&["--replace"], &["a.toml", "c.toml"]);
+    process.wait(Deadline::seconds(20)).unwrap();
+    assert!(!comes_in(&next, "temp") && comes_in(&next, "more"));
+    end(next);
+    let back = shop.run(&[], &["a.toml"]);
+    assert!(!comes_in(&back, "more"));
+    assert!(shop.apply(&["c.toml"]).starts_with("user more: added"));
+    assert!(comes_in(&back, "more"));
+}
+
+/// The new process served nothing, and the old one ended: a deployment that was cut off took the service down.
+#[test]
+fn a_hand_over_to_an_emptied_or_cut_off_file_is_refused_and_the_old_process_goes_on() {
+    let shop = Shop::new();
+    let (first, more) = (shop.first(&["app"]), accounts(&["more"]));
+    shop.put("a.toml", &first);
+    shop.put("b.toml", &more);
+    let mut process = shop.run(&[], &["a.toml", "b.toml"]);
+    let emptied = |file: &str| {
+        let file = shop.path(file);
+        format!(
+            "nothing is in {file}, and there was when it was last applied: is a file empty, or cut off?"
+        )
+    };
+    let cut_off = first.split("[[listener]]").next().unwrap();
+    for (a, b, why) in [
+        ("", &*more, emptied("a.toml")),
+        (&*first, "# none\n", emptied("b.toml")),
+        (cut_off, &*more, "no listener would be left: is a file empty, or cut off?".to_owned()),
+    ] {
+        shop.put("a.toml", a);
+        shop.put("b.toml", b);
+        let mut command = shop.command(&["run", "--replace"], &["a.toml", "b.toml"]);
+        let done = command.output().unwrap();
+        assert!(!done.status.success() && said(&done).contains(&why), "{}", said(&done));
+        wait::eventually(Deadline::seconds(10), "an event", || {
+            let events = said(&shop.command(&["ctl"], &["events"]).output()?);
+            let told = format!("this one goes on: the other process refused: {why}");
+            anyhow::ensure!(events.contains(&told), "no `{told}` in\n{events}");
+            Ok(())
+        })
+        .unwrap();
+        assert!(comes_in(&process, "app") && comes_in(&process, "more"), "as before");
+    }
+    shop.put("a.toml", &first);
+    let next = shop.run(&["--replace"], &["b.toml", "a.toml"]);
+    process.wait(Deadline::seconds(20)).unwrap();
+    assert!(comes_in(&next, "app") && !comes_in(&next, "late"));
+}
+
+#[test]
+fn a_start_with_an_empty_file_is_taken_and_its_node_is_not_healthy_until_it_serves() {
+    let shop = Shop::new();
+    let ports = "[admin]\nsql = \"127.0.0.1:0\"\nweb = \"127.0.0.1:0\"\n";
+    shop.put("a.toml", ports);
+    let process = shop.run(&[], &["a.toml"]);
+    let web = process.admin_web().unwrap();
+    let health = || {
+        let mut stream = TcpStream::connect(web).unwrap();
+        stream.write_all(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(health().contains(" 503 "), "{}", health());
+    shop.put("a.toml", &shop.first(&["app"]));
+    shop.apply(&["a.toml"]);
+    wait::eventually(Deadline::seconds(10), "it serves", || {
+        anyhow::ensure!(health().contains(" 200 "), "{}", health());
+        Ok(())
+    })
+    .unwrap();
 }

@@ -1,11 +1,13 @@
 //! The running process, asked by a new one.
 
-use std::{os::fd::OwnedFd, path::Path, rc::Rc, time::Duration};
+use std::{collections::BTreeSet, os::fd::OwnedFd, path::Path, rc::Rc, time::Duration};
 
 use anyhow::{Context, bail};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
-    clock, listen,
+    clock,
+    handover::MAX_TEXT,
+    listen,
     tasks::{self, Stop},
 };
 use tokio::{
@@ -16,6 +18,8 @@ use tokio::{
 use super::{AT_ONCE, FORMAT, GETTING_READY, Message, Peer, SOON, Side, Socket, unexpected};
 use crate::{admin_side::AdminSide, wiring::Wired};
 
+/// Bytes of the names of files in a message: a quarter of it.
+const NAMES: usize = MAX_TEXT / 4;
 /// For the new process to take the data directory: some milliseconds, on a healthy disk.
 const TAKING: Duration = Duration::from_secs(30);
 /// For a process that failed at the end to let go of the data directory.
@@ -104,6 +108,17 @@ async fn give(asked: UnixStream, wired: &Wired, admin: &AdminSide) -> anyhow::Re
     }
 }
 
+/// As many as leave the room that sockets need.
+fn in_one_message(names: BTreeSet<String>) -> BTreeSet<String> {
+    let mut room = NAMES;
+    let fits = |name: &String| {
+        let left = room.checked_sub(name.len());
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    names.into_iter().take_while(fits).collect()
+}
+
 async fn send_sockets(peer: &Peer, wired: &Wired, admin: &AdminSide) -> anyhow::Result<()> {
     let data = wired.node.sockets()?.into_iter();
     let data = data.map(|(name, address, fd)| (Side::Data, name.to_string(), address, fd));
@@ -116,6 +131,7 @@ async fn send_sockets(peer: &Peer, wired: &Wired, admin: &AdminSide) -> anyhow::
             (socket, descriptor)
         })
         .unzip();
+    let mut filled = in_one_message(wired.applying().own.filled());
     loop {
         let at = sockets.len().min(AT_ONCE);
         let (later, later_descriptors) = (sockets.split_off(at), descriptors.split_off(at));
@@ -123,6 +139,7 @@ async fn send_sockets(peer: &Peer, wired: &Wired, admin: &AdminSide) -> anyhow::
             sockets,
             more: !later.is_empty(),
             first_session: wired.node.numbers_for_next(),
+            filled: std::mem::take(&mut filled),
         };
         peer.say(&message, &descriptors).await?;
         if later.is_empty() {

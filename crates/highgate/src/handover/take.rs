@@ -1,6 +1,13 @@
 //! The new process, which asks the running one.
 
-use std::{collections::BTreeMap, io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use highgate_cluster::{Alone, Applied, ApplyError, OpenError};
@@ -20,6 +27,8 @@ pub(crate) struct Given {
     pub(crate) listeners: BTreeMap<(ListenerName, String), OwnedFd>,
     pub(crate) admin: admin_side::Inherited,
     pub(crate) first_session: u32,
+    /// Those of its files in which something is written.
+    pub(crate) filled: BTreeSet<String>,
 }
 
 /// Asks the process that uses the data directory for its sockets; `None` when there is none.
@@ -44,17 +53,23 @@ pub(crate) async fn ask(data_dir: &Path) -> anyhow::Result<Option<Given>> {
 }
 
 async fn receive(peer: Peer) -> anyhow::Result<Given> {
-    let mut given =
-        Given { peer, listeners: BTreeMap::new(), admin: BTreeMap::new(), first_session: 0 };
+    let mut given = Given {
+        peer,
+        listeners: BTreeMap::new(),
+        admin: BTreeMap::new(),
+        first_session: 0,
+        filled: BTreeSet::new(),
+    };
     loop {
         let (message, descriptors) = given.peer.hear(clock::now() + SOON).await?;
-        let Message::Sockets { sockets, more, first_session } = message else {
+        let Message::Sockets { sockets, more, first_session, filled } = message else {
             return Err(unexpected(&message));
         };
         if sockets.len() != descriptors.len() {
             bail!("the running process named other sockets than it gave");
         }
         given.first_session = first_session;
+        given.filled.extend(filled);
         for (socket, descriptor) in sockets.into_iter().zip(descriptors) {
             match socket.side {
                 Side::Data => {
@@ -78,6 +93,13 @@ async fn receive(peer: Peer) -> anyhow::Result<Given> {
 pub(crate) struct Before(Peer);
 
 impl Given {
+    /// Says why this process does not take over, for those who ask the running one.
+    pub(crate) async fn refuse(self, why: &str) {
+        if let Err(error) = self.peer.say(&Message::Refused(why.to_owned()), &[]).await {
+            tracing::warn!("the running process is not told: {error:#}");
+        }
+    }
+
     /// The process itself, once all that it gave is used.
     pub(crate) fn into_before(self) -> Before {
         Before(self.peer)
