@@ -181,5 +181,10 @@ mod tests {
         );
         let of_own = Given { key: "own", own: "own", parsed: &further, applied: &applied };
         assert_eq!(of_own.notes(&in_force), [""; 0], "what goes from those goes");
+        let of_own = Given { key: "own", own: "own", parsed: &own, applied: &applied };
+        assert_eq!(
+            of_own.deleted_elsewhere(&in_force),
+            ["user b: deleted elsewhere; not in force, though it is in this file"]
+        );
     }
 }

@@ -14,6 +14,8 @@ use std::{
 };
 
 use failure::{BINARY, said};
+use highgate_cluster::Alone;
+use highgate_config::{Batch, Change, ControlPlane};
 use highgate_testkit::{
     Scratch,
     highgate::HighgateProcess,
@@ -213,4 +215,30 @@ fn a_start_with_an_empty_file_is_taken_and_its_node_is_not_healthy_until_it_serv
         Ok(())
     })
     .unwrap();
+}
+
+/// Nothing at all said so: `apply` told it, and a start did not.
+#[test]
+fn a_start_warns_of_what_is_in_its_file_and_was_deleted_elsewhere() {
+    let shop = Shop::new();
+    shop.put("a.toml", &shop.first(&["app", "late"]));
+    end(shop.run(&["--node", "n"], &["a.toml"]));
+    let alone = Alone::open(&shop.folder.join("data"), "n".into()).unwrap();
+    let batch = Batch {
+        base_version: alone.current().0,
+        changes: vec![Change::User("late".into(), None)],
+        who: "test".to_owned(),
+        why: "deleted elsewhere".to_owned(),
+    };
+    failure::run(alone.propose(batch)).unwrap();
+    drop(alone);
+    let again = shop.run(&["--node", "n"], &["a.toml"]);
+    assert!(comes_in(&again, "app") && !comes_in(&again, "late"));
+    let told = format!(
+        "started with {}: user late: deleted elsewhere; not in force, though it is in this file",
+        shop.path("a.toml")
+    );
+    again.wait_for_log(&told).unwrap();
+    let next = shop.run(&["--replace", "--node", "n"], &["a.toml"]);
+    next.wait_for_log(&told).unwrap();
 }
