@@ -196,3 +196,54 @@ fn executions_of_what_was_prepared_before_a_rule_says_ok_are_answered_with_ok() 
     let reached = server.commands().into_iter().find(|command| codes.contains(&command.code));
     assert_eq!(reached, None);
 }
+
+/// Its server, which had executed it, was called garbled, and the client told that nobody knows.
+#[test]
+fn what_a_rule_makes_a_packet_of_is_refused_where_it_came_in_two() {
+    const RULE: &str = "[[rule]]\nrule_id = 5\nactive = true\nmatch_pattern = \"^SELECT n FROM huge.*\"\n\
+         replace_pattern = \"SELECT n FROM small\"\napply = true\n";
+    let server = server();
+    let (process, mut client) = front(&server, RULE);
+    let refused = client.query(format!("SELECT n FROM huge /*{}*/", "x".repeat(17 << 20))).unwrap();
+    assert_eq!(refused[0].error(), Some(1105), "{refused:?}");
+    assert!(!server.queries().iter().any(|text| text.contains("small")));
+    assert_eq!(client.value("SELECT n FROM t").unwrap(), "1", "the session goes on");
+    assert_eq!(failure::server(&process, "db1").unwrap().status, "up");
+}
+
+/// So was it with an execution that types are put into, as another connection has had them.
+#[test]
+fn an_execution_that_types_make_a_packet_longer_is_refused_and_a_shorter_one_brings_them() {
+    const FULL: usize = 0xff_ffff;
+    let last = std::sync::atomic::AtomicU32::new(0);
+    let script = Script::new(move |command| match command.code {
+        COM_STMT_PREPARE => {
+            let id = last.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+            Reply::Prepared(id, vec!["p".to_owned()], Vec::new())
+        }
+        _ => usual(command),
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let (_process, mut client) = front(&server, "");
+    let prepare = |client: &mut RawClient| {
+        let parts = client.prepare("INSERT INTO t VALUES (?)").unwrap();
+        let Part::Prepared { id, .. } = parts else { panic!("{parts:?}") };
+        id
+    };
+    let id = prepare(&mut client);
+    let text = |length: usize| [Param::Text("x".repeat(length))];
+    let run = |client: &mut RawClient, params: &[Param], with_types| {
+        client.command(&execute(id, 0, params, with_types)).unwrap()[0].error()
+    };
+    assert_eq!(run(&mut client, &text(3), true), None);
+    // The server's statement of that text is another one, which types were never sent for.
+    prepare(&mut client);
+    let around = execute(id, 0, &text(1 << 20), false).len() - (1 << 20);
+    assert_eq!(run(&mut client, &text(FULL - 1 - around), false), Some(1105));
+    assert_eq!(run(&mut client, &text(3), false), None);
+    let mut executed = server.commands();
+    executed.retain(|command| command.code == COM_STMT_EXECUTE);
+    // Behind the id, flags, iterations and a NULL bitmap.
+    let with_types: Vec<_> = executed.iter().map(|command| command.body[10]).collect();
+    assert_eq!(with_types, [1, 1]);
+}

@@ -185,6 +185,13 @@ impl ConnState {
         Some(statement)
     }
 
+    /// The execution that was to bring its statement `id` parameter types was not sent: the next one brings them.
+    pub fn types_unsent(&mut self, id: u32) {
+        if let Some(statement) = self.statements.iter_mut().find(|it| it.id == id) {
+            statement.types = Box::default();
+        }
+    }
+
     /// Records a statement the server prepared; gives the server's id of one to be closed, if any.
     ///
     /// A second statement of the same text takes the place of the first, which is to be closed.

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use highgate_core::{
+    events::Severity,
     prepare::{self, ExecuteAs, Use},
     state::SessionState,
     track::{CommandFacts, CommandKind},
@@ -13,7 +14,7 @@ use highgate_mysql::{
     Answer,
     command::{COM_STMT_BULK_EXECUTE, Command, STATEMENT_ID_AT},
     error_code,
-    packet::{HEADER_LEN, PacketWriter},
+    packet::{HEADER_LEN, MAX_PAYLOAD, PacketWriter},
 };
 
 use crate::mysql::{acquire::Lease, forward::Sending, session::Session};
@@ -39,6 +40,7 @@ impl Session<'_> {
             // The command's own first byte: a query stays one, and so does a preparation.
             let kind = self.client.inbox.bytes().get(HEADER_LEN).copied().unwrap_or(COM_QUERY);
             let payload = [&[kind], text.as_slice()].concat();
+            self.keeps_packets(payload.len(), sending)?;
             PacketWriter::new(&mut packet, 0).payload(&payload);
             return Ok((packet, wire..wire));
         }
@@ -58,6 +60,10 @@ impl Session<'_> {
             let (params, types) =
                 statement.map_or((0, &[][..]), |statement| (statement.params, &*statement.types));
             let changed = with_types(payload, execute.id, params, types);
+            if let Err(refusal) = self.keeps_packets(changed.len(), sending) {
+                lease.connection.state.types_unsent(execute.id);
+                return Err(refusal);
+            }
             let mut packet = Vec::with_capacity(changed.len() + HEADER_LEN);
             PacketWriter::new(&mut packet, 0).payload(&changed);
             return Ok((packet, wire..wire));
@@ -67,6 +73,21 @@ impl Session<'_> {
             place.copy_from_slice(&execute.id.to_le_bytes());
         }
         Ok((Vec::new(), 0..wire))
+    }
+
+    /// Refuses a command that would be sent in more or fewer packets than it came in: a server goes on numbering
+    /// where those end, and its client would take the answer for one out of order. Only what is changed across a
+    /// bound of 16 MiB is so, which is too rare for numbering every answer's packets anew.
+    fn keeps_packets(&self, length: usize, sending: &Sending) -> Result<(), Answer> {
+        if length / MAX_PAYLOAD + 1 == sending.framed.packets {
+            return Ok(());
+        }
+        let why = "it is longer than 16 MiB, and would be sent in another number of packets than it came in";
+        self.note_refused_here(Severity::Warning, why);
+        Err(error_code::ER_UNKNOWN_ERROR.answer(
+            "Highgate would send this command in another number of packets of 16 MiB than it came in, and could \
+             not pass its answer on; nothing was executed",
+        ))
     }
 }
 
