@@ -158,6 +158,16 @@ impl PrimaryRecord {
             }
     }
 
+    /// Whether it is to be gone by instead of a process's own, where the process that served before stored it: that
+    /// one saw a change more, or sent everybody to another server at the same change. Not where it has seen less:
+    /// from when it let go of the data directory it could store nothing.
+    #[must_use]
+    pub fn outranks(&self, own: Option<&Self>) -> bool {
+        own.is_none_or(|own| {
+            self.term > own.term || self.term == own.term && self.server != own.server
+        })
+    }
+
     /// Whether one of these has its name.
     fn is_among(&self, inputs: &[Input<'_>]) -> bool {
         inputs.iter().any(|input| *input.name == self.server)
@@ -372,5 +382,29 @@ impl fmt::Display for IoThread {
             Self::Connecting => "connecting",
             Self::Stopped => "stopped",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_processes_that_saw_the_same_changes_the_one_that_served_knows_the_primary() {
+        let record = |server: &str, term| PrimaryRecord {
+            server: server.into(),
+            server_id: 1,
+            uuid: None,
+            gtid: String::new(),
+            followers: BTreeSet::new(),
+            addresses: BTreeSet::new(),
+            term,
+        };
+        let stored = record("db2", 2);
+        assert!(stored.outranks(None));
+        assert!(stored.outranks(Some(&record("db1", 1))), "it saw db1 die and come back");
+        assert!(stored.outranks(Some(&record("db3", 2))));
+        assert!(!stored.outranks(Some(&record("db2", 2))), "the own one is as good, and newer");
+        assert!(!stored.outranks(Some(&record("db1", 3))), "it could not store the last change");
     }
 }

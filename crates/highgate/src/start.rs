@@ -219,6 +219,7 @@ async fn take_directory(
             wired.node.shared().event(event);
         }
     }
+    wired.go_by_stored_records().await;
     // The last word of the process before may differ from what it had told us.
     wired.applying().bind_low_ports(&wired.config()).await;
     wired.node.apply(&wired.config())?;

@@ -16,7 +16,7 @@ use highgate_proxy::{
     monitor::{Command, Director, Inputs, Records},
     node::{Node, Settings},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     acting_table::{ActingTable, Actions},
@@ -164,6 +164,16 @@ impl Wired {
         let now = highgate_io::clock::wall_ms() / 1000;
         if let Some(event) = self.admin_certificate.look("the ports for operators", now) {
             self.node.shared().event(event);
+        }
+    }
+
+    /// Has the director go by what the process before stored, which it did until it let go of the data directory:
+    /// what was read beside it, at start, may be two minutes old.
+    pub(crate) async fn go_by_stored_records(&self) {
+        let (done, told) = oneshot::channel();
+        let order = Command::Records { stored: records::load(&self.alone.records()), done };
+        if self.director.send(order).await.is_ok() {
+            let _ = told.await;
         }
     }
 

@@ -5,18 +5,28 @@ mod failure;
 #[path = "client/raw.rs"]
 mod raw;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU16, Ordering},
+use std::{
+    fs::File,
+    os::unix::net::UnixListener,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU16, Ordering},
+    },
 };
 
 use failure::{BINARY, table, toml};
+use highgate_io::handover;
 use highgate_testkit::{
     HighgateProcess, Reply, Script, ScriptedServer,
     scripted::Command,
     wait::{self, Deadline},
 };
 use raw::{Part, RawClient, USUAL};
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::Signal,
+};
 
 const BACKEND: &str = "topology = \"mariadb-replication\"\nfailover_wait = \"20s\"\nmax_lag = \"1h\"\n\
     monitor = { user = \"m\", password = \"m\", interval = \"100ms\" }\n";
@@ -496,6 +506,68 @@ fn idle_sessions_let_go_of_a_replaced_primary_by_what_their_listener_names_now()
     until_roles(&process, ["primary"]);
     until_held(&process, 0);
     let_go(&pair, transaction, locks);
+}
+
+/// What a process stored in the end of who its primary is.
+fn record(process: &HighgateProcess, primary: &str) -> Vec<u8> {
+    let mut record = Vec::new();
+    let path = process.folder().join("highgate-data/primaries.json");
+    wait::eventually(Deadline::seconds(10), "the record to be stored", || {
+        record = std::fs::read(&path)?;
+        let text = String::from_utf8_lossy(&record);
+        anyhow::ensure!(text.contains(&format!("\"server\": \"{primary}\"")), "{text}");
+        Ok(())
+    })
+    .unwrap();
+    record
+}
+
+/// A running process, played: another one took its place as the primary while its successor got ready.
+fn plays_before(asked: &UnixListener, data: &Path, changed: &[u8]) {
+    let lock = File::open(data.join("highgate.lock")).unwrap();
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let (new, _) = asked.accept().unwrap();
+    for answer in [r#"{"sockets":{"sockets":[],"more":false,"first_session":0}}"#, ""] {
+        handover::receive(&new).unwrap();
+        if !answer.is_empty() {
+            handover::send(&new, answer.as_bytes(), &[]).unwrap();
+        }
+    }
+    std::fs::write(data.join("primaries.json"), changed).unwrap();
+    drop(lock);
+    handover::send(&new, br#"{"released":{"keeper":false}}"#, &[]).unwrap();
+    let (taken, _) = handover::receive(&new).unwrap();
+    assert_eq!(taken, br#""taken""#);
+}
+
+/// It went by what was stored when it started: an old primary that came back meanwhile took writes.
+#[test]
+fn a_process_that_takes_over_goes_by_the_primary_that_the_one_before_stored_last() {
+    let pair = Pair::start();
+    let mut before = pair.front();
+    let first = record(&before, "db1");
+    pair.switch(&before);
+    let second = record(&before, "db2");
+    before.signal(Signal::TERM).unwrap();
+    before.wait(Deadline::seconds(10)).unwrap();
+    // The first one is back as it was.
+    pair.sources[0].store(0, Ordering::Relaxed);
+    let data = before.folder().join("highgate-data");
+    std::fs::write(data.join("primaries.json"), first).unwrap();
+    let _ = std::fs::remove_file(data.join("handover.sock"));
+    let asked = UnixListener::bind(data.join("handover.sock")).unwrap();
+    let new = std::thread::scope(|scope| {
+        scope.spawn(|| plays_before(&asked, &data, &second));
+        let adjust = |command: &mut std::process::Command| {
+            command.arg("--replace").arg("--data-dir").arg(&data);
+        };
+        HighgateProcess::start_with(BINARY, &pair.toml(), adjust).unwrap()
+    });
+    let servers = failure::servers(&before).unwrap();
+    let roles: Vec<_> = servers.iter().map(|it| (&*it.role, &*it.status)).collect();
+    assert_eq!(roles[1], ("primary", "up"), "{servers:?}");
+    assert_ne!(roles[0].0, "primary", "{servers:?}");
+    drop(new);
 }
 
 /// The configuration in which a rule sends there what the listener would send elsewhere.
