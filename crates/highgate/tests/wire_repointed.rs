@@ -8,6 +8,10 @@ mod raw;
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use failure::{BINARY, apply, table, toml};
@@ -269,6 +273,52 @@ fn who_waits_where_a_rule_sent_it_is_told_what_the_rules_say_once_that_backend_i
     assert_eq!(waiting.answer().unwrap()[0].error(), Some(1148));
     assert_eq!(runs(&first, insert) + runs(&second, insert), 0);
     assert_eq!(waiting.value("SELECT n FROM t").unwrap(), "1");
+}
+
+/// Its server's number was read as the client's, and that of another statement ran.
+#[test]
+fn an_execution_that_was_lost_with_its_backend_is_that_of_the_same_statement_elsewhere() {
+    let (goes, is_gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (waits, comes) = (goes.clone(), is_gone.clone());
+    let lost = ScriptedServer::start(Script::new(move |command: &Command| {
+        if command.code == COM_STMT_EXECUTE {
+            comes.store(true, Ordering::Relaxed);
+            assert!(wait::wait_until(Deadline::seconds(20), || waits.load(Ordering::Relaxed)));
+            return Reply::Close;
+        }
+        match command.code {
+            COM_STMT_PREPARE => Reply::Prepared(1, Vec::new(), vec!["n".to_owned()]),
+            _ => usual(command),
+        }
+    }))
+    .unwrap();
+    // Its numbers are texts' lengths.
+    let first = ScriptedServer::start(Script::new(|command: &Command| match command.code {
+        COM_STMT_PREPARE => {
+            let number = u32::try_from(command.body.len()).unwrap();
+            Reply::Prepared(number, Vec::new(), vec!["n".to_owned()])
+        }
+        COM_STMT_EXECUTE => Reply::Ok,
+        _ => usual(command),
+    }))
+    .unwrap();
+    let text = ruled(first.addr(), &[lost.addr()], BACKEND);
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let mut client = client(&process);
+    let by_rule = "SELECT n FROM by_rule";
+    client.prepare("SELECT n FROM other").unwrap();
+    let prepared = client.prepare(by_rule).unwrap();
+    let Part::Prepared { id: 2, .. } = prepared else { panic!("{prepared:?}") };
+    client.send(&[&[COM_STMT_EXECUTE, 2, 0, 0, 0][..], b"\0\x01\0\0\0"].concat()).unwrap();
+    assert!(wait::wait_until(Deadline::seconds(20), || is_gone.load(Ordering::Relaxed)));
+    put_in_force(&process, &without_two(&text));
+    goes.store(true, Ordering::Relaxed);
+    let answer = client.answer().unwrap();
+    assert_eq!(answer[0].error(), None, "{answer:?}");
+    let commands = first.commands();
+    let executed = commands.iter().filter(|it| it.code == COM_STMT_EXECUTE);
+    let numbers: Vec<_> = executed.map(|it| usize::from(it.body[0])).collect();
+    assert_eq!(numbers, [by_rule.len()]);
 }
 
 /// `failover_wait` was of no use to them.

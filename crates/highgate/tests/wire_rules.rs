@@ -247,3 +247,35 @@ fn an_execution_that_types_make_a_packet_longer_is_refused_and_a_shorter_one_bri
     let with_types: Vec<_> = executed.iter().map(|command| command.body[10]).collect();
     assert_eq!(with_types, [1, 1]);
 }
+
+/// The statement before it ran, with what was meant for the one that was refused: drivers send both at once.
+#[test]
+fn an_execution_behind_a_preparation_that_was_refused_runs_nothing() {
+    let script = Script::new(|command| match command.code {
+        COM_STMT_PREPARE => Reply::Prepared(9, Vec::new(), Vec::new()),
+        _ => usual(command),
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let refuses =
+        "[[rule]]\nrule_id = 1\nmatch_pattern = \"refuse_me\"\nerror_msg = \"no\"\napply = true\n";
+    let text = toml(&[server.addr()], BACKEND, "max_allowed_packet = \"1KiB\"\n") + refuses;
+    let process = HighgateProcess::start(BINARY, &text).unwrap();
+    let address = process.listener("shop").unwrap();
+    let mut client = RawClient::connect(address, "app", "app", None, USUAL).unwrap();
+    let last = execute(u32::MAX, 0, &[], false);
+    let long = format!("SELECT '{}'", "x".repeat(2000));
+    for (text, code) in [("SELECT 'refuse_me'", 1148), (&*long, 1153)] {
+        client.prepare("INSERT INTO t VALUES (1)").unwrap();
+        let prepare = [&[COM_STMT_PREPARE], text.as_bytes()].concat();
+        let at_once = [&prepare, &last].map(|payload| {
+            let mut packet = Vec::new();
+            highgate_mysql::packet::PacketWriter::new(&mut packet, 0).payload(payload);
+            packet
+        });
+        client.send_raw(&at_once.concat()).unwrap();
+        assert_eq!(client.prepared().unwrap().error(), Some(code), "{text}");
+        assert_eq!(client.answer().unwrap()[0].error(), Some(1243), "{text}");
+    }
+    let executed = server.commands().iter().filter(|it| it.code == COM_STMT_EXECUTE).count();
+    assert_eq!(executed, 0);
+}

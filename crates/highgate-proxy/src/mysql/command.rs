@@ -142,6 +142,7 @@ impl Session<'_> {
     ) -> Result<Running, Box<Rest>> {
         let commands = &self.context.presence.info.commands;
         commands.store(commands.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.forget_last_prepared(self.client.inbox.bytes().get(HEADER_LEN).copied());
         self.follow_facts();
         let snapshot = self.context.worker.snapshot();
         let max = self.settings.max_allowed_packet;
@@ -243,12 +244,18 @@ impl Session<'_> {
         Judged { decided, known, sending: Sending { framed, scan: parsed.scan, rules, instead } }
     }
 
-    /// The command once more, by what is in force now. Nothing of it was sent that may not be sent again.
-    fn judge_anew(&mut self, framed: Framed, space: &mut CommandSpace) -> Result<Judged, Answer> {
+    /// The command once more, by what is in force now. Nothing of it was sent that may not be sent again. It is
+    /// on that `statement`: where it was sent, its server's number of that lies in the inbox.
+    fn judge_anew(
+        &mut self,
+        framed: Framed,
+        statement: Option<u32>,
+        space: &mut CommandSpace,
+    ) -> Result<Judged, Answer> {
         self.follow_facts();
         let snapshot = self.context.worker.snapshot();
         self.follow_settings(&snapshot);
-        let parsed = self.parse(framed, &mut space.rest)?;
+        let parsed = Parsed { statement, ..self.parse(framed, &mut space.rest)? };
         Ok(self.judge(parsed, framed, &snapshot, space))
     }
 
@@ -269,7 +276,8 @@ impl Session<'_> {
                 if !begun.lost_its_way() {
                     return Ok(());
                 }
-                judged = match self.judge_anew(framed, space) {
+                let statement = facts.statement;
+                judged = match self.judge_anew(framed, statement, space) {
                     Ok(judged) => judged,
                     Err(refusal) => return self.refuse(&refusal, framed).await,
                 };

@@ -17,7 +17,7 @@ use highgate_mysql::{
     packet::{HEADER_LEN, MAX_PAYLOAD, PacketWriter},
 };
 
-use crate::mysql::{acquire::Lease, forward::Sending, session::Session};
+use crate::mysql::{acquire::Lease, client_stream::Framed, forward::Sending, session::Session};
 
 /// The first byte of a query.
 const COM_QUERY: u8 = 0x03;
@@ -60,13 +60,16 @@ impl Session<'_> {
             let (params, types) =
                 statement.map_or((0, &[][..]), |statement| (statement.params, &*statement.types));
             let changed = with_types(payload, execute.id, params, types);
-            if let Err(refusal) = self.keeps_packets(changed.len(), sending) {
+            let kept = changed.as_ref().map(|it| self.keeps_packets(it.len(), sending));
+            if !matches!(kept, Some(Ok(()))) {
                 lease.connection.state.types_unsent(execute.id);
-                return Err(refusal);
             }
-            let mut packet = Vec::with_capacity(changed.len() + HEADER_LEN);
-            PacketWriter::new(&mut packet, 0).payload(&changed);
-            return Ok((packet, wire..wire));
+            kept.transpose()?;
+            if let Some(changed) = changed {
+                let mut packet = Vec::with_capacity(changed.len() + HEADER_LEN);
+                PacketWriter::new(&mut packet, 0).payload(&changed);
+                return Ok((packet, wire..wire));
+            }
         }
         let at = HEADER_LEN + STATEMENT_ID_AT;
         if let Some(place) = self.client.inbox.bytes_mut().get_mut(at..at + 4) {
@@ -100,8 +103,9 @@ fn not_there(id: u32, command: CommandKind) -> Answer {
     error_code::ErrorCode::new(code, b"HY000").answer(text)
 }
 
-/// An execution's payload with the types that the client sent earlier.
-fn with_types(payload: &[u8], server_id: u32, params: u16, types: &[u8]) -> Vec<u8> {
+/// An execution's payload with the types that the client sent earlier. `None` where it is too short to have a
+/// place for them: the server says what it misses, and would take another command for the end.
+fn with_types(payload: &[u8], server_id: u32, params: u16, types: &[u8]) -> Option<Vec<u8>> {
     /// In the flags of a bulk execution: types follow.
     const SEND_TYPES: u8 = 0x80;
     let is_bulk = payload.first() == Some(&COM_STMT_BULK_EXECUTE);
@@ -109,7 +113,7 @@ fn with_types(payload: &[u8], server_id: u32, params: u16, types: &[u8]) -> Vec<
     // execution has two bytes of flags and its types at once.
     let nulls = usize::from(params).div_ceil(8);
     let (keep, skip) = if is_bulk { (7, 0) } else { (10 + nulls, 1) };
-    let mut changed = payload.get(..keep).unwrap_or_default().to_vec();
+    let mut changed = payload.get(..keep)?.to_vec();
     if let Some(place) = changed.get_mut(STATEMENT_ID_AT..STATEMENT_ID_AT + 4) {
         place.copy_from_slice(&server_id.to_le_bytes());
     }
@@ -119,7 +123,7 @@ fn with_types(payload: &[u8], server_id: u32, params: u16, types: &[u8]) -> Vec<
     }
     changed.extend_from_slice(types);
     changed.extend_from_slice(payload.get(keep + skip..).unwrap_or_default());
-    changed
+    Some(changed)
 }
 
 /// How a command on the statement `id` is sent on the leased connection.
@@ -158,14 +162,24 @@ mod tests {
     fn types_are_put_where_an_execution_has_them() {
         // COM_STMT_EXECUTE of 7, no flags, one iteration, one NULL bitmap byte, no new types.
         let sent = [0x17, 7, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 42, 0];
-        let changed = with_types(&sent, 9, 1, &[2, 0]);
+        let changed = with_types(&sent, 9, 1, &[2, 0]).unwrap();
         assert_eq!(changed, [0x17, 9, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 0, 42, 0]);
+    }
+
+    /// What was left was COM_QUIT: the server closed, and was held to have failed.
+    #[test]
+    fn an_execution_that_is_too_short_for_types_is_sent_as_it_is() {
+        for len in 0..11 {
+            let sent = [0x17, 7, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+            assert_eq!(with_types(&sent[..len], 9, 1, &[2, 0]), None, "{len}");
+        }
+        assert_eq!(with_types(&[0xfa, 7, 0, 0, 0, 0], 9, 1, &[2, 0]), None);
     }
 
     #[test]
     fn types_are_put_where_a_bulk_execution_has_them() {
         let sent = [0xfa, 7, 0, 0, 0, 0, 0, 0, 42, 0];
-        let changed = with_types(&sent, 9, 1, &[2, 0]);
+        let changed = with_types(&sent, 9, 1, &[2, 0]).unwrap();
         assert_eq!(changed, [0xfa, 9, 0, 0, 0, 0x80, 0, 2, 0, 0, 42, 0]);
     }
 }

@@ -20,6 +20,7 @@ use highgate_mysql::{
     Capabilities, StatusFlags,
     auth::{Proof, sha2},
     client_login::{Login, Nonce},
+    command::COM_STMT_PREPARE,
     error_code,
     sql::LexMode,
 };
@@ -633,10 +634,19 @@ impl Session<'_> {
         let slow = "the rest of a packet that is too large does not come".to_owned();
         let skipped = self.client.skip(context).await;
         let (seq, command) = skipped.map_err(|u| u.ending(Ending::ClientProtocol(slow)))?;
+        self.forget_last_prepared(command);
         self.count_refused();
         context.slot.set_deadline(context.worker.deadline(self.settings.client_timeout));
         self.client.send(context, &answer::error(refusal, seq)).await?;
         unanswered(refusal, command).map_or(Ok(()), Err)
+    }
+
+    /// What is executed behind a preparation without its id means that one, or none where it is refused, by
+    /// whomever: never the one before, which may write.
+    pub(crate) fn forget_last_prepared(&mut self, command: Option<u8>) {
+        if command == Some(COM_STMT_PREPARE) {
+            self.state.last_prepared = None;
+        }
     }
 
     /// How long the client may say nothing: as configured, or shorter where it asked for that.

@@ -45,13 +45,11 @@ impl Session<'_> {
                 settle::settle(&mut session.state, &mut lease.connection.state, facts, &outcome)
             })
         };
-        if facts.command == CommandKind::StmtPrepare {
-            self.state.last_prepared = None;
-            if let Some(prepared) = space.exchange.scanner.prepared()
-                && space.exchange.scanner.error().is_none()
-            {
-                self.remember_prepared(&mut lease, facts, prepared);
-            }
+        if facts.command == CommandKind::StmtPrepare
+            && let Some(prepared) = space.exchange.scanner.prepared()
+            && space.exchange.scanner.error().is_none()
+        {
+            self.remember_prepared(&mut lease, facts, prepared);
         }
         if let CommandKind::SetOption { multi_statements } = facts.command
             && space.exchange.scanner.error().is_none()
