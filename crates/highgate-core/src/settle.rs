@@ -61,6 +61,8 @@ pub struct Outcome<'a> {
     /// Session state information of all OK packets, one after the other (see
     /// [`highgate_mysql::reply::StateChanges`]).
     pub changes: &'a [u8],
+    /// Some of them are not there: they were too long.
+    pub is_cut: bool,
 }
 
 impl Default for Outcome<'_> {
@@ -75,6 +77,7 @@ impl Default for Outcome<'_> {
             warnings: 0,
             rows: None,
             changes: &[],
+            is_cut: false,
         }
     }
 }

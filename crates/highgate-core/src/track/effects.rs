@@ -375,7 +375,8 @@ fn ran(
     let multi = effects.contains(Effects::MULTI);
     match facts.shape.kind {
         // Several statements are followed by what the server reports, or not at all.
-        _ if multi && (conn.tracks || !effects.contains(Effects::SESSION_STATE)) => {}
+        _ if multi
+            && (conn.tracks && !outcome.is_cut || !effects.contains(Effects::SESSION_STATE)) => {}
         _ if multi => state.pins.insert(PinCause::SessionUnknown),
         StatementKind::Set => set::apply(state, conn, facts, outcome),
         StatementKind::Use => use_schema(state, facts.schema_used),

@@ -456,6 +456,17 @@ fn what_several_statements_say_of_the_next_transaction_is_what_the_server_report
     assert_eq!(after(&["START TRANSACTION READ ONLY;"]), (None, false));
 }
 
+/// They were taken for none: the connection went to the next session with what they had set.
+#[test]
+fn several_statements_whose_report_was_not_had_bind() {
+    let mut twin = Twin::new();
+    twin.conn.tracks = true;
+    let text = "SET sql_mode = 'ANSI', optimizer_switch = 'mrr=on'; SELECT 1";
+    assert!(ran(&mut twin, text, Outcome::default()).is_empty());
+    let pins = ran(&mut twin, text, Outcome { is_cut: true, ..Outcome::default() });
+    assert!(pins.contains(PinCause::SessionUnknown), "{pins}");
+}
+
 /// A SET that can be repeated runs on any server; one that fails there must not bind the session to a
 /// reader, where its writes would follow.
 #[test]

@@ -17,7 +17,7 @@ use highgate_mysql::{
     packet::{HEADER_LEN, MAX_PAYLOAD, PacketWriter},
 };
 
-use crate::mysql::{acquire::Lease, client_stream::Framed, forward::Sending, session::Session};
+use crate::mysql::{acquire::Lease, forward::Sending, session::Session};
 
 /// The first byte of a query.
 const COM_QUERY: u8 = 0x03;

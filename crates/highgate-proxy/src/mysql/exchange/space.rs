@@ -6,7 +6,7 @@ use std::{collections::VecDeque, rc::Rc, time::Duration};
 use highgate_core::retry::{self, Delivery, Progress, ServerSaid};
 use highgate_mysql::{
     Capabilities,
-    packet::{HEADER_LEN, Malformed, PacketWriter, split_packet},
+    packet::{HEADER_LEN, MAX_PAYLOAD, Malformed, PacketWriter, split_packet},
     reply::{ErrPacket, OkPacket, strip_session_track},
     scan::{CommandKind, ReplyScanner, ScanState},
 };
@@ -23,6 +23,8 @@ pub(crate) struct Space {
     pub(crate) buffer: Buffer,
     /// Session state information of the answer's OK packets.
     pub(crate) changes: Vec<u8>,
+    /// Some of that was too long to be had as a whole, and is not there.
+    pub(crate) is_cut: bool,
     /// Bytes of the buffer that were scanned and not passed on yet.
     pub(super) scanned: usize,
     pub(super) state: ScanState,
@@ -48,6 +50,7 @@ impl Space {
             scanner: ReplyScanner::new(CommandKind::Simple, Capabilities::empty()),
             buffer: Buffer::new(pool),
             changes: Vec::new(),
+            is_cut: false,
             scanned: 0,
             state: ScanState::More,
             received: 0,
@@ -110,6 +113,7 @@ impl Space {
         self.scanner.expect_seq(seq);
         self.buffer.consume(usize::MAX);
         self.changes.clear();
+        self.is_cut = false;
         self.scanned = 0;
         self.state = ScanState::More;
         self.received = 0;
@@ -220,11 +224,20 @@ impl Space {
     /// The packet just scanned tells of changes of session state: keeps them for the settling, and
     /// takes them out for a client that did not ask.
     fn take_changes(&mut self) {
-        let packet = self.scanner.last_packet();
-        if let Ok(ok) = OkPacket::parse(packet, self.capabilities) {
-            self.changes.extend_from_slice(ok.session_track);
-        }
         let wire = self.scanner.changed_packet_len();
+        // Of a long one the begin is kept; nearly always all of it lies here as well.
+        let lies = || self.buffer.bytes().get(self.scanned.checked_sub(wire)?..self.scanned);
+        let packet = if self.scanner.last_packet_is_whole() {
+            Some(self.scanner.last_packet())
+        } else {
+            lies().filter(|_| wire <= MAX_PAYLOAD).and_then(|lies| lies.get(HEADER_LEN..))
+        };
+        let ok = packet.and_then(|packet| OkPacket::parse(packet, self.capabilities).ok());
+        let (Some(packet), Some(ok)) = (packet, ok) else {
+            self.is_cut = true;
+            return;
+        };
+        self.changes.extend_from_slice(ok.session_track);
         if !self.hides_changes || wire > self.scanned {
             return;
         }
@@ -289,93 +302,4 @@ impl Space {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn space(kind: CommandKind, seq: u8) -> Space {
-        let mut space = Space::new(Rc::default());
-        space.reset(kind, Capabilities::empty(), seq);
-        space
-    }
-
-    fn come(space: &mut Space, bytes: &[u8]) {
-        space.buffer.make_room(bytes.len());
-        space.buffer.room()[..bytes.len()].copy_from_slice(bytes);
-        space.filled(bytes.len());
-    }
-
-    fn packet(seq: u8, payload: &[u8]) -> Vec<u8> {
-        let mut packet = Vec::new();
-        PacketWriter::new(&mut packet, seq).payload(payload);
-        packet
-    }
-
-    #[test]
-    fn an_answer_is_judged_by_its_whole_first_packet_wherever_it_is_cut() {
-        let prepared = packet(1, &[0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        let refused = packet(1, b"\xff\x0a\x05#HY000The server is read-only");
-        for (kind, answer) in [(CommandKind::Prepare, prepared), (CommandKind::Query, refused)] {
-            for cut in 1..answer.len() {
-                let mut space = space(kind, 1);
-                come(&mut space, &answer[..cut]);
-                assert!(!space.can_be_judged(), "{kind:?} cut at {cut}");
-                come(&mut space, &answer[cut..]);
-                assert!(space.can_be_judged());
-                let is_error = space.scanner.first_packet_is_error();
-                assert_eq!(is_error, kind == CommandKind::Query);
-                space.patch_statement_id(9);
-                assert_eq!(space.buffer.bytes()[5] == 9, kind == CommandKind::Prepare);
-            }
-        }
-    }
-
-    #[test]
-    fn a_long_row_is_passed_on_as_it_comes() {
-        let mut space = space(CommandKind::Fetch, 1);
-        come(&mut space, &packet(1, &[1; 1000])[..50]);
-        assert!(space.can_be_judged());
-        assert_eq!(space.owed(), 50);
-    }
-
-    #[test]
-    fn nothing_of_a_demand_for_a_file_is_passed_on_before_it_is_judged() {
-        let long = [b"\xfb/etc/passwd\0", &[b'x'; 2000][..]].concat();
-        for demand in [packet(1, b"\xfb/etc/passwd"), packet(1, &long)] {
-            for cut in 1..demand.len() {
-                let mut space = space(CommandKind::Query, 1);
-                come(&mut space, &demand[..cut]);
-                assert_eq!(space.owed(), 0, "cut at {cut}");
-                come(&mut space, &demand[cut..]);
-                assert_eq!(space.state, ScanState::NeedsLocalInfile);
-                assert_eq!((space.drop_demand(), space.owed()), (1, 0), "cut at {cut}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_demand_for_a_file_without_end_is_no_answer() {
-        let mut space = space(CommandKind::Query, 1);
-        come(&mut space, &packet(1, &[0xfb; 100_000])[..MOST_HELD + 100]);
-        assert!(matches!(space.state, ScanState::Broken(_)), "{:?}", space.state);
-        assert_eq!(space.owed(), 0);
-    }
-
-    #[test]
-    fn what_a_server_says_before_it_has_the_file_is_its_answer() {
-        let mut space = space(CommandKind::Query, 1);
-        come(&mut space, &packet(1, b"\xfbrows"));
-        space.passed(space.owed());
-        let error = packet(4, b"\xff\x87\x04#08S01Got timeout reading communication packets");
-        for part in [&error[..9], &error[9..]] {
-            assert!(space.takes_early());
-            space.buffer.make_room(part.len());
-            space.buffer.room()[..part.len()].copy_from_slice(part);
-            space.came_early(part.len());
-        }
-        let text = space.early_error().unwrap();
-        assert_eq!(text, "1159 Got timeout reading communication packets");
-        space.file_sent(4);
-        assert_eq!(space.state, ScanState::Done);
-        assert_eq!(space.scanner.error().unwrap().code, 1159);
-    }
-}
+mod tests;

@@ -271,5 +271,6 @@ pub(super) fn outcome<'s>(space: &'s RestSpace, _lease: &Lease) -> Outcome<'s> {
         warnings: scanner.warnings(),
         rows: (scanner.columns() > 0).then(|| scanner.rows()),
         changes: &space.exchange.changes,
+        is_cut: space.exchange.is_cut,
     }
 }
