@@ -21,7 +21,9 @@ use crate::{
 
 pub use counts::{asks_counts, denied, moved};
 pub(crate) use counts::{knows_found_rows, leaves_row_count};
-pub use effects::{alters_schema, answered, changed_user, refused, reset, spoiled, unanswered};
+pub use effects::{
+    alters_schema, answered, changed_user, refused, reset, set_option, spoiled, unanswered,
+};
 pub(crate) use effects::{failed, is_early, never_ran, succeeded};
 pub(crate) use set::DEFAULT_IS_OFF;
 

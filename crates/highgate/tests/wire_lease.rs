@@ -543,3 +543,59 @@ fn a_change_of_user_waits_for_a_server_that_hangs_no_longer_than_a_login_may() {
     failure::run(change_within_transaction(&process));
     assert!(server.commands().iter().any(|command| command.code == 0x1f));
 }
+
+/// Others waited in vain until its next command, for a connection that nothing kept.
+#[test]
+fn a_session_that_closes_the_statement_of_its_cursor_gives_its_connection_back_at_once() {
+    const CURSOR: u8 = 1;
+    let script = Script::new(|command| match command.code {
+        COM_STMT_PREPARE => Reply::Prepared(1, Vec::new(), vec!["n".to_owned()]),
+        COM_STMT_EXECUTE => {
+            Reply::Result(wire::CURSOR_EXISTS | wire::AUTOCOMMIT, vec!["n".to_owned()], Vec::new())
+        }
+        _ => usual(command),
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let process = front(&[server.addr()], "max_connections = 1\n");
+    let (mut first, mut second) = (client(&process), client(&process));
+    let parts = first.prepare("SELECT n FROM t").unwrap();
+    let Part::Prepared { id, .. } = parts else { panic!("{parts:?}") };
+    let parts = first.command(&execute(id, CURSOR, &[], false)).unwrap();
+    assert!(matches!(parts[..], [Part::Rows { open: true, .. }]), "{parts:?}");
+    pinned(&process, first.id, "open_cursor");
+    first.send(&about(COM_STMT_CLOSE, id)).unwrap();
+    assert_eq!(second.value("SELECT n FROM other").unwrap(), "1");
+}
+
+/// What binds a session.
+fn pinned(process: &HighgateProcess, session: u32, by: &str) {
+    wait::eventually(Deadline::seconds(10), "the session's pins", || {
+        let rows = table(process, "sessions")?;
+        let row = rows.iter().find(|row| row["id"] == session);
+        let pins = row.and_then(|row| row["pinned_by"].as_str()).unwrap_or_default();
+        anyhow::ensure!(pins == by, "`{pins}`, not `{by}`: {rows:#?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// Such a text was taken for one statement, and its session for one that shares its connection.
+#[test]
+fn a_text_that_cant_be_read_binds_a_session_that_may_send_several_statements_since_it_said_so() {
+    let server = ScriptedServer::start(Script::new(usual)).unwrap();
+    let process = front(&[server.addr()], "");
+    let listener = process.listener("shop").unwrap();
+    let one_only = USUAL.difference(highgate_mysql::Capabilities::MULTI_STATEMENTS);
+    let mut client = RawClient::connect(listener, "app", "app", None, one_only).unwrap();
+    let unread = "DROP TABLE a /* not closed";
+    client.ok(unread).unwrap();
+    pinned(&process, client.id, "");
+    let (on, off) = ([0x1b, 0, 0], [0x1b, 1, 0]);
+    client.command(&on).unwrap();
+    client.command(&off).unwrap();
+    client.ok(unread).unwrap();
+    pinned(&process, client.id, "");
+    client.command(&on).unwrap();
+    client.ok(unread).unwrap();
+    pinned(&process, client.id, "last_insert_id_unknown,session_unknown");
+}

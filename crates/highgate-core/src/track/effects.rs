@@ -282,7 +282,8 @@ pub fn reset(state: &mut SessionState, flavor: Flavor) {
     };
 }
 
-fn set_option(state: &mut SessionState, multi_statements: bool) {
+/// COM_SET_OPTION was accepted: whether a text may have several statements decides what one may have done.
+pub fn set_option(state: &mut SessionState, multi_statements: bool) {
     const MULTI_STATEMENTS: u64 = 1 << 16;
     if multi_statements {
         state.capabilities |= MULTI_STATEMENTS;

@@ -14,7 +14,7 @@ use crate::{
     mysql::{
         answer,
         client_stream::Framed,
-        forward::{Begun, Destination, Sending, connection_killed},
+        forward::{self, Begun, Destination, Sending, connection_killed},
         kill,
         session::Session,
     },
@@ -38,6 +38,7 @@ impl Session<'_> {
             OwnAnswer::Silence => {
                 self.forget_unfinished(facts);
                 track::unanswered(&mut self.state, facts);
+                self.leave_closed();
                 return Ok(());
             }
             OwnAnswer::Ok => {
@@ -84,9 +85,16 @@ impl Session<'_> {
         }
     }
 
+    /// A statement was closed, perhaps the last thing that kept the connection (its cursor, its parameters):
+    /// nobody knows when the next command comes, and others wait.
+    fn leave_closed(&mut self) {
+        forward::let_go(self.context, &self.state, false, &mut self.lease, &mut self.holds);
+    }
+
     /// The option is part of what connections have in common: others are used from now on.
     pub(in crate::mysql) fn set_multi_statements(&mut self, on: bool) {
         use highgate_mysql::Capabilities;
+        track::set_option(&mut self.state, on);
         self.capabilities.set(Capabilities::MULTI_STATEMENTS, on);
         self.who.capabilities.set(Capabilities::MULTI_STATEMENTS, on);
         if on {
