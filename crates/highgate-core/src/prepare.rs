@@ -445,3 +445,14 @@ pub fn execute_as(
     conn.reserves |= reserved.is_some();
     Some(as_there)
 }
+
+/// Forgets what the session's statement `id`, which has something unfinished there, is on `conn`; gives the
+/// server's id, which is to be closed. It may have been prepared anew without a schema that was dropped.
+#[must_use]
+pub fn forget(state: &SessionState, conn: &mut ConnState, id: u32) -> Option<u32> {
+    let statement = state.statements.get(&id)?;
+    conn.forget(id, &statement.text, &statement.under).or_else(|| {
+        let bare = render::without_schema(&state.profile, statement)?;
+        conn.forget(id, &statement.text, &bare)
+    })
+}

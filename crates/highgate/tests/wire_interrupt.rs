@@ -362,3 +362,35 @@ fn a_statement_that_nobody_may_end_costs_its_connection_five_seconds_after_its_t
     let listeners = failure::table(&process, "listeners").unwrap();
     assert_eq!(listeners[0]["timed_out_statements"], 2, "{listeners:?}");
 }
+
+/// The server was blamed for it, and so was the next one that was asked.
+#[test]
+fn a_kill_that_comes_while_a_connection_is_opened_is_held_against_no_server() {
+    let (begun, go) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (is_begun, may_go) = (begun.clone(), go.clone());
+    let script = Script::new(move |command| match command.text() {
+        text if text.starts_with("SET SESSION session_track") => {
+            is_begun.store(true, Ordering::Relaxed);
+            let until = wait::Deadline::seconds(10);
+            assert!(wait::wait_until(until, || may_go.load(Ordering::Relaxed)));
+            Reply::Ok
+        }
+        text if text.starts_with("SELECT") => Reply::value("n", "1"),
+        _ => Reply::Ok,
+    });
+    let server = ScriptedServer::start(script).unwrap();
+    let process = HighgateProcess::start(BINARY, &toml(&[server.addr()], BACKEND, "")).unwrap();
+    let listener = process.listener("shop").unwrap();
+    let connect = || RawClient::connect(listener, "app", "app", None, USUAL).unwrap();
+    let (mut client, mut other) = (connect(), connect());
+    client.send(b"\x03SELECT n FROM t").unwrap();
+    assert!(wait::wait_until(wait::Deadline::seconds(10), || begun.load(Ordering::Relaxed)));
+    other.ok(&format!("KILL QUERY {}", client.id)).unwrap();
+    let told = || failure::ctl(&process, &["events", "--last", "20"]).unwrap();
+    assert!(wait::wait_until(wait::Deadline::seconds(10), || told().contains("was told to end")));
+    go.store(true, Ordering::Relaxed);
+    let _ = client.answer().unwrap();
+    assert_eq!(client.value("SELECT n FROM t").unwrap(), "1", "the session goes on");
+    let row = &failure::table(&process, "servers").unwrap()[0];
+    assert_eq!((&row["connect_errors"], &row["last_error"]), (&0.into(), &().into()), "{row}");
+}

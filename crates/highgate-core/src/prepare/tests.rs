@@ -243,6 +243,23 @@ const fn executes(types: &[u8]) -> Use<'_> {
 }
 
 /// Two statements of a session with one text, of which the other was executed last.
+/// It went to the pool with its long data, for whoever had a statement of that number and text.
+#[test]
+fn a_statement_is_forgotten_also_where_it_was_prepared_without_its_schema() {
+    for has_schema in [true, false] {
+        let mut state = state(Some("a"));
+        let id = state.prepared(b"SELECT n FROM a.t WHERE b = ?", Shape::default(), 1);
+        state.profile_mut().schema = has_schema.then(|| "a".into());
+        let (text, under) = (Arc::clone(&state.statements[&id].text), Arc::clone(&state.profile));
+        let mut conn = conn(has_schema.then_some("a"));
+        assert_eq!(conn.prepared(7, text, under), None);
+        let sent = execute_as(&mut state, &mut conn, id, Use::LongData);
+        assert_eq!(sent, Some(ExecuteAs { id: 7, add_types: false }));
+        assert_eq!(forget(&state, &mut conn, id), Some(7));
+        assert!(conn.statements.is_empty());
+    }
+}
+
 #[test]
 fn only_executions_carry_types() {
     let (mut state, mut conn) = (state(None), conn(None));

@@ -218,7 +218,7 @@ impl ConnState {
 
     /// Forgets what the session's statement `of` is here; gives the server's id, which is to be closed.
     #[must_use]
-    pub fn forget(&mut self, of: u32, text: &[u8], under: &Profile) -> Option<u32> {
+    pub(crate) fn forget(&mut self, of: u32, text: &[u8], under: &Profile) -> Option<u32> {
         let at = self.position(Some(of), text, under)?;
         Some(self.statements.swap_remove(at).id)
     }

@@ -221,7 +221,9 @@ pub(super) async fn first_steps(
     let server = connection.server().clone();
     let steps = prepare::first_steps(&connection.state);
     let mut space = Space::new(context.worker.buffers.clone());
-    let run = prepare::run(&context.slot, connection, &steps, &mut space, None);
+    // Not as the session: what that is told, a KILL QUERY, is no failure of the server.
+    let slot = context.worker.slot();
+    let run = prepare::run(&slot, connection, &steps, &mut space, None);
     let run = async { clock::before(deadline, run).await.ok_or(OpenError::Timeout) };
     match open::while_up(&server, era, run).await? {
         // A server that does not know the statement reports nothing; SETs are then read from texts.

@@ -6,6 +6,7 @@ use highgate_core::{
     answer::OwnAnswer,
     events::{Event, Kind, Severity},
     pins::{PinCause, PinSet},
+    prepare,
     track::{self, CommandFacts, CommandKind},
 };
 use highgate_mysql::{Answer, ErrorCode, error_code, scan, sql::KillScope};
@@ -80,7 +81,7 @@ impl Session<'_> {
         }
         let (Some(statement), Some(lease)) = (statement, &mut self.lease) else { return };
         if statement.long_data || statement.cursor {
-            let gone = lease.connection.state.forget(id, &statement.text, &statement.under);
+            let gone = prepare::forget(&self.state, &mut lease.connection.state, id);
             lease.connection.to_close.extend(gone);
         }
     }
