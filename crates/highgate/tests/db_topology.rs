@@ -87,6 +87,37 @@ fn an_old_primary_that_returns_writable_takes_no_write() {
     returner().unwrap();
 }
 
+fn rival() -> anyhow::Result<()> {
+    let Some(cluster) = cluster(3)? else { return Ok(()) };
+    let process = highgate(&cluster, "", "")?;
+    let load = Load::start(process.listener("shop")?, MIX)?;
+    load.wait_writes(30, Duration::from_secs(10))?;
+    cluster.node(1)?.sql("STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0")?;
+    until_event(&process, "several servers are writable: db1, db2; db1 is the primary of record")?;
+    let position = cluster.node(1)?.value("SELECT @@gtid_current_pos")?;
+    load.wait_writes(500, Duration::from_secs(20))?;
+    cluster.node(0)?.kill9();
+    until_event(
+        &process,
+        "the primary db1 is down; db2 was writable beside it and may lack writes",
+    )?;
+    cluster.node(0)?.restart()?;
+    cluster.node(0)?.sql("SET GLOBAL read_only = 0")?;
+    load.wait_writes(50, Duration::from_secs(30))?;
+    let mut seen = load.stop()?;
+    eprintln!("{}", seen.line());
+    anyhow::ensure!(seen.read_errors.is_empty(), "reads: {:?}", seen.read_errors);
+    let after = cluster.node(1)?.value("SELECT @@gtid_current_pos")?;
+    anyhow::ensure!(position == after, "the rival was written to: {position} {after}");
+    assert_none_lost_none_doubled(cluster.node(0)?, &seen)
+}
+
+/// Its death for a moment crowned the rival, which lacks all that was written since.
+#[test]
+fn a_rival_of_the_primary_does_not_take_its_place_when_that_dies_and_comes_back() {
+    rival().unwrap();
+}
+
 fn strangers() -> anyhow::Result<()> {
     let Some(cluster) = cluster(3)? else { return Ok(()) };
     cluster.node(1)?.sql("STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0")?;

@@ -17,6 +17,8 @@ pub(super) struct Beside {
     since: Instant,
     /// Whether it was seen to become so.
     opened: bool,
+    /// Whether the primary was read as writable after that.
+    outlived: bool,
 }
 
 impl Machine {
@@ -45,10 +47,12 @@ impl Machine {
             let Some(rival) = inputs.get(*index) else { continue };
             let Some(seen) = rival.live(now) else { continue };
             let opened = self.promoted.get(rival.name).copied();
-            let beside = Beside { since: opened.unwrap_or(seen.at), opened: opened.is_some() };
+            let since = opened.unwrap_or(seen.at);
+            let beside = Beside { since, opened: opened.is_some(), outlived: false };
             self.beside.entry(rival.name.clone()).or_insert(beside);
         }
-        for (name, beside) in &self.beside {
+        for (name, beside) in &mut self.beside {
+            beside.outlived |= seen.at > beside.since;
             if seen.at >= beside.since + SWITCHOVER {
                 self.promoted.remove(name);
                 if let Some(record) = &mut self.record {
@@ -58,18 +62,11 @@ impl Machine {
         }
     }
 
-    /// Whether a server that became writable while the primary still took writes lacks some of them, now that
-    /// the primary is gone. Who is promoted once it is gone may: whoever did it knew.
-    pub(super) fn lacks_writes(
-        &self,
-        record: &PrimaryRecord,
-        old: &Input<'_>,
-        rival: &Input<'_>,
-    ) -> bool {
-        self.beside.get(rival.name).is_some_and(|beside| {
-            old.seen.is_some_and(|seen| seen.at > beside.since)
-                && rival.seen.is_some_and(|seen| gtid::lacks(&seen.gtid, &record.gtid))
-        })
+    /// Whether a server that became writable while the primary still took writes lacks some of them. Who is promoted
+    /// once that is gone, or was closed, may: whoever did it knew.
+    pub(super) fn lacks_writes(&self, record: &PrimaryRecord, rival: &Input<'_>) -> bool {
+        self.beside.get(rival.name).is_some_and(|beside| beside.outlived)
+            && rival.seen.is_some_and(|seen| gtid::lacks(&seen.gtid, &record.gtid))
     }
 
     /// Whether a server that was opened, however long before the primary was closed, has the same

@@ -79,17 +79,17 @@ impl Machine {
         let Some(old) = inputs.iter().find(|input| *input.name == record.server) else {
             return false;
         };
+        let seen = old.live(now);
+        // Whoever restarts may be read-only for its configuration file alone.
+        let was_closed = seen.is_some() && !self.was_away;
         let follows_it =
             record.followers.contains(heir.name) || self.promoted.contains_key(heir.name);
-        match old.live(now) {
-            None => follows_it && !self.lacks_writes(record, old, heir),
-            Some(seen) => {
-                follows_it
-                    // The old primary itself follows it: nothing could be plainer.
-                    || follows(inputs, seen, heir.name)
+        (follows_it && (was_closed || !self.lacks_writes(record, heir)))
+            || seen.is_some_and(|seen| {
+                // The old primary itself follows it: nothing could be plainer.
+                follows(inputs, seen, heir.name)
                     || (record.is(old.name, seen) && self.is_abreast(seen, heir))
-            }
-        }
+            })
     }
 
     /// Who was promoted in place of a primary of record that looks writable only because it was not

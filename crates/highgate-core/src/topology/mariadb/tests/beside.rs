@@ -58,18 +58,35 @@ fn a_rival_is_promoted_by_closing_and_opening_it_or_by_detaching_it_once_the_pri
 
 #[test]
 fn who_was_opened_shortly_before_the_primary_died_takes_its_place_with_all_that_it_had() {
+    for restarts in [false, true] {
+        let mut rig = Rig::new();
+        rig.step();
+        rig.promote(1);
+        rig.step();
+        rig.seen[0].gtid = "0-1-9".to_owned();
+        assert_eq!(primary(&rig.step()), Some("db1"));
+        rig.alive[0] = false;
+        let lacks = |outcome: &Outcome| matches!(&outcome.writes, Writes::Refused { reason } if reason.contains("lack writes"));
+        assert!(lacks(&rig.step()));
+        if restarts {
+            // For the sake of its configuration file, and not for a switchover.
+            (rig.alive[0], rig.seen[0].read_only) = (true, true);
+            assert!(lacks(&rig.step()));
+        }
+        rig.seen[1].gtid = "0-1-9".to_owned();
+        assert_eq!(primary(&rig.step()), Some("db2"));
+    }
+}
+
+#[test]
+fn who_was_opened_shortly_before_the_primary_was_closed_takes_its_place() {
     let mut rig = Rig::new();
     rig.step();
     rig.promote(1);
     rig.step();
     rig.seen[0].gtid = "0-1-9".to_owned();
     assert_eq!(primary(&rig.step()), Some("db1"));
-    rig.alive[0] = false;
-    let outcome = rig.step();
-    assert!(
-        matches!(&outcome.writes, Writes::Refused { reason } if reason.contains("lack writes"))
-    );
-    rig.seen[1].gtid = "0-1-9".to_owned();
+    rig.seen[0].read_only = true;
     assert_eq!(primary(&rig.step()), Some("db2"));
 }
 
