@@ -76,15 +76,19 @@ impl std::fmt::Debug for Tables {
     }
 }
 
-/// Whether an action takes so many arguments; a last one that ends in `…` may be repeated, one that
-/// ends in `?` left out.
+/// Whether an action takes so many arguments; a last one that ends in `…` may be repeated, last ones that
+/// end in `?` left out.
 pub(crate) fn takes(action: &Action, count: usize) -> bool {
     let declared = action.arguments.len();
     match action.arguments.last() {
         Some(last) if last.ends_with('…') => count >= declared,
-        Some(last) if last.ends_with('?') => count == declared || count + 1 == declared,
-        _ => count == declared,
+        _ => (needed(action)..=declared).contains(&count),
     }
+}
+
+/// How many arguments an action needs.
+fn needed(action: &Action) -> usize {
+    action.arguments.iter().filter(|argument| !argument.ends_with('?')).count()
 }
 
 fn usage(action: &Action) -> String {
@@ -92,13 +96,15 @@ fn usage(action: &Action) -> String {
         [one] if one.ends_with('…') => format!("1 argument or more ({one})"),
         [] => "no argument".into(),
         [one] => format!("1 argument ({one})"),
-        [needed @ .., last] if last.ends_with('?') => format!(
-            "{} or {} arguments ({})",
-            needed.len(),
-            needed.len() + 1,
-            action.arguments.join(", ")
-        ),
-        many => format!("{} arguments ({})", many.len(), many.join(", ")),
+        many => {
+            let (needed, all) = (needed(action), many.len());
+            let count = match all - needed {
+                0 => all.to_string(),
+                1 => format!("{needed} or {all}"),
+                _ => format!("{needed} to {all}"),
+            };
+            format!("{count} arguments ({})", many.join(", "))
+        }
     }
 }
 

@@ -65,6 +65,10 @@ pub struct Trace {
     pub hint: Option<String>,
     /// Whether the configuration knows the account.
     pub knows_user: bool,
+    /// Whether it was asked for a client's address; without one, it is as by a Unix socket.
+    pub has_client: bool,
+    /// Whether it was asked for a schema; without one, it is the account's default.
+    pub has_schema: bool,
     /// Every rule that was tried, in order.
     pub rules: Vec<Tried>,
     /// What the rules put in the text's place: that is what routing judges.
@@ -183,6 +187,8 @@ pub fn explain(question: &Question<'_>, snapshot: &Snapshot) -> Result<Trace, Un
         digest_text: String::from_utf8_lossy(analysis.digest_text).into_owned(),
         hint: hint_text(hint, sent.hint_ignored),
         knows_user: user.is_some(),
+        has_client: question.client.is_some(),
+        has_schema: question.schema.is_some(),
         rules: tried,
         rewrite: rules.rewrite.is_some().then(|| Rewrite::of(text, &sent)),
         multiplex: route.actions.multiplex.filter(|_| matches!(route.to, To::Server(_))),

@@ -144,6 +144,12 @@ pub(crate) struct Question {
     /// By this listener; needed where there are several.
     #[arg(long)]
     pub(crate) listener: Option<String>,
+    /// Within this schema; else the account's default.
+    #[arg(long)]
+    pub(crate) schema: Option<String>,
+    /// From this address: rules with `client_addr` match no other way.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) client: Option<std::net::IpAddr>,
 }
 
 /// Arguments of `init`.

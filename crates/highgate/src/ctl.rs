@@ -64,8 +64,14 @@ pub(crate) fn ctl(arguments: &cli::Ctl) -> anyhow::Result<()> {
 
 /// Asks the running process where a statement would go.
 pub(crate) fn ask(socket: &Path, question: &cli::Question) -> anyhow::Result<()> {
-    let (user, listener) = (question.user.as_deref(), question.listener.as_deref());
-    let arguments = [&question.sql, user.unwrap_or_default(), listener.unwrap_or_default()];
+    let text = |given: &Option<String>| given.clone().unwrap_or_default();
+    let mut arguments = vec![question.sql.clone(), text(&question.user), text(&question.listener)];
+    // A process of an older version takes no more than these.
+    if question.schema.is_some() || question.client.is_some() {
+        let client = question.client.map(|address| address.to_string());
+        arguments.extend([text(&question.schema), text(&client)]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     output::say(&ctl::act(socket, "rules", "explain", &arguments).map_err(told)?)
 }
 

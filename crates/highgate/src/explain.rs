@@ -9,7 +9,10 @@ use highgate_core::{
 };
 use highgate_io::clock;
 
-use crate::{admin_side, cli, ctl, files, output, rule_actions};
+use crate::{
+    admin_side, cli, ctl, files, output,
+    rule_actions::{self, Asked},
+};
 
 pub(crate) fn explain(arguments: &cli::Explain) -> anyhow::Result<()> {
     if arguments.files.is_empty() {
@@ -31,11 +34,15 @@ fn offline(arguments: &cli::Explain) -> anyhow::Result<()> {
         output::complain(&event.text);
     }
     let question = &arguments.question;
-    let (user, listener) = (question.user.as_deref(), question.listener.as_deref());
-    let (user, listener) = (user.unwrap_or_default(), listener.unwrap_or_default());
+    let asked = Asked {
+        sql: &question.sql,
+        user: question.user.as_deref().unwrap_or_default(),
+        listener: question.listener.as_deref().unwrap_or_default(),
+        schema: question.schema.as_deref(),
+        client: question.client,
+    };
     let plain = |_: &_| highgate_mysql::sql::LexMode::default();
-    let trace = rule_actions::decide(&snapshot, &question.sql, user, listener, plain)
-        .map_err(anyhow::Error::msg)?;
+    let trace = rule_actions::decide(&snapshot, &asked, plain).map_err(anyhow::Error::msg)?;
     output::say(&format!(
         "{}\nThis is the configuration alone: which servers are up, and which is primary, only a \
          running process knows (without --config).",

@@ -1,6 +1,6 @@
 //! The table `rules` with `explain`: where a statement would go, and why.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use highgate_config::{BackendName, ListenerName, UserName, table::Action};
 use highgate_core::{
@@ -20,8 +20,9 @@ pub(crate) struct RuleActions {
 
 const ACTIONS: &[Action] = &[Action {
     name: "explain",
-    arguments: &["sql", "user", "listener"],
-    doc: "Where a statement would go, and why; user and listener may be empty where there is one.",
+    arguments: &["sql", "user", "listener", "schema?", "client?"],
+    doc: "Where a statement would go, and why; user and listener may be empty where there is one, schema is the \
+          account's default where it is, and rules with `client_addr` match by the client's address alone.",
 }];
 
 impl Actions for RuleActions {
@@ -30,34 +31,47 @@ impl Actions for RuleActions {
     }
 
     fn act(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
-        let [sql, user, listener] = arguments else {
+        let [sql, user, listener, rest @ ..] = arguments else {
             return Err(format!("`{action}` takes a statement, an account and a listener"));
         };
+        let given = |at: usize| rest.get(at).copied().filter(|text| !text.is_empty());
+        let client = given(1).map(|text| {
+            text.parse().map_err(|_| format!("`{text}` is no address of a client, as 192.0.2.7"))
+        });
+        let (schema, client) = (given(0), client.transpose()?);
+        let asked = Asked { sql, user, listener, schema, client };
         let snapshot = self.shared.snapshot.load_full();
         let mode = |backend: &BackendName| self.shared.facts_of(backend).lex_mode();
-        decide(&snapshot, sql, user, listener, mode)
+        decide(&snapshot, &asked, mode)
     }
+}
+
+/// What an operator asks; names may be empty where there is only one.
+pub(crate) struct Asked<'a> {
+    pub(crate) sql: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) listener: &'a str,
+    pub(crate) schema: Option<&'a str>,
+    pub(crate) client: Option<IpAddr>,
 }
 
 /// Explains a statement on a snapshot; `mode` says how the servers of a backend read a text.
 pub(crate) fn decide(
     snapshot: &Snapshot,
-    sql: &str,
-    user: &str,
-    listener: &str,
+    asked: &Asked<'_>,
     mode: impl FnOnce(&BackendName) -> LexMode,
 ) -> Result<String, String> {
-    let listener = listener_of(snapshot, listener)?;
-    let user = user_of(snapshot, user)?;
+    let listener = listener_of(snapshot, asked.listener)?;
+    let user = user_of(snapshot, asked.user)?;
     let own = snapshot.policy.users.get(&user).and_then(|user| user.backend.as_ref());
     let settings = snapshot.policy.listeners.get(&listener);
     let backend = own.or(settings.map(|settings| &settings.backend));
     let question = Question {
-        text: sql.as_bytes(),
+        text: asked.sql.as_bytes(),
         listener: &listener,
         user: &user,
-        schema: None,
-        client: None,
+        schema: asked.schema,
+        client: asked.client,
         mode: backend.map(mode).unwrap_or_default(),
         now: clock::now(),
     };

@@ -48,6 +48,14 @@ fn a_statement_is_explained_on_files_alone() {
     assert!(told.contains("backend shop") && told.contains("db1"), "{told}");
     assert!(told.contains("goes to any server of backend shop; no server was checked"), "{told}");
     assert!(told.contains("the configuration alone"), "{told}");
+    let more = "[[rule]]\nrule_id = 1\nclient_addr = \"10.0.0.0/8\"\nschemaname = \"old\"\n\
+                error_msg = \"not from there\"\napply = true\n";
+    fs::write(folder.path().join("b.toml"), format!("{BACKEND}{more}")).unwrap();
+    assert!(!ask("SELECT 1").contains("not from there"));
+    let files = ["explain", "--config", "a.toml", "--config", "b.toml", "SELECT 1"];
+    let given = ["--client", "10.1.2.3", "--schema", "old"];
+    let (_, told, err) = highgate(folder.path(), &[&files[..], &given].concat());
+    assert!(told.contains("not from there") && told.contains("rule 1"), "{told}{err}");
 }
 
 #[test]

@@ -374,4 +374,7 @@ async fn what_may_be_left_out_may_be_left_out() {
     let action = Action { name: "drain", arguments: &["vip", "why?"], doc: "" };
     let counts = [0, 1, 2, 3].map(|count| crate::tables::takes(&action, count));
     assert_eq!(counts, [false, true, true, false]);
+    let action = Action { name: "explain", arguments: &["sql", "schema?", "client?"], doc: "" };
+    let counts = [0, 1, 2, 3, 4].map(|count| crate::tables::takes(&action, count));
+    assert_eq!(counts, [false, true, true, true, false]);
 }

@@ -23,7 +23,7 @@ impl fmt::Display for Trace {
         }
         for (nth, tried) in self.rules.iter().enumerate() {
             let label = if nth == 0 { "rules" } else { "" };
-            writeln!(f, "{label:<10} {}: {}", tried.rule, verdict(tried.verdict))?;
+            writeln!(f, "{label:<10} {}: {}", tried.rule, verdict(self, tried.verdict))?;
         }
         if let Some(rewrite) = &self.rewrite {
             writeln!(f, "rewritten  {}", rewrite.text)?;
@@ -76,8 +76,14 @@ fn servers(f: &mut fmt::Formatter<'_>, group: &Candidates) -> fmt::Result {
     Ok(())
 }
 
-const fn verdict(verdict: TriedVerdict) -> &'static str {
+const fn verdict(trace: &Trace, verdict: TriedVerdict) -> &'static str {
     match verdict {
+        TriedVerdict::ClientAddr if !trace.has_client => {
+            "passed over, it is for clients of a network, and no address was given (--client ADDRESS)"
+        }
+        TriedVerdict::Schema if !trace.has_schema => {
+            "passed over, it is for another schema than the account's default (--schema NAME)"
+        }
         TriedVerdict::ClientAddr => "passed over, it is for clients of another network",
         TriedVerdict::Digest => "passed over, it is for another digest",
         TriedVerdict::Flag => "passed over, no rule before it led here (flag)",

@@ -93,6 +93,32 @@ fn ask_on(snapshot: &Snapshot, text: &str) -> Trace {
     explain(&question, snapshot).unwrap()
 }
 
+/// "It is for clients of another network", it said, though no client was named and none could be.
+#[test]
+fn rules_that_ask_for_what_was_not_given_say_so_and_match_where_it_is() {
+    let of_network =
+        Rule { active: true, client_addr: Some("10.0.0.0/8".parse().unwrap()), ..Rule::default() };
+    let of_schema =
+        Rule { active: true, schemaname: Some("archive".to_owned()), ..Rule::default() };
+    let snapshot = snapshot(&[(1, of_network), (2, of_schema)], origin());
+    let ask = |schema, client: Option<&str>| {
+        let (listener, user) = (&"web".into(), &"app".into());
+        let client = client.map(|text| text.parse().unwrap());
+        let (mode, now) = (LexMode::default(), origin());
+        let text = b"SELECT 1";
+        let question = Question { text, listener, user, schema, client, mode, now };
+        explain(&question, &snapshot).unwrap().to_string()
+    };
+    let told = ask(None, None);
+    assert!(told.contains("1: passed over, it is for clients of a network, and no"), "{told}");
+    assert!(told.contains("2: passed over, it is for another schema than the account"), "{told}");
+    let told = ask(Some("shop"), Some("192.0.2.1"));
+    assert!(told.contains("1: passed over, it is for clients of another network\n"), "{told}");
+    assert!(told.contains("2: passed over, it is for another schema\n"), "{told}");
+    let told = ask(Some("archive"), Some("10.1.2.3"));
+    assert!(told.contains("1: matches") && told.contains("2: matches"), "{told}");
+}
+
 fn rule(digest: &str) -> Rule {
     Rule { active: true, match_digest: Some(digest.to_owned()), ..Rule::default() }
 }
