@@ -141,6 +141,13 @@ impl Group {
         self.members.get(at)
     }
 
+    /// Whether a write can be sent now. The servers of a fixed list have no roles that could tell: somebody of
+    /// them must be there.
+    #[must_use]
+    pub fn takes_writes(&self) -> bool {
+        self.writes == Writes::Open && !self.writers.is_empty()
+    }
+
     /// Whether a session may go on with what it holds on that server, which was declared down or removed
     /// since it came there. `writes`: it was sent there to write.
     #[must_use]

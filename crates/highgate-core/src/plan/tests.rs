@@ -387,6 +387,21 @@ fn changed_rules_make_a_new_policy_and_keep_hits_and_placement() {
     assert!(Arc::ptr_eq(&third.policy.rules, &second.policy.rules));
 }
 
+/// The table and its metric said `open` of a fixed list of servers with all of them down.
+#[test]
+fn a_backend_takes_writes_only_where_somebody_is_there_to_take_them() {
+    let mut rig = Rig::new();
+    let first = rig.plan(None);
+    assert!(group(&first, "pair").takes_writes() && group(&first, "shop").takes_writes());
+    rig.kill("a");
+    let second = rig.plan(Some(&first));
+    assert!(group(&second, "pair").takes_writes());
+    rig.kill("b");
+    rig.kill("db1");
+    let third = rig.plan(Some(&second));
+    assert!(!group(&third, "pair").takes_writes() && !group(&third, "shop").takes_writes());
+}
+
 /// It kept all that was changed beside it out of force, until the process was started again.
 #[test]
 fn a_rule_that_cannot_be_compiled_is_left_out_alone_and_is_told_once() {

@@ -55,8 +55,8 @@ impl Table for Backends {
                 let primary = group.primary.and_then(|at| group.members.get(at));
                 let serving = group.members.iter().filter(|member| member.status.serves()).count();
                 let writes = match group.writes {
-                    Writes::Open => "open",
-                    Writes::Waiting { .. } => "waiting",
+                    Writes::Open if group.takes_writes() => "open",
+                    Writes::Open | Writes::Waiting { .. } => "waiting",
                     Writes::Refused { .. } => "refused",
                 };
                 let reason = match &group.writes {
