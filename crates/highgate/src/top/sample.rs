@@ -102,13 +102,23 @@ struct Answer<T> {
 }
 
 /// Sessions that are looked at: more fit no screen, and asking for all costs the process.
-const SESSIONS: u32 = 1000;
+const SESSIONS: usize = 1000;
 /// Forms of statements that are looked at.
-const DIGESTS: u32 = 200;
+const DIGESTS: usize = 200;
 /// Events that are looked at.
 const EVENTS: u32 = 30;
 
 impl Sample {
+    /// Whether no session was left out.
+    pub(super) fn has_all_sessions(&self) -> bool {
+        self.sessions.len() < SESSIONS
+    }
+
+    /// Whether no form of statements was left out.
+    pub(super) fn has_all_digests(&self) -> bool {
+        self.digests.len() < DIGESTS
+    }
+
     /// Asks by `get`, which takes a path and gives JSON.
     ///
     /// # Errors

@@ -166,6 +166,25 @@ fn rates_are_unknown_after_a_restart_and_before_a_second_look() {
     assert_eq!((view.commands, view.servers[0].1), (None, ServerRates::default()));
 }
 
+/// As it came among those that are looked at, all that a form or a session had ever done was the work of one second.
+#[test]
+fn what_was_not_looked_at_before_has_no_rate_where_not_everything_was() {
+    let (mut before, mut now) = samples();
+    let late = || digest("0x9", "SELECT late", 100_000, 9_000_000);
+    let crowd = (0..200).map(|at| digest(&format!("0xA{at}"), "SELECT ?", 1, 1));
+    before.digests = crowd.collect();
+    now.digests = vec![late()];
+    now.sessions = vec![session(77, "late", 100_000)];
+    let view = View::new(Some(&before), &now, 1.0, Sort::Name);
+    assert!(view.digests.is_empty());
+    assert_eq!(view.sessions[0].1, Some(100_000.0), "it came since");
+    before.sessions = (1000..2000).map(|id| session(id, "crowd", 1)).collect();
+    before.digests.pop();
+    let view = View::new(Some(&before), &now, 1.0, Sort::Name);
+    assert_eq!(view.sessions[0].1, None);
+    assert!((view.digests[0].1.commands - 100_000.0).abs() < 0.1, "all were looked at");
+}
+
 #[test]
 fn servers_are_ordered_as_asked_and_the_busiest_session_is_first() {
     let (before, now) = samples();

@@ -150,8 +150,9 @@ fn sessions(
         .flat_map(|before| before.sessions.iter().map(|it| (it.id, it.commands)))
         .collect();
     let with_rate = |session: &Session| {
-        // One that is new asked all its commands since.
-        let before = before.map(|_| then.get(&session.id).copied().unwrap_or_default());
+        // One that is new asked all its commands since, unless it was there and not looked at.
+        let none = || before.filter(|it| it.has_all_sessions()).map(|_| 0);
+        let before = then.get(&session.id).copied().or_else(none);
         (session.clone(), rate(before, session.commands))
     };
     let mut sessions: Vec<_> = now.sessions.iter().map(with_rate).collect();
@@ -167,8 +168,10 @@ fn digests(before: Option<&Sample>, now: &Sample, seconds: f64) -> Vec<(Digest, 
     let then: BTreeMap<&str, &Digest> =
         before.digests.iter().map(|it| (it.digest.as_str(), it)).collect();
     let none = Digest::default();
+    // A form that was not among the heaviest may be old: what it counts is no work of this moment.
     let with_rates = |digest: &Digest| {
-        let then = then.get(digest.digest.as_str()).copied().unwrap_or(&none);
+        let then = then.get(digest.digest.as_str()).copied();
+        let then = then.or_else(|| before.has_all_digests().then_some(&none))?;
         let since = |now: u64, then: u64| count(now.saturating_sub(then));
         let commands = since(digest.commands, then.commands);
         let time_us = since(digest.time_us, then.time_us);
