@@ -352,6 +352,12 @@ impl FromIterator<PinCause> for PinSet {
     }
 }
 
+impl From<PinCause> for PinSet {
+    fn from(cause: PinCause) -> Self {
+        Self(cause.bit())
+    }
+}
+
 impl From<Vec<PinCause>> for PinSet {
     fn from(causes: Vec<PinCause>) -> Self {
         causes.into_iter().collect()

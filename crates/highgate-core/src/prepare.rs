@@ -11,12 +11,15 @@ mod tests;
 
 use std::{fmt, sync::Arc};
 
-use highgate_mysql::sql::{Effects, Flavor, StatementKind};
+use highgate_mysql::{
+    StatusFlags,
+    sql::{Effects, Flavor, StatementKind},
+};
 
 use crate::{
     pins::PinCause,
     settle::insert_id,
-    state::{ConnState, LastInsertId, Profile, SessionState},
+    state::{ConnState, LastInsertId, Profile, SessionState, Unreported},
     track::{self, CommandFacts},
 };
 
@@ -33,6 +36,8 @@ pub struct Needs<'a> {
     pub found_rows: bool,
     /// It asks for ROW_COUNT() of a statement before it.
     pub row_count: bool,
+    /// It was sent to where reads go, as one that autocommit ends.
+    pub ends_itself: bool,
     /// It must see this position first.
     pub causal: Option<CausalNeed<'a>>,
 }
@@ -90,6 +95,9 @@ pub enum Step {
         /// The profile it is prepared under, in force by the steps before.
         under: Arc<Profile>,
     },
+    /// COM_QUERY of [`report`]: the server tells of what it could not tell with statements before. Where that is a
+    /// change, the connection is reset and the difference taken anew.
+    Report,
     /// COM_RESET_CONNECTION.
     ResetConnection,
     /// COM_QUERY of one SET. Where it fails, the connection is reset and the difference taken anew.
@@ -126,6 +134,16 @@ pub const fn track(flavor: Flavor) -> &'static str {
     }
 }
 
+/// The statement of [`Step::Report`]: the smallest whose OK has a change of its own which no other has, and that
+/// leaves nothing, not even the warnings of the statement before. (MySQL tells with any OK.)
+#[must_use]
+pub const fn report(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::MariaDb => "BEGIN NOT ATOMIC START TRANSACTION READ ONLY; COMMIT; END",
+        _ => "DO 0",
+    }
+}
+
 /// The statement of [`Step::CaptureLastInsertId`]: where a session has set `sql_select_limit` to 0, only those
 /// that name a limit answer with a row.
 pub const CAPTURE: &str = "SELECT LAST_INSERT_ID() LIMIT 1";
@@ -137,6 +155,9 @@ pub const CLEAR: &str = "SELECT 1 FROM (SELECT 1) AS t";
 /// Why a connection can't be brought to a session's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfit {
+    /// The server begins sessions with autocommit off, which was not known of this one: what follows its
+    /// first statement may write.
+    Autocommit,
     /// The server has no way to wait for a position.
     Causal,
     /// The login's collation id is not known here: only a connection opened with it will do.
@@ -156,6 +177,7 @@ pub enum Unfit {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Autocommit => "its server begins sessions with autocommit off",
             Self::Causal => "its server has no statement that waits for a position",
             Self::Charset => "it was opened with another collation, which has no name here",
             Self::Counts => "it does not know what FOUND_ROWS() or ROW_COUNT() is in the session",
@@ -258,18 +280,34 @@ pub fn difference(
     if !own && !state.pins.may_change_server() {
         return Err(Unfit::Pinned);
     }
+    if !own && needs.ends_itself && begins_transaction(state, conn) {
+        return Err(Unfit::Autocommit);
+    }
+    let is_changed = !conn.dirt.is_empty() || conn.unreported == Unreported::Something;
     if !own && conn.is_galera {
         // However long the way is: a reset would be no shorter one.
-        if conn.is_spoilt() || !conn.dirt.is_empty() {
+        if conn.is_spoilt() || is_changed {
             return Err(Unfit::Reset);
         }
-    } else if !own && (!conn.dirt.is_empty() || render::is_far(&conn.profile, &state.profile)) {
+    } else if !own && (is_changed || render::is_far(&conn.profile, &state.profile)) {
         let mut after = conn.clone();
         after.was_reset();
         steps.push(Step::ResetConnection);
         return rest(state, &mut after, needs, own, steps);
     }
     rest(state, conn, needs, own, steps)
+}
+
+/// Whether any statement begins a transaction in the session there, though nobody has said so.
+fn begins_transaction(state: &SessionState, conn: &ConnState) -> bool {
+    conn.begins_uncommitted && state.autocommit && state.profile.variable("autocommit").is_none()
+}
+
+/// The server has answered [`Step::Track`], with that status.
+pub const fn tracked(conn: &mut ConnState, status: StatusFlags) {
+    if conn.trusts_status {
+        conn.begins_uncommitted = !status.contains(StatusFlags::AUTOCOMMIT);
+    }
 }
 
 fn rest(
@@ -281,6 +319,10 @@ fn rest(
 ) -> Result<(), Unfit> {
     if conn.track_again {
         steps.push(Step::Track);
+    }
+    // Before any other, which would be told in its place. Who holds it hears of it by a statement of its own.
+    if !own && conn.unreported != Unreported::Nothing {
+        steps.push(Step::Report);
     }
     if !Arc::ptr_eq(&conn.profile, &state.profile) || conn.wants_schema() {
         let before = steps.len();
@@ -350,6 +392,7 @@ pub fn applied(conn: &mut ConnState, step: &Step) {
             conn.profile = Arc::clone(becomes);
             (conn.schema_unknown, conn.collation_lost) = (false, false);
         }
+        Step::Report => conn.unreported = Unreported::Nothing,
         Step::ResetConnection => conn.was_reset(),
         Step::Set { becomes, .. } => conn.profile = Arc::clone(becomes),
         Step::SetLastInsertId(id) => conn.last_insert_id = Some(*id),
@@ -369,6 +412,7 @@ pub fn failed(conn: &mut ConnState, step: &Step) {
         | Step::CausalWait { .. }
         | Step::ClearDiagnostics
         | Step::CloseStatement(_)
+        | Step::Report
         | Step::ResetConnection
         | Step::Set { .. }
         | Step::SetLastInsertId(_)

@@ -19,7 +19,7 @@ use highgate_mysql::{
 
 use crate::{
     pins::{PinCause, PinSet},
-    state::{ConnState, LastInsertId, SessionState},
+    state::{ConnState, LastInsertId, SessionState, Unreported},
     track::{self, CommandFacts, CommandKind},
 };
 
@@ -48,6 +48,8 @@ pub struct Outcome<'a> {
     pub status: Option<StatusFlags>,
     /// The error of the last result, if it was one.
     pub error: Option<u16>,
+    /// What the error says; may be left out.
+    pub message: &'a [u8],
     /// Results before the last one.
     pub results: u32,
     /// Affected rows of the last OK.
@@ -71,6 +73,7 @@ impl Default for Outcome<'_> {
             ended: Ended::Complete,
             status: None,
             error: None,
+            message: &[],
             results: 0,
             affected_rows: 0,
             insert_id: 0,
@@ -189,7 +192,11 @@ pub fn settle(
         return Verdict::Close(CloseReason::ServerCloses);
     }
     if state.pins.is_empty() {
-        return Verdict::Keep;
+        return if conn.unreported == Unreported::Something {
+            Verdict::Wash(WashReason(PinCause::RoutineChangedState.into()))
+        } else {
+            Verdict::Keep
+        };
     }
     // It would wait on a connection of its own: it gets another, where nothing else binds it to this one.
     let waits = conn.is_spoilt() && state.profile.variable("wsrep_sync_wait").is_some();
@@ -231,7 +238,10 @@ pub fn share(state: &mut SessionState, rule: Option<bool>, allows: bool) {
 ///
 /// To be called when the client left between two commands, or its connection is taken for good.
 pub fn left(state: &SessionState, conn: &ConnState) -> Verdict {
-    let pins = state.pins.union(conn.dirt);
+    let mut pins = state.pins.union(conn.dirt);
+    if conn.unreported == Unreported::Something {
+        pins.insert(PinCause::RoutineChangedState);
+    }
     if pins.is_empty() {
         return Verdict::Keep;
     }

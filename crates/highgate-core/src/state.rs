@@ -13,7 +13,7 @@ mod session;
 mod statement;
 
 pub use charset::{Charset, ConnectionCharset, collation_names};
-pub use conn::{ConnState, ConnStatement, MAX_STATEMENTS};
+pub use conn::{ConnState, ConnStatement, MAX_STATEMENTS, Unreported};
 pub use profile::{Profile, VarValue};
 pub use session::{LastInsertId, Open, STATE_VERSION, SessionState, Transaction};
 pub use statement::{Reading, Shape, Statement};

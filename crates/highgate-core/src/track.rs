@@ -11,6 +11,7 @@ mod locks;
 mod set;
 #[cfg(test)]
 mod tests;
+mod unreported;
 
 use highgate_mysql::sql::{self, Analysis, Effects, Flavor, LexMode, StatementKind};
 
@@ -26,6 +27,7 @@ pub use effects::{
 };
 pub(crate) use effects::{failed, is_early, never_ran, succeeded};
 pub(crate) use set::DEFAULT_IS_OFF;
+pub use unreported::heard;
 
 /// Which command a client sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -184,6 +186,7 @@ impl<'a> CommandFacts<'a> {
                 | Effects::NAMED_LOCK
                 | Effects::NAMED_PREPARED
                 | Effects::RELEASES_NAMED_LOCK
+                | Effects::SIDE_EFFECT_FUNCTION
                 | Effects::UNLOCKS_TABLES,
         ) || self.shape.effects.contains(Effects::MULTI.union(Effects::IMPLICIT_COMMIT))
             || matches!(

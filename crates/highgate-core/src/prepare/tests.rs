@@ -340,7 +340,7 @@ fn a_member_of_galera_serves_no_session_on_a_connection_that_was_reset_or_would_
     let causal = Some(CausalNeed { position: "", wait, timeout_ms: 250 });
     let needs = Needs { causal, ..Needs::default() };
     let member = || ConnState { is_galera: true, ..conn(Some("shop")) };
-    let waits = ["SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1 LIMIT 1"];
+    let waits = ["BEGIN NOT ATOMIC SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1 LIMIT 1; END"];
     assert_eq!(texts(&steps(&state, &mut member(), &needs).unwrap()), waits);
     let [mut reset, mut changed, mut dirty, mut far] = [(); 4].map(|()| member());
     reset.was_reset();
@@ -427,4 +427,22 @@ proptest! {
             }
         }
     }
+}
+
+/// Observed: the first SELECT of a session went to a replica, and so did the UPDATE behind it.
+#[test]
+fn a_statement_that_ends_itself_does_so_only_where_autocommit_is_on() {
+    let mut conn = conn(None);
+    tracked(&mut conn, StatusFlags::empty());
+    let reads = Needs { ends_itself: true, ..Needs::default() };
+    let mut session = state(None);
+    assert_eq!(steps(&session, &mut conn, &reads), Err(Unfit::Autocommit));
+    assert_eq!(steps(&session, &mut conn, &Needs::default()), Ok(vec![]), "on the primary");
+    session.autocommit = false;
+    assert_eq!(steps(&session, &mut conn, &reads), Ok(vec![]), "it was sent there though");
+    session.autocommit = true;
+    set(&mut session, "autocommit", "1");
+    assert_eq!(texts(&steps(&session, &mut conn, &reads).unwrap()), ["SET autocommit=1"]);
+    tracked(&mut conn, StatusFlags::AUTOCOMMIT);
+    assert_eq!(steps(&state(None), &mut conn, &reads), Ok(vec![]));
 }

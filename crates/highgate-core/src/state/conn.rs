@@ -33,6 +33,8 @@ pub struct ConnState {
     pub(crate) was_cleaned: bool,
     /// `SET x = DEFAULT` gives what a fresh login would have: no `init_connect`.
     pub default_is_login: bool,
+    /// Its server begins sessions with autocommit off (`autocommit = 0` in its settings or `init_connect`).
+    pub begins_uncommitted: bool,
     /// It logged in with CLIENT_IGNORE_SPACE, which added to its `sql_mode`.
     pub ignores_space: bool,
     /// What was applied to it.
@@ -49,6 +51,8 @@ pub struct ConnState {
     pub statements: Vec<ConnStatement>,
     /// State on it that binds a session; not empty for a connection that lies in a pool = must be washed.
     pub dirt: PinSet,
+    /// What its server has yet to tell of it.
+    pub unreported: Unreported,
     /// The current schema is not known (dropped, or changed unseen).
     pub schema_unknown: bool,
     /// A reset left its schema, and took from it the `collation_database` by which files are read.
@@ -56,6 +60,24 @@ pub struct ConnState {
     /// Some of its statements are reserved.
     pub(crate) reserves: bool,
     pub(crate) uses: u64,
+}
+
+/// What a server has yet to tell of changes on a connection.
+///
+/// Quirk: MariaDB (10.11) and MySQL tell in OK packets alone, and keep what they could not tell with an ERR, or the
+/// EOF of those who know no other end of rows, for the next OK: of MariaDB the next that has a change of its
+/// own, whoever's statement that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unreported {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// That values are as before which held for `SET STATEMENT … FOR` alone: nothing is left of them.
+    Passing,
+    /// What a trigger, a view or a function may have changed. No session has the connection before it was asked.
+    Perhaps,
+    /// It told of a change, and nobody knows of what: nobody else has the connection before it was reset.
+    Something,
 }
 
 /// A statement prepared on a server connection.
@@ -96,6 +118,7 @@ impl ConnState {
             is_galera: false,
             was_cleaned: false,
             default_is_login: true,
+            begins_uncommitted: false,
             ignores_space: false,
             profile: Arc::new(Profile::new(collation, schema)),
             last_insert_id: Some(0),
@@ -104,6 +127,7 @@ impl ConnState {
             row_count: None,
             statements: Vec::new(),
             dirt: PinSet::EMPTY,
+            unreported: Unreported::Nothing,
             schema_unknown: false,
             collation_lost: false,
             reserves: false,
@@ -134,6 +158,7 @@ impl ConnState {
         // statements of which another failed.
         self.schema_unknown |= self.dirt.contains(PinCause::SessionUnknown);
         self.dirt = PinSet::EMPTY;
+        self.unreported = Unreported::Nothing;
         self.diagnostics = false;
         self.track_again |= self.tracks;
         self.tracks = false;

@@ -6,12 +6,12 @@ use highgate_mysql::{
     sql::{self, Effects, Flavor, StatementKind},
 };
 
-use super::{CommandFacts, CommandKind, counts, locks, set};
+use super::{CommandFacts, CommandKind, counts, locks, set, unreported};
 use crate::{
     answer::OwnAnswer,
     pins::{PinCause, PinSet},
     settle::Outcome,
-    state::{Charset, ConnState, Profile, SessionState},
+    state::{Charset, ConnState, Profile, SessionState, Unreported},
 };
 
 /// Records what the server accepted.
@@ -139,6 +139,7 @@ pub(crate) fn failed(
     if facts.is_unread(code) {
         return;
     }
+    unreported::failed(state, conn, facts, outcome);
     if effects.contains(Effects::MULTI) {
         // Statements before the one that failed have run.
         state.pins = state.pins.union(lasting(state, facts));
@@ -347,6 +348,7 @@ fn ran(
     // The common case: nothing but data was read or written.
     if !effects.intersects(NOTEWORTHY)
         && outcome.changes.is_empty()
+        && !unreported::concerns(conn, facts, outcome)
         && !matches!(facts.shape.kind, StatementKind::Unknown | StatementKind::Xa)
         && !outcome.status.is_some_and(|status| status.contains(StatusFlags::DB_DROPPED))
     {
@@ -384,8 +386,9 @@ fn ran(
         _ => {}
     }
     if !outcome.changes.is_empty() {
-        reported(state, facts, outcome);
+        reported(state, conn, facts, outcome);
     }
+    unreported::follow(state, conn, facts, outcome);
 }
 
 /// `UNLOCK TABLES`, not `UNLOCK INSTANCE` or `BACKUP UNLOCK`.
@@ -491,13 +494,17 @@ fn locks(kind: StatementKind, facts: &CommandFacts<'_>) -> PinSet {
 }
 
 /// What the server reports beside what the text says.
-fn reported(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcome<'_>) {
-    // Quirk: MariaDB reports the schema at each execution of what was prepared under another one.
-    let of_schema = |change| matches!(change, Ok(StateChange::Schema(_)));
-    let explained = facts.shape.effects.intersects(EXPLAINS_CHANGE)
-        || facts.statement.is_some() && StateChanges::new(outcome.changes).any(of_schema);
-    // Quirk: MariaDB reports the values that held for `SET STATEMENT … FOR` alone.
-    let passing = facts.does(Effects::FOR_STATEMENT);
+fn reported(
+    state: &mut SessionState,
+    conn: &ConnState,
+    facts: &CommandFacts<'_>,
+    outcome: &Outcome<'_>,
+) {
+    let before = conn.unreported;
+    // Quirk: MariaDB reports the values that held for `SET STATEMENT … FOR` alone, and with a later statement
+    // those that it put back.
+    let passing = facts.does(Effects::FOR_STATEMENT) || before == Unreported::Passing;
+    let explained = explains(facts, outcome) || before == Unreported::Passing;
     for change in StateChanges::new(outcome.changes) {
         match change {
             Ok(StateChange::Schema(name)) => {
@@ -534,6 +541,14 @@ fn reported(state: &mut SessionState, facts: &CommandFacts<'_>, outcome: &Outcom
             Err(_) => state.pins.insert(PinCause::SessionUnknown),
         }
     }
+}
+
+/// Whether a statement's own words explain that the server tells of a change.
+pub(super) fn explains(facts: &CommandFacts<'_>, outcome: &Outcome<'_>) -> bool {
+    // Quirk: MariaDB reports the schema at each execution of what was prepared under another one.
+    let of_schema = |change| matches!(change, Ok(StateChange::Schema(_)));
+    facts.shape.effects.intersects(EXPLAINS_CHANGE)
+        || facts.statement.is_some() && StateChanges::new(outcome.changes).any(of_schema)
 }
 
 const EXPLAINS_CHANGE: Effects = Effects::SESSION_STATE

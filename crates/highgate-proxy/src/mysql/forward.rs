@@ -148,6 +148,8 @@ pub(crate) enum Behind {
     Stuck,
     /// It does not know the schema or the table that the session has chosen.
     Unknown,
+    /// It begins sessions with autocommit off: what follows may write.
+    Uncommitted,
     /// It was waited for.
     Waited,
     /// What reads by its text writes: by a view, or a function in one.

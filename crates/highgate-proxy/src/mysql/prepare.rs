@@ -6,7 +6,8 @@ use std::sync::Arc;
 use highgate_core::{
     prepare::{self, CAPTURE, CLEAR, Step},
     settle,
-    state::{ConnState, SessionState},
+    state::{ConnState, SessionState, Unreported},
+    track,
 };
 use highgate_mysql::{
     Answer, packet::PacketWriter, reply::ErrPacket, scan::CommandKind, sql::Flavor,
@@ -118,9 +119,17 @@ async fn one(
     if space.scanner.error().is_some() {
         return Ok(Some(refusal(space.scanner.last_packet())));
     }
+    track::heard(&mut server.state, &space.changes);
     match step {
+        Step::Report if server.state.unreported == Unreported::Something => {
+            let unseen = "it was changed by what no statement shows";
+            return Ok(Some(highgate_mysql::error_code::ER_UNKNOWN_ERROR.answer(unseen)));
+        }
         Step::CausalWait { expect, .. } if first_field(&answer) != Some(expect) => {
             return Err(Unprepared::Behind);
+        }
+        Step::Track => {
+            prepare::tracked(&mut server.state, space.scanner.status().unwrap_or_default())
         }
         Step::CaptureLastInsertId => {
             let (Some(number), Some(state)) = (first_field(&answer).and_then(number), state) else {
@@ -176,6 +185,7 @@ fn command(step: &Step, flavor: Flavor) -> (CommandKind, Vec<u8>) {
             (CommandKind::NoReply, [&[0x19], id.to_le_bytes().as_slice()].concat())
         }
         Step::InitDb { schema, .. } => (CommandKind::Simple, [&[0x02], schema.as_bytes()].concat()),
+        Step::Report => query(prepare::report(flavor).as_bytes()),
         Step::Prepare { text, .. } => (CommandKind::Prepare, [&[0x16], &**text].concat()),
         Step::ResetConnection => (CommandKind::Simple, vec![0x1f]),
         Step::SetLastInsertId(id) => query(format!("SET LAST_INSERT_ID = {id}").as_bytes()),

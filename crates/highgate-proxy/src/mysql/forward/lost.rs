@@ -384,6 +384,9 @@ impl Session<'_> {
 
     /// A replica did not come far enough in time; the primary is asked.
     pub(super) fn after_behind(&mut self, lease: Lease, behind: Behind) {
+        if behind == Behind::Uncommitted {
+            return self.pool(lease);
+        }
         if matches!(behind, Behind::Stuck | Behind::Waited) {
             self.asks_primary_until = self.context.worker.later(ASKS_PRIMARY);
         }
@@ -395,6 +398,7 @@ impl Session<'_> {
                 ASKS_PRIMARY.as_secs()
             ),
             Behind::Writes => "a read goes to the primary: its replica says that it writes, by a view or a function".to_owned(),
+            Behind::Uncommitted => "a read goes to the primary: its server begins sessions with autocommit off".to_owned(),
             Behind::Unknown => "a command goes to the primary: its replica does not know a schema or table of the session".to_owned(),
         };
         let kind = if behind == Behind::Writes { Kind::Retry } else { Kind::Lag };
@@ -410,7 +414,7 @@ impl Session<'_> {
                 wash::start(self.context, lease);
                 self.forget_lease();
             }
-            Behind::Waited => self.pool(lease),
+            Behind::Uncommitted | Behind::Waited => self.pool(lease),
         }
     }
 

@@ -5,7 +5,7 @@ use highgate_core::{
     events::Severity,
     pins::PinCause,
     prepare::{self as core_prepare, CausalNeed, CausalWait, Needs, Step, Unfit},
-    route::{self, RouteRefused},
+    route::{self, Role, RouteRefused},
     server::ServerState,
     settle::{self, Lost},
     snapshot::Group,
@@ -176,6 +176,11 @@ impl Session<'_> {
         let session = self.context.presence.info.id;
         tracing::debug!(session, pins = %self.state.pins, "connection unfit: {unfit}");
         match unfit {
+            // Now it is known: the command goes where its session's writes can follow.
+            Unfit::Autocommit => {
+                self.state.autocommit = false;
+                Some(Tried::Behind(Behind::Uncommitted))
+            }
             Unfit::Counts => Some(self.counts_are_gone(facts)),
             // So would be any other: none is looked for.
             Unfit::Pinned => self.orphaned(),
@@ -210,6 +215,7 @@ impl Session<'_> {
             no_diagnostics: core_prepare::needs_no_diagnostics(state, facts, own),
             found_rows,
             row_count,
+            ends_itself: to.role == Role::Replica,
             causal: causal.then(|| CausalNeed {
                 position: position.unwrap_or_default(),
                 wait,

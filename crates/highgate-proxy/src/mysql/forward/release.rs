@@ -265,6 +265,7 @@ pub(super) fn outcome<'s>(space: &'s RestSpace, _lease: &Lease) -> Outcome<'s> {
         ended: Ended::Complete,
         status: scanner.status(),
         error: scanner.error().map(|error| error.code),
+        message: if scanner.error().is_some() { scanner.last_packet() } else { &[] },
         results: scanner.results().saturating_sub(1),
         affected_rows: scanner.affected_rows(),
         insert_id: scanner.last_insert_id(),

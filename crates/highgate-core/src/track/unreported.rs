@@ -1,0 +1,173 @@
+//! Changes that a server does not tell of with the statement that made them ([`Unreported`]).
+//!
+//! What it keeps comes with a later OK. If that is the session's own, it is settled there; if the connection
+//! comes to another session before, the server is asked first ([`crate::prepare::Step::Report`]): one small
+//! statement, which keeps what is prepared there and costs nothing where nobody else comes. An error of an
+//! ordinary statement is not worth a reset, still less a connection of a Galera member, which can't be reset;
+//! but whether a trigger, a view or a function ran before it, no text shows.
+
+#[cfg(test)]
+mod tests;
+
+use highgate_mysql::{
+    StatusFlags,
+    reply::{StateChange, StateChanges},
+    sql::{Effects, Flavor, StatementKind},
+};
+
+use super::{CommandFacts, effects};
+use crate::{
+    pins::PinCause,
+    settle::Outcome,
+    state::{ConnState, SessionState, Unreported},
+};
+
+/// Whether a statement that ended well has to be looked at.
+pub(super) fn concerns(conn: &ConnState, facts: &CommandFacts<'_>, outcome: &Outcome<'_>) -> bool {
+    conn.unreported != Unreported::Nothing
+        || facts.does(Effects::FOR_STATEMENT)
+        || outcome.status.is_some_and(|it| it.contains(StatusFlags::SESSION_STATE_CHANGED))
+}
+
+/// A statement ended well; its reports, if any, are recorded already.
+pub(super) fn follow(
+    state: &mut SessionState,
+    conn: &mut ConnState,
+    facts: &CommandFacts<'_>,
+    outcome: &Outcome<'_>,
+) {
+    if !conn.tracks {
+        return;
+    }
+    if !outcome.changes.is_empty() {
+        // Behind what passes, or was made by the statement itself, another change does not show.
+        let hides = match conn.unreported {
+            Unreported::Passing => may_call(facts),
+            Unreported::Perhaps => effects::explains(facts, outcome),
+            Unreported::Nothing | Unreported::Something => false,
+        };
+        if conn.unreported != Unreported::Something {
+            let is_hidden = hides && has_change(outcome.changes);
+            conn.unreported = if is_hidden { Unreported::Something } else { Unreported::Nothing };
+        }
+    } else if conn.flavor == Flavor::MariaDb {
+        untold_end(state, conn, facts, outcome);
+    }
+    // Values are put back behind the OK.
+    if facts.does(Effects::FOR_STATEMENT) && conn.unreported == Unreported::Nothing {
+        conn.unreported = Unreported::Passing;
+    }
+}
+
+/// Rows ended in an EOF that says that something has changed, and can't say what.
+///
+/// In a transaction it says so of the transaction itself, and the end of that tells the rest. (Where autocommit
+/// is off it may not: views whose functions set variables are not followed there, for clients that know no
+/// other end of rows.) MySQL has something in each answer.
+fn untold_end(
+    state: &mut SessionState,
+    conn: &mut ConnState,
+    facts: &CommandFacts<'_>,
+    outcome: &Outcome<'_>,
+) {
+    let Some(status) = outcome.status else { return };
+    if !status.contains(StatusFlags::SESSION_STATE_CHANGED)
+        || status.contains(StatusFlags::IN_TRANS)
+        || facts.does(Effects::FOR_STATEMENT)
+        || conn.unreported == Unreported::Something
+    {
+        return;
+    }
+    conn.unreported = Unreported::Perhaps;
+    // A write has a position, and the first transaction takes what was set for it.
+    let others = Effects::WRITES | Effects::SEQUENCE | Effects::DOUBTFUL;
+    let is_explained =
+        facts.does(others) || effects::explains(facts, outcome) || state.next_transaction.is_some();
+    if facts.shape.kind == StatementKind::Select && !is_explained {
+        state.pins.insert(PinCause::RoutineChangedState);
+    }
+}
+
+/// A statement ended in an error.
+pub(super) fn failed(
+    state: &mut SessionState,
+    conn: &mut ConnState,
+    facts: &CommandFacts<'_>,
+    outcome: &Outcome<'_>,
+) {
+    let code = outcome.error.unwrap_or_default();
+    if !facts.command.runs() || !conn.tracks || !conn.flavor.is_kin() {
+        return;
+    }
+    let calls = facts.does(Effects::SIDE_EFFECT_FUNCTION);
+    if code == ER_SP_DOES_NOT_EXIST && calls && !facts.does(Effects::MULTI) {
+        match is_of_text(facts, outcome.message) {
+            Some(true) => return,
+            // It is one that a function of the text calls: that one ran, and may hold a lock even.
+            Some(false) => return state.pins.insert(PinCause::RoutineChangedState),
+            None => {}
+        }
+    } else if effects::never_ran(code)
+        && code != ER_SP_DOES_NOT_EXIST
+        && !facts.does(Effects::MULTI)
+    {
+        return;
+    }
+    if conn.unreported != Unreported::Something && may_call(facts) {
+        conn.unreported = Unreported::Perhaps;
+    }
+}
+
+/// ER_SP_DOES_NOT_EXIST: a function or procedure.
+const ER_SP_DOES_NOT_EXIST: u16 = 1305;
+
+/// Whether the routine that a server says does not exist (`FUNCTION shop.f does not exist`, in any
+/// language) stands in the text; `None` if that can't be told.
+fn is_of_text(facts: &CommandFacts<'_>, message: &[u8]) -> Option<bool> {
+    let text = facts.text?;
+    let full = message.split(u8::is_ascii_whitespace).find(|word| word.contains(&b'.'))?;
+    let name = full.rsplit(|byte| *byte == b'.').find(|part| !part.is_empty())?;
+    let name = name.trim_ascii();
+    let stands = text.windows(name.len()).any(|part| part.eq_ignore_ascii_case(name));
+    Some(stands)
+}
+
+/// Highgate's own statement was answered: what comes with it was made by others.
+pub fn heard(conn: &mut ConnState, changes: &[u8]) {
+    if conn.unreported == Unreported::Something {
+        return;
+    }
+    let is_change = conn.unreported == Unreported::Perhaps && has_change(changes);
+    if is_change {
+        conn.unreported = Unreported::Something;
+    } else if !changes.is_empty() {
+        conn.unreported = Unreported::Nothing;
+    }
+}
+
+/// Whether a report says that something has changed, whatever that is.
+fn has_change(changes: &[u8]) -> bool {
+    StateChanges::new(changes)
+        .any(|change| matches!(change, Ok(StateChange::AnyState(b"1")) | Err(_)))
+}
+
+/// Whether a trigger, a view or a function may run in it.
+fn may_call(facts: &CommandFacts<'_>) -> bool {
+    facts.does(Effects::MULTI)
+        || !matches!(
+            facts.shape.kind,
+            StatementKind::Begin
+                | StatementKind::Commit { .. }
+                | StatementKind::Deallocate
+                | StatementKind::Diagnostics
+                | StatementKind::Empty
+                | StatementKind::Kill { .. }
+                | StatementKind::Prepare
+                | StatementKind::ReleaseSavepoint
+                | StatementKind::Rollback { .. }
+                | StatementKind::Savepoint
+                | StatementKind::StartTransaction { .. }
+                | StatementKind::UnlockTables
+                | StatementKind::Use
+        )
+}
