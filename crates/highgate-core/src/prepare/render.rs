@@ -240,10 +240,7 @@ pub(super) fn statement(
     let mut under = Profile::clone(&state.profile);
     under.schema.clone_from(&as_there.schema);
     under.charset.clone_from(&as_there.charset);
-    match as_there.variable(SQL_MODE) {
-        Some(mode) => under.variables.insert(SQL_MODE.into(), mode.clone()),
-        None => under.variables.remove(SQL_MODE),
-    };
+    under.prepare_as(as_there);
     let mut under = Arc::new(under);
     if under.schema.is_none() && state.profile.schema.is_some() {
         // Prepared without a schema, all its names have one: any schema will do.

@@ -446,3 +446,28 @@ fn a_statement_that_ends_itself_does_so_only_where_autocommit_is_on() {
     tracked(&mut conn, StatusFlags::AUTOCOMMIT);
     assert_eq!(steps(&state(None), &mut conn, &reads), Ok(vec![]));
 }
+
+/// Observed on MySQL: what one session had prepared was cut at 1,024 bytes for another that allows more.
+#[test]
+fn a_statement_is_shared_by_sessions_whose_servers_read_it_alike() {
+    let (mut one, mut conn) = (state(None), conn(None));
+    let text = b"SELECT GROUP_CONCAT(a) FROM t";
+    let id = one.prepared(text, Shape::default(), 0);
+    let under = Arc::clone(&one.profile);
+    assert_eq!(conn.prepared(7, text.as_slice().into(), under), None);
+    let needs = Needs { statement: Some(id), ..Needs::default() };
+    assert_eq!(steps(&one, &mut conn, &needs), Ok(vec![]));
+    let mut other = state(None);
+    set(&mut other, "group_concat_max_len", "1000000");
+    let id = other.prepared(text, Shape::default(), 0);
+    let needs = Needs { statement: Some(id), ..Needs::default() };
+    let found = steps(&other, &mut conn, &needs).unwrap();
+    let prepared = "PREPARE SELECT GROUP_CONCAT(a) FROM t";
+    assert_eq!(texts(&found), ["SET group_concat_max_len=1000000", prepared]);
+    // What is set later holds for what is prepared later.
+    set(&mut other, "group_concat_max_len", "5");
+    conn.profile = Arc::clone(&other.profile);
+    let found = steps(&other, &mut conn, &needs).unwrap();
+    let (before, after) = ("SET group_concat_max_len=1000000", "SET group_concat_max_len=5");
+    assert_eq!(texts(&found), [before, prepared, after]);
+}

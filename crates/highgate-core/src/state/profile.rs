@@ -124,9 +124,31 @@ impl Profile {
     pub fn prepares_alike(&self, other: &Self) -> bool {
         self.schema == other.schema
             && self.charset == other.charset
-            && self.variable("sql_mode") == other.variable("sql_mode")
+            && READ_AT_PREPARE.iter().all(|name| self.variable(name) == other.variable(name))
+    }
+
+    /// Takes over from `other` the variables that a preparation depends on.
+    pub(crate) fn prepare_as(&mut self, other: &Self) {
+        for name in READ_AT_PREPARE {
+            match other.variable(name) {
+                Some(value) => self.variables.insert(name.into(), value.clone()),
+                None => self.variables.remove(name),
+            };
+        }
     }
 }
+
+/// Variables that servers read as they prepare a statement, not as they execute it.
+///
+/// Quirk: MySQL resolves a statement once (from 8.0.22 on), and with it the length of GROUP_CONCAT(), the digits of
+/// a quotient, and names of days and months; the mode of WEEK() is read with its text.
+const READ_AT_PREPARE: [&str; 5] = [
+    "default_week_format",
+    "div_precision_increment",
+    "group_concat_max_len",
+    "lc_time_names",
+    "sql_mode",
+];
 
 /// Reads what a value of `sql_mode` says about how texts are read.
 fn read_sql_mode(value: &[u8], mode: &mut LexMode) {

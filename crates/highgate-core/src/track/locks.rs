@@ -22,6 +22,9 @@ pub(super) fn follow(state: &mut SessionState, facts: &CommandFacts<'_>) {
     }
     let was = state.pins.contains(PinCause::NamedLock);
     let call = facts.text.filter(|_| facts.statement.is_none()).and_then(read);
+    // Quirk: a SELECT of no row calls nothing, and says OK all the same.
+    let may_be_idle = state.profile.variable("sql_select_limit").is_some();
+    let call = call.filter(|call| matches!(call, Call::Get(_)) || !may_be_idle);
     match call {
         Some(Call::Get(name)) if state.named_locks.len() < MAX_NAMES => {
             // Bound without names: something unread was taken before.
@@ -105,7 +108,31 @@ fn word<'t>(text: &'t [u8], word: &[u8]) -> Option<&'t [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use highgate_mysql::sql::{LexMode, Scratch, analyze};
+
     use super::*;
+    use crate::{state::VarValue, track::CommandKind};
+
+    /// Observed: nothing was released, and the connection went to others with the lock.
+    #[test]
+    fn a_release_under_a_limit_of_rows_may_release_nothing() {
+        let mut state = SessionState::new(0, "app", None, 45);
+        let run = |state: &mut SessionState, text: &str| {
+            let mut scratch = Scratch::new();
+            let analysis = analyze(text.as_bytes(), LexMode::default(), &mut scratch);
+            let mode = LexMode::default();
+            let facts = CommandFacts::text(CommandKind::Query, text.as_bytes(), &analysis, mode);
+            follow(state, &facts);
+            state.pins.contains(PinCause::NamedLock)
+        };
+        assert!(run(&mut state, "SELECT GET_LOCK('l', 0)"));
+        let none = VarValue::text(b"0");
+        state.profile_mut().variables.insert("sql_select_limit".into(), none);
+        assert!(run(&mut state, "SELECT RELEASE_LOCK('l')"));
+        assert!(run(&mut state, "SELECT RELEASE_ALL_LOCKS()"));
+        state.profile_mut().variables.clear();
+        assert!(!run(&mut state, "SELECT RELEASE_LOCK('l')"));
+    }
 
     #[test]
     fn one_call_with_a_plain_name_is_read() {
