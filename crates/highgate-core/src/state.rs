@@ -12,7 +12,7 @@ mod profile;
 mod session;
 mod statement;
 
-pub use charset::{Charset, ConnectionCharset, collation_names};
+pub use charset::{Charset, ConnectionCharset, Dialect, collation_names};
 pub use conn::{ConnState, ConnStatement, MAX_STATEMENTS, Unreported};
 pub use profile::{Profile, VarValue};
 pub use session::{LastInsertId, Open, STATE_VERSION, SessionState, Transaction};

@@ -26,7 +26,7 @@ pub use effects::{
     alters_schema, answered, changed_user, refused, reset, set_option, spoiled, unanswered,
 };
 pub(crate) use effects::{failed, is_early, never_ran, succeeded};
-pub(crate) use set::DEFAULT_IS_OFF;
+pub(crate) use set::{DEFAULT_IS_OFF, LISTS_OF_CHANGES};
 pub use unreported::heard;
 
 /// Which command a client sent.

@@ -27,6 +27,7 @@ mod mode;
 mod quote;
 mod schema;
 pub mod set_statement;
+mod several;
 mod spooky;
 mod substitute;
 mod tables;
@@ -42,6 +43,7 @@ pub use memo::Memo;
 pub use mode::{Flavor, LexMode};
 pub use quote::{quote_identifier, quote_string};
 pub use schema::alters_schema;
+pub use several::statements;
 pub use substitute::{Known, substitute};
 pub use tables::reads_from_table;
 

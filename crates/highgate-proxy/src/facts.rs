@@ -140,10 +140,7 @@ impl Greeted {
 
     /// The version as version comments write it; 0 if it can't be told.
     fn number(&self) -> u32 {
-        highgate_mysql::capability::parse_version(&self.version).map_or(0, |parts| {
-            let (major, minor, patch) = parts;
-            u32::from(major) * 10_000 + u32::from(minor) * 100 + u32::from(patch)
-        })
+        number(&self.version)
     }
 }
 
@@ -241,6 +238,14 @@ impl Facts {
             self.changes.fetch_add(1, Ordering::Release);
         }
     }
+}
+
+/// A version as version comments write it; 0 if it can't be told.
+pub(crate) fn number(version: &str) -> u32 {
+    highgate_mysql::capability::parse_version(version).map_or(0, |parts| {
+        let (major, minor, patch) = parts;
+        u32::from(major) * 10_000 + u32::from(minor) * 100 + u32::from(patch)
+    })
 }
 
 /// The dialect of the server that greeted so.

@@ -129,6 +129,68 @@ fn values_for_one_statement_bind_nobody() -> anyhow::Result<()> {
     })
 }
 
+/// Observed: `SET x = a; SET x = b` was kept as `b` alone, and from one list to another went one SET of the
+/// second, which left what only the first had changed.
+#[test]
+fn lists_of_changes_are_whole_wherever_the_session_goes() -> anyhow::Result<()> {
+    let Some(cluster) = Cluster::start(1, &["--optimizer-switch=derived_merge=off"])? else {
+        return Ok(());
+    };
+    cluster.with_both(|address, wanted| {
+        let (mut one, mut other) = (connect(address, wanted), connect(address, wanted));
+        let value = |client: &mut RawClient, name: &str| {
+            let all = client.value("SELECT @@optimizer_switch").unwrap();
+            let on = all.split(',').any(|part| part == format!("{name}=on"));
+            assert!(on || all.split(',').any(|part| part == format!("{name}=off")), "{all}");
+            on
+        };
+        one.ok("SET optimizer_switch='index_merge=off'").unwrap();
+        other.ok("SET optimizer_switch='mrr=on'").unwrap();
+        assert!(value(&mut other, "index_merge"), "another session's");
+        one.ok("SET optimizer_switch='mrr=on'").unwrap();
+        other.ok("SET optimizer_switch='mrr=off'").unwrap();
+        for _ in 0..2 {
+            assert!(!value(&mut one, "index_merge"), "the first of two changes");
+            assert!(value(&mut one, "mrr"));
+            assert!(!value(&mut other, "mrr"));
+            assert!(!value(&mut other, "derived_merge"), "the server's own default");
+        }
+        assert_eq!(error(&mut one, "SET optimizer_switch='nosuch=on'"), Some(1231));
+        assert!(!value(&mut one, "index_merge"));
+    })
+}
+
+/// Observed with the commands that PDO sends first: servers report the charsets of SET NAMES, and no collation.
+#[test]
+fn a_collation_that_one_of_several_statements_sets_goes_with_its_session() -> anyhow::Result<()> {
+    let Some(cluster) = Cluster::start(1, &[])? else { return Ok(()) };
+    cluster.with_both(|address, wanted| {
+        let (mut one, mut other) = (connect(address, wanted), connect(address, wanted));
+        one.query("SET NAMES utf8mb4 COLLATE utf8mb4_bin; SET time_zone='+01:00'; SELECT 1")
+            .unwrap();
+        other.query("SET NAMES utf8mb4; SELECT 1").unwrap();
+        for _ in 0..2 {
+            assert_eq!(one.value("SELECT 'a'='A'").unwrap(), "0");
+            assert_eq!(one.value("SELECT @@time_zone").unwrap(), "+01:00");
+            assert_eq!(other.value("SELECT 'a'='A'").unwrap(), "1");
+        }
+        one.query(
+            "SET NAMES latin1 COLLATE latin1_bin; SET collation_connection=latin1_german2_ci",
+        )
+        .unwrap();
+        other.query("SELECT 1; SET CHARACTER SET latin2").unwrap();
+        for _ in 0..2 {
+            assert_eq!(one.value("SELECT @@collation_connection").unwrap(), "latin1_german2_ci");
+            assert_eq!(one.value("SELECT @@character_set_client").unwrap(), "latin1");
+            assert_eq!(
+                other.value("SELECT @@collation_connection = @@collation_database").unwrap(),
+                "1"
+            );
+            assert_eq!(other.value("SELECT @@character_set_client").unwrap(), "latin2");
+        }
+    })
+}
+
 /// Observed: the first SELECT of a client that says nothing first went to a replica, began its transaction there,
 /// and the UPDATE behind it was refused (1290), or written there.
 #[test]

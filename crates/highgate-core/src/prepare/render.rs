@@ -6,8 +6,10 @@ use highgate_mysql::sql::{Flavor, LexMode, quote_identifier, quote_string};
 
 use super::{CausalNeed, CausalWait, Step, Unfit};
 use crate::{
-    state::{Charset, ConnState, ConnectionCharset, Profile, SessionState, Statement, VarValue},
-    track::DEFAULT_IS_OFF,
+    state::{
+        Charset, ConnState, ConnectionCharset, Dialect, Profile, SessionState, Statement, VarValue,
+    },
+    track::{DEFAULT_IS_OFF, LISTS_OF_CHANGES},
 };
 
 /// Variables to be undone beyond which a reset is cheaper than a long SET.
@@ -39,15 +41,18 @@ pub(super) fn profile(
     if from == to && !conn.wants_schema() {
         return Ok(());
     }
-    if !conn.default_is_login && foreign(&from.variables, &to.variables) > 0 {
+    let goes_back =
+        foreign(&from.variables, &to.variables) > 0 || changed_lists(from, to).count() > 0;
+    if !conn.default_is_login && goes_back {
         return Err(Unfit::Defaults);
     }
     if to.schema.is_none() && (from.schema.is_some() || conn.schema_unknown) {
         return Err(Unfit::Schema);
     }
     let moves = from.schema != to.schema || conn.wants_schema();
+    let from = &without_changes(conn, from, to, steps);
     let mut charset = Vec::new();
-    set_charset(&mut charset, conn.flavor, &from.charset, &to.charset)?;
+    set_charset(&mut charset, conn.dialect(), &from.charset, &to.charset)?;
     let mut variables = Vec::new();
     let anew = !charset.is_empty();
     set_variables(&mut variables, conn, from, to, anew);
@@ -80,6 +85,36 @@ pub(super) fn profile(
     Ok(())
 }
 
+/// Lists of changes are as by default before others are made: servers read all values of a SET before they
+/// change any, so that one can't hold both. Gives what holds then.
+fn without_changes(
+    conn: &ConnState,
+    from: &Arc<Profile>,
+    to: &Profile,
+    steps: &mut Vec<Step>,
+) -> Arc<Profile> {
+    if changed_lists(from, to).next().is_none() {
+        return Arc::clone(from);
+    }
+    let mut base = Profile::clone(from);
+    let mut text = Vec::new();
+    for name in changed_lists(from, to) {
+        assign(&mut text, name_on(conn.flavor, name), b"DEFAULT");
+        base.variables.remove(name);
+    }
+    let base = Arc::new(base);
+    steps.push(Step::Set { text: statement_of(text), becomes: Arc::clone(&base) });
+    base
+}
+
+/// Lists of changes that both have, and not the same.
+fn changed_lists(from: &Profile, to: &Profile) -> impl Iterator<Item = &'static str> {
+    LISTS_OF_CHANGES.into_iter().filter(|name| {
+        let (old, new) = (from.variable(name), to.variable(name));
+        old.is_some() && new.is_some() && old != new
+    })
+}
+
 /// `SET` and the assignments, which all start with a comma.
 fn statement_of(mut assignments: Vec<u8>) -> Vec<u8> {
     assignments.splice(..1, *b"SET ");
@@ -95,21 +130,31 @@ fn assign(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 fn set_charset(
     out: &mut Vec<u8>,
-    flavor: Flavor,
+    dialect: Dialect,
     from: &Charset,
     to: &Charset,
 ) -> Result<(), Unfit> {
     if from == to {
         return Ok(());
     }
-    let there = to.spelt(flavor).ok_or(Unfit::Charset)?;
-    if from.spelt(flavor).as_ref() == Some(&there) {
+    let there = to.spelt(dialect).ok_or(Unfit::Charset)?;
+    if from.spelt(dialect).as_ref() == Some(&there) {
         return Ok(());
     }
     let Charset::Set { client, results, described, connection } = &there else {
         return Err(Unfit::Charset);
     };
-    let described = described.as_ref().filter(|_| flavor.is_kin());
+    let described = described.as_ref().filter(|_| dialect.flavor.is_kin());
+    let is_named = |charset: &VarValue| *charset != VarValue::Default && client == charset;
+    if dialect.maps_collations()
+        && client == results
+        && matches!(connection, ConnectionCharset::Charset(charset) if is_named(charset))
+    {
+        // The one form of which all of its manuals say that it follows `character_set_collations`.
+        out.extend_from_slice(b",NAMES ");
+        out.extend_from_slice(client.as_bytes());
+        return Ok(());
+    }
     if let Some(collation) = described {
         for part in [&b",NAMES "[..], results.as_bytes(), b" COLLATE ", collation.as_bytes()] {
             out.extend_from_slice(part);

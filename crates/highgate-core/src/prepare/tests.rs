@@ -429,6 +429,26 @@ proptest! {
     }
 }
 
+/// Servers read all values of a SET before they change any: both in one would make the second alone.
+#[test]
+fn a_list_of_changes_begins_from_the_default() {
+    let (mut state, mut conn) = (state(None), conn(None));
+    set(&mut state, "optimizer_switch", "'mrr=on'");
+    let alone = "SET optimizer_switch='mrr=on'";
+    assert_eq!(texts(&steps(&state, &mut conn, &Needs::default()).unwrap()), [alone]);
+    let other = VarValue::text(b"'index_merge=off'");
+    Arc::make_mut(&mut conn.profile).variables.insert("optimizer_switch".into(), other);
+    let there = steps(&state, &mut conn, &Needs::default()).unwrap();
+    assert_eq!(texts(&there), ["SET optimizer_switch=DEFAULT", alone]);
+    let [Step::Set { becomes: between, .. }, Step::Set { becomes: after, .. }] = &*there else {
+        panic!("{there:?}");
+    };
+    assert!(between.variables.is_empty());
+    assert_eq!(*after, state.profile);
+    conn.default_is_login = false;
+    assert_eq!(steps(&state, &mut conn, &Needs::default()), Err(Unfit::Defaults));
+}
+
 /// Observed: the first SELECT of a session went to a replica, and so did the UPDATE behind it.
 #[test]
 fn a_statement_that_ends_itself_does_so_only_where_autocommit_is_on() {

@@ -62,14 +62,19 @@ impl Charset {
         }
     }
 
-    /// The same, with every part spelt out; `None` if the login's collation id is not known here.
+    /// The same, with every part spelt out as a server makes it; `None` if the login's collation id is not
+    /// known here.
     #[must_use]
-    pub fn spelt(&self, flavor: Flavor) -> Option<Self> {
+    pub fn spelt(&self, dialect: Dialect) -> Option<Self> {
         match self {
             Self::Login(id) => {
-                let Some((charset, collation)) = collation_names(*id, flavor)? else {
+                let Some((charset, collation)) = collation_names(*id, dialect)? else {
                     return Some(Self::names(VarValue::Default, None));
                 };
+                if dialect.maps_collations() && is_first_of_its_charset(*id) {
+                    let charset = if charset == "utf8" { "utf8mb3" } else { charset };
+                    return Some(Self::names(VarValue::text(charset.as_bytes()), None));
+                }
                 let charset = VarValue::text(charset.as_bytes());
                 Some(Self::names(charset, Some(VarValue::text(collation.as_bytes()))))
             }
@@ -95,7 +100,7 @@ impl Charset {
     fn client(&self) -> Option<&[u8]> {
         match self {
             Self::Login(id) => {
-                let (charset, _) = collation_names(*id, Flavor::Unknown).flatten()?;
+                let (charset, _) = collation_names(*id, Dialect::default()).flatten()?;
                 Some(charset.as_bytes())
             }
             Self::ServerDefault => None,
@@ -123,19 +128,59 @@ fn is_one_of(name: &[u8], charsets: &[&str]) -> bool {
     charsets.iter().any(|charset| bare(name).eq_ignore_ascii_case(charset.as_bytes()))
 }
 
+/// Whose names of charsets and collations are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dialect {
+    /// Whose dialect a server speaks.
+    pub flavor: Flavor,
+    /// Its version as version comments write it; 0 if it can't be told.
+    pub version: u32,
+}
+
+impl Dialect {
+    /// Whether a charset that is named alone, or by a login with the collation that was once its default, has the
+    /// one of `character_set_collations`.
+    ///
+    /// Quirk: so it is on MariaDB from 11.2 on, and from 11.5 on that is another for Unicode.
+    pub(crate) fn maps_collations(self) -> bool {
+        self.flavor == Flavor::MariaDb && self.version >= 110_200
+    }
+
+    /// Quirk: MariaDB has some of MySQL's `_0900_` collations by their id from 11.4.5 and 11.7.2 on.
+    fn knows_0900(self, id: u16) -> bool {
+        let has = (110_405..110_500).contains(&self.version) || self.version >= 110_702;
+        self.flavor != Flavor::MariaDb || has && (255..=308).contains(&id)
+    }
+}
+
+/// Whether it was the collation of a charset that is named alone in all versions of MariaDB before 11.2.
+fn is_first_of_its_charset(id: u16) -> bool {
+    const FIRST: [u16; 36] = [
+        1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 16, 18, 19, 22, 24, 25, 26, 28, 30, 32, 33, 36, 37,
+        38, 39, 40, 41, 45, 51, 57, 59, 63, 92, 95, 97,
+    ];
+    FIRST.contains(&id)
+}
+
 /// Charset and collation of a collation id of the login.
 ///
-/// `None`: the id is not in this table. `Some(None)`: a server of that flavour does not know the id
-/// and takes its own defaults. Quirk: MariaDB has none of MySQL's `_0900_` collations by that id.
+/// `None`: the id is not in this table. `Some(None)`: such a server does not know the id and takes its own defaults.
 #[must_use]
-pub fn collation_names(id: u16, flavor: Flavor) -> Option<Option<(&'static str, &'static str)>> {
-    if flavor == Flavor::MariaDb && (255..=323).contains(&id) {
+pub fn collation_names(id: u16, dialect: Dialect) -> Option<Option<(&'static str, &'static str)>> {
+    let is_0900 = (255..=323).contains(&id);
+    if is_0900 && !dialect.knows_0900(id) {
         return Some(None);
     }
+    // Others of them have the charset at least.
+    let id = if is_0900 && dialect.flavor == Flavor::MariaDb && !has_name(id) { 255 } else { id };
     let at = COLLATIONS.binary_search_by_key(&id, |(known, _)| *known).ok()?;
     let (_, collation) = COLLATIONS.get(at)?;
     let charset = collation.split_once('_').map_or(*collation, |(charset, _)| charset);
     Some(Some((charset, collation)))
+}
+
+fn has_name(id: u16) -> bool {
+    COLLATIONS.binary_search_by_key(&id, |(known, _)| *known).is_ok()
 }
 
 /// Ids that clients log in with; those of one Unicode language follow in the servers' order.
@@ -286,6 +331,10 @@ const COLLATIONS: &[(u16, &str)] = &[
 mod tests {
     use super::*;
 
+    fn on(flavor: Flavor, version: u32) -> Dialect {
+        Dialect { flavor, version }
+    }
+
     #[test]
     fn the_table_is_in_order() {
         assert!(COLLATIONS.is_sorted_by_key(|(id, _)| *id));
@@ -294,20 +343,52 @@ mod tests {
     #[test]
     fn a_collation_knows_its_charset() {
         assert_eq!(
-            collation_names(45, Flavor::MariaDb),
+            collation_names(45, on(Flavor::MariaDb, 101_100)),
             Some(Some(("utf8mb4", "utf8mb4_general_ci")))
         );
-        assert_eq!(collation_names(63, Flavor::MySql), Some(Some(("binary", "binary"))));
-        assert_eq!(collation_names(7777, Flavor::MySql), None);
+        assert_eq!(
+            collation_names(63, on(Flavor::MySql, 80_000)),
+            Some(Some(("binary", "binary")))
+        );
+        assert_eq!(collation_names(7777, on(Flavor::MySql, 80_000)), None);
     }
 
     #[test]
     fn a_mysql_8_collation_is_the_default_charset_on_mariadb() {
-        assert_eq!(collation_names(255, Flavor::MariaDb), Some(None));
-        assert_eq!(
-            Charset::Login(255).spelt(Flavor::MariaDb),
-            Charset::ServerDefault.spelt(Flavor::MariaDb)
-        );
+        for version in [101_100, 110_404, 110_502, 110_701] {
+            let there = on(Flavor::MariaDb, version);
+            assert_eq!(collation_names(255, there), Some(None), "{version}");
+            let spelt = [Charset::Login(255), Charset::ServerDefault].map(|it| it.spelt(there));
+            assert_eq!(spelt[0], spelt[1]);
+        }
+        // By MariaDB's sources: a client of MySQL 8 would get latin1, where that is the server's default.
+        for version in [110_405, 110_702, 120_001] {
+            let there = on(Flavor::MariaDb, version);
+            for id in [255, 278, 300] {
+                let (charset, _) = collation_names(id, there).flatten().unwrap();
+                assert_eq!(charset, "utf8mb4", "{id} on {version}");
+            }
+            assert_eq!(collation_names(309, there), Some(None), "it has no such one");
+        }
+    }
+
+    /// By MariaDB's sources: a login with 45 has utf8mb4_uca1400_ai_ci there.
+    #[test]
+    fn a_login_with_the_first_collation_of_a_charset_has_the_one_that_the_server_maps_it_to() {
+        let text = |text: &str| VarValue::text(text.as_bytes());
+        let there = on(Flavor::MariaDb, 110_800);
+        for (id, charset) in [(45, "utf8mb4"), (33, "utf8mb3"), (8, "latin1")] {
+            let named = Charset::names(text(charset), None);
+            assert_eq!(Charset::Login(id).spelt(there), Some(named));
+        }
+        for (id, dialect) in
+            [(224, there), (45, on(Flavor::MariaDb, 101_100)), (45, on(Flavor::MySql, 80_400))]
+        {
+            let Some(Charset::Set { described, .. }) = Charset::Login(id).spelt(dialect) else {
+                panic!("{id}");
+            };
+            assert!(described.is_some(), "{id} says which");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use highgate_mysql::sql::Flavor;
 
-use super::{Charset, LastInsertId, Profile};
+use super::{Charset, Dialect, LastInsertId, Profile};
 use crate::pins::{PinCause, PinSet};
 
 /// Prepared statements kept on one server connection.
@@ -17,6 +17,8 @@ pub const MAX_STATEMENTS: usize = 64;
 pub struct ConnState {
     /// Whose dialect the server speaks.
     pub flavor: Flavor,
+    /// Its server's version as version comments write it; 0 if it can't be told.
+    pub version: u32,
     /// Status flags of its answers mean something (StarRocks sends none).
     pub trusts_status: bool,
     /// Its OK packets report changes of session state.
@@ -105,11 +107,18 @@ impl ConnState {
         if self.flavor.is_kin() { LastInsertId::Untold } else { LastInsertId::OnConnection }
     }
 
+    /// Whose names of charsets its server takes.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        Dialect { flavor: self.flavor, version: self.version }
+    }
+
     /// A connection that just logged in with that collation and schema.
     #[must_use]
     pub fn new(flavor: Flavor, collation: u16, schema: Option<&str>) -> Self {
         Self {
             flavor,
+            version: 0,
             trusts_status: !matches!(flavor, Flavor::StarRocks | Flavor::Unknown),
             tracks: false,
             track_again: false,

@@ -385,8 +385,13 @@ fn ran(
         StatementKind::Use => use_schema(state, facts.schema_used),
         _ => {}
     }
+    let sets = multi && effects.contains(Effects::SESSION_STATE);
+    let charset = sets.then(|| state.profile.charset.clone());
     if !outcome.changes.is_empty() {
         reported(state, conn, facts, outcome);
+    }
+    if let Some(charset) = charset.filter(|_| conn.tracks) {
+        set::several(state, conn, facts, &charset);
     }
     unreported::follow(state, conn, facts, outcome);
 }
@@ -529,7 +534,7 @@ fn reported(
             Ok(StateChange::SystemVariable { name, value })
                 if facts.shape.kind != StatementKind::Set || facts.does(Effects::MULTI) =>
             {
-                set::learn(state, name, value);
+                set::learn(state, name, value, conn.dialect());
             }
             Ok(StateChange::TransactionCharacteristics(report)) => {
                 set::characteristics(state, report);

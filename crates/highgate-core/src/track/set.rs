@@ -3,7 +3,7 @@
 use highgate_mysql::{
     reply::{StateChange, StateChanges},
     sql::{
-        Flavor, LexMode,
+        self, Effects, Flavor, LexMode,
         set_statement::{Assignment, Isolation, Item, Scope, Value, parse},
     },
 };
@@ -12,7 +12,7 @@ use super::CommandFacts;
 use crate::{
     pins::PinCause,
     settle::Outcome,
-    state::{Charset, ConnState, ConnectionCharset, LastInsertId, SessionState, VarValue},
+    state::{Charset, ConnState, ConnectionCharset, Dialect, LastInsertId, SessionState, VarValue},
 };
 
 /// Records an accepted `SET`.
@@ -39,8 +39,58 @@ pub(super) fn apply(
             Item::Password | Item::DefaultRole => {}
             Item::ResourceGroup | Item::Role(_) => state.pins.insert(PinCause::Role),
             Item::Transaction { scope, isolation, read_only } => {
-                transaction(state, *scope, *isolation, *read_only);
+                transaction(state, (*scope, *isolation, *read_only), conn.dialect());
             }
+        }
+    }
+}
+
+/// Charsets that one of several statements sets in a way that the server does not tell whole: it reports the
+/// charsets of `SET NAMES x COLLATE y` and of `SET CHARACTER SET x`, and no collation. They are read from the text,
+/// all of them, in its order, as from the charset `before`.
+pub(super) fn several(
+    state: &mut SessionState,
+    conn: &ConnState,
+    facts: &CommandFacts<'_>,
+    before: &Charset,
+) {
+    let Some(text) = facts.text else { return };
+    let names = |word: &[u8]| text.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word));
+    if !names(b"COLLATE") && !names(b"CHARACTER") && !names(b"CHARSET") {
+        return;
+    }
+    let statements =
+        || sql::statements(text, facts.mode).filter_map(|it| parse(it, facts.mode).ok());
+    let is_untold = |item: &Item<'_>| {
+        matches!(item, Item::CharacterSet(_) | Item::Names { collation: Some(_), .. })
+    };
+    if !statements().any(|set| set.items.iter().any(is_untold)) {
+        return;
+    }
+    // A routine or a block may have set another between them, and a schema is chosen by its own statement.
+    let is_unsure = Effects::CAN_CHANGE_SESSION | Effects::DOUBTFUL;
+    if facts.shape.effects.intersects(is_unsure) {
+        return state.pins.insert(PinCause::UnreplayableSet);
+    }
+    put_charset(state, before.clone());
+    for item in statements().flat_map(|set| set.items) {
+        match item {
+            Item::CharacterSet(charset) => character_set(state, charset.as_deref(), facts.mode),
+            Item::Names { charset, collation } => {
+                self::names(state, charset.as_deref(), collation.as_deref(), facts.mode);
+            }
+            Item::Assignment(it) if it.scope == Scope::Session && is_charset(&it.name) => {
+                let value = match it.value {
+                    Value::Default => Some(VarValue::Default),
+                    Value::Literal(text) => normal(text, facts.mode),
+                    Value::Expression(_) => None,
+                };
+                match value {
+                    Some(value) => charset_variable(state, &it.name, value, conn.dialect()),
+                    None => state.pins.insert(PinCause::UnreplayableSet),
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -97,7 +147,7 @@ pub(super) fn is_of_next_transaction(text: &[u8], mode: LexMode) -> bool {
 }
 
 /// Records a value that the server reported.
-pub(super) fn learn(state: &mut SessionState, name: &[u8], value: &[u8]) {
+pub(super) fn learn(state: &mut SessionState, name: &[u8], value: &[u8], dialect: Dialect) {
     let Ok(name) = std::str::from_utf8(name) else {
         state.pins.insert(PinCause::SessionUnknown);
         return;
@@ -118,7 +168,7 @@ pub(super) fn learn(state: &mut SessionState, name: &[u8], value: &[u8]) {
     if name == "autocommit" && value.eq_ignore_ascii_case(b"ON") != state.autocommit {
         state.autocommit = value.eq_ignore_ascii_case(b"ON");
     }
-    variable(state, &name, literal);
+    variable(state, &name, literal, dialect);
 }
 
 /// Variables whose reported value is not what a `SET` of it would bring about.
@@ -175,7 +225,44 @@ fn assigned(
     if name == "autocommit" && !conn.trusts_status {
         state.autocommit = !is_off(&value);
     }
-    variable(state, name, value);
+    let before = state.profile.variable(name).map(VarValue::as_bytes);
+    let value = match (before, &value) {
+        (Some(before), VarValue::Text(after)) if LISTS_OF_CHANGES.contains(&name) => {
+            changed_list(before, after)
+        }
+        _ => Some(value),
+    };
+    match value {
+        Some(value) => variable(state, name, value, conn.dialect()),
+        None => state.pins.insert(PinCause::UnreplayableSet),
+    }
+}
+
+/// Variables of which a value says what changes, and leaves the rest as it was.
+pub(crate) const LISTS_OF_CHANGES: [&str; 3] =
+    ["optimizer_switch", "optimizer_trace", "optimizer_trace_features"];
+
+/// The changes of one value, and those of a later one: none is named twice, which servers refuse. `None` where
+/// the one before is no list.
+fn changed_list(before: &[u8], after: &[u8]) -> Option<VarValue> {
+    fn parts(text: &[u8]) -> Option<Vec<&[u8]>> {
+        let list = text.strip_prefix(b"'")?.strip_suffix(b"'")?;
+        let parts = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        Some(parts.filter(|part| !part.is_empty()).collect())
+    }
+    fn name(part: &[u8]) -> &[u8] {
+        part.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii()
+    }
+    // A number is a whole value, and `default` alone sets all that is not named beside it.
+    let Some(later) = parts(after) else { return Some(VarValue::text(after)) };
+    if later.iter().any(|part| part.eq_ignore_ascii_case(b"default")) {
+        return Some(VarValue::text(after));
+    }
+    let is_named = |part: &[u8]| later.iter().any(|it| name(it).eq_ignore_ascii_case(name(part)));
+    let mut all = parts(before)?;
+    all.retain(|part| !is_named(part));
+    all.extend(&later);
+    Some(VarValue::Text([b"'", all.join(&b',').as_slice(), b"'"].concat().into()))
 }
 
 fn is_off(value: &VarValue) -> bool {
@@ -183,14 +270,13 @@ fn is_off(value: &VarValue) -> bool {
     [&b"0"[..], b"OFF", b"FALSE", b"'OFF'", b"'0'"].iter().any(|off| text.eq_ignore_ascii_case(off))
 }
 
-fn variable(state: &mut SessionState, name: &str, value: VarValue) {
-    let name = match name {
-        "tx_isolation" => ISOLATION,
-        "tx_read_only" => READ_ONLY,
-        name => name,
-    };
+fn variable(state: &mut SessionState, name: &str, value: VarValue, dialect: Dialect) {
+    let name = one_name(name);
+    if name == "max_join_size" {
+        follow_join_size(state, &value);
+    }
     if is_charset(name) {
-        return charset_variable(state, name, value);
+        return charset_variable(state, name, value, dialect);
     }
     let is_value = LOGIN_DERIVED.contains(&name)
         || DEFAULT_IS_OFF.contains(&name)
@@ -202,6 +288,38 @@ fn variable(state: &mut SessionState, name: &str, value: VarValue) {
     } else if state.profile.variables.get(name) != Some(&value) {
         state.profile_mut().variables.insert(name.into(), value);
     }
+}
+
+/// Of names for one variable the one that all servers know. Kept under both, each would be set again, in
+/// another order than the session did.
+fn one_name(name: &str) -> &str {
+    match name {
+        "log_slow_min_examined_row_limit" => "min_examined_row_limit",
+        "log_slow_query" => "slow_query_log",
+        "log_slow_query_time" => "long_query_time",
+        "sql_low_priority_updates" => "low_priority_updates",
+        "storage_engine" => "default_storage_engine",
+        "tmp_memory_table_size" => "tmp_table_size",
+        "tx_isolation" => ISOLATION,
+        "tx_read_only" => READ_ONLY,
+        name => name,
+    }
+}
+
+/// Quirk: servers set `sql_big_selects` with `max_join_size`: on for the largest value, off for others.
+fn follow_join_size(state: &mut SessionState, value: &VarValue) {
+    const BIG_SELECTS: &str = "sql_big_selects";
+    let is_largest = |text: &[u8]| text == u64::MAX.to_string().as_bytes();
+    let big: &[u8] = match value {
+        VarValue::Text(text) if !is_largest(text) => b"0",
+        VarValue::Default if state.profile.variable(BIG_SELECTS).is_none() => return,
+        VarValue::Default => {
+            state.profile_mut().variables.remove(BIG_SELECTS);
+            return;
+        }
+        VarValue::Text(_) => b"1",
+    };
+    state.profile_mut().variables.insert(BIG_SELECTS.into(), VarValue::text(big));
 }
 
 /// What nobody set: MySQL counts its statements in every answer, and the other two follow the schema.
@@ -311,9 +429,8 @@ fn next(state: &mut SessionState, name: &str, value: Value<'_>, mode: LexMode) {
 
 fn transaction(
     state: &mut SessionState,
-    scope: Scope,
-    isolation: Option<Isolation>,
-    read_only: Option<bool>,
+    (scope, isolation, read_only): (Scope, Option<Isolation>, Option<bool>),
+    dialect: Dialect,
 ) {
     let level = isolation.map(|isolation| match isolation {
         Isolation::ReadCommitted => "READ COMMITTED",
@@ -324,7 +441,7 @@ fn transaction(
     match scope {
         Scope::Global | Scope::Persist | Scope::PersistOnly | Scope::User => {}
         Scope::Session => {
-            session_transaction(state, level, read_only);
+            session_transaction(state, level, read_only, dialect);
         }
         Scope::Next => {
             let mut parts = Vec::new();
@@ -338,13 +455,19 @@ fn transaction(
 }
 
 /// `SET SESSION TRANSACTION` is kept under names of its own, which [`crate::prepare`] writes as variables.
-fn session_transaction(state: &mut SessionState, level: Option<&str>, read_only: Option<bool>) {
+fn session_transaction(
+    state: &mut SessionState,
+    level: Option<&str>,
+    read_only: Option<bool>,
+    dialect: Dialect,
+) {
     if let Some(level) = level {
         let literal = format!("'{}'", level.replace(' ', "-"));
-        variable(state, ISOLATION, VarValue::text(literal.as_bytes()));
+        variable(state, ISOLATION, VarValue::text(literal.as_bytes()), dialect);
     }
     if let Some(read_only) = read_only {
-        variable(state, READ_ONLY, VarValue::text(if read_only { b"1" } else { b"0" }));
+        let value = VarValue::text(if read_only { b"1" } else { b"0" });
+        variable(state, READ_ONLY, value, dialect);
     }
 }
 
@@ -438,9 +561,10 @@ fn put_charset(state: &mut SessionState, charset: Charset) {
     state.profile_mut().charset = charset;
 }
 
-fn charset_variable(state: &mut SessionState, name: &str, value: VarValue) {
+/// `dialect`: of the server that took it, which may have taken its own defaults for the login's collation.
+fn charset_variable(state: &mut SessionState, name: &str, value: VarValue, dialect: Dialect) {
     let Some(Charset::Set { mut client, mut results, mut described, mut connection }) =
-        state.profile.charset.spelt(Flavor::Unknown)
+        state.profile.charset.spelt(dialect)
     else {
         state.pins.insert(PinCause::UnreplayableSet);
         return;

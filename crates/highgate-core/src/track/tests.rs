@@ -533,3 +533,90 @@ fn only_a_statement_that_ran_alters_a_schema_and_not_a_table_of_that_name() {
         assert!(!alters(CommandKind::Query, text), "{text}");
     }
 }
+
+#[test]
+fn changes_of_a_list_add_up() {
+    let mut twin = Twin::new();
+    for (text, all) in [
+        ("SET optimizer_switch='index_merge=off'", Some("'index_merge=off'")),
+        ("SET optimizer_switch='mrr=on'", Some("'index_merge=off,mrr=on'")),
+        ("SET optimizer_switch='INDEX_MERGE = default'", Some("'mrr=on,INDEX_MERGE = default'")),
+        ("SET optimizer_switch='default,mrr=on'", Some("'default,mrr=on'")),
+        ("SET optimizer_switch=DEFAULT", None),
+        ("SET optimizer_switch='mrr=on'", Some("'mrr=on'")),
+        ("SET optimizer_switch=17", Some("17")),
+    ] {
+        assert_eq!(twin.set(text, &[]), Verdict::Keep, "{text}");
+        assert_eq!(twin.value("optimizer_switch"), all, "{text}");
+    }
+    let _ = twin.set("SET optimizer_switch='mrr=off'", &[]);
+    assert!(twin.state.pins.contains(PinCause::UnreplayableSet), "a number hides what it holds");
+}
+
+/// Observed: the session asked every other server for a collation that none of them has.
+#[test]
+fn a_charset_variable_is_set_beside_what_the_server_made_of_the_login() {
+    for (flavor, client) in [(Flavor::MariaDb, "DEFAULT"), (Flavor::MySql, "utf8mb4")] {
+        let mut twin = Twin::new();
+        twin.conn.flavor = flavor;
+        twin.state.profile_mut().charset = Charset::Login(255);
+        let _ = twin.set("SET character_set_results = NULL", &[]);
+        let Charset::Set { client: there, results, .. } = &twin.state.profile.charset else {
+            panic!("{flavor:?}");
+        };
+        assert_eq!(there.as_bytes(), client.as_bytes());
+        assert!(results.is_null());
+    }
+}
+
+#[test]
+fn a_collation_of_one_of_several_statements_is_read_from_the_text() {
+    let mut twin = Twin::new();
+    twin.conn.tracks = true;
+    let mut several = |text: &str| {
+        let facts = CommandFacts {
+            shape: Shape {
+                kind: StatementKind::Set,
+                effects: Effects::MULTI | Effects::SESSION_STATE,
+                ..Shape::default()
+            },
+            text: Some(text.as_bytes()),
+            ..CommandFacts::bare(CommandKind::Query)
+        };
+        let mut changes = Vec::new();
+        let reported = StateChange::SystemVariable { name: b"character_set_client", value: b"x" };
+        reported.encode(&mut changes);
+        let status = Some(StatusFlags::AUTOCOMMIT);
+        let outcome = Outcome { status, changes: &changes, ..Outcome::default() };
+        let verdict = settle(&mut twin.state, &mut twin.conn, &facts, &outcome);
+        (verdict, twin.state.profile.charset.clone())
+    };
+    let latin = |name: &str| VarValue::text(name.as_bytes());
+    let named = Charset::names(latin("latin1"), Some(latin("latin1_bin")));
+    let (verdict, charset) = several("SET NAMES latin1 COLLATE latin1_bin; SELECT 1");
+    assert_eq!((verdict, charset), (Verdict::Keep, named));
+    let (_, charset) = several("SELECT 'COLLATE'; SET NAMES latin1");
+    let Charset::Set { client, .. } = charset else { panic!("{charset:?}") };
+    assert_eq!(client.as_bytes(), b"'x'", "what is reported whole is believed");
+    let unsure = "SET NAMES latin1 COLLATE latin1_bin; SET character_set_client = (SELECT 'x')";
+    let (verdict, _) = several(unsure);
+    assert_eq!(verdict, Verdict::Hold(PinCause::UnreplayableSet.into()));
+}
+
+/// Observed: `storage_engine` and `default_storage_engine` were set again in the order of their names.
+#[test]
+fn what_one_variable_says_of_another_is_kept_once() {
+    let mut twin = Twin::new();
+    let _ = twin.set("SET default_storage_engine = InnoDB, storage_engine = MyISAM", &[]);
+    assert_eq!(twin.value("default_storage_engine"), Some("MyISAM"));
+    assert_eq!(twin.value("storage_engine"), None);
+    for (text, big) in [
+        ("SET sql_big_selects = 1, max_join_size = 7", Some("0")),
+        ("SET sql_big_selects = 1", Some("1")),
+        ("SET max_join_size = 18446744073709551615", Some("1")),
+        ("SET max_join_size = DEFAULT", None),
+    ] {
+        let _ = twin.set(text, &[]);
+        assert_eq!(twin.value("sql_big_selects"), big, "{text}");
+    }
+}

@@ -263,6 +263,7 @@ async fn log_in(
     let Opened { greeting, capabilities, .. } = opened;
     let flavor = facts::flavor(&greeting);
     let mut state = ConnState::new(flavor, u16::from(door.collation), door.schema.as_deref());
+    state.version = facts::number(&greeting.version);
     state.ignores_space = capabilities.contains(Capabilities::IGNORE_SPACE);
     let thread = greeting.connection_id;
     Ok((LoggedIn { transport, capabilities, thread, state }, greeting))
