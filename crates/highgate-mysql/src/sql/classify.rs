@@ -2,7 +2,7 @@
 
 use super::blank;
 use super::body::{self, Ends};
-use super::bytes::{is_digit, span_of};
+use super::bytes::{is_digit, is_name, span_of};
 use super::head::{self, Head};
 use super::token::{Lexer, Token};
 use super::words::{Call, Kw};
@@ -234,7 +234,7 @@ impl<'t> Statement<'t> {
             }
             Token::Number(span) => {
                 self.head.push_mark();
-                if runs_on(span.of(self.text), self.after_dot()) {
+                if runs_on(span.of(self.text), self.after_dot()) && !self.ends_name(span) {
                     self.effects |= Effects::DOUBTFUL;
                 }
                 callee = Callee::Stored;
@@ -297,6 +297,17 @@ impl<'t> Statement<'t> {
 
     fn after_dot(&self) -> bool {
         self.previous == b'.'
+    }
+
+    /// Whether a number ends a name that is qualified without blanks: `app.2024_orders`, `t.1e5x`.
+    fn ends_name(&self, number: Span) -> bool {
+        let Ok(start) = usize::try_from(number.start) else { return false };
+        let before = self.text.get(..start).unwrap_or_default();
+        let Some(before) = before.strip_suffix(b".") else { return false };
+        let from = before.iter().rposition(|byte| !is_name(*byte)).map_or(0, |at| at + 1);
+        let qualifier = before.get(from..).unwrap_or_default();
+        // Servers read on behind what is a number by itself.
+        qualifier.first().is_some_and(|byte| !is_digit(*byte))
     }
 
     fn resolve_pending(&mut self, token: Token) {

@@ -60,6 +60,8 @@ pub fn hides_kill(text: &[u8], mode: LexMode) -> bool {
     let (mut start, mut begins, mut prepares, mut after_dot) = (0, true, false, false);
     // Literals beside each other are one.
     let mut literal = Vec::new();
+    // Where the end of one is unsure, so is what follows: to look again at each would read all of it each time.
+    let mut is_sure = true;
     loop {
         let token = lexer.next();
         if let (true, Token::Text(part)) = (prepares, token) {
@@ -79,12 +81,13 @@ pub fn hides_kill(text: &[u8], mode: LexMode) -> bool {
             {
                 return true;
             }
-            Token::Word(word, ..) if begins && is_one_of(word, text, &[b"CREATE"]) => {
+            Token::Word(word, ..) if begins && is_sure && is_one_of(word, text, &[b"CREATE"]) => {
                 if let Ends::At(end) = body::end(text, start, mode) {
                     lexer.seek(end);
                     start = end;
                     continue;
                 }
+                is_sure = false;
             }
             _ => {}
         }
@@ -194,6 +197,7 @@ mod tests {
             "CREATE TABLE x (event INT); KILL 7",
             "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DELETE FROM t; KILL 7",
             "CREATE PROCEDURE p() BEGIN SELECT 1; KILL 7",
+            "CREATE PROCEDURE p() BEGIN SELECT 1; CREATE PROCEDURE q() KILL 7",
         ] {
             assert!(hides(text), "{text}");
         }

@@ -306,12 +306,22 @@ fn a_blank_beyond_ascii_is_doubtful_outside_of_quotes() {
 #[test]
 fn a_word_that_touches_a_number_is_doubtful_where_servers_read_it_apart() {
     let of = |text: &str| effects(text, MARIADB).contains(E::DOUBTFUL);
-    for text in
-        ["SELECT 1 FROM t WHERE a > 1.5INTO @v", "SELECT 1 FROM t WHERE a > 1e5LOCK IN SHARE MODE"]
-    {
+    for text in [
+        "SELECT 1 FROM t WHERE a > 1.5INTO @v",
+        "SELECT 1 FROM t WHERE a > 1e5LOCK IN SHARE MODE",
+        "SELECT 1 FROM t WHERE a >.5INTO @v",
+        "SELECT `t`.2fa FROM t",
+        "SELECT t .2fa FROM t",
+        "SELECT t. 2fa FROM t",
+    ] {
         assert!(of(text), "{text}");
     }
-    for text in ["SELECT 1.5, 1.5e10, 1.0E+2, 1E-5, 2e, 0x1AF, 1.e5", "SELECT 5a, 1f FROM 9b"] {
+    for text in [
+        "SELECT 1.5, 1.5e10, 1.0E+2, 1E-5, 2e, 0x1AF, 1.e5",
+        "SELECT 5a, 1f FROM 9b",
+        "SELECT u.2fa_secret, app.u.1st_name, t.1e5x FROM users u",
+        "SELECT * FROM app.2024_orders",
+    ] {
         assert!(!of(text), "{text}");
     }
 }
