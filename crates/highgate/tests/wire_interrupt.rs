@@ -386,7 +386,7 @@ fn a_kill_that_comes_while_a_connection_is_opened_is_held_against_no_server() {
     client.send(b"\x03SELECT n FROM t").unwrap();
     assert!(wait::wait_until(wait::Deadline::seconds(10), || begun.load(Ordering::Relaxed)));
     other.ok(&format!("KILL QUERY {}", client.id)).unwrap();
-    let told = || failure::ctl(&process, &["events", "--last", "20"]).unwrap();
+    let told = || ctl(&process, &["events", "--last", "20"]).unwrap();
     assert!(wait::wait_until(wait::Deadline::seconds(10), || told().contains("was told to end")));
     go.store(true, Ordering::Relaxed);
     let _ = client.answer().unwrap();
