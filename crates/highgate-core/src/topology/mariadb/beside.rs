@@ -15,8 +15,8 @@ const SWITCHOVER: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Beside {
     since: Instant,
-    /// Whether it was seen to become so.
-    opened: bool,
+    /// Whether it was seen to become so, or had followed the primary: nobody else is meant to be promoted.
+    is_meant: bool,
     /// Whether the primary was read as writable after that.
     outlived: bool,
 }
@@ -47,8 +47,11 @@ impl Machine {
             let Some(rival) = inputs.get(*index) else { continue };
             let Some(seen) = rival.live(now) else { continue };
             let opened = self.promoted.get(rival.name).copied();
+            let followed =
+                self.record.as_ref().is_some_and(|record| record.followers.contains(rival.name));
+            let is_meant = opened.is_some() || followed;
             let since = opened.unwrap_or(seen.at);
-            let beside = Beside { since, opened: opened.is_some(), outlived: false };
+            let beside = Beside { since, is_meant, outlived: false };
             self.beside.entry(rival.name.clone()).or_insert(beside);
         }
         for (name, beside) in &mut self.beside {
@@ -69,11 +72,11 @@ impl Machine {
             && rival.seen.is_some_and(|seen| gtid::lacks(&seen.gtid, &record.gtid))
     }
 
-    /// Whether a server that was opened, however long before the primary was closed, has the same
+    /// Whether a server that was opened or detached, however long before the primary was closed, has the same
     /// transactions as that: a switchover that took its time, and lost nothing.
     pub(super) fn is_abreast(&self, old: &Observation, heir: &Input<'_>) -> bool {
-        let was_opened = self.beside.get(heir.name).is_some_and(|beside| beside.opened);
+        let is_meant = self.beside.get(heir.name).is_some_and(|beside| beside.is_meant);
         let is_same = |seen: &Observation| gtid::is_same(&seen.gtid, &old.gtid);
-        was_opened && old.read_only && heir.seen.is_some_and(is_same)
+        is_meant && old.read_only && heir.seen.is_some_and(is_same)
     }
 }

@@ -170,8 +170,8 @@ impl Machine {
         let Some(seen) = old.live(now) else { return old.absence().to_owned() };
         if self.is_emptied(inputs, old, now) {
             return format!(
-                "without its data (its GTID position is `{}`, and was `{}`; if that is on purpose: `highgate \
-                 ctl forget-primary {}`)",
+                "without its data (its GTID position is `{}`, and was `{}`; if its rows are there, and only its \
+                 binary log is new, or if that is on purpose: `highgate ctl forget-primary {}`)",
                 seen.gtid, record.gtid, self.backend
             );
         }
@@ -215,7 +215,13 @@ fn first(
         return Verdict::Waiting(format!("{why}, and {} is not checked yet", input.name));
     }
     if let Some(input) = inputs.iter().find(|input| is_hidden(inputs, input, now)) {
-        return Verdict::Waiting(format!("{why}; {} is {}", input.name, input.absence()));
+        // For as long as that lasts: a person has to know what to do.
+        let hint = if input.unread.is_some_and(|unread| is_old(unread.since, now)) {
+            "; another server replicates from it: repair that, or put it into maintenance"
+        } else {
+            ""
+        };
+        return Verdict::Waiting(format!("{why}; {} is {}{hint}", input.name, input.absence()));
     }
     match candidates {
         [] => Verdict::Waiting(match inputs.iter().find(|i| i.alive && i.live(now).is_none()) {
@@ -244,7 +250,11 @@ fn is_hidden(inputs: &[Input<'_>], input: &Input<'_>, now: Instant) -> bool {
         |other: &Input<'_>| other.live(now).is_some_and(|seen| fetches(inputs, seen, input.name));
     input.admin != AdminState::Maintenance
         && input.live(now).is_none()
-        && (now.saturating_duration_since(unread.since) < PATIENCE || inputs.iter().any(fetch))
+        && (!is_old(unread.since, now) || inputs.iter().any(fetch))
+}
+
+fn is_old(since: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(since) >= PATIENCE
 }
 
 fn names(inputs: &[Input<'_>], indices: &[usize]) -> String {

@@ -1,4 +1,8 @@
 //! A primary that comes back without its data: a volume that was lost, a datadir that was made anew.
+//!
+//! Quirk: the position of a MariaDB primary is that of its binary log. Where that is lost, or has another name behind a
+//! restart, all rows may be there. Nothing that a monitor's account may ask tells the two apart, and writes to an
+//! empty server are worse than writes that wait for a person.
 
 use std::time::Instant;
 

@@ -92,8 +92,9 @@ fn who_was_opened_shortly_before_the_primary_was_closed_takes_its_place() {
 
 #[test]
 fn a_switchover_that_takes_its_time_is_followed_where_nothing_is_lost() {
-    for same in [true, false] {
+    for (same, opened) in [(true, true), (true, false), (false, true), (false, false)] {
         let mut rig = Rig::new();
+        rig.seen[1].read_only = opened;
         rig.step();
         rig.promote(1);
         (0..30).for_each(|_| assert_eq!(primary(&rig.step()), Some("db1")));

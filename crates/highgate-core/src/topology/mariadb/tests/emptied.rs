@@ -26,7 +26,7 @@ fn a_primary_that_comes_back_without_its_data_takes_no_place_before_an_operator_
         let outcome = rig.step();
         let Writes::Waiting { reason } = &outcome.writes else { panic!("{outcome:?}") };
         let told = "the primary db1 is without its data (its GTID position is `0-1-4`, and was `0-1-100`; if \
-                    that is on purpose: `highgate ctl forget-primary shop`), and no other server is writable";
+                    its rows are there, and only its binary log is new, or if that is on purpose: `highgate ctl forget-primary shop`), and no other server is writable";
         assert_eq!(**reason, *told);
         is(&outcome, "db1", Role::None, Some(Status::Quarantined));
         is(&outcome, "db2", Role::Replica, None);

@@ -45,12 +45,17 @@ fn a_first_primary_waits_a_while_for_one_that_cannot_be_read_and_for_a_source_as
         }
         rig.deny(0);
         rig.unread[0].as_mut().unwrap().known = false;
+        let why = "no primary is known; db1 is alive, but its role is not known: \
+                   the monitor's account is refused";
         for _ in 1..20 {
-            let why = "no primary is known; db1 is alive, but its role is not known: \
-                       the monitor's account is refused";
             assert_eq!(waiting(&rig.step()), why);
         }
-        assert_eq!(primary(&rig.step()), Some("db2").filter(|_| !is_source));
+        let outcome = rig.step();
+        assert_eq!(primary(&outcome), Some("db2").filter(|_| !is_source));
+        if is_source {
+            let what = "another server replicates from it: repair that, or put it into maintenance";
+            assert_eq!(waiting(&outcome), format!("{why}; {what}"));
+        }
         rig.unread[0] = None;
         let outcome = rig.step();
         if is_source {
