@@ -139,7 +139,9 @@ pub const fn track(flavor: Flavor) -> &'static str {
 #[must_use]
 pub const fn report(flavor: Flavor) -> &'static str {
     match flavor {
-        Flavor::MariaDb => "BEGIN NOT ATOMIC START TRANSACTION READ ONLY; COMMIT; END",
+        Flavor::MariaDb => {
+            "BEGIN NOT ATOMIC START TRANSACTION READ ONLY; COMMIT AND NO CHAIN NO RELEASE; END"
+        }
         _ => "DO 0",
     }
 }
@@ -320,8 +322,11 @@ fn rest(
     if conn.track_again {
         steps.push(Step::Track);
     }
+    if !own {
+        track::given(conn);
+    }
     // Before any other, which would be told in its place. Who holds it hears of it by a statement of its own.
-    if !own && conn.unreported != Unreported::Nothing {
+    if !own && conn.unreported == Unreported::Raised {
         steps.push(Step::Report);
     }
     if !Arc::ptr_eq(&conn.profile, &state.profile) || conn.wants_schema() {
@@ -378,6 +383,15 @@ fn counts(
     if is_missed { Err(Unfit::Counts) } else { Ok(()) }
 }
 
+/// A server has answered [`Step::CausalWait`], whatever it said: with the client's command it tells of the value that it
+/// put back behind that.
+pub fn waited(conn: &mut ConnState, text: &[u8]) {
+    let is_known = matches!(conn.unreported, Unreported::Raised | Unreported::Something);
+    if text.starts_with(b"SET STATEMENT") && !is_known {
+        conn.unreported = Unreported::Passing;
+    }
+}
+
 /// Records that a step was carried out; [`Step::Prepare`] is told by [`ConnState::prepared`].
 pub fn applied(conn: &mut ConnState, step: &Step) {
     if !matches!(step, Step::CloseStatement(_) | Step::Prepare { .. }) {
@@ -408,6 +422,8 @@ pub fn failed(conn: &mut ConnState, step: &Step) {
         Step::InitDb { .. } => conn.schema_unknown = true,
         // What a server does not prepare changes nothing there.
         Step::Prepare { .. } => {}
+        // It was answered, by more than was hoped for: that is washed off.
+        Step::Report if conn.unreported == Unreported::Something => {}
         Step::CaptureLastInsertId
         | Step::CausalWait { .. }
         | Step::ClearDiagnostics

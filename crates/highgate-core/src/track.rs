@@ -27,6 +27,7 @@ pub use effects::{
 };
 pub(crate) use effects::{failed, is_early, never_ran, succeeded};
 pub(crate) use set::{DEFAULT_IS_OFF, LISTS_OF_CHANGES};
+pub(crate) use unreported::given;
 pub use unreported::heard;
 
 /// Which command a client sent.

@@ -16,7 +16,7 @@ use raw::{RawClient, USUAL};
 
 const BACKEND: &str = "topology = \"galera\"\nfailover_wait = \"20s\"\nslow_start = \"0s\"\n\
     monitor = { user = \"m\", password = \"m\", interval = \"100ms\" }\n";
-const WAIT: &str = "BEGIN NOT ATOMIC SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1 LIMIT 1; END";
+const WAIT: &str = "SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1 LIMIT 1";
 
 /// A synced member of that index.
 fn member(index: usize) -> ScriptedServer {

@@ -304,11 +304,7 @@ pub(super) fn causal(need: &CausalNeed<'_>, flavor: Flavor) -> Option<Step> {
         (CausalWait::MasterGtidWait, Flavor::MariaDb) => "MASTER_GTID_WAIT",
         (CausalWait::WaitForExecutedGtidSet, Flavor::MySql) => "WAIT_FOR_EXECUTED_GTID_SET",
         (CausalWait::WsrepSyncWait, Flavor::MariaDb) => {
-            // Alone it would put the value back behind its answer, and the server would tell of that with the
-            // client's command ([`crate::state::Unreported::Passing`]).
-            let text =
-                b"BEGIN NOT ATOMIC SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1 LIMIT 1; END";
-            let text = text.to_vec();
+            let text = b"SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1 LIMIT 1".to_vec();
             return Some(Step::CausalWait { text, expect: b"1" });
         }
         _ => return None,

@@ -340,7 +340,7 @@ fn a_member_of_galera_serves_no_session_on_a_connection_that_was_reset_or_would_
     let causal = Some(CausalNeed { position: "", wait, timeout_ms: 250 });
     let needs = Needs { causal, ..Needs::default() };
     let member = || ConnState { is_galera: true, ..conn(Some("shop")) };
-    let waits = ["BEGIN NOT ATOMIC SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1 LIMIT 1; END"];
+    let waits = ["SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1 LIMIT 1"];
     assert_eq!(texts(&steps(&state, &mut member(), &needs).unwrap()), waits);
     let [mut reset, mut changed, mut dirty, mut far] = [(); 4].map(|()| member());
     reset.was_reset();

@@ -76,8 +76,12 @@ pub enum Unreported {
     Nothing,
     /// That values are as before which held for `SET STATEMENT … FOR` alone: nothing is left of them.
     Passing,
-    /// What a trigger, a view or a function may have changed. No session has the connection before it was asked.
+    /// What a trigger, a view or a function may have changed before an error of the session that has the connection.
     Perhaps,
+    /// As [`Self::Perhaps`], of a session that had it before.
+    Foreign,
+    /// As [`Self::Perhaps`], of code that ran for sure. No other session has the connection before it was asked.
+    Raised,
     /// It told of a change, and nobody knows of what: nobody else has the connection before it was reset.
     Something,
 }

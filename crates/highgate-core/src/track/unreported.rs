@@ -1,10 +1,11 @@
 //! Changes that a server does not tell of with the statement that made them ([`Unreported`]).
 //!
-//! What it keeps comes with a later OK. If that is the session's own, it is settled there; if the connection
-//! comes to another session before, the server is asked first ([`crate::prepare::Step::Report`]): one small
-//! statement, which keeps what is prepared there and costs nothing where nobody else comes. An error of an
-//! ordinary statement is not worth a reset, still less a connection of a Galera member, which can't be reset;
-//! but whether a trigger, a view or a function ran before it, no text shows.
+//! What it keeps comes with a later OK. If that is the session's own, it is settled there. Nearly all errors are of
+//! statements that called nothing, and whether a trigger, a view or a function ran before one, no text shows: nobody is
+//! asked for them. Where another session has the connection by then, and a statement of it that calls nothing is told of
+//! a change, that session is not bound by it: the connection is reset once it is free. Only where a routine has raised
+//! the error for sure (`SIGNAL`), the server is asked before another session has the connection
+//! ([`crate::prepare::Step::Report`]): one small statement, which keeps what is prepared there.
 
 #[cfg(test)]
 mod tests;
@@ -40,15 +41,14 @@ pub(super) fn follow(
         return;
     }
     if !outcome.changes.is_empty() {
-        // Behind what passes, or was made by the statement itself, another change does not show.
-        let hides = match conn.unreported {
-            Unreported::Passing => may_call(facts),
-            Unreported::Perhaps => effects::explains(facts, outcome),
-            Unreported::Nothing | Unreported::Something => false,
-        };
-        if conn.unreported != Unreported::Something {
-            let is_hidden = hides && has_change(outcome.changes);
-            conn.unreported = if is_hidden { Unreported::Something } else { Unreported::Nothing };
+        let is_foreign = conn.unreported == Unreported::Foreign
+            && !effects::explains(facts, outcome)
+            && !may_call(facts)
+            && has_change(outcome.changes);
+        if is_foreign {
+            conn.unreported = Unreported::Something;
+        } else if conn.unreported != Unreported::Something {
+            conn.unreported = Unreported::Nothing;
         }
     } else if conn.flavor == Flavor::MariaDb {
         untold_end(state, conn, facts, outcome);
@@ -61,9 +61,8 @@ pub(super) fn follow(
 
 /// Rows ended in an EOF that says that something has changed, and can't say what.
 ///
-/// In a transaction it says so of the transaction itself, and the end of that tells the rest. (Where autocommit
-/// is off it may not: views whose functions set variables are not followed there, for clients that know no
-/// other end of rows.) MySQL has something in each answer.
+/// In a transaction, or where autocommit is off, it says so of the transaction itself, and the end of that tells the
+/// rest. So it may behind an error. MySQL has something in each answer.
 fn untold_end(
     state: &mut SessionState,
     conn: &mut ConnState,
@@ -71,10 +70,10 @@ fn untold_end(
     outcome: &Outcome<'_>,
 ) {
     let Some(status) = outcome.status else { return };
-    if !status.contains(StatusFlags::SESSION_STATE_CHANGED)
+    if !status.contains(StatusFlags::SESSION_STATE_CHANGED | StatusFlags::AUTOCOMMIT)
         || status.contains(StatusFlags::IN_TRANS)
         || facts.does(Effects::FOR_STATEMENT)
-        || conn.unreported == Unreported::Something
+        || conn.unreported != Unreported::Nothing
     {
         return;
     }
@@ -113,13 +112,22 @@ pub(super) fn failed(
     {
         return;
     }
-    if conn.unreported != Unreported::Something && may_call(facts) {
-        conn.unreported = Unreported::Perhaps;
+    if !matches!(conn.unreported, Unreported::Raised | Unreported::Something) && may_call(facts) {
+        let is_raised = code == ER_SIGNAL_EXCEPTION || sqlstate(outcome.message).starts_with(b"45");
+        conn.unreported = if is_raised { Unreported::Raised } else { Unreported::Perhaps };
     }
 }
 
+/// ER_SIGNAL_EXCEPTION: an unhandled condition that a user has defined.
+const ER_SIGNAL_EXCEPTION: u16 = 1644;
+
 /// ER_SP_DOES_NOT_EXIST: a function or procedure.
 const ER_SP_DOES_NOT_EXIST: u16 = 1305;
+
+/// The SQLSTATE of an ERR packet, whatever its number is: `SIGNAL` may choose that as well.
+fn sqlstate(packet: &[u8]) -> &[u8] {
+    packet.get(3..).and_then(|rest| rest.strip_prefix(b"#")).unwrap_or_default()
+}
 
 /// Whether the routine that a server says does not exist (`FUNCTION shop.f does not exist`, in any
 /// language) stands in the text; `None` if that can't be told.
@@ -132,17 +140,20 @@ fn is_of_text(facts: &CommandFacts<'_>, message: &[u8]) -> Option<bool> {
     Some(stands)
 }
 
-/// Highgate's own statement was answered: what comes with it was made by others.
-pub fn heard(conn: &mut ConnState, changes: &[u8]) {
-    if conn.unreported == Unreported::Something {
+/// Another session gets the connection.
+pub(crate) const fn given(conn: &mut ConnState) {
+    if matches!(conn.unreported, Unreported::Perhaps) {
+        conn.unreported = Unreported::Foreign;
+    }
+}
+
+/// A statement of Highgate's own was answered. What comes with [`crate::prepare::Step::Report`] was made by others.
+pub fn heard(conn: &mut ConnState, changes: &[u8], is_report: bool) {
+    if changes.is_empty() || conn.unreported == Unreported::Something {
         return;
     }
-    let is_change = conn.unreported == Unreported::Perhaps && has_change(changes);
-    if is_change {
-        conn.unreported = Unreported::Something;
-    } else if !changes.is_empty() {
-        conn.unreported = Unreported::Nothing;
-    }
+    let is_change = is_report && has_change(changes);
+    conn.unreported = if is_change { Unreported::Something } else { Unreported::Nothing };
 }
 
 /// Whether a report says that something has changed, whatever that is.
@@ -152,7 +163,7 @@ fn has_change(changes: &[u8]) -> bool {
 }
 
 /// Whether a trigger, a view or a function may run in it.
-fn may_call(facts: &CommandFacts<'_>) -> bool {
+pub(super) fn may_call(facts: &CommandFacts<'_>) -> bool {
     facts.does(Effects::MULTI)
         || !matches!(
             facts.shape.kind,

@@ -119,7 +119,10 @@ async fn one(
     if space.scanner.error().is_some() {
         return Ok(Some(refusal(space.scanner.last_packet())));
     }
-    track::heard(&mut server.state, &space.changes);
+    track::heard(&mut server.state, &space.changes, matches!(step, Step::Report));
+    if let Step::CausalWait { text, .. } = step {
+        prepare::waited(&mut server.state, text);
+    }
     match step {
         Step::Report if server.state.unreported == Unreported::Something => {
             let unseen = "it was changed by what no statement shows";

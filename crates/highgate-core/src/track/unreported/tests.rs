@@ -11,6 +11,10 @@ use crate::{
     track::{CommandKind, before},
 };
 
+fn washed() -> Verdict {
+    Verdict::Wash(settle::WashReason(PinCause::RoutineChangedState.into()))
+}
+
 const AUTOCOMMIT: StatusFlags = StatusFlags::AUTOCOMMIT;
 const CHANGED: StateChange<'_> = StateChange::AnyState(b"1");
 
@@ -65,17 +69,17 @@ impl Twin {
     fn hears(&mut self, changes: &[StateChange<'_>]) {
         let mut track = Vec::new();
         changes.iter().for_each(|change| change.encode(&mut track));
-        heard(&mut self.conn, &track);
+        heard(&mut self.conn, &track, true);
     }
 }
 
 /// Observed: a trigger had set a variable before it failed; the next session read it, and its next write
 /// bound it to the connection for good.
 #[test]
-fn after_an_error_the_server_is_asked_before_another_session_has_the_connection() {
-    for code in [1062, 1644, 1146] {
+fn behind_a_raised_error_the_server_is_asked_before_another_session_has_the_connection() {
+    for (code, message) in [(1644, ""), (50_000, "\u{7f}..#45000no")] {
         let mut twin = Twin::new();
-        twin.error("INSERT INTO t VALUES (1)", code, "");
+        twin.error("INSERT INTO t VALUES (1)", code, message);
         assert_eq!(twin.first_steps(), Ok(vec![Step::Report]), "{code}");
         let nothing = StateChange::TransactionCharacteristics(b"");
         let mut innocent = Twin { conn: twin.conn.clone(), ..Twin::new() };
@@ -87,6 +91,46 @@ fn after_an_error_the_server_is_asked_before_another_session_has_the_connection(
         twin.conn.is_galera = true;
         assert_eq!(twin.first_steps(), Err(Unfit::Reset), "{code}");
     }
+}
+
+/// An application meets them all day: a question for each would be as dear as the statement.
+#[test]
+fn nobody_asks_behind_an_ordinary_error_and_nobody_else_is_bound_by_what_comes_later() {
+    for code in [1062, 1146, 1213] {
+        let mut twin = Twin::new();
+        twin.error("INSERT INTO t VALUES (1)", code, "");
+        assert_eq!(twin.first_steps(), Ok(vec![]), "{code}");
+        let mut other = Twin { conn: twin.conn, ..Twin::new() };
+        assert_eq!(other.ok("BEGIN", &[]), Verdict::Keep);
+        assert_eq!(other.ok("COMMIT", &[CHANGED]), washed(), "what came was not its own");
+        assert!(other.state.pins.is_empty());
+        // What may be its own binds it.
+        let mut twin = Twin::new();
+        twin.error("INSERT INTO t VALUES (1)", code, "");
+        assert_eq!(twin.first_steps(), Ok(vec![]), "{code}");
+        let mut other = Twin { conn: twin.conn, ..Twin::new() };
+        let _ = other.ok("SELECT f()", &[CHANGED]);
+        assert_eq!(other.state.pins, PinCause::RoutineChangedState.into());
+    }
+}
+
+/// Observed: a duplicate key, a ROLLBACK and `SET autocommit = 1` cost the connection.
+#[test]
+fn what_comes_with_a_statement_that_changes_something_itself_costs_nothing() {
+    for text in ["SET autocommit = 1", "SET @a = 1", "SET time_zone = '+01:00'"] {
+        let mut twin = Twin::new();
+        twin.error("INSERT INTO t VALUES (1)", 1062, "");
+        let _ = twin.ok("ROLLBACK", &[]);
+        let _ = twin.ok(text, &[CHANGED]);
+        let verdict = twin.ok("DELETE FROM t", &[]);
+        assert_eq!((verdict, twin.conn.unreported), (Verdict::Keep, Unreported::Nothing), "{text}");
+    }
+    let mut twin = Twin::new();
+    twin.error("INSERT INTO t VALUES (1)", 1062, "");
+    let mut track = Vec::new();
+    CHANGED.encode(&mut track);
+    heard(&mut twin.conn, &track, false);
+    assert_eq!(twin.conn.unreported, Unreported::Nothing, "SET LAST_INSERT_ID of Highgate's own");
 }
 
 #[test]
@@ -120,16 +164,6 @@ fn what_the_session_itself_hears_next_is_its_own() {
     assert_eq!(twin.first_steps(), Ok(vec![]), "a position is told with all that there was");
 }
 
-#[test]
-fn what_hides_behind_a_change_of_the_sessions_own_is_washed_off() {
-    let mut twin = Twin::new();
-    twin.error("INSERT INTO t VALUES (1)", 1644, "");
-    let _ = twin.ok("SET @a = 1", &[CHANGED]);
-    let verdict = twin.ok("DELETE FROM t", &[]);
-    let washed = settle::WashReason(PinCause::RoutineChangedState.into());
-    assert_eq!(verdict, Verdict::Wash(washed));
-}
-
 /// Observed with a function that takes a lock and calls one that does not exist: the lock stayed.
 #[test]
 fn a_missing_function_that_the_text_does_not_name_was_called_by_one_that_ran() {
@@ -161,7 +195,17 @@ fn rows_whose_end_can_not_say_what_has_changed_bind_the_session() {
     let mut twin = Twin::new();
     let returned = "DELETE FROM t RETURNING a";
     assert_eq!(twin.rows(returned, StatusFlags::SESSION_STATE_CHANGED), Verdict::Keep);
-    assert_eq!(twin.first_steps(), Ok(vec![Step::Report]), "a position, or what a trigger did");
+    assert_eq!(twin.first_steps(), Ok(vec![]), "a position, or what a trigger did");
+    // The transaction that an error ended, without a word.
+    let mut twin = Twin::new();
+    twin.error("UPDATE t SET a = 1", 1213, "");
+    let _ = twin.rows("SELECT * FROM t", StatusFlags::SESSION_STATE_CHANGED);
+    assert!(!twin.state.pins.contains(PinCause::RoutineChangedState));
+    // Engines without transactions, while autocommit is off.
+    let mut twin = Twin::new();
+    let status = Some(StatusFlags::SESSION_STATE_CHANGED);
+    let _ = twin.run("SELECT * FROM m", &Outcome { status, rows: Some(1), ..Outcome::default() });
+    assert!(!twin.state.pins.contains(PinCause::RoutineChangedState));
 }
 
 /// Observed: `SET STATEMENT … FOR` on a replica; whoever had the connection next was bound to that replica
@@ -179,9 +223,9 @@ fn values_that_are_put_back_behind_a_statement_are_nobodys() {
         };
         assert_eq!(status, Verdict::Keep);
         let mut other = Twin { conn: twin.conn.clone(), ..Twin::new() };
-        assert_eq!(other.first_steps(), Ok(vec![Step::Report]));
-        other.hears(&[put_back, CHANGED]);
-        assert_eq!(other.first_steps(), Ok(vec![]));
+        assert_eq!(other.first_steps(), Ok(vec![]), "nobody is asked");
+        assert_eq!(other.ok("BEGIN", &[put_back, CHANGED]), Verdict::Keep);
+        assert!(other.state.profile.variables.is_empty());
         let begun = twin.ok("BEGIN", &[put_back, CHANGED]);
         assert_eq!(begun, Verdict::Keep, "nor are they the session's own");
         assert!(twin.state.profile.variables.is_empty());
