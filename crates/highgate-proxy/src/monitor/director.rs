@@ -78,6 +78,8 @@ pub struct Inputs {
 pub struct Director {
     shared: Arc<Shared>,
     inputs: Inputs,
+    /// What was stored of the primaries when it began.
+    began: Records,
     view: Arc<Mutex<View>>,
     registry: ServerRegistry,
     servers: BTreeMap<ServerId, Watched>,
@@ -155,6 +157,7 @@ impl Director {
         let check_turns = Turns::new(shared.check_sockets.clone());
         let director = Self {
             shared,
+            began: inputs.records.clone(),
             inputs,
             view,
             registry: ServerRegistry::new(),

@@ -1,7 +1,12 @@
 //! What operators have the director do.
 
+use std::collections::BTreeSet;
+
 use highgate_config::{BackendName, ServerName};
-use highgate_core::events::{Event, Kind, Severity};
+use highgate_core::{
+    events::{Event, Kind, Severity},
+    topology::PrimaryRecord,
+};
 use highgate_io::clock;
 use tokio::sync::oneshot;
 
@@ -59,17 +64,33 @@ impl Director {
 
     /// What this process found out beside the one before began with what that had stored by then. A machine begins
     /// anew with what it stored since, as after a restart.
-    fn go_by(&mut self, stored: Records) {
-        for (backend, record) in stored {
+    fn go_by(&mut self, mut stored: Records) {
+        let began = std::mem::take(&mut self.began);
+        let all: BTreeSet<_> = began.keys().chain(stored.keys()).cloned().collect();
+        for backend in all {
+            let record = stored.remove(&backend);
+            let term = |record: Option<&PrimaryRecord>| record.map_or(0, |record| record.term);
+            // Terms grow, but for an operator's word.
+            let was_forgotten = term(record.as_ref()) < term(began.get(&backend));
             let own = self.machines.get(&backend).and_then(|(_, machine)| machine.record());
-            if !record.outranks(own.or(self.inputs.records.get(&backend))) {
+            let own = own.or(self.inputs.records.get(&backend));
+            if !was_forgotten && !record.as_ref().is_some_and(|record| record.outranks(own)) {
                 continue;
             }
-            let text = format!("the process before had {} as the primary of record", record.server);
-            let event = Event::new(Severity::Info, Kind::Lifecycle, text);
-            self.shared.event(event.backend(&backend).server(&record.server));
+            let text = match &record {
+                Some(record) => {
+                    format!("the process before had {} as the primary of record", record.server)
+                }
+                None => "the process before had the primary of record forgotten".to_owned(),
+            };
+            let event = Event::new(Severity::Info, Kind::Lifecycle, text).backend(&backend);
+            self.shared.event(match &record {
+                Some(record) => event.server(&record.server),
+                None => event,
+            });
             self.machines.remove(&backend);
-            self.inputs.records.insert(backend, record);
+            self.inputs.records.remove(&backend);
+            self.inputs.records.extend(record.map(|record| (backend, record)));
         }
         self.judge_anew();
     }
