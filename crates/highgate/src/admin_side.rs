@@ -172,8 +172,10 @@ impl AdminSide {
         let bound = async {
             loop {
                 clock::pause(AGAIN).await;
-                let of_keeper = by_keeper(&wired, [(which.name(), Some(&address))], |_| true).await;
-                if let Some(socket) = of_keeper.into_values().next() {
+                // That it can't be had was told.
+                if let Address::Ip(address) = &address
+                    && let Some(Ok(socket)) = wired.vips.bind_one(*address).await
+                {
                     return socket.into();
                 }
                 let address = address.clone();

@@ -1,6 +1,9 @@
 //! What is in force otherwise than applied files say, in words: what was changed elsewhere stays.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use highgate_config::{
     Config, Place,
@@ -44,7 +47,7 @@ impl Given<'_> {
         };
         let missing = |config: &Config| {
             let all = overruled(before, config).into_iter().filter(|it| it.field.is_none());
-            all.map(|it| it.place).collect::<Vec<_>>()
+            all.map(|it| it.place).collect::<BTreeSet<_>>()
         };
         let (own_lacks, gone) = (missing(own), missing(in_force));
         let stays = |place: &Place| !own_lacks.contains(place) && !gone.contains(place);
@@ -56,15 +59,28 @@ impl Given<'_> {
 
     fn overruled(&self, in_force: &Config, which: impl Fn(&Overruled) -> bool) -> Vec<String> {
         let config = &self.parsed.config;
-        let others = self.applied.iter().filter(|(file, _)| *file != self.key);
-        let others: Vec<_> = others.map(|(file, said)| (file, overruled(config, said))).collect();
         let found = overruled(config, in_force);
-        let found = found.iter().filter(|it| self.is_meant(it) && which(it));
+        let found: Vec<_> = found.iter().filter(|it| self.is_meant(it) && which(it)).collect();
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let differences = |said: &Config| overruled(config, said);
+        let others = self.applied.iter().filter(|(file, _)| *file != self.key);
+        let others: Vec<_> = others.map(|(file, said)| (file, differences(said))).collect();
+        let others: Vec<_> = (others.iter())
+            .map(|(file, said)| (*file, said.iter().map(|it| (it.of(), it)).collect()))
+            .collect::<Vec<(_, BTreeMap<_, _>)>>();
+        let before = self.applied.get(self.key).map(|before| differences(before));
+        let before: Option<BTreeSet<_>> =
+            before.as_ref().map(|it| it.iter().map(Overruled::of).collect());
         let in_words = |it: &Overruled| {
-            let other = others.iter().find(|(_, said)| it.is_said_by(said));
-            self.in_words(it, other.map(|(file, _)| file.as_str()))
+            let says = |said: &BTreeMap<_, &Overruled>| {
+                said.get(&it.of()).is_some_and(|other| it.is_said_by(other))
+            };
+            let by = others.iter().find(|(_, said)| says(said)).map(|(file, _)| file.as_str());
+            in_words(it, by, before.as_ref().map(|before| before.contains(&it.of())))
         };
-        found.map(in_words).collect()
+        found.into_iter().map(in_words).collect()
     }
 
     fn is_own(&self) -> bool {
@@ -76,34 +92,26 @@ impl Given<'_> {
         let is_written = |field| self.parsed.written.says(&it.place, field);
         self.is_own() || !it.is_default || it.field.is_some_and(is_written)
     }
+}
 
-    fn in_words(&self, it: &Overruled, by: Option<&str>) -> String {
-        let Some(field) = it.field else {
-            return format!(
-                "{}: deleted elsewhere; not in force, though it is in this file",
-                it.place
-            );
-        };
-        let (place, value, own) = (&it.place, it.in_force(), it.in_file());
-        let by = by.map_or_else(
-            || "by an operator, or by a file that says so no more".to_owned(),
-            |file| format!("by {file}"),
-        );
-        let before = self.applied.get(self.key);
-        let is_same = |other: &Overruled| other.place == it.place && other.field == it.field;
-        let since = match before {
-            None if it.is_default => {
-                "is the default, which a file that was never applied does not ask for"
-            }
-            Some(before)
-                if it.is_default && overruled(&self.parsed.config, before).iter().any(is_same) =>
-            {
-                "is the default, which a further file does not ask for"
-            }
-            _ => "was not changed since it was applied",
-        };
-        format!("{place}, `{field}`: in force is {value}, set {by}; this file's {own} {since}")
-    }
+/// `was_other`: whether the files had another value when they were applied before; `None` where they never were.
+fn in_words(it: &Overruled, by: Option<&str>, was_other: Option<bool>) -> String {
+    let Some(field) = it.field else {
+        return format!("{}: deleted elsewhere; not in force, though it is in this file", it.place);
+    };
+    let (place, value, own) = (&it.place, it.in_force(), it.in_file());
+    let by = by.map_or_else(
+        || "by an operator, or by a file that says so no more".to_owned(),
+        |file| format!("by {file}"),
+    );
+    let since = match was_other {
+        None if it.is_default => {
+            "is the default, which a file that was never applied does not ask for"
+        }
+        Some(true) if it.is_default => "is the default, which a further file does not ask for",
+        _ => "was not changed since it was applied",
+    };
+    format!("{place}, `{field}`: in force is {value}, set {by}; this file's {own} {since}")
 }
 
 fn few(mut lines: Vec<String>) -> Vec<String> {

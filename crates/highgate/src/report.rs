@@ -11,20 +11,22 @@ use highgate_io::clock;
 use crate::{applying::Applying, differs::Given, marked};
 
 /// What was in force, and what files said, before some were applied.
-pub(crate) struct Before<'a> {
-    applying: &'a Applying,
+pub(crate) struct Before {
+    applying: Applying,
     pub(crate) config: Arc<Config>,
     /// All files, as they were last applied.
     applied: BTreeMap<String, Arc<Config>>,
 }
 
-impl<'a> Before<'a> {
-    pub(crate) fn of(applying: &'a Applying) -> Self {
+impl Before {
+    pub(crate) fn of(applying: &Applying) -> Self {
         let (_, config) = applying.alone.current();
-        Self { applying, config, applied: applying.alone.all_applied() }
+        Self { applying: applying.clone(), config, applied: applying.alone.all_applied() }
     }
 
     /// What changes, a line each; then what is in force otherwise than these files say.
+    ///
+    /// It compares whole configurations: not for a thread that has to answer within milliseconds.
     pub(crate) fn lines(
         &self,
         (key, parsed): (&str, &Parsed),

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use highgate_cluster::Applied;
 use highgate_config::{Config, ControlPlane as _, NodeName, native::Parsed};
 use highgate_core::events::{Event, Kind, Severity};
 use highgate_io::{
@@ -252,14 +253,16 @@ fn names(files: &[PathBuf]) -> String {
 }
 
 /// Applies the process's own files; gives what `highgate apply` would say of it, in one line, and how
-/// much that matters: who sends a signal reads no answer, and is to find what was set twice.
+/// much that matters: who sends a signal reads no answer, and is to find what was set twice. That comes
+/// first: an event's text has an end.
 async fn apply(applying: &Applying, parsed: Parsed) -> Result<(Severity, String), String> {
-    let (before, key) = (Before::of(applying), &applying.own.key);
-    let applied = applying.apply(key, parsed.clone(), "SIGHUP").await?;
+    let (before, key) = (Before::of(applying), applying.own.key.clone());
+    let Applied { changes, conflicts, .. } = applying.apply(&key, parsed.clone(), "SIGHUP").await?;
     let (_, after) = applying.alone.current();
-    let told = before.lines((key, &parsed), &applied.changes, &applied.conflicts, Some(&after));
-    let has_conflicts = !applied.conflicts.is_empty();
-    let severity = if has_conflicts { Severity::Warning } else { Severity::Info };
+    let severity = if conflicts.is_empty() { Severity::Info } else { Severity::Warning };
+    let told = move || before.lines((&key, &parsed), &changes, &conflicts, Some(&after));
+    let mut told = tasks::blocking(told).await.unwrap_or_default();
+    told.sort_by_key(|line| !line.starts_with("note:"));
     Ok((severity, told.join("; ")))
 }
 

@@ -39,13 +39,16 @@ impl Overruled {
         shown(&self.in_file)
     }
 
-    /// Whether another file says what is in force, by what differs between the two files.
+    /// What it is of: there is one of each among those of two configurations.
     #[must_use]
-    pub fn is_said_by(&self, other: &[Self]) -> bool {
-        let same = |it: &Self| {
-            it.place == self.place && it.field == self.field && it.in_force == self.in_force
-        };
-        self.field.is_some() && !self.in_force_is_default && other.iter().any(same)
+    pub const fn of(&self) -> (&Place, Option<&'static str>) {
+        (&self.place, self.field)
+    }
+
+    /// Whether another file says what is in force, by what differs between the two files of the same setting.
+    #[must_use]
+    pub fn is_said_by(&self, other: &Self) -> bool {
+        self.field.is_some() && !self.in_force_is_default && other.in_force == self.in_force
     }
 }
 

@@ -230,7 +230,9 @@ fn what_a_file_says_and_is_not_in_force_so_is_told_with_who_says_what_is() {
         .map(|it| {
             let field = it.field.unwrap_or("-");
             let values = format!("{} {}", it.in_file(), it.in_force());
-            (format!("{} {field} {values}", it.place), it.is_default, it.is_said_by(&by_other))
+            let said = by_other.iter().find(|other| other.of() == it.of());
+            let is_said = said.is_some_and(|other| it.is_said_by(other));
+            (format!("{} {field} {values}", it.place), it.is_default, is_said)
         })
         .collect();
     let told: Vec<_> = told.iter().map(|(text, a, b)| (text.as_str(), *a, *b)).collect();

@@ -215,19 +215,28 @@ impl Link {
         shared: &Shared,
     ) -> BTreeMap<K, OwnedFd> {
         let mut bound = BTreeMap::new();
-        if !self.is_there() {
-            return bound;
-        }
-        for (key, address) in wanted.into_iter().filter(|(_, at)| (1..1024).contains(&at.port())) {
-            match self.ask(|answer| Order::Bind(address, answer)).await {
-                Ok(socket) => drop(bound.insert(key, socket)),
-                Err(error) => {
+        for (key, address) in wanted {
+            match self.bind_one(address).await {
+                Some(Ok(socket)) => drop(bound.insert(key, socket)),
+                Some(Err(error)) => {
                     let text = format!("the keeper of the addresses can't bind {address}: {error}");
                     shared.event(Event::new(Severity::Error, Kind::Config, text));
                 }
+                None => {}
             }
         }
         bound
+    }
+
+    /// Has the keeper listen on a port, where this process has no right to it; `None` where it has, or there is
+    /// no keeper.
+    ///
+    /// Cancel safe: yes; a socket that was opened is closed.
+    pub(crate) async fn bind_one(&self, address: SocketAddr) -> Option<io::Result<OwnedFd>> {
+        if !self.is_there() || !(1..1024).contains(&address.port()) {
+            return None;
+        }
+        Some(self.ask(|answer| Order::Bind(address, answer)).await)
     }
 
     /// Says something to the keeper.
