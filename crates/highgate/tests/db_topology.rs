@@ -170,6 +170,8 @@ fn forgotten() -> anyhow::Result<()> {
     let process = start(&toml(&addresses(&nodes), REPLICATION, ""), 1)?;
     until_event(&process, "db1 is the primary")?;
     nodes[0].kill9();
+    // Who is read beside the primary before its death is found is told of otherwise.
+    until_server(&process, "db1", Duration::from_secs(10), |s| s.status == "down")?;
     nodes[1].restart()?;
     until_event(&process, "db2 is writable but was not seen as its replica")?;
     until_event(&process, "gone for good, `highgate ctl forget-primary shop`")?;

@@ -91,6 +91,8 @@ fn what_a_server_says_before_it_has_the_file_is_its_answer() {
 
 /// SERVER_STATUS_SESSION_STATE_CHANGED, with autocommit.
 const CHANGED: u16 = 0x4002;
+/// SERVER_MORE_RESULTS_EXISTS, with autocommit.
+const MORE_RESULTS: u16 = 0x000a;
 
 fn reporting() -> Space {
     let capabilities =
@@ -114,16 +116,21 @@ fn report(value: &[u8]) -> Vec<u8> {
 /// Nothing of it was read: the connection went to others as if nothing had been set.
 #[test]
 fn a_long_report_of_changes_is_read_or_known_to_be_missed() {
-    for (len, hides, step, is_cut) in [
-        (2000, false, 4096, false),
-        (2000, true, 4096, false),
-        (2000, true, 1, false),
-        (100, false, 1, false),
-        (2000, false, 500, true),
+    for (len, hides, step, is_second, is_cut) in [
+        (2000, false, 4096, false, false),
+        (2000, true, 4096, true, false),
+        (2000, true, 1, true, false),
+        (100, false, 1, true, false),
+        // All of an answer's first packet is waited for, whatever it is; later ones pass as they come.
+        (2000, false, 500, false, false),
+        (2000, false, 500, true, true),
     ] {
         let mut space = reporting();
         space.hide_changes(hides);
-        for part in wire::frame(1, &report(&vec![b'x'; len])).chunks(step) {
+        let first = if is_second { wire::frame(1, &wire::ok(MORE_RESULTS)) } else { Vec::new() };
+        let number = 1 + u8::from(is_second);
+        let all = [first, wire::frame(number, &report(&vec![b'x'; len]))].concat();
+        for part in all.chunks(step) {
             come(&mut space, part);
             let owed = space.owed();
             if space.can_be_judged() {
@@ -134,7 +141,7 @@ fn a_long_report_of_changes_is_read_or_known_to_be_missed() {
         assert_eq!(
             (space.is_cut, space.changes.is_empty()),
             (is_cut, is_cut),
-            "{len} {hides} {step}"
+            "{len} {hides} {step} {is_second}"
         );
     }
 }
