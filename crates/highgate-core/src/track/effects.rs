@@ -510,8 +510,8 @@ fn reported(
     // those that it put back. Among several that set others they can't be told from these.
     let is_put_back = before == Unreported::Passing;
     let sets = facts.does(Effects::MULTI) && facts.does(Effects::SESSION_STATE);
-    let passing = facts.does(Effects::FOR_STATEMENT) || is_put_back && !sets;
     let is_foreign = before == Unreported::Foreign && !unreported::may_call(facts);
+    let passing = facts.does(Effects::FOR_STATEMENT) || is_put_back && !sets || is_foreign;
     let explained = explains(facts, outcome) || is_put_back || is_foreign;
     for change in StateChanges::new(outcome.changes) {
         match change {
@@ -530,7 +530,7 @@ fn reported(
                 state.last_write = std::str::from_utf8(value).ok().map(Into::into);
             }
             Ok(StateChange::SystemVariable { .. }) if passing => {
-                if facts.does(Effects::MULTI) && !is_put_back {
+                if facts.does(Effects::MULTI) && facts.does(Effects::FOR_STATEMENT) {
                     state.pins.insert(PinCause::SessionUnknown);
                 }
             }

@@ -80,8 +80,14 @@ fn untold_end(
     conn.unreported = Unreported::Perhaps;
     // A write has a position, and the first transaction takes what was set for it.
     let others = Effects::WRITES | Effects::SEQUENCE | Effects::DOUBTFUL;
-    let is_explained =
-        facts.does(others) || effects::explains(facts, outcome) || state.next_transaction.is_some();
+    // Quirk: MariaDB tells of the schema at each execution of what was prepared under another one.
+    let schema = &state.profile.schema;
+    let is_elsewhere = facts.statement.is_some()
+        && conn.statements.iter().any(|statement| statement.under.schema != *schema);
+    let is_explained = facts.does(others)
+        || effects::explains(facts, outcome)
+        || state.next_transaction.is_some()
+        || is_elsewhere;
     if facts.shape.kind == StatementKind::Select && !is_explained {
         state.pins.insert(PinCause::RoutineChangedState);
     }
@@ -112,10 +118,15 @@ pub(super) fn failed(
     {
         return;
     }
-    if !matches!(conn.unreported, Unreported::Raised | Unreported::Something) && may_call(facts) {
-        let is_raised = code == ER_SIGNAL_EXCEPTION || sqlstate(outcome.message).starts_with(b"45");
-        conn.unreported = if is_raised { Unreported::Raised } else { Unreported::Perhaps };
-    }
+    let is_raised = code == ER_SIGNAL_EXCEPTION || sqlstate(outcome.message).starts_with(b"45");
+    conn.unreported = match conn.unreported {
+        known @ (Unreported::Raised | Unreported::Something) => known,
+        _ if is_raised => Unreported::Raised,
+        Unreported::Passing => Unreported::Passing,
+        _ if facts.does(Effects::FOR_STATEMENT) => Unreported::Passing,
+        // Also the end of a transaction that no OK has told of.
+        _ => Unreported::Perhaps,
+    };
 }
 
 /// ER_SIGNAL_EXCEPTION: an unhandled condition that a user has defined.

@@ -116,12 +116,12 @@ async fn one(
     }
     let answer = whole_answer((slot, when_killed), server, space).await;
     let answer = answer.map_err(Unprepared::Stopped)?;
-    if space.scanner.error().is_some() {
-        return Ok(Some(refusal(space.scanner.last_packet())));
-    }
     track::heard(&mut server.state, &space.changes, matches!(step, Step::Report));
     if let Step::CausalWait { text, .. } = step {
         prepare::waited(&mut server.state, text);
+    }
+    if space.scanner.error().is_some() {
+        return Ok(Some(refusal(space.scanner.last_packet())));
     }
     match step {
         Step::Report if server.state.unreported == Unreported::Something => {
