@@ -553,6 +553,7 @@ fn a_session_that_closes_the_statement_of_its_cursor_gives_its_connection_back_a
         COM_STMT_EXECUTE => {
             Reply::Result(wire::CURSOR_EXISTS | wire::AUTOCOMMIT, vec!["n".to_owned()], Vec::new())
         }
+        COM_STMT_CLOSE => Reply::Bytes(Vec::new()),
         _ => usual(command),
     });
     let server = ScriptedServer::start(script).unwrap();
