@@ -270,6 +270,8 @@ pub struct Assigned {
     pub role: Role,
     /// `Some` = may not serve, and this is how; `None` = health alone decides.
     pub unfit: Option<Status>,
+    /// Whether it serves although something is wrong with it, which may put it out soon.
+    pub ails: bool,
     /// Last known lag in milliseconds.
     pub lag_ms: Option<u64>,
     /// Why.

@@ -62,6 +62,7 @@ fn outcome() -> Outcome {
     let role = |role, unfit, reason: &str| Assigned {
         role,
         unfit,
+        ails: false,
         lag_ms: Some(0),
         reason: reason.into(),
     };

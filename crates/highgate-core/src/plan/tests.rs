@@ -76,6 +76,7 @@ impl Rig {
         let assigned = |name: &ServerName| Assigned {
             role: if name.as_str() == primary { Role::Primary } else { Role::Replica },
             unfit: None,
+            ails: false,
             lag_ms: Some(0),
             reason: "test".into(),
         };

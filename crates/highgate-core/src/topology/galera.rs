@@ -83,6 +83,7 @@ impl Machine {
                     Assigned {
                         role: Role::Replica,
                         unfit: None,
+                        ails: false,
                         lag_ms: input.unread.is_none().then_some(0),
                         reason: format!("{reason}{}", input.as_read()).into(),
                     }
@@ -90,6 +91,7 @@ impl Machine {
                 Err((status, reason)) => Assigned {
                     role: Role::None,
                     unfit: Some(status),
+                    ails: false,
                     lag_ms: None,
                     reason: reason.into(),
                 },
@@ -106,7 +108,8 @@ impl Machine {
             };
             let lag_ms = input.unread.is_none().then_some(0);
             let reason = format!("{what}{}", input.as_read()).into();
-            let assigned = Assigned { role: Role::Primary, unfit: None, lag_ms, reason };
+            let assigned =
+                Assigned { role: Role::Primary, unfit: None, ails: false, lag_ms, reason };
             roles.insert(input.name.clone(), assigned);
             if let Some(seen) = input.seen {
                 self.remember(input.name, seen, events);

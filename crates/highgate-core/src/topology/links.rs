@@ -7,30 +7,41 @@ use std::{
 
 use highgate_config::ServerName;
 
-use super::{Input, IoThread, Observation, Outcome, PrimaryRecord, Source};
+use super::{Input, IoThread, Observation, Outcome, PrimaryRecord, Source, gtid};
 use crate::snapshot::Status;
 
 /// How long a replica that lost sight of a living primary is read from where no lag cap is set.
 const BLIND: Duration = Duration::from_secs(10);
 
-/// When a replica's link was last fine, and how far behind it was.
-pub(super) type LastFine = BTreeMap<ServerName, (Instant, u64)>;
+/// How long a replica's link may be broken before that is told: most links come back by themselves, or their
+/// primary turns out to be dead.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How far behind a replica was, in milliseconds, and when it could be told.
+pub(super) type Sight = (Instant, u64);
+
+/// What was known last of the replicas whose links were fine. It does not grow old while nobody takes writes.
+pub(super) type LastFine = BTreeMap<ServerName, Sight>;
 
 /// Fitness of one replica: its lag in milliseconds, or the status that keeps it out; and a reason.
 #[derive(Debug)]
 pub(super) struct Fitness {
     pub(super) verdict: Result<u64, Status>,
     pub(super) lag_ms: Option<u64>,
+    /// Whether it is fit, but not for long if this goes on.
+    pub(super) ails: bool,
+    /// What its lag rests on; `None` where nothing new was learnt of it.
+    pub(super) sight: Option<Sight>,
     pub(super) reason: String,
 }
 
 impl Fitness {
-    const fn fit(lag: u64, reason: String) -> Self {
-        Self { verdict: Ok(lag), lag_ms: Some(lag), reason }
+    const fn fit(lag: u64, sight: Option<Sight>, reason: String) -> Self {
+        Self { verdict: Ok(lag), lag_ms: Some(lag), ails: false, sight, reason }
     }
 
     fn unfit(status: Status, lag_ms: Option<u64>, reason: String) -> Self {
-        Self { verdict: Err(status), lag_ms, reason }
+        Self { verdict: Err(status), lag_ms, ails: false, sight: None, reason }
     }
 }
 
@@ -77,6 +88,7 @@ impl<'a> Links<'a> {
             return self.hop(input, None).map_or_else(|unfit| *unfit, |(_, fit)| fit);
         };
         let (mut at, mut lag, mut path) = (*input, 0_u64, String::new());
+        let (mut sight, mut ails) = (Some((self.now, 0_u64)), false);
         // A chain can't be longer than there are servers; a longer walk goes in a circle.
         for _ in self.inputs {
             let (next, fit) = match self.hop(&at, Some(primary)) {
@@ -91,13 +103,17 @@ impl<'a> Links<'a> {
                 }
             };
             lag = lag.saturating_add(fit.lag_ms.unwrap_or(0));
+            ails |= fit.ails;
+            sight = sight
+                .zip(fit.sight)
+                .map(|(all, one)| (all.0.min(one.0), all.1.saturating_add(one.1)));
             let Some(next) = next.filter(|next| next.name != primary) else {
                 let reason = if path.is_empty() {
                     fit.reason
                 } else {
                     format!("replicates from {primary} through{path}")
                 };
-                return Fitness { verdict: Ok(lag), lag_ms: Some(lag), reason };
+                return Fitness { ails, ..Fitness::fit(lag, sight, reason) };
             };
             path.push(' ');
             path.push_str(next.name.as_str());
@@ -156,37 +172,35 @@ impl<'a> Links<'a> {
         Some((seen.sources.iter().find(is_it)?, &former.server))
     }
 
+    /// One that replicates from no server of this backend.
     fn stranger(&self, input: &Input<'_>, primary: Option<&ServerName>) -> Fitness {
         let seen = input.seen;
-        let writable = seen.is_some_and(|seen| !seen.read_only);
-        let instead =
-            primary.map_or_else(|| "any server of this backend".to_owned(), ToString::to_string);
-        match seen.and_then(|seen| seen.sources.first()) {
-            Some(source) => Fitness::unfit(
-                Status::Quarantined,
-                None,
-                format!("replicates from {}, which is no server of this backend", source.address()),
-            ),
-            // At start the next answer may say that it is the primary: no alarm for that.
-            None if writable && primary.is_none() && self.inputs.iter().any(|i| !i.checked) => {
-                Fitness::unfit(
-                    Status::Unknown,
-                    None,
-                    "is writable; whether it is the primary is not known before every server is checked"
-                        .to_owned(),
-                )
+        let is_writable = seen.is_some_and(|seen| !seen.read_only);
+        let (status, reason) = match seen.and_then(|seen| seen.sources.first()) {
+            // That server may be known there by another name or address; its number will tell.
+            Some(source) if primary.is_none() && self.inputs.iter().any(Input::is_awaited) => {
+                let from = source.address();
+                let what = "which server that is is not known before every server is read";
+                (Status::Unknown, format!("replicates from {from}; {what}"))
             }
-            None if writable => Fitness::unfit(
-                Status::Quarantined,
-                None,
-                format!("is writable, but does not replicate from {instead}"),
-            ),
-            None => Fitness::unfit(
-                Status::Broken,
-                None,
-                "is read-only and replicates from nobody".into(),
-            ),
-        }
+            Some(source) => {
+                let from = source.address();
+                let reason = format!("replicates from {from}, which is no server of this backend");
+                (Status::Quarantined, reason)
+            }
+            // At start the next answer may say that it is the primary: no alarm for that.
+            None if is_writable && primary.is_none() && self.inputs.iter().any(|i| !i.checked) => {
+                let what = "whether it is the primary is not known before every server is checked";
+                (Status::Unknown, format!("is writable; {what}"))
+            }
+            None if is_writable => {
+                let whom = primary.map_or("any server of this backend", ServerName::as_str);
+                let reason = format!("is writable, but does not replicate from {whom}");
+                (Status::Quarantined, reason)
+            }
+            None => (Status::Broken, "is read-only and replicates from nobody".to_owned()),
+        };
+        Fitness::unfit(status, None, reason)
     }
 
     fn link(
@@ -205,7 +219,7 @@ impl<'a> Links<'a> {
             && (to_primary || self.primary.is_none())
         {
             let reason = format!("replicated well from {to} until that stopped being the primary");
-            return Ok(Fitness::fit(lag, reason));
+            return Ok(Fitness::fit(lag, None, reason));
         }
         let error = source.error.as_deref().map_or_else(String::new, |error| format!(": {error}"));
         if !source.sql_running {
@@ -222,7 +236,8 @@ impl<'a> Links<'a> {
         if !blind || !self.primary_lives {
             return self.lagging(input, source, to);
         }
-        let Some((since, lag)) = fine else {
+        let level = self.level(input, source);
+        let Some((since, lag)) = level.or(fine) else {
             let reason = format!("replication thread is {}, lag unknown{error}", source.io);
             return Err(Fitness::unfit(Status::Broken, None, reason));
         };
@@ -233,8 +248,23 @@ impl<'a> Links<'a> {
             let reason = format!("has not fetched from {to} for {seconds} s{error}");
             return Err(Fitness::unfit(Status::Broken, Some(lag), reason));
         }
-        let reason = format!("replicates from {to}, reconnecting");
-        Ok(Fitness::fit(lag, reason))
+        let state = match source.io {
+            IoThread::Running => "its lag can't be told",
+            IoThread::Connecting if level.is_some() => "has all its data, and connects to it again",
+            IoThread::Connecting => "connects to it again",
+            IoThread::Stopped => "fetches no more (IO thread is stopped)",
+        };
+        let fit = Fitness::fit(lag, level, format!("replicates from {to}, but {state}{error}"));
+        Ok(Fitness { ails: blind_for >= PATIENCE, ..fit })
+    }
+
+    /// That a replica which connects again lacks nothing: it has the position of the primary. That one has come back
+    /// and taken no write since, say, while its replicas wait for their next try.
+    fn level(&self, input: &Input<'_>, source: &Source) -> Option<Sight> {
+        let seen = input.live(self.now).filter(|_| source.io == IoThread::Connecting)?;
+        let primary = self.inputs.iter().find(|input| Some(input.name) == self.primary)?;
+        let at = primary.live(self.now)?;
+        gtid::is_same(&seen.gtid, &at.gtid).then_some((at.at, 0))
     }
 
     /// How it was unfit when its lag could be told last: nobody knows whether it has caught up since.
@@ -270,7 +300,8 @@ impl<'a> Links<'a> {
         }
         let is_writable = input.seen.is_some_and(|seen| !seen.read_only);
         let too = if is_writable { ", and is writable (read_only=0)" } else { "" };
-        Ok(Fitness::fit(lag, format!("replicates from {to}{too}")))
+        let sight = source.seconds_behind.map(|_| (self.now, lag));
+        Ok(Fitness::fit(lag, sight, format!("replicates from {to}{too}")))
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Machine {
     /// Whether the primary of record was away since it was elected last; at first it was.
     was_away: bool,
     fine: LastFine,
+    /// When the servers were judged last.
+    assigned_at: Option<Instant>,
     before: Option<Outcome>,
     first_look: notes::FirstLook,
     rivals: Vec<ServerName>,
@@ -61,6 +63,7 @@ impl Machine {
             beside: BTreeMap::new(),
             was_away: true,
             fine: LastFine::new(),
+            assigned_at: None,
             before: None,
             first_look: notes::FirstLook::new(),
             rivals: Vec::new(),

@@ -78,7 +78,11 @@ fn server(
     let old = before.and_then(|before| before.unfit);
     let roles_differ = before.is_none_or(|before| before.role != after.role);
     let is_same = old == after.unfit && (!roles_differ || after.unfit.is_some());
-    if is_same && !before.is_some_and(|before| has_other_cause(before, after)) {
+    let ailed = before.is_some_and(|before| before.ails);
+    if is_same
+        && ailed == after.ails
+        && !before.is_some_and(|before| has_other_cause(before, after))
+    {
         return;
     }
     let (severity, kind) = match after.unfit.or(old) {
@@ -89,10 +93,12 @@ fn server(
         Some(Status::Lagging) => (Severity::Warning, Kind::Lag),
         Some(Status::Quarantined) => (Severity::Error, Kind::Quarantine),
         Some(Status::Broken) => (Severity::Warning, Kind::Role),
+        None if after.ails => (Severity::Warning, Kind::Role),
         _ => (Severity::Info, Kind::Role),
     };
     let (severity, text) = match after.unfit {
         Some(status) => (severity, format!("{status}: {}", after.reason)),
+        None if after.ails => (severity, format!("{}: {}", after.role, after.reason)),
         None => (Severity::Info, format!("{}: {}", after.role, after.reason)),
     };
     events.push(Event::new(severity, kind, text).backend(backend).server(name));

@@ -15,6 +15,7 @@ pub fn judge(inputs: &[Input<'_>]) -> Outcome {
             let assigned = Assigned {
                 role: Role::Member,
                 unfit: None,
+                ails: false,
                 lag_ms: None,
                 reason: Arc::clone(&reason),
             };

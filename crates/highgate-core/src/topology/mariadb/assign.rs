@@ -1,13 +1,20 @@
 //! Every server's role, once it is clear who takes writes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use highgate_config::ServerName;
 
 use super::{Machine, elect::Verdict};
 use crate::{
     snapshot::{Role, Status, Writes},
-    topology::{Assigned, Input, Outcome, links::Links},
+    topology::{
+        Assigned, Input, Outcome,
+        links::{Links, Sight},
+    },
 };
 
 impl Machine {
@@ -44,8 +51,8 @@ impl Machine {
             } else if primary == Some(input.name) {
                 former(input, self.is_emptied(inputs, input, now), now)
             } else {
-                let (assigned, lag) = replica(&links, input);
-                fine.extend(lag.map(|lag| (input.name.clone(), (now, lag))));
+                let (assigned, sight) = replica(&links, input);
+                fine.extend(sight.map(|sight| (input.name.clone(), sight)));
                 if can_fall_behind && is_behind(&assigned) {
                     behind.push(input.name);
                 }
@@ -54,10 +61,25 @@ impl Machine {
             roles.insert(input.name.clone(), assigned);
         }
         self.fine.extend(fine);
+        self.keep_fresh(elected.is_some(), now);
         // How it was before it fell behind says nothing of it, once the primary is gone.
         self.fine.retain(|name, _| !behind.contains(&name));
         let primary = elected.and_then(|index| inputs.get(index)).map(|input| input.name.clone());
         Outcome { roles, primary, writes }
+    }
+
+    /// While nobody takes writes no replica falls behind: who connects again to a primary that was away for long has
+    /// the same time for it as after a short absence.
+    fn keep_fresh(&mut self, is_written: bool, now: Instant) {
+        let passed = self
+            .assigned_at
+            .replace(now)
+            .map_or(Duration::ZERO, |then| now.saturating_duration_since(then));
+        if !is_written {
+            for (at, _) in self.fine.values_mut() {
+                *at += passed;
+            }
+        }
     }
 }
 
@@ -91,16 +113,14 @@ fn former(input: &Input<'_>, is_emptied: bool, now: Instant) -> Assigned {
     assigned(Role::None, Some(Status::Quarantined), None, reason.into())
 }
 
-/// A replica, and its lag if its link was seen to be fine just now.
-fn replica(links: &Links<'_>, input: &Input<'_>) -> (Assigned, Option<u64>) {
+/// A replica, and what its lag rests on if that was learnt just now.
+fn replica(links: &Links<'_>, input: &Input<'_>) -> (Assigned, Option<Sight>) {
     let fit = links.fitness(input);
-    let is_fine =
-        links.primary_lives && input.unread.is_none() && !fit.reason.ends_with("reconnecting");
-    let fine = fit.verdict.ok().filter(|_| is_fine);
+    let fine = fit.sight.filter(|_| links.primary_lives && input.unread.is_none());
     let reason = format!("{}{}", fit.reason, input.as_read());
-    let assigned =
-        assigned(Role::Replica, fit.verdict.err(), lag(input, fit.lag_ms), reason.into());
-    (assigned, fine)
+    let unfit = fit.verdict.err();
+    let assigned = assigned(Role::Replica, unfit, lag(input, fit.lag_ms), reason.into());
+    (Assigned { ails: fit.ails, ..assigned }, fine)
 }
 
 /// Whether it is unfit for what it lacks: it applies too little, or has lost sight of a primary that lives for
@@ -115,5 +135,5 @@ fn lag(input: &Input<'_>, lag_ms: Option<u64>) -> Option<u64> {
 }
 
 fn assigned(role: Role, unfit: Option<Status>, lag_ms: Option<u64>, reason: Arc<str>) -> Assigned {
-    Assigned { role, unfit, lag_ms, reason }
+    Assigned { role, unfit, ails: false, lag_ms, reason }
 }

@@ -1,4 +1,5 @@
 mod beside;
+mod blind;
 mod emptied;
 mod first;
 
@@ -359,31 +360,6 @@ fn a_replica_that_was_behind_stays_out_when_the_primary_goes() {
         rig.source(1).seconds_behind = Some(0);
         is(&rig.step(), "db2", Role::Replica, None);
     }
-}
-
-#[test]
-fn a_replica_that_lost_a_living_primary_for_long_stays_out_when_that_goes() {
-    let mut rig = Rig::new();
-    rig.step();
-    rig.source(1).io = IoThread::Stopped;
-    rig.source(1).seconds_behind = None;
-    while rig.step().roles["db2"].unfit.is_none() {}
-    rig.alive[0] = false;
-    for _ in 0..30 {
-        is(&rig.step(), "db2", Role::Replica, Some(Status::Broken));
-    }
-}
-
-#[test]
-fn a_replica_that_lost_a_living_primary_is_read_from_only_as_long_as_its_cap_allows() {
-    let mut rig = Rig::new();
-    rig.step();
-    rig.source(1).io = IoThread::Connecting;
-    rig.source(1).seconds_behind = None;
-    for _ in 0..20 {
-        is(&rig.step(), "db2", Role::Replica, None);
-    }
-    is(&rig.step(), "db2", Role::Replica, Some(Status::Broken));
 }
 
 #[test]

@@ -34,6 +34,20 @@ fn a_writable_replica_that_knows_its_source_by_another_address_is_not_the_primar
     assert_eq!(primary(&rig.step()), Some("db1"));
 }
 
+/// It was told to be a stranger's replica, a millisecond before the primary was read.
+#[test]
+fn a_replica_read_before_its_source_of_another_name_is_no_strangers_replica() {
+    let mut rig = Rig::new();
+    for index in [1, 2] {
+        rig.source(index).host = "127.0.0.1".to_owned();
+    }
+    rig.read[0] = false;
+    is(&rig.step(), "db2", Role::Replica, Some(Status::Unknown));
+    assert!(!rig.told(Kind::Quarantine), "{:?}", rig.events);
+    rig.read[0] = true;
+    is(&rig.step(), "db2", Role::Replica, None);
+}
+
 #[test]
 fn a_first_primary_waits_a_while_for_one_that_cannot_be_read_and_for_a_source_as_long_as_that_lasts()
  {
