@@ -148,11 +148,42 @@ async fn take_over(
     mut given: Given,
     local: &LocalTasks,
 ) -> anyhow::Result<(Running, Door)> {
-    let alone = Alone::peek(&start.data_dir, start.node)?;
-    if let Err(why) = stage(&alone, &start.own, &start.parsed, &given.filled) {
-        given.refuse(&why).await;
-        anyhow::bail!(why);
+    let (running, parsed) = match serve_beside(start, &mut given, local).await {
+        Ok(serving) => serving,
+        Err(error) => {
+            given.into_before().refuse(&format!("{error:#}")).await;
+            return Err(error);
+        }
+    };
+    let before = given.into_before();
+    match take_directory(&running, &before, &parsed, local).await {
+        Ok(door) => Ok((running, door)),
+        Err(error) => {
+            tracing::error!("cannot take over: {error:#}");
+            // First: without it the process before can store nothing.
+            let alone = running.wired.alone.clone();
+            let _ = tasks::blocking(move || alone.release()).await;
+            before.refuse(&format!("{error:#}")).await;
+            // The process before speaks with the keeper again.
+            running.wired.vips.leave().await;
+            // Clients may have come here meanwhile.
+            running.wired.serving.send_replace(false);
+            running.admin.stop();
+            running.wired.node.retire(running.wired.patience()).await;
+            running.wired.end();
+            Err(error)
+        }
     }
+}
+
+/// Serves by the sockets of the process that runs, and by what lies in its data directory.
+async fn serve_beside(
+    start: Start<'_>,
+    given: &mut Given,
+    local: &LocalTasks,
+) -> anyhow::Result<(Running, Parsed)> {
+    let alone = Alone::peek(&start.data_dir, start.node)?;
+    stage(&alone, &start.own, &start.parsed, &given.filled).map_err(anyhow::Error::msg)?;
     let keeper = (start.keeper, false);
     let wired = Rc::new(wiring::wire(alone, start.data_dir, start.own, keeper, start.log, local)?);
     let node = &wired.node;
@@ -165,24 +196,7 @@ async fn take_over(
     wired.applying().bind_low_ports(&wired.config()).await;
     node.apply(&wired.config())?;
     wired.serving.send_replace(true);
-    let running = Running { wired, admin };
-    match take_directory(&running, given.into_before(), &start.parsed, local).await {
-        Ok(door) => Ok((running, door)),
-        Err(error) => {
-            tracing::error!("cannot take over: {error:#}");
-            // First: without it the process before can store nothing.
-            let alone = running.wired.alone.clone();
-            let _ = tasks::blocking(move || alone.release()).await;
-            // The process before speaks with the keeper again.
-            running.wired.vips.leave().await;
-            // Clients may have come here meanwhile.
-            running.wired.serving.send_replace(false);
-            running.admin.stop();
-            running.wired.node.retire(running.wired.patience()).await;
-            running.wired.end();
-            Err(error)
-        }
-    }
+    Ok((Running { wired, admin }, start.parsed))
 }
 
 /// Gets files ready to take over with, and refuses those that `apply` refuses: nobody who reloads a service means
@@ -206,7 +220,7 @@ fn stage(
 
 async fn take_directory(
     running: &Running,
-    before: Before,
+    before: &Before,
     parsed: &Parsed,
     local: &LocalTasks,
 ) -> anyhow::Result<Door> {

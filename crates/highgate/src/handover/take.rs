@@ -93,13 +93,6 @@ async fn receive(peer: Peer) -> anyhow::Result<Given> {
 pub(crate) struct Before(Peer);
 
 impl Given {
-    /// Says why this process does not take over, for those who ask the running one.
-    pub(crate) async fn refuse(self, why: &str) {
-        if let Err(error) = self.peer.say(&Message::Refused(why.to_owned()), &[]).await {
-            tracing::warn!("the running process is not told: {error:#}");
-        }
-    }
-
     /// The process itself, once all that it gave is used.
     pub(crate) fn into_before(self) -> Before {
         Before(self.peer)
@@ -107,6 +100,13 @@ impl Given {
 }
 
 impl Before {
+    /// Says why this process does not take over, for those who ask the running one.
+    pub(crate) async fn refuse(self, why: &str) {
+        if let Err(error) = self.0.say(&Message::Refused(why.to_owned()), &[]).await {
+            tracing::warn!("the running process is not told: {error:#}");
+        }
+    }
+
     /// Says that this process serves, and takes the data directory with the file applied in it. The
     /// inner error says why the file was not.
     pub(crate) async fn take(
@@ -147,7 +147,7 @@ impl Before {
     }
 
     /// Says that everything is here: the process before ends.
-    pub(crate) async fn dismiss(self) {
+    pub(crate) async fn dismiss(&self) {
         if let Err(error) = self.0.say(&Message::Taken, &[]).await {
             tracing::warn!("the process before is gone already: {error:#}");
         }
