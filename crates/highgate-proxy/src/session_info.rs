@@ -192,6 +192,11 @@ impl SessionInfo {
         self.identity.lock().as_deref().cloned().unwrap_or_default()
     }
 
+    /// Whether it is of tcp mode: it serves, and nobody knows whom.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.activity() != Activity::Login && self.identity.lock().is_none()
+    }
+
     pub(crate) fn set_identity(&self, identity: Identity) {
         *self.identity.lock() = Some(Box::new(identity));
     }

@@ -95,7 +95,7 @@ fn a_client_in_tcp_mode_whose_server_is_declared_down_while_it_connects_gets_ano
 
 /// It waited for ever: what it was told hid the end of its time, and that the node drains.
 #[test]
-fn a_kill_query_of_a_client_in_tcp_mode_that_waits_for_a_server_leaves_it_its_time() {
+fn a_kill_query_of_a_client_in_tcp_mode_is_refused_and_leaves_it_its_time() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let text = tcp(&[nobody], "queue_timeout = \"3s\"\n");
     let process = HighgateProcess::start(BINARY, &text).unwrap();
@@ -109,7 +109,8 @@ fn a_kill_query_of_a_client_in_tcp_mode_that_waits_for_a_server_leaves_it_its_ti
     })
     .unwrap();
     let id = id.unwrap().to_string();
-    ctl(&process, &["kill", "--query", id.trim_matches('"')]).unwrap();
+    let refused = ctl(&process, &["kill", "--query", id.trim_matches('"')]).unwrap_err();
+    assert!(refused.to_string().contains("relayed as it is"), "{refused}");
     let end = client.read(&mut [0; 8]);
     assert!(matches!(end, Ok(0)), "{end:?}");
 }

@@ -97,12 +97,21 @@ impl Table for Sessions {
         };
         let info = self.shared.session(id).ok_or_else(|| format!("there is no session {id}"))?;
         let worker = self.shared.workers.get(info.worker);
-        info.set_killed_by(KilledBy::Operator);
+        match what {
+            Interrupt::Kill => info.set_killed_by(KilledBy::Operator),
+            _ if info.is_relayed() => {
+                return Err(format!(
+                    "session {id} is relayed as it is, so its statements are not known: `kill` ends it as a whole"
+                ));
+            }
+            _ => {}
+        }
         let told = worker.map(|worker| worker.mail.try_send(Mail::Interrupt(info.slot, what)));
         if !matches!(told, Some(Ok(()))) {
             return Err("its worker does not take messages at the moment; try again".to_owned());
         }
-        let text = format!("session {id} was told to end by an operator ({action})");
+        let whom = if what == Interrupt::Kill { "" } else { "the command of " };
+        let text = format!("{whom}session {id} was told to end by an operator");
         self.shared.event(Event::new(Severity::Info, EventKind::Kill, text).session(id));
         Ok(format!("session {id} was told"))
     }
