@@ -30,6 +30,7 @@ impl Given<'_> {
     /// thing that is not theirs alone to take back.
     pub(crate) fn notes(&self, in_force: &Config) -> Vec<String> {
         let mut notes = self.not_taken_back(in_force);
+        notes.extend(self.taken_from_others(in_force));
         notes.extend(self.overruled(in_force, |_| true));
         few(notes.into_iter().map(|note| format!("note: {note}")).collect())
     }
@@ -55,6 +56,27 @@ impl Given<'_> {
         let note =
             |place| format!("{place}: no longer in this file, and in {}; it stays", self.own);
         taken.map(note).collect()
+    }
+
+    /// What the process's own files have no more, and with that is gone although a further one has it.
+    fn taken_from_others(&self, in_force: &Config) -> Vec<String> {
+        let Some(before) = self.applied.get(self.own).filter(|_| self.is_own()) else {
+            return Vec::new();
+        };
+        let changed = overruled(before, &self.parsed.config);
+        let changed: BTreeSet<_> = changed.iter().map(Overruled::of).collect();
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        let others = self.applied.iter().filter(|(file, _)| *file != self.own);
+        let of_file = |(file, said): (&String, &Arc<Config>)| {
+            let lost = overruled(said, in_force).into_iter();
+            let is_lost =
+                |it: &Overruled| it.is_gone() && !it.is_default && changed.contains(&it.of());
+            let lines = lost.filter(is_lost).map(|it| gone_in_words(&it, file));
+            lines.collect::<Vec<_>>()
+        };
+        others.flat_map(of_file).collect()
     }
 
     fn overruled(&self, in_force: &Config, which: impl Fn(&Overruled) -> bool) -> Vec<String> {
@@ -114,6 +136,23 @@ fn in_words(it: &Overruled, by: Option<&str>, was_other: Option<bool>) -> String
     format!("{place}, `{field}`: in force is {value}, set {by}; this file's {own} {since}")
 }
 
+fn gone_in_words(it: &Overruled, other: &str) -> String {
+    let place = &it.place;
+    match it.field {
+        None => {
+            format!(
+                "{place}: no longer in this file, and gone, though {other} has it: write it here to keep it"
+            )
+        }
+        Some(field) => format!(
+            "{place}, `{field}`: no longer in this file, and at its default ({}), though {other} says {}: \
+             write it here to keep it",
+            it.in_force(),
+            it.in_file()
+        ),
+    }
+}
+
 fn few(mut lines: Vec<String>) -> Vec<String> {
     if lines.len() > SHOWN {
         let more = format!("and {} more", lines.len() - SHOWN);
@@ -171,6 +210,27 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_that_goes_from_the_own_file_though_a_further_one_says_it_is_told() {
+        let backend = |more: &str| {
+            let monitor = "monitor = { user = \"m\", password = \"m\" }\n";
+            parsed(&format!("[[backend]]\nname = \"shop\"\ntopology = \"galera\"\n{monitor}{more}"))
+        };
+        let applied = BTreeMap::from([
+            ("own".to_owned(), Arc::new(backend("max_lag = \"3s\"").config)),
+            ("further".to_owned(), Arc::new(backend("max_lag = \"5s\"").config)),
+        ]);
+        let own = backend("");
+        let given = Given { key: "own", own: "own", parsed: &own, applied: &applied };
+        assert_eq!(
+            given.notes(&own.config),
+            [
+                "note: backend shop, `max_lag`: no longer in this file, and at its default (not set), \
+              though further says \"5s\": write it here to keep it"
+            ]
+        );
+    }
+
+    #[test]
     fn what_a_further_file_has_no_more_and_stays_is_told_with_the_file_that_has_it() {
         let user = |name: &str| format!("[[user]]\nname = \"{name}\"\npassword = \"p\"\n");
         let own = parsed(&(user("a") + &user("b")));
@@ -188,7 +248,13 @@ mod tests {
             ["note: user a: no longer in this file, and in own; it stays"]
         );
         let of_own = Given { key: "own", own: "own", parsed: &further, applied: &applied };
-        assert_eq!(of_own.notes(&in_force), [""; 0], "what goes from those goes");
+        assert_eq!(
+            of_own.notes(&parsed("").config),
+            [
+                "note: user a: no longer in this file, and gone, though further has it: write it here to keep it",
+                "note: user b: no longer in this file, and gone, though further has it: write it here to keep it",
+            ]
+        );
         let of_own = Given { key: "own", own: "own", parsed: &own, applied: &applied };
         assert_eq!(
             of_own.deleted_elsewhere(&in_force),

@@ -39,6 +39,12 @@ impl Overruled {
         shown(&self.in_file)
     }
 
+    /// Whether nothing of it is in force: the thing is gone, or the setting has its default.
+    #[must_use]
+    pub const fn is_gone(&self) -> bool {
+        self.field.is_none() || self.in_force_is_default
+    }
+
     /// What it is of: there is one of each among those of two configurations.
     #[must_use]
     pub const fn of(&self) -> (&Place, Option<&'static str>) {
