@@ -34,7 +34,7 @@ pub(in crate::settle) fn failed(
         || effects.contains(Effects::MULTI) && effects.intersects(super::UNSEEN);
     let lost = whole
         || began && effects.contains(Effects::WRITES_LAST_INSERT_ID)
-        || ran && inserts && !inserts_one_row(facts);
+        || ran && inserts && !(inserts_one_row(facts) && outcome.error.is_some_and(is_of_a_row));
     if lost {
         state.last_insert_id = match (conn.last_insert_id, state.last_insert_id) {
             (Some(there), LastInsertId::Known(previous)) if there != previous => {
@@ -44,10 +44,47 @@ pub(in crate::settle) fn failed(
         };
         state.pins.insert(PinCause::LastInsertIdUnknown);
     }
-    // A trigger may have failed after the only row was there.
+    // A trigger may have failed after the only row was there, with an error as of a row.
     if lost || ran && inserts {
         conn.last_insert_id = None;
     }
+}
+
+/// Whether an error is most probably of the row itself, which then never was there: a value, a key, a lock. Any other
+/// (a SIGNAL) is mostly of a trigger, behind the row.
+const fn is_of_a_row(code: u16) -> bool {
+    matches!(
+        code,
+        1020 | 1022
+            | 1048
+            | 1062
+            | 1114
+            | 1136
+            | 1205
+            | 1210
+            | 1213
+            | 1216
+            | 1241
+            | 1242
+            | 1264
+            | 1265
+            | 1292
+            | 1317
+            | 1364
+            | 1365
+            | 1366
+            | 1406
+            | 1411
+            | 1452
+            | 1526
+            | 1586
+            | 1690
+            | 1792
+            | 1969
+            | 3024
+            | 3819
+            | 4025
+    )
 }
 
 /// Whether a statement is surely an `INSERT … VALUES (…)` of one row.
