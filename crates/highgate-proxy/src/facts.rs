@@ -21,7 +21,7 @@ use highgate_core::{
     snapshot::Placement,
 };
 use highgate_mysql::{
-    Capabilities,
+    Capabilities, StatusFlags,
     greeting::Greeting,
     sql::{Flavor, LexMode},
 };
@@ -94,6 +94,13 @@ impl BackendFacts {
         self.lex
     }
 
+    /// The flags by which clients know how to write strings, as a server's session has them before any SET: they
+    /// escape by those of their login.
+    #[must_use]
+    pub fn quoting(&self) -> StatusFlags {
+        quoting_flags(self.lex)
+    }
+
     /// Of servers that greet so; `primary` is the primary's greeting.
     fn of<'g>(
         servers: impl Iterator<Item = &'g Greeted> + Clone,
@@ -113,10 +120,21 @@ impl BackendFacts {
                 flavor: if is_one_dialect { lowest.flavor } else { Flavor::Unknown },
                 server_version: lowest.number(),
                 newest_version: newest,
+                ansi_quotes: speaks.status.contains(StatusFlags::ANSI_QUOTES),
+                no_backslash_escapes: speaks.status.contains(StatusFlags::NO_BACKSLASH_ESCAPES),
                 ..LexMode::default()
             },
         }
     }
+}
+
+/// The flags of sessions whose texts are read so.
+pub(crate) fn quoting_flags(mode: LexMode) -> StatusFlags {
+    let mut flags = StatusFlags::empty();
+    flags.set(StatusFlags::NO_BACKSLASH_ESCAPES, mode.no_backslash_escapes);
+    // MySQL has no such flag.
+    flags.set(StatusFlags::ANSI_QUOTES, mode.ansi_quotes && mode.flavor == Flavor::MariaDb);
+    flags
 }
 
 /// How one server greeted.
@@ -126,15 +144,21 @@ struct Greeted {
     capabilities: Capabilities,
     collation: u8,
     flavor: Flavor,
+    /// What of its `sql_mode` it says.
+    status: StatusFlags,
 }
 
 impl Greeted {
     fn of(greeting: &Greeting) -> Self {
+        let flavor = flavor(greeting);
+        let mut told = StatusFlags::NO_BACKSLASH_ESCAPES;
+        told.set(StatusFlags::ANSI_QUOTES, flavor == Flavor::MariaDb);
         Self {
             version: greeting.version.clone(),
             capabilities: greeting.capabilities & passed_on(),
             collation: greeting.collation,
-            flavor: flavor(greeting),
+            flavor,
+            status: greeting.status & told,
         }
     }
 

@@ -6,10 +6,10 @@ mod raw;
 
 use std::net::SocketAddr;
 
-use highgate_mysql::Capabilities;
+use highgate_mysql::{Capabilities, StatusFlags};
 use highgate_testkit::{HighgateProcess, MariaDb, MariaDbOptions, ReplicationCluster, wait};
 
-use raw::{RawClient, USUAL};
+use raw::{Part, RawClient, USUAL};
 
 const SETUP: &[&str] = &[
     "CREATE DATABASE shop",
@@ -72,7 +72,7 @@ fn connect(address: SocketAddr, wanted: Capabilities) -> RawClient {
 }
 
 fn error(client: &mut RawClient, text: &str) -> Option<u16> {
-    client.query(text).expect("an answer").last().and_then(raw::Part::error)
+    client.query(text).expect("an answer").last().and_then(Part::error)
 }
 
 #[test]
@@ -249,4 +249,29 @@ fn where_servers_begin_with_autocommit_off_a_transaction_begins_where_it_can_wri
     let count = connect(address, wanted).value("SELECT a FROM t FOR UPDATE")?;
     assert_eq!(count, "7", "each of them is written");
     Ok(())
+}
+
+/// Observed: pymysql escaped by the flags of its login, which were those of other servers, and what it had quoted
+/// ended at a quote of the user's; a KILL behind such a string went to the server.
+#[test]
+fn where_servers_take_backslashes_as_they_are_clients_are_told_and_texts_are_read_so()
+-> anyhow::Result<()> {
+    let mode = ["--sql-mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES"];
+    let Some(cluster) = Cluster::start(1, &mode)? else { return Ok(()) };
+    cluster.with_both(|address, wanted| {
+        let mut client = connect(address, wanted | Capabilities::MULTI_STATEMENTS);
+        let status = |client: &mut RawClient| {
+            let pong = client.command(&[0x0e]).unwrap();
+            let [Part::Ok { status, .. }] = &pong[..] else { panic!("{pong:?}") };
+            *status & (StatusFlags::NO_BACKSLASH_ESCAPES | StatusFlags::ANSI_QUOTES)
+        };
+        let both = StatusFlags::NO_BACKSLASH_ESCAPES | StatusFlags::ANSI_QUOTES;
+        assert_eq!(status(&mut client), both, "before any server was asked");
+        assert_eq!(error(&mut client, "SELECT '\\'; KILL 1 -- '"), Some(1235));
+        assert_eq!(client.value("SELECT '\\'").unwrap(), "\\");
+        client.ok("SET sql_mode = ''").unwrap();
+        assert_eq!(status(&mut client), StatusFlags::empty());
+        client.command(&[0x1f]).unwrap();
+        assert_eq!(status(&mut client), both, "behind a reset");
+    })
 }

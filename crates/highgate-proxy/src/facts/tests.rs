@@ -2,8 +2,8 @@ use highgate_mysql::{StatusFlags, greeting::NONCE_LEN};
 
 use super::*;
 
-fn greeting(version: &str, capabilities: Capabilities) -> Greeted {
-    Greeted::of(&Greeting {
+fn greeting_of(version: &str, capabilities: Capabilities) -> Greeting {
+    Greeting {
         version: version.to_owned(),
         connection_id: 1,
         nonce: [1; NONCE_LEN],
@@ -11,7 +11,11 @@ fn greeting(version: &str, capabilities: Capabilities) -> Greeted {
         collation: 45,
         status: StatusFlags::empty(),
         plugin: String::new(),
-    })
+    }
+}
+
+fn greeting(version: &str, capabilities: Capabilities) -> Greeted {
+    Greeted::of(&greeting_of(version, capabilities))
 }
 
 fn greets(version: &str) -> Greeted {
@@ -69,6 +73,25 @@ fn a_rolling_upgrade_widens_the_range_and_its_end_closes_it() {
     assert!(servers.learn(ServerId(1), greets("11.8.2-MariaDB")));
     assert_eq!(range(&servers), (110_802, 110_802));
     assert!(!servers.learn(ServerId(1), greets("11.8.2-MariaDB")), "it says the same again");
+}
+
+/// Clients escape by the flags of their login: with backslashes, on servers that take them as they are, what they
+/// quoted ended early.
+#[test]
+fn clients_are_told_how_the_primary_reads_quotes() {
+    let servers = |version: &str, status| {
+        let mut servers = Servers::default();
+        let greeting = Greeting { status, ..greeting_of(version, passed_on()) };
+        servers.learn(ServerId(1), Greeted::of(&greeting));
+        servers.learn(ServerId(2), greets(version));
+        servers.follow(Some(ServerId(1)), &ids(&[1, 2]));
+        let mode = servers.together.lex_mode();
+        (mode.no_backslash_escapes, mode.ansi_quotes, servers.together.quoting())
+    };
+    let (plain, ansi) = (StatusFlags::NO_BACKSLASH_ESCAPES, StatusFlags::ANSI_QUOTES);
+    assert_eq!(servers("10.11.6-MariaDB", plain | ansi), (true, true, plain | ansi));
+    assert_eq!(servers("10.11.6-MariaDB", StatusFlags::AUTOCOMMIT).2, StatusFlags::empty());
+    assert_eq!(servers("8.0.36", plain | ansi), (true, false, plain), "MySQL has no such flag");
 }
 
 #[test]

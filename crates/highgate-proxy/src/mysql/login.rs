@@ -233,7 +233,7 @@ fn login_settings(
         nonce,
         capabilities,
         collation: facts.collation,
-        status: StatusFlags::AUTOCOMMIT,
+        status: StatusFlags::AUTOCOMMIT | facts.quoting(),
         plugin: auth::NATIVE,
         is_private: stream.transport.is_private(),
         requires_tls: settings.tls.mode >= TlsMode::Required,

@@ -27,6 +27,7 @@ use highgate_mysql::{
 
 use crate::{
     buffer::{Buffer, Held},
+    facts::quoting_flags,
     listener::ListenerState,
     mysql::{
         accounts,
@@ -497,9 +498,7 @@ impl Session<'_> {
         let open = transaction.open == Open::Yes;
         status.set(StatusFlags::IN_TRANS, open);
         status.set(StatusFlags::IN_TRANS_READONLY, open && transaction.read_only);
-        let mode = self.state.lex_mode(self.lex);
-        status.set(StatusFlags::NO_BACKSLASH_ESCAPES, mode.no_backslash_escapes);
-        status
+        status | quoting_flags(self.state.lex_mode(self.lex))
     }
 
     /// Commands until the ending.
