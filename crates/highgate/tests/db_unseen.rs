@@ -273,5 +273,8 @@ fn where_servers_take_backslashes_as_they_are_clients_are_told_and_texts_are_rea
         assert_eq!(status(&mut client), StatusFlags::empty());
         client.command(&[0x1f]).unwrap();
         assert_eq!(status(&mut client), both, "behind a reset");
+        // Nobody sees what of such a text was done.
+        assert_eq!(error(&mut client, "SET sql_mode = ''; SELECT nope"), Some(1054));
+        assert_eq!(status(&mut client), StatusFlags::empty());
     })
 }

@@ -18,6 +18,11 @@ use crate::{
     track::CommandFacts,
 };
 
+/// What of a session's `sql_mode` its status flags say.
+const fn quoting() -> StatusFlags {
+    StatusFlags::NO_BACKSLASH_ESCAPES.union(StatusFlags::ANSI_QUOTES)
+}
+
 /// Follows the transaction; says whether the server closes the connection after the command.
 pub(super) fn follow(
     state: &mut SessionState,
@@ -30,6 +35,7 @@ pub(super) fn follow(
     // Of several statements, the last that succeeded says it: one that fails does not change it.
     if let Some(status) = status {
         state.autocommit = status.contains(StatusFlags::AUTOCOMMIT);
+        state.quoting = Some((status & quoting()).bits());
     }
     let open = match status {
         Some(status) if status.contains(StatusFlags::IN_TRANS) => Open::Yes,

@@ -26,6 +26,9 @@ pub struct SessionState {
     pub profile: Arc<Profile>,
     /// Whether autocommit is on, as far as known.
     pub autocommit: bool,
+    /// The flags by which clients write strings, as the last answer with flags had them.
+    #[serde(default)]
+    pub quoting: Option<u16>,
     /// The transaction.
     pub transaction: Transaction,
     /// `SET TRANSACTION …` for the next transaction, as a statement.
@@ -133,6 +136,7 @@ impl SessionState {
             login_collation: collation,
             profile: Arc::new(Profile::new(collation, schema)),
             autocommit: true,
+            quoting: None,
             transaction: Transaction::default(),
             next_transaction: None,
             statements: BTreeMap::new(),

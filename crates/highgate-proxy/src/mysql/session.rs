@@ -498,7 +498,10 @@ impl Session<'_> {
         let open = transaction.open == Open::Yes;
         status.set(StatusFlags::IN_TRANS, open);
         status.set(StatusFlags::IN_TRANS_READONLY, open && transaction.read_only);
-        status | quoting_flags(self.state.lex_mode(self.lex))
+        // What may have set its `sql_mode` unseen was answered with the flags.
+        let is_unknown = self.state.pins.contains(PinCause::SessionUnknown);
+        let told = self.state.quoting.filter(|_| is_unknown).map(StatusFlags::from_bits_retain);
+        status | told.unwrap_or_else(|| quoting_flags(self.state.lex_mode(self.lex)))
     }
 
     /// Commands until the ending.

@@ -79,7 +79,7 @@ impl Twin {
 fn behind_a_raised_error_the_server_is_asked_before_another_session_has_the_connection() {
     for (code, message) in [(1644, ""), (50_000, "\u{7f}..#45000no")] {
         let mut twin = Twin::new();
-        twin.error("INSERT INTO t VALUES (1)", code, message);
+        twin.error("UPDATE t SET a = 1", code, message);
         assert_eq!(twin.first_steps(), Ok(vec![Step::Report]), "{code}");
         let nothing = StateChange::TransactionCharacteristics(b"");
         let mut innocent = Twin { conn: twin.conn.clone(), ..Twin::new() };
