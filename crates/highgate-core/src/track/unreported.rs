@@ -41,11 +41,13 @@ pub(super) fn follow(
         return;
     }
     if !outcome.changes.is_empty() {
-        let is_foreign = conn.unreported == Unreported::Foreign
-            && !effects::explains(facts, outcome)
-            && !may_call(facts)
-            && has_change(outcome.changes);
-        if is_foreign {
+        // What a routine has changed may come with what the statement itself changes.
+        let is_unseen = match conn.unreported {
+            Unreported::Foreign => !effects::explains(facts, outcome) && !may_call(facts),
+            Unreported::Raised => effects::explains(facts, outcome),
+            _ => false,
+        };
+        if is_unseen && has_change(outcome.changes) {
             conn.unreported = Unreported::Something;
         } else if conn.unreported != Unreported::Something {
             conn.unreported = Unreported::Nothing;
@@ -158,12 +160,14 @@ pub(crate) const fn given(conn: &mut ConnState) {
     }
 }
 
-/// A statement of Highgate's own was answered. What comes with [`crate::prepare::Step::Report`] was made by others.
+/// A statement of Highgate's own was answered. What comes with [`crate::prepare::Step::Report`] was made by others, and
+/// so may be what comes with any other where a routine ran for sure.
 pub fn heard(conn: &mut ConnState, changes: &[u8], is_report: bool) {
     if changes.is_empty() || conn.unreported == Unreported::Something {
         return;
     }
-    let is_change = is_report && has_change(changes);
+    let is_others = is_report || conn.unreported == Unreported::Raised;
+    let is_change = is_others && has_change(changes);
     conn.unreported = if is_change { Unreported::Something } else { Unreported::Nothing };
 }
 

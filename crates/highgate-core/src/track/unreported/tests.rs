@@ -93,6 +93,30 @@ fn behind_a_raised_error_the_server_is_asked_before_another_session_has_the_conn
     }
 }
 
+/// Observed: the session said `SET @y = 1` next, or Highgate said `SET LAST_INSERT_ID`, and with that the trigger's
+/// variable was told, and read by whoever had the connection next.
+#[test]
+fn what_a_raised_error_left_is_not_hidden_by_a_statement_that_changes_something_itself() {
+    let raised = || {
+        let mut twin = Twin::new();
+        twin.error("UPDATE t SET a = 1", 1644, "");
+        twin
+    };
+    for text in ["SET @y = 1", "SET time_zone = '+01:00'", "SET NAMES latin1"] {
+        let mut twin = raised();
+        let _ = twin.ok(text, &[CHANGED]);
+        let steps = twin.first_steps().unwrap();
+        assert_eq!(steps.first(), Some(&Step::ResetConnection), "{text}");
+    }
+    let mut twin = raised();
+    heard(&mut twin.conn, &[], false);
+    assert_eq!(twin.first_steps(), Ok(vec![Step::Report]), "nothing was told yet");
+    let mut track = Vec::new();
+    CHANGED.encode(&mut track);
+    heard(&mut twin.conn, &track, false);
+    assert_eq!(twin.first_steps().unwrap().first(), Some(&Step::ResetConnection));
+}
+
 /// An application meets them all day: a question for each would be as dear as the statement.
 #[test]
 fn nobody_asks_behind_an_ordinary_error_and_nobody_else_is_bound_by_what_comes_later() {
