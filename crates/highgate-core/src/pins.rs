@@ -133,7 +133,7 @@ pins! {
         "the session has user variables whose values are not known; ends when its connection is reset";
     /// The last command left warnings.
     Warnings = "warnings", false, false, true,
-        "the last statement left warnings that can be asked for; ends with the next statement";
+        "the last statement left warnings that can be asked for; ends with the next statement, or after a second without one";
     /// An XA transaction.
     Xa = "xa", false, false, true,
         "an XA transaction was begun; ends when its connection is reset";

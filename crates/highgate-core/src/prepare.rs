@@ -88,6 +88,8 @@ pub enum Step {
         /// What holds afterwards.
         becomes: Arc<Profile>,
     },
+    /// COM_QUERY of [`WARNINGS`]; tell [`crate::settle::keep_warnings`].
+    KeepWarnings,
     /// COM_STMT_PREPARE; tell [`ConnState::prepared`] what the server answered.
     Prepare {
         /// The text.
@@ -149,6 +151,9 @@ pub const fn report(flavor: Flavor) -> &'static str {
 /// The statement of [`Step::CaptureLastInsertId`]: where a session has set `sql_select_limit` to 0, only those
 /// that name a limit answer with a row.
 pub const CAPTURE: &str = "SELECT LAST_INSERT_ID() LIMIT 1";
+
+/// The statement of [`Step::KeepWarnings`].
+pub const WARNINGS: &str = "SHOW WARNINGS";
 
 /// The statement of [`Step::ClearDiagnostics`]. Servers forget warnings with a statement that uses a
 /// table, be it a derived one.
@@ -399,7 +404,10 @@ pub fn applied(conn: &mut ConnState, step: &Step) {
         conn.found_rows_changed = true;
     }
     match step {
-        Step::CaptureLastInsertId | Step::CausalWait { .. } | Step::Prepare { .. } => {}
+        Step::CaptureLastInsertId
+        | Step::CausalWait { .. }
+        | Step::KeepWarnings
+        | Step::Prepare { .. } => {}
         Step::ClearDiagnostics => conn.diagnostics = false,
         Step::CloseStatement(id) => conn.statements.retain(|statement| statement.id != *id),
         Step::InitDb { becomes, .. } => {
@@ -428,6 +436,7 @@ pub fn failed(conn: &mut ConnState, step: &Step) {
         | Step::CausalWait { .. }
         | Step::ClearDiagnostics
         | Step::CloseStatement(_)
+        | Step::KeepWarnings
         | Step::Report
         | Step::ResetConnection
         | Step::Set { .. }

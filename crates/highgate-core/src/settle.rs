@@ -338,6 +338,50 @@ pub fn captured(state: &mut SessionState, conn: &mut ConnState, value: u64) {
     state.check_invariants();
 }
 
+/// The driver asked the held connection for the warnings of the last command: this is its answer. From now on they
+/// bind the session to nothing.
+pub fn keep_warnings(state: &mut SessionState, answer: Box<[u8]>) {
+    state.kept_warnings = Some(answer);
+    state.pins.remove(PinCause::Warnings);
+}
+
+/// What a command may have of warnings that the session keeps itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// All: it is a `SHOW WARNINGS`.
+    All,
+    /// Nothing: it asks for them otherwise.
+    Nothing,
+}
+
+/// Whether a command asks for warnings that are not on any connection any more.
+#[must_use]
+pub fn asks_for_kept_warnings(state: &SessionState, facts: &CommandFacts<'_>) -> Option<Kept> {
+    state.kept_warnings.as_ref()?;
+    let asks = facts.command.runs()
+        && facts.does(Effects::READS_DIAGNOSTICS)
+        && facts.reads_leftovers()
+        && facts.shape.kind != StatementKind::Signal;
+    let is_plain = facts.command == CommandKind::Query && facts.text.is_some_and(shows_warnings);
+    asks.then_some(if is_plain { Kept::All } else { Kept::Nothing })
+}
+
+/// Whether that is `SHOW WARNINGS` and nothing else, behind whatever tools write before it.
+fn shows_warnings(text: &[u8]) -> bool {
+    let mut text = text.trim_ascii();
+    while let Some(comment) = text.strip_prefix(b"/*") {
+        let Some(end) = comment.windows(2).position(|pair| pair == b"*/") else { return false };
+        if comment.starts_with(b"!") || comment.starts_with(b"M!") {
+            return false;
+        }
+        text = comment.get(end + 2..).unwrap_or_default().trim_ascii_start();
+    }
+    let text = text.strip_suffix(b";").unwrap_or(text);
+    let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let mut is = |name: &[u8]| words.next().is_some_and(|word| word.eq_ignore_ascii_case(name));
+    is(b"SHOW") && is(b"WARNINGS") && words.next().is_none()
+}
+
 /// Nobody can be asked for LAST_INSERT_ID() any more: the session goes on without it, and who asks for it is told
 /// so ([`asks_for_lost_id`]).
 pub fn lose_insert_id(state: &mut SessionState) {

@@ -268,8 +268,10 @@ pub fn before(state: &mut SessionState, facts: &CommandFacts<'_>) {
     if facts.reads_leftovers() {
         return;
     }
-    if state.pins.contains(PinCause::Warnings) && !leaves_warnings(facts) {
+    let has_warnings = state.pins.contains(PinCause::Warnings) || state.kept_warnings.is_some();
+    if has_warnings && !leaves_warnings(facts) {
         state.pins.remove(PinCause::Warnings);
+        state.kept_warnings = None;
     }
     // A routine may ask for what was found before it was called.
     if !facts.does(HIDES) {

@@ -87,6 +87,12 @@ fn what_a_failed_statement_set_reaches_no_other_session() -> anyhow::Result<()> 
             other.ok("BEGIN").unwrap();
             other.ok("COMMIT").unwrap();
         }
+        // With what such a statement sets, the server tells of what the trigger has set.
+        for text in ["SET @y = 1", "SET time_zone = '+01:00'", "SET NAMES latin1", "SET @y = 2"] {
+            assert_eq!(error(&mut one, "INSERT INTO u VALUES (1)"), Some(1644));
+            one.ok(text).unwrap();
+            assert_eq!(other.value("SELECT @msg").unwrap(), "NULL", "{text}");
+        }
         assert_eq!(error(&mut one, "SELECT breaks()"), Some(1305));
         drop(one);
         assert_eq!(
@@ -276,5 +282,38 @@ fn where_servers_take_backslashes_as_they_are_clients_are_told_and_texts_are_rea
         // Nobody sees what of such a text was done.
         assert_eq!(error(&mut client, "SET sql_mode = ''; SELECT nope"), Some(1054));
         assert_eq!(status(&mut client), StatusFlags::empty());
+    })
+}
+
+/// Observed: idle sessions whose last statement had failed kept their connections; with as many of them as a server
+/// takes, everybody else got 1040.
+#[test]
+fn idle_sessions_leave_their_connections_to_others_and_show_their_warnings_all_the_same()
+-> anyhow::Result<()> {
+    let Some(cluster) = Cluster::start(1, &[])? else { return Ok(()) };
+    cluster.with_both(|address, wanted| {
+        let warnings = |client: &mut RawClient| {
+            let shown = client.query("/* a tool */ show warnings;").unwrap();
+            let codes = shown[0].texts().into_iter().map(|row| row[1].clone().unwrap_or_default());
+            codes.collect::<Vec<_>>()
+        };
+        for (failing, code) in [("SELECT nope", "1054"), ("INSERT INTO t VALUES ('x')", "1366")] {
+            let mut idle = connect(address, wanted);
+            idle.ok("BEGIN").unwrap();
+            assert!(error(&mut idle, failing).is_some());
+            idle.ok("ROLLBACK").unwrap();
+            // The only connection is its own for a second.
+            let mut other = connect(address, wanted);
+            assert_eq!(other.value("SELECT COUNT(*) FROM t").unwrap(), "2");
+            assert_eq!(warnings(&mut other), [""; 0]);
+            assert_eq!(warnings(&mut idle), [code], "{failing}");
+            assert_eq!(error(&mut idle, "SELECT @@warning_count"), Some(1105));
+            assert_eq!(warnings(&mut idle), [code], "again");
+            idle.ok("SELECT 1").unwrap();
+            assert_eq!(warnings(&mut idle), [code], "no table was used");
+            idle.ok("SELECT a FROM t").unwrap();
+            assert_eq!(warnings(&mut idle), [""; 0]);
+            assert_eq!(idle.value("SELECT @@warning_count").unwrap(), "0");
+        }
     })
 }

@@ -62,6 +62,10 @@ pub struct SessionState {
     pub wrote: bool,
     /// Warnings of the last command.
     pub warnings: u16,
+    /// The answer to `SHOW WARNINGS` after the last command, as its server wrote it: the connection that has them
+    /// serves others by now.
+    #[serde(default)]
+    pub kept_warnings: Option<Box<[u8]>>,
     /// Named locks it may hold, one entry for each time; empty while that is not known.
     #[serde(default)]
     pub named_locks: Vec<Box<[u8]>>,
@@ -151,6 +155,7 @@ impl SessionState {
             last_write: None,
             wrote: false,
             warnings: 0,
+            kept_warnings: None,
             named_locks: Vec::new(),
             pins: PinSet::EMPTY,
             unshared: false,
@@ -245,6 +250,21 @@ impl SessionState {
         let is_told =
             matches!(self.last_insert_id, LastInsertId::Known(_) | LastInsertId::OnConnection);
         !is_told && self.pins.iter().eq([PinCause::LastInsertIdUnknown])
+    }
+
+    /// Whether nothing binds the session to its connection but what its last command left there, and asking for
+    /// that takes nothing from the session.
+    #[must_use]
+    pub fn keeps_only_warnings(&self) -> bool {
+        self.pins.contains(PinCause::Warnings)
+            && self.pins.iter().all(|cause| match cause {
+                PinCause::Warnings => true,
+                PinCause::LastInsertIdUnknown => !matches!(
+                    self.last_insert_id,
+                    LastInsertId::Known(_) | LastInsertId::OnConnection
+                ),
+                _ => false,
+            })
     }
 
     /// Panics in debug builds if the parts contradict each other.

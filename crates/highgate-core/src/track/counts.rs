@@ -136,8 +136,14 @@ pub(super) fn follow(
     }
     // Those of the statement before were dropped by `before`, or are still there.
     if outcome.warnings > 0 {
-        state.pins.insert(PinCause::Warnings);
+        warned(state);
     }
+}
+
+/// The command left warnings on its connection: those of before are no more.
+pub(super) fn warned(state: &mut SessionState) {
+    state.pins.insert(PinCause::Warnings);
+    state.kept_warnings = None;
 }
 
 #[cfg(test)]

@@ -118,7 +118,7 @@ pub(crate) fn failed(
 ) {
     state.row_count = Some(-1);
     // SHOW WARNINGS shows the error as well.
-    state.pins.insert(PinCause::Warnings);
+    counts::warned(state);
     if !facts.command.runs() {
         return;
     }

@@ -17,7 +17,7 @@ use highgate_core::{
     pins::PinSet,
     route::{self, Actions, Role, Route, RouteHint, To, View},
     rules::RuleOutcome,
-    settle,
+    settle::{self, Kept},
     snapshot::Snapshot,
     state::{SessionState, Shape},
     track::{self, CommandFacts, CommandKind},
@@ -421,6 +421,11 @@ impl Session<'_> {
         if settle::asks_for_lost_id(&self.state, facts) {
             return Decided::Lost;
         }
+        match settle::asks_for_kept_warnings(&self.state, facts) {
+            Some(Kept::All) => return Decided::Warnings,
+            Some(Kept::Nothing) => return Decided::Refuse(forward::kept::only_shown()),
+            None => {}
+        }
         let view = View {
             listener: &self.settings,
             user: Some(&self.user),
@@ -495,6 +500,7 @@ impl Session<'_> {
             }
             Decided::Login => Box::pin(self.change_user(framed)).await,
             Decided::Lost => self.tell_id_lost(framed).await,
+            Decided::Warnings => self.show_kept_warnings().await,
             // Nobody waits for an answer: one would be taken for the next command's.
             Decided::Refuse(_) | Decided::Say(..) if sending.scan == scan::CommandKind::NoReply => {
                 track::spoiled(&mut self.state, facts, true);
@@ -596,6 +602,8 @@ pub(crate) enum Decided {
     Refuse(Answer),
     Say(bool, Box<str>),
     Server(forward::Destination),
+    /// It asks for the warnings that the session keeps.
+    Warnings,
 }
 
 /// A future with memory of its own, that is not laid out within the one that waits for it.

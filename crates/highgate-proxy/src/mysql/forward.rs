@@ -3,6 +3,7 @@
 
 mod demoted;
 mod elsewhere;
+pub(crate) mod kept;
 mod lost;
 mod quick;
 mod ready;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use highgate_core::{
-    prepare::{self, CAPTURE, CLEAR, Step},
+    prepare::{self, CAPTURE, CLEAR, Step, WARNINGS},
     settle,
     state::{ConnState, SessionState, Unreported},
     track,
@@ -81,17 +81,17 @@ enum WhenKilled {
     GoesOn,
 }
 
-/// Asks for the insert id of a session that waits for its next command.
+/// Asks for what is only on the connection of a session that waits for its next command.
 ///
 /// Cancel safe: no; the connection must be closed, as behind [`Unprepared::Stopped`].
-pub(crate) async fn ask_for_insert_id(
+pub(crate) async fn ask_held(
     slot: &Slot<Grant>,
     server: &mut ServerConnection,
+    step: &Step,
     space: &mut Space,
     state: &mut SessionState,
 ) -> Result<(), Unprepared> {
-    let asked = Step::CaptureLastInsertId;
-    match one((slot, WhenKilled::GoesOn), server, &asked, space, Some(state)).await? {
+    match one((slot, WhenKilled::GoesOn), server, step, space, Some(state)).await? {
         None => Ok(()),
         Some(answer) => Err(Unprepared::Refused { answer, is_clients: false, gone: None }),
     }
@@ -128,17 +128,23 @@ async fn one(
             let unseen = "it was changed by what no statement shows";
             return Ok(Some(highgate_mysql::error_code::ER_UNKNOWN_ERROR.answer(unseen)));
         }
-        Step::CausalWait { expect, .. } if first_field(&answer) != Some(expect) => {
+        Step::CausalWait { expect, .. } if first_field(&answer.bytes) != Some(expect) => {
             return Err(Unprepared::Behind);
         }
         Step::Track => {
             prepare::tracked(&mut server.state, space.scanner.status().unwrap_or_default())
         }
         Step::CaptureLastInsertId => {
-            let (Some(number), Some(state)) = (first_field(&answer).and_then(number), state) else {
+            let (Some(number), Some(state)) = (first_field(&answer.bytes).and_then(number), state)
+            else {
                 return Err(Unprepared::Stopped(Stopped::Broken("no insert id".to_owned())));
             };
             settle::captured(state, &mut server.state, number);
+        }
+        Step::KeepWarnings if answer.is_whole => {
+            state
+                .into_iter()
+                .for_each(|it| settle::keep_warnings(it, answer.bytes.as_slice().into()));
         }
         Step::Prepare { text, under } => {
             let Some(prepared) = space.scanner.prepared() else {
@@ -188,6 +194,7 @@ fn command(step: &Step, flavor: Flavor) -> (CommandKind, Vec<u8>) {
             (CommandKind::NoReply, [&[0x19], id.to_le_bytes().as_slice()].concat())
         }
         Step::InitDb { schema, .. } => (CommandKind::Simple, [&[0x02], schema.as_bytes()].concat()),
+        Step::KeepWarnings => query(WARNINGS.as_bytes()),
         Step::Report => query(prepare::report(flavor).as_bytes()),
         Step::Prepare { text, .. } => (CommandKind::Prepare, [&[0x16], &**text].concat()),
         Step::ResetConnection => (CommandKind::Simple, vec![0x1f]),
@@ -197,13 +204,20 @@ fn command(step: &Step, flavor: Flavor) -> (CommandKind, Vec<u8>) {
     }
 }
 
+/// An answer to a step.
+struct StepAnswer {
+    /// All of it, or its beginning.
+    bytes: Vec<u8>,
+    is_whole: bool,
+}
+
 /// Reads a whole answer of ours; its beginning is what counts, and where that is all it is small. What a
 /// statement of 65,535 parameters is prepared with takes some MiB.
 async fn whole_answer(
     (slot, when_killed): (&Slot<Grant>, WhenKilled),
     server: &mut ServerConnection,
     space: &mut Space,
-) -> Result<Vec<u8>, Stopped> {
+) -> Result<StepAnswer, Stopped> {
     const KEPT: usize = 1 << 16;
     const LONGEST: usize = 64 << 20;
     let mut answer = Vec::new();
@@ -224,7 +238,8 @@ async fn whole_answer(
             answer.extend(scanned);
         }
         if is_whole {
-            return Ok(answer);
+            let is_whole = answer.len() == length;
+            return Ok(StepAnswer { bytes: answer, is_whole });
         }
         if length > LONGEST {
             return Err(Stopped::Broken("an answer to a step is far too long".to_owned()));

@@ -314,7 +314,8 @@ impl Session<'_> {
         let texts = self.state.statements.values().map(|it| statement_size(it.text.len()));
         let pair = |(name, value): &(String, String)| ATTRIBUTE_SIZE + name.len() + value.len();
         let attributes = self.login.attributes.iter().map(pair).sum::<usize>();
-        self.held.set(SESSION_SIZE + tls + attributes + texts.sum::<usize>());
+        let warnings = self.state.kept_warnings.as_ref().map_or(0, |kept| kept.len());
+        self.held.set(SESSION_SIZE + tls + attributes + texts.sum::<usize>() + warnings);
     }
 
     /// There is no memory for what a command needs.
@@ -534,8 +535,13 @@ impl Session<'_> {
         if self.client.is_empty() {
             context.shows(Activity::Idle);
         }
+        let mut to_keep = self.warnings_stay().filter(|stay| {
+            let patience = self.patience();
+            patience.is_zero() || *stay < patience
+        });
         // Also where something lies there already: the rest of it may never come.
-        context.slot.set_deadline(context.worker.deadline(self.patience()));
+        let patience = to_keep.unwrap_or_else(|| self.patience());
+        context.slot.set_deadline(context.worker.deadline(patience));
         let mut max = self.settings.max_allowed_packet;
         loop {
             match self.message(max).await {
@@ -554,6 +560,12 @@ impl Session<'_> {
                 // It holds something on a server that is waited for.
                 Err(Unread::Told(Interrupt::Drain)) if !self.is_at_safe_point() => {
                     context.slot.clear(Interrupt::Drain);
+                }
+                Err(Unread::Told(Interrupt::Deadline)) if to_keep.is_some() => {
+                    let passed = to_keep.take().unwrap_or_default();
+                    Box::pin(self.keep_warnings()).await?;
+                    let rest = self.patience().saturating_sub(passed);
+                    context.slot.set_deadline(context.worker.deadline(rest));
                 }
                 Err(Unread::TooLong) if self.may_be_longer_now(&mut max) => {}
                 Err(Unread::TooLong) => {
