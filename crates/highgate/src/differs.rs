@@ -223,10 +223,8 @@ mod tests {
         let given = Given { key: "own", own: "own", parsed: &own, applied: &applied };
         assert_eq!(
             given.notes(&own.config),
-            [
-                "note: backend shop, `max_lag`: no longer in this file, and at its default (not set), \
-              though further says \"5s\": write it here to keep it"
-            ]
+            ["note: backend shop, `max_lag`: no longer in this file, and at its default (0s), \
+              though further says 5s: write it here to keep it"]
         );
     }
 

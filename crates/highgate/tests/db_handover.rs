@@ -219,7 +219,7 @@ fn a_new_process_that_cannot_start_leaves_the_old_one_untouched() {
     let report = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(!done.status.success(), "{report}");
     assert!(report.contains("cannot listen on"), "{report}");
-    let told = "did not take over, this one goes on: the other process refused: listener shop: ";
+    let told = "did not take over, this one goes on: the other process refused: listener shop";
     process.wait_for_log(told).unwrap();
     visit(address).unwrap();
     ctl(&process, &["weight", "shop/db1", "7"]).unwrap();

@@ -162,8 +162,13 @@ fn a_transaction_left_idle_is_rolled_back() {
     let waited = wait::now() - left;
     assert!(waited > Duration::from_millis(700) && waited < Duration::from_secs(3), "{waited:?}");
     assert_eq!(db.value("SELECT n FROM shop.t").unwrap(), "1");
-    let last = idle.query("SELECT 1");
-    assert!(last.as_ref().map_or(true, |parts| error(parts).is_some()), "{last:?}");
+    // It is told a moment after the log is.
+    wait::eventually(Deadline::seconds(5), "the idle session to end", || {
+        let last = idle.query("SELECT 1");
+        anyhow::ensure!(last.as_ref().map_or(true, |parts| error(parts).is_some()), "{last:?}");
+        Ok(())
+    })
+    .unwrap();
     assert_eq!(outside.value("SELECT 2").unwrap(), "2");
 }
 
